@@ -1,0 +1,1 @@
+//! The flash engine: a signed image goes from a source to a target, verified.

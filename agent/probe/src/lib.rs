@@ -1,0 +1,1 @@
+//! What libblkid sees on a disk, as plain owned structs.

@@ -1,0 +1,2 @@
+//! PID 1 on the flasher card.
+fn main() {}

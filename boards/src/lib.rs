@@ -1,0 +1,1 @@
+//! What a board is. No I/O: bytes in, data out.

@@ -1,0 +1,2 @@
+//! The workstation tool.
+fn main() {}

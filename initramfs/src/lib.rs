@@ -1,0 +1,1 @@
+//! Kernel modules and the agent, packed into the flasher's initramfs.

@@ -1,0 +1,1 @@
+//! Virtual boards, end to end tests, benches.
