@@ -1,1 +1,75 @@
 //! What a board is. No I/O: bytes in, data out.
+//!
+//! Each supported board has one folder of data beside this crate's `src`. The data is compiled in.
+
+mod board;
+mod detect;
+pub mod mac;
+
+use std::sync::LazyLock;
+
+pub use board::{Board, Card, Console, CpuId, Module, Watchdog};
+pub use detect::{UnknownBoard, detect};
+
+/// Every board's folder and its data file.
+const DATA: [(&str, &str); 2] = [
+    ("rpi5", include_str!("../rpi5/board.toml")),
+    ("rock5b", include_str!("../rock5b/board.toml")),
+];
+
+static BOARDS: LazyLock<Vec<Board>> = LazyLock::new(|| {
+    let load = |(folder, text)| match Board::parse(text) {
+        Ok(board) => board,
+        // The data is part of the program and the tests read all of it, so this is a mistake in the program.
+        Err(error) => panic!("boards/{folder}/board.toml: {error}"),
+    };
+    DATA.into_iter().map(load).collect()
+});
+
+/// All supported boards.
+#[must_use]
+pub fn all() -> &'static [Board] {
+    &BOARDS
+}
+
+/// The board of this name.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Board> {
+    all().iter().find(|board| board.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_board_s_data_is_sane_and_in_the_folder_of_its_name() {
+        for (folder, text) in DATA {
+            let board = Board::parse(text)
+                .unwrap_or_else(|error| panic!("boards/{folder}/board.toml: {error}"));
+            assert_eq!(board.name, folder);
+            assert_eq!(by_name(folder), Some(&board));
+        }
+        assert_eq!(by_name("rpi"), None);
+    }
+
+    #[test]
+    fn no_two_boards_share_an_identity() {
+        for (position, board) in all().iter().enumerate() {
+            for other in &all()[..position] {
+                assert!(
+                    !other
+                        .compatible
+                        .iter()
+                        .any(|entry| entry == board.identity())
+                );
+                assert!(
+                    !board
+                        .compatible
+                        .iter()
+                        .any(|entry| entry == other.identity())
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What a board's data file says, and the checks that keep it sane.
+
+use serde::Deserialize;
+
+/// One supported product, as its `board.toml` describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// gild's name for the board: its folder here and its directory on the share.
+    pub name: String,
+    /// The device tree's `model`, for people.
+    pub model: String,
+    /// The device tree's `compatible`. The first entry is the board, the rest is what it shares with other boards.
+    pub compatible: Vec<String>,
+    /// Device trees of the kernel that fit this board, relative to the kernel's `dtb/`, preferred first.
+    pub dtb: Vec<String>,
+    /// Names under `/sys/class/leds`, preferred first. None of them need exist.
+    pub leds: Vec<String>,
+    /// Kernel modules to load, in this order. Their dependencies are computed when the initramfs is built.
+    pub modules: Vec<Module>,
+    /// The serial console a person plugs a cable into.
+    pub console: Console,
+    /// The hardware watchdog.
+    pub watchdog: Watchdog,
+    /// Where the flasher card sits.
+    pub card: Card,
+    /// Where the processor keeps its unique number, if the board needs it for a stable MAC address.
+    pub cpu_id: Option<CpuId>,
+}
+
+/// A kernel module and the reason it is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// Its name as in `lsmod`.
+    pub name: String,
+    /// What would not work without it.
+    pub why: String,
+}
+
+/// A serial console.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Console {
+    /// Device name under `/dev`.
+    pub device: String,
+    /// Bits per second.
+    pub baud: u32,
+    /// Value of the kernel argument `earlycon=`, which works before the driver does.
+    pub earlycon: String,
+}
+
+/// A hardware watchdog.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watchdog {
+    /// Its kernel module, which is also one of the board's [`Board::modules`].
+    pub module: String,
+    /// The longest time-out the hardware can hold.
+    pub max_seconds: u32,
+}
+
+/// Hints that tell the flasher card's slot from other storage. Hints only: a virtual board has another controller.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// Name of the SD controller's device: a component of the card's path under `/sys/devices`.
+    pub controller: String,
+    /// Name of the driver bound to it.
+    pub driver: String,
+}
+
+/// Where the processor's unique number is read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CpuId {
+    /// The device under `/sys/bus/nvmem/devices` is called this, followed by a number.
+    pub nvmem: String,
+    /// Offset of its 16 bytes there.
+    pub offset: u64,
+}
+
+impl Board {
+    /// The `compatible` entry that is this board and no other.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.compatible[0]
+    }
+
+    /// Reads one data file and checks every field of it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let board: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        board.check()?;
+        Ok(board)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let name_is = |good: fn(char) -> bool, what: &str, name: &str| match name {
+            "" => Err(format!("{what} is empty")),
+            _ if name.chars().all(good) => Ok(()),
+            _ => Err(format!(
+                "{what} `{name}` has a character that does not belong there"
+            )),
+        };
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let printable = |c: char| c.is_ascii_graphic();
+        name_is(word, "name", &self.name)?;
+        name_is(|c| c == ' ' || c.is_ascii_graphic(), "model", &self.model)?;
+        for (what, list) in [
+            ("compatible", &self.compatible),
+            ("dtb", &self.dtb),
+            ("leds", &self.leds),
+        ] {
+            if list.is_empty() {
+                return Err(format!("{what} lists nothing"));
+            }
+            for entry in list {
+                name_is(printable, what, entry)?;
+            }
+        }
+        if let Some(path) = self.dtb.iter().find(|path| !is_plain_dtb_path(path)) {
+            return Err(format!(
+                "dtb `{path}` is not a relative path to a .dtb file"
+            ));
+        }
+        for (position, module) in self.modules.iter().enumerate() {
+            name_is(word, "module", &module.name)?;
+            if module.why.is_empty() {
+                return Err(format!("module `{}` does not say why", module.name));
+            }
+            if self.modules[..position]
+                .iter()
+                .any(|earlier| earlier.name == module.name)
+            {
+                return Err(format!("module `{}` is listed twice", module.name));
+            }
+        }
+        name_is(
+            |c| c.is_ascii_alphanumeric(),
+            "console.device",
+            &self.console.device,
+        )?;
+        name_is(printable, "console.earlycon", &self.console.earlycon)?;
+        if !(9600..=4_000_000).contains(&self.console.baud) {
+            return Err(format!(
+                "console.baud {} is no serial speed",
+                self.console.baud
+            ));
+        }
+        if !self
+            .modules
+            .iter()
+            .any(|module| module.name == self.watchdog.module)
+        {
+            return Err(format!(
+                "watchdog.module `{}` is not among the modules",
+                self.watchdog.module
+            ));
+        }
+        if self.watchdog.max_seconds < 5 {
+            return Err(format!(
+                "watchdog.max_seconds {} is too short to feed",
+                self.watchdog.max_seconds
+            ));
+        }
+        name_is(printable, "card.controller", &self.card.controller)?;
+        name_is(printable, "card.driver", &self.card.driver)?;
+        match &self.cpu_id {
+            Some(cpu_id) => name_is(printable, "cpu_id.nvmem", &cpu_id.nvmem),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_plain_dtb_path(path: &str) -> bool {
+    path.strip_suffix(".dtb")
+        .is_some_and(|stem| stem.split('/').all(|part| !matches!(part, "" | "." | "..")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        name = "board1"
+        model = "A Board"
+        compatible = ["vendor,board1", "vendor,soc"]
+        dtb = ["vendor/board1.dtb"]
+        leds = ["status"]
+        modules = [{ name = "some_wdt", why = "watchdog" }, { name = "nvme", why = "target" }]
+        console = { device = "ttyS0", baud = 115200, earlycon = "pl011,0x1000" }
+        watchdog = { module = "some_wdt", max_seconds = 15 }
+        card = { controller = "1000.mmc", driver = "sdhci" }
+    "#;
+
+    #[test]
+    fn a_mistake_in_the_data_is_found_and_named() {
+        Board::parse(GOOD).expect("the data before the mistake");
+        for (right, wrong, complaint) in [
+            ("\"board1\"", "\"Board 1\"", "name `Board 1`"),
+            ("\"A Board\"", "\"\"", "model is empty"),
+            (
+                "[\"vendor,board1\", \"vendor,soc\"]",
+                "[]",
+                "compatible lists nothing",
+            ),
+            ("vendor/board1.dtb", "../board1.dtb", "not a relative path"),
+            (
+                "vendor/board1.dtb",
+                "vendor/board1.dts",
+                "not a relative path",
+            ),
+            ("[\"status\"]", "[]", "leds lists nothing"),
+            ("\"nvme\"", "\"irq-mip\"", "module `irq-mip`"),
+            ("\"nvme\"", "\"some_wdt\"", "listed twice"),
+            ("\"target\"", "\"\"", "does not say why"),
+            ("ttyS0", "/dev/ttyS0", "console.device"),
+            ("115200", "15", "no serial speed"),
+            (
+                "module = \"some_wdt\"",
+                "module = \"other_wdt\"",
+                "not among the modules",
+            ),
+            ("max_seconds = 15", "max_seconds = 0", "too short"),
+            ("1000.mmc", "", "card.controller is empty"),
+            ("driver =", "drivers =", "unknown field"),
+        ] {
+            let text = GOOD.replacen(right, wrong, 1);
+            assert_ne!(text, GOOD, "{right} is not in the data");
+            let error = Board::parse(&text).expect_err(wrong);
+            assert!(error.contains(complaint), "{wrong}: {error}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A stable MAC address for a node whose Ethernet chip has none.
+
+use sha2::{Digest, Sha256};
+
+/// The address of the given interface (0 is the first), from the processor's unique number.
+///
+/// It is the rule U-Boot follows on Rockchip processors, so that U-Boot, the agent and the golden image agree on who
+/// the node is: the first six bytes of the SHA-256 of the number's lower-case hex digits, marked as locally
+/// administered and unicast, the interface's index in the last byte.
+#[must_use]
+pub fn from_cpuid(cpu_id: &[u8; 16], interface_index: u8) -> [u8; 6] {
+    let digest = Sha256::digest(hex::encode(cpu_id));
+    let mut mac = [0; 6];
+    mac.copy_from_slice(&digest[..6]);
+    mac[0] = (mac[0] & 0xfe) | 0x02;
+    mac[5] ^= interface_index;
+    mac
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPU_ID: [u8; 16] = *b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
+
+    #[test]
+    fn the_address_is_the_one_u_boot_would_give() {
+        assert_eq!(from_cpuid(&CPU_ID, 0), [0x3e, 0x30, 0x52, 0xfe, 0x83, 0x1a]);
+        assert_eq!(from_cpuid(&CPU_ID, 1), [0x3e, 0x30, 0x52, 0xfe, 0x83, 0x1b]);
+    }
+
+    #[test]
+    fn every_address_is_local_and_unicast() {
+        for first in 0..=255 {
+            let mut cpu_id = CPU_ID;
+            cpu_id[0] = first;
+            assert_eq!(from_cpuid(&cpu_id, 0)[0] & 0x03, 0x02, "{first}");
+        }
+    }
+}
