@@ -1,0 +1,1 @@
+//! Memory that `O_DIRECT` accepts.

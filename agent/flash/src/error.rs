@@ -1,0 +1,94 @@
+//! Why a flash failed: what was being done, to which device, and what to do next.
+
+use std::io;
+
+use crate::{Fault, SourceError};
+
+/// A flash failed. Nothing that failed looks committed.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    /// The manifest asks for something this engine does not do.
+    #[error("the manifest cannot be flashed: {0}; pack the image again with `gild image pack`")]
+    Manifest(String),
+    /// The target cannot take this image. Nothing was written.
+    #[error("{target} cannot take the image: {reason}; nothing was written")]
+    Unsuitable {
+        /// Device.
+        target: String,
+        /// Why.
+        reason: String,
+    },
+    /// The source gave up.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The stored file is not the one of the manifest.
+    #[error(
+        "the image file has {found} bytes, its manifest says {expected}: publish the image again"
+    )]
+    SourceSize {
+        /// Bytes the file has.
+        found: u64,
+        /// Bytes the manifest says.
+        expected: u64,
+    },
+    /// A chunk came damaged, each time.
+    #[error(
+        "chunk {chunk} of the image came damaged {attempts} times: {reason}; check it with `gild image verify`"
+    )]
+    ChunkDamaged {
+        /// Index in the manifest.
+        chunk: usize,
+        /// How often it was fetched.
+        attempts: u32,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The target failed an operation.
+    #[error("{action} {target} failed: {error}; check the disk's seat and power, else replace it")]
+    Target {
+        /// What was being done.
+        action: String,
+        /// Device.
+        target: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// A range reads back wrong however often it is written.
+    #[error(
+        "{target} reads back other bytes than were written at {offset} ({attempts} attempts); replace the disk"
+    )]
+    ReadBack {
+        /// Device.
+        target: String,
+        /// First byte of the range.
+        offset: u64,
+        /// How often it was written.
+        attempts: u32,
+    },
+    /// After the commit the partitions are not those of the manifest. The commit was taken back.
+    #[error(
+        "the partition table on {target} is not the manifest's: {difference}; publish the image again"
+    )]
+    Partitions {
+        /// Device.
+        target: String,
+        /// What differs.
+        difference: String,
+    },
+}
+
+impl FlashError {
+    /// The fault number.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Manifest(_) => Fault::ManifestRefused,
+            Self::Unsuitable { .. } => Fault::NoTarget,
+            Self::Source(error) => error.fault,
+            Self::SourceSize { .. } | Self::ChunkDamaged { .. } | Self::Partitions { .. } => {
+                Fault::ImageCorrupt
+            }
+            Self::Target { .. } | Self::ReadBack { .. } => Fault::TargetFailed,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The ioctls: the one place of the agent with `unsafe`.
