@@ -1,6 +1,13 @@
 //! The manifest: the signed JSON that describes one golden image, the only thing a node trusts.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::validate;
 
 /// The only format version this crate reads and writes. Unknown fields are ignored, an unknown version is refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -12,6 +19,39 @@ pub const MAX_CHUNK_SIZE: u32 = 16 << 20;
 pub const MAX_CHUNKS: usize = 262_144;
 /// Largest manifest file a reader accepts, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
+
+/// Most partitions a manifest may list: what a GPT holds by default.
+pub const MAX_PARTITIONS: usize = 128;
+/// Most tools a manifest may list.
+pub const MAX_TOOLS: usize = 64;
+/// Longest image id: the commit record and, with its suffixes, a file name must hold it.
+pub const MAX_IMAGE_ID: usize = 128;
+/// Longest of the other texts: board, partition names, tools.
+pub const MAX_TEXT: usize = 128;
+/// What follows the image id in the name of the stored image.
+pub const STORED_SUFFIX: &str = ".img.zst";
+
+/// Why a manifest was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// More than [`MAX_MANIFEST_BYTES`].
+    #[error("the manifest is {0} bytes long, the limit is {MAX_MANIFEST_BYTES}")]
+    TooLarge(usize),
+    /// Not JSON, or not the JSON of a manifest.
+    #[error("the manifest cannot be read: {0}")]
+    Syntax(String),
+    /// Made by another, newer gild.
+    #[error("format version {0} is not known here, only {FORMAT_VERSION} is; use a newer gild")]
+    UnknownVersion(u64),
+    /// Two statements of the manifest that cannot both be true, or one that is out of bounds.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field, e.g. `chunks[7].stored_offset`.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
 
 /// One golden image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +81,13 @@ pub struct Manifest {
     /// SHA-256 of the whole stored file, lower-case hex.
     pub stored_sha256: Sha256Hex,
     /// The partitions of the image, as libblkid reports them.
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_PARTITIONS>")]
     pub partitions: Vec<Partition>,
     /// Name and version of each tool that built the image.
-    pub tools: std::collections::BTreeMap<String, String>,
+    #[serde(deserialize_with = "bounded::map::<_, MAX_TOOLS>")]
+    pub tools: BTreeMap<String, String>,
     /// The chunks in order, holes included, covering the raw image without a gap.
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_CHUNKS>")]
     pub chunks: Vec<Chunk>,
 }
 
@@ -85,7 +128,202 @@ pub struct Partition {
     pub name: String,
 }
 
+impl Manifest {
+    /// Reads a manifest and checks every number against every other.
+    ///
+    /// The signature is checked before this, with [`crate::signature::verify`], over the same bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format_version: u64,
+        }
+        if bytes.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge(bytes.len()));
+        }
+        // The version first: what the other fields mean depends on it.
+        let syntax = |error: serde_json::Error| ManifestError::Syntax(error.to_string());
+        let version: Version = serde_json::from_slice(bytes).map_err(syntax)?;
+        if version.format_version != u64::from(FORMAT_VERSION) {
+            return Err(ManifestError::UnknownVersion(version.format_version));
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(syntax)?;
+        manifest.validate()?;
+        Ok(manifest)
+    }
+
+    /// Checks every number against every other; [`Manifest::parse`] has done so already.
+    pub fn validate(&self) -> Result<(), ManifestError> {
+        validate::manifest(self)
+    }
+
+    /// The manifest as it is published and signed.
+    ///
+    /// # Panics
+    ///
+    /// Never: all keys are strings and no value can fail to serialize.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec(self).expect("a manifest always serializes");
+        json.push(b'\n');
+        json
+    }
+
+    /// Whether an agent of this version (`major.minor.patch`) may write this image.
+    #[must_use]
+    pub fn accepts_agent(&self, agent_version: &str) -> bool {
+        match (
+            validate::version(agent_version),
+            validate::version(&self.min_agent_version),
+        ) {
+            (Some(agent), Some(least)) => agent >= least,
+            _ => false,
+        }
+    }
+
+    /// Bytes a node fetches when nothing of the image is on its disk yet.
+    #[must_use]
+    pub fn data_stored_bytes(&self) -> u64 {
+        self.chunks
+            .iter()
+            .filter(|chunk| !chunk.hole)
+            .map(|chunk| u64::from(chunk.stored_length))
+            .sum()
+    }
+
+    /// Raw bytes that are not in holes.
+    #[must_use]
+    pub fn data_raw_bytes(&self) -> u64 {
+        self.chunks
+            .iter()
+            .filter(|chunk| !chunk.hole)
+            .map(|chunk| u64::from(chunk.raw_length))
+            .sum()
+    }
+}
+
+/// SHA-256 of a manifest file, as the commit record holds it.
+#[must_use]
+pub fn manifest_sha256(bytes: &[u8]) -> Sha256Hex {
+    Sha256Hex(Sha256::digest(bytes).into())
+}
+
 /// A SHA-256, 64 lower-case hex digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sha256Hex(pub [u8; 32]);
+
+/// Not 64 lower-case hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 is 64 lower-case hex digits")]
+pub struct NotSha256;
+
+impl FromStr for Sha256Hex {
+    type Err = NotSha256;
+
+    fn from_str(text: &str) -> Result<Self, NotSha256> {
+        // One spelling only, so that equal digests are equal texts.
+        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(NotSha256);
+        }
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest).map_err(|_| NotSha256)?;
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for Sha256Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Sha256Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Sha256Hex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Hex {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Sha256Hex;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 lower-case hex digits")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Sha256Hex, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// Lists that stop reading at their limit: a list of millions of tiny entries would take many times the memory of
+/// its text.
+mod bounded {
+    use std::collections::BTreeMap;
+    use std::fmt;
+    use std::marker::PhantomData;
+
+    use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+    pub fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: Deserialize<'de>,
+    {
+        struct List<T, const MAX: usize>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
+            type Value = Vec<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a list of at most {MAX} entries")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    if entries.len() == MAX {
+                        return Err(A::Error::invalid_length(MAX + 1, &self));
+                    }
+                    entries.push(entry);
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_seq(List::<T, MAX>(PhantomData))
+    }
+
+    pub fn map<'de, D, const MAX: usize>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, String>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        struct Map<const MAX: usize>;
+        impl<'de, const MAX: usize> Visitor<'de> for Map<MAX> {
+            type Value = BTreeMap<String, String>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a map of at most {MAX} texts")
+            }
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<BTreeMap<String, String>, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if entries.len() == MAX {
+                        return Err(A::Error::invalid_length(MAX + 1, &self));
+                    }
+                    entries.insert(key, value);
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Map::<MAX>)
+    }
+}
