@@ -1,1 +1,17 @@
 //! Virtual boards, end to end tests, benches.
+//!
+//! What is real here and what is simulated is listed in `docs/virtual-boards.md`.
+
+pub mod board_dtb;
+pub mod card;
+pub mod cargo;
+pub mod command;
+pub mod disk;
+pub mod firmware;
+pub mod golden;
+pub mod kernel;
+pub mod qmp;
+pub mod serial;
+pub mod slot;
+pub mod virtual_board;
+pub mod workspace;

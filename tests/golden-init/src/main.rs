@@ -1,0 +1,30 @@
+//! The one program of the test's golden image.
+//!
+//! As `/init` of the initramfs it loads modules, mounts the root file system that the kernel command line names and
+//! goes there. As `/sbin/init` of the root it says which image is running and on what, and switches the machine off.
+//! It uses nothing of gild: what it reports, it found by itself on the disk it was started from.
+
+mod initramfs;
+mod root;
+
+use std::io::Write;
+
+fn main() {
+    let role = std::env::args().next().unwrap_or_default();
+    let outcome = if role == "/sbin/init" {
+        root::report()
+    } else {
+        initramfs::switch_to_root()
+    };
+    if let Err(error) = outcome {
+        say(&format!("FAILED: {error:#}"));
+    }
+    root::power_off();
+}
+
+/// One line on the console.
+fn say(text: &str) {
+    let mut console = std::io::stdout();
+    // Nobody is left to tell when the console is gone.
+    let _ = writeln!(console, "golden: {text}").and_then(|()| console.flush());
+}

@@ -1,0 +1,112 @@
+//! A stand-in for the board's firmware on the second start: it boots the NVMe disk.
+//!
+//! It is not the board's firmware: no EEPROM and no U-Boot run here. It does what they do with a disk that is meant
+//! to boot: reads the disk's own partition table, the configuration in the disk's own boot partition, and from there
+//! the kernel, the initramfs and the command line that the configuration names. Nothing comes from anywhere else.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::board_dtb::Product;
+use crate::command::{command, run};
+use crate::virtual_board::Boot;
+
+/// Finds what the disk wants to have booted, as the firmware of `product` would, and puts it into `directory`.
+pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
+    let offset = boot_partition(product, disk)
+        .with_context(|| format!("{} does not boot", disk.display()))?;
+    let drive = format!("{}@@{offset}", disk.display());
+    let wanted = match product {
+        Product::Rpi5 => {
+            from_config_txt(&text(&drive, "config.txt")?, &text(&drive, "cmdline.txt")?)?
+        }
+        Product::Rock5b | Product::Unknown => {
+            from_extlinux(&text(&drive, "extlinux/extlinux.conf")?)?
+        }
+    };
+    let kernel = directory.join("booted-kernel");
+    let initramfs = directory.join("booted-initramfs");
+    for (name, place) in [(&wanted.kernel, &kernel), (&wanted.initramfs, &initramfs)] {
+        run(command("mcopy")
+            .args(["-n", "-o", "-i", &drive])
+            .arg(format!("::{name}"))
+            .arg(place))?;
+    }
+    Ok(Boot {
+        kernel,
+        initramfs,
+        command_line: wanted.command_line,
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    kernel: String,
+    initramfs: String,
+    command_line: String,
+}
+
+/// The Pi's firmware takes the first FAT partition; U-Boot the first one with the legacy boot attribute.
+fn boot_partition(product: Product, disk: &Path) -> Result<u64> {
+    let json = run(command("sfdisk").arg("--json").arg(disk)).context("no partition table")?;
+    let table: Value = serde_json::from_slice(&json)?;
+    let partitions = table["partitiontable"]["partitions"]
+        .as_array()
+        .context("an empty partition table")?;
+    let boots = |partition: &Value| match product {
+        Product::Rpi5 => partition["type"] == "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+        Product::Rock5b | Product::Unknown => partition["attrs"]
+            .as_str()
+            .is_some_and(|attributes| attributes.contains("LegacyBIOSBootable")),
+    };
+    let partition = partitions
+        .iter()
+        .find(|partition| boots(partition))
+        .context("no partition to boot from")?;
+    Ok(partition["start"]
+        .as_u64()
+        .context("a partition has a start")?
+        * 512)
+}
+
+fn text(drive: &str, name: &str) -> Result<String> {
+    let bytes = run(command("mcopy")
+        .args(["-i", drive])
+        .arg(format!("::{name}"))
+        .arg("-"))
+    .with_context(|| format!("no {name} in the boot partition"))?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+fn from_config_txt(config: &str, command_line: &str) -> Result<Wanted> {
+    let mut kernel = None;
+    let mut initramfs = None;
+    for line in config.lines() {
+        if let Some(name) = line.strip_prefix("kernel=") {
+            kernel = Some(name.to_owned());
+        } else if let Some(rest) = line.strip_prefix("initramfs ") {
+            initramfs = rest.split_whitespace().next().map(str::to_owned);
+        }
+    }
+    Ok(Wanted {
+        kernel: kernel.context("config.txt names no kernel")?,
+        initramfs: initramfs.context("config.txt names no initramfs")?,
+        command_line: command_line.trim().to_owned(),
+    })
+}
+
+fn from_extlinux(config: &str) -> Result<Wanted> {
+    let value = |key: &str| {
+        let found = config
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
+        found.map(|value| value.trim().trim_start_matches('/').to_owned())
+    };
+    Ok(Wanted {
+        kernel: value("kernel").context("extlinux.conf names no kernel")?,
+        initramfs: value("initrd").context("extlinux.conf names no initrd")?,
+        command_line: value("append").context("extlinux.conf has no command line")?,
+    })
+}

@@ -1,0 +1,267 @@
+//! The golden image of the tests: small, but a real one, that a board's firmware can start.
+//!
+//! GPT with the first 16 MiB free; p1 FAT32 with what the firmware reads (`config.txt` or `extlinux/extlinux.conf`),
+//! Debian's kernel gzipped, an initramfs and `gild-image.env`; p2 ext4 root with one static program and data.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::board_dtb::Product;
+use crate::cargo::board_program;
+use crate::command::{command, run, run_with_text};
+use crate::disk;
+use crate::kernel::Kernel;
+use crate::workspace;
+
+const MIB: u64 = 1 << 20;
+/// Raw size of the image.
+pub const RAW_SIZE: u64 = 256 * MIB;
+const BOOT_START: u64 = 16 * MIB;
+const BOOT_SIZE: u64 = 48 * MIB;
+const ROOT_START: u64 = BOOT_START + BOOT_SIZE;
+const ROOT_SIZE: u64 = 191 * MIB;
+/// Incompressible data in the root file system; the rest of the partition is holes.
+const DATA_SIZE: usize = 40 << 20;
+
+const BASIC_DATA: &str = "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7";
+const ROOT_ARM64: &str = "B921B045-1DF0-41C3-AF44-4C6F280D3FAE";
+
+/// A golden image before it is packed.
+#[derive(Clone, Debug)]
+pub struct Golden {
+    /// The board it is for.
+    pub product: Product,
+    /// Its image id.
+    pub image_id: String,
+    /// The raw disk image.
+    pub raw: PathBuf,
+}
+
+/// The golden image for a board, built when its inputs have changed.
+pub fn image(product: Product) -> Result<Golden> {
+    let kernel = Kernel::fetched()?;
+    let init = board_program("golden-init")?;
+    let recipe = include_str!("golden.rs");
+    let key = workspace::key(&[&init], &[recipe, &kernel.version()?, product.name()])?;
+    let image_id = format!("golden-{key}");
+    let place = workspace::cached(&format!("golden-{}", product.name()), &key, |directory| {
+        build(product, &image_id, &kernel, &init, directory)
+    })?;
+    Ok(Golden {
+        product,
+        image_id,
+        raw: place.join("golden.img"),
+    })
+}
+
+fn build(
+    product: Product,
+    image_id: &str,
+    kernel: &Kernel,
+    init: &Path,
+    directory: &Path,
+) -> Result<()> {
+    let raw = directory.join("golden.img");
+    let identity = Identity::of(product);
+    disk::blank(&raw, RAW_SIZE)?;
+    run_with_text(
+        command("sfdisk").arg("--quiet").arg(&raw),
+        &identity.partition_table(),
+    )?;
+    build_boot(product, image_id, &identity, kernel, init, directory, &raw)?;
+    build_root(image_id, &identity, init, directory, &raw)?;
+    Ok(())
+}
+
+/// The fixed names of one board's image.
+struct Identity {
+    disk: &'static str,
+    boot: &'static str,
+    root: &'static str,
+    boot_volume: &'static str,
+}
+
+impl Identity {
+    fn of(product: Product) -> Self {
+        match product {
+            Product::Rpi5 => Self {
+                disk: "9A1D0001-52A5-4E01-8A4C-0000000000A5",
+                boot: "9A1D0001-52A5-4E01-8A4C-0000000000B0",
+                root: "9A1D0001-52A5-4E01-8A4C-0000000000C0",
+                boot_volume: "52A50001",
+            },
+            Product::Rock5b | Product::Unknown => Self {
+                disk: "9A1D0002-5B5B-4E01-8A4C-0000000000A5",
+                boot: "9A1D0002-5B5B-4E01-8A4C-0000000000B0",
+                root: "9A1D0002-5B5B-4E01-8A4C-0000000000C0",
+                boot_volume: "5B5B0001",
+            },
+        }
+    }
+
+    fn partition_table(&self) -> String {
+        let sectors = |bytes: u64| bytes / 512;
+        let (boot_start, boot_size) = (sectors(BOOT_START), sectors(BOOT_SIZE));
+        let (root_start, root_size) = (sectors(ROOT_START), sectors(ROOT_SIZE));
+        let Self {
+            disk, boot, root, ..
+        } = self;
+        format!(
+            "label: gpt\nlabel-id: {disk}\n\
+             start={boot_start}, size={boot_size}, type={BASIC_DATA}, uuid={boot}, name=boot, attrs=LegacyBIOSBootable\n\
+             start={root_start}, size={root_size}, type={ROOT_ARM64}, uuid={root}, name=root\n"
+        )
+    }
+
+    fn command_line(&self) -> String {
+        // A real board's image names that board's UART: this one runs on QEMU's.
+        format!(
+            "console=ttyAMA0 quiet panic=-1 root=PARTUUID={}",
+            self.root.to_lowercase()
+        )
+    }
+}
+
+fn build_boot(
+    product: Product,
+    image_id: &str,
+    identity: &Identity,
+    kernel: &Kernel,
+    init: &Path,
+    directory: &Path,
+    raw: &Path,
+) -> Result<()> {
+    let tree = directory.join("boot");
+    fs::create_dir(&tree)?;
+    kernel.gzip_into(&tree.join("vmlinuz.gz"))?;
+    write_initramfs(kernel, init, &tree.join("initramfs"))?;
+    fs::write(
+        tree.join("gild-image.env"),
+        format!("IMAGE_ID={image_id}\nBOARD={}\n", product.name()),
+    )?;
+    let command_line = identity.command_line();
+    if product == Product::Rpi5 {
+        fs::write(
+            tree.join("config.txt"),
+            "arm_64bit=1\nkernel=vmlinuz.gz\ninitramfs initramfs followkernel\n",
+        )?;
+        fs::write(tree.join("cmdline.txt"), format!("{command_line}\n"))?;
+    } else {
+        fs::create_dir(tree.join("extlinux"))?;
+        let text = format!(
+            "default gild\ntimeout 1\nlabel gild\n    kernel /vmlinuz.gz\n    initrd /initramfs\n    append {command_line}\n"
+        );
+        fs::write(tree.join("extlinux/extlinux.conf"), text)?;
+    }
+    let sectors = (BOOT_START / 512).to_string();
+    let kibibytes = (BOOT_SIZE / 1024).to_string();
+    run(command("mkfs.vfat")
+        .args([
+            "-F",
+            "32",
+            "-s",
+            "1",
+            "-n",
+            "GOLDEN-BOOT",
+            "-i",
+            identity.boot_volume,
+            "--offset",
+            &sectors,
+        ])
+        .arg(raw)
+        .arg(kibibytes))?;
+    let drive = format!("{}@@{BOOT_START}", raw.display());
+    for entry in fs::read_dir(&tree)? {
+        run(command("mcopy")
+            .args(["-s", "-i", &drive])
+            .arg(entry?.path())
+            .arg("::"))?;
+    }
+    fs::remove_dir_all(&tree)?;
+    Ok(())
+}
+
+fn build_root(
+    image_id: &str,
+    identity: &Identity,
+    init: &Path,
+    directory: &Path,
+    raw: &Path,
+) -> Result<()> {
+    let tree = directory.join("root");
+    for name in ["proc", "sys", "dev", "sbin", "etc", "usr/share/golden"] {
+        fs::create_dir_all(tree.join(name))?;
+    }
+    fs::copy(init, tree.join("sbin/init")).context("copying the root's init")?;
+    fs::write(tree.join("etc/gild-image"), format!("{image_id}\n"))?;
+    fs::write(tree.join("usr/share/golden/data"), noise(DATA_SIZE))?;
+    run(command("mke2fs")
+        .args([
+            "-q",
+            "-F",
+            "-t",
+            "ext4",
+            "-L",
+            "golden-root",
+            "-U",
+            &identity.root.to_lowercase(),
+            "-m",
+            "0",
+            "-d",
+        ])
+        .arg(&tree)
+        .args([
+            "-E",
+            &format!(
+                "offset={ROOT_START},root_owner=0:0,hash_seed={}",
+                identity.disk.to_lowercase()
+            ),
+        ])
+        .arg(raw)
+        .arg(format!("{}k", ROOT_SIZE / 1024)))?;
+    fs::remove_dir_all(&tree)?;
+    Ok(())
+}
+
+/// Bytes that no compressor makes smaller, the same every time (xorshift64).
+fn noise(length: usize) -> Vec<u8> {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes
+}
+
+/// The modules the golden image's own initramfs loads: to reach its root, and to see whether a card is plugged in.
+const MODULES: [&str; 3] = ["nvme", "ext4", "sdhci_pci"];
+
+fn write_initramfs(kernel: &Kernel, init: &Path, output: &Path) -> Result<()> {
+    let mut archive = File::create(output)?;
+    for directory in ["dev", "modules"] {
+        archive = entry(archive, directory, 0o040_755, &[])?;
+    }
+    archive = entry(archive, "init", 0o100_755, &fs::read(init)?)?;
+    let mut list = String::new();
+    for (name, bytes) in kernel.modules(&MODULES)? {
+        let path = format!("modules/{name}.ko");
+        archive = entry(archive, &path, 0o100_644, &bytes)?;
+        list.push_str(&format!("/{path}\n"));
+    }
+    archive = entry(archive, "modules.list", 0o100_644, list.as_bytes())?;
+    cpio::newc::trailer(archive)?;
+    Ok(())
+}
+
+fn entry(archive: File, name: &str, mode: u32, bytes: &[u8]) -> Result<File> {
+    let size = u32::try_from(bytes.len()).context("a cpio member is below 4 GiB")?;
+    let mut writer = cpio::NewcBuilder::new(name).mode(mode).write(archive, size);
+    writer.write_all(bytes)?;
+    Ok(writer.finish()?)
+}

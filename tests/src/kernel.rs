@@ -1,0 +1,107 @@
+//! The Debian kernel that the virtual boards run, as `agent/toolchain/fetch-kernel` leaves it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::command::{command, run, run_into};
+use crate::workspace;
+
+/// The unpacked kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    directory: PathBuf,
+}
+
+impl Kernel {
+    /// The kernel in `target/kernel`; fetched now when it is not there.
+    pub fn fetched() -> Result<Self> {
+        let directory = workspace::target().join("kernel");
+        if !directory.join("modules/modules.dep").exists() {
+            let _lock = workspace::lock("kernel")?;
+            if !directory.join("modules/modules.dep").exists() {
+                run(&mut command(
+                    &workspace::root()
+                        .join("agent/toolchain/fetch-kernel")
+                        .to_string_lossy(),
+                ))?;
+            }
+        }
+        Ok(Self { directory })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The kernel image.
+    #[must_use]
+    pub fn image(&self) -> PathBuf {
+        self.directory.join("vmlinuz")
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.directory.join("version"))
+            .context("reading target/kernel/version")?
+            .trim()
+            .to_owned())
+    }
+
+    /// These modules and all they need, as `(name, bytes)` in load order, uncompressed. Names that the kernel has built in
+    /// are not in the list.
+    pub fn modules(&self, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
+        let modules = self.directory.join("modules");
+        let dependencies =
+            fs::read_to_string(modules.join("modules.dep")).context("reading modules.dep")?;
+        let mut by_name = BTreeMap::new();
+        for line in dependencies.lines() {
+            let Some((path, needs)) = line.split_once(':') else {
+                continue;
+            };
+            by_name.insert(module_name(path), (path, needs));
+        }
+        let mut order: Vec<&str> = Vec::new();
+        for name in names {
+            let Some((path, needs)) = by_name.get(*name) else {
+                continue;
+            };
+            // modules.dep lists what a module needs with the deepest last.
+            for path in needs.split_whitespace().rev().chain([*path]) {
+                if !order.contains(&path) {
+                    order.push(path);
+                }
+            }
+        }
+        order
+            .into_iter()
+            .map(|path| Ok((module_name(path), uncompressed(&modules.join(path))?)))
+            .collect()
+    }
+
+    /// The kernel image, gzipped.
+    pub fn gzip_into(&self, output: &Path) -> Result<()> {
+        run_into(
+            command("gzip")
+                .args(["--no-name", "-6", "--stdout"])
+                .arg(self.image()),
+            output,
+        )
+    }
+}
+
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split(".ko").next().unwrap_or(file).replace('-', "_")
+}
+
+fn uncompressed(path: &Path) -> Result<Vec<u8>> {
+    if path.extension().is_some_and(|extension| extension == "xz") {
+        return run(command("xz").args(["--decompress", "--stdout"]).arg(path));
+    }
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
+}

@@ -1,0 +1,76 @@
+//! The harness itself: without gild in between, its golden image boots, and its faults are faults.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::Result;
+use gild_tests::board_dtb::Product;
+use gild_tests::card::Card;
+use gild_tests::virtual_board::{End, Hardware, Nvme};
+use gild_tests::{disk, firmware, golden, workspace};
+
+const START: Duration = Duration::from_secs(120);
+
+fn golden_image_boots_from_its_own_partitions(product: Product) -> Result<()> {
+    let directory = workspace::scratch("golden-boots")?;
+    let golden = golden::image(product)?;
+    let nvme = directory.path().join("nvme.img");
+    fs::copy(&golden.raw, &nvme)?;
+    let card = Card::make(&directory.path().join("card.img"), None)?;
+    let mut hardware = Hardware::new(product, directory.path());
+    hardware.nvme.push(Nvme::new(&nvme));
+    hardware.card = Some(card.image().to_path_buf());
+
+    let boot = firmware::boot_from_disk(product, &nvme, directory.path())?;
+    let mut board = hardware.power_on(&boot)?;
+    let line = board.wait_for("golden: image", START)?;
+
+    assert_eq!(
+        line,
+        format!(
+            "golden: image {} running on {}, root /dev/nvme0n1p2",
+            golden.image_id,
+            product.model()
+        )
+    );
+    assert_eq!(
+        board.wait_for("golden: disks", START)?,
+        "golden: disks mmcblk0 nvme0n1"
+    );
+    assert_eq!(board.wait_end(START)?, End::PowerOff);
+    Ok(())
+}
+
+#[test]
+fn the_golden_image_of_rpi5_boots_from_its_own_partitions() -> Result<()> {
+    golden_image_boots_from_its_own_partitions(Product::Rpi5)
+}
+
+#[test]
+fn the_golden_image_of_rock5b_boots_from_its_own_partitions() -> Result<()> {
+    golden_image_boots_from_its_own_partitions(Product::Rock5b)
+}
+
+#[test]
+fn a_disk_without_a_partition_table_does_not_boot() -> Result<()> {
+    let directory = workspace::scratch("blank-disk")?;
+    let nvme = directory.path().join("nvme.img");
+    disk::blank(&nvme, 64 << 20)?;
+
+    let refused = firmware::boot_from_disk(Product::Rpi5, &nvme, directory.path());
+
+    assert!(format!("{:#}", refused.expect_err("a blank disk boots")).contains("does not boot"));
+    Ok(())
+}
+
+#[test]
+fn a_card_gives_back_what_was_written_on_it() -> Result<()> {
+    let directory = workspace::scratch("card")?;
+    let card = Card::make(&directory.path().join("card.img"), Some("server = \"x\"\n"))?;
+
+    assert_eq!(card.read("gild.toml")?, "server = \"x\"\n");
+    card.write("gild.toml", "server = \"y\"\n")?;
+    assert_eq!(card.read("gild.toml")?, "server = \"y\"\n");
+    assert_eq!(card.names()?, ["gild.toml"]);
+    Ok(())
+}
