@@ -1,1 +1,39 @@
-//! An NFSv3 file reader with time-outs, reconnection and several reads in flight.
+//! An NFS version 3 file reader with time-outs, reconnection and several reads in flight.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), gild_nfs::NfsError> {
+//! use std::sync::Arc;
+//! use gild_nfs::{Backoff, NfsUrl, Options, Share};
+//!
+//! let url = NfsUrl::parse("nfs://192.168.1.10/srv/gild")?.join("rpi5");
+//! let share = Share::connect(&url, Options::default(), Arc::new(Backoff::forever()))?;
+//! let manifest = share.read_file("golden.json", 16 << 20)?;
+//! let image = share.open("image.img.zst")?;
+//! let mut first = vec![0; 4096];
+//! image.read_exact_at(&mut first, 0)?;
+//! # Ok(()) }
+//! ```
+//!
+//! The calls block, and any number of threads may make them at once; each call uses one connection
+//! of a small pool. Trouble that time or the server's operator can mend (no answer, a lost
+//! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`]
+//! decides how long to wait and when to give up. Everything else comes back as an [`NfsError`].
+//!
+//! `nfs3_client` speaks the protocol, over a stream of our own: it knows neither time-outs nor the
+//! end of a connection, and it believes every length a server sends.
+
+mod connection;
+mod error;
+mod file;
+mod patience;
+mod pool;
+mod reply;
+mod share;
+mod stream;
+mod url;
+
+pub use error::{At, NfsError};
+pub use file::File;
+pub use patience::{Backoff, Patience};
+pub use share::{Options, Share, Stats};
+pub use url::NfsUrl;

@@ -1,0 +1,264 @@
+//! What can go wrong between a node and its image server.
+
+use std::fmt;
+use std::io;
+
+use nfs3_client::RpcError;
+use nfs3_types::nfs3::nfsstat3;
+
+/// What was being done, to which path, on which server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The activity, such as `reading`.
+    pub doing: &'static str,
+    /// The absolute path on the server.
+    pub path: String,
+    /// Host and port as the address of the share names them.
+    pub server: String,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} on {}", self.doing, self.path, self.server)
+    }
+}
+
+/// Why a share could not be used or a file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NfsError {
+    /// The text is no address of a share.
+    #[error("`{url}` is not the address of an NFS share: {reason}")]
+    Url {
+        /// The text.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name of a file is no name inside the share.
+    #[error("`{name}` is not the name of a file inside the share")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The server's name has no address.
+    #[error("the name of the server, {host}, could not be resolved: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// The resolver's reason.
+        source: io::Error,
+    },
+    /// No connection to the server.
+    #[error("no connection to {server}: {source}")]
+    Connect {
+        /// Address and port.
+        server: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The connection ended, or the server did not answer in time.
+    #[error("{at}: {source}")]
+    Lost {
+        /// What was being done.
+        at: At,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The host answers, but does not offer a service that is needed.
+    #[error("{server} offers no {service}: is it an NFSv3 server, and is the port right?")]
+    NoService {
+        /// Address and port.
+        server: String,
+        /// The service.
+        service: &'static str,
+    },
+    /// The server does not let this machine mount the path.
+    #[error(
+        "{server} refuses to mount {path} ({status}): is it exported, and to this machine's address?"
+    )]
+    MountRefused {
+        /// Host and port.
+        server: String,
+        /// The path.
+        path: String,
+        /// The server's reason.
+        status: String,
+    },
+    /// The server does not accept the credentials of the call.
+    #[error("{at}: the server refuses the caller ({reason}): does the export allow sec=sys?")]
+    Denied {
+        /// What was being done.
+        at: At,
+        /// The server's reason.
+        reason: String,
+    },
+    /// There is no such file.
+    #[error("{at}: it is not there")]
+    NotFound {
+        /// What was being done.
+        at: At,
+    },
+    /// A directory was expected.
+    #[error("{at}: a part of the path is not a directory")]
+    NotADirectory {
+        /// What was being done.
+        at: At,
+    },
+    /// A regular file was expected.
+    #[error("{at}: it is not a regular file")]
+    NotAFile {
+        /// What was being done.
+        at: At,
+    },
+    /// The server answered with an error.
+    #[error("{at}: {}", explain(*.status))]
+    Status {
+        /// What was being done.
+        at: At,
+        /// The server's answer.
+        status: nfsstat3,
+    },
+    /// The server failed to handle a call at all.
+    #[error("{at}: the server reports an internal error")]
+    ServerFailed {
+        /// What was being done.
+        at: At,
+    },
+    /// The file is no longer the one that was opened.
+    #[error("{at}: the file changed while it was read ({change})")]
+    Changed {
+        /// What was being done.
+        at: At,
+        /// What is different.
+        change: String,
+    },
+    /// The file is larger than the reader allows.
+    #[error("{at}: it has {size} bytes, and at most {limit} are allowed")]
+    TooLarge {
+        /// What was being done.
+        at: At,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// A read beyond the end of the file was asked for.
+    #[error("{at}: bytes {offset}..{end} were asked for, and it has only {size}")]
+    OutOfRange {
+        /// What was being done.
+        at: At,
+        /// First byte.
+        offset: u64,
+        /// One past the last byte.
+        end: u64,
+        /// The size of the file.
+        size: u64,
+    },
+    /// The answer is not one of NFS version 3.
+    #[error("{at}: the answer makes no sense ({reason}): is an NFSv3 server behind this port?")]
+    Protocol {
+        /// What was being done.
+        at: At,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl NfsError {
+    /// Whether waiting can help: the server may come back, or its operator may mend it.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::NoService { .. }
+            | Self::ServerFailed { .. } => true,
+            Self::Status { status, .. } => matches!(
+                status,
+                nfsstat3::NFS3ERR_JUKEBOX
+                    | nfsstat3::NFS3ERR_IO
+                    | nfsstat3::NFS3ERR_SERVERFAULT
+                    | nfsstat3::NFS3ERR_STALE
+                    | nfsstat3::NFS3ERR_BADHANDLE
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether a file handle is no longer known to the server.
+    pub(crate) fn is_stale(&self) -> bool {
+        matches!(
+            self,
+            Self::Status {
+                status: nfsstat3::NFS3ERR_STALE | nfsstat3::NFS3ERR_BADHANDLE,
+                ..
+            }
+        )
+    }
+
+    /// Whether the connection is at the start of a message and its mount is good.
+    pub(crate) fn leaves_connection_usable(&self) -> bool {
+        match self {
+            Self::Status { .. } => !self.is_stale(),
+            Self::NotFound { .. }
+            | Self::NotADirectory { .. }
+            | Self::NotAFile { .. }
+            | Self::Changed { .. }
+            | Self::TooLarge { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The error behind a call that got no proper answer.
+    pub(crate) fn from_rpc(error: RpcError, at: At, service: &'static str) -> Self {
+        match error {
+            RpcError::Io(source) if source.kind() == io::ErrorKind::InvalidData => Self::Protocol {
+                at,
+                reason: source.to_string(),
+            },
+            RpcError::Io(source) => Self::Lost { at, source },
+            RpcError::Auth(status) => Self::Denied {
+                at,
+                reason: status.to_string(),
+            },
+            RpcError::ProgUnavail | RpcError::ProgMismatch { .. } => Self::NoService {
+                server: at.server,
+                service,
+            },
+            RpcError::SystemErr => Self::ServerFailed { at },
+            other => Self::Protocol {
+                at,
+                reason: other.to_string(),
+            },
+        }
+    }
+
+    /// The error behind a status other than OK.
+    pub(crate) fn from_status(status: nfsstat3, at: At) -> Self {
+        match status {
+            nfsstat3::NFS3ERR_NOENT => Self::NotFound { at },
+            nfsstat3::NFS3ERR_NOTDIR => Self::NotADirectory { at },
+            nfsstat3::NFS3ERR_ISDIR => Self::NotAFile { at },
+            _ => Self::Status { at, status },
+        }
+    }
+}
+
+fn explain(status: nfsstat3) -> String {
+    let text = match status {
+        nfsstat3::NFS3ERR_PERM | nfsstat3::NFS3ERR_ACCES => {
+            "the server does not allow it; are file and directories readable for everyone?"
+        }
+        nfsstat3::NFS3ERR_IO | nfsstat3::NFS3ERR_SERVERFAULT => {
+            "the server failed; look at its disk and its log"
+        }
+        nfsstat3::NFS3ERR_STALE | nfsstat3::NFS3ERR_BADHANDLE => {
+            "the server no longer knows the file handle"
+        }
+        nfsstat3::NFS3ERR_JUKEBOX => "the server asks to come back later",
+        _ => return status.to_string(),
+    };
+    format!("{text} ({status})")
+}

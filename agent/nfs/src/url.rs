@@ -1,0 +1,190 @@
+//! The address of a directory on an NFS server.
+
+use std::fmt;
+
+use crate::NfsError;
+
+/// `nfs://host[:port]/export/path[?mountport=N]`.
+///
+/// Without a port the server's portmapper is asked. With a port, that is where NFS is spoken, and
+/// where the MOUNT service is looked for first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NfsUrl {
+    /// A host name or an IP address, without brackets.
+    pub host: String,
+    /// The port of the NFS service.
+    pub port: Option<u16>,
+    /// The directory: absolute, without a slash at its end unless it is the root.
+    pub path: String,
+    /// The port of the MOUNT service.
+    pub mount_port: Option<u16>,
+}
+
+impl NfsUrl {
+    /// Reads an address.
+    pub fn parse(text: &str) -> Result<Self, NfsError> {
+        parse(text).map_err(|reason| NfsError::Url {
+            url: text.to_owned(),
+            reason,
+        })
+    }
+
+    /// The address of `name` inside this directory.
+    #[must_use]
+    pub fn join(&self, name: &str) -> Self {
+        Self {
+            path: join_path(&self.path, name),
+            ..self.clone()
+        }
+    }
+}
+
+/// `name` inside the directory `path`.
+pub(crate) fn join_path(path: &str, name: &str) -> String {
+    format!("{}/{}", path.trim_end_matches('/'), name.trim_matches('/'))
+}
+
+fn parse(text: &str) -> Result<NfsUrl, String> {
+    let rest = text
+        .strip_prefix("nfs://")
+        .ok_or("it does not start with nfs://")?;
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, query)) => (rest, Some(query)),
+        None => (rest, None),
+    };
+    let slash = rest
+        .find('/')
+        .ok_or("it names no directory: nfs://host/export/path")?;
+    let (host, port) = split_authority(&rest[..slash])?;
+    let path = normal_path(&rest[slash..])?;
+    let mount_port = query.map(mount_port).transpose()?;
+    Ok(NfsUrl {
+        host,
+        port,
+        path,
+        mount_port,
+    })
+}
+
+fn split_authority(text: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest
+            .split_once(']')
+            .ok_or("the bracket around the IPv6 address is not closed")?;
+        let port = match rest {
+            "" => None,
+            _ => Some(
+                rest.strip_prefix(':')
+                    .ok_or("only a port may follow the address")?,
+            ),
+        };
+        (host, port)
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    if host.is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    if host.contains(['@', ' ']) {
+        return Err(format!("`{host}` is not a host name"));
+    }
+    Ok((host.to_owned(), port.map(parse_port).transpose()?))
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| format!("`{text}` is not a port: a number from 1 to 65535"))
+}
+
+fn mount_port(query: &str) -> Result<u16, String> {
+    let port = query
+        .strip_prefix("mountport=")
+        .ok_or_else(|| format!("`{query}` is unknown: only ?mountport=N may follow the path"))?;
+    parse_port(port)
+}
+
+fn normal_path(text: &str) -> Result<String, String> {
+    let mut path = String::new();
+    for part in text.split('/').filter(|part| !part.is_empty()) {
+        if part == "." || part == ".." {
+            return Err(format!("`{part}` may not be part of the path"));
+        }
+        path.push('/');
+        path.push_str(part);
+    }
+    if path.is_empty() {
+        path.push('/');
+    }
+    Ok(path)
+}
+
+impl fmt::Display for NfsUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "nfs://[{}]", self.host)?;
+        } else {
+            write!(f, "nfs://{}", self.host)?;
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(&self.path)?;
+        if let Some(port) = self.mount_port {
+            write!(f, "?mountport={port}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NfsUrl;
+
+    fn reason(text: &str) -> String {
+        NfsUrl::parse(text)
+            .expect_err("the address is wrong")
+            .to_string()
+    }
+
+    #[test]
+    fn an_address_is_read_and_written_back() {
+        for text in [
+            "nfs://server/srv/gild",
+            "nfs://10.0.2.2:2049/gild",
+            "nfs://10.0.2.2:2049/gild?mountport=20048",
+            "nfs://[fe80::1]:2049/gild",
+            "nfs://[fe80::1]/",
+            "nfs://server/",
+        ] {
+            let url = NfsUrl::parse(text).expect("the address is right");
+            assert_eq!(url.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn slashes_do_not_count_and_the_root_can_be_joined() {
+        let url = NfsUrl::parse("nfs://server//srv/gild//").expect("right");
+        assert_eq!(url.path, "/srv/gild");
+        assert_eq!(url.join("rpi5/").to_string(), "nfs://server/srv/gild/rpi5");
+        let root = NfsUrl::parse("nfs://server/").expect("right");
+        assert_eq!(root.join("rpi5").to_string(), "nfs://server/rpi5");
+    }
+
+    #[test]
+    fn a_wrong_address_says_what_is_wrong() {
+        assert!(reason("http://server/x").contains("does not start with nfs://"));
+        assert!(reason("nfs://server").contains("names no directory"));
+        assert!(reason("nfs:///x").contains("names no host"));
+        assert!(reason("nfs://server:0/x").contains("`0` is not a port"));
+        assert!(reason("nfs://server:70000/x").contains("`70000` is not a port"));
+        assert!(reason("nfs://me@server/x").contains("not a host name"));
+        assert!(reason("nfs://[::1/x").contains("not closed"));
+        assert!(reason("nfs://server/a/../b").contains("`..` may not"));
+        assert!(reason("nfs://server/x?vers=3").contains("`vers=3` is unknown"));
+    }
+}
