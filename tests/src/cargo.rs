@@ -1,6 +1,8 @@
 //! Builds programs of this workspace for the boards.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 
@@ -12,33 +14,27 @@ pub const BOARD_TARGET: &str = "aarch64-unknown-linux-musl";
 
 /// Builds a package for the boards with the agent's profile and gives its program.
 pub fn board_program(package: &str) -> Result<PathBuf> {
-    // One at a time: cargo's own lock would do, but says nothing about who waits.
-    let _lock = workspace::lock("cargo")?;
-    run(cargo().args([
-        "build",
-        "--quiet",
-        "--profile",
-        "agent",
-        "--target",
-        BOARD_TARGET,
-        "-p",
-        package,
-    ]))?;
-    Ok(workspace::target()
-        .join(BOARD_TARGET)
-        .join("agent")
-        .join(package))
+    let arguments = ["--profile", "agent", "--target", BOARD_TARGET];
+    program(package, &arguments, &format!("{BOARD_TARGET}/agent"))
 }
 
 /// Builds a program that runs on the workstation.
 pub fn host_program(package: &str) -> Result<PathBuf> {
-    let _lock = workspace::lock("cargo")?;
-    run(cargo().args(["build", "--quiet", "--release", "-p", package]))?;
-    Ok(workspace::target().join("release").join(package))
+    program(package, &["--release"], "release")
 }
 
-fn cargo() -> std::process::Command {
-    let mut cargo = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    cargo.current_dir(workspace::root());
-    cargo
+/// Builds at most once per process: the sources do not change under a running test.
+fn program(package: &str, arguments: &[&str], directory: &str) -> Result<PathBuf> {
+    static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = workspace::target().join(directory).join(package);
+    if !built.contains(&path) {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        run(command(&cargo)
+            .current_dir(workspace::root())
+            .args(["build", "--quiet", "-p", package])
+            .args(arguments))?;
+        built.insert(path.clone());
+    }
+    Ok(path)
 }

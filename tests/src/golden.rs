@@ -252,7 +252,7 @@ fn write_initramfs(kernel: &Kernel, init: &Path, output: &Path) -> Result<()> {
     for (name, bytes) in kernel.modules(&MODULES)? {
         let path = format!("modules/{name}.ko");
         archive = entry(archive, &path, 0o100_644, &bytes)?;
-        list.push_str(&format!("/{path}\n"));
+        list.extend(["/", &path, "\n"]);
     }
     archive = entry(archive, "modules.list", 0o100_644, list.as_bytes())?;
     cpio::newc::trailer(archive)?;

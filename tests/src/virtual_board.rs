@@ -73,6 +73,8 @@ pub struct Hardware {
     pub card: Option<PathBuf>,
     /// Errors the card has from the start: elements of blkdebug's `inject-error`.
     pub card_errors: Vec<Value>,
+    /// Is there a slot into which [`VirtualBoard::plug_nvme`] can put a disk later?
+    pub spare_slot: bool,
     /// Is there a network interface?
     pub network: bool,
     /// Directory of the serial log, the LED trace and the device tree.
@@ -88,6 +90,7 @@ impl Hardware {
             nvme: Vec::new(),
             card: None,
             card_errors: Vec::new(),
+            spare_slot: false,
             network: true,
             directory: directory.to_path_buf(),
         }
@@ -126,7 +129,10 @@ impl Hardware {
         qemu.arg("-serial").arg(format!("file:{}", log.display()));
         qemu.arg("-trace")
             .arg(format!("enable=pl061_set_output,file={}", led.display()));
-        qemu.args(["-device", "virtio-rng-pci"]);
+        qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
+        if self.spare_slot {
+            qemu.args(["-device", "pcie-root-port,id=spare-slot"]);
+        }
         for (index, nvme) in self.nvme.iter().enumerate() {
             qemu.args(nvme_arguments(index, nvme));
         }
@@ -193,9 +199,10 @@ impl Hardware {
 
 /// The number of the next start in a directory: a board is often started more than once.
 fn next_free(directory: &Path) -> u32 {
-    (1..)
-        .find(|start| !directory.join(format!("serial-{start}.log")).exists())
-        .unwrap_or(1)
+    let taken = |start: &u32| directory.join(format!("serial-{start}.log")).exists();
+    (1..=u32::MAX)
+        .find(|start| !taken(start))
+        .unwrap_or(u32::MAX)
 }
 
 /// A file, the errors it is to have, and above both the node that a device is plugged into.
@@ -430,7 +437,7 @@ impl VirtualBoard {
         let raw = json!({ "driver": "raw", "node-name": node, "file": format!("{node}-file"), "discard": "unmap" });
         self.qmp.execute("blockdev-add", raw)?;
         let device = json!({
-            "driver": "nvme", "id": format!("{node}-slot"), "drive": node, "serial": nvme.serial, "bus": "hotplug",
+            "driver": "nvme", "id": format!("{node}-slot"), "drive": node, "serial": nvme.serial, "bus": "spare-slot",
         });
         self.qmp.execute("device_add", device)?;
         Ok(())

@@ -1,0 +1,219 @@
+//! The status LED as someone who stands before the board sees it: the edges of its pin, as QEMU records them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// The PL061's line that the device tree gives to the LED.
+const LINE: &str = "setting output 5 to ";
+/// A dark stretch above this ends a group of blinks.
+const GROUP_GAP: f64 = 0.275;
+/// A blink from this on is a slow one.
+const SLOW_BLINK: f64 = 0.3;
+/// Blinks in the flicker before a fault number: ten, less what a busy machine swallows.
+const FLICKER: std::ops::RangeInclusive<usize> = 7..=11;
+/// So many quick blinks on end are the pattern of writing, and no flicker.
+const WRITING: usize = 12;
+
+/// One lit stretch, in seconds of the trace's clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Blink {
+    /// When it was lit.
+    pub start: f64,
+    /// How long; to the end of the trace when it is still lit.
+    pub length: f64,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Fault numbers that were blinked to their end.
+    pub faults: BTreeSet<u8>,
+    /// Blinks a second of the waiting and verifying patterns: 1 network, 2 server, 3 verifying.
+    pub blinks_each_second: BTreeSet<usize>,
+    /// Was the fast pattern of writing shown?
+    pub writing: bool,
+    /// Was the LED lit when the machine ended?
+    pub lit_at_the_end: bool,
+}
+
+/// Reads what the LED has shown from the trace of one start.
+pub fn seen(trace: &Path, active_low: bool) -> Result<Seen> {
+    let text = fs::read_to_string(trace).with_context(|| format!("reading {}", trace.display()))?;
+    Ok(recognise(
+        &blinks(&text, active_low),
+        lit_at_the_end(&text, active_low),
+    ))
+}
+
+/// The lit stretches in a trace.
+#[must_use]
+pub fn blinks(trace: &str, active_low: bool) -> Vec<Blink> {
+    let mut blinks = Vec::new();
+    let mut since = None;
+    let mut last = 0.0;
+    for (time, lit) in edges(trace, active_low) {
+        last = time;
+        match (lit, since) {
+            (true, None) => since = Some(time),
+            (false, Some(start)) => {
+                blinks.push(Blink {
+                    start,
+                    length: time - start,
+                });
+                since = None;
+            }
+            _ => {}
+        }
+    }
+    if let Some(start) = since {
+        blinks.push(Blink {
+            start,
+            length: last - start,
+        });
+    }
+    blinks
+}
+
+fn lit_at_the_end(trace: &str, active_low: bool) -> bool {
+    edges(trace, active_low).last().is_some_and(|(_, lit)| lit)
+}
+
+/// Lines like `1234@1795380449.817206:pl061_set_output /machine/unattached/device[6] setting output 5 to 1`.
+fn edges(trace: &str, active_low: bool) -> impl Iterator<Item = (f64, bool)> {
+    trace.lines().filter_map(move |line| {
+        let (head, level) = line.split_once(LINE)?;
+        let (_, rest) = head.split_once('@')?;
+        let (time, _) = rest.split_once(':')?;
+        Some((time.parse().ok()?, (level.trim() == "1") != active_low))
+    })
+}
+
+/// A group of blinks close to each other.
+struct Group {
+    blinks: usize,
+    slow: bool,
+}
+
+fn groups(blinks: &[Blink]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut end = f64::NEG_INFINITY;
+    for blink in blinks {
+        let slow = blink.length >= SLOW_BLINK;
+        match groups.last_mut() {
+            Some(group) if blink.start - end < GROUP_GAP && !slow && !group.slow => {
+                group.blinks += 1
+            }
+            _ => groups.push(Group { blinks: 1, slow }),
+        }
+        end = blink.start + blink.length;
+    }
+    groups
+}
+
+fn recognise(blinks: &[Blink], lit_at_the_end: bool) -> Seen {
+    let groups = groups(blinks);
+    let mut seen = Seen {
+        lit_at_the_end,
+        ..Seen::default()
+    };
+    for (index, group) in groups.iter().enumerate() {
+        let rest = &groups[index + 1..];
+        if group.slow {
+            continue;
+        }
+        let slow = rest.iter().take_while(|group| group.slow).count();
+        // A number counts when another group follows: only then has it been blinked to its end.
+        if FLICKER.contains(&group.blinks) && slow > 0 && rest.len() > slow {
+            seen.faults.extend(u8::try_from(slow));
+        } else if group.blinks >= WRITING {
+            seen.writing = true;
+        } else if rest
+            .first()
+            .is_some_and(|next| !next.slow && next.blinks == group.blinks)
+            && group.blinks <= 3
+        {
+            seen.blinks_each_second.insert(group.blinks);
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trace of phases: lit or dark, for so many milliseconds.
+    fn trace(phases: &[(bool, u32)], active_low: bool) -> String {
+        let mut millis = 1_795_380_449_000_u64;
+        let mut text = String::new();
+        for (lit, length) in phases {
+            let level = u8::from(*lit != active_low);
+            let (seconds, rest) = (millis / 1000, millis % 1000);
+            let line =
+                format!("77@{seconds}.{rest:03}000:pl061_set_output /machine/d[6] {LINE}{level}\n");
+            text.push_str(&line);
+            millis += u64::from(*length);
+        }
+        text
+    }
+
+    fn fault(number: usize) -> Vec<(bool, u32)> {
+        let mut phases = [(true, 50), (false, 50)].repeat(10);
+        phases.push((false, 1000));
+        phases.extend([(true, 500), (false, 500)].repeat(number));
+        phases.push((false, 1000));
+        phases
+    }
+
+    fn seen_in(phases: &[(bool, u32)], active_low: bool) -> Seen {
+        let text = trace(phases, active_low);
+        recognise(
+            &blinks(&text, active_low),
+            lit_at_the_end(&text, active_low),
+        )
+    }
+
+    #[test]
+    fn a_fault_number_is_read_from_its_second_showing_on() {
+        for number in 1..=9 {
+            let mut phases = fault(number);
+            assert_eq!(
+                seen_in(&phases, false).faults.len(),
+                0,
+                "once is not to the end"
+            );
+            phases.extend(fault(number));
+            let expected = BTreeSet::from([u8::try_from(number).expect("small")]);
+            assert_eq!(seen_in(&phases, false).faults, expected);
+            assert_eq!(seen_in(&phases, true).faults, expected);
+        }
+    }
+
+    #[test]
+    fn waiting_writing_and_done_are_told_apart() {
+        let mut phases = [(true, 100), (false, 150), (true, 100), (false, 650)].repeat(3);
+        phases.extend([(true, 100), (false, 100)].repeat(20));
+        phases.push((false, 400));
+        phases.extend(
+            [
+                (true, 100),
+                (false, 150),
+                (true, 100),
+                (false, 150),
+                (true, 100),
+                (false, 400),
+            ]
+            .repeat(3),
+        );
+        phases.push((true, 1000));
+        let seen = seen_in(&phases, true);
+        assert_eq!(seen.blinks_each_second, BTreeSet::from([2, 3]));
+        assert!(
+            seen.writing && seen.lit_at_the_end && seen.faults.is_empty(),
+            "{seen:?}"
+        );
+    }
+}
