@@ -1,0 +1,93 @@
+//! A manifest counts only with the signature of the key on the card.
+
+use std::io::Cursor;
+
+use gild_format::signature::{PublicKey, SignatureError, verify};
+use minisign::KeyPair;
+
+struct Signer(KeyPair);
+
+impl Signer {
+    fn new() -> Self {
+        Self(KeyPair::generate_unencrypted_keypair().expect("a key pair"))
+    }
+
+    fn public(&self) -> PublicKey {
+        PublicKey::parse(&self.0.pk.to_base64()).expect("a public key")
+    }
+
+    fn sign(&self, bytes: &[u8]) -> String {
+        minisign::sign(
+            Some(&self.0.pk),
+            &self.0.sk,
+            Cursor::new(bytes),
+            Some("rpi5"),
+            None,
+        )
+        .expect("a signature")
+        .into_string()
+    }
+}
+
+#[test]
+fn the_right_signature_is_accepted_with_either_spelling_of_the_key() {
+    let signer = Signer::new();
+    let minisig = signer.sign(b"{}");
+    assert_eq!(verify(&signer.public(), b"{}", &minisig), Ok(()));
+    let file = signer.0.pk.to_box().expect("a key file").into_string();
+    assert_eq!(PublicKey::parse(&file), Ok(signer.public()));
+    assert_eq!(signer.public().to_string(), signer.0.pk.to_base64());
+}
+
+#[test]
+fn other_bytes_another_key_and_another_comment_are_refused() {
+    let signer = Signer::new();
+    let minisig = signer.sign(b"{}");
+    assert_eq!(
+        verify(&signer.public(), b"{ }", &minisig),
+        Err(SignatureError::Mismatch)
+    );
+    let other = Signer::new().public();
+    assert_eq!(
+        verify(&other, b"{}", &minisig),
+        Err(SignatureError::OtherKey(other.clone()))
+    );
+    let renamed = minisig.replace("trusted comment: rpi5", "trusted comment: rock5b");
+    assert_ne!(renamed, minisig);
+    assert_eq!(
+        verify(&signer.public(), b"{}", &renamed),
+        Err(SignatureError::Mismatch)
+    );
+}
+
+#[test]
+fn what_is_no_signature_or_no_key_is_said_so() {
+    let signer = Signer::new();
+    for text in [
+        "",
+        "untrusted comment: x\n",
+        "<html>404</html>",
+        &"x".repeat(5000),
+        &signer.sign(b"{}")[..150],
+    ] {
+        assert!(
+            matches!(
+                verify(&signer.public(), b"{}", text),
+                Err(SignatureError::Malformed(_))
+            ),
+            "{text:?}"
+        );
+    }
+    for text in [
+        "",
+        "\n\n",
+        "RWQ",
+        "untrusted comment: only a comment",
+        "a password",
+    ] {
+        assert!(
+            matches!(PublicKey::parse(text), Err(SignatureError::PublicKey(_))),
+            "{text:?}"
+        );
+    }
+}
