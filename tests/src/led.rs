@@ -104,7 +104,7 @@ fn groups(blinks: &[Blink]) -> Vec<Group> {
         let slow = blink.length >= SLOW_BLINK;
         match groups.last_mut() {
             Some(group) if blink.start - end < GROUP_GAP && !slow && !group.slow => {
-                group.blinks += 1
+                group.blinks += 1;
             }
             _ => groups.push(Group { blinks: 1, slow }),
         }

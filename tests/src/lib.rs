@@ -16,4 +16,5 @@ pub mod qmp;
 pub mod serial;
 pub mod slot;
 pub mod virtual_board;
+pub mod web_server;
 pub mod workspace;

@@ -9,7 +9,7 @@ use gild_tests::card::Card;
 use gild_tests::virtual_board::{End, Hardware, Nvme};
 use gild_tests::{disk, firmware, golden, workspace};
 
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 
 fn golden_image_boots_from_its_own_partitions(product: Product) -> Result<()> {
     let directory = workspace::scratch("golden-boots")?;

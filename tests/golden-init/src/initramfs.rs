@@ -14,7 +14,7 @@ use nix::mount::{MsFlags, mount};
 /// Modules in load order, one path a line.
 const MODULE_LIST: &str = "/modules.list";
 /// How long the root disk may take to appear.
-const DISK_TIME: Duration = Duration::from_secs(60);
+const DISK_TIME: Duration = Duration::from_mins(1);
 
 /// Mounts the root named by `root=PARTUUID=` and becomes its `/sbin/init`.
 pub fn switch_to_root() -> Result<()> {
