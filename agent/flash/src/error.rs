@@ -7,9 +7,9 @@ use crate::{Fault, SourceError};
 /// A flash failed. Nothing that failed looks committed.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
-    /// The manifest asks for something this engine does not do.
-    #[error("the manifest cannot be flashed: {0}; pack the image again with `gild image pack`")]
-    Manifest(String),
+    /// No memory, or no threads.
+    #[error("starting the workers of the flash failed: {0}")]
+    Workers(String),
     /// The target cannot take this image. Nothing was written.
     #[error("{target} cannot take the image: {reason}; nothing was written")]
     Unsuitable {
@@ -55,7 +55,7 @@ pub enum FlashError {
     },
     /// A range reads back wrong however often it is written.
     #[error(
-        "{target} reads back other bytes than were written at {offset} ({attempts} attempts); replace the disk"
+        "{target} does not give back what was written at {offset} ({attempts} attempts): {reason}; replace the disk"
     )]
     ReadBack {
         /// Device.
@@ -64,6 +64,8 @@ pub enum FlashError {
         offset: u64,
         /// How often it was written.
         attempts: u32,
+        /// What came back.
+        reason: String,
     },
     /// After the commit the partitions are not those of the manifest. The commit was taken back.
     #[error(
@@ -82,7 +84,7 @@ impl FlashError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Manifest(_) => Fault::ManifestRefused,
+            Self::Workers(_) => Fault::Internal,
             Self::Unsuitable { .. } => Fault::NoTarget,
             Self::Source(error) => error.fault,
             Self::SourceSize { .. } | Self::ChunkDamaged { .. } | Self::Partitions { .. } => {

@@ -6,10 +6,15 @@
 
 mod buffer;
 mod clock;
+mod crew;
 mod engine;
 mod error;
 mod fault;
+mod head;
+mod medium;
 mod observer;
+mod plan;
+mod progress;
 mod report;
 pub mod select;
 mod source;

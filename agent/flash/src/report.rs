@@ -33,11 +33,11 @@ pub struct Report {
     /// Data chunks that were found on the target and not fetched.
     pub chunks_kept: usize,
     /// Fetches of a chunk, repetitions included.
-    pub chunks_fetched: usize,
+    pub chunks_fetched: u64,
     /// Fetches that had to be repeated: the stored bytes did not match the manifest.
-    pub chunks_damaged: usize,
+    pub chunks_damaged: u64,
     /// Chunks that read back wrong and were written again.
-    pub chunks_rewritten: usize,
+    pub chunks_rewritten: u64,
     /// How holes were made zero; `None` if there are none.
     pub zero_method: Option<ZeroMethod>,
     /// The target's own zeroing was found lying and every hole was written out and read back whole.

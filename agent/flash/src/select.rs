@@ -1,6 +1,8 @@
 //! Which disk may be written: the one NVMe namespace that is certainly not the operator's other disk.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::{Clock, Fault};
@@ -54,6 +56,23 @@ pub struct Candidate {
     pub sector_size: u32,
 }
 
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            path,
+            model,
+            serial,
+            size,
+            sector_size,
+        } = self;
+        let path = path.display();
+        write!(
+            f,
+            "{path} ({model}, serial {serial}, {size} bytes in sectors of {sector_size})"
+        )
+    }
+}
+
 /// A disk that was seen, and why it must not be written, if so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -79,19 +98,245 @@ impl SelectError {
     }
 }
 
-/// Picks the one NVMe namespace that may be written. Waits for it until the deadline has passed, and has a controller
-/// that shows no namespace scanned again.
+/// Time between two looks at sysfs.
+const POLL: Duration = Duration::from_millis(500);
+/// sysfs gives sizes in these, whatever the disk's sectors.
+const SYSFS_BLOCK: u64 = 512;
+/// PCI class of an NVMe controller: mass storage, non-volatile memory, NVM Express.
+const NVME_CLASS: &str = "0x010802";
+
+/// Picks the one NVMe namespace that may be written.
+///
+/// Waits, at most so long, until every NVMe controller of the machine is up and shows a namespace (and the wanted one
+/// is there), so that a second disk that is slower to come is not overlooked.
 pub fn choose(
     system: &System,
     wanted: &Wanted,
     clock: &dyn Clock,
     wait: Duration,
 ) -> Result<Candidate, SelectError> {
-    todo!("{system:?} {wanted:?} {:?} {wait:?}", clock.now())
+    let failed = |error: io::Error| SelectError {
+        message: format!("looking for NVMe disks failed: {error}"),
+    };
+    let deadline = clock.now() + wait;
+    loop {
+        let settled = settle(system).map_err(failed)?;
+        let findings = survey(system, wanted).map_err(failed)?;
+        let shown = findings.iter().any(|finding| {
+            let serial = wanted.serial.as_ref();
+            serial.is_none_or(|serial| *serial == finding.candidate.serial)
+        });
+        if (settled && shown) || clock.now() >= deadline {
+            return decide(findings, wanted, wait);
+        }
+        clock.sleep(POLL);
+    }
 }
 
-/// What stands against writing to the block device with this kernel name, whatever it is: what it is in use for.
-/// Empty if nothing does.
-pub fn in_use(system: &System, name: &str) -> std::io::Result<Vec<String>> {
-    todo!("{system:?} {name}")
+/// All NVMe namespaces, each with what stands against it.
+pub fn survey(system: &System, wanted: &Wanted) -> io::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for name in names(&system.sys.join("block"))? {
+        let disk = system.sys.join("block").join(&name);
+        // A path of a multipath disk shows up besides the disk, hidden.
+        if !name.starts_with("nvme") || read(&disk.join("hidden")).is_ok_and(|hidden| hidden == "1")
+        {
+            continue;
+        }
+        let candidate = Candidate {
+            path: system.dev.join(&name),
+            model: read(&disk.join("device/model")).unwrap_or_default(),
+            serial: read(&disk.join("device/serial")).unwrap_or_default(),
+            size: number(&disk.join("size"))? * SYSFS_BLOCK,
+            sector_size: u32::try_from(number(&disk.join("queue/logical_block_size"))?)
+                .map_err(io::Error::other)?,
+        };
+        let refusal = refusal(system, wanted, &name, &candidate)?;
+        findings.push(Finding { candidate, refusal });
+    }
+    Ok(findings)
+}
+
+/// What the block device with this kernel name is in use for: mounts, swap and holders of it and of its partitions.
+/// Empty if it is free.
+pub fn in_use(system: &System, name: &str) -> io::Result<Vec<String>> {
+    let disk = system.sys.join("class/block").join(name);
+    let mut parts = vec![(name.to_owned(), disk.clone())];
+    for part in names(&disk)? {
+        let path = disk.join(&part);
+        if path.join("partition").exists() {
+            parts.push((part, path));
+        }
+    }
+    let mounts = std::fs::read_to_string(system.proc.join("self/mountinfo"))?;
+    // A kernel without swap has no such file.
+    let swaps = std::fs::read_to_string(system.proc.join("swaps")).unwrap_or_default();
+    let mut uses = Vec::new();
+    for (part, path) in parts {
+        let number = read(&path.join("dev"))?;
+        let node = format!("/dev/{part}");
+        for mount in mounts.lines() {
+            // ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS... - TYPE SOURCE OPTIONS
+            let mut fields = mount.split(' ').skip(2);
+            let same_number = fields.next() == Some(&number);
+            let point = fields.nth(1).unwrap_or_default();
+            let source = fields.skip_while(|field| *field != "-").nth(2);
+            if same_number || source == Some(&node) {
+                uses.push(format!("{part} is mounted on {point}"));
+            }
+        }
+        if swaps
+            .lines()
+            .any(|swap| swap.split_whitespace().next() == Some(&node))
+        {
+            uses.push(format!("{part} is swap space"));
+        }
+        for holder in names(&path.join("holders")).unwrap_or_default() {
+            uses.push(format!("{part} is part of {holder}"));
+        }
+    }
+    Ok(uses)
+}
+
+fn refusal(
+    system: &System,
+    wanted: &Wanted,
+    name: &str,
+    candidate: &Candidate,
+) -> io::Result<Option<String>> {
+    let disk = system.sys.join("block").join(name);
+    let flag = |file: &str| read(&disk.join(file)).is_ok_and(|value| value == "1");
+    if let Some(boot) = &wanted.boot_medium
+        && share_a_parent(system, name, boot)?
+    {
+        return Ok(Some("this machine booted from it".to_owned()));
+    }
+    if flag("removable") {
+        return Ok(Some("it is removable".to_owned()));
+    }
+    if flag("ro") {
+        return Ok(Some("it is write-protected".to_owned()));
+    }
+    let uses = in_use(system, name)?;
+    if !uses.is_empty() {
+        return Ok(Some(uses.join(", ")));
+    }
+    if let Some(serial) = &wanted.serial
+        && *serial != candidate.serial
+    {
+        return Ok(Some(format!("the configuration asks for serial {serial}")));
+    }
+    if candidate.size < wanted.size {
+        return Ok(Some(format!(
+            "too small: the image has {} bytes",
+            wanted.size
+        )));
+    }
+    if candidate.sector_size != wanted.sector_size {
+        return Ok(Some(format!(
+            "wrong sector size: the image was made for sectors of {} bytes",
+            wanted.sector_size
+        )));
+    }
+    Ok(None)
+}
+
+/// Whether a disk is the boot medium or sits on the same controller. The boot medium may be given as a partition.
+fn share_a_parent(system: &System, disk: &str, boot: &str) -> io::Result<bool> {
+    let block = system.sys.join("class/block");
+    let Ok(mut boot) = block.join(boot).canonicalize() else {
+        // Pulled since: it can be no disk that is still there.
+        return Ok(false);
+    };
+    if boot.join("partition").exists() {
+        boot.pop();
+    }
+    let disk = block.join(disk).canonicalize()?;
+    Ok(disk == boot || disk.parent() == boot.parent())
+}
+
+/// Whether every NVMe controller is up and shows a namespace. One that shows none is scanned again.
+fn settle(system: &System) -> io::Result<bool> {
+    let class = system.sys.join("class/nvme");
+    let controllers = names(&class).unwrap_or_default();
+    let mut settled = true;
+    for name in &controllers {
+        let controller = class.join(name);
+        // nvme0 holds nvme0n1, or nvme0c0n1 where multipath is on.
+        let has_namespace = names(&controller)?.iter().any(|entry| {
+            entry
+                .strip_prefix("nvme")
+                .is_some_and(|rest| rest.contains('n'))
+        });
+        let is_live = read(&controller.join("state")).is_ok_and(|state| state == "live");
+        if !has_namespace && is_live {
+            let rescan = std::fs::write(controller.join("rescan_controller"), "1");
+            log::debug!("{name} shows no namespace, scanned again: {rescan:?}");
+        }
+        settled &= has_namespace && is_live;
+    }
+    let pci = system.sys.join("bus/pci/devices");
+    let expected = names(&pci)
+        .unwrap_or_default()
+        .iter()
+        .filter(|device| {
+            read(&pci.join(device).join("class")).is_ok_and(|class| class == NVME_CLASS)
+        })
+        .count();
+    Ok(settled && controllers.len() >= expected)
+}
+
+fn decide(
+    findings: Vec<Finding>,
+    wanted: &Wanted,
+    wait: Duration,
+) -> Result<Candidate, SelectError> {
+    let (mut good, bad): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.refusal.is_none());
+    if good.len() == 1 {
+        return Ok(good.remove(0).candidate);
+    }
+    let mut message = if !good.is_empty() {
+        format!(
+            "{} NVMe disks could be the target; name one by its serial",
+            good.len()
+        )
+    } else if bad.is_empty() {
+        format!(
+            "no NVMe disk within {} s; fit one and check its seat",
+            wait.as_secs()
+        )
+    } else {
+        let size = wanted.size;
+        format!("no NVMe disk can be the target; fit a free one of at least {size} bytes")
+    };
+    for Finding { candidate, refusal } in good.iter().chain(&bad) {
+        message.push_str("; ");
+        message.push_str(&candidate.to_string());
+        message.push_str(": ");
+        message.push_str(refusal.as_deref().unwrap_or("could be the target"));
+    }
+    Err(SelectError { message })
+}
+
+/// The names in a directory, sorted.
+fn names(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = std::fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    std::fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+fn number(path: &Path) -> io::Result<u64> {
+    read(path)?
+        .parse()
+        .map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use gild_nfs::NfsError;
+
 use crate::Fault;
 
 /// A file that can be read at any place by several threads at once.
@@ -66,5 +68,22 @@ impl Source for FileSource {
                     self.name
                 ),
             })
+    }
+}
+
+impl Source for gild_nfs::File {
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
+        self.read_exact_at(buffer, offset).map_err(|error| {
+            let fault = match error {
+                NfsError::Changed { .. } | NfsError::OutOfRange { .. } => Fault::ImageCorrupt,
+                _ => Fault::ServerUnreachable,
+            };
+            let message = error.to_string();
+            SourceError { fault, message }
+        })
     }
 }

@@ -1,1 +1,60 @@
-//! The ioctls: the one place of the agent with `unsafe`.
+//! The ioctls: the one place of the agent's own code with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// linux/fs.h: the "type" of all block device ioctls.
+const BLOCK: u8 = 0x12;
+
+mod raw {
+    use super::BLOCK;
+
+    nix::ioctl_none!(reread_partitions, BLOCK, 95);
+    nix::ioctl_none!(flush_buffers, BLOCK, 97);
+    nix::ioctl_read_bad!(
+        sector_size,
+        nix::request_code_none!(BLOCK, 104),
+        nix::libc::c_int
+    );
+    nix::ioctl_read!(size, BLOCK, 114, u64);
+    nix::ioctl_write_ptr_bad!(zero_out, nix::request_code_none!(BLOCK, 127), [u64; 2]);
+}
+
+/// `BLKGETSIZE64`: size in bytes.
+pub fn size(device: &File) -> io::Result<u64> {
+    let mut size = 0;
+    // SAFETY: the kernel writes one u64 through the pointer, which is valid for the call.
+    unsafe { raw::size(device.as_raw_fd(), &raw mut size) }?;
+    Ok(size)
+}
+
+/// `BLKSSZGET`: logical sector size in bytes.
+pub fn sector_size(device: &File) -> io::Result<u32> {
+    let mut size = 0;
+    // SAFETY: the kernel writes one int through the pointer, which is valid for the call.
+    unsafe { raw::sector_size(device.as_raw_fd(), &raw mut size) }?;
+    u32::try_from(size).map_err(io::Error::other)
+}
+
+/// `BLKZEROOUT`: zeros for certain, by the device's own command or written by the kernel.
+pub fn zero_out(device: &File, offset: u64, length: u64) -> io::Result<()> {
+    // SAFETY: the kernel reads two u64 through the pointer, which is valid for the call.
+    unsafe { raw::zero_out(device.as_raw_fd(), &raw const *&[offset, length]) }?;
+    Ok(())
+}
+
+/// `BLKRRPART`: reads the partition table again.
+pub fn reread_partitions(device: &File) -> io::Result<()> {
+    // SAFETY: takes no argument.
+    unsafe { raw::reread_partitions(device.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// `BLKFLSBUF`: drops what the page cache holds of the device.
+pub fn flush_buffers(device: &File) -> io::Result<()> {
+    // SAFETY: takes no argument.
+    unsafe { raw::flush_buffers(device.as_raw_fd()) }?;
+    Ok(())
+}

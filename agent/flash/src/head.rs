@@ -1,0 +1,182 @@
+//! The first MiB, and with it what the disk claims to be.
+//!
+//! The very first sector decides: without it no partition table is valid, with it the disk boots. Disks write one sector
+//! whole or not at all, so taking it away first and writing it last makes both ends of a flash atomic, whatever order
+//! the disk writes other sectors in, and whatever it loses when the power goes.
+
+use gild_format::manifest::{Manifest, Partition, Sha256Hex};
+use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+
+use crate::buffer::AlignedBuffer;
+use crate::engine::{ATTEMPTS, TargetState};
+use crate::medium::Medium;
+use crate::progress::Progress;
+use crate::{FlashError, Target};
+
+/// The first MiB as bytes in memory.
+#[expect(clippy::cast_possible_truncation, reason = "one MiB fits everywhere")]
+pub const LENGTH: usize = FIRST_MIB as usize;
+
+/// The record this flash leaves on the disk.
+pub fn record(manifest: &Manifest, manifest_sha256: Sha256Hex, state: State) -> Record {
+    Record {
+        state,
+        image_id: manifest.image_id.clone(),
+        manifest_sha256,
+    }
+}
+
+/// What the disk says about itself.
+pub fn state(
+    manifest: &Manifest,
+    manifest_sha256: Sha256Hex,
+    target: &dyn Target,
+) -> std::io::Result<TargetState> {
+    let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
+    target.read_at(&mut bytes, RECORD_OFFSET)?;
+    let Some(found) = Record::parse(&bytes) else {
+        return Ok(TargetState::Other);
+    };
+    if found == record(manifest, manifest_sha256, State::Committed) {
+        let table = target.partition_table()?.unwrap_or_default();
+        if manifest
+            .partitions
+            .iter()
+            .all(|wanted| starts_as(wanted, &table))
+        {
+            return Ok(TargetState::Done);
+        }
+        // Interrupted just before the first sector, or made unbootable on purpose: the chunks are worth a look.
+        return Ok(TargetState::Resumable);
+    }
+    if found == record(manifest, manifest_sha256, State::Flashing) {
+        return Ok(TargetState::Resumable);
+    }
+    Ok(TargetState::Other)
+}
+
+/// A node grows its root partition, so only the start counts.
+fn starts_as(wanted: &Partition, table: &[Partition]) -> bool {
+    table
+        .iter()
+        .any(|found| found.number == wanted.number && found.start == wanted.start)
+}
+
+/// Makes the disk unbootable and says on it which image is coming.
+pub fn prepare(
+    medium: &Medium<'_>,
+    flashing: &Record,
+    image_size: u64,
+    state: TargetState,
+    progress: &Progress<'_>,
+) -> Result<(), FlashError> {
+    let sector = medium.target.sector_size() as usize;
+    let mut bytes = AlignedBuffer::new(LENGTH);
+    // Before anything else changes, or a cut here could leave an old commit that still looks whole.
+    medium.write(&bytes[..sector], 0, progress)?;
+    medium.flush()?;
+    put_record(&mut bytes, flashing);
+    medium.write(&bytes[sector..], sector as u64, progress)?;
+    // The backup of the old partition table, from which some firmware would repair it. What the image itself has
+    // there stays if it may be kept.
+    let size = medium.target.size();
+    let end = size.saturating_sub(FIRST_MIB).max(match state {
+        TargetState::Resumable => image_size,
+        TargetState::Done | TargetState::Other => FIRST_MIB,
+    });
+    if end < size {
+        let zeros = AlignedBuffer::new(usize::try_from(size - end).unwrap_or(LENGTH));
+        medium.write(&zeros, end, progress)?;
+    }
+    medium.flush()
+}
+
+/// Writes the first MiB, its first sector last. Everything else is on the medium and verified.
+pub fn commit(
+    medium: &Medium<'_>,
+    head: &mut [u8],
+    committed: &Record,
+    partitions: &[Partition],
+    progress: &Progress<'_>,
+) -> Result<(), FlashError> {
+    let sector = medium.target.sector_size() as usize;
+    put_record(head, committed);
+    write_verified(medium, &head[sector..], sector as u64, progress)?;
+    let bootable = write_verified(medium, &head[..sector], 0, progress)
+        .and_then(|()| check_partitions(medium, partitions));
+    if bootable.is_err() {
+        // Best effort: the error that counts is the one before.
+        let nothing = AlignedBuffer::new(sector);
+        if let Err(error) = medium
+            .write(&nothing, 0, progress)
+            .and_then(|()| medium.flush())
+        {
+            log::warn!("taking the commit back: {error}");
+        }
+    }
+    bootable
+}
+
+fn put_record(head: &mut [u8], record: &Record) {
+    head[LENGTH - RECORD_LENGTH..].copy_from_slice(&record.to_bytes());
+}
+
+fn write_verified(
+    medium: &Medium<'_>,
+    data: &[u8],
+    offset: u64,
+    progress: &Progress<'_>,
+) -> Result<(), FlashError> {
+    let mut found = AlignedBuffer::new(data.len());
+    for _ in 0..ATTEMPTS {
+        medium.write(data, offset, progress)?;
+        medium.flush()?;
+        medium.read(&mut found, offset, progress)?;
+        if *found == *data {
+            return Ok(());
+        }
+    }
+    Err(FlashError::ReadBack {
+        target: medium.target.name().to_owned(),
+        offset,
+        attempts: ATTEMPTS,
+        reason: "other bytes than were written".to_owned(),
+    })
+}
+
+fn check_partitions(medium: &Medium<'_>, partitions: &[Partition]) -> Result<(), FlashError> {
+    let target = medium.target;
+    target.reread_partition_table().map_err(|error| {
+        medium.failed(
+            "having the kernel read the partition table of".to_owned(),
+            error,
+        )
+    })?;
+    let found = target
+        .partition_table()
+        .map_err(|error| medium.failed("reading the partition table of".to_owned(), error))?;
+    let difference = match found {
+        None => "there is none".to_owned(),
+        Some(found) => match difference(partitions, &found) {
+            None => return Ok(()),
+            Some(difference) => difference,
+        },
+    };
+    Err(FlashError::Partitions {
+        target: target.name().to_owned(),
+        difference,
+    })
+}
+
+fn difference(wanted: &[Partition], found: &[Partition]) -> Option<String> {
+    if wanted.len() != found.len() {
+        return Some(format!("{} partitions, not {}", found.len(), wanted.len()));
+    }
+    let missing = wanted.iter().find(|partition| !found.contains(partition))?;
+    Some(
+        match found.iter().find(|other| other.number == missing.number) {
+            None => format!("partition {} is missing", missing.number),
+            Some(other) => format!("partition {} is {other:?}, not {missing:?}", missing.number),
+        },
+    )
+}

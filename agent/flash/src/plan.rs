@@ -1,0 +1,77 @@
+//! What there is to do, in pieces that one worker does at a time.
+
+use std::ops::Range;
+
+use gild_format::manifest::{Chunk, Manifest};
+use gild_format::record::FIRST_MIB;
+
+use crate::engine::BUFFER_BUDGET;
+
+/// Largest single transfer to or from the target. With every transfer the observer hears of it: also a disk of one
+/// megabyte a second gives a sign of life every few seconds.
+pub const TRANSFER: usize = 1 << 20;
+/// Largest range that is made zero at once, for the same reason: some disks write every zero.
+const ZERO_PIECE: u64 = 32 << 20;
+
+/// A piece of the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// The data chunk with this index.
+    Data(usize),
+    /// A part of a hole, bytes of the image.
+    Hole(Range<u64>),
+}
+
+/// All pieces of the image in order. The first MiB belongs to none of the holes: it is written last, in full.
+pub fn pieces(manifest: &Manifest) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (index, chunk) in manifest.chunks.iter().enumerate() {
+        if !chunk.hole {
+            pieces.push(Piece::Data(index));
+            continue;
+        }
+        let start = chunk.raw_offset.max(FIRST_MIB);
+        let end = chunk.raw_offset + u64::from(chunk.raw_length);
+        if start >= end {
+            continue;
+        }
+        match pieces.last_mut() {
+            Some(Piece::Hole(hole)) if hole.end == start && end - hole.start <= ZERO_PIECE => {
+                hole.end = end;
+            }
+            _ => pieces.push(Piece::Hole(start..end)),
+        }
+    }
+    pieces
+}
+
+/// How many bytes of a chunk lie in the first MiB.
+pub fn withheld(chunk: &Chunk) -> usize {
+    let before = FIRST_MIB.saturating_sub(chunk.raw_offset);
+    // At most the chunk's length, a u32.
+    usize::try_from(before.min(chunk.raw_length.into())).unwrap_or(usize::MAX)
+}
+
+/// The buffers of one worker: bytes for raw data and for stored data.
+pub fn buffer_sizes(manifest: &Manifest) -> (usize, usize) {
+    let stored = manifest
+        .chunks
+        .iter()
+        .filter(|chunk| !chunk.hole)
+        .map(|chunk| chunk.stored_length as usize)
+        .max();
+    (
+        (manifest.chunk_size as usize).max(TRANSFER),
+        stored.unwrap_or(0),
+    )
+}
+
+/// How many workers: as asked, but never more than the buffers' budget allows.
+pub fn workers(manifest: &Manifest, asked: Option<usize>) -> usize {
+    let (raw, stored) = buffer_sizes(manifest);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    asked
+        .unwrap_or((2 * cores).min(8))
+        .min(BUFFER_BUDGET / (raw + stored))
+        .max(1)
+}
