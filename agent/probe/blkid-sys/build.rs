@@ -7,7 +7,10 @@ fn main() {
         Ok(library) => {
             // The archive is bundled into the rlib, so a rebuilt archive means a new rlib.
             for directory in library.link_paths {
-                println!("cargo::rerun-if-changed={}", directory.join("libblkid.a").display());
+                println!(
+                    "cargo::rerun-if-changed={}",
+                    directory.join("libblkid.a").display()
+                );
             }
         }
         Err(error) => {

@@ -37,11 +37,23 @@ unsafe extern "C" {
     pub fn blkid_probe_all_removable(cache: blkid_cache) -> c_int;
     pub fn blkid_get_dev(cache: blkid_cache, devname: *const c_char, flags: c_int) -> blkid_dev;
     pub fn blkid_verify(cache: blkid_cache, dev: blkid_dev) -> blkid_dev;
-    pub fn blkid_get_tag_value(cache: blkid_cache, tagname: *const c_char, devname: *const c_char) -> *mut c_char;
+    pub fn blkid_get_tag_value(
+        cache: blkid_cache,
+        tagname: *const c_char,
+        devname: *const c_char,
+    ) -> *mut c_char;
     pub fn blkid_tag_iterate_begin(dev: blkid_dev) -> blkid_tag_iterate;
-    pub fn blkid_tag_next(iterate: blkid_tag_iterate, kind: *mut *const c_char, value: *mut *const c_char) -> c_int;
+    pub fn blkid_tag_next(
+        iterate: blkid_tag_iterate,
+        kind: *mut *const c_char,
+        value: *mut *const c_char,
+    ) -> c_int;
     pub fn blkid_tag_iterate_end(iterate: blkid_tag_iterate);
-    pub fn blkid_find_dev_with_tag(cache: blkid_cache, kind: *const c_char, value: *const c_char) -> blkid_dev;
+    pub fn blkid_find_dev_with_tag(
+        cache: blkid_cache,
+        kind: *const c_char,
+        value: *const c_char,
+    ) -> blkid_dev;
     pub fn blkid_new_probe() -> blkid_probe;
     pub fn blkid_new_probe_from_filename(filename: *const c_char) -> blkid_probe;
     pub fn blkid_free_probe(pr: blkid_probe);
@@ -104,8 +116,19 @@ unsafe extern "C" {
     pub fn blkid_do_probe(pr: blkid_probe) -> c_int;
     pub fn blkid_do_safeprobe(pr: blkid_probe) -> c_int;
     pub fn blkid_probe_numof_values(pr: blkid_probe) -> c_int;
-    pub fn blkid_probe_get_value(pr: blkid_probe, num: c_int, name: *mut *const c_char, data: *mut *const c_char, len: *mut usize) -> c_int;
-    pub fn blkid_probe_lookup_value(pr: blkid_probe, name: *const c_char, data: *mut *const c_char, len: *mut usize) -> c_int;
+    pub fn blkid_probe_get_value(
+        pr: blkid_probe,
+        num: c_int,
+        name: *mut *const c_char,
+        data: *mut *const c_char,
+        len: *mut usize,
+    ) -> c_int;
+    pub fn blkid_probe_lookup_value(
+        pr: blkid_probe,
+        name: *const c_char,
+        data: *mut *const c_char,
+        len: *mut usize,
+    ) -> c_int;
     pub fn blkid_probe_has_value(pr: blkid_probe, name: *const c_char) -> c_int;
     pub fn blkid_do_wipe(pr: blkid_probe, dryrun: c_int) -> c_int;
     pub fn blkid_probe_step_back(pr: blkid_probe) -> c_int;
