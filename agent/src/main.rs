@@ -1,2 +1,130 @@
-//! PID 1 on the flasher card.
-fn main() {}
+//! PID 1 on the flasher card: the agent that makes a board's NVMe carry its golden image.
+//!
+//! [`story`] is the whole of it. Each step is a module.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod backoff;
+mod board;
+mod card;
+mod clock;
+mod config;
+mod console;
+mod failure;
+mod flash;
+mod http;
+mod interface;
+mod led;
+mod mac;
+mod machine;
+mod manifest;
+mod matchbox;
+mod network;
+mod node;
+mod patience;
+mod progress;
+mod reboot;
+mod receipt;
+mod stage;
+mod takeover;
+mod target;
+mod watchdog;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use log::info;
+
+use crate::arguments::Arguments;
+use crate::failure::{Failure, Failures};
+use crate::led::Pattern;
+use crate::machine::Machine;
+use crate::node::Node;
+use crate::stage::Stage;
+
+/// musl's own allocator costs several times the processor time when data comes in at the speed of the network.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const HELP: &str = "\
+gild-agent: PID 1 on gild's flasher card.
+
+It takes over a whole machine, writes the golden image to its NVMe disk and reboots it. It is started by the kernel,
+from the initramfs that `gild initramfs build` makes. To write a disk from a workstation use `gild flash`.
+
+Options: --help, --version";
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("--help" | "-h") => println!("{HELP}"),
+        Some("--version" | "-V") => println!("gild-agent {}", env!("CARGO_PKG_VERSION")),
+        _ if std::process::id() == 1 => run(),
+        _ => {
+            eprintln!(
+                "gild-agent: this is process {}, not 1: the agent takes over the machine it runs on and reboots it, so \
+                 it starts only as PID 1 of a flasher card; to write a disk from a workstation use `gild flash`",
+                std::process::id()
+            );
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Tells the story until it has a good end.
+fn run() -> ! {
+    let (machine, arguments) = takeover::take_over();
+    let mut node = Node::default();
+    let mut failures = Failures::default();
+    while let Err(failure) = story(machine, &arguments, &mut node) {
+        failures.handle(machine, &node, failure);
+    }
+    machine.enter(Stage::Receipt);
+    machine.led.show(Pattern::Done);
+    receipt::tell(machine, &node, None);
+    info!("done, rebooting");
+    reboot::reboot()
+}
+
+/// The story. After a failure it is told again from the start: what has been done already is found done.
+fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> Result<(), Failure> {
+    node.start_over();
+
+    machine.enter(Stage::Board);
+    let board = board::identify(machine)?;
+    node.board = Some(board);
+
+    machine.enter(Stage::Card);
+    let (card, config) = card::read(machine, board, arguments);
+    node.card = card;
+    let config = config?;
+    node.status_url.clone_from(&config.status_url);
+
+    machine.enter(Stage::Network);
+    let present = node.network.take();
+    let network = network::up(machine, board, config.network.as_ref(), present)?;
+    let network = node.network.insert(network);
+
+    machine.enter(Stage::Manifest);
+    let image = manifest::fetch(machine, board, &config)?;
+    node.image_id = Some(image.manifest.image_id.clone());
+    if config.uses_tls() {
+        let built = Duration::from_secs(image.manifest.build_time);
+        clock::set(built, network.time_servers());
+    }
+    if let Some(matchbox) = &config.matchbox {
+        matchbox::announce(matchbox, network.mac);
+    }
+
+    machine.enter(Stage::Target);
+    let target = target::choose(machine, &config, &image, node.card.as_ref())?;
+    let target = node.target.insert(target);
+
+    machine.enter(Stage::Flash);
+    let disk = flash::open(target)?;
+    if !flash::is_done(&image, &disk)? {
+        node.report = Some(flash::flash(machine, &image, &disk)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! What a node does when a step failed: say so everywhere, wait as the fault's policy asks, start the story again.
+
+use std::time::Duration;
+
+use gild_flash::select::SelectError;
+use gild_flash::{Fault, Policy};
+use log::{error, info};
+
+use crate::backoff;
+use crate::board::BoardError;
+use crate::card::CardError;
+use crate::flash::FlashStepError;
+use crate::machine::Machine;
+use crate::manifest::FetchError;
+use crate::network::NetworkError;
+use crate::node::Node;
+use crate::receipt;
+
+/// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Attempts of a fault that is not retried for ever.
+const ATTEMPTS: u32 = 3;
+
+/// A step failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its number.
+    pub fault: Fault,
+    /// What was being done, to what, and what came of it.
+    pub message: String,
+}
+
+/// What a step's error means to the node.
+pub trait StepError: std::error::Error {
+    /// The fault number.
+    fn fault(&self) -> Fault;
+}
+
+impl StepError for BoardError {
+    fn fault(&self) -> Fault {
+        Fault::UnsupportedBoard
+    }
+}
+
+impl StepError for CardError {
+    /// A card that does not say where the image is leaves the node where a server that is off does.
+    fn fault(&self) -> Fault {
+        Fault::ServerUnreachable
+    }
+}
+
+impl StepError for NetworkError {
+    fn fault(&self) -> Fault {
+        Fault::NoNetwork
+    }
+}
+
+impl StepError for FetchError {
+    fn fault(&self) -> Fault {
+        self.fault()
+    }
+}
+
+impl StepError for SelectError {
+    fn fault(&self) -> Fault {
+        self.fault()
+    }
+}
+
+impl StepError for FlashStepError {
+    fn fault(&self) -> Fault {
+        self.fault()
+    }
+}
+
+impl<E: StepError> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            fault: error.fault(),
+            message: message(&error),
+        }
+    }
+}
+
+/// The message of an error and of all its causes that it does not quote itself.
+fn message(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = inner.source();
+    }
+    message
+}
+
+/// The failures of the story so far, as far as the next wait depends on them.
+#[derive(Default)]
+pub struct Failures {
+    last: Option<Failure>,
+    attempts: u32,
+}
+
+/// What comes after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Retry(Duration),
+    Hold,
+}
+
+impl Failures {
+    /// Tells of the failure and waits; afterwards the story may start again.
+    pub fn handle(&mut self, machine: &Machine, node: &Node, failure: Failure) {
+        machine.show_fault(failure.fault);
+        error!("FAULT {}: {}", failure.fault.number(), failure.message);
+        error!("to do: {}", failure.fault.next_step());
+        let is_news = self.last.as_ref() != Some(&failure);
+        let next = self.count(failure.fault, machine.hold);
+        if is_news {
+            receipt::tell(machine, node, Some(&failure));
+        }
+        self.last = Some(failure);
+        match next {
+            Next::Retry(wait) => {
+                info!("waiting: next attempt in {:.1} s", wait.as_secs_f64());
+                machine.wait(wait);
+            }
+            Next::Hold => {
+                info!("hold: looking again in {} s", machine.hold.as_secs());
+                machine.wait(machine.hold);
+            }
+        }
+    }
+
+    fn count(&mut self, fault: Fault, hold: Duration) -> Next {
+        if self.last.as_ref().is_none_or(|last| last.fault != fault) {
+            self.attempts = 0;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let wait = backoff::wait(self.attempts, FIRST_WAIT, hold);
+        match fault.policy() {
+            Policy::RetryForever => Next::Retry(wait),
+            Policy::Bounded if self.attempts < ATTEMPTS => Next::Retry(wait),
+            Policy::Bounded | Policy::Hold => Next::Hold,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOLD: Duration = Duration::from_mins(1);
+
+    fn failures(faults: &[Fault]) -> Vec<Next> {
+        let mut failures = Failures::default();
+        faults
+            .iter()
+            .map(|fault| {
+                let next = failures.count(*fault, HOLD);
+                failures.last = Some(Failure {
+                    fault: *fault,
+                    message: String::new(),
+                });
+                next
+            })
+            .collect()
+    }
+
+    fn retries(next: &[Next]) -> usize {
+        next.iter()
+            .filter(|next| matches!(next, Next::Retry(_)))
+            .count()
+    }
+
+    #[test]
+    fn network_and_server_are_tried_for_ever_and_never_slower_than_a_hold() {
+        for fault in [Fault::NoNetwork, Fault::ServerUnreachable] {
+            let next = failures(&[fault; 50]);
+            assert_eq!(retries(&next), 50);
+            assert!(
+                next.iter()
+                    .all(|next| matches!(next, Next::Retry(wait) if *wait <= HOLD))
+            );
+        }
+    }
+
+    #[test]
+    fn disk_and_data_are_tried_three_times_and_then_held() {
+        for fault in [Fault::TargetFailed, Fault::ImageCorrupt] {
+            let next = failures(&[fault; 5]);
+            assert_eq!(retries(&next), 2, "two retries follow the first attempt");
+            assert_eq!(next[2..], [Next::Hold; 3]);
+        }
+    }
+
+    #[test]
+    fn what_only_the_operator_can_mend_is_held_at_once() {
+        for fault in [
+            Fault::UnsupportedBoard,
+            Fault::ManifestRefused,
+            Fault::NoTarget,
+        ] {
+            assert_eq!(failures(&[fault]), [Next::Hold]);
+        }
+    }
+
+    #[test]
+    fn another_fault_starts_the_count_anew() {
+        let next = failures(&[
+            Fault::TargetFailed,
+            Fault::TargetFailed,
+            Fault::ServerUnreachable,
+            Fault::TargetFailed,
+        ]);
+        assert_eq!(retries(&next), 4);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer: {0}")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner(#[source] std::io::Error);
+        let error = Outer(Inner(std::io::Error::other("cause")));
+        assert_eq!(message(&error), "outer: inner: cause");
+    }
+}

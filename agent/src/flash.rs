@@ -1,0 +1,83 @@
+//! Steps 7 to 9: the target carries the image already, or it is made to.
+
+use std::io;
+
+use gild_flash::select::Candidate;
+use gild_flash::{
+    BlockDevice, Fault, FlashError, Job, Options, Report, Target, TargetState, inspect,
+};
+use gild_nfs::NfsError;
+use log::info;
+
+use crate::machine::Machine;
+use crate::manifest::Image;
+use crate::progress::Progress;
+
+/// The target does not carry the image.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashStepError {
+    /// The disk cannot be had.
+    #[error("opening {disk} failed: {error}")]
+    Disk {
+        /// Device.
+        disk: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The stored image cannot be had.
+    #[error("opening the image: {0}")]
+    Image(NfsError),
+    /// The engine gave up.
+    #[error(transparent)]
+    Engine(#[from] FlashError),
+}
+
+impl FlashStepError {
+    /// The fault number.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Disk { .. } => Fault::TargetFailed,
+            Self::Image(_) => Fault::ServerUnreachable,
+            Self::Engine(error) => error.fault(),
+        }
+    }
+}
+
+/// Opens the disk for this process alone.
+pub fn open(target: &Candidate) -> Result<BlockDevice, FlashStepError> {
+    BlockDevice::open(&target.path).map_err(|error| FlashStepError::Disk {
+        disk: target.path.display().to_string(),
+        error,
+    })
+}
+
+/// Whether the disk carries the image, committed. A card left in the slot is a normal state.
+pub fn is_done(image: &Image, disk: &dyn Target) -> Result<bool, FlashStepError> {
+    let done = inspect(&image.manifest, image.sha256, disk)? == TargetState::Done;
+    if done {
+        info!("already done: image {}", image.manifest.image_id);
+    }
+    Ok(done)
+}
+
+/// Writes, verifies and commits the image.
+pub fn flash(
+    machine: &'static Machine,
+    image: &Image,
+    disk: &dyn Target,
+) -> Result<Report, FlashStepError> {
+    let source = image
+        .share
+        .open(&image.manifest.stored_file)
+        .map_err(FlashStepError::Image)?;
+    let job = Job {
+        manifest: &image.manifest,
+        manifest_sha256: image.sha256,
+        source: &source,
+        target: disk,
+        clock: machine,
+        observer: &Progress::new(machine),
+        options: &Options::default(),
+    };
+    Ok(gild_flash::flash(&job)?)
+}

@@ -1,0 +1,270 @@
+//! The status LED: what the agent says to someone without a screen.
+//!
+//! A pattern is a cycle of phases, lit or dark. The table of patterns is [`Pattern::phases`]; `docs/failures.md` is
+//! tested against it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gild_flash::Fault;
+
+const LEDS: &str = "/sys/class/leds";
+
+/// What the LED says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// The agent has begun.
+    Starting,
+    /// No link or no address yet.
+    WaitingForNetwork,
+    /// The image server has not answered yet.
+    WaitingForServer,
+    /// The target is being read back.
+    Verifying,
+    /// The target is being written.
+    Writing,
+    /// The target carries the image.
+    Done,
+    /// Something is wrong.
+    Fault(Fault),
+}
+
+/// One phase of a pattern: lit or dark, for some milliseconds.
+type Phase = (bool, u64);
+
+impl Pattern {
+    /// The cycle that is repeated for as long as the pattern is shown.
+    fn phases(self) -> Vec<Phase> {
+        match self {
+            Self::Starting => vec![(false, 1000)],
+            Self::WaitingForNetwork => blinks_each_second(1),
+            Self::WaitingForServer => blinks_each_second(2),
+            Self::Verifying => blinks_each_second(3),
+            Self::Writing => vec![(true, 100), (false, 100)],
+            Self::Done => vec![(true, 1000)],
+            Self::Fault(fault) => fault_cycle(fault.number()),
+        }
+    }
+
+    /// Whether the LED is lit this long after the pattern began, and how long it stays so.
+    fn at(self, elapsed: Duration) -> (bool, Duration) {
+        let phases = self.phases();
+        let cycle: u64 = phases.iter().map(|(_, millis)| millis).sum();
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX) % cycle;
+        let mut end = 0;
+        for (lit, millis) in phases {
+            end += millis;
+            if elapsed < end {
+                return (lit, Duration::from_millis(end - elapsed));
+            }
+        }
+        (false, Duration::from_millis(cycle))
+    }
+}
+
+fn blinks_each_second(count: u64) -> Vec<Phase> {
+    let mut phases = [(true, 100), (false, 150)].repeat(usize::try_from(count).unwrap_or(0));
+    phases.push((false, 1000 - count * 250));
+    phases
+}
+
+/// A flicker first, because the Raspberry Pi's own firmware blinks numbers too, but never flickers.
+fn fault_cycle(number: u8) -> Vec<Phase> {
+    let mut phases = [(true, 50), (false, 50)].repeat(10);
+    phases.push((false, 1000));
+    phases.extend([(true, 500), (false, 500)].repeat(usize::from(number)));
+    phases.push((false, 1000));
+    phases
+}
+
+/// The LED and the thread that drives it.
+#[derive(Clone)]
+pub struct Led {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    pattern: Pattern,
+    since: Instant,
+    /// Names under `/sys/class/leds`, preferred first; a board may have none of them.
+    names: &'static [String],
+}
+
+impl Led {
+    /// Starts the thread. There is no LED until [`Led::attach`] names some.
+    pub fn start() -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                pattern: Pattern::Starting,
+                since: Instant::now(),
+                names: &[],
+            }),
+            changed: Condvar::new(),
+        });
+        let led = Self {
+            shared: Arc::clone(&shared),
+        };
+        thread::spawn(move || drive(&shared));
+        led
+    }
+
+    /// Says which LEDs the board has.
+    pub fn attach(&self, names: &'static [String]) {
+        self.state().names = names;
+        self.shared.changed.notify_all();
+    }
+
+    /// Shows a pattern, from its beginning unless it is shown already.
+    pub fn show(&self, pattern: Pattern) {
+        let mut state = self.state();
+        if state.pattern != pattern {
+            state.pattern = pattern;
+            state.since = Instant::now();
+            self.shared.changed.notify_all();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.shared.state)
+    }
+}
+
+/// A thread that panicked is no reason to stop blinking.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn drive(shared: &Shared) {
+    let mut found: Option<PathBuf> = None;
+    let mut shown = None;
+    let mut state = lock(&shared.state);
+    loop {
+        let (lit, rest) = state.pattern.at(state.since.elapsed());
+        if found.is_none() {
+            found = find(Path::new(LEDS), state.names);
+        }
+        if let Some(led) = &found
+            && shown != Some(lit)
+        {
+            // An LED that cannot be written is not worth a word: the console and the card say the same.
+            let _ = fs::write(led.join("brightness"), if lit { "255" } else { "0" });
+            shown = Some(lit);
+        }
+        state = shared
+            .changed
+            .wait_timeout(state, rest)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+    }
+}
+
+/// The first LED that exists, taken from the kernel's own trigger.
+fn find(leds: &Path, names: &[String]) -> Option<PathBuf> {
+    let led = names
+        .iter()
+        .map(|name| leds.join(name))
+        .find(|led| led.exists())?;
+    let _ = fs::write(led.join("trigger"), "none");
+    Some(led)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lit stretches of the first cycle: start and length in milliseconds.
+    fn blinks(pattern: Pattern) -> Vec<(u64, u64)> {
+        let mut start = 0;
+        let mut blinks = Vec::new();
+        for (lit, millis) in pattern.phases() {
+            if lit {
+                blinks.push((start, millis));
+            }
+            start += millis;
+        }
+        blinks
+    }
+
+    fn cycle(pattern: Pattern) -> u64 {
+        pattern.phases().iter().map(|(_, millis)| millis).sum()
+    }
+
+    #[test]
+    fn waiting_and_verifying_are_told_apart_by_their_blinks_each_second() {
+        for (pattern, count) in [
+            (Pattern::WaitingForNetwork, 1),
+            (Pattern::WaitingForServer, 2),
+            (Pattern::Verifying, 3),
+        ] {
+            assert_eq!(blinks(pattern).len(), count, "{pattern:?}");
+            assert_eq!(cycle(pattern), 1000, "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn writing_is_five_hertz_starting_is_dark_and_done_is_lit() {
+        assert_eq!(cycle(Pattern::Writing), 200);
+        assert_eq!(blinks(Pattern::Writing), [(0, 100)]);
+        for millis in [0, 999, 12_345] {
+            let elapsed = Duration::from_millis(millis);
+            assert!(!Pattern::Starting.at(elapsed).0);
+            assert!(Pattern::Done.at(elapsed).0);
+        }
+    }
+
+    #[test]
+    fn a_fault_flickers_and_then_blinks_its_number_slowly() {
+        for fault in Fault::ALL {
+            let blinks = blinks(Pattern::Fault(fault));
+            let slow = blinks.iter().filter(|(_, length)| *length >= 500).count();
+            assert_eq!(slow, usize::from(fault.number()));
+            assert!(
+                blinks[..10].iter().all(|(_, length)| *length == 50),
+                "the flicker comes first"
+            );
+            assert!(
+                blinks[10].0 - (blinks[9].0 + blinks[9].1) >= 1000,
+                "a pause parts the two"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_repeats_and_says_when_it_changes() {
+        let pattern = Pattern::WaitingForNetwork;
+        assert_eq!(
+            pattern.at(Duration::from_millis(30)),
+            (true, Duration::from_millis(70))
+        );
+        assert_eq!(
+            pattern.at(Duration::from_millis(100)),
+            (false, Duration::from_millis(150))
+        );
+        assert_eq!(
+            pattern.at(Duration::from_hours(1)),
+            (true, Duration::from_millis(100))
+        );
+    }
+
+    #[test]
+    fn the_first_led_that_exists_is_taken_from_its_trigger() {
+        let leds = tempfile::tempdir().expect("a directory");
+        let pwr = leds.path().join("PWR");
+        fs::create_dir(&pwr).expect("an LED");
+        let names = ["ACT".to_owned(), "PWR".to_owned()];
+        assert_eq!(find(leds.path(), &names), Some(pwr.clone()));
+        assert_eq!(
+            fs::read_to_string(pwr.join("trigger")).expect("its trigger"),
+            "none"
+        );
+        assert_eq!(find(leds.path(), &names[..1]), None);
+    }
+}

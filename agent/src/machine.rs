@@ -1,0 +1,151 @@
+//! What every step reports to: the stages, the LED and the watchdog.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use gild_flash::{Clock, Fault};
+use log::info;
+
+use crate::led::{Led, Pattern};
+use crate::stage::{Stage, Stages};
+use crate::watchdog::Watchdog;
+
+/// The longest sleep between two feedings of the watchdog.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Least and longest wait of a step; a short hold, as in tests, makes the waits short too.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// The machine as the steps see it.
+pub struct Machine {
+    /// The status LED.
+    pub led: Led,
+    /// How long a node holds before it looks again.
+    pub hold: Duration,
+    start: Instant,
+    watchdog: Mutex<Option<Watchdog>>,
+    progress: Mutex<Progress>,
+}
+
+struct Progress {
+    stages: Stages,
+    /// The stage that failed last: its fault stays on the LED until the work gets past that stage.
+    failed: Option<Stage>,
+}
+
+impl Machine {
+    /// A machine that begins.
+    pub fn new(led: Led, hold: Duration) -> Self {
+        Self {
+            led,
+            hold,
+            start: Instant::now(),
+            watchdog: Mutex::new(None),
+            progress: Mutex::new(Progress {
+                stages: Stages::start(),
+                failed: None,
+            }),
+        }
+    }
+
+    /// How long a step waits for a network, a server or a disk before it calls that a fault.
+    pub fn patience(&self) -> Duration {
+        self.hold.clamp(PATIENCE.0, PATIENCE.1)
+    }
+
+    /// Starts the board's watchdog.
+    pub fn start_watchdog(&self) {
+        let mut watchdog = lock(&self.watchdog);
+        if watchdog.is_none() {
+            *watchdog = Watchdog::start();
+        }
+    }
+
+    /// Begins a stage.
+    pub fn enter(&self, stage: Stage) {
+        let mut progress = lock(&self.progress);
+        progress.stages.enter(stage);
+        if progress.failed.is_some_and(|failed| failed < stage) {
+            progress.failed = None;
+        }
+        drop(progress);
+        info!("stage {}", stage.name());
+        self.alive();
+        match stage {
+            Stage::Takeover | Stage::Board | Stage::Card => self.show(Pattern::Starting),
+            Stage::Network => self.show(Pattern::WaitingForNetwork),
+            Stage::Manifest | Stage::Target => self.show(Pattern::WaitingForServer),
+            Stage::Flash => self.show(Pattern::Writing),
+            Stage::Verify | Stage::Commit => self.show(Pattern::Verifying),
+            Stage::Receipt => (),
+        }
+    }
+
+    /// The present stage.
+    pub fn stage(&self) -> Stage {
+        lock(&self.progress).stages.present()
+    }
+
+    /// The stages so far and the time spent in each.
+    pub fn stages(&self) -> Vec<(Stage, Duration)> {
+        lock(&self.progress).stages.spent()
+    }
+
+    /// Shows a pattern, unless a fault is shown that the work has not got past.
+    pub fn show(&self, pattern: Pattern) {
+        if lock(&self.progress).failed.is_none() {
+            self.led.show(pattern);
+        }
+    }
+
+    /// Shows a fault of the present stage.
+    pub fn show_fault(&self, fault: Fault) {
+        let mut progress = lock(&self.progress);
+        progress.failed = Some(progress.stages.present());
+        self.led.show(Pattern::Fault(fault));
+    }
+
+    /// The work got on: what failed before is over.
+    pub fn got_on(&self, pattern: Pattern) {
+        lock(&self.progress).failed = None;
+        self.led.show(pattern);
+        self.alive();
+    }
+
+    /// The work is alive.
+    pub fn alive(&self) {
+        if let Some(watchdog) = &mut *lock(&self.watchdog) {
+            watchdog.feed();
+        }
+    }
+
+    /// Waits, alive.
+    pub fn wait(&self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            self.alive();
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return;
+            }
+            thread::sleep(rest.min(TICK));
+        }
+    }
+}
+
+/// A panic ends the agent anyway, and its hook still shows the fault through here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's waits are alive too.
+impl Clock for Machine {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.wait(time);
+    }
+}

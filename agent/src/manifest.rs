@@ -1,0 +1,184 @@
+//! Step 5, manifest: the one signed statement the node trusts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gild_boards::Board;
+use gild_flash::Fault;
+use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
+use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};
+use gild_nfs::{NfsError, NfsUrl, Options, Share};
+use log::info;
+
+use crate::config::Config;
+use crate::machine::Machine;
+use crate::patience::ServerPatience;
+
+const NAME: &str = "golden.json";
+/// A release replaces the manifest and its signature one after the other: a reader may meet the new one with the old.
+const READS: u32 = 4;
+const BETWEEN_READS: Duration = Duration::from_millis(500);
+
+/// An image, ready to be read.
+pub struct Image {
+    /// What it is.
+    pub manifest: Manifest,
+    /// SHA-256 of the manifest's bytes.
+    pub sha256: Sha256Hex,
+    /// Where it lies.
+    pub share: Share,
+}
+
+/// There is no image for this node.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The server, or a file on it.
+    #[error(transparent)]
+    Server(#[from] NfsError),
+    /// The manifest is not one that this node may follow.
+    #[error("{url}/{NAME} is refused: {reason}")]
+    Refused {
+        /// The board's directory.
+        url: NfsUrl,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl FetchError {
+    /// The fault number.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Server(_) => Fault::ServerUnreachable,
+            Self::Refused { .. } => Fault::ManifestRefused,
+        }
+    }
+}
+
+/// Fetches this board's current manifest and checks everything about it before anything of it is used.
+pub fn fetch(
+    machine: &'static Machine,
+    board: &Board,
+    config: &Config,
+) -> Result<Image, FetchError> {
+    let url = config.server.join(&board.name);
+    let (share, bytes) = read_signed(machine, config, &url)?;
+    let refused = |reason| FetchError::Refused {
+        url: url.clone(),
+        reason,
+    };
+    let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
+    check(&manifest, &board.name, config.min_rollback).map_err(refused)?;
+    info!(
+        "image {} ({} MB, {} MB to fetch, rollback counter {})",
+        manifest.image_id,
+        manifest.raw_size / 1_000_000,
+        manifest.data_stored_bytes() / 1_000_000,
+        manifest.rollback_counter
+    );
+    Ok(Image {
+        sha256: manifest_sha256(&bytes),
+        manifest,
+        share,
+    })
+}
+
+fn read_signed(
+    machine: &'static Machine,
+    config: &Config,
+    url: &NfsUrl,
+) -> Result<(Share, Vec<u8>), FetchError> {
+    let patience = Arc::new(ServerPatience::new(machine));
+    let share = Share::connect(url, Options::default(), patience)?;
+    let mut reads = 1;
+    loop {
+        let bytes = share.read_file(NAME, MAX_MANIFEST_BYTES as u64)?;
+        let minisig = share.read_file(&format!("{NAME}.minisig"), MAX_SIGNATURE_BYTES as u64)?;
+        let minisig = String::from_utf8_lossy(&minisig);
+        match signature::verify(&config.public_key, &bytes, &minisig) {
+            Ok(()) => return Ok((share, bytes)),
+            Err(SignatureError::Mismatch) if reads < READS => {
+                reads += 1;
+                machine.wait(BETWEEN_READS);
+            }
+            Err(error) => {
+                return Err(FetchError::Refused {
+                    url: url.clone(),
+                    reason: error.to_string(),
+                });
+            }
+        }
+    }
+}
+
+/// What a good signature does not say: that the image is meant for this node, now.
+fn check(manifest: &Manifest, board: &str, least_rollback: u64) -> Result<(), String> {
+    if manifest.board != board {
+        return Err(format!(
+            "the image is for the board {}, and this is a {board}",
+            manifest.board
+        ));
+    }
+    if !manifest.accepts_agent(env!("CARGO_PKG_VERSION")) {
+        return Err(format!(
+            "image {} needs agent {}, and this is {}: make a new card",
+            manifest.image_id,
+            manifest.min_agent_version,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    if manifest.rollback_counter < least_rollback {
+        return Err(format!(
+            "image {} has rollback counter {}, and the card asks for at least {least_rollback}",
+            manifest.image_id, manifest.rollback_counter
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format_version: 1,
+            board: "rpi5".to_owned(),
+            image_id: "image-1".to_owned(),
+            build_time: 0,
+            rollback_counter: 3,
+            min_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            raw_size: 0,
+            sector_size: 512,
+            chunk_size: 0,
+            stored_file: String::new(),
+            stored_size: 0,
+            stored_sha256: Sha256Hex([0; 32]),
+            partitions: Vec::new(),
+            tools: std::collections::BTreeMap::new(),
+            chunks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_image_for_this_board_agent_and_time_is_taken() {
+        assert_eq!(check(&manifest(), "rpi5", 3), Ok(()));
+    }
+
+    #[test]
+    fn an_image_for_another_board_agent_or_time_is_refused() {
+        let said = check(&manifest(), "rock5b", 0).expect_err("another board");
+        assert_eq!(
+            said,
+            "the image is for the board rpi5, and this is a rock5b"
+        );
+        let said = check(&manifest(), "rpi5", 4).expect_err("an older image");
+        assert!(said.contains("rollback counter 3"), "{said}");
+        let newer = Manifest {
+            min_agent_version: "999.0.0".to_owned(),
+            ..manifest()
+        };
+        let said = check(&newer, "rpi5", 0).expect_err("an image for a newer agent");
+        assert!(said.contains("needs agent 999.0.0"), "{said}");
+    }
+}

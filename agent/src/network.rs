@@ -1,0 +1,335 @@
+//! Step 4, network: link, stable MAC address, IPv4 address.
+//!
+//! Every wired interface is brought up; the first one that gets an address is used.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use gild_boards::{Board, mac};
+use log::{info, warn};
+use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::Static;
+use crate::interface::{Interface, cpu_id};
+use crate::mac::Mac;
+use crate::machine::Machine;
+
+/// How often carriers are looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// musl asks each name server for five seconds by default, longer than a step may be silent.
+const RESOLVER_OPTIONS: &[u8] = b"options timeout:2 attempts:2\n";
+
+/// The node's place in the network.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// The interface in use.
+    pub interface: Interface,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Where its IP address comes from.
+    pub address: Static,
+    named_time_servers: Vec<Ipv4Addr>,
+    /// When the lease is half over.
+    renew: Option<Instant>,
+    carrier_changes: Option<u64>,
+}
+
+/// There is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The kernel shows none.
+    #[error(
+        "no wired network interface was found within {0} s: is its kernel module on the card (initramfs)?"
+    )]
+    NoInterface(u64),
+    /// No cable, or the other end is off.
+    #[error("no carrier on {0} within {1} s: check the cable and the switch")]
+    NoCarrier(String, u64),
+    /// Nobody answers.
+    #[error(
+        "no DHCP answer on {0} within {1} s: check the DHCP server, or set [network] in gild.toml on the card"
+    )]
+    NoLease(String, u64),
+    /// The kernel refuses.
+    #[error("{action} failed: {error}")]
+    Kernel {
+        /// What was being done.
+        action: String,
+        /// What the kernel said.
+        error: String,
+    },
+}
+
+impl Network {
+    /// Who may know the time: the servers that DHCP named, else the router.
+    pub fn time_servers(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.named_time_servers
+            .iter()
+            .copied()
+            .chain(self.address.gateway)
+    }
+
+    /// Whether the link has stayed up and the lease is fresh.
+    fn is_good(&self, settings: Option<&Static>) -> bool {
+        settings.is_none_or(|settings| *settings == self.address)
+            && settings.is_some() != self.renew.is_some()
+            && self.renew.is_none_or(|renew| Instant::now() < renew)
+            && self.interface.has_carrier()
+            && self.interface.carrier_changes() == self.carrier_changes
+    }
+}
+
+/// Gets the node an address, or keeps the one it has.
+pub fn up(
+    machine: &Machine,
+    board: &Board,
+    settings: Option<&Static>,
+    present: Option<Network>,
+) -> Result<Network, NetworkError> {
+    if let Some(network) = present.filter(|network| network.is_good(settings)) {
+        return Ok(network);
+    }
+    let network = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(kernel("starting the network client"))?
+        .block_on(bring_up(machine, board, settings))?;
+    info!(
+        "network {} {} {}/{}",
+        network.interface.name, network.mac, network.address.address, network.address.prefix
+    );
+    Ok(network)
+}
+
+fn kernel<E: std::fmt::Display>(action: impl Into<String>) -> impl FnOnce(E) -> NetworkError {
+    let action = action.into();
+    move |error| NetworkError::Kernel {
+        action,
+        error: error.to_string(),
+    }
+}
+
+async fn bring_up(
+    machine: &Machine,
+    board: &Board,
+    settings: Option<&Static>,
+) -> Result<Network, NetworkError> {
+    let (connection, netlink, _) =
+        rtnetlink::new_connection().map_err(kernel("opening a netlink socket"))?;
+    tokio::spawn(connection);
+
+    let patience = machine.patience();
+    let deadline = Instant::now() + patience;
+    let mut seen = Vec::new();
+    let mut asked = HashSet::new();
+    let mut leases = JoinSet::new();
+    loop {
+        machine.alive();
+        for interface in Interface::all() {
+            if !seen.contains(&interface) {
+                prepare(&netlink, board, &seen, &interface).await?;
+                seen.push(interface.clone());
+            }
+            if interface.has_carrier() && !asked.contains(&interface.index) {
+                if let Some(settings) = settings {
+                    return apply(&netlink, interface, settings.clone(), Vec::new(), None).await;
+                }
+                asked.insert(interface.index);
+                leases.spawn(async { (lease(&interface).await, interface) });
+            }
+        }
+        match timeout(LOOK, leases.join_next()).await {
+            Ok(Some(Ok((Ok(lease), interface)))) => {
+                let renew = Instant::now().checked_add(Duration::from_secs(lease.t1_sec.into()));
+                let (address, time_servers) = settings_of(&lease);
+                return apply(&netlink, interface, address, time_servers, renew).await;
+            }
+            Ok(Some(Ok((Err(error), interface)))) => {
+                warn!("DHCP on {} failed: {error}", interface.name);
+                asked.remove(&interface.index);
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok(Some(Err(error))) => return Err(kernel("asking for a DHCP lease")(error)),
+            Ok(None) => tokio::time::sleep(LOOK).await,
+            Err(_) => (),
+        }
+        if Instant::now() >= deadline {
+            return Err(nothing(&seen, &asked, patience.as_secs()));
+        }
+    }
+}
+
+fn nothing(seen: &[Interface], asked: &HashSet<u32>, seconds: u64) -> NetworkError {
+    let names = |of: Vec<&Interface>| {
+        of.iter()
+            .map(|interface| interface.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if seen.is_empty() {
+        NetworkError::NoInterface(seconds)
+    } else if asked.is_empty() {
+        NetworkError::NoCarrier(names(seen.iter().collect()), seconds)
+    } else {
+        let asked = seen
+            .iter()
+            .filter(|interface| asked.contains(&interface.index));
+        NetworkError::NoLease(names(asked.collect()), seconds)
+    }
+}
+
+/// Takes an interface over: no address of before, a MAC address that lasts, link up.
+async fn prepare(
+    netlink: &Handle,
+    board: &Board,
+    before: &[Interface],
+    interface: &Interface,
+) -> Result<(), NetworkError> {
+    remove_addresses(netlink, interface).await?;
+    let mut change = LinkUnspec::new_with_index(interface.index);
+    if interface.has_random_mac() {
+        let derived = board.cpu_id.as_ref().and_then(cpu_id);
+        let position = u8::try_from(before.len()).unwrap_or(u8::MAX);
+        if let Some(number) = derived {
+            let mac = Mac(mac::from_cpuid(&number, position));
+            info!(
+                "{} has no MAC address of its own: {mac} from the processor's number",
+                interface.name
+            );
+            change = change.address(mac.0.to_vec());
+        } else {
+            warn!(
+                "{} has no MAC address of its own, and this board has no number to make one from: \
+                 the node will be another one after each start",
+                interface.name
+            );
+        }
+    }
+    netlink
+        .link()
+        .set(change.up().build())
+        .execute()
+        .await
+        .map_err(kernel(format!("bringing {} up", interface.name)))
+}
+
+async fn remove_addresses(netlink: &Handle, interface: &Interface) -> Result<(), NetworkError> {
+    let failed = || kernel(format!("removing the addresses of {}", interface.name));
+    let mut addresses = netlink
+        .address()
+        .get()
+        .set_link_index_filter(interface.index)
+        .execute();
+    while let Some(address) = addresses.try_next().await.map_err(failed())? {
+        if address.header.family == AddressFamily::Inet {
+            netlink
+                .address()
+                .del(address)
+                .execute()
+                .await
+                .map_err(failed())?;
+        }
+    }
+    Ok(())
+}
+
+async fn lease(interface: &Interface) -> Result<DhcpV4Lease, mozim::DhcpError> {
+    let mut config = DhcpV4Config::new(&interface.name);
+    if let Some(mac) = interface.mac() {
+        config
+            .set_iface_index(interface.index)
+            .set_iface_mac_raw(&mac.0)?
+            .use_mac_as_client_id();
+    }
+    let mut client = DhcpV4Client::init(config, None).await?;
+    loop {
+        if let DhcpV4State::Done(lease) = client.run().await? {
+            return Ok(*lease);
+        }
+    }
+}
+
+fn settings_of(lease: &DhcpV4Lease) -> (Static, Vec<Ipv4Addr>) {
+    // RFC 3442: where classless routes are given, the router option does not count.
+    let gateway = match &lease.classless_routes {
+        Some(routes) => routes
+            .iter()
+            .find(|route| route.prefix_length == 0)
+            .map(|route| route.router),
+        None => lease.gateways.iter().flatten().next().copied(),
+    };
+    let address = Static {
+        address: lease.yiaddr,
+        prefix: u8::try_from(u32::from(lease.subnet_mask).leading_ones()).unwrap_or(32),
+        gateway,
+        dns: lease.dns_srvs.clone().unwrap_or_default(),
+    };
+    (address, lease.ntp_srvs.clone().unwrap_or_default())
+}
+
+async fn apply(
+    netlink: &Handle,
+    interface: Interface,
+    address: Static,
+    time_servers: Vec<Ipv4Addr>,
+    renew: Option<Instant>,
+) -> Result<Network, NetworkError> {
+    let Static {
+        address: ip,
+        prefix,
+        gateway,
+        dns,
+    } = &address;
+    netlink
+        .address()
+        .add(interface.index, (*ip).into(), *prefix)
+        .execute()
+        .await
+        .map_err(kernel(format!(
+            "giving {} the address {ip}/{prefix}",
+            interface.name
+        )))?;
+    if let Some(gateway) = gateway {
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(*gateway)
+            .output_interface(interface.index)
+            // Some networks hand out a /32 and a router outside it.
+            .onlink()
+            .build();
+        netlink
+            .route()
+            .add(route)
+            .replace()
+            .execute()
+            .await
+            .map_err(kernel(format!("setting the route by {gateway}")))?;
+    }
+    write_resolv_conf(dns).map_err(kernel("writing /etc/resolv.conf"))?;
+    Ok(Network {
+        mac: interface
+            .mac()
+            .ok_or("it has no MAC address")
+            .map_err(kernel(format!("using {}", interface.name)))?,
+        carrier_changes: interface.carrier_changes(),
+        interface,
+        address,
+        named_time_servers: time_servers,
+        renew,
+    })
+}
+
+fn write_resolv_conf(dns: &[Ipv4Addr]) -> std::io::Result<()> {
+    fs::create_dir_all("/etc")?;
+    let mut file = File::create("/etc/resolv.conf")?;
+    file.write_all(RESOLVER_OPTIONS)?;
+    dns.iter()
+        .try_for_each(|server| writeln!(file, "nameserver {server}"))
+}

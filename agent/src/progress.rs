@@ -1,0 +1,179 @@
+//! What the flash engine tells, turned into LED patterns, food for the watchdog and lines for a serial console.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gild_flash::{Event, Observer, Stage as Work};
+use log::{info, warn};
+
+use crate::led::Pattern;
+use crate::machine::Machine;
+use crate::stage::Stage;
+
+/// A line is due each time another tenth is done, and when none came for this long.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Watches one flash.
+pub struct Progress {
+    machine: &'static Machine,
+    meter: Mutex<Meter>,
+}
+
+impl Progress {
+    /// Watches for the machine.
+    pub fn new(machine: &'static Machine) -> Self {
+        Self {
+            machine,
+            meter: Mutex::new(Meter::new(Work::Prepare, Instant::now())),
+        }
+    }
+
+    fn begin(&self, work: Work) {
+        *self.meter.lock().unwrap_or_else(PoisonError::into_inner) =
+            Meter::new(work, Instant::now());
+        match work {
+            // The step has begun with the stage `flash`.
+            Work::Prepare | Work::Scan | Work::Write => self.machine.show(pattern(work)),
+            Work::Verify => self.machine.enter(Stage::Verify),
+            Work::Commit => self.machine.enter(Stage::Commit),
+        }
+    }
+}
+
+fn pattern(work: Work) -> Pattern {
+    match work {
+        Work::Prepare | Work::Write => Pattern::Writing,
+        Work::Scan | Work::Verify | Work::Commit => Pattern::Verifying,
+    }
+}
+
+impl Observer for Progress {
+    fn event(&self, event: Event<'_>) {
+        self.machine.alive();
+        match event {
+            Event::Stage(work) => self.begin(work),
+            Event::Progress { stage, done, total } => {
+                self.machine.got_on(pattern(stage));
+                let line = self
+                    .meter
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .line(stage, done, total, Instant::now());
+                if let Some(line) = line {
+                    info!("{line}");
+                }
+            }
+            Event::Resumed { kept, total } => {
+                info!("resume: {kept} of {total} chunks already on the disk");
+            }
+            Event::Retry {
+                chunk,
+                attempt,
+                reason,
+            } => warn!("chunk {chunk}, attempt {attempt}: {reason}; fetching it again"),
+            Event::ZeroingFailed { offset } => {
+                warn!(
+                    "the disk said that byte {offset} is zero, and it is not: writing all zeros out"
+                );
+            }
+        }
+    }
+}
+
+/// Says when a line about the progress of one stage is due, and what it says.
+struct Meter {
+    work: Work,
+    began: Instant,
+    spoke: Instant,
+    tenths: u64,
+}
+
+impl Meter {
+    fn new(work: Work, now: Instant) -> Self {
+        Self {
+            work,
+            began: now,
+            spoke: now,
+            tenths: 0,
+        }
+    }
+
+    fn line(&mut self, work: Work, done: u64, total: u64, now: Instant) -> Option<String> {
+        // Late news of the stage before.
+        if work != self.work || total == 0 {
+            return None;
+        }
+        let tenths = done.saturating_mul(10) / total;
+        if tenths <= self.tenths && now.duration_since(self.spoke) < SILENCE {
+            return None;
+        }
+        self.tenths = self.tenths.max(tenths);
+        self.spoke = now;
+        let elapsed = now.duration_since(self.began).as_secs_f64().max(0.001);
+        #[allow(clippy::cast_precision_loss, reason = "a rate for a person to read")]
+        let rate = done as f64 / elapsed;
+        #[allow(clippy::cast_precision_loss, reason = "a rate for a person to read")]
+        let left = (total.saturating_sub(done)) as f64 / rate.max(1.0);
+        Some(format!(
+            "progress {} % {}, {:.0} MB/s, {left:.0} s left",
+            done.saturating_mul(100) / total,
+            match work {
+                Work::Prepare => "prepared",
+                Work::Scan => "of what is on the disk hashed",
+                Work::Write => "written",
+                Work::Verify => "verified",
+                Work::Commit => "committed",
+            },
+            rate / 1e6,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_comes_with_each_tenth_and_after_a_long_silence() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut meter = Meter::new(Work::Write, start);
+        assert_eq!(meter.line(Work::Write, 9_000_000, 100_000_000, at(1)), None);
+        assert_eq!(
+            meter
+                .line(Work::Write, 20_000_000, 100_000_000, at(2))
+                .as_deref(),
+            Some("progress 20 % written, 10 MB/s, 8 s left")
+        );
+        assert_eq!(
+            meter.line(Work::Write, 29_000_000, 100_000_000, at(3)),
+            None
+        );
+        assert!(
+            meter
+                .line(Work::Write, 29_000_000, 100_000_000, at(32))
+                .is_some(),
+            "thirty seconds of silence"
+        );
+        assert!(
+            meter
+                .line(Work::Write, 100_000_000, 100_000_000, at(33))
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn late_news_of_another_stage_and_an_empty_stage_say_nothing() {
+        let start = Instant::now();
+        let mut meter = Meter::new(Work::Verify, start);
+        assert_eq!(meter.line(Work::Write, 100, 100, start), None);
+        assert_eq!(meter.line(Work::Verify, 0, 0, start), None);
+    }
+
+    #[test]
+    fn numbers_at_their_limits_do_no_harm() {
+        let start = Instant::now();
+        let mut meter = Meter::new(Work::Write, start);
+        assert!(meter.line(Work::Write, u64::MAX, u64::MAX, start).is_some());
+    }
+}

@@ -1,0 +1,125 @@
+//! Step 1, take over: from the kernel's hands into a state where every later step can speak and be heard.
+
+use std::fs;
+use std::io;
+use std::panic;
+use std::thread;
+use std::time::Duration;
+
+use gild_flash::Fault;
+use log::{error, info, warn};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::sync;
+
+use crate::arguments::Arguments;
+use crate::led::Led;
+use crate::machine::Machine;
+use crate::{board, console, reboot};
+
+const HOLD: Duration = Duration::from_mins(1);
+/// How long a panic is shown before the board starts again.
+const SHOWN: Duration = Duration::from_mins(1);
+
+/// Mounts the kernel's file systems, starts the log, and makes sure that nothing ends this process in silence.
+pub fn take_over() -> (&'static Machine, Arguments) {
+    let trouble = mount_all();
+    console::start(board::detect().ok());
+    info!("agent {} starting", env!("CARGO_PKG_VERSION"));
+    for (place, error) in trouble {
+        warn!("mounting {place} failed: {error}");
+    }
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let arguments = Arguments::parse(&command_line);
+    quiet_kernel(&command_line);
+    reap_children();
+    // The machine lasts as long as the process.
+    let machine: &Machine = Box::leak(Box::new(Machine::new(Led::start(), hold(&arguments))));
+    end_panics_in_a_reboot(machine);
+    (machine, arguments)
+}
+
+/// How long a node holds before it looks again.
+fn hold(arguments: &Arguments) -> Duration {
+    let Some(seconds) = arguments.get("hold_seconds") else {
+        return HOLD;
+    };
+    if let Ok(seconds) = seconds.parse() {
+        return Duration::from_secs(seconds);
+    }
+    warn!(
+        "gild.hold_seconds={seconds} is no number of seconds: holding {} s",
+        HOLD.as_secs()
+    );
+    HOLD
+}
+
+/// What could not be mounted: the log does not run yet.
+fn mount_all() -> Vec<(&'static str, io::Error)> {
+    [
+        ("proc", "/proc", "proc"),
+        ("sysfs", "/sys", "sysfs"),
+        ("devtmpfs", "/dev", "devtmpfs"),
+        ("tmpfs", "/run", "tmpfs"),
+    ]
+    .into_iter()
+    .filter_map(|(source, place, kind)| {
+        let mounted = fs::create_dir_all(place).and_then(|()| {
+            match mount(
+                Some(source),
+                place,
+                Some(kind),
+                MsFlags::empty(),
+                None::<&str>,
+            ) {
+                // Mounted by the kernel itself.
+                Ok(()) | Err(Errno::EBUSY) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        });
+        Some((place, mounted.err()?))
+    })
+    .collect()
+}
+
+/// Leaves the console to the agent, but for the kernel's errors, unless the command line asks for more.
+fn quiet_kernel(command_line: &str) {
+    let asked = command_line
+        .split_whitespace()
+        .any(|word| word.starts_with("loglevel=") || matches!(word, "debug" | "ignore_loglevel"));
+    if !asked && let Err(error) = fs::write("/proc/sys/kernel/printk", "4") {
+        warn!("the kernel will write between the lines: {error}");
+    }
+}
+
+/// The agent starts no process, but PID 1 inherits every orphan, the kernel's helpers among them.
+fn reap_children() {
+    let mut ended = SigSet::empty();
+    ended.add(Signal::SIGCHLD);
+    // Threads inherit the mask, so it must be set before the first one: then only this one gets the signal.
+    if let Err(error) = ended.thread_block() {
+        warn!("orphans will not be reaped: {error}");
+        return;
+    }
+    thread::spawn(move || {
+        while ended.wait().is_ok() {
+            while waitpid(None, Some(WaitPidFlag::WNOHANG))
+                .is_ok_and(|status| status.pid().is_some())
+            {}
+        }
+    });
+}
+
+/// A panic of PID 1 would panic the kernel: the hook shows the fault instead, and the board starts again.
+fn end_panics_in_a_reboot(machine: &'static Machine) {
+    panic::set_hook(Box::new(move |panic| {
+        machine.show_fault(Fault::Internal);
+        error!("FAULT {}: {panic}", Fault::Internal.number());
+        error!("rebooting in {} s", SHOWN.as_secs());
+        sync();
+        machine.wait(SHOWN);
+        reboot::reboot();
+    }));
+}

@@ -1,0 +1,33 @@
+//! Step 6, target: the one disk that may be written.
+
+use gild_flash::select::{self, Candidate, SelectError, System, Wanted};
+use log::info;
+
+use crate::card::Card;
+use crate::config::Config;
+use crate::machine::Machine;
+use crate::manifest::Image;
+
+/// Picks the disk, or says why none can be picked.
+pub fn choose(
+    machine: &Machine,
+    config: &Config,
+    image: &Image,
+    card: Option<&Card>,
+) -> Result<Candidate, SelectError> {
+    let wanted = Wanted {
+        size: image.manifest.raw_size,
+        sector_size: image.manifest.sector_size,
+        serial: config.target_serial.clone(),
+        boot_medium: card.map(|card| card.name.clone()),
+    };
+    let target = select::choose(&System::default(), &wanted, machine, machine.patience())?;
+    info!(
+        "target {} {} {} {}",
+        target.path.display(),
+        target.model,
+        target.serial,
+        target.size
+    );
+    Ok(target)
+}

@@ -1,0 +1,59 @@
+//! The hardware watchdog: it resets the board if the work stops.
+//!
+//! It is fed by the work itself, never by a thread of its own: a thread would feed it while the work hangs.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use log::{info, warn};
+
+const DEVICE: &str = "/dev/watchdog0";
+const SYSFS: &str = "/sys/class/watchdog/watchdog0";
+/// More often is of no use to any watchdog, and the work reports several times a second.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The watchdog, once it runs.
+pub struct Watchdog {
+    device: File,
+    fed: Instant,
+}
+
+impl Watchdog {
+    /// Starts the board's watchdog: opening its device does. A board without one works as well.
+    pub fn start() -> Option<Self> {
+        if !Path::new(DEVICE).exists() {
+            info!("no watchdog: {DEVICE} does not exist");
+            return None;
+        }
+        match OpenOptions::new().write(true).open(DEVICE) {
+            Ok(device) => {
+                info!("watchdog {}, {} s", said("identity"), said("timeout"));
+                Some(Self {
+                    device,
+                    fed: Instant::now(),
+                })
+            }
+            Err(error) => {
+                warn!("no watchdog: cannot open {DEVICE}: {error}");
+                None
+            }
+        }
+    }
+
+    /// Keeps the board from being reset for another period.
+    pub fn feed(&mut self) {
+        if self.fed.elapsed() >= PAUSE {
+            self.fed = Instant::now();
+            if let Err(error) = self.device.write_all(b"\0") {
+                warn!("the watchdog did not take its food: {error}");
+            }
+        }
+    }
+}
+
+fn said(attribute: &str) -> String {
+    fs::read_to_string(Path::new(SYSFS).join(attribute))
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
