@@ -1,0 +1,37 @@
+# The front door. Everything made lies in target/ and .venv/.
+
+# A fresh rustup is not in every shell's path.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+# The toolchain's files are found under target/.
+unexport CARGO_TARGET_DIR
+
+BOARD_TARGET := aarch64-unknown-linux-musl
+
+.PHONY: help setup demo test lint bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing to build and test (Debian 12 and 13)
+	@agent/toolchain/setup
+
+demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one)
+	@cargo run --quiet --release -p gild-tests --bin gild-demo -- $(BOARD)
+
+test: setup ## Run all tests, on virtual boards too
+	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
+	cargo test -p gild-probe --target $(BOARD_TARGET)
+	cargo test --workspace
+
+lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	agent/toolchain/check-unsafe
+	@if command -v cargo-deny >/dev/null; then \
+		cargo deny --offline check bans licenses sources; \
+	else \
+		echo "lint: cargo-deny is not installed, so deny.toml was NOT checked (cargo install cargo-deny)"; \
+	fi
+
+bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
+	@cargo run --quiet --release -p gild-tests --bin gild-bench
