@@ -1,0 +1,256 @@
+//! nfs-ganesha, an NFS server that no one here wrote, serving a directory on 127.0.0.1.
+//!
+//! Ganesha insists on registering with rpcbind, through rpcbind's local socket in `/run`. It gets
+//! an rpcbind of its own: both see a `/run` of their own (a mount namespace), and the rpcbind sits
+//! in a network namespace of its own, so that it opens no port of the machine. Ganesha itself stays
+//! in the machine's network, where this process and virtual boards reach it.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+/// The path at which the directory is exported.
+pub const EXPORT: &str = "/gild";
+
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const LOG_TAIL_LINES: usize = 15;
+
+/// Runs as the first process of namespaces of its own; all die with it.
+const SCRIPT: &str = r#"
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs /run
+unshare --net rpcbind -f -w &
+rpcbind=$!
+while [ ! -S /run/rpcbind.sock ]; do
+    kill -0 "$rpcbind" || { echo 'rpcbind ended before it was ready'; exit 1; }
+    sleep 0.02
+done
+exec ganesha.nfsd -F -f "$1" -L "$2" -p /run/ganesha.pid -N NIV_EVENT
+"#;
+
+/// A running nfs-ganesha. Dropping it kills it.
+pub struct Ganesha {
+    files: TempDir,
+    nfs_port: u16,
+    mount_port: u16,
+    process: Option<Child>,
+}
+
+impl Ganesha {
+    /// Serves `directory`, read only, on ports that the system chooses. Needs root, and Debian's
+    /// packages nfs-ganesha, nfs-ganesha-vfs and rpcbind.
+    pub fn start(directory: &Path) -> Result<Self> {
+        let directory = directory
+            .canonicalize()
+            .with_context(|| format!("exporting {}", directory.display()))?;
+        let files = tempfile::Builder::new()
+            .prefix("gild-ganesha-")
+            .tempdir()
+            .context("making a directory for the configuration of nfs-ganesha")?;
+        let [nfs_port, mount_port] = free_ports()?;
+        fs::write(
+            files.path().join("ganesha.conf"),
+            configuration(&directory, nfs_port, mount_port)?,
+        )
+        .context("writing the configuration of nfs-ganesha")?;
+        let mut server = Self {
+            files,
+            nfs_port,
+            mount_port,
+            process: None,
+        };
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// The port of the NFS service.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.nfs_port
+    }
+
+    /// The port of the MOUNT service.
+    #[must_use]
+    pub fn mount_port(&self) -> u16 {
+        self.mount_port
+    }
+
+    /// The share's address as this machine sees it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_at("127.0.0.1")
+    }
+
+    /// The share's address for one who reaches this machine by another address, as the guest of
+    /// QEMU's user-mode network does by 10.0.2.2.
+    #[must_use]
+    pub fn url_at(&self, host: &str) -> String {
+        format!(
+            "nfs://{host}:{}{EXPORT}?mountport={}",
+            self.nfs_port, self.mount_port
+        )
+    }
+
+    /// Kills it as a crash would: nothing is closed in order.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // The process may have ended by itself; either way it is gone after the wait.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Starts it, after killing it if it runs, on the same ports; waits until it answers.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill();
+        self.wait_for_ports_to_close()?;
+        let output = File::create(self.output()).context("making nfs-ganesha's output file")?;
+        let errors = output.try_clone().context("sharing the output file")?;
+        let process = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["sh", "-c", SCRIPT, "ganesha"])
+            .arg(self.files.path().join("ganesha.conf"))
+            .arg(self.log())
+            .env("PATH", search_path())
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .context("starting nfs-ganesha through unshare")?;
+        self.process = Some(process);
+        self.wait_until_it_answers()
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if is_open(self.nfs_port) && is_open(self.mount_port) {
+                return Ok(());
+            }
+            let process = self
+                .process
+                .as_mut()
+                .context("nfs-ganesha is not running")?;
+            if let Some(status) = process.try_wait().context("watching nfs-ganesha")? {
+                bail!(
+                    "nfs-ganesha ended with {status} before it answered. It needs root and the \
+                     packages nfs-ganesha, nfs-ganesha-vfs and rpcbind.\n{}",
+                    self.log_tail()
+                );
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "nfs-ganesha did not answer on ports {} and {} within {START_TIMEOUT:?}\n{}",
+                self.nfs_port,
+                self.mount_port,
+                self.log_tail()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The processes of a killed server go one after the other.
+    fn wait_for_ports_to_close(&self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while is_open(self.nfs_port) || is_open(self.mount_port) {
+            ensure!(
+                Instant::now() < deadline,
+                "ports {} and {} are still open; something else uses them",
+                self.nfs_port,
+                self.mount_port
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.files.path().join("ganesha.log")
+    }
+
+    fn output(&self) -> PathBuf {
+        self.files.path().join("output")
+    }
+
+    fn log_tail(&self) -> String {
+        let mut tail = String::new();
+        for file in [self.output(), self.log()] {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            let start = lines.len().saturating_sub(LOG_TAIL_LINES);
+            tail.push_str(&lines[start..].join("\n"));
+            tail.push('\n');
+        }
+        tail
+    }
+}
+
+impl Drop for Ganesha {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn is_open(port: u16) -> bool {
+    TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok()
+}
+
+/// System programs are not on the path of every user.
+fn search_path() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin")
+}
+
+fn free_ports() -> Result<[u16; 2]> {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
+    let mut ports = [0; 2];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        let listener = listener
+            .as_ref()
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        *port = listener
+            .local_addr()
+            .context("asking for a free port")?
+            .port();
+    }
+    Ok(ports)
+}
+
+fn configuration(directory: &Path, nfs_port: u16, mount_port: u16) -> Result<String> {
+    let directory = directory
+        .to_str()
+        .context("the exported directory has a name that is not UTF-8")?;
+    let plugins = format!("/usr/lib/{}-linux-gnu/ganesha", std::env::consts::ARCH);
+    Ok(format!(
+        r#"NFS_CORE_PARAM {{
+    NFS_Protocols = 3;
+    NFS_Port = {nfs_port};
+    MNT_Port = {mount_port};
+    Bind_addr = 127.0.0.1;
+    Mount_Path_Pseudo = true;
+    Enable_NLM = false;
+    Enable_RQUOTA = false;
+    Enable_UDP = false;
+    Plugins_Dir = "{plugins}";
+}}
+EXPORT {{
+    Export_Id = 1;
+    Path = "{directory}";
+    Pseudo = "{EXPORT}";
+    Access_Type = RO;
+    Squash = No_Root_Squash;
+    SecType = sys;
+    Protocols = 3;
+    Transports = TCP;
+    FSAL {{ Name = VFS; }}
+}}
+"#
+    ))
+}
