@@ -1,13 +1,28 @@
 //! `gild`, the workstation's tool: makes, checks and publishes golden images, and builds what goes on the card.
 
 mod flash;
+mod image;
 mod initramfs;
+mod key;
+mod parallel;
+mod progress;
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use gild_flash::{Fault, FlashError};
+use gild_format::ManifestError;
+use gild_format::chunk::ChunkError;
+use gild_format::signature::SignatureError;
 
-/// Makes, checks and publishes golden images.
+/// Exit code of a wrong command line (`EX_USAGE`).
+const USAGE: u8 = 64;
+/// Exit code of a failure that is none of the faults.
+const FAILURE: u8 = 10;
+
+/// Makes, checks and publishes golden images, and builds what goes on the flasher card.
 #[derive(Debug, Parser)]
 #[command(name = "gild", version)]
 struct Cli {
@@ -17,6 +32,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Golden images
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Signing keys
+    #[command(subcommand)]
+    Key(key::Command),
     /// Write a golden image to a disk of this machine
     Flash(flash::Args),
     /// The flasher's initramfs
@@ -31,19 +52,50 @@ enum Initramfs {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match run(Cli::parse().command) {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
+        .format(|out, record| writeln!(out, "gild: {}", record.args()))
+        .init();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to be said when stderr is gone.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gild: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(fault(&error).map_or(FAILURE, Fault::number))
         }
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> Result<()> {
     match command {
+        Command::Image(command) => image::run(command),
+        Command::Key(command) => key::run(command),
         Command::Flash(args) => flash::run(args),
         Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),
     }
+}
+
+/// The fault that an error stands for: the exit code is then the number a node would blink.
+fn fault(error: &anyhow::Error) -> Option<Fault> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<FlashError>() {
+            Some(error.fault())
+        } else if cause.is::<ManifestError>() || cause.is::<SignatureError>() {
+            Some(Fault::ManifestRefused)
+        } else if cause.is::<ChunkError>() {
+            Some(Fault::ImageCorrupt)
+        } else {
+            None
+        }
+    })
 }

@@ -21,8 +21,9 @@ const STATE_AT: usize = 20;
 const MANIFEST_AT: usize = 24;
 /// Padded with NUL, which no image id has, to [`MAX_IMAGE_ID`].
 const ID_AT: usize = 56;
-/// The SHA-256 of everything before it.
-const DIGEST_AT: usize = RECORD_LENGTH - 32;
+/// The SHA-256 of everything before it. All that is not zero lies in the first 512 bytes: disks write a sector whole or
+/// not at all, so one record replaces another without a moment in which there is none.
+const DIGEST_AT: usize = 512 - 32;
 
 /// How far the target has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Record {
         put(MANIFEST_AT, &self.manifest_sha256.0);
         put(ID_AT, id);
         let digest = chunk::sha256(&bytes[..DIGEST_AT]);
-        bytes[DIGEST_AT..].copy_from_slice(&digest.0);
+        bytes[DIGEST_AT..512].copy_from_slice(&digest.0);
         bytes
     }
 

@@ -1,0 +1,31 @@
+//! `gild image`: a raw disk image becomes a golden image on a share.
+
+mod bmap;
+mod disk;
+mod frames;
+mod pack;
+mod publish;
+mod release;
+mod verify;
+
+use clap::Subcommand;
+
+/// Golden images
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turn a raw disk image into a signed golden image
+    Pack(pack::Args),
+    /// Check a golden image against its manifest, and against a raw image or a disk
+    Verify(verify::Args),
+    /// Copy a packed golden image to a mounted share
+    Publish(publish::Args),
+}
+
+/// Runs `gild image`.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Pack(args) => pack::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Publish(args) => publish::run(&args),
+    }
+}

@@ -1,0 +1,173 @@
+//! The raw disk image that is being packed.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET};
+use gild_format::{Partition, chunk};
+use nix::errno::Errno;
+use nix::unistd::{Whence, lseek};
+
+/// An open disk image.
+pub struct DiskImage {
+    path: PathBuf,
+    file: File,
+    state: State,
+}
+
+/// What must stay as it is while the image is read.
+#[derive(PartialEq)]
+struct State {
+    inode: (u64, u64),
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl State {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            inode: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+impl DiskImage {
+    /// Opens a disk image and refuses what cannot become a golden image.
+    pub fn open(path: &Path, sector_size: u32) -> Result<Self> {
+        let context = || format!("cannot read the disk image {}", path.display());
+        // Looked at before it is opened: opening a pipe would wait for its writer.
+        let metadata = fs::metadata(path).with_context(context)?;
+        ensure!(
+            metadata.is_file(),
+            "{} is not a file: give a raw disk image",
+            path.display()
+        );
+        let file = File::open(path).with_context(context)?;
+        let state = State::of(&file.metadata().with_context(context)?);
+        let image = Self {
+            path: path.to_owned(),
+            file,
+            state,
+        };
+        image.check_size(sector_size)?;
+        image.check_record_place()?;
+        Ok(image)
+    }
+
+    fn check_size(&self, sector_size: u32) -> Result<()> {
+        let (path, size) = (self.path.display(), self.size());
+        ensure!(size > 0, "{path} is empty");
+        ensure!(
+            size.is_multiple_of(sector_size.into()),
+            "{path} has {size} bytes, not a multiple of the sector size {sector_size}: it is cut off, or give --sector-size"
+        );
+        ensure!(
+            size > FIRST_MIB,
+            "{path} has {size} bytes: nothing after the first MiB, so no partition"
+        );
+        Ok(())
+    }
+
+    /// The commit record takes this place on the target, so the image must not need it.
+    fn check_record_place(&self) -> Result<()> {
+        let mut place = [0; RECORD_LENGTH];
+        self.read(RECORD_OFFSET, &mut place)?;
+        ensure!(
+            chunk::is_zero(&place),
+            "{} has data at bytes {RECORD_OFFSET:#x} to {FIRST_MIB:#x}, where gild keeps its commit record: \
+             leave these {RECORD_LENGTH} bytes zero",
+            self.path.display()
+        );
+        Ok(())
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.state.size
+    }
+
+    /// The partitions, as libblkid sees them.
+    pub fn partitions(&self) -> Result<Vec<Partition>> {
+        let path = self.path.display();
+        let table = gild_probe::partition_table(&self.path)
+            .with_context(|| format!("cannot read the partition table of {path}"))?
+            .ok_or_else(|| {
+                anyhow!("{path} has no partition table: give the image of a whole disk")
+            })?;
+        ensure!(
+            !table.partitions.is_empty(),
+            "the partition table of {path} is empty"
+        );
+        for partition in &table.partitions {
+            ensure!(
+                partition.start >= FIRST_MIB,
+                "partition {} of {path} starts at byte {}: gild keeps the first MiB for the partition table and its \
+                 commit record, so let partitions start at 1 MiB or later",
+                partition.number,
+                partition.start
+            );
+            ensure!(
+                partition
+                    .start
+                    .checked_add(partition.length)
+                    .is_some_and(|end| end <= self.size()),
+                "partition {} of {path} ends behind the end of the image: it is cut off",
+                partition.number
+            );
+        }
+        let partition = |found: gild_probe::PartitionInfo| Partition {
+            number: found.number,
+            start: found.start,
+            length: found.length,
+            kind: found.kind,
+            uuid: found.uuid,
+            name: found.name,
+        };
+        Ok(table.partitions.into_iter().map(partition).collect())
+    }
+
+    /// Whether the file has nothing but a hole in this range. A file system that cannot tell says no.
+    pub fn is_sparse(&self, offset: u64, length: u64) -> Result<bool> {
+        match lseek(&self.file, i64::try_from(offset)?, Whence::SeekData) {
+            Ok(data) => Ok(u64::try_from(data)? >= offset + length),
+            Err(Errno::ENXIO) => Ok(true),
+            Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(false),
+            Err(error) => Err(error)
+                .with_context(|| format!("cannot look for holes in {}", self.path.display())),
+        }
+    }
+
+    /// Fills the buffer from this offset.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => {
+                    anyhow!("{} became shorter while it was read", self.path.display())
+                }
+                _ => anyhow!(error).context(format!(
+                    "cannot read {} at byte {offset}",
+                    self.path.display()
+                )),
+            })
+    }
+
+    /// Fails when the file is no longer the one that was opened.
+    pub fn check_unchanged(&self) -> Result<()> {
+        let path = self.path.display();
+        let context = || format!("{path} vanished while it was read");
+        let (now, named) = (
+            self.file.metadata().with_context(context)?,
+            fs::metadata(&self.path).with_context(context)?,
+        );
+        if State::of(&now) != self.state || State::of(&named) != self.state {
+            bail!("{path} changed while it was read: pack it again when nothing writes to it");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! `gild image publish`: a packed set goes to a mounted share.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use gild_format::signature::PublicKey;
+use gild_format::{Manifest, Sha256Hex};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use sha2::{Digest, Sha256};
+
+use super::release::{self, Folder, GOLDEN, Signed};
+use super::verify;
+use crate::progress::Progress;
+
+/// Arguments of `gild image publish`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder that `gild image pack` wrote to
+    #[arg(value_name = "DIR")]
+    from: PathBuf,
+    /// Where the share is mounted
+    #[arg(long, value_name = "SHARE")]
+    to: PathBuf,
+    /// Public key, as a file or as its line; without it the signature is not checked
+    #[arg(long, value_name = "PUB")]
+    key: Option<String>,
+}
+
+/// Runs `gild image publish`.
+pub fn run(args: &Args) -> Result<()> {
+    let key = args.key.as_deref().map(verify::read_key).transpose()?;
+    // Not created: an unmounted share would be written to the workstation's own disk.
+    ensure!(
+        args.to.is_dir(),
+        "{} is not a folder: is the share mounted?",
+        args.to.display()
+    );
+    for from in release::folders(&args.from)? {
+        let image_id = publish(&from, &args.to, key.as_ref())
+            .with_context(|| format!("cannot publish {}", from.display()))?;
+        println!("{image_id}");
+    }
+    Ok(())
+}
+
+fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String> {
+    let signed = Signed::read(from, GOLDEN)?;
+    let manifest = signed.check(key)?;
+    let folder = Folder::open(&share.join(&manifest.board))?;
+    if let Some(existing) = folder.existing(&manifest.image_id)?
+        && existing.manifest != signed.manifest
+    {
+        bail!(
+            "image id {} exists in {} with other content, nothing was changed: pack it with another --id",
+            manifest.image_id,
+            folder.path().display()
+        );
+    }
+    put_stored(&manifest, from, &folder)?;
+    folder.put_manifest(&manifest, &signed)?;
+    folder.set_current(&signed)?;
+    Ok(manifest.image_id)
+}
+
+/// Copies the stored image, and gives the copy its name only after it was read back.
+fn put_stored(manifest: &Manifest, from: &Path, folder: &Folder) -> Result<()> {
+    let target = folder.path().join(&manifest.stored_file);
+    if target.exists() && digest(&target)? == manifest.stored_sha256 {
+        log::info!("{} is there already", target.display());
+        return Ok(());
+    }
+    let source = from.join(&manifest.stored_file);
+    let mut progress = Progress::new("publish", manifest.stored_size);
+    let mut staged = folder.stage()?;
+    let mut write = |bytes: &[u8]| {
+        progress.add(bytes.len() as u64);
+        staged
+            .write_all(bytes)
+            .with_context(|| format!("cannot write to {}", folder.path().display()))
+    };
+    let found = read_through(&source, &mut write)?;
+    ensure!(
+        found == manifest.stored_sha256,
+        "{} has SHA-256 {found}, its manifest says {}: pack it again",
+        source.display(),
+        manifest.stored_sha256
+    );
+    staged
+        .as_file()
+        .sync_all()
+        .with_context(|| format!("cannot write to {}", folder.path().display()))?;
+    // From the share itself, as far as the kernel lets its cache go.
+    posix_fadvise(
+        staged.as_file(),
+        0,
+        0,
+        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+    )?;
+    let found = digest(staged.path())?;
+    ensure!(
+        found == manifest.stored_sha256,
+        "the copy in {} reads back with SHA-256 {found}, not {}: check the share",
+        folder.path().display(),
+        manifest.stored_sha256
+    );
+    folder.put(staged, &manifest.stored_file)
+}
+
+fn digest(path: &Path) -> Result<Sha256Hex> {
+    read_through(path, &mut |_| Ok(()))
+}
+
+/// Reads a file once, hands its bytes on and gives their digest.
+fn read_through(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Sha256Hex> {
+    let context = || format!("cannot read {}", path.display());
+    let mut file: File = fs::File::open(path).with_context(context)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut hasher = Sha256::new();
+    loop {
+        let length = file.read(&mut buffer).with_context(context)?;
+        if length == 0 {
+            return Ok(Sha256Hex(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..length]);
+        take(&buffer[..length])?;
+    }
+}

@@ -1,0 +1,276 @@
+//! The files of a golden image in their folder, and how they get there: complete, or not at all.
+
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use gild_format::manifest::{MAX_MANIFEST_BYTES, STORED_SUFFIX};
+use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey};
+use gild_format::{Manifest, chunk};
+use tempfile::NamedTempFile;
+
+use super::bmap;
+
+/// The current manifest of a board.
+pub const GOLDEN: &str = "golden.json";
+
+const TEMPORARY_PREFIX: &str = ".gild-";
+
+/// A temporary file that nobody has written to for so long belongs to a gild that was killed.
+const ABANDONED: Duration = Duration::from_hours(1);
+
+/// The file names of one golden image.
+pub struct Names {
+    /// The stored image.
+    pub stored: String,
+    /// The manifest.
+    pub manifest: String,
+    /// For `bmaptool`.
+    pub bmap: String,
+    /// For `sha256sum -c`.
+    pub sums: String,
+}
+
+impl Names {
+    /// The names of this image.
+    pub fn of(image_id: &str) -> Self {
+        Self {
+            stored: format!("{image_id}{STORED_SUFFIX}"),
+            manifest: format!("{image_id}.json"),
+            bmap: format!("{image_id}.bmap"),
+            sums: format!("{image_id}.sha256"),
+        }
+    }
+}
+
+/// The name of a manifest's signature.
+pub fn signature_of(manifest: &str) -> String {
+    format!("{manifest}.minisig")
+}
+
+/// A manifest file and its signature file, byte for byte.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// The manifest's bytes: what is signed and what the commit record's digest is of.
+    pub manifest: Vec<u8>,
+    /// The text of the minisign file.
+    pub signature: String,
+}
+
+impl Signed {
+    /// Reads the manifest of this name and its signature.
+    pub fn read(folder: &Path, name: &str) -> Result<Self> {
+        let signature = read_limited(&folder.join(signature_of(name)), MAX_SIGNATURE_BYTES)?;
+        Ok(Self {
+            manifest: read_limited(&folder.join(name), MAX_MANIFEST_BYTES)?,
+            signature: String::from_utf8(signature)
+                .with_context(|| format!("{} is not text", signature_of(name)))?,
+        })
+    }
+
+    /// Checks the signature, then the manifest in itself.
+    pub fn check(&self, key: Option<&PublicKey>) -> Result<Manifest> {
+        if let Some(key) = key {
+            signature::verify(key, &self.manifest, &self.signature)?;
+        }
+        Ok(Manifest::parse(&self.manifest)?)
+    }
+}
+
+/// The files for other tools, which follow from the manifest: name and text.
+pub fn companions(manifest: &Manifest, manifest_bytes: &[u8]) -> [(String, String); 2] {
+    let names = Names::of(&manifest.image_id);
+    let bmap = bmap::of(manifest);
+    let sums = format!(
+        "{}  {}\n{}  {}\n{}  {}\n",
+        manifest.stored_sha256,
+        names.stored,
+        chunk::sha256(manifest_bytes),
+        names.manifest,
+        chunk::sha256(bmap.as_bytes()),
+        names.bmap,
+    );
+    [(names.bmap, bmap), (names.sums, sums)]
+}
+
+/// The folders of golden images in `path`: itself, or those of the boards in it.
+pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
+    let boards = gild_boards::all()
+        .iter()
+        .map(|board| path.join(&board.name));
+    let folders: Vec<PathBuf> = [path.to_owned()]
+        .into_iter()
+        .chain(boards)
+        .filter(|f| f.join(GOLDEN).exists())
+        .collect();
+    ensure!(
+        !folders.is_empty(),
+        "no {GOLDEN} in {}, nor in a board's folder in it",
+        path.display()
+    );
+    Ok(folders)
+}
+
+fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    let context = || format!("cannot read {}", path.display());
+    let mut bytes = Vec::new();
+    File::open(path)
+        .with_context(context)?
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(context)?;
+    ensure!(
+        bytes.len() <= limit,
+        "{} is longer than {limit} bytes",
+        path.display()
+    );
+    Ok(bytes)
+}
+
+/// A board's folder that this process writes to, alone.
+pub struct Folder {
+    path: PathBuf,
+    handle: File,
+}
+
+impl Folder {
+    /// Opens the folder, makes it if need be, and locks it against other writers.
+    pub fn open(path: &Path) -> Result<Self> {
+        let context = || format!("cannot use the folder {}", path.display());
+        fs::create_dir_all(path).with_context(context)?;
+        let folder = Self {
+            path: path.to_owned(),
+            handle: File::open(path).with_context(context)?,
+        };
+        match folder.handle.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "another gild is writing to {}: wait until it is done",
+                    path.display()
+                )
+            }
+            // Some network file systems cannot; the renames are atomic there too.
+            Err(TryLockError::Error(error)) => {
+                log::debug!("cannot lock {}: {error}", path.display());
+            }
+        }
+        folder.remove_abandoned().with_context(context)?;
+        Ok(folder)
+    }
+
+    fn remove_abandoned(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if !entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(TEMPORARY_PREFIX)
+            {
+                continue;
+            }
+            if entry
+                .metadata()?
+                .modified()?
+                .elapsed()
+                .is_ok_and(|age| age > ABANDONED)
+            {
+                log::info!(
+                    "removing {}, left behind by an earlier gild",
+                    entry.path().display()
+                );
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file without a name that readers know; it vanishes unless it is [`put`](Self::put).
+    pub fn stage(&self) -> Result<NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .suffix(".tmp")
+            // What the umask leaves of it: an NFS server must be able to read it.
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(&self.path)
+            .with_context(|| format!("cannot create a file in {}", self.path.display()))
+    }
+
+    /// A staged file with these bytes, safe on the disk.
+    pub fn stage_bytes(&self, bytes: &[u8]) -> Result<NamedTempFile> {
+        let mut file = self.stage()?;
+        file.write_all(bytes)
+            .and_then(|()| file.as_file().sync_all())
+            .with_context(|| format!("cannot write to {}", self.path.display()))?;
+        Ok(file)
+    }
+
+    /// Gives a staged file, whose bytes are safe on the disk, its name.
+    pub fn put(&self, file: NamedTempFile, name: &str) -> Result<()> {
+        file.persist(self.path.join(name))
+            .with_context(|| format!("cannot put {name} into {}", self.path.display()))?;
+        Ok(())
+    }
+
+    /// Makes the names safe on the disk.
+    pub fn sync(&self) -> Result<()> {
+        self.handle
+            .sync_all()
+            .with_context(|| format!("cannot write to {}", self.path.display()))
+    }
+
+    /// Puts a manifest that is not there yet, the files that follow from it, and its signature.
+    ///
+    /// The stored image is there already. The manifest itself comes last: who sees it sees all of them.
+    pub fn put_manifest(&self, manifest: &Manifest, signed: &Signed) -> Result<()> {
+        let name = Names::of(&manifest.image_id).manifest;
+        let mut staged = Vec::new();
+        for (name, text) in companions(manifest, &signed.manifest) {
+            staged.push((name, self.stage_bytes(text.as_bytes())?));
+        }
+        staged.push((
+            signature_of(&name),
+            self.stage_bytes(signed.signature.as_bytes())?,
+        ));
+        staged.push((name, self.stage_bytes(&signed.manifest)?));
+        for (name, file) in staged {
+            self.put(file, &name)?;
+        }
+        self.sync()
+    }
+
+    /// Makes this manifest the board's current one.
+    ///
+    /// The pair is two files, so a reader may catch the new signature with the old manifest: both are staged before, so
+    /// that nothing but one rename lies between them, and to the reader it is a signature that does not fit, which is
+    /// worth a second look.
+    pub fn set_current(&self, signed: &Signed) -> Result<()> {
+        if Signed::read(&self.path, GOLDEN).is_ok_and(|current| current == *signed) {
+            return Ok(());
+        }
+        let signature = self.stage_bytes(signed.signature.as_bytes())?;
+        let manifest = self.stage_bytes(&signed.manifest)?;
+        self.put(signature, &signature_of(GOLDEN))?;
+        self.put(manifest, GOLDEN)?;
+        self.sync()
+    }
+
+    /// The manifest and signature already published under this image id.
+    pub fn existing(&self, image_id: &str) -> Result<Option<Signed>> {
+        let name = Names::of(image_id).manifest;
+        match fs::metadata(self.path.join(&name)) {
+            Ok(_) => Signed::read(&self.path, &name).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error)
+                .with_context(|| format!("cannot look at {name} in {}", self.path.display())),
+        }
+    }
+}

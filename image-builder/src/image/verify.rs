@@ -1,0 +1,242 @@
+//! `gild image verify`: does a published set say and hold what its manifest promises?
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gild_format::chunk::{self, Decoder};
+use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_format::signature::PublicKey;
+use gild_format::{Manifest, Sha256Hex, manifest_sha256};
+use sha2::{Digest, Sha256};
+
+use super::release::{self, GOLDEN, Names, Signed};
+use crate::parallel;
+use crate::progress::Progress;
+
+/// Arguments of `gild image verify`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder with golden.json, folder of such folders, or one manifest
+    #[arg(value_name = "DIR|MANIFEST")]
+    path: PathBuf,
+    /// Public key, as a file or as its line; without it the signature is not checked
+    #[arg(long, value_name = "PUB")]
+    key: Option<String>,
+    /// Raw image or disk to compare with
+    #[arg(long, value_name = "FILE|BLOCKDEV")]
+    raw: Option<PathBuf>,
+}
+
+/// Runs `gild image verify`.
+pub fn run(args: Args) -> Result<()> {
+    let key = args.key.as_deref().map(read_key).transpose()?;
+    if key.is_none() {
+        log::warn!("the signature is NOT checked: give --key");
+    }
+    let manifests = if args.path.is_dir() {
+        release::folders(&args.path)?
+            .into_iter()
+            .map(|folder| folder.join(GOLDEN))
+            .collect()
+    } else {
+        vec![args.path]
+    };
+    ensure!(
+        args.raw.is_none() || manifests.len() == 1,
+        "--raw compares with one image: give the folder of one board"
+    );
+    for path in manifests {
+        let manifest = verify(&path, key.as_ref(), args.raw.as_deref())
+            .with_context(|| format!("{} is not sound", path.display()))?;
+        println!("{}: image {} is sound", path.display(), manifest.image_id);
+    }
+    Ok(())
+}
+
+/// Reads a public key from a file, or takes the text itself for one.
+pub fn read_key(text: &str) -> Result<PublicKey> {
+    let content = match fs::read_to_string(text) {
+        Ok(content) => content,
+        Err(error) => {
+            return PublicKey::parse(text)
+                .map_err(|_| error)
+                .with_context(|| format!("cannot read the key {text}"));
+        }
+    };
+    PublicKey::parse(&content).with_context(|| format!("cannot use the key {text}"))
+}
+
+fn verify(path: &Path, key: Option<&PublicKey>, raw: Option<&Path>) -> Result<Manifest> {
+    let folder = path.parent().ok_or_else(|| anyhow!("it is in no folder"))?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| anyhow!("it has no name"))?;
+    let signed = Signed::read(folder, name)?;
+    let manifest = signed.check(key)?;
+    let names = Names::of(&manifest.image_id);
+    ensure!(
+        Signed::read(folder, &names.manifest)? == signed,
+        "it and {} differ: publish the image again",
+        names.manifest
+    );
+    for (name, expected) in release::companions(&manifest, &signed.manifest) {
+        let found = fs::read_to_string(folder.join(&name))
+            .with_context(|| format!("cannot read {name}"))?;
+        ensure!(
+            found == expected,
+            "{name} does not follow from the manifest: publish the image again"
+        );
+    }
+    check_stored(&manifest, &folder.join(&manifest.stored_file))?;
+    if let Some(raw) = raw {
+        compare(&manifest, manifest_sha256(&signed.manifest), raw)
+            .with_context(|| format!("{} does not carry the image", raw.display()))?;
+    }
+    Ok(manifest)
+}
+
+/// Decodes every chunk, and hashes the stored file on the way: it is read once.
+fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
+    let context = || format!("cannot read {}", path.display());
+    let file = File::open(path).with_context(context)?;
+    let size = file.metadata().with_context(context)?.len();
+    ensure!(
+        size == manifest.stored_size,
+        "{} has {size} bytes, the manifest says {}",
+        path.display(),
+        manifest.stored_size
+    );
+    let read =
+        |buffer: &mut [u8], offset: u64| file.read_exact_at(buffer, offset).with_context(context);
+    let worker = || {
+        let mut decoder = Decoder::new()?;
+        let mut raw = Vec::new();
+        Ok(move |index: usize| {
+            let chunk = &manifest.chunks[index];
+            let mut stored = vec![0; chunk.stored_length as usize];
+            read(&mut stored, chunk.stored_offset)?;
+            raw.resize(chunk.raw_length as usize, 0);
+            decoder.decode(chunk, &stored, &mut raw)?;
+            ensure!(
+                !chunk.hole || chunk::is_zero(&raw),
+                "the hole at byte {} has data",
+                chunk.raw_offset
+            );
+            Ok((chunk, stored))
+        })
+    };
+    let mut hasher = Sha256::new();
+    let mut position = 0;
+    // What lies between frames and after the last one belongs to the file, but to no chunk.
+    let hash_gap = |hasher: &mut Sha256, from: u64, to: u64| -> Result<()> {
+        let mut gap = vec![0; 1 << 20];
+        let mut at = from;
+        while at < to {
+            let part = usize::try_from(to - at)?.min(gap.len());
+            read(&mut gap[..part], at)?;
+            hasher.update(&gap[..part]);
+            at += part as u64;
+        }
+        Ok(())
+    };
+    let mut progress = Progress::new("verify", manifest.stored_size);
+    parallel::in_order(manifest.chunks.len(), worker, |(chunk, stored)| {
+        hash_gap(&mut hasher, position, chunk.stored_offset)?;
+        hasher.update(&stored);
+        position = chunk.stored_offset + u64::from(chunk.stored_length);
+        progress.add(chunk.stored_length.into());
+        Ok(())
+    })?;
+    hash_gap(&mut hasher, position, size)?;
+    let found = Sha256Hex(hasher.finalize().into());
+    ensure!(
+        found == manifest.stored_sha256,
+        "{} has SHA-256 {found}, the manifest says {}",
+        path.display(),
+        manifest.stored_sha256
+    );
+    Ok(())
+}
+
+/// Compares a raw image or a disk with the manifest, but for the place of the commit record.
+fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
+    let context = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(context)?;
+    let is_device = file
+        .metadata()
+        .with_context(context)?
+        .file_type()
+        .is_block_device();
+    // The end, and not the metadata's length, which is zero for a device.
+    let size = file.seek(SeekFrom::End(0)).with_context(context)?;
+    let fits = if is_device {
+        size >= manifest.raw_size
+    } else {
+        size == manifest.raw_size
+    };
+    ensure!(
+        fits,
+        "it has {size} bytes, the image has {}",
+        manifest.raw_size
+    );
+    let read =
+        |buffer: &mut [u8], offset: u64| file.read_exact_at(buffer, offset).with_context(context);
+    let mut place = [0; RECORD_LENGTH];
+    read(&mut place, RECORD_OFFSET)?;
+    let record = Record::parse(&place);
+    let has_record = record.is_some();
+    match record {
+        None => {}
+        Some(Record {
+            state: State::Flashing,
+            image_id,
+            ..
+        }) => {
+            bail!("the flash of image {image_id} onto it was not finished")
+        }
+        Some(Record {
+            image_id,
+            manifest_sha256,
+            ..
+        }) => ensure!(
+            image_id == manifest.image_id && manifest_sha256 == digest,
+            "its commit record names image {image_id} (manifest {manifest_sha256})"
+        ),
+    }
+    let worker = || {
+        let mut raw = Vec::new();
+        Ok(move |index: usize| {
+            let chunk = &manifest.chunks[index];
+            raw.resize(chunk.raw_length as usize, 0);
+            read(&mut raw, chunk.raw_offset)?;
+            if has_record {
+                blank_record(chunk.raw_offset, &mut raw);
+            }
+            // The digest of a hole is that of zeros, but looking for zeros is faster than hashing them.
+            if !(chunk.hole && chunk::is_zero(&raw)) {
+                chunk::check(chunk, &raw)?;
+            }
+            Ok(chunk.raw_length)
+        })
+    };
+    let mut progress = Progress::new("compare", manifest.raw_size);
+    parallel::in_order(manifest.chunks.len(), worker, |length| {
+        progress.add(length.into());
+        Ok(())
+    })
+}
+
+/// Makes the commit record's part of `raw`, which lies at this offset, the zeros that the image has there.
+fn blank_record(offset: u64, raw: &mut [u8]) {
+    let within = |position: u64| {
+        usize::try_from(position.saturating_sub(offset))
+            .unwrap_or(usize::MAX)
+            .min(raw.len())
+    };
+    let (start, end) = (within(RECORD_OFFSET), within(FIRST_MIB));
+    raw[start..end].fill(0);
+}

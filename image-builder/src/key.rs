@@ -1,0 +1,166 @@
+//! `gild key`: the minisign key pair that golden images are signed with.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
+
+/// The environment variable that holds the password of an encrypted key.
+const PASSWORD: &str = "GILD_KEY_PASSWORD";
+
+/// Signing keys
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key pair: NAME.key, which stays secret, and NAME.pub
+    New {
+        /// Path and name of the two files, without the suffix
+        #[arg(long, value_name = "NAME")]
+        output: PathBuf,
+    },
+    /// Print the public key, as it goes into gild.toml
+    Show {
+        /// A public key, or a secret one
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// Runs `gild key`.
+pub fn run(command: Command) -> Result<()> {
+    match command {
+        Command::New { output } => new(&output),
+        Command::Show { file } => show(&file),
+    }
+}
+
+fn new(name: &Path) -> Result<()> {
+    let pair = KeyPair::generate_unencrypted_keypair().context("cannot make a key pair")?;
+    let (secret_path, public_path) = (with_suffix(name, "key"), with_suffix(name, "pub"));
+    let secret = pair
+        .sk
+        .to_box(Some("gild secret key, not encrypted"))?
+        .into_string();
+    let public = pair.pk.to_box()?.into_string();
+    create(&secret_path, 0o600, &secret)?;
+    if let Err(error) = create(&public_path, 0o644, &public) {
+        // A secret key alone would only stand in the way of the next attempt.
+        fs::remove_file(&secret_path)
+            .with_context(|| format!("cannot remove {}", secret_path.display()))?;
+        return Err(error);
+    }
+    log::info!(
+        "{}: the secret key, NOT encrypted: keep it where only you can read it",
+        secret_path.display()
+    );
+    log::info!(
+        "{}: the public key; on the card, in gild.toml:",
+        public_path.display()
+    );
+    println!("public_key = \"{}\"", pair.pk.to_base64());
+    Ok(())
+}
+
+fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
+    let mut path = name.as_os_str().to_owned();
+    path.push(".");
+    path.push(suffix);
+    path.into()
+}
+
+/// Writes a file that was not there, with its permissions from the first moment on.
+fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
+    let context = || {
+        format!(
+            "cannot create {}: an existing key is never overwritten",
+            path.display()
+        )
+    };
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .with_context(context)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        return Err(error).with_context(|| format!("cannot write {}", path.display()));
+    }
+    Ok(())
+}
+
+fn show(file: &Path) -> Result<()> {
+    let text =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let public = if let Ok(key) = gild_format::signature::PublicKey::parse(&text) {
+        key.to_string()
+    } else {
+        PublicKey::from_secret_key(&read_secret(file)?)?.to_base64()
+    };
+    println!("public_key = \"{public}\"");
+    Ok(())
+}
+
+/// A secret key that can sign.
+pub struct Signer {
+    secret: SecretKey,
+    public: PublicKey,
+}
+
+impl Signer {
+    /// Reads a minisign secret key; an encrypted one takes its password from the environment.
+    pub fn read(path: &Path) -> Result<Self> {
+        let secret = read_secret(path)?;
+        let public = PublicKey::from_secret_key(&secret)
+            .with_context(|| format!("cannot use {}", path.display()))?;
+        Ok(Self { secret, public })
+    }
+
+    /// The public half.
+    pub fn public(&self) -> Result<gild_format::signature::PublicKey> {
+        Ok(gild_format::signature::PublicKey::parse(
+            &self.public.to_base64(),
+        )?)
+    }
+
+    /// A `.minisig` file's text over these bytes.
+    pub fn sign(&self, bytes: &[u8], comment: &str) -> Result<String> {
+        let signature = minisign::sign(
+            Some(&self.public),
+            &self.secret,
+            bytes,
+            Some(comment),
+            Some("gild signature"),
+        )
+        .context("cannot sign the manifest")?;
+        Ok(signature.into_string())
+    }
+}
+
+fn read_secret(path: &Path) -> Result<SecretKey> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("cannot read the key {}", path.display()))?;
+    let sealed = || SecretKeyBox::from_string(&text);
+    // Without a password first: the other way round, the library would ask on the terminal for one nobody needs.
+    if let Ok(secret) = sealed()?.into_unencrypted_secret_key() {
+        return Ok(secret);
+    }
+    let Ok(password) = std::env::var(PASSWORD) else {
+        bail!(
+            "{} is no minisign secret key, or it is encrypted: then put its password into {PASSWORD}",
+            path.display()
+        );
+    };
+    sealed()?.into_secret_key(Some(password)).with_context(|| {
+        format!(
+            "cannot open the key {} with the password in {PASSWORD}",
+            path.display()
+        )
+    })
+}

@@ -1,0 +1,60 @@
+//! Progress on stderr: a bar on a terminal, a line per ten per cent otherwise.
+
+use std::io::{IsTerminal, stderr};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Progress through a known number of bytes.
+pub struct Progress {
+    what: &'static str,
+    total: u64,
+    done: u64,
+    started: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts at zero.
+    pub fn new(what: &'static str, total: u64) -> Self {
+        let style = "{prefix} {wide_bar} {percent} % {bytes_per_sec} {eta}";
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(total).with_prefix(what);
+            bar.with_style(
+                ProgressStyle::with_template(style)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            )
+        });
+        Self {
+            what,
+            total,
+            done: 0,
+            started: Instant::now(),
+            bar,
+        }
+    }
+
+    /// So many bytes more are done.
+    pub fn add(&mut self, bytes: u64) {
+        let tenths = |done: u64| (done * 10).checked_div(self.total).unwrap_or(10);
+        let before = tenths(self.done);
+        self.done += bytes;
+        match &self.bar {
+            Some(bar) => bar.set_position(self.done),
+            None if tenths(self.done) > before => {
+                let micros = self.started.elapsed().as_micros().max(1);
+                let rate = u128::from(self.done) / micros;
+                log::info!("{}: {} %, {rate} MB/s", self.what, tenths(self.done) * 10);
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
