@@ -8,7 +8,7 @@ use std::io::Write;
 
 use gild_boards::Board;
 use gild_initramfs::{AGENT_BUDGET, Contents, Error, Initramfs, NotTheAgent, build};
-use support::{ALPHA, BETA, Fixture, GAMMA, board, cpio, elf};
+use support::{ALPHA, BETA, Fixture, GAMMA, board, cpio, elf, elf32};
 
 fn pack(fixture: &Fixture, boards: &[&Board], extra: &[&str]) -> Result<Initramfs, Error> {
     let extra_modules: Vec<_> = extra.iter().map(|&name| name.to_owned()).collect();
@@ -241,7 +241,7 @@ fn a_file_that_cannot_be_pid_1_on_a_board_is_refused_as_the_agent() {
         &b""[..],
         b"#!/bin/sh\n",
         &elf()[..70],
-        &with(4, 1),
+        &elf32(),
         &with(5, 2),
     ] {
         assert_refused(file, |why| matches!(why, NotTheAgent::NotElf(_)));
