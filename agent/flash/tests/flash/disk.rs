@@ -1,0 +1,340 @@
+//! A simulated disk with a volatile write cache, whose power can be cut at any operation and which can be made to
+//! misbehave. libblkid, which reads its partition table, is real.
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use gild_flash::{Target, ZeroMethod};
+use gild_format::manifest::Partition;
+
+use crate::image::Noise;
+
+/// A way to misbehave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// Zeroing a range that covers this byte reports success and does nothing.
+    LiesOnZero(u64),
+    /// Writes that cover this byte flip a bit of it, so many times.
+    FlipsOnWrite(u64, u32),
+    /// Reads that cover this byte flip a bit of it, so many times.
+    FlipsOnRead(u64, u32),
+    /// Writes that cover this byte fail.
+    FailsWrite(u64),
+    /// Reads that cover this byte fail, so many times.
+    FailsRead(u64, u32),
+    /// Writes that cover this byte are acknowledged and dropped.
+    DropsWrite(u64),
+    /// Flushing fails.
+    FailsFlush,
+}
+
+/// What becomes of the writes since the last flush when the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// None reaches the medium.
+    All,
+    /// All do, and a random half of the sectors of the one in flight.
+    Torn,
+    /// Each sector of each either does or does not.
+    Random,
+}
+
+/// When the power goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// In the middle of the operation (write, zero or flush) with this number, from 0.
+    pub operation: usize,
+    pub loss: Loss,
+    pub seed: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// What reads give.
+    seen: Vec<u8>,
+    /// What survives.
+    durable: Vec<u8>,
+    /// Ranges written since the last flush.
+    pending: Vec<(usize, Vec<u8>)>,
+    operations: usize,
+    writes: usize,
+    largest_write: usize,
+    is_off: bool,
+}
+
+/// The disk.
+pub struct Disk {
+    inner: Mutex<Inner>,
+    size: u64,
+    sector_size: u32,
+    cut: Option<Cut>,
+    defect: Mutex<Option<Defect>>,
+}
+
+impl Disk {
+    /// A disk with this content.
+    pub fn new(content: Vec<u8>, sector_size: u32) -> Self {
+        Self {
+            size: content.len() as u64,
+            sector_size,
+            cut: None,
+            defect: Mutex::new(None),
+            inner: Mutex::new(Inner {
+                durable: content.clone(),
+                seen: content,
+                ..Inner::default()
+            }),
+        }
+    }
+
+    /// A disk full of the remains of something else.
+    pub fn used(size: usize) -> Self {
+        let mut content = vec![0; size];
+        Noise(size as u64).fill(&mut content);
+        Self::new(content, 512)
+    }
+
+    pub fn with_cut(self, cut: Cut) -> Self {
+        Self {
+            cut: Some(cut),
+            ..self
+        }
+    }
+
+    pub fn with_defect(self, defect: Defect) -> Self {
+        Self {
+            defect: Mutex::new(Some(defect)),
+            ..self
+        }
+    }
+
+    /// Writes, zeroings and flushes so far.
+    pub fn operations(&self) -> usize {
+        self.lock().operations
+    }
+
+    /// Writes and zeroings so far.
+    pub fn writes(&self) -> usize {
+        self.lock().writes
+    }
+
+    pub fn largest_write(&self) -> usize {
+        self.lock().largest_write
+    }
+
+    pub fn content(&self) -> Vec<u8> {
+        self.lock().seen.clone()
+    }
+
+    /// Power off and on again: what the cache held is gone as the cut says.
+    pub fn reboot(self) -> Self {
+        let inner = self.inner.into_inner().expect("no test thread panicked");
+        let content = if inner.is_off {
+            inner.durable
+        } else {
+            inner.seen
+        };
+        Self::new(content, self.sector_size)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no test thread panicked")
+    }
+
+    /// Whether the defect strikes at this range; the ones that strike only so often are counted down.
+    fn strikes(&self, offset: u64, length: usize, wanted: fn(Defect) -> bool) -> Option<usize> {
+        let mut defect = self.defect.lock().expect("no test thread panicked");
+        let current = (*defect)?;
+        let (byte, left) = match current {
+            Defect::LiesOnZero(byte) | Defect::FailsWrite(byte) | Defect::DropsWrite(byte) => {
+                (byte, None)
+            }
+            Defect::FlipsOnWrite(byte, left)
+            | Defect::FlipsOnRead(byte, left)
+            | Defect::FailsRead(byte, left) => (byte, Some(left)),
+            Defect::FailsFlush => (0, None),
+        };
+        if !wanted(current) || !(offset..offset + length as u64).contains(&byte) {
+            return None;
+        }
+        if let Some(left) = left {
+            let left = left - 1;
+            *defect = match current {
+                _ if left == 0 => None,
+                Defect::FlipsOnWrite(..) => Some(Defect::FlipsOnWrite(byte, left)),
+                Defect::FlipsOnRead(..) => Some(Defect::FlipsOnRead(byte, left)),
+                _ => Some(Defect::FailsRead(byte, left)),
+            };
+        }
+        Some(usize::try_from(byte - offset).expect("a test disk is small"))
+    }
+
+    /// Counts an operation; `Err` once the power is off.
+    fn operate(&self, inner: &mut Inner, write: Option<(usize, &[u8])>) -> io::Result<()> {
+        if inner.is_off {
+            return Err(io::Error::from_raw_os_error(nix::libc::EIO));
+        }
+        let number = inner.operations;
+        inner.operations += 1;
+        let cut = self.cut.filter(|cut| cut.operation == number);
+        if let Some((offset, data)) = write {
+            inner.writes += 1;
+            inner.largest_write = inner.largest_write.max(data.len());
+            inner.pending.push((offset, data.to_vec()));
+            if cut.is_none() {
+                inner.seen[offset..offset + data.len()].copy_from_slice(data);
+            }
+        }
+        let Some(cut) = cut else {
+            return Ok(());
+        };
+        inner.is_off = true;
+        let mut noise = Noise(cut.seed ^ number as u64);
+        let in_flight = inner
+            .pending
+            .len()
+            .wrapping_sub(usize::from(write.is_some()));
+        let sector_size = self.sector_size as usize;
+        for (index, (offset, data)) in std::mem::take(&mut inner.pending).into_iter().enumerate() {
+            for (sector, bytes) in data.chunks(sector_size).enumerate() {
+                let survives = match cut.loss {
+                    Loss::All => false,
+                    Loss::Torn => index < in_flight || noise.next() & 1 == 0,
+                    Loss::Random => noise.next() & 1 == 0,
+                };
+                if survives {
+                    let at = offset + sector * sector_size;
+                    inner.durable[at..at + bytes.len()].copy_from_slice(bytes);
+                }
+            }
+        }
+        Err(io::Error::from_raw_os_error(nix::libc::EIO))
+    }
+
+    fn check(&self, offset: u64, length: usize) {
+        let sector = u64::from(self.sector_size);
+        assert!(offset.is_multiple_of(sector), "{offset} is not on a sector");
+        assert!(
+            (length as u64).is_multiple_of(sector),
+            "{length} is not whole sectors"
+        );
+        assert!(
+            offset + length as u64 <= self.size,
+            "{offset}+{length} leaves the disk"
+        );
+    }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).expect("a test disk is small")
+}
+
+fn media_error() -> io::Error {
+    io::Error::from_raw_os_error(nix::libc::EIO)
+}
+
+impl Target for Disk {
+    fn name(&self) -> &'static str {
+        "/dev/simulated"
+    }
+
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.sector_size
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.check(offset, buffer.len());
+        assert_eq!(buffer.as_ptr().addr() % 512, 0, "the buffer is not aligned");
+        let inner = self.lock();
+        if inner.is_off {
+            return Err(media_error());
+        }
+        let length = buffer.len();
+        let fails = self.strikes(offset, length, |defect| {
+            matches!(defect, Defect::FailsRead(..))
+        });
+        if fails.is_some() {
+            return Err(media_error());
+        }
+        buffer.copy_from_slice(&inner.seen[index(offset)..index(offset) + length]);
+        let flips = |defect| matches!(defect, Defect::FlipsOnRead(..));
+        if let Some(byte) = self.strikes(offset, length, flips) {
+            buffer[byte] ^= 4;
+        }
+        Ok(())
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.check(offset, data.len());
+        assert_eq!(data.as_ptr().addr() % 512, 0, "the buffer is not aligned");
+        let mut inner = self.lock();
+        let mut data = data.to_vec();
+        let fails = |defect| matches!(defect, Defect::FailsWrite(..));
+        if self.strikes(offset, data.len(), fails).is_some() {
+            return Err(media_error());
+        }
+        let drops = |defect| matches!(defect, Defect::DropsWrite(..));
+        if self.strikes(offset, data.len(), drops).is_some() {
+            return Ok(());
+        }
+        let flips = |defect| matches!(defect, Defect::FlipsOnWrite(..));
+        if let Some(byte) = self.strikes(offset, data.len(), flips) {
+            data[byte] ^= 4;
+        }
+        self.operate(&mut inner, Some((index(offset), &data)))
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<ZeroMethod> {
+        self.check(offset, index(length));
+        let mut inner = self.lock();
+        let lies = |defect| matches!(defect, Defect::LiesOnZero(..));
+        if self.strikes(offset, index(length), lies).is_some() {
+            return Ok(ZeroMethod::ZeroOut);
+        }
+        self.operate(&mut inner, Some((index(offset), &vec![0; index(length)])))?;
+        Ok(ZeroMethod::ZeroOut)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        if *self.defect.lock().expect("no test thread panicked") == Some(Defect::FailsFlush) {
+            return Err(media_error());
+        }
+        self.operate(&mut inner, None)?;
+        for (offset, data) in std::mem::take(&mut inner.pending) {
+            inner.durable[offset..offset + data.len()].copy_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    fn reread_partition_table(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn partition_table(&self) -> io::Result<Option<Vec<Partition>>> {
+        partition_table(&self.lock().seen)
+    }
+}
+
+/// What libblkid says about these bytes, for which it needs a file; one in memory, as it is asked some thousand times.
+pub fn partition_table(bytes: &[u8]) -> io::Result<Option<Vec<Partition>>> {
+    let mut file = tempfile::NamedTempFile::new_in("/dev/shm")?;
+    file.write_all(bytes)?;
+    let table = gild_probe::partition_table(file.path()).map_err(io::Error::other)?;
+    Ok(table.map(|table| {
+        let partitions = table.partitions.into_iter();
+        let plain = partitions.map(|partition| Partition {
+            number: partition.number,
+            start: partition.start,
+            length: partition.length,
+            kind: partition.kind,
+            uuid: partition.uuid,
+            name: partition.name,
+        });
+        plain.collect()
+    }))
+}

@@ -1,0 +1,160 @@
+//! When nothing goes wrong.
+
+use gild_flash::{Outcome, Stage, TargetState, ZeroMethod, inspect};
+
+use crate::disk::Disk;
+use crate::image::{Image, MemorySource, Shape};
+use crate::{Diary, assert_carries, flash, flash_with};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn every_byte_of_the_image_arrives_whatever_the_sizes() {
+    for chunk_size in [4 << 10, 64 << 10, 1 << 20, 4 << 20] {
+        for raw_size in [3 * MIB, 5 * MIB - 512, 9 * MIB + 4096] {
+            for more in [0, 512, 7 * MIB] {
+                for workers in [1, 7] {
+                    let image = Image::new(Shape {
+                        raw_size,
+                        chunk_size,
+                        ..Shape::default()
+                    });
+                    let disk = Disk::used(raw_size + more);
+                    let source = MemorySource::new(&image);
+                    let report = flash_with(&image, &source, &disk, &(), Some(workers));
+                    let report = report.expect("nothing is wrong");
+                    assert_eq!(report.outcome, Outcome::Flashed);
+                    assert_carries(&disk.content(), &image);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn each_data_byte_is_fetched_hashed_written_and_read_back_once() {
+    let image = Image::new(Shape::default());
+    let size = 8 * MIB;
+    let disk = Disk::used(size);
+    let report = flash(&image, &disk).expect("nothing is wrong");
+
+    let data = image.data_raw();
+    assert_eq!(report.bytes_fetched, image.data_stored());
+    assert_eq!(report.chunks_fetched, image.data_chunks() as u64);
+    assert_eq!(report.chunks, image.data_chunks());
+    assert_eq!(report.chunks_kept, 0);
+    // Once as it comes, once as it is read back; no hole is hashed.
+    assert_eq!(report.bytes_hashed, 2 * data);
+    // Besides the data: the first MiB cleared and then written in full, its first sector apart, and the old backup
+    // table.
+    let withheld: u64 = image
+        .manifest
+        .chunks
+        .iter()
+        .filter(|c| c.raw_offset < MIB as u64 && !c.hole)
+        .map(|c| u64::from(c.raw_length))
+        .sum();
+    assert_eq!(report.bytes_written, data - withheld + 3 * MIB as u64);
+    let holes = image.manifest.raw_size - data;
+    let holes_in_first_mib = MIB as u64 - withheld;
+    assert_eq!(report.bytes_zeroed, holes - holes_in_first_mib);
+    assert_eq!(report.zero_method, Some(ZeroMethod::ZeroOut));
+    let sampled = report.bytes_read_back - (data - withheld) - MIB as u64;
+    assert!(
+        sampled < holes / 2,
+        "{sampled} bytes of {holes} in holes were read"
+    );
+    let stages: Vec<Stage> = report.stages.iter().map(|(stage, _)| *stage).collect();
+    assert_eq!(
+        stages,
+        [Stage::Prepare, Stage::Write, Stage::Verify, Stage::Commit]
+    );
+}
+
+#[test]
+fn a_target_that_carries_the_image_is_not_written() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(6 * MIB);
+    flash(&image, &disk).expect("nothing is wrong");
+    let before = disk.writes();
+    let operations = disk.operations();
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!(report.outcome, Outcome::AlreadyDone);
+    assert_eq!((disk.writes(), disk.operations()), (before, operations));
+    assert_eq!((report.bytes_written, report.bytes_fetched), (0, 0));
+    assert_eq!(report.chunks_kept, image.data_chunks());
+}
+
+#[test]
+fn a_node_that_grew_its_root_partition_is_not_written() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(6 * MIB);
+    flash(&image, &disk).expect("nothing is wrong");
+    let mut content = std::io::Cursor::new(disk.content());
+    let mut gpt = gptman::GPT::find_from(&mut content).expect("the image has a GPT");
+    gpt.header
+        .update_from(&mut content, 512)
+        .expect("the disk is larger");
+    gpt[2].ending_lba = gpt.header.last_usable_lba;
+    gpt.write_into(&mut content).expect("a GPT fits");
+    let disk = Disk::new(content.into_inner(), 512);
+    let state = inspect(&image.manifest, image.manifest_sha256, &disk).expect("it can be read");
+    assert_eq!(state, TargetState::Done);
+}
+
+#[test]
+fn a_disk_whose_partition_table_was_wiped_is_written_again_from_what_it_still_has() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(6 * MIB);
+    flash(&image, &disk).expect("nothing is wrong");
+    let mut content = disk.content();
+    content[..34 * 512].fill(0);
+    let disk = Disk::new(content, 512);
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!(report.outcome, Outcome::Flashed);
+    assert_carries(&disk.content(), &image);
+    assert!(report.chunks_kept > 0);
+}
+
+#[test]
+fn another_image_or_another_edition_of_it_is_written_anew() {
+    let image = Image::new(Shape::default());
+    let mut same_id = image.clone();
+    same_id.manifest_sha256.0[0] ^= 1;
+    let other = Image::new(Shape {
+        id: "test-2",
+        ..Shape::default()
+    });
+    for old in [same_id, other] {
+        let disk = Disk::used(6 * MIB);
+        flash(&old, &disk).expect("nothing is wrong");
+        let state = inspect(&image.manifest, image.manifest_sha256, &disk).expect("it can be read");
+        assert_eq!(state, TargetState::Other);
+        let report = flash(&image, &disk).expect("nothing is wrong");
+        assert_eq!((report.outcome, report.chunks_kept), (Outcome::Flashed, 0));
+        assert_carries(&disk.content(), &image);
+    }
+}
+
+#[test]
+fn the_old_backup_table_at_the_end_of_the_disk_is_gone() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(8 * MIB);
+    flash(&image, &disk).expect("nothing is wrong");
+    assert!(disk.content()[7 * MIB..].iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn no_write_is_so_long_that_the_watchdog_would_not_hear_of_it() {
+    let image = Image::new(Shape {
+        raw_size: 80 * MIB,
+        chunk_size: 16 << 20,
+        ..Shape::default()
+    });
+    let disk = Disk::used(80 * MIB);
+    let diary = Diary::default();
+    flash_with(&image, &MemorySource::new(&image), &disk, &diary, None).expect("nothing is wrong");
+    assert!(disk.largest_write() <= 32 * MIB);
+    // A sign of life for each transfer of a MiB at most, written and read back.
+    assert!(diary.count("Progress") as u64 >= 2 * (image.data_raw() >> 20));
+}

@@ -1,0 +1,174 @@
+//! The power goes, at every point.
+
+use gild_flash::{Outcome, TargetState, inspect};
+
+use crate::disk::{Cut, Disk, Loss};
+use crate::image::{Image, MemorySource, Noise, Shape};
+use crate::{assert_carries, expected, flash, flash_with};
+
+const SIZE: usize = 5 << 19;
+const LOSSES: [(Loss, u64); 6] = [
+    (Loss::All, 0),
+    (Loss::Torn, 1),
+    (Loss::Torn, 2),
+    (Loss::Random, 3),
+    (Loss::Random, 4),
+    (Loss::Random, 5),
+];
+
+fn new_image() -> Image {
+    Image::new(Shape {
+        raw_size: 3 << 19,
+        chunk_size: 8 << 10,
+        ..Shape::default()
+    })
+}
+
+/// The disks a flash may start on, and the image each carries and may go on carrying until the flash has begun.
+fn starts(image: &Image) -> Vec<(&'static str, Vec<u8>, Option<Image>)> {
+    let used = Disk::used(SIZE).content();
+    let old = Image::new(Shape {
+        id: "test-0",
+        raw_size: SIZE,
+        ..Shape::default()
+    });
+    let mut carries_old = used.clone();
+    carries_old[..SIZE].copy_from_slice(&expected(&old));
+    let mut wiped = used.clone();
+    wiped[..image.raw.len()].copy_from_slice(&expected(image));
+    wiped[..4096].fill(0);
+    vec![
+        ("used", used, None),
+        ("old image", carries_old, Some(old)),
+        ("table wiped", wiped, None),
+    ]
+}
+
+/// A disk that claims an image carries all of it.
+fn assert_honest(disk: &Disk, image: &Image) -> TargetState {
+    let state = inspect(&image.manifest, image.manifest_sha256, disk).expect("it can be read");
+    if state == TargetState::Done {
+        assert_carries(&disk.content(), image);
+    }
+    state
+}
+
+/// Whether firmware would find a partition table.
+fn is_bootable(disk: &Disk) -> bool {
+    let table = crate::disk::partition_table(&disk.content());
+    table.expect("it can be read").is_some()
+}
+
+#[test]
+fn after_a_cut_at_any_operation_the_disk_is_honest_and_the_next_flash_completes() {
+    let image = new_image();
+    let mut cuts = 0;
+    for (start, content, old) in starts(&image) {
+        let whole = Disk::new(content.clone(), 512);
+        let source = MemorySource::new(&image);
+        flash_with(&image, &source, &whole, &(), Some(1)).expect("nothing is wrong");
+        let operations = whole.operations();
+        for operation in 0..operations {
+            for (loss, seed) in LOSSES {
+                let cut = Cut {
+                    operation,
+                    loss,
+                    seed,
+                };
+                let disk = Disk::new(content.clone(), 512).with_cut(cut);
+                flash_with(&image, &source, &disk, &(), Some(1)).expect_err("the power went");
+                let disk = disk.reboot();
+                let context = format!("{start}, {cut:?} of {operations}");
+                let state = assert_honest(&disk, &image);
+                let is_old = old
+                    .as_ref()
+                    .is_some_and(|old| assert_honest(&disk, old) == TargetState::Done);
+                assert_eq!(
+                    is_bootable(&disk),
+                    is_old || state == TargetState::Done,
+                    "{context}"
+                );
+
+                let report = flash(&image, &disk).expect("nothing is wrong");
+                assert_carries(&disk.content(), &image);
+                let end = SIZE - (1 << 20);
+                assert!(disk.content()[end..] == vec![0; 1 << 20], "{context}");
+                assert_eq!(
+                    report.outcome == Outcome::AlreadyDone,
+                    state == TargetState::Done
+                );
+                cuts += 1;
+            }
+        }
+    }
+    println!("{cuts} power cuts");
+    assert!(cuts > 700);
+}
+
+#[test]
+fn a_node_whose_power_goes_again_and_again_gets_there() {
+    let image = new_image();
+    let mut total = 0;
+    for seed in 0..40 {
+        let mut noise = Noise(seed);
+        let mut disk = Disk::used(SIZE);
+        let mut cuts = 0;
+        loop {
+            let cut = Cut {
+                operation: usize::try_from(noise.next() % 90).expect("small"),
+                loss: if noise.next() & 1 == 0 {
+                    Loss::Torn
+                } else {
+                    Loss::Random
+                },
+                seed,
+            };
+            // Several workers: the order of the operations is another one each time.
+            disk = disk.with_cut(cut);
+            let source = MemorySource::new(&image);
+            let result = flash_with(&image, &source, &disk, &(), Some(4));
+            disk = disk.reboot();
+            assert_honest(&disk, &image);
+            if result.is_ok() {
+                break;
+            }
+            cuts += 1;
+        }
+        assert_carries(&disk.content(), &image);
+        total += cuts;
+    }
+    println!("{total} power cuts on the way to 40 flashes");
+}
+
+#[test]
+fn a_resumed_flash_fetches_only_what_is_missing() {
+    let image = new_image();
+    let whole = Disk::used(SIZE);
+    let source = MemorySource::new(&image);
+    flash_with(&image, &source, &whole, &(), Some(1)).expect("nothing is wrong");
+    // From the flush after the record on.
+    for operation in 5..whole.operations() {
+        let cut = Cut {
+            operation,
+            loss: Loss::Torn,
+            seed: 0,
+        };
+        let disk = Disk::used(SIZE).with_cut(cut);
+        flash_with(&image, &source, &disk, &(), Some(1)).expect_err("the power went");
+        let disk = disk.reboot();
+        let on_disk = |chunk: &gild_format::Chunk| {
+            let range = usize::try_from(chunk.raw_offset).expect("small")..;
+            let range = range.start..range.start + chunk.raw_length as usize;
+            disk.content()[range.clone()] == image.raw[range]
+        };
+        let data = image.manifest.chunks.iter().filter(|chunk| !chunk.hole);
+        let kept = data
+            .filter(|chunk| chunk.raw_offset >= 1 << 20 && on_disk(chunk))
+            .count();
+        let report = flash(&image, &disk).expect("nothing is wrong");
+        if report.outcome == Outcome::Flashed {
+            assert_eq!(report.chunks_kept, kept);
+            assert_eq!(report.chunks_fetched, (image.data_chunks() - kept) as u64);
+        }
+    }
+}
