@@ -227,8 +227,10 @@ pub fn complete<F: Future>(future: F) -> F::Output {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::{ErrorKind, Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::os::unix::fs::MetadataExt;
     use std::thread;
     use std::time::Duration;
 
@@ -276,6 +278,21 @@ mod tests {
             socket.write_all(&answer).expect("sent");
         });
         assert!(result.is_ok(), "{result:?}");
+    }
+
+    #[test]
+    fn root_calls_from_a_privileged_port_and_others_from_any() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let root = fs::metadata("/proc/self").expect("this process").uid() == 0;
+        let _streams: Vec<_> = (0..3)
+            .map(|_| Stream::connect(address, Duration::from_secs(5)).expect("connected"))
+            .collect();
+        for _ in 0..3 {
+            let (_, caller) = listener.accept().expect("a connection");
+            let privileged = super::PRIVILEGED_PORTS.contains(&caller.port());
+            assert_eq!(privileged, root, "{caller}");
+        }
     }
 
     #[test]
