@@ -26,7 +26,7 @@ const SCRIPT: &str = r#"
 set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
-unshare --net rpcbind -f -w &
+$3 rpcbind -f -w &
 rpcbind=$!
 while [ ! -S /run/rpcbind.sock ]; do
     kill -0 "$rpcbind" || { echo 'rpcbind ended before it was ready'; exit 1; }
@@ -40,6 +40,7 @@ pub struct Ganesha {
     files: TempDir,
     nfs_port: u16,
     mount_port: u16,
+    rpcbind_launcher: &'static str,
     process: Option<Child>,
 }
 
@@ -47,6 +48,16 @@ impl Ganesha {
     /// Serves `directory`, read only, on ports that the system chooses. Needs root, and Debian's
     /// packages nfs-ganesha, nfs-ganesha-vfs and rpcbind.
     pub fn start(directory: &Path) -> Result<Self> {
+        Self::start_with(directory, "unshare --net")
+    }
+
+    /// The same with its rpcbind at port 111, as on most NFS servers. For callers in a network
+    /// namespace of their own, where that port is free.
+    pub fn start_with_portmapper(directory: &Path) -> Result<Self> {
+        Self::start_with(directory, "")
+    }
+
+    fn start_with(directory: &Path, rpcbind_launcher: &'static str) -> Result<Self> {
         let directory = directory
             .canonicalize()
             .with_context(|| format!("exporting {}", directory.display()))?;
@@ -64,6 +75,7 @@ impl Ganesha {
             files,
             nfs_port,
             mount_port,
+            rpcbind_launcher,
             process: None,
         };
         server.restart()?;
@@ -118,6 +130,7 @@ impl Ganesha {
             .args(["sh", "-c", SCRIPT, "ganesha"])
             .arg(self.files.path().join("ganesha.conf"))
             .arg(self.log())
+            .arg(self.rpcbind_launcher)
             .env("PATH", search_path())
             .stdin(Stdio::null())
             .stdout(output)

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
@@ -169,6 +170,39 @@ fn parallel_readers_get_the_whole_file_from_ganesha() {
     let (directory, _) = exported();
     let server = Ganesha::start(directory.path()).expect("nfs-ganesha starts");
     parallel_readers_get_the_whole_file(&server.url());
+}
+
+#[test]
+fn the_portmapper_is_asked_for_the_ports_that_the_address_does_not_name() {
+    const NAME_OF_THIS_TEST: &str =
+        "the_portmapper_is_asked_for_the_ports_that_the_address_does_not_name";
+    const INSIDE: &str = "GILD_TEST_INSIDE_NETWORK_NAMESPACE";
+    if std::env::var_os(INSIDE).is_none() {
+        let test = std::env::current_exe().expect("this program");
+        let status = Command::new("unshare")
+            .args(["--net", "sh", "-c"])
+            // nfs-ganesha resolves 127.0.0.1 only where there is another address too.
+            .arg("ip link set lo up && ip addr add 192.0.2.1/32 dev lo && exec \"$@\"")
+            .arg("sh")
+            .arg(test)
+            .args(["--exact", NAME_OF_THIS_TEST])
+            .env(INSIDE, "1")
+            .status();
+        assert!(status.expect("unshare runs").success());
+        return;
+    }
+    let (directory, content) = exported();
+    let server = Ganesha::start_with_portmapper(directory.path()).expect("nfs-ganesha starts");
+    let port = server.port();
+    for url in [
+        "nfs://127.0.0.1/gild".to_owned(),
+        "nfs://localhost/gild".to_owned(),
+        format!("nfs://127.0.0.1:{port}/gild"),
+        format!("nfs://127.0.0.1/gild?mountport={}", server.mount_port()),
+    ] {
+        let (_share, file) = open(&url, &Watch::up_to(1));
+        assert_same(&read_all(&file).expect("it arrives"), &content);
+    }
 }
 
 /// Reads half of the file, takes the server away, and brings it back once the reader has noticed.
