@@ -93,14 +93,31 @@ pub enum ProbeError {
 }
 
 /// The partition table of a disk; `None` when it has none.
+///
+/// A device says how large its sectors are; an image file is taken to have sectors of 512 bytes.
 pub fn partition_table(path: &Path) -> Result<Option<PartitionTable>, ProbeError> {
+    read_partition_table(path, None)
+}
+
+/// The partition table of an image file made for a disk with sectors of this size.
+pub fn partition_table_for_sectors(
+    path: &Path,
+    sector_size: u32,
+) -> Result<Option<PartitionTable>, ProbeError> {
+    read_partition_table(path, Some(sector_size))
+}
+
+fn read_partition_table(
+    path: &Path,
+    sector_size: Option<u32>,
+) -> Result<Option<PartitionTable>, ProbeError> {
     let (file, size) = open(path)?;
-    libblkid::partition_table(&Area {
+    let area = Area {
         file: &file,
         offset: 0,
         length: size,
-    })
-    .map_err(|error| error.at(path))
+    };
+    libblkid::partition_table(&area, sector_size).map_err(|error| error.at(path))
 }
 
 /// The file system that fills a disk or partition; `None` when it has none.

@@ -39,10 +39,16 @@ impl From<BlkIdError> for ReadError {
     }
 }
 
-pub fn partition_table(area: &Area) -> Result<Option<PartitionTable>, ReadError> {
+pub fn partition_table(
+    area: &Area,
+    sector_size: Option<u32>,
+) -> Result<Option<PartitionTable>, ReadError> {
     let Some(prober) = prober(area)? else {
         return Ok(None);
     };
+    if let Some(bytes) = sector_size {
+        prober.set_sector_size(bytes)?;
+    }
     prober.enable_superblocks(false)?;
     prober.enable_partitions(true)?;
     // `part_list` says the same for "no table" and "cannot read"; the probe tells them apart.
@@ -182,7 +188,7 @@ mod tests {
             offset: 0,
             length: 1 << 20,
         };
-        for error in [partition_table(&area).err(), filesystem(&area).err()] {
+        for error in [partition_table(&area, None).err(), filesystem(&area).err()] {
             let Some(ReadError::Read(error)) = error else {
                 panic!("no read error")
             };
