@@ -98,17 +98,21 @@ mod tests {
     fn the_first_error_of_either_side_ends_it() {
         let failing = || {
             Ok(|job: usize| {
-                if job == 5 {
-                    anyhow::bail!("job 5")
-                } else {
-                    Ok(job)
-                }
+                anyhow::ensure!(job != 5, "job 5");
+                Ok(job)
             })
         };
         let error = in_order(1000, failing, |_| Ok(())).expect_err("job 5 fails");
         assert_eq!(error.to_string(), "job 5");
-        let error = in_order(1000, || Ok(Ok), |job| anyhow::ensure!(job < 7, "disk full"))
-            .expect_err("taking fails");
+        let error = in_order(
+            1000,
+            || Ok(Ok),
+            |job| {
+                anyhow::ensure!(job < 7, "disk full");
+                Ok(())
+            },
+        )
+        .expect_err("taking fails");
         assert_eq!(error.to_string(), "disk full");
         let broken = || -> Result<fn(usize) -> Result<usize>> { anyhow::bail!("no memory") };
         let error = in_order(1000, broken, |_| Ok(())).expect_err("no worker starts");

@@ -64,12 +64,8 @@ fn lists_stop_at_their_limits() {
             .expect("the field is there")
             + field.len()
             + 3;
-        let end = start + json[start..].find([']', '}']).expect("it ends");
-        let end = if field == "partitions" {
-            start + json[start..].find(']').expect("it ends")
-        } else {
-            end
-        };
+        let closing = if field == "partitions" { ']' } else { '}' };
+        let end = start + json[start..].find(closing).expect("it ends");
         let hostile = format!("{}{value}{}", &json[..start], &json[end + 1..]);
         let Err(ManifestError::Syntax(reason)) = Manifest::parse(hostile.as_bytes()) else {
             panic!("{field}: a list over its limit was read");
@@ -126,12 +122,8 @@ type Lie = (&'static str, fn(&mut Manifest), &'static str);
 
 const LIES: &[Lie] = &[
     ("no board", |m| m.board = String::new(), "board"),
-    (
-        "board climbs out",
-        |m| m.board = "../etc".to_owned(),
-        "board",
-    ),
-    ("board is hidden", |m| m.board = ".rpi5".to_owned(), "board"),
+    ("board climbs out", |m| m.board = "../etc".into(), "board"),
+    ("board is hidden", |m| m.board = ".rpi5".into(), "board"),
     ("image id with a slash", |m| rename(m, "a/b"), "image_id"),
     ("image id with NUL", |m| rename(m, "a\0b"), "image_id"),
     ("image id with an umlaut", |m| rename(m, "ä"), "image_id"),
@@ -142,17 +134,17 @@ const LIES: &[Lie] = &[
     ),
     (
         "stored file elsewhere",
-        |m| m.stored_file = "/etc/passwd".to_owned(),
+        |m| m.stored_file = "/etc/passwd".into(),
         "stored_file",
     ),
     (
         "stored file of another image",
-        |m| m.stored_file = "other.img.zst".to_owned(),
+        |m| m.stored_file = "other.img.zst".into(),
         "stored_file",
     ),
     (
         "agent version not a version",
-        |m| m.min_agent_version = "1.x.0".to_owned(),
+        |m| m.min_agent_version = "1.x.0".into(),
         "min_agent_version",
     ),
     (
@@ -199,7 +191,7 @@ const LIES: &[Lie] = &[
         |m| m.raw_size -= 4 << 20,
         "chunks",
     ),
-    ("a chunk missing", |m| drop(m.chunks.remove(1)), "chunks"),
+    ("a chunk missing", |m| m.chunks.truncate(2), "chunks"),
     (
         "chunks swapped",
         |m| m.chunks.swap(0, 1),
@@ -303,7 +295,7 @@ const LIES: &[Lie] = &[
     ),
     (
         "partition name with a line end",
-        |m| m.partitions[0].name = "a\nb".to_owned(),
+        |m| m.partitions[0].name = "a\nb".into(),
         "partitions[0]",
     ),
     (
@@ -314,7 +306,7 @@ const LIES: &[Lie] = &[
 ];
 
 fn rename(manifest: &mut Manifest, id: &str) {
-    manifest.image_id = id.to_owned();
+    manifest.image_id = id.into();
     manifest.stored_file = format!("{id}.img.zst");
 }
 
@@ -335,7 +327,7 @@ fn each_lie_is_refused_and_named() {
 fn damaged_manifests_never_panic_and_never_contradict_themselves() {
     let sound = sample().to_json();
     let mut random = Random(0x6769_6c64);
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         let mut json = sound.clone();
         for _ in 0..=random.below(3) {
             let at = random.below(json.len());

@@ -15,6 +15,7 @@ use nix::unistd::{Whence, lseek};
 pub struct DiskImage {
     path: PathBuf,
     file: File,
+    sector_size: u32,
     state: State,
 }
 
@@ -52,19 +53,21 @@ impl DiskImage {
         let image = Self {
             path: path.to_owned(),
             file,
+            sector_size,
             state,
         };
-        image.check_size(sector_size)?;
+        image.check_size()?;
         image.check_record_place()?;
         Ok(image)
     }
 
-    fn check_size(&self, sector_size: u32) -> Result<()> {
+    fn check_size(&self) -> Result<()> {
         let (path, size) = (self.path.display(), self.size());
         ensure!(size > 0, "{path} is empty");
         ensure!(
-            size.is_multiple_of(sector_size.into()),
-            "{path} has {size} bytes, not a multiple of the sector size {sector_size}: it is cut off, or give --sector-size"
+            size.is_multiple_of(self.sector_size.into()),
+            "{path} has {size} bytes, not a multiple of the sector size {}: it is cut off",
+            self.sector_size
         );
         ensure!(
             size > FIRST_MIB,
@@ -94,10 +97,11 @@ impl DiskImage {
     /// The partitions, as libblkid sees them.
     pub fn partitions(&self) -> Result<Vec<Partition>> {
         let path = self.path.display();
-        let table = gild_probe::partition_table(&self.path)
+        let table = gild_probe::partition_table_for_sectors(&self.path, self.sector_size)
             .with_context(|| format!("cannot read the partition table of {path}"))?
             .ok_or_else(|| {
-                anyhow!("{path} has no partition table: give the image of a whole disk")
+                anyhow!("{path} has no partition table for sectors of {} bytes: give the image of a whole disk, and its \
+                         --sector-size", self.sector_size)
             })?;
         ensure!(
             !table.partitions.is_empty(),

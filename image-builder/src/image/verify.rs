@@ -143,7 +143,12 @@ fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
         }
         Ok(())
     };
-    let mut progress = Progress::new("verify", manifest.stored_size);
+    let frames = manifest
+        .chunks
+        .iter()
+        .map(|chunk| u64::from(chunk.stored_length))
+        .sum();
+    let mut progress = Progress::new("verify", frames);
     parallel::in_order(manifest.chunks.len(), worker, |(chunk, stored)| {
         hash_gap(&mut hasher, position, chunk.stored_offset)?;
         hasher.update(&stored);

@@ -1,0 +1,194 @@
+//! `gild flash`: the engine from a workstation, onto files and, as root, loop devices.
+
+mod common;
+
+use std::fs::File;
+use std::process::Command;
+
+use common::{Bench, MIB, Ran, noise};
+
+/// A packed image, and a target full of something else, larger than the image.
+fn packed() -> Bench {
+    let bench = Bench::with_disk();
+    bench.pack(&["--id", "image"]).succeeds();
+    std::fs::write(bench.path("target.img"), noise(80 * MIB)).expect("written");
+    bench
+}
+
+fn flash(bench: &Bench, more: &[&str]) -> Ran {
+    let mut command = bench.command();
+    command.args(["flash", "--manifest", "out/rpi5/golden.json"]);
+    for (option, value) in [("--target", "target.img"), ("--key", "signing.pub")] {
+        if !more.contains(&option) {
+            command.args([option, value]);
+        }
+    }
+    Ran::of(command.args(more))
+}
+
+/// It failed with this code, said these words, and the target is as it was.
+#[track_caller]
+fn refuses(bench: &Bench, ran: Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, Some(code), "{}", ran.stderr);
+    ran.fails_saying(words);
+    assert!(
+        bench.bytes("target.img") == noise(80 * MIB),
+        "the target changed"
+    );
+}
+
+#[test]
+fn a_flashed_target_is_the_image_and_is_not_written_again() {
+    let bench = packed();
+    let ran = flash(&bench, &["--yes", "--allow-file", "--board", "rpi5"]).succeeds();
+    for words in ["verified and committed", "fetched", "read back", "commit"] {
+        assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    }
+    assert!(ran.stderr.contains("verify: 100 %"), "{}", ran.stderr);
+    let (disk, target) = (bench.bytes("disk.img"), bench.bytes("target.img"));
+    // All but the commit record, the last block of the first MiB.
+    assert!(target[..0xff_000] == disk[..0xff_000]);
+    assert!(target[0x10_0000..disk.len()] == disk[0x10_0000..]);
+    let ran = flash(&bench, &["--allow-file"]).succeeds();
+    assert!(ran.stdout.contains("nothing written"), "{}", ran.stdout);
+    assert!(bench.bytes("target.img") == target);
+}
+
+#[test]
+fn without_a_yes_nothing_is_written() {
+    let bench = packed();
+    let ran = flash(&bench, &["--allow-file"]);
+    refuses(&bench, ran, 10, &["add --yes", "nothing was written"]);
+
+    // On a terminal, which script(1) makes, a person is asked.
+    let on_a_terminal = |answer: &str| {
+        let gild = env!("CARGO_BIN_EXE_gild");
+        let asked = "flash --manifest out/rpi5/golden.json --target target.img --key signing.pub --allow-file";
+        bench.shell(&format!(
+            "echo {answer} | script -qec '{gild} {asked}' /dev/null"
+        ))
+    };
+    let ran = on_a_terminal("no");
+    assert!(ran.stdout.contains("will be destroyed"), "{ran:?}");
+    assert_eq!(ran.code, Some(10), "{ran:?}");
+    assert!(
+        bench.bytes("target.img") == noise(80 * MIB),
+        "the target changed"
+    );
+    let ran = on_a_terminal("yes").succeeds();
+    assert!(
+        ran.stdout.contains("verified and committed"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn what_must_not_be_written_is_refused_with_the_number_a_node_would_blink() {
+    let bench = packed();
+    let ran = flash(&bench, &["--yes"]);
+    refuses(&bench, ran, 5, &["regular file", "--allow-file"]);
+    let ran = flash(&bench, &["--yes", "--target", "/dev/null"]);
+    refuses(&bench, ran, 5, &["neither a disk nor a file"]);
+    let ran = flash(&bench, &["--yes", "--target", "nowhere"]);
+    refuses(&bench, ran, 5, &["nowhere"]);
+    let ran = flash(&bench, &["--yes", "--allow-file", "--board", "rock5b"]);
+    refuses(&bench, ran, 4, &["for board rpi5, not rock5b"]);
+    let small = File::create(bench.path("small.img")).and_then(|file| file.set_len(32 * MIB));
+    small.expect("a file");
+    let ran = flash(&bench, &["--yes", "--allow-file", "--target", "small.img"]);
+    refuses(&bench, ran, 5, &["small.img", "nothing was written"]);
+}
+
+#[test]
+fn an_image_that_is_not_signed_by_the_key_or_is_damaged_is_refused() {
+    let bench = packed();
+    bench.gild(["key", "new", "--output", "other"]).succeeds();
+    let ran = flash(&bench, &["--yes", "--allow-file", "--key", "other.pub"]);
+    refuses(&bench, ran, 4, &["refusing out/rpi5/golden.json"]);
+
+    let manifest =
+        gild_format::Manifest::parse(&bench.bytes("out/rpi5/golden.json")).expect("sound");
+    let data = manifest
+        .chunks
+        .iter()
+        .rfind(|chunk| !chunk.hole)
+        .expect("data");
+    bench.flip("out/rpi5/image.img.zst", data.stored_offset + 20);
+    let ran = flash(&bench, &["--yes", "--allow-file"]);
+    assert_eq!(ran.code, Some(6), "{}", ran.stderr);
+    ran.fails_saying(&["came damaged 3 times"]);
+    // What was begun does not boot, and goes on when the image is mended.
+    bench
+        .tool("sh", &["-c", "! blkid -p target.img"])
+        .succeeds();
+    bench.flip("out/rpi5/image.img.zst", data.stored_offset + 20);
+    let ran = flash(&bench, &["--yes", "--allow-file"]).succeeds();
+    assert!(
+        ran.stderr.contains("chunks already on the disk"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn an_nfs_server_that_is_not_there_is_fault_3() {
+    let bench = packed();
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = unused.local_addr().expect("an address").port();
+    drop(unused);
+    let url = format!("nfs://127.0.0.1:{port}/gild/rpi5/golden.json");
+    let mut command = bench.command();
+    command.args(["flash", "--manifest", &url, "--target", "target.img"]);
+    command.args(["--key", "signing.pub", "--yes", "--allow-file"]);
+    let ran = Ran::of(&mut command);
+    refuses(&bench, ran, 3, &["127.0.0.1"]);
+}
+
+/// A loop device, detached when dropped; `None` without the rights for it.
+struct Loop(String);
+
+impl Loop {
+    fn new(bench: &Bench, name: &str) -> Option<Self> {
+        let ran = bench.tool("losetup", &["--find", "--show", "--partscan", name]);
+        if ran.code != Some(0) {
+            println!("skipped, no loop device: {}", ran.stderr);
+            return None;
+        }
+        Some(Self(ran.stdout.trim().to_owned()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        Ran::of(Command::new("losetup").args(["--detach", &self.0])).succeeds();
+    }
+}
+
+#[test]
+fn a_disk_is_flashed_unless_it_is_mounted() {
+    let bench = packed();
+    let Some(device) = Loop::new(&bench, "target.img") else {
+        return;
+    };
+    bench.tool("mke2fs", &["-q", "-F", &device.0]).succeeds();
+    bench.shell("mkdir mounted").succeeds();
+    bench.tool("mount", &[&device.0, "mounted"]).succeeds();
+    let ran = flash(&bench, &["--yes", "--target", &device.0]);
+    bench.tool("umount", &["mounted"]).succeeds();
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    ran.fails_saying(&["is mounted on", "mounted"]);
+
+    flash(&bench, &["--yes", "--target", &device.0]).succeeds();
+    bench
+        .gild([
+            "image",
+            "verify",
+            "out",
+            "--key",
+            "signing.pub",
+            "--raw",
+            &device.0,
+        ])
+        .succeeds();
+}
