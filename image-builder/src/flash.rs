@@ -1,10 +1,118 @@
 //! `gild flash`: the agent's engine, run from a workstation.
 
+mod confirm;
+mod disk;
+mod report;
+mod share;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use gild_flash::{Job, Options, SystemClock, TargetState, flash, inspect};
+use gild_format::{Manifest, manifest_sha256, signature};
+
+use crate::image::read_key;
+
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The image's manifest, such as golden.json: a file, or one on an NFS server
+    #[arg(long, value_name = "FILE|nfs://SERVER/PATH")]
+    manifest: String,
+    /// The disk to write: everything on it is destroyed
+    #[arg(long, value_name = "DEV")]
+    target: PathBuf,
+    /// Public key, as a file or as its line
+    #[arg(long, value_name = "PUB")]
+    key: String,
+    /// Refuse an image for another board
+    #[arg(long)]
+    board: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Accept a regular file as the target
+    #[arg(long)]
+    allow_file: bool,
+}
 
 /// Runs `gild flash`.
-pub fn run(_: Args) -> anyhow::Result<()> {
-    anyhow::bail!("`gild flash` is not built into this version")
+pub fn run(args: &Args) -> Result<()> {
+    let key = read_key(&args.key)?;
+    let share = share::Share::open(&args.manifest)?;
+    let (bytes, minisig) = share.manifest()?;
+    signature::verify(&key, &bytes, &minisig)
+        .with_context(|| format!("refusing {}", args.manifest))?;
+    let manifest =
+        Manifest::parse(&bytes).with_context(|| format!("refusing {}", args.manifest))?;
+    check_use(&manifest, args.board.as_deref())?;
+    let manifest_sha256 = manifest_sha256(&bytes);
+
+    let disk = disk::open(&args.target, args.allow_file, manifest.sector_size)?;
+    let state = inspect(&manifest, manifest_sha256, &disk.target)?;
+    let id = &manifest.image_id;
+    if state == TargetState::Done {
+        println!(
+            "{} already carries image {id}: nothing written",
+            disk.description
+        );
+        return Ok(());
+    }
+    if !args.yes {
+        confirm::ask(&disk, &manifest)?;
+    }
+    let source = share.image(&manifest)?;
+    let report = flash(&Job {
+        manifest: &manifest,
+        manifest_sha256,
+        source: &*source,
+        target: &disk.target,
+        clock: &SystemClock::new(),
+        observer: &report::Bars::default(),
+        options: &Options::default(),
+    })?;
+    print!("{}", report::text(&report, &disk, id));
+    Ok(())
+}
+
+fn check_use(manifest: &Manifest, board: Option<&str>) -> Result<()> {
+    if let Some(board) = board {
+        ensure!(
+            manifest.board == board,
+            Refused::manifest(format!(
+                "the image is for board {}, not {board}",
+                manifest.board
+            ))
+        );
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    ensure!(
+        manifest.accepts_agent(version),
+        Refused::manifest(format!(
+            "the image asks for gild {} or newer, this is {version}",
+            manifest.min_agent_version
+        ))
+    );
+    Ok(())
+}
+
+/// A refusal with the number a node would blink for it.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// The number.
+    pub fault: gild_flash::Fault,
+    reason: String,
+}
+
+impl Refused {
+    fn manifest(reason: String) -> Self {
+        let fault = gild_flash::Fault::ManifestRefused;
+        Self { fault, reason }
+    }
+
+    fn target(reason: String) -> Self {
+        let fault = gild_flash::Fault::NoTarget;
+        Self { fault, reason }
+    }
 }

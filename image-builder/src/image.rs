@@ -10,6 +10,8 @@ mod verify;
 
 use clap::Subcommand;
 
+pub use verify::read_key;
+
 /// Golden images
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -80,7 +80,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Image(command) => image::run(command),
         Command::Key(command) => key::run(command),
-        Command::Flash(args) => flash::run(args),
+        Command::Flash(args) => flash::run(&args),
         Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),
     }
 }
@@ -90,6 +90,10 @@ fn fault(error: &anyhow::Error) -> Option<Fault> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<FlashError>() {
             Some(error.fault())
+        } else if let Some(refused) = cause.downcast_ref::<flash::Refused>() {
+            Some(refused.fault)
+        } else if cause.is::<gild_nfs::NfsError>() {
+            Some(Fault::ServerUnreachable)
         } else if cause.is::<ManifestError>() || cause.is::<SignatureError>() {
             Some(Fault::ManifestRefused)
         } else if cause.is::<ChunkError>() {

@@ -1,0 +1,84 @@
+//! The disk of this machine that is to be written, and why it had better not be.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use gild_flash::select::{System, in_use};
+use gild_flash::{BlockDevice, Target};
+
+use super::Refused;
+
+/// A disk nothing uses.
+pub struct Disk {
+    /// Opened for writing.
+    pub target: BlockDevice,
+    /// Path, model, serial, size: how a person tells it from others.
+    pub description: String,
+}
+
+/// Opens the target if nothing stands against it.
+pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
+    let shown = path.display();
+    let metadata = fs::metadata(path)
+        .map_err(|error| Refused::target(format!("cannot look at {shown}: {error}")))?;
+    if metadata.is_file() {
+        ensure!(
+            allow_file,
+            Refused::target(format!(
+                "{shown} is a regular file: add --allow-file to write into it"
+            ))
+        );
+        let target = BlockDevice::open_file(path, sector_size)
+            .map_err(|error| Refused::target(error.to_string()))?;
+        if !target.is_direct() {
+            log::warn!(
+                "the file system of {shown} has no direct I/O: reading back through its cache, dropped before"
+            );
+        }
+        let description = format!("{shown} (a file of {} bytes)", target.size());
+        return Ok(Disk {
+            target,
+            description,
+        });
+    }
+    ensure!(
+        metadata.file_type().is_block_device(),
+        Refused::target(format!("{shown} is neither a disk nor a file"))
+    );
+    let system = System::default();
+    // By way of /dev/disk/by-id and the like to the kernel's name.
+    let node = path
+        .canonicalize()
+        .with_context(|| format!("cannot resolve {shown}"))?;
+    let name = node.file_name().unwrap_or_default().to_string_lossy();
+    let sysfs = system.sys.join("class/block").join(&*name);
+    ensure!(
+        !sysfs.join("partition").exists(),
+        Refused::target(format!("{shown} is a partition: name the whole disk"))
+    );
+    let uses = in_use(&system, &name).with_context(|| format!("cannot look at {shown}"))?;
+    ensure!(
+        uses.is_empty(),
+        Refused::target(format!(
+            "{shown} is in use: {}; nothing was written",
+            uses.join(", ")
+        ))
+    );
+    let target = BlockDevice::open(path).map_err(|error| Refused::target(error.to_string()))?;
+    let about = |file: &str| {
+        let text = fs::read_to_string(sysfs.join("device").join(file)).unwrap_or_default();
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    let mut description = format!("{shown} ({} bytes", target.size());
+    for text in [about("model"), about("serial")].into_iter().flatten() {
+        description.push_str(", ");
+        description.push_str(&text);
+    }
+    description.push(')');
+    Ok(Disk {
+        target,
+        description,
+    })
+}

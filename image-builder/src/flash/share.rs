@@ -1,0 +1,89 @@
+//! The published files, on an NFS server or in a folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use gild_flash::{FileSource, Source};
+use gild_format::Manifest;
+use gild_format::manifest::MAX_MANIFEST_BYTES;
+use gild_nfs::{Backoff, NfsUrl, Options};
+
+use super::Refused;
+
+/// Longest signature file worth reading.
+const MAX_SIGNATURE_BYTES: u64 = 4096;
+/// How often a server is tried that does not answer: a person is waiting.
+const ATTEMPTS: u32 = 8;
+
+/// A folder of published files, and the manifest asked for.
+pub struct Share {
+    place: Place,
+    name: String,
+}
+
+enum Place {
+    Nfs(gild_nfs::Share),
+    Folder(PathBuf),
+}
+
+impl Share {
+    /// Takes the manifest's address apart.
+    pub fn open(manifest: &str) -> Result<Self> {
+        let no_file = || Refused::manifest(format!("{manifest} does not name a manifest"));
+        if !manifest.starts_with("nfs://") {
+            let path = Path::new(manifest);
+            let name = path.file_name().and_then(|name| name.to_str());
+            return Ok(Self {
+                place: Place::Folder(path.parent().unwrap_or(Path::new("")).to_owned()),
+                name: name.ok_or_else(no_file)?.to_owned(),
+            });
+        }
+        let (path, query) = match manifest.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (manifest, String::new()),
+        };
+        let (folder, name) = path.rsplit_once('/').ok_or_else(no_file)?;
+        let url = NfsUrl::parse(&format!("{folder}{query}"))?;
+        let patience = Arc::new(Backoff::attempts(ATTEMPTS));
+        let share = gild_nfs::Share::connect(&url, Options::default(), patience)?;
+        Ok(Self {
+            place: Place::Nfs(share),
+            name: name.to_owned(),
+        })
+    }
+
+    /// The manifest's bytes and its signature.
+    pub fn manifest(&self) -> Result<(Vec<u8>, String)> {
+        let manifest = self.read(&self.name, MAX_MANIFEST_BYTES as u64)?;
+        let name = format!("{}.minisig", self.name);
+        let signature = self.read(&name, MAX_SIGNATURE_BYTES)?;
+        let signature = String::from_utf8(signature)
+            .map_err(|_| Refused::manifest(format!("{name} is not a text")))?;
+        Ok((manifest, signature))
+    }
+
+    /// The stored file of an image.
+    pub fn image(&self, manifest: &Manifest) -> Result<Box<dyn Source>> {
+        let name = &manifest.stored_file;
+        Ok(match &self.place {
+            Place::Nfs(share) => Box::new(share.open(name)?),
+            Place::Folder(folder) => {
+                let path = folder.join(name);
+                let source = FileSource::open(&path);
+                Box::new(source.with_context(|| format!("cannot read {}", path.display()))?)
+            }
+        })
+    }
+
+    fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>> {
+        match &self.place {
+            Place::Nfs(share) => Ok(share.read_file(name, limit)?),
+            Place::Folder(folder) => {
+                let path = folder.join(name);
+                fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+            }
+        }
+    }
+}
