@@ -1,15 +1,20 @@
-//! The boards' modules in the kernel that `make setup` fetched: the names and the load order are real, nothing is loaded.
+//! The boards' data against the kernel that `make setup` fetched: its device trees and the names and load order of its
+//! modules are real. Nothing is loaded.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use gild_initramfs::ModuleIndex;
 
+fn kernel() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kernel")
+}
+
 /// The load order on the kernel in target/kernel, by module name.
 fn load_order(board: &str) -> Vec<String> {
-    let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kernel/modules");
     let table = |name: &str| {
-        let path = kernel.join(format!("modules.{name}"));
+        let path = kernel().join(format!("modules/modules.{name}"));
         fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}; run `make setup`", path.display()))
     };
@@ -79,4 +84,35 @@ fn rock5b_loads_what_its_devices_need() {
             ("fat", "vfat"),
         ],
     );
+}
+
+#[test]
+fn the_boards_are_what_the_kernel_s_device_trees_say() {
+    let property = |dtb: &Path, name: &str| {
+        let output = Command::new("fdtget")
+            .args(["-t", "s"])
+            .arg(dtb)
+            .args(["/", name])
+            .output();
+        let output = output.expect("fdtget of device-tree-compiler; run `make setup`");
+        let words = String::from_utf8(output.stdout).expect("text");
+        assert!(
+            output.status.success(),
+            "{}: no {name}; run `make setup`",
+            dtb.display()
+        );
+        words.trim().to_owned()
+    };
+    for board in gild_boards::all() {
+        for dtb in &board.dtb {
+            let dtb = kernel().join("dtb").join(dtb);
+            assert_eq!(
+                property(&dtb, "compatible"),
+                board.compatible.join(" "),
+                "{}",
+                dtb.display()
+            );
+            assert_eq!(property(&dtb, "model"), board.model, "{}", dtb.display());
+        }
+    }
 }
