@@ -4,15 +4,15 @@
 //! it says which image the disk carries (so that a card left in the slot does not flash again). `gild image pack`
 //! refuses an image that has anything of its own in this place.
 
+use crate::chunk;
+use crate::manifest::{MAX_IMAGE_ID, Sha256Hex};
+
 /// The first MiB of the target is written last: this is its length in bytes.
 pub const FIRST_MIB: u64 = 1 << 20;
 /// Offset of the record on the target, bytes.
 pub const RECORD_OFFSET: u64 = FIRST_MIB - RECORD_LENGTH as u64;
 /// Length of the record, bytes.
 pub const RECORD_LENGTH: usize = 4096;
-
-use crate::chunk;
-use crate::manifest::{MAX_IMAGE_ID, Sha256Hex};
 
 const MAGIC: &[u8; 16] = b"gild record\0\0\0\0\0";
 const VERSION: u32 = 1;

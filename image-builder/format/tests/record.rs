@@ -41,6 +41,10 @@ fn the_bytes_are_those_of_the_documentation() {
     assert_eq!(&bytes[16..24], [1, 0, 0, 0, 2, 0, 0, 0]);
     assert_eq!(&bytes[24..56], [9; 32]);
     assert_eq!(&bytes[56..83], b"rpi5-20260102-0123456789ab\0");
+    assert_eq!(
+        &bytes[480..488],
+        [0xe4, 0xa1, 0x72, 0xaa, 0xe3, 0x08, 0x89, 0xd4]
+    );
 }
 
 #[test]
