@@ -28,7 +28,7 @@ lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
 	agent/toolchain/check-unsafe
 	@if command -v cargo-deny >/dev/null; then \
-		cargo deny --offline check bans licenses sources; \
+		cargo deny check bans licenses sources; \
 	else \
 		echo "lint: cargo-deny is not installed, so deny.toml was NOT checked (cargo install cargo-deny)"; \
 	fi
