@@ -85,6 +85,13 @@ pub enum NfsError {
         /// The server's reason.
         status: String,
     },
+    /// A share that was mounted before cannot be mounted again. A server that is starting may
+    /// answer before its exports and its disks are there.
+    #[error("{source}; the share was there before and may come back")]
+    ShareGone {
+        /// What the server says now.
+        source: Box<NfsError>,
+    },
     /// The server does not accept the credentials of the call.
     #[error("{at}: the server refuses the caller ({reason}): does the export allow sec=sys?")]
     Denied {
@@ -174,6 +181,7 @@ impl NfsError {
             | Self::Connect { .. }
             | Self::Lost { .. }
             | Self::NoService { .. }
+            | Self::ShareGone { .. }
             | Self::ServerFailed { .. } => true,
             Self::Status { status, .. } => matches!(
                 status,

@@ -85,7 +85,7 @@ impl File {
         if let Err(error) = &result
             && error.is_stale()
         {
-            self.forget(&handle);
+            *self.handle() = None;
         }
         result
     }
@@ -121,14 +121,6 @@ impl File {
             ))),
             Err(NfsError::NotFound { .. }) => Err(changed("it is gone".to_owned())),
             Err(error) => Err(error),
-        }
-    }
-
-    /// Another thread may have found the file again in the meantime; its handle is kept.
-    fn forget(&self, stale: &nfs_fh3) {
-        let mut handle = self.handle();
-        if handle.as_ref() == Some(stale) {
-            *handle = None;
         }
     }
 

@@ -52,7 +52,7 @@ impl Pool {
                 Err(error) => error,
             };
             attempt += 1;
-            if !self.may_pass(&error) || !self.patience.wait(attempt, &error) {
+            if !error.is_retryable() || !self.patience.wait(attempt, &error) {
                 return Err(error);
             }
         }
@@ -65,9 +65,8 @@ impl Pool {
         let mut lease = self.lease();
         let connection = match &mut lease.slot.0 {
             Some(connection) => connection,
-            empty => empty.insert(Connection::open(&self.server)?),
+            empty => empty.insert(self.open()?),
         };
-        self.mounted.store(true, Ordering::Relaxed);
         let result = work(&self.server, connection);
         if let Err(error) = &result
             && !error.leaves_connection_usable()
@@ -78,12 +77,22 @@ impl Pool {
         result
     }
 
-    /// A server that is starting may answer before its exports are there: a share that was mounted
-    /// before is waited for.
-    fn may_pass(&self, error: &NfsError) -> bool {
-        error.is_retryable()
-            || (matches!(error, NfsError::MountRefused { .. })
-                && self.mounted.load(Ordering::Relaxed))
+    fn open(&self) -> Result<Connection, NfsError> {
+        let was_mounted = self.mounted.load(Ordering::Relaxed);
+        match Connection::open(&self.server) {
+            Err(
+                source @ (NfsError::MountRefused { .. }
+                | NfsError::NotFound { .. }
+                | NfsError::NotADirectory { .. }),
+            ) if was_mounted => Err(NfsError::ShareGone {
+                source: Box::new(source),
+            }),
+            Ok(connection) => {
+                self.mounted.store(true, Ordering::Relaxed);
+                Ok(connection)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn lease(&self) -> Lease<'_> {

@@ -153,6 +153,7 @@ mod tests {
     #[test]
     fn a_count_that_is_not_the_length_of_the_data_is_refused() {
         assert_eq!(invalid_length::<ReadReply>(&[0, 0, 8, 0, 4, 7]), 4);
+        assert_eq!(invalid_length::<ReadReply>(&[0, 0, 4, 0, 8, 7]), 4);
     }
 
     #[test]

@@ -179,6 +179,8 @@ fn connect_from_privileged_port(
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
         };
         let socket = new_socket(server)?;
+        // A port is free although a connection from it to another server is still fading.
+        socket.set_reuse_address(true)?;
         match socket.bind(&local.into()) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
@@ -186,7 +188,7 @@ fn connect_from_privileged_port(
         }
         match socket.connect_timeout(&server.into(), timeout) {
             Ok(()) => return Ok(Some(socket)),
-            // The port is free, but a connection from it to this very server is still fading.
+            // The fading connection was to this very server.
             Err(error)
                 if matches!(
                     error.kind(),
