@@ -50,6 +50,8 @@ pub struct Faults {
     pub oversized_reads: u32,
     /// The read size that FSINFO names, when it is not 1 MiB.
     pub read_size: Option<u32>,
+    /// Answers come without the attributes of the file, as the protocol allows.
+    pub no_attributes: bool,
     /// Only the export itself can be mounted, not a directory below it.
     pub only_whole_export: bool,
     /// So many mounts are refused.
@@ -419,6 +421,9 @@ impl NfsReadFileSystem for Files {
     }
 
     async fn getattr(&self, handle: &FileHandleU64) -> Result<fattr3, nfsstat3> {
+        if self.0.faults().no_attributes {
+            return Err(nfsstat3::NFS3ERR_NOTSUPP);
+        }
         let metadata = self.0.inode(*handle)?.metadata()?;
         Ok(metadata_to_fattr3(handle.as_u64(), &metadata))
     }

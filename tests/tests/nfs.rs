@@ -53,8 +53,14 @@ impl Watch {
 
     /// Returns when the reader has met trouble.
     fn wait_for_trouble(&self) {
+        self.wait_for("");
+    }
+
+    /// Returns when the reader has met an error with this text in it.
+    fn wait_for(&self, text: &str) {
         let seen = self.seen.lock().expect("no panic");
-        let waited = self.changed.wait_while(seen, |seen| seen.is_empty());
+        let met = |seen: &[(u32, String)]| seen.iter().any(|(_, error)| error.contains(text));
+        let waited = self.changed.wait_while(seen, |seen| !met(seen));
         drop(waited.expect("no panic"));
     }
 }
@@ -200,7 +206,8 @@ fn the_portmapper_is_asked_for_the_ports_that_the_address_does_not_name() {
         format!("nfs://127.0.0.1:{port}/gild"),
         format!("nfs://127.0.0.1/gild?mountport={}", server.mount_port()),
     ] {
-        let (_share, file) = open(&url, &Watch::up_to(1));
+        // A server that is starting opens its ports before the portmapper knows them.
+        let (_share, file) = open(&url, &Watch::up_to(PATIENT));
         assert_same(&read_all(&file).expect("it arrives"), &content);
     }
 }
@@ -348,6 +355,18 @@ fn a_handle_that_goes_stale_under_parallel_readers_is_found_again() {
 }
 
 #[test]
+fn a_share_whose_directory_is_replaced_is_mounted_again() {
+    let (server, directory, content) = embedded();
+    let patience = Watch::up_to(PATIENT);
+    let (_share, file) = open(&server.url(), &patience);
+    let path = directory.path().join("rpi5");
+    fs::rename(&path, directory.path().join("old")).expect("renamed");
+    fs::create_dir(&path).expect("a directory");
+    fs::write(path.join(NAME), &content).expect("a file");
+    assert_same(&read_all(&file).expect("the read goes on"), &content);
+}
+
+#[test]
 fn a_file_replaced_by_one_of_another_size_cannot_be_read_on() {
     let (server, directory, _) = embedded();
     let patience = Watch::up_to(PATIENT);
@@ -358,6 +377,7 @@ fn a_file_replaced_by_one_of_another_size_cannot_be_read_on() {
     let error = read_all(&file).expect_err("it is another file");
     assert!(matches!(error, NfsError::Changed { .. }), "{error}");
     assert!(error.to_string().contains("now has 15"), "{error}");
+    assert_eq!(server.counters().read_calls, 1, "the other file was read");
     assert!(!error.is_retryable());
 }
 
@@ -386,6 +406,21 @@ fn a_file_that_changes_its_length_in_place_cannot_be_read_on() {
         let error = read_all(&file).expect_err("it is another file");
         assert!(matches!(error, NfsError::Changed { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_file_that_ends_early_cannot_be_read_on_though_the_server_does_not_tell_its_size() {
+    let (server, directory, _) = embedded();
+    let patience = Watch::up_to(PATIENT);
+    let (_share, file) = open(&server.url(), &patience);
+    server.set_faults(|faults| faults.no_attributes = true);
+    fs::File::options()
+        .write(true)
+        .open(directory.path().join("rpi5").join(NAME))
+        .and_then(|file| file.set_len(SIZE as u64 / 2))
+        .expect("it is cut");
+    let error = read_all(&file).expect_err("the second half is not there");
+    assert!(matches!(error, NfsError::Changed { .. }), "{error}");
 }
 
 #[test]
@@ -581,6 +616,26 @@ fn a_share_that_was_mounted_before_is_waited_for_when_the_server_refuses_it() {
         .iter()
         .filter(|(_, error)| error.contains("refuses to mount"));
     assert_eq!(refused.count(), 2, "{seen:?}");
+}
+
+#[test]
+fn a_directory_that_is_missing_after_a_restart_is_waited_for() {
+    let (mut server, directory, content) = embedded();
+    let patience = Watch::up_to(PATIENT);
+    let (_share, file) = open(&server.url(), &patience);
+    let path = directory.path().join("rpi5");
+    let elsewhere = directory.path().join("not-mounted-yet");
+    fs::rename(&path, &elsewhere).expect("renamed");
+    server
+        .restart(Handles::Stale)
+        .expect("the server starts again");
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| read_all(&file));
+        patience.wait_for("the share was there before");
+        fs::rename(&elsewhere, &path).expect("renamed");
+        let bytes = reader.join().expect("no panic");
+        assert_same(&bytes.expect("the read goes on"), &content);
+    });
 }
 
 #[test]
