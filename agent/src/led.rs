@@ -178,6 +178,8 @@ fn find(leds: &Path, names: &[String]) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use gild_flash::Policy;
+
     use super::*;
 
     /// Lit stretches of the first cycle: start and length in milliseconds.
@@ -252,6 +254,48 @@ mod tests {
             pattern.at(Duration::from_hours(1)),
             (true, Duration::from_millis(100))
         );
+    }
+
+    const DOCUMENT: &str = include_str!("../../docs/failures.md");
+
+    #[test]
+    fn the_document_tells_every_pattern() {
+        let look = |pattern| match (cycle(pattern), blinks(pattern).as_slice()) {
+            (_, []) => "dark".to_owned(),
+            (cycle, [(0, lit)]) if *lit == cycle => "lit".to_owned(),
+            (1000, [_]) => "1 short blink each second".to_owned(),
+            (1000, blinks) => format!("{} short blinks each second", blinks.len()),
+            (cycle, _) => format!("{} blinks each second", 1000 / cycle),
+        };
+        for (pattern, meaning) in [
+            (Pattern::Starting, "is starting"),
+            (Pattern::WaitingForNetwork, "waits for the network"),
+            (Pattern::WaitingForServer, "waits for the image server"),
+            (Pattern::Verifying, "reads the disk back"),
+            (Pattern::Writing, "writes the disk"),
+            (Pattern::Done, "is done, and reboots"),
+        ] {
+            let row = format!("| {} | {meaning} |\n", look(pattern));
+            assert!(DOCUMENT.contains(&row), "docs/failures.md lacks: {row}");
+        }
+    }
+
+    #[test]
+    fn the_document_tells_every_fault() {
+        for fault in Fault::ALL {
+            let policy = match fault.policy() {
+                Policy::RetryForever => "tries again for ever",
+                Policy::Bounded => "tries three times, then holds",
+                Policy::Hold => "holds",
+            };
+            let row = format!(
+                "| {} | {} | {policy} | {} |\n",
+                fault.number(),
+                fault.meaning(),
+                fault.next_step()
+            );
+            assert!(DOCUMENT.contains(&row), "docs/failures.md lacks: {row}");
+        }
     }
 
     #[test]

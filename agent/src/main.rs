@@ -20,6 +20,7 @@ mod mac;
 mod machine;
 mod manifest;
 mod matchbox;
+mod netlink;
 mod network;
 mod node;
 mod patience;

@@ -8,12 +8,9 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
 use gild_boards::{Board, mac};
 use log::{info, warn};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
-use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -21,6 +18,7 @@ use crate::config::Static;
 use crate::interface::{Interface, cpu_id};
 use crate::mac::Mac;
 use crate::machine::Machine;
+use crate::netlink::Netlink;
 
 /// How often carriers are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -94,14 +92,15 @@ pub fn up(
     settings: Option<&Static>,
     present: Option<Network>,
 ) -> Result<Network, NetworkError> {
-    if let Some(network) = present.filter(|network| network.is_good(settings)) {
-        return Ok(network);
-    }
+    let before = match present {
+        Some(network) if network.is_good(settings) => return Ok(network),
+        other => other,
+    };
     let network = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(kernel("starting the network client"))?
-        .block_on(bring_up(machine, board, settings))?;
+        .block_on(bring_up(machine, board, settings, before))?;
     info!(
         "network {} {} {}/{}",
         network.interface.name, network.mac, network.address.address, network.address.prefix
@@ -121,10 +120,12 @@ async fn bring_up(
     machine: &Machine,
     board: &Board,
     settings: Option<&Static>,
+    before: Option<Network>,
 ) -> Result<Network, NetworkError> {
-    let (connection, netlink, _) =
-        rtnetlink::new_connection().map_err(kernel("opening a netlink socket"))?;
-    tokio::spawn(connection);
+    let netlink = Netlink::open().map_err(kernel("opening a netlink socket"))?;
+    if let Some(before) = before {
+        give_up(&netlink, &before);
+    }
 
     let patience = machine.patience();
     let deadline = Instant::now() + patience;
@@ -135,12 +136,12 @@ async fn bring_up(
         machine.alive();
         for interface in Interface::all() {
             if !seen.contains(&interface) {
-                prepare(&netlink, board, &seen, &interface).await?;
+                prepare(&netlink, board, &seen, &interface)?;
                 seen.push(interface.clone());
             }
             if interface.has_carrier() && !asked.contains(&interface.index) {
                 if let Some(settings) = settings {
-                    return apply(&netlink, interface, settings.clone(), Vec::new(), None).await;
+                    return apply(&netlink, interface, settings.clone(), Vec::new(), None);
                 }
                 asked.insert(interface.index);
                 leases.spawn(async { (lease(&interface).await, interface) });
@@ -150,7 +151,7 @@ async fn bring_up(
             Ok(Some(Ok((Ok(lease), interface)))) => {
                 let renew = Instant::now().checked_add(Duration::from_secs(lease.t1_sec.into()));
                 let (address, time_servers) = settings_of(&lease);
-                return apply(&netlink, interface, address, time_servers, renew).await;
+                return apply(&netlink, interface, address, time_servers, renew);
             }
             Ok(Some(Ok((Err(error), interface)))) => {
                 warn!("DHCP on {} failed: {error}", interface.name);
@@ -186,15 +187,27 @@ fn nothing(seen: &[Interface], asked: &HashSet<u32>, seconds: u64) -> NetworkErr
     }
 }
 
-/// Takes an interface over: no address of before, a MAC address that lasts, link up.
-async fn prepare(
-    netlink: &Handle,
+/// A lease that is half over, or one of another network than the one that is plugged in now.
+fn give_up(netlink: &Netlink, before: &Network) {
+    let Static {
+        address, prefix, ..
+    } = before.address;
+    if let Err(error) = netlink.remove_address(before.interface.index, address, prefix) {
+        warn!(
+            "{} keeps its address of before, {address}: {error}",
+            before.interface.name
+        );
+    }
+}
+
+/// Takes an interface over: a MAC address that lasts, link up.
+fn prepare(
+    netlink: &Netlink,
     board: &Board,
     before: &[Interface],
     interface: &Interface,
 ) -> Result<(), NetworkError> {
-    remove_addresses(netlink, interface).await?;
-    let mut change = LinkUnspec::new_with_index(interface.index);
+    let mut change = None;
     if interface.has_random_mac() {
         let derived = board.cpu_id.as_ref().and_then(cpu_id);
         let position = u8::try_from(before.len()).unwrap_or(u8::MAX);
@@ -204,7 +217,7 @@ async fn prepare(
                 "{} has no MAC address of its own: {mac} from the processor's number",
                 interface.name
             );
-            change = change.address(mac.0.to_vec());
+            change = Some(mac);
         } else {
             warn!(
                 "{} has no MAC address of its own, and this board has no number to make one from: \
@@ -214,31 +227,8 @@ async fn prepare(
         }
     }
     netlink
-        .link()
-        .set(change.up().build())
-        .execute()
-        .await
+        .bring_up(interface.index, change)
         .map_err(kernel(format!("bringing {} up", interface.name)))
-}
-
-async fn remove_addresses(netlink: &Handle, interface: &Interface) -> Result<(), NetworkError> {
-    let failed = || kernel(format!("removing the addresses of {}", interface.name));
-    let mut addresses = netlink
-        .address()
-        .get()
-        .set_link_index_filter(interface.index)
-        .execute();
-    while let Some(address) = addresses.try_next().await.map_err(failed())? {
-        if address.header.family == AddressFamily::Inet {
-            netlink
-                .address()
-                .del(address)
-                .execute()
-                .await
-                .map_err(failed())?;
-        }
-    }
-    Ok(())
 }
 
 async fn lease(interface: &Interface) -> Result<DhcpV4Lease, mozim::DhcpError> {
@@ -275,8 +265,8 @@ fn settings_of(lease: &DhcpV4Lease) -> (Static, Vec<Ipv4Addr>) {
     (address, lease.ntp_srvs.clone().unwrap_or_default())
 }
 
-async fn apply(
-    netlink: &Handle,
+fn apply(
+    netlink: &Netlink,
     interface: Interface,
     address: Static,
     time_servers: Vec<Ipv4Addr>,
@@ -289,28 +279,15 @@ async fn apply(
         dns,
     } = &address;
     netlink
-        .address()
-        .add(interface.index, (*ip).into(), *prefix)
-        .execute()
-        .await
+        .add_address(interface.index, *ip, *prefix)
         .map_err(kernel(format!(
             "giving {} the address {ip}/{prefix}",
             interface.name
         )))?;
-    if let Some(gateway) = gateway {
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(*gateway)
-            .output_interface(interface.index)
-            // Some networks hand out a /32 and a router outside it.
-            .onlink()
-            .build();
+    if let Some(router) = gateway {
         netlink
-            .route()
-            .add(route)
-            .replace()
-            .execute()
-            .await
-            .map_err(kernel(format!("setting the route by {gateway}")))?;
+            .route_by(interface.index, *router)
+            .map_err(kernel(format!("setting the route by {router}")))?;
     }
     write_resolv_conf(dns).map_err(kernel("writing /etc/resolv.conf"))?;
     Ok(Network {
