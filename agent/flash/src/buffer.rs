@@ -5,7 +5,8 @@ use std::ops::{Deref, DerefMut};
 /// The strictest alignment any disk asks of a buffer.
 const PAGE: usize = 4096;
 
-/// Zeroed bytes that start on a page boundary.
+/// Bytes that start on a page boundary.
+#[derive(Debug)]
 pub struct AlignedBuffer {
     memory: Vec<u8>,
     start: usize,
@@ -13,6 +14,8 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
+    /// So many zeros.
+    #[must_use]
     pub fn new(length: usize) -> Self {
         let memory = vec![0; length + PAGE];
         let address = memory.as_ptr().addr();

@@ -21,6 +21,7 @@ mod source;
 mod sys;
 mod target;
 
+pub use buffer::AlignedBuffer;
 pub use clock::{Clock, SystemClock};
 pub use engine::{BUFFER_BUDGET, Job, Options, TargetState, flash, inspect};
 pub use error::FlashError;

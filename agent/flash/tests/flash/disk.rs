@@ -26,6 +26,8 @@ pub enum Defect {
     DropsWrite(u64),
     /// Flushing fails.
     FailsFlush,
+    /// The cache holds what was written, but the first flush puts something else for this byte on the medium.
+    FlipsOnFlush(u64),
 }
 
 /// What becomes of the writes since the last flush when the power goes.
@@ -152,7 +154,7 @@ impl Disk {
             Defect::FlipsOnWrite(byte, left)
             | Defect::FlipsOnRead(byte, left)
             | Defect::FailsRead(byte, left) => (byte, Some(left)),
-            Defect::FailsFlush => (0, None),
+            Defect::FailsFlush | Defect::FlipsOnFlush(_) => (0, None),
         };
         if !wanted(current) || !(offset..offset + length as u64).contains(&byte) {
             return None;
@@ -305,7 +307,15 @@ impl Target for Disk {
             return Err(media_error());
         }
         self.operate(&mut inner, None)?;
-        for (offset, data) in std::mem::take(&mut inner.pending) {
+        for (offset, mut data) in std::mem::take(&mut inner.pending) {
+            let mut defect = self.defect.lock().expect("no test thread panicked");
+            if let Some(Defect::FlipsOnFlush(byte)) = *defect
+                && (offset..offset + data.len()).contains(&index(byte))
+            {
+                data[index(byte) - offset] ^= 4;
+                inner.seen[index(byte)] ^= 4;
+                *defect = None;
+            }
             inner.durable[offset..offset + data.len()].copy_from_slice(&data);
         }
         Ok(())

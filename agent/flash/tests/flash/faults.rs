@@ -71,6 +71,15 @@ fn a_bit_that_flips_on_its_way_to_the_medium_is_found_and_written_again() {
 }
 
 #[test]
+fn what_the_disk_still_holds_in_its_cache_is_no_proof() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(SIZE).with_defect(Defect::FlipsOnFlush(data_byte(&image)));
+    let report = flash(&image, &disk).expect("the second write is right");
+    assert_carries(&disk.content(), &image);
+    assert_eq!(report.chunks_rewritten, 1);
+}
+
+#[test]
 fn a_bit_that_flips_once_when_read_back_does_not_end_the_flash() {
     let image = Image::new(Shape::default());
     let disk = Disk::used(SIZE).with_defect(Defect::FlipsOnRead(data_byte(&image), 1));

@@ -59,6 +59,7 @@ fn each_data_byte_is_fetched_hashed_written_and_read_back_once() {
     let holes_in_first_mib = MIB as u64 - withheld;
     assert_eq!(report.bytes_zeroed, holes - holes_in_first_mib);
     assert_eq!(report.zero_method, Some(ZeroMethod::ZeroOut));
+    assert!(!report.zeroing_failed);
     let sampled = report.bytes_read_back - (data - withheld) - MIB as u64;
     assert!(
         sampled < holes / 2,
@@ -147,11 +148,11 @@ fn the_old_backup_table_at_the_end_of_the_disk_is_gone() {
 #[test]
 fn no_write_is_so_long_that_the_watchdog_would_not_hear_of_it() {
     let image = Image::new(Shape {
-        raw_size: 80 * MIB,
-        chunk_size: 16 << 20,
+        raw_size: 128 * MIB,
+        chunk_size: 4 << 20,
         ..Shape::default()
     });
-    let disk = Disk::used(80 * MIB);
+    let disk = Disk::used(128 * MIB);
     let diary = Diary::default();
     flash_with(&image, &MemorySource::new(&image), &disk, &diary, None).expect("nothing is wrong");
     assert!(disk.largest_write() <= 32 * MIB);

@@ -172,3 +172,20 @@ fn a_resumed_flash_fetches_only_what_is_missing() {
         }
     }
 }
+
+#[test]
+fn once_the_first_chunk_is_on_its_way_the_disk_knows_that_it_can_be_resumed() {
+    let image = new_image();
+    for operation in 5..20 {
+        let cut = Cut {
+            operation,
+            loss: Loss::All,
+            seed: 0,
+        };
+        let disk = Disk::used(SIZE).with_cut(cut);
+        let source = MemorySource::new(&image);
+        flash_with(&image, &source, &disk, &(), Some(1)).expect_err("the power went");
+        let disk = disk.reboot();
+        assert_eq!(assert_honest(&disk, &image), TargetState::Resumable);
+    }
+}
