@@ -21,7 +21,8 @@ pub const EXPORT: &str = "/gild";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const LOG_TAIL_LINES: usize = 15;
 
-/// Runs as the first process of namespaces of its own; all die with it.
+/// Runs as the first process of namespaces of its own; all die with it. The input ends when the
+/// process that started it is gone, however that ended: then ganesha is told to end too.
 const SCRIPT: &str = r#"
 set -e
 mount --make-rprivate /
@@ -32,6 +33,8 @@ while [ ! -S /run/rpcbind.sock ]; do
     kill -0 "$rpcbind" || { echo 'rpcbind ended before it was ready'; exit 1; }
     sleep 0.02
 done
+exec 3<&0
+{ cat <&3 >/dev/null; kill -TERM 1; } &
 exec ganesha.nfsd -F -f "$1" -L "$2" -p /run/ganesha.pid -N NIV_EVENT
 "#;
 
@@ -132,7 +135,7 @@ impl Ganesha {
             .arg(self.log())
             .arg(self.rpcbind_launcher)
             .env("PATH", search_path())
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
             .spawn()
