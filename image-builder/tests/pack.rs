@@ -186,6 +186,25 @@ fn packing_what_is_there_already_changes_nothing_and_mends_what_is_lost() {
 }
 
 #[test]
+fn a_new_key_signs_the_manifest_that_is_there() {
+    let bench = Bench::with_disk();
+    bench.pack(&["--id", "same"]).succeeds();
+    let before = bench.bytes("out/rpi5/same.json");
+    for name in ["signing.key", "signing.pub"] {
+        fs::remove_file(bench.path(name)).expect("removed");
+    }
+    bench.gild(["key", "new", "--output", "signing"]).succeeds();
+    bench
+        .pack(&["--id", "same", "--build-time", "1800000000"])
+        .succeeds();
+    // The bytes that flashed nodes know by their digest stay.
+    assert!(before == bench.bytes("out/rpi5/same.json"));
+    bench
+        .gild(["image", "verify", "out", "--key", "signing.pub"])
+        .succeeds();
+}
+
+#[test]
 fn an_image_id_never_gets_other_content() {
     let bench = Bench::with_disk();
     bench.pack(&["--id", "taken"]).succeeds();
