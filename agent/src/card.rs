@@ -150,11 +150,13 @@ impl Card {
         let mounted = self.mount(MsFlags::MS_RDONLY)?;
         let failed = |error| self.failed("reading", CONFIG, error);
         let mut text = String::new();
-        File::open(mounted.path(CONFIG))
-            .map_err(failed)?
-            .take(MAX_CONFIG)
-            .read_to_string(&mut text)
-            .map_err(failed)?;
+        match File::open(mounted.path(CONFIG)) {
+            Ok(file) => file.take(MAX_CONFIG).read_to_string(&mut text),
+            // A card that says nothing: what is missing is named when it is missed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+        .map_err(failed)?;
         Ok(text)
     }
 

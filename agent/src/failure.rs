@@ -28,12 +28,19 @@ pub struct Failure {
     pub fault: Fault,
     /// What was being done, to what, and what came of it.
     pub message: String,
+    /// What the operator does about it.
+    pub next_step: &'static str,
 }
 
 /// What a step's error means to the node.
 pub trait StepError: std::error::Error {
     /// The fault number.
     fn fault(&self) -> Fault;
+
+    /// What the operator does about it.
+    fn next_step(&self) -> &'static str {
+        self.fault().next_step()
+    }
 }
 
 impl StepError for BoardError {
@@ -46,6 +53,10 @@ impl StepError for CardError {
     /// A card that does not say where the image is leaves the node where a server that is off does.
     fn fault(&self) -> Fault {
         Fault::ServerUnreachable
+    }
+
+    fn next_step(&self) -> &'static str {
+        "put the card in order: its gild.toml names the server and the public key"
     }
 }
 
@@ -78,6 +89,7 @@ impl<E: StepError> From<E> for Failure {
         Self {
             fault: error.fault(),
             message: message(&error),
+            next_step: error.next_step(),
         }
     }
 }
@@ -115,7 +127,7 @@ impl Failures {
     pub fn handle(&mut self, machine: &Machine, node: &Node, failure: Failure) {
         machine.show_fault(failure.fault);
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
-        error!("to do: {}", failure.fault.next_step());
+        error!("to do: {}", failure.next_step);
         let is_news = self.last.as_ref() != Some(&failure);
         let next = self.count(failure.fault, machine.hold);
         if is_news {
@@ -163,6 +175,7 @@ mod tests {
                 failures.last = Some(Failure {
                     fault: *fault,
                     message: String::new(),
+                    next_step: fault.next_step(),
                 });
                 next
             })

@@ -146,7 +146,7 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
             failure.fault.meaning(),
             stage,
             failure.message,
-            failure.fault.next_step(),
+            failure.next_step,
         ),
         None if receipt.outcome == "flashed" => {
             "The disk was written, verified and committed.\n".to_owned()
@@ -194,6 +194,7 @@ mod tests {
         let failure = Failure {
             fault: Fault::NoTarget,
             message: "no NVMe disk was found".to_owned(),
+            next_step: Fault::NoTarget.next_step(),
         };
         let receipt = receipt(&machine, &node(), Some(&failure));
         let json = serde_json::to_value(&receipt).expect("JSON");

@@ -17,6 +17,7 @@ use nix::unistd::sync;
 use crate::arguments::Arguments;
 use crate::led::Led;
 use crate::machine::Machine;
+use crate::stage::Stage;
 use crate::{board, console, reboot};
 
 const HOLD: Duration = Duration::from_mins(1);
@@ -28,6 +29,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     let trouble = mount_all();
     console::start(board::detect().ok());
     info!("agent {} starting", env!("CARGO_PKG_VERSION"));
+    info!("stage {}", Stage::Takeover.name());
     for (place, error) in trouble {
         warn!("mounting {place} failed: {error}");
     }
