@@ -50,6 +50,16 @@ impl Product {
         }
     }
 
+    /// The product whose golden image it is offered: an unknown board is offered another's.
+    #[must_use]
+    pub fn image(self) -> Self {
+        if self == Self::Unknown {
+            Self::Rpi5
+        } else {
+            self
+        }
+    }
+
     /// `model` in the device tree.
     #[must_use]
     pub fn model(self) -> &'static str {

@@ -18,9 +18,14 @@ pub fn board_program(package: &str) -> Result<PathBuf> {
     program(package, &arguments, &format!("{BOARD_TARGET}/agent"))
 }
 
-/// Builds a program that runs on the workstation.
+/// Builds a program that runs on the workstation, with the profile this harness was built with: its dependencies are
+/// built already.
 pub fn host_program(package: &str) -> Result<PathBuf> {
-    program(package, &["--release"], "release")
+    if cfg!(debug_assertions) {
+        program(package, &[], "debug")
+    } else {
+        program(package, &["--release"], "release")
+    }
 }
 
 /// Builds at most once per process: the sources do not change under a running test.

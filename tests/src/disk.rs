@@ -1,7 +1,7 @@
 //! The files behind a virtual board's disks.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +28,13 @@ pub fn filled(path: &Path, size: u64, value: u8) -> Result<()> {
         file.write_all(&block)?;
     }
     Ok(())
+}
+
+/// Bytes of a sparse file that have ever been written.
+pub fn allocated(path: &Path) -> Result<u64> {
+    let metadata =
+        std::fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+    Ok(metadata.blocks() * 512)
 }
 
 /// Turns over one bit of the byte at `offset`.

@@ -12,6 +12,8 @@ const LINE: &str = "setting output 5 to ";
 const GROUP_GAP: f64 = 0.275;
 /// A blink from this on is a slow one.
 const SLOW_BLINK: f64 = 0.3;
+/// The dark stretch after a fault number, a second and a half: it tells a number blinked to its end from one cut off.
+const FAULT_PAUSE: std::ops::RangeInclusive<f64> = 1.2..=60.0;
 /// Blinks in the flicker before a fault number: ten, less what a busy machine swallows.
 const FLICKER: std::ops::RangeInclusive<usize> = 7..=11;
 /// So many quick blinks on end are the pattern of writing, and no flicker.
@@ -35,17 +37,12 @@ pub struct Seen {
     pub blinks_each_second: BTreeSet<usize>,
     /// Was the fast pattern of writing shown?
     pub writing: bool,
-    /// Was the LED lit when the machine ended?
-    pub lit_at_the_end: bool,
 }
 
 /// Reads what the LED has shown from the trace of one start.
 pub fn seen(trace: &Path, active_low: bool) -> Result<Seen> {
     let text = fs::read_to_string(trace).with_context(|| format!("reading {}", trace.display()))?;
-    Ok(recognise(
-        &blinks(&text, active_low),
-        lit_at_the_end(&text, active_low),
-    ))
+    Ok(recognise(&blinks(&text, active_low)))
 }
 
 /// The lit stretches in a trace.
@@ -77,10 +74,6 @@ pub fn blinks(trace: &str, active_low: bool) -> Vec<Blink> {
     blinks
 }
 
-fn lit_at_the_end(trace: &str, active_low: bool) -> bool {
-    edges(trace, active_low).last().is_some_and(|(_, lit)| lit)
-}
-
 /// Lines like `1234@1795380449.817206:pl061_set_output /machine/unattached/device[6] setting output 5 to 1`.
 fn edges(trace: &str, active_low: bool) -> impl Iterator<Item = (f64, bool)> {
     trace.lines().filter_map(move |line| {
@@ -95,39 +88,44 @@ fn edges(trace: &str, active_low: bool) -> impl Iterator<Item = (f64, bool)> {
 struct Group {
     blinks: usize,
     slow: bool,
+    /// The dark stretch that follows; infinite after the last group.
+    dark_after: f64,
 }
 
 fn groups(blinks: &[Blink]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut end = f64::NEG_INFINITY;
-    for blink in blinks {
+    for (index, blink) in blinks.iter().enumerate() {
         let slow = blink.length >= SLOW_BLINK;
+        let dark_after = blinks.get(index + 1).map_or(f64::INFINITY, |next| {
+            next.start - blink.start - blink.length
+        });
         match groups.last_mut() {
-            Some(group) if blink.start - end < GROUP_GAP && !slow && !group.slow => {
+            Some(group) if group.dark_after < GROUP_GAP && !slow && !group.slow => {
                 group.blinks += 1;
+                group.dark_after = dark_after;
             }
-            _ => groups.push(Group { blinks: 1, slow }),
+            _ => groups.push(Group {
+                blinks: 1,
+                slow,
+                dark_after,
+            }),
         }
-        end = blink.start + blink.length;
     }
     groups
 }
 
-fn recognise(blinks: &[Blink], lit_at_the_end: bool) -> Seen {
+fn recognise(blinks: &[Blink]) -> Seen {
     let groups = groups(blinks);
-    let mut seen = Seen {
-        lit_at_the_end,
-        ..Seen::default()
-    };
-    for (index, group) in groups.iter().enumerate() {
+    let mut seen = Seen::default();
+    for (index, group) in groups.iter().enumerate().filter(|(_, group)| !group.slow) {
         let rest = &groups[index + 1..];
-        if group.slow {
-            continue;
-        }
-        let slow = rest.iter().take_while(|group| group.slow).count();
-        // A number counts when another group follows: only then has it been blinked to its end.
-        if FLICKER.contains(&group.blinks) && slow > 0 && rest.len() > slow {
-            seen.faults.extend(u8::try_from(slow));
+        let slow: Vec<&Group> = rest.iter().take_while(|group| group.slow).collect();
+        if FLICKER.contains(&group.blinks)
+            && slow
+                .last()
+                .is_some_and(|last| FAULT_PAUSE.contains(&last.dark_after))
+        {
+            seen.faults.extend(u8::try_from(slow.len()));
         } else if group.blinks >= WRITING {
             seen.writing = true;
         } else if rest
@@ -169,20 +167,15 @@ mod tests {
     }
 
     fn seen_in(phases: &[(bool, u32)], active_low: bool) -> Seen {
-        let text = trace(phases, active_low);
-        recognise(
-            &blinks(&text, active_low),
-            lit_at_the_end(&text, active_low),
-        )
+        recognise(&blinks(&trace(phases, active_low), active_low))
     }
 
     #[test]
     fn a_fault_number_is_read_from_its_second_showing_on() {
         for number in 1..=9 {
             let mut phases = fault(number);
-            assert_eq!(
-                seen_in(&phases, false).faults.len(),
-                0,
+            assert!(
+                seen_in(&phases, false).faults.is_empty(),
                 "once is not to the end"
             );
             phases.extend(fault(number));
@@ -193,7 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn waiting_writing_and_done_are_told_apart() {
+    fn a_number_that_was_cut_off_is_no_number() {
+        let mut phases = fault(7);
+        phases.truncate(10 * 2 + 1 + 3 * 2);
+        phases.extend([(true, 100), (false, 100)].repeat(20));
+        assert!(seen_in(&phases, false).faults.is_empty());
+    }
+
+    #[test]
+    fn waiting_writing_and_verifying_are_told_apart() {
         let mut phases = [(true, 100), (false, 150), (true, 100), (false, 650)].repeat(3);
         phases.extend([(true, 100), (false, 100)].repeat(20));
         phases.push((false, 400));
@@ -208,12 +209,8 @@ mod tests {
             ]
             .repeat(3),
         );
-        phases.push((true, 1000));
         let seen = seen_in(&phases, true);
         assert_eq!(seen.blinks_each_second, BTreeSet::from([2, 3]));
-        assert!(
-            seen.writing && seen.lit_at_the_end && seen.faults.is_empty(),
-            "{seen:?}"
-        );
+        assert!(seen.writing && seen.faults.is_empty(), "{seen:?}");
     }
 }

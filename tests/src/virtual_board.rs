@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::board_dtb::{self, BOOTLOADER_CONFIG_ADDRESS, MACHINE, Product};
 use crate::command::command;
+use crate::led;
 use crate::qmp::Qmp;
 use crate::serial::SerialLog;
 use crate::slot::Slot;
@@ -186,6 +187,7 @@ impl Hardware {
             }
         };
         Ok(VirtualBoard {
+            product: self.product,
             child,
             qmp,
             serial: SerialLog::at(&log),
@@ -280,6 +282,7 @@ pub struct DiskCounters {
 
 /// A running board. Dropping it cuts its power.
 pub struct VirtualBoard {
+    product: Product,
     child: Child,
     qmp: Qmp,
     serial: SerialLog,
@@ -344,6 +347,31 @@ impl VirtualBoard {
         }
     }
 
+    /// Waits for a fault on the console, gives its line, and waits until the LED has blinked its number to the end.
+    pub fn wait_for_fault(&mut self, number: u8, timeout: Duration) -> Result<String> {
+        self.tolerate_faults();
+        let line = self.wait_for(&format!("gild: FAULT {number}:"), timeout)?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let seen = self.led()?;
+            if seen.faults.contains(&number) {
+                return Ok(line);
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "the LED never blinked fault {number}, but {seen:?}\n{}",
+                    self.serial.tail()
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// What the LED has shown since power-on.
+    pub fn led(&self) -> Result<led::Seen> {
+        led::seen(&self.led, self.product.led_active_low())
+    }
+
     /// Waits until the machine ends by itself.
     pub fn wait_end(&mut self, timeout: Duration) -> Result<End> {
         let deadline = Instant::now() + timeout;
@@ -378,12 +406,6 @@ impl VirtualBoard {
     #[must_use]
     pub fn serial_file(&self) -> &Path {
         &self.log
-    }
-
-    /// The file the LED's edges are written to.
-    #[must_use]
-    pub fn led_file(&self) -> &Path {
-        &self.led
     }
 
     /// Cuts the power: the process is killed. What the guest wrote to its disks stays, even what it did not flush.
@@ -446,16 +468,13 @@ impl VirtualBoard {
     /// What an NVMe has done so far.
     pub fn disk_counters(&mut self, index: usize) -> Result<DiskCounters> {
         let answer = self.qmp.execute("query-blockstats", json!({}))?;
-        let slot = format!("/nvme{index}-slot");
+        // Whatever the disk is plugged into is counted: the disk itself, or the throttle above it.
+        let nodes = [format!("nvme{index}"), format!("nvme{index}-slow")];
         let disks = answer.as_array().context("query-blockstats gives a list")?;
         let disk = disks
             .iter()
-            .find(|disk| {
-                disk["qdev"]
-                    .as_str()
-                    .is_some_and(|qdev| qdev.contains(&slot))
-            })
-            .with_context(|| format!("no disk {slot} in {answer}"))?;
+            .find(|disk| nodes.iter().any(|node| disk["node-name"] == **node))
+            .with_context(|| format!("no disk {} in {answer}", nodes[0]))?;
         let count = |name: &str| disk["stats"][name].as_u64().unwrap_or(0);
         Ok(DiskCounters {
             read: count("rd_bytes"),

@@ -1,6 +1,7 @@
 //! Where the harness finds the checkout and keeps what it makes.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -24,13 +25,17 @@ pub fn directory(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A fresh directory that goes away with the value.
-pub fn scratch(name: &str) -> Result<tempfile::TempDir> {
-    let parent = directory("run")?;
-    tempfile::Builder::new()
-        .prefix(&format!("{name}-"))
-        .tempdir_in(parent)
-        .context("creating a scratch directory")
+/// An empty directory for one test. It stays until the test runs again, so that its logs can be read.
+pub fn fresh(name: &str) -> Result<PathBuf> {
+    let path = directory("run")?.join(name);
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("clearing {}", path.display()));
+        }
+        _ => {}
+    }
+    fs::create_dir(&path).with_context(|| format!("creating {}", path.display()))?;
+    Ok(path)
 }
 
 /// Holds a named lock among all processes of the harness until dropped: artefacts are built by one, used by all.

@@ -12,16 +12,16 @@ use gild_tests::{disk, firmware, golden, workspace};
 const START: Duration = Duration::from_mins(2);
 
 fn golden_image_boots_from_its_own_partitions(product: Product) -> Result<()> {
-    let directory = workspace::scratch("golden-boots")?;
+    let directory = workspace::fresh(&format!("golden-boots-{}", product.name()))?;
     let golden = golden::image(product)?;
-    let nvme = directory.path().join("nvme.img");
+    let nvme = directory.join("nvme.img");
     fs::copy(&golden.raw, &nvme)?;
-    let card = Card::make(&directory.path().join("card.img"), None)?;
-    let mut hardware = Hardware::new(product, directory.path());
+    let card = Card::make(&directory.join("card.img"), None)?;
+    let mut hardware = Hardware::new(product, &directory);
     hardware.nvme.push(Nvme::new(&nvme));
     hardware.card = Some(card.image().to_path_buf());
 
-    let boot = firmware::boot_from_disk(product, &nvme, directory.path())?;
+    let boot = firmware::boot_from_disk(product, &nvme, &directory)?;
     let mut board = hardware.power_on(&boot)?;
     let line = board.wait_for("golden: image", START)?;
 
@@ -53,11 +53,11 @@ fn the_golden_image_of_rock5b_boots_from_its_own_partitions() -> Result<()> {
 
 #[test]
 fn a_disk_without_a_partition_table_does_not_boot() -> Result<()> {
-    let directory = workspace::scratch("blank-disk")?;
-    let nvme = directory.path().join("nvme.img");
+    let directory = workspace::fresh("blank-disk")?;
+    let nvme = directory.join("nvme.img");
     disk::blank(&nvme, 64 << 20)?;
 
-    let refused = firmware::boot_from_disk(Product::Rpi5, &nvme, directory.path());
+    let refused = firmware::boot_from_disk(Product::Rpi5, &nvme, &directory);
 
     assert!(format!("{:#}", refused.expect_err("a blank disk boots")).contains("does not boot"));
     Ok(())
@@ -65,8 +65,8 @@ fn a_disk_without_a_partition_table_does_not_boot() -> Result<()> {
 
 #[test]
 fn a_card_gives_back_what_was_written_on_it() -> Result<()> {
-    let directory = workspace::scratch("card")?;
-    let card = Card::make(&directory.path().join("card.img"), Some("server = \"x\"\n"))?;
+    let directory = workspace::fresh("card")?;
+    let card = Card::make(&directory.join("card.img"), Some("server = \"x\"\n"))?;
 
     assert_eq!(card.read("gild.toml")?, "server = \"x\"\n");
     card.write("gild.toml", "server = \"y\"\n")?;

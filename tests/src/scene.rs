@@ -1,0 +1,187 @@
+//! The setting of an end to end test: a board, its card, its disk, a share with a golden image and a server for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::board_dtb::Product;
+use crate::card::Card;
+use crate::ganesha::Ganesha;
+use crate::nfs_server::{EXPORT, NfsServer};
+use crate::share::{self, Share};
+use crate::virtual_board::{End, Hardware, Nvme, VirtualBoard};
+use crate::{disk, flasher, workspace};
+
+/// Time for one step of the agent on a busy machine. Nothing is measured with it: it only ends a test that hangs.
+pub const PATIENCE: Duration = Duration::from_mins(4);
+/// Kernel argument for a fault that comes back only after the work has got on for a while: the LED shows a fault until
+/// then, and must have the time to blink its number to the end.
+pub const HOLD_FOR_THE_LED: &str = "gild.hold_seconds=20";
+/// Size of the target unless a test needs another.
+pub const DISK_SIZE: u64 = 512 << 20;
+/// This machine, as a board in QEMU's user-mode network sees it.
+const HOST: &str = "10.0.2.2";
+
+/// A setting in which a flash succeeds. A test spoils one part of it.
+pub struct Scene {
+    /// What is published.
+    pub share: Share,
+    /// The embedded server of it, which can misbehave.
+    pub server: NfsServer,
+    /// The card in the slot.
+    pub card: Card,
+    /// The board.
+    pub hardware: Hardware,
+    /// Kernel arguments for the agent.
+    pub arguments: String,
+    ganesha: Option<Ganesha>,
+}
+
+impl Scene {
+    /// A board with a blank disk and a good card, and its golden image on the embedded server.
+    pub fn new(name: &str, product: Product) -> Result<Self> {
+        Self::with_share(name, product, share::published(product.image())?)
+    }
+
+    /// As [`Scene::new`], with a copy of the share that the test may spoil.
+    pub fn with_own_share(name: &str, product: Product) -> Result<Self> {
+        let copy = workspace::fresh(&format!("{name}-share"))?;
+        Self::with_share(
+            name,
+            product,
+            share::published(product.image())?.copy_to(&copy)?,
+        )
+    }
+
+    fn with_share(name: &str, product: Product, share: Share) -> Result<Self> {
+        let directory = workspace::fresh(name)?;
+        let server = NfsServer::start(&share.directory, 0)?;
+        let target = directory.join("nvme.img");
+        disk::blank(&target, DISK_SIZE)?;
+        let card = Card::make(&directory.join("card.img"), None)?;
+        let mut hardware = Hardware::new(product, &directory);
+        hardware.nvme.push(Nvme::new(&target));
+        hardware.card = Some(card.image().to_path_buf());
+        let arguments = "gild.hold_seconds=2".into();
+        let scene = Self {
+            share,
+            server,
+            card,
+            hardware,
+            arguments,
+            ganesha: None,
+        };
+        scene.card.write("gild.toml", &scene.configuration())?;
+        Ok(scene)
+    }
+
+    /// Lets nfs-ganesha serve the share, in the place of the embedded server.
+    pub fn serve_by_ganesha(&mut self) -> Result<()> {
+        self.ganesha = Some(Ganesha::start(&self.share.directory)?);
+        self.card.write("gild.toml", &self.configuration())
+    }
+
+    /// The configuration for the card.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        let server = match &self.ganesha {
+            Some(ganesha) => ganesha.url_at(HOST),
+            None => format!("nfs://{HOST}:{}{EXPORT}", self.server.port()),
+        };
+        format!(
+            "server = \"{server}\"\npublic_key = \"{}\"\n",
+            self.share.public_key
+        )
+    }
+
+    /// Where the scene keeps its files.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.hardware.directory
+    }
+
+    /// The file of the first NVMe disk.
+    #[must_use]
+    pub fn nvme(&self) -> PathBuf {
+        self.hardware.nvme[0].file.clone()
+    }
+
+    /// Powers the board on, with the card's kernel and agent.
+    pub fn power_on(&self) -> Result<VirtualBoard> {
+        self.hardware.power_on(&flasher::boot(&self.arguments)?)
+    }
+
+    /// Waits until the agent has done its work and asked for the reboot; gives the receipt on the card.
+    pub fn finish(&self, board: &mut VirtualBoard) -> Result<Value> {
+        board.wait_for("gild: done, rebooting", PATIENCE)?;
+        let end = board.wait_end(PATIENCE)?;
+        ensure!(
+            end == End::Reset,
+            "the agent said it reboots, and the machine ended with {end:?}"
+        );
+        self.receipt()
+    }
+
+    /// Powers the board on and leaves it alone until it is done.
+    pub fn flash(&self) -> Result<Value> {
+        self.finish(&mut self.power_on()?)
+    }
+
+    /// The receipt on the card.
+    pub fn receipt(&self) -> Result<Value> {
+        let name = format!("gild-{}.json", self.hardware.product.mac12());
+        serde_json::from_str(&self.card.read(&name)?)
+            .with_context(|| format!("{name} on the card is no JSON"))
+    }
+
+    /// The text for people on the card.
+    pub fn note(&self) -> Result<String> {
+        self.card
+            .read(&format!("gild-{}.txt", self.hardware.product.mac12()))
+    }
+
+    /// The disk carries the golden image, byte for byte, but for gild's own record at the end of the first MiB.
+    pub fn assert_disk_is_the_image(&self) -> Result<()> {
+        let differing = disk::differences(&self.share.golden.raw, &self.nvme())?;
+        ensure!(
+            differing == [gild_format::record::RECORD_OFFSET],
+            "beside the commit record, the disk should differ nowhere from the image: {differing:x?}"
+        );
+        Ok(())
+    }
+
+    /// Not a byte was ever written to the blank disk.
+    pub fn assert_disk_is_untouched(&self) -> Result<()> {
+        let allocated = disk::allocated(&self.nvme())?;
+        ensure!(
+            allocated == 0,
+            "{allocated} bytes of the blank disk were written"
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Scene {
+    /// The logs stay for a look at them; the disks stay after a failed assertion only.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the files of this test are in {}", self.path().display());
+            return;
+        }
+        for file in fs::read_dir(self.path()).into_iter().flatten().flatten() {
+            if file
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "img")
+            {
+                let _ = fs::remove_file(file.path());
+            }
+        }
+        if self.share.own {
+            let _ = fs::remove_dir_all(&self.share.directory);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The share an operator fills: golden images, packed and signed by the real `gild`, and published.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::board_dtb::Product;
+use crate::cargo::host_program;
+use crate::command::{command, run};
+use crate::golden::{self, Golden};
+use crate::workspace;
+
+/// A directory with `<board>/golden.json` and what belongs to it.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// The directory that is exported.
+    pub directory: PathBuf,
+    /// The image that is published in it.
+    pub golden: Golden,
+    /// The public key the manifests are signed for.
+    pub public_key: String,
+    /// Is it one test's own, to be spoiled?
+    pub own: bool,
+}
+
+/// The published golden image of a board, packed when its inputs have changed.
+pub fn published(product: Product) -> Result<Share> {
+    let golden = golden::image(product)?;
+    let gild = host_program("gild")?;
+    let key = workspace::key(&[&gild], &[&golden.image_id, include_str!("share.rs")])?;
+    let directory = workspace::cached(&format!("share-{}", product.name()), &key, |directory| {
+        pack(&gild, &golden, directory)
+    })?;
+    let public_key = fs::read_to_string(directory.join("gild.pub"))?;
+    let public_key = public_key
+        .lines()
+        .last()
+        .context("an empty public key")?
+        .to_owned();
+    Ok(Share {
+        directory: directory.join("share"),
+        golden,
+        public_key,
+        own: false,
+    })
+}
+
+fn pack(gild: &Path, golden: &Golden, directory: &Path) -> Result<()> {
+    let program = gild.to_string_lossy();
+    run(command(&program)
+        .args(["key", "new", "--output"])
+        .arg(directory.join("gild")))?;
+    run(command(&program)
+        .args(["image", "pack"])
+        .arg(&golden.raw)
+        .args([
+            "--board",
+            golden.product.name(),
+            "--id",
+            &golden.image_id,
+            "--key",
+        ])
+        .arg(directory.join("gild.key"))
+        .arg("--output")
+        .arg(directory.join("share")))?;
+    Ok(())
+}
+
+impl Share {
+    /// A copy in an empty directory, to be spoiled.
+    pub fn copy_to(&self, directory: &Path) -> Result<Self> {
+        copy_tree(&self.directory, directory)?;
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            own: true,
+            ..self.clone()
+        })
+    }
+
+    /// The directory of the published board.
+    #[must_use]
+    pub fn board_directory(&self) -> PathBuf {
+        self.directory.join(self.golden.product.name())
+    }
+
+    /// The file with the chunks, relative to the exported directory.
+    #[must_use]
+    pub fn stored_file(&self) -> PathBuf {
+        Path::new(self.golden.product.name()).join(format!("{}.img.zst", self.golden.image_id))
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> Result<gild_format::manifest::Manifest> {
+        let path = self.board_directory().join("golden.json");
+        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(gild_format::manifest::Manifest::parse(&bytes)?)
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &place)?;
+        } else {
+            fs::copy(entry.path(), place)?;
+        }
+    }
+    Ok(())
+}

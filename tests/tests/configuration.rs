@@ -1,0 +1,153 @@
+//! The card and what is written on it, by the operator and by the agent.
+//!
+//! Simulated: Matchbox and the receiver of receipts are a small HTTP server; a card that cannot be written answers
+//! writes with errors.
+
+use anyhow::Result;
+use gild_tests::board_dtb::Product;
+use gild_tests::scene::{PATIENCE, Scene};
+use gild_tests::web_server::WebServer;
+use serde_json::{Value, json};
+
+#[test]
+fn without_gild_toml_console_and_card_say_what_is_missing() -> Result<()> {
+    let mut scene = Scene::new("no-configuration", Product::Rpi5)?;
+    scene.card = gild_tests::card::Card::make(scene.card.image(), None)?;
+
+    let mut board = scene.power_on()?;
+    board.tolerate_faults();
+    let line = board.wait_for("gild: FAULT", PATIENCE)?;
+    board.wait_for("gild: waiting:", PATIENCE)?;
+
+    assert!(
+        line.contains("gild.toml") || line.contains("server"),
+        "{line}"
+    );
+    assert!(
+        scene.note()?.contains("gild.toml"),
+        "the text on the card says what to do"
+    );
+    scene.assert_disk_is_untouched()
+}
+
+#[test]
+fn without_a_card_the_kernel_arguments_are_enough() -> Result<()> {
+    let mut scene = Scene::new("no-card", Product::Rock5b)?;
+    scene.hardware.card = None;
+    for line in scene.configuration().lines() {
+        let (key, value) = line.split_once(" = ").unwrap_or_default();
+        scene
+            .arguments
+            .extend([" gild.", key, "=", value.trim_matches('"')]);
+    }
+
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: done, rebooting", PATIENCE)?;
+    board.wait_end(PATIENCE)?;
+
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_one_that_was_meant() -> Result<()> {
+    let scene = Scene::new("unknown-key", Product::Rpi5)?;
+    scene.card.write(
+        "gild.toml",
+        &format!("{}matchbx = \"http://10.0.2.2\"\n", scene.configuration()),
+    )?;
+
+    let mut board = scene.power_on()?;
+    board.tolerate_faults();
+    let line = board.wait_for("gild: FAULT", PATIENCE)?;
+
+    assert!(
+        line.contains("matchbx") && line.contains("matchbox"),
+        "{line}"
+    );
+    scene.assert_disk_is_untouched()
+}
+
+#[test]
+fn a_card_that_cannot_be_written_does_not_keep_the_node_from_being_flashed() -> Result<()> {
+    let mut scene = Scene::new("write-protected", Product::Rock5b)?;
+    scene.hardware.card_errors =
+        vec![json!({ "event": "none", "iotype": "write", "errno": 5, "once": false })];
+
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: done, rebooting", PATIENCE)?;
+    board.wait_end(PATIENCE)?;
+
+    scene.assert_disk_is_the_image()?;
+    assert_eq!(
+        scene.card.names()?,
+        ["gild.toml"],
+        "nothing could be written on the card"
+    );
+    Ok(())
+}
+
+#[test]
+fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
+    const TOKEN: &str = "K10deadbeef-this-is-a-secret";
+    let scene = Scene::new("matchbox", Product::Rpi5)?;
+    let mac = Product::Rpi5.mac();
+    let matchbox = WebServer::start(Some(&format!(
+        "HOSTNAME=worker-7\nK3S_TOKEN={TOKEN}\nMAC={mac}\n"
+    )))?;
+    let receiver = WebServer::start(None)?;
+    scene.card.write(
+        "gild.toml",
+        &format!(
+            "{}matchbox = \"{}\"\nstatus_url = \"{}/receipts\"\n",
+            scene.configuration(),
+            matchbox.url(),
+            receiver.url()
+        ),
+    )?;
+
+    let mut board = scene.power_on()?;
+    board.wait_for("worker-7", PATIENCE)?;
+    let receipt = scene.finish(&mut board)?;
+
+    assert_eq!(
+        matchbox.requests()[0].line,
+        format!("GET /metadata?mac={mac}")
+    );
+    let posted = receiver.requests();
+    assert_eq!(posted.len(), 1, "{posted:?}");
+    assert_eq!(posted[0].line, "POST /receipts");
+    assert_eq!(
+        serde_json::from_str::<Value>(&posted[0].body)?["image_id"],
+        receipt["image_id"]
+    );
+    let mut texts = board.console();
+    texts.push(posted[0].body.clone());
+    for name in scene.card.names()? {
+        texts.push(scene.card.read(&name)?);
+    }
+    assert!(
+        !texts.iter().any(|text| text.contains(TOKEN)),
+        "the token was written somewhere"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_node_that_matchbox_does_not_know_is_flashed_all_the_same() -> Result<()> {
+    let scene = Scene::new("matchbox-unknown", Product::Rock5b)?;
+    let matchbox = WebServer::start(None)?;
+    scene.card.write(
+        "gild.toml",
+        &format!(
+            "{}matchbox = \"{}\"\n",
+            scene.configuration(),
+            matchbox.url()
+        ),
+    )?;
+
+    let mut board = scene.power_on()?;
+    board.wait_for("Matchbox does not know", PATIENCE)?;
+
+    assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Disks that fail, lie, crawl or were used before.
+//!
+//! Simulated: QEMU's blkdebug answers the requests with errors, and its throttling makes the disk slow. The kernel's
+//! NVMe driver and the agent see them as from a real disk.
+
+use anyhow::Result;
+use gild_tests::board_dtb::Product;
+use gild_tests::disk;
+use gild_tests::scene::{HOLD_FOR_THE_LED, PATIENCE, Scene};
+use serde_json::{Value, json};
+
+/// A sector in the root file system's data, 96 MiB into the image.
+const SECTOR: u64 = 96 * 2048;
+
+/// Every request of this kind that touches the sector fails.
+fn failing(kind: &str) -> Value {
+    json!({ "event": "none", "iotype": kind, "errno": 5, "sector": SECTOR, "once": false })
+}
+
+fn disk_fails_until_healed(name: &str, product: Product, kind: &str) -> Result<()> {
+    let mut scene = Scene::new(name, product)?;
+    scene.arguments = HOLD_FOR_THE_LED.into();
+
+    let mut board = scene.power_on()?;
+    board.break_disk(0, &[failing(kind)])?;
+    board.wait_for_fault(7, PATIENCE)?;
+    let note = scene.note()?;
+    assert!(
+        note.contains("nvme0n1"),
+        "the text on the card names the disk: {note}"
+    );
+    board.heal_disk(0)?;
+
+    assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_disk_that_refuses_a_write_is_fault_7_until_it_is_replaced() -> Result<()> {
+    disk_fails_until_healed("write-errors", Product::Rpi5, "write")
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_back_is_fault_7_until_it_is_replaced() -> Result<()> {
+    disk_fails_until_healed("read-errors", Product::Rock5b, "read")
+}
+
+#[test]
+fn a_slow_disk_is_only_slow() -> Result<()> {
+    let mut scene = Scene::new("slow-disk", Product::Rpi5)?;
+    scene.hardware.nvme[0].bytes_per_second = 6 << 20;
+
+    assert_eq!(scene.flash()?["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn what_a_used_disk_held_under_the_holes_is_gone() -> Result<()> {
+    let scene = Scene::new("stale-data", Product::Rock5b)?;
+    disk::filled(&scene.nvme(), 320 << 20, 0xaa)?;
+
+    let receipt = scene.flash()?;
+
+    assert!(
+        receipt["bytes_zeroed"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 100 << 20),
+        "{receipt}"
+    );
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_again() -> Result<()>
+{
+    let mut scene = Scene::new("bit-on-the-disk", Product::Rpi5)?;
+    // Slow, so that the read-back has not come to the last data when the bit turns.
+    scene.hardware.nvme[0].bytes_per_second = 12 << 20;
+    let manifest = scene.share.manifest()?;
+    let Some(last) = manifest.chunks.iter().rev().find(|chunk| !chunk.hole) else {
+        anyhow::bail!("an image without data");
+    };
+
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: stage verify", PATIENCE)?;
+    disk::flip_bit(&scene.nvme(), last.raw_offset + 17)?;
+    let receipt = scene.finish(&mut board)?;
+
+    assert_eq!(receipt["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}

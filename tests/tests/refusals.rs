@@ -1,0 +1,103 @@
+//! What a board must not flash. In each test the disk is blank before and must not have been touched afterwards.
+//!
+//! The faults are real ones: a wrong device tree, a foreign image, a broken signature.
+
+use std::fs;
+
+use anyhow::Result;
+use gild_tests::board_dtb::Product;
+use gild_tests::disk;
+use gild_tests::scene::{PATIENCE, Scene};
+use gild_tests::share;
+
+#[test]
+fn an_unknown_board_is_fault_1_and_asks_the_server_nothing() -> Result<()> {
+    let scene = Scene::new("unknown-board", Product::Unknown)?;
+
+    let mut board = scene.power_on()?;
+    board.tolerate_faults();
+    // No driver is loaded on a board nobody knows, so there is no LED to blink.
+    let line = board.wait_for("gild: FAULT 1:", PATIENCE)?;
+    board.wait_for("gild: hold", PATIENCE)?;
+
+    assert!(
+        line.contains("acme,toaster"),
+        "the line names what was found: {line}"
+    );
+    assert_eq!(scene.server.counters().connections, 0);
+    scene.assert_disk_is_untouched()
+}
+
+#[test]
+fn another_board_s_image_is_fault_4() -> Result<()> {
+    let mut scene = Scene::with_own_share("wrong-board", Product::Rpi5)?;
+    let others = share::published(Product::Rock5b)?;
+    let own = scene.share.board_directory();
+    fs::remove_dir_all(&own)?;
+    fs::create_dir(&own)?;
+    for file in fs::read_dir(others.board_directory())? {
+        let file = file?;
+        fs::copy(file.path(), own.join(file.file_name()))?;
+    }
+    // The signature is good: only the board's name in the manifest is another's.
+    scene.share.public_key.clone_from(&others.public_key);
+    scene.card.write("gild.toml", &scene.configuration())?;
+
+    let mut board = scene.power_on()?;
+    let line = board.wait_for_fault(4, PATIENCE)?;
+
+    assert!(
+        line.contains("rock5b") && line.contains("rpi5"),
+        "the line names both boards: {line}"
+    );
+    assert_eq!(scene.receipt()?["fault"], 4);
+    scene.assert_disk_is_untouched()
+}
+
+#[test]
+fn a_manifest_with_one_bit_changed_is_fault_4_and_a_mended_one_goes_on() -> Result<()> {
+    let scene = Scene::with_own_share("bad-signature", Product::Rock5b)?;
+    let manifest = scene.share.board_directory().join("golden.json");
+    let good = fs::read(&manifest)?;
+    disk::flip_bit(&manifest, good.len() as u64 / 2)?;
+
+    let mut board = scene.power_on()?;
+    board.wait_for_fault(4, PATIENCE)?;
+    scene.assert_disk_is_untouched()?;
+    let note = scene.note()?;
+    assert!(
+        note.contains("signature"),
+        "the text on the card says what is wrong: {note}"
+    );
+
+    fs::write(&manifest, good)?;
+    assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_manifest_signed_with_another_key_is_fault_4() -> Result<()> {
+    let mut scene = Scene::new("foreign-key", Product::Rpi5)?;
+    scene.share.public_key = share::published(Product::Rock5b)?.public_key;
+    scene.card.write("gild.toml", &scene.configuration())?;
+
+    let mut board = scene.power_on()?;
+    board.wait_for_fault(4, PATIENCE)?;
+
+    scene.assert_disk_is_untouched()
+}
+
+#[test]
+fn an_image_older_than_the_card_accepts_is_fault_4() -> Result<()> {
+    let scene = Scene::new("rollback", Product::Rpi5)?;
+    scene.card.write(
+        "gild.toml",
+        &format!("{}min_rollback = 1000\n", scene.configuration()),
+    )?;
+
+    let mut board = scene.power_on()?;
+    let line = board.wait_for_fault(4, PATIENCE)?;
+
+    assert!(line.contains("rollback"), "{line}");
+    scene.assert_disk_is_untouched()
+}
