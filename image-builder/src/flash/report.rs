@@ -62,6 +62,7 @@ pub fn text(report: &Report, disk: &Disk, image_id: &str) -> String {
         let _ = writeln!(text, "  {name:<11}{value}");
     };
     line("fetched", &format_args!("{} bytes", report.bytes_fetched));
+    line("hashed", &format_args!("{} bytes", report.bytes_hashed));
     line("written", &format_args!("{} bytes", report.bytes_written));
     line(
         "zeroed",

@@ -1,0 +1,70 @@
+//! `make bench`: the flash engine beside what one would do by hand, with the same NFS server, image and target.
+//!
+//! Everything is real: nfs-ganesha, the stock tools, the kernel's loop device or a file. What a board adds (a wire, an
+//! NVMe, slower cores) is not here, so the ratios speak for this kind of machine only.
+
+mod image;
+mod measure;
+mod method;
+mod stages;
+mod table;
+mod target;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use gild_tests::ganesha::Ganesha;
+
+use crate::method::Method;
+
+/// Interleaved, so that whatever else the machine does meets all methods alike.
+const ROUNDS: usize = 5;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => bench(ROUNDS),
+        ["measure", usage, program, ref rest @ ..] => measure::child(usage.as_ref(), program, rest),
+        [rounds] => bench(rounds.parse()?),
+        _ => bail!("usage: gild-bench [ROUNDS]"),
+    }
+}
+
+fn bench(rounds: usize) -> Result<()> {
+    let image = image::published()?;
+    let target = target::Target::new(image.manifest.raw_size)?;
+    let server = Ganesha::start(&image.share)?;
+    table::machine(&image, &target)?;
+
+    let methods = Method::ALL;
+    let mut runs: Vec<Vec<measure::Run>> = methods.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        for turn in 0..methods.len() {
+            // Another one is first each time.
+            let index = (round + turn) % methods.len();
+            target.reset()?;
+            let run = methods[index].run(&image, &server, &target)?;
+            eprintln!(
+                "round {}: {}: {:.2} s",
+                round + 1,
+                methods[index].name(),
+                run.wall.as_secs_f64()
+            );
+            runs[index].push(run);
+        }
+    }
+    table::methods(&image, &methods, &runs);
+    table::stages(&stages::alone(&image, &server, &target, rounds.min(3))?);
+    Ok(())
+}
+
+/// The middle one.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn seconds(times: impl Iterator<Item = Duration>) -> Vec<f64> {
+    times.map(|time| time.as_secs_f64()).collect()
+}
