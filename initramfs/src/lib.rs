@@ -3,6 +3,7 @@
 //! ```text
 //! /init                        the agent: the only program
 //! /dev/console                 so that the agent's first words are seen
+//! /dev/null                    what a Rust program opens in its place when there is no console; without it, it aborts
 //! /etc/gild/modules/BOARD      that board's modules: one path a line, in the order to load them
 //! /lib/modules/VERSION/...     those modules, decompressed
 //! /mnt /proc /run /sys /tmp    empty, to be mounted on
@@ -167,6 +168,7 @@ pub fn build(contents: &Contents) -> Result<Initramfs, Error> {
         archive.directory(mount_point);
     }
     archive.character_device("dev/console", 5, 1);
+    archive.character_device("dev/null", 1, 3);
     archive.program("init", agent);
     let mut packed = BTreeSet::new();
     let mut boards = Vec::new();

@@ -54,6 +54,7 @@ fn the_archive_holds_what_it_should_and_no_other_program_than_init() {
     let expected = [
         "dev",
         "dev/console",
+        "dev/null",
         "etc",
         "etc/gild",
         "etc/gild/modules",
@@ -92,16 +93,18 @@ fn the_archive_holds_what_it_should_and_no_other_program_than_init() {
         );
         assert!(line.contains("Jan  1  1970"), "{line}");
     }
-    let console = lines
-        .iter()
-        .find(|line| line.ends_with("dev/console"))
-        .expect("a console");
-    assert!(console.starts_with("crw-------"), "{console}");
-    assert_eq!(
-        (column(console, 4), column(console, 5)),
-        ("5,".to_owned(), "1".to_owned()),
-        "{console}"
-    );
+    for (device, major, minor) in [("dev/console", "5,", "1"), ("dev/null", "1,", "3")] {
+        let node = lines
+            .iter()
+            .find(|line| line.ends_with(device))
+            .expect("a device node");
+        assert!(node.starts_with("crw-------"), "{node}");
+        assert_eq!(
+            (column(node, 4), column(node, 5)),
+            (major.to_owned(), minor.to_owned()),
+            "{node}"
+        );
+    }
 }
 
 #[test]
