@@ -37,7 +37,8 @@ pub fn state(
     let Some(found) = Record::parse(&bytes) else {
         return Ok(TargetState::Other);
     };
-    if found == record(manifest, manifest_sha256, State::Committed) {
+    // An image id names one content for ever. A manifest that was only made again must not cost a node its data.
+    if found.state == State::Committed && found.image_id == manifest.image_id {
         let table = target.partition_table()?.unwrap_or_default();
         if manifest
             .partitions

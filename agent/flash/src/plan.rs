@@ -10,8 +10,9 @@ use crate::engine::BUFFER_BUDGET;
 /// Largest single transfer to or from the target. With every transfer the observer hears of it: also a disk of one
 /// megabyte a second gives a sign of life every few seconds.
 pub const TRANSFER: usize = 1 << 20;
-/// Largest range that is made zero at once, for the same reason: some disks write every zero.
-const ZERO_PIECE: u64 = 32 << 20;
+/// Largest range that is made zero at once, for the same reason: some disks write every zero, and all workers may be
+/// at it at the same time.
+const ZERO_PIECE: u64 = 4 << 20;
 
 /// A piece of the image.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -80,6 +80,9 @@ pub struct Finding {
     pub candidate: Candidate,
     /// Why it was refused; `None` if it may be written.
     pub refusal: Option<String>,
+    /// Whether the operator may have meant it: a disk that does not fit counts, or the other disk, which is
+    /// somebody's data, would be written in its place. The boot medium and a disk of another serial do not.
+    pub competes: bool,
 }
 
 /// No target, or more than one. Always [`Fault::NoTarget`].
@@ -127,7 +130,7 @@ pub fn choose(
             serial.is_none_or(|serial| *serial == finding.candidate.serial)
         });
         if (settled && shown) || clock.now() >= deadline {
-            return decide(findings, wanted, wait);
+            return decide(findings, settled, wanted, wait);
         }
         clock.sleep(POLL);
     }
@@ -151,8 +154,17 @@ pub fn survey(system: &System, wanted: &Wanted) -> io::Result<Vec<Finding>> {
             sector_size: u32::try_from(number(&disk.join("queue/logical_block_size"))?)
                 .map_err(io::Error::other)?,
         };
-        let refusal = refusal(system, wanted, &name, &candidate)?;
-        findings.push(Finding { candidate, refusal });
+        let out_of_question = out_of_question(system, wanted, &name, &candidate)?;
+        let competes = out_of_question.is_none();
+        let refusal = match out_of_question {
+            None => refusal(system, wanted, &name, &candidate)?,
+            reason => reason,
+        };
+        findings.push(Finding {
+            candidate,
+            refusal,
+            competes,
+        });
     }
     Ok(findings)
 }
@@ -198,6 +210,27 @@ pub fn in_use(system: &System, name: &str) -> io::Result<Vec<String>> {
     Ok(uses)
 }
 
+/// Why this disk cannot be the one that is meant.
+fn out_of_question(
+    system: &System,
+    wanted: &Wanted,
+    name: &str,
+    candidate: &Candidate,
+) -> io::Result<Option<String>> {
+    if let Some(boot) = &wanted.boot_medium
+        && share_a_parent(system, name, boot)?
+    {
+        return Ok(Some("this machine booted from it".to_owned()));
+    }
+    if let Some(serial) = &wanted.serial
+        && *serial != candidate.serial
+    {
+        return Ok(Some(format!("the configuration asks for serial {serial}")));
+    }
+    Ok(None)
+}
+
+/// Why this disk must not be written, though it may be the one that is meant.
 fn refusal(
     system: &System,
     wanted: &Wanted,
@@ -206,11 +239,6 @@ fn refusal(
 ) -> io::Result<Option<String>> {
     let disk = system.sys.join("block").join(name);
     let flag = |file: &str| read(&disk.join(file)).is_ok_and(|value| value == "1");
-    if let Some(boot) = &wanted.boot_medium
-        && share_a_parent(system, name, boot)?
-    {
-        return Ok(Some("this machine booted from it".to_owned()));
-    }
     if flag("removable") {
         return Ok(Some("it is removable".to_owned()));
     }
@@ -220,11 +248,6 @@ fn refusal(
     let uses = in_use(system, name)?;
     if !uses.is_empty() {
         return Ok(Some(uses.join(", ")));
-    }
-    if let Some(serial) = &wanted.serial
-        && *serial != candidate.serial
-    {
-        return Ok(Some(format!("the configuration asks for serial {serial}")));
     }
     if candidate.size < wanted.size {
         return Ok(Some(format!(
@@ -286,32 +309,45 @@ fn settle(system: &System) -> io::Result<bool> {
     Ok(settled && controllers.len() >= expected)
 }
 
+/// Takes the only disk that can be meant, if it may be written. `settled`: no other one can still come.
 fn decide(
-    findings: Vec<Finding>,
+    mut findings: Vec<Finding>,
+    settled: bool,
     wanted: &Wanted,
     wait: Duration,
 ) -> Result<Candidate, SelectError> {
-    let (mut good, bad): (Vec<_>, Vec<_>) = findings
-        .into_iter()
-        .partition(|finding| finding.refusal.is_none());
-    if good.len() == 1 {
-        return Ok(good.remove(0).candidate);
+    // First those that can be meant.
+    findings.sort_by_key(|finding| !finding.competes);
+    let meant = findings.iter().filter(|finding| finding.competes).count();
+    let certain = settled || wanted.serial.is_some();
+    if let ([only, ..], 1, true) = (findings.as_slice(), meant, certain)
+        && only.refusal.is_none()
+    {
+        return Ok(only.candidate.clone());
     }
-    let mut message = if !good.is_empty() {
+    let mut message = if meant > 1 {
         format!(
-            "{} NVMe disks could be the target; name one by its serial",
-            good.len()
+            "{meant} NVMe disks could be the target; name one by its serial, or remove the others"
         )
-    } else if bad.is_empty() {
+    } else if findings.is_empty() {
         format!(
             "no NVMe disk within {} s; fit one and check its seat",
+            wait.as_secs()
+        )
+    } else if !certain {
+        format!(
+            "an NVMe controller shows no disk after {} s, and that disk may be the one that is meant; mend or remove it, \
+             or name the target by its serial",
             wait.as_secs()
         )
     } else {
         let size = wanted.size;
         format!("no NVMe disk can be the target; fit a free one of at least {size} bytes")
     };
-    for Finding { candidate, refusal } in good.iter().chain(&bad) {
+    for Finding {
+        candidate, refusal, ..
+    } in &findings
+    {
         message.push_str("; ");
         message.push_str(&candidate.to_string());
         message.push_str(": ");

@@ -217,7 +217,9 @@ impl Target for BlockDevice {
     }
 
     fn partition_table(&self) -> io::Result<Option<Vec<Partition>>> {
-        let table = gild_probe::partition_table(&self.path).map_err(io::Error::other)?;
+        // A file does not know the size of its sectors.
+        let table = gild_probe::partition_table_for_sectors(&self.path, self.sector_size)
+            .map_err(io::Error::other)?;
         Ok(table.map(|table| {
             table
                 .partitions

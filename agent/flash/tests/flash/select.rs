@@ -351,6 +351,43 @@ fn a_disk_that_comes_late_is_waited_for() {
 }
 
 #[test]
+fn the_other_disk_is_not_taken_because_the_meant_one_does_not_fit() {
+    let machine = Machine::new();
+    machine.disk(Nvme {
+        size: 1 << 30,
+        ..DISK
+    });
+    machine.disk(Nvme {
+        serial: "DATA",
+        ..DISK
+    });
+    assert_refused(&machine, &wanted(), &["2 NVMe disks", "too small", "DATA"]);
+    let named = Wanted {
+        serial: Some("DATA".to_owned()),
+        ..wanted()
+    };
+    machine.choose(&named).expect("it is named");
+}
+
+#[test]
+fn the_other_disk_is_not_taken_because_the_meant_one_is_dead() {
+    let machine = Machine::new();
+    machine.disk(DISK);
+    // A controller that the kernel sees on the bus and gave up.
+    machine.put("sys/devices/pci/0000:09:00.0/class", "0x010802\n");
+    machine.link(
+        "sys/bus/pci/devices/0000:09:00.0",
+        "sys/devices/pci/0000:09:00.0",
+    );
+    assert_refused(&machine, &wanted(), &["shows no disk", "serial"]);
+    let named = Wanted {
+        serial: Some(DISK.serial.to_owned()),
+        ..wanted()
+    };
+    machine.choose(&named).expect("it is named");
+}
+
+#[test]
 fn a_second_disk_that_is_slower_to_come_is_not_overlooked() {
     let machine = Machine::new();
     machine.disk(DISK);
