@@ -52,4 +52,8 @@ impl Patience for ServerPatience {
         self.machine.show(Pattern::WaitingForServer);
         self.backoff.wait(attempt, error)
     }
+
+    fn got_on(&self) {
+        self.machine.alive();
+    }
 }

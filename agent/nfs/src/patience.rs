@@ -13,6 +13,9 @@ pub trait Patience: Send + Sync {
     ///
     /// Several threads may be waiting at once.
     fn wait(&self, attempt: u32, error: &NfsError) -> bool;
+
+    /// Called after every READ and every other exchange that went well: a slow server is at work too.
+    fn got_on(&self) {}
 }
 
 /// Waits longer after each failure, and never two nodes in step: half a second after the first,

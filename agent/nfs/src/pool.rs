@@ -48,7 +48,10 @@ impl Pool {
         let mut attempt = 0;
         loop {
             let error = match self.try_once(&mut work) {
-                Ok(output) => return Ok(output),
+                Ok(output) => {
+                    self.patience.got_on();
+                    return Ok(output);
+                }
                 Err(error) => error,
             };
             attempt += 1;

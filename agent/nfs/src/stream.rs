@@ -135,11 +135,15 @@ fn check_record_mark(mark: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The client allocates what the verifier of an accepted reply says before it looks for the bytes.
+/// The client allocates what the verifier of an accepted reply says before it looks for the bytes, and so it does for
+/// a message that is no reply at all.
 fn check_verifier(message: &[u8]) -> io::Result<()> {
     const REPLY: u32 = 1;
     const ACCEPTED: u32 = 0;
-    let accepted = word(message, 1) == Some(REPLY) && word(message, 2) == Some(ACCEPTED);
+    if word(message, 1).is_some_and(|kind| kind != REPLY) {
+        return Err(invalid("a message that is no reply"));
+    }
+    let accepted = word(message, 2) == Some(ACCEPTED);
     match word(message, 4) {
         Some(length) if accepted && length > MAX_AUTH_BODY => {
             Err(invalid(format!("a verifier of {length} bytes")))
