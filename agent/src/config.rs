@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use gild_format::signature::PublicKey;
-use gild_nfs::NfsUrl;
+use gild_nfs::{NfsError, NfsUrl};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -45,8 +45,13 @@ pub struct Static {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// `gild.toml` is no TOML.
-    #[error("gild.toml on the card cannot be read: {0}")]
-    Syntax(String),
+    #[error("gild.toml on the card cannot be read: line {line}: {problem}")]
+    Syntax {
+        /// Number of the line. Its text may hold a password, and the message leaves the node.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A key that gild does not know.
     #[error("{origin} has the unknown key `{key}`{}", suggestion(.key))]
     UnknownKey {
@@ -63,6 +68,14 @@ pub enum ConfigError {
         /// The value.
         value: String,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// A value that may hold a password, and is left out: the message goes to the receipt's readers.
+    #[error("`{key}` cannot be used: {problem}")]
+    Hidden {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
         problem: String,
     },
     /// A value of the wrong TOML type, or a table where a value should be.
@@ -146,8 +159,8 @@ impl Config {
 
     /// Reads the card's file, if there is a card, and lets the kernel arguments override it.
     pub fn parse(file: Option<&str>, arguments: &Arguments) -> Result<Self, ConfigError> {
-        let mut table: Table = toml::from_str(file.unwrap_or_default())
-            .map_err(|error| ConfigError::Syntax(error.to_string().trim_end().to_owned()))?;
+        let text = file.unwrap_or_default();
+        let mut table: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         for key in leaves(&table) {
             if !KEYS.iter().any(|(known, _)| *known == key) {
                 return Err(ConfigError::UnknownKey { origin: CARD, key });
@@ -169,6 +182,14 @@ impl Config {
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Type(error.message().to_owned()))?;
         values.check(file.is_some())
+    }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    ConfigError::Syntax {
+        line: before.unwrap_or_default().matches('\n').count() + 1,
+        problem: error.message().to_owned(),
     }
 }
 
@@ -228,14 +249,15 @@ impl File {
             card,
         })?;
         Ok(Config {
-            server: NfsUrl::parse(&server).map_err(|error| ConfigError::Value {
+            server: NfsUrl::parse(&server).map_err(|error| ConfigError::Hidden {
                 key: "server",
-                value: server.clone(),
-                problem: error.to_string(),
+                problem: match error {
+                    NfsError::Url { reason, .. } => reason,
+                    other => other.to_string(),
+                },
             })?,
-            public_key: PublicKey::parse(&public_key).map_err(|error| ConfigError::Value {
+            public_key: PublicKey::parse(&public_key).map_err(|error| ConfigError::Hidden {
                 key: "public_key",
-                value: public_key.clone(),
                 problem: error.to_string(),
             })?,
             matchbox: web_address("matchbox", self.matchbox)?,
@@ -301,9 +323,8 @@ fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>,
         Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
             Ok(Some(url))
         }
-        _ => Err(ConfigError::Value {
+        _ => Err(ConfigError::Hidden {
             key,
-            value: url,
             problem: "it should be a URL like http://192.168.1.2:8080".to_owned(),
         }),
     }
@@ -450,7 +471,42 @@ mod tests {
         }
         assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
         assert!(complaint(&minimal(), "gild.min_rollback=many").contains("should be a number"));
-        assert!(complaint(&minimal(), "gild.server=http://a/b").contains("`server` is"));
-        assert!(complaint(&minimal(), "gild.public_key=secret").contains("`public_key` is"));
+        assert!(
+            complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
+        );
+        assert!(complaint(&minimal(), "gild.public_key=secret").contains("`public_key` cannot"));
+    }
+
+    #[test]
+    fn a_secret_in_a_wrong_value_is_in_no_message() {
+        for line in [
+            "status_url = \"htp://user:token@host/x\"",
+            "status_url = \"https://user:token@/x\"",
+            "status_url = \"https://host/token",
+            "status_url = https://host/token",
+            "status_url https://user:token@host/x",
+            "https://user:token@host/x",
+            "status_url = [\"token\"]",
+            "matchbox = \"//user:token@host\"",
+            "status_url = \"https://host/token\"\nstatus_url = \"https://host/token\"",
+        ] {
+            let said = complaint(&(minimal() + line), "");
+            assert!(!said.contains("token"), "{line}: {said}");
+        }
+        for argument in [
+            "gild.status_url=user:token@host",
+            "gild.server=http://token@a/b",
+            "gild.server=nfs://token",
+            "gild.public_key=token",
+        ] {
+            let said = complaint(&minimal(), argument);
+            assert!(!said.contains("token"), "{argument}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_toml_is_named_by_its_number() {
+        let said = complaint(&(minimal() + "status_url = x"), "");
+        assert!(said.contains("line 3: "), "{said}");
     }
 }
