@@ -48,6 +48,9 @@ use crate::stage::Stage;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long the LED says that all is well: the kernel turns it off for the reboot.
+const SHOWN: Duration = Duration::from_secs(2);
+
 const HELP: &str = "\
 gild-agent: PID 1 on gild's flasher card.
 
@@ -57,10 +60,13 @@ from the initramfs that `gild initramfs build` makes. To write a disk from a wor
 Options: --help, --version";
 
 fn main() -> ExitCode {
+    // Before any argument is looked at: the kernel hands PID 1 the words of its command line that it does not know.
+    if std::process::id() == 1 {
+        run();
+    }
     match std::env::args().nth(1).as_deref() {
         Some("--help" | "-h") => println!("{HELP}"),
         Some("--version" | "-V") => println!("gild-agent {}", env!("CARGO_PKG_VERSION")),
-        _ if std::process::id() == 1 => run(),
         _ => {
             eprintln!(
                 "gild-agent: this is process {}, not 1: the agent takes over the machine it runs on and reboots it, so \
@@ -85,6 +91,7 @@ fn run() -> ! {
     machine.led.show(Pattern::Done);
     receipt::tell(machine, &node, None);
     info!("done, rebooting");
+    machine.wait(SHOWN);
     reboot::reboot()
 }
 

@@ -1,7 +1,7 @@
 //! Step 1, take over: from the kernel's hands into a state where every later step can speak and be heard.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::panic;
 use std::thread;
 use std::time::Duration;
@@ -21,11 +21,24 @@ use crate::stage::Stage;
 use crate::{board, console, reboot};
 
 const HOLD: Duration = Duration::from_mins(1);
+/// Shortest and longest hold, in seconds: none at all would be a tight loop, and an endless one never looks again.
+const HOLDS: (u64, u64) = (1, 86_400);
 /// How long a panic is shown before the board starts again.
 const SHOWN: Duration = Duration::from_mins(1);
 
 /// Mounts the kernel's file systems, starts the log, and makes sure that nothing ends this process in silence.
 pub fn take_over() -> (&'static Machine, Arguments) {
+    // Until there is a machine to show it, a panic starts the board again all the same.
+    panic::set_hook(Box::new(|panic| {
+        // A console that fails must not end the process.
+        let _ = writeln!(
+            io::stderr(),
+            "gild: FAULT {}: {panic}",
+            Fault::Internal.number()
+        );
+        thread::sleep(SHOWN);
+        reboot::reboot();
+    }));
     let trouble = mount_all();
     console::start(board::detect().ok());
     info!("agent {} starting", env!("CARGO_PKG_VERSION"));
@@ -48,8 +61,8 @@ fn hold(arguments: &Arguments) -> Duration {
     let Some(seconds) = arguments.get("hold_seconds") else {
         return HOLD;
     };
-    if let Ok(seconds) = seconds.parse() {
-        return Duration::from_secs(seconds);
+    if let Ok(seconds) = seconds.parse::<u64>() {
+        return Duration::from_secs(seconds.clamp(HOLDS.0, HOLDS.1));
     }
     warn!(
         "gild.hold_seconds={seconds} is no number of seconds: holding {} s",
@@ -124,4 +137,26 @@ fn end_panics_in_a_reboot(machine: &'static Machine) {
         machine.wait(SHOWN);
         reboot::reboot();
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_neither_a_tight_loop_nor_endless() {
+        for (said, seconds) in [
+            ("", 60),
+            ("gild.hold_seconds=2", 2),
+            ("gild.hold_seconds=0", 1),
+            ("gild.hold_seconds=18446744073709551615", 86_400),
+            ("gild.hold_seconds=soon", 60),
+        ] {
+            assert_eq!(
+                hold(&Arguments::parse(said)),
+                Duration::from_secs(seconds),
+                "{said}"
+            );
+        }
+    }
 }
