@@ -1,5 +1,6 @@
 //! Step 2, board: what this machine is, and the kernel modules it needs.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -10,10 +11,14 @@ use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 use crate::machine::Machine;
+use crate::watchdog;
 
 const COMPATIBLE: &str = "/proc/device-tree/compatible";
 /// One file for each board: paths of modules, in load order.
 const MODULE_LISTS: &str = "/etc/gild/modules";
+/// A disk that hangs must fail, which is fault 7, before the watchdog resets the board, and would do so for ever: the
+/// kernel gives a command this long twice, then resets the disk, and its own 30 s exceed the 15 s of the Raspberry Pi.
+const PARAMETERS: [(&str, &str); 1] = [("nvme_core", "io_timeout=4 admin_timeout=4")];
 
 /// This machine is none that is supported.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +43,18 @@ pub fn detect() -> Result<&'static Board, BoardError> {
 pub fn identify(machine: &Machine) -> Result<&'static Board, BoardError> {
     let board = detect()?;
     info!("board {} ({})", board.name, board.model);
-    load_modules(&Path::new(MODULE_LISTS).join(&board.name));
+    load_modules(machine, &Path::new(MODULE_LISTS).join(&board.name));
     machine.led.attach(&board.leds);
-    machine.start_watchdog();
+    if let Err(error) = machine.start_watchdog() {
+        warn!("no watchdog: cannot open {}: {error}", watchdog::DEVICE);
+    }
     Ok(board)
 }
 
 /// Loads what can be loaded. A driver that is missing shows itself later, by the device that is missing.
-fn load_modules(list: &Path) {
+///
+/// The watchdog's driver is the first of the list, and runs from then on: a driver that hangs must not end the node.
+fn load_modules(machine: &Machine, list: &Path) {
     let modules = match fs::read_to_string(list) {
         Ok(text) => text,
         Err(error) => {
@@ -56,19 +65,40 @@ fn load_modules(list: &Path) {
             return;
         }
     };
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     for path in modules.lines().filter(|line| !line.is_empty()) {
-        if let Err(error) = load(Path::new(path)) {
+        if let Err(error) = load(Path::new(path), &command_line) {
             warn!("kernel module {path} was not loaded: {error}");
         }
+        // Whether there is one is said when all drivers are there.
+        let _ = machine.start_watchdog();
+        machine.alive();
     }
 }
 
-fn load(path: &Path) -> io::Result<()> {
-    match finit_module(File::open(path)?, c"", ModuleInitFlags::empty()) {
+fn load(path: &Path, command_line: &str) -> io::Result<()> {
+    let parameters = CString::new(parameters(path, command_line))?;
+    match finit_module(File::open(path)?, &parameters, ModuleInitFlags::empty()) {
         // Loaded or built in already, or its hardware is not there.
         Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A module's parameters. The kernel leaves those on its command line to whoever loads the module; `-` and `_` are the
+/// same in its name. The last value of a parameter counts.
+fn parameters(path: &Path, command_line: &str) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let module = stem.replace('-', "_");
+    let own = PARAMETERS
+        .iter()
+        .filter(|(name, _)| *name == module)
+        .map(|(_, parameters)| *parameters);
+    let given = command_line.split_whitespace().filter_map(|word| {
+        let (name, parameter) = word.split_once('.')?;
+        (name.replace('-', "_") == module).then_some(parameter)
+    });
+    own.chain(given).collect::<Vec<_>>().join(" ")
 }
 
 /// The board's serial number, where its firmware hands one on.
@@ -76,4 +106,21 @@ pub fn serial() -> Option<String> {
     let bytes = fs::read("/proc/device-tree/serial-number").ok()?;
     let text = String::from_utf8(bytes).ok()?;
     Some(text.trim_end_matches('\0').to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_gets_its_parameters_from_the_kernel_command_line() {
+        let line =
+            "console=ttyS2 nvme-core.io_timeout=9 nvme.noacpi=1 gild.card=A nvme_core.multipath=N";
+        assert_eq!(
+            parameters(Path::new("/lib/modules/1/nvme-core.ko"), line),
+            "io_timeout=4 admin_timeout=4 io_timeout=9 multipath=N"
+        );
+        assert_eq!(parameters(Path::new("/x/nvme.ko"), line), "noacpi=1");
+        assert_eq!(parameters(Path::new("/x/vfat.ko"), line), "");
+    }
 }

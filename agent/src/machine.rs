@@ -1,5 +1,6 @@
 //! What every step reports to: the stages, the LED and the watchdog.
 
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,12 +55,13 @@ impl Machine {
         self.hold.clamp(PATIENCE.0, PATIENCE.1)
     }
 
-    /// Starts the board's watchdog.
-    pub fn start_watchdog(&self) {
+    /// Starts the board's watchdog, unless it runs.
+    pub fn start_watchdog(&self) -> io::Result<()> {
         let mut watchdog = lock(&self.watchdog);
         if watchdog.is_none() {
-            *watchdog = Watchdog::start();
+            *watchdog = Some(Watchdog::start()?);
         }
+        Ok(())
     }
 
     /// Begins a stage.

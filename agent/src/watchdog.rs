@@ -3,13 +3,14 @@
 //! It is fed by the work itself, never by a thread of its own: a thread would feed it while the work hangs.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-const DEVICE: &str = "/dev/watchdog0";
+/// Its device.
+pub const DEVICE: &str = "/dev/watchdog0";
 const SYSFS: &str = "/sys/class/watchdog/watchdog0";
 /// More often is of no use to any watchdog, and the work reports several times a second.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -22,24 +23,13 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Starts the board's watchdog: opening its device does. A board without one works as well.
-    pub fn start() -> Option<Self> {
-        if !Path::new(DEVICE).exists() {
-            info!("no watchdog: {DEVICE} does not exist");
-            return None;
-        }
-        match OpenOptions::new().write(true).open(DEVICE) {
-            Ok(device) => {
-                info!("watchdog {}, {} s", said("identity"), said("timeout"));
-                Some(Self {
-                    device,
-                    fed: Instant::now(),
-                })
-            }
-            Err(error) => {
-                warn!("no watchdog: cannot open {DEVICE}: {error}");
-                None
-            }
-        }
+    pub fn start() -> io::Result<Self> {
+        let device = OpenOptions::new().write(true).open(DEVICE)?;
+        info!("watchdog {}, {} s", said("identity"), said("timeout"));
+        Ok(Self {
+            device,
+            fed: Instant::now(),
+        })
     }
 
     /// Keeps the board from being reset for another period.
