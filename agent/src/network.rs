@@ -136,7 +136,10 @@ async fn bring_up(
         machine.alive();
         for interface in Interface::all() {
             if !seen.contains(&interface) {
-                prepare(&netlink, board, &seen, &interface)?;
+                // The others may do. What stays down has no carrier, and is named if none has.
+                if let Err(error) = prepare(&netlink, board, &seen, &interface) {
+                    warn!("{error}: {} is left out", interface.name);
+                }
                 seen.push(interface.clone());
             }
             if interface.has_carrier() && !asked.contains(&interface.index) {
