@@ -150,3 +150,74 @@ where
         .rta_payload(value)
         .build()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::net::UdpSocket;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    /// The loopback interface of a network namespace of this thread's own: real netlink, and nobody's network.
+    const LOOPBACK: u32 = 1;
+
+    fn routes() -> Vec<(String, String)> {
+        let table = fs::read_to_string("/proc/thread-self/net/route").expect("the routing table");
+        let words = |line: &str| {
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        table
+            .lines()
+            .skip(1)
+            .map(words)
+            .map(|words| (words[1].clone(), words[2].clone()))
+            .collect()
+    }
+
+    #[test]
+    fn the_kernel_takes_address_route_and_mac_and_gives_them_up() {
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
+            eprintln!("not tested: a network namespace needs root ({error})");
+            return;
+        }
+        let netlink = Netlink::open().expect("a netlink socket");
+        let mac = Mac([0x3e, 0x30, 0x52, 0xfe, 0x83, 0x1a]);
+        let address = Ipv4Addr::new(192, 0, 2, 7);
+        let router = Ipv4Addr::new(198, 51, 100, 1);
+
+        netlink.bring_up(LOOPBACK, Some(mac)).expect("link up");
+        netlink
+            .add_address(LOOPBACK, address, 32)
+            .expect("an address");
+        netlink
+            .route_by(LOOPBACK, router)
+            .expect("a router outside the prefix");
+        // Once more, as after a lease that was renewed.
+        netlink
+            .add_address(LOOPBACK, address, 32)
+            .expect("the same address");
+        netlink.route_by(LOOPBACK, router).expect("the same router");
+
+        UdpSocket::bind((address, 0)).expect("the address is this machine's");
+        let by_router = ("00000000".to_owned(), hex::encode_upper(reversed(router)));
+        assert!(routes().contains(&by_router), "{:?}", routes());
+
+        netlink
+            .remove_address(LOOPBACK, address, 32)
+            .expect("the address gone");
+        UdpSocket::bind((address, 0)).expect_err("the address is nobody's");
+        let refusal = netlink
+            .remove_address(LOOPBACK, address, 32)
+            .expect_err("there is no such address");
+        assert!(refusal.to_string().contains("os error"), "{refusal}");
+    }
+
+    /// As the kernel prints addresses in its routing table.
+    fn reversed(address: Ipv4Addr) -> Vec<u8> {
+        address.octets().into_iter().rev().collect()
+    }
+}
