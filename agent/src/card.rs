@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gild_boards::Board;
 use log::{info, warn};
@@ -15,14 +15,18 @@ use crate::machine::Machine;
 
 const LABEL: &str = "GILD";
 const CONFIG: &str = "gild.toml";
-/// Longest configuration that is read.
-const MAX_CONFIG: u64 = 64 << 10;
+/// Longest file that is read.
+const MAX_TEXT: u64 = 64 << 10;
 const MOUNT_POINT: &str = "/run/card";
+/// The device tree's devices, with or without a driver.
+const DEVICES: &str = "/sys/bus/platform/devices";
+/// How long cards may take to show where the board's own slot does not exist, as on a virtual board.
+const SETTLE: Duration = Duration::from_secs(1);
 const BLOCK_DEVICES: &str = "/sys/class/block";
 /// Disks the card cannot be: the kernel's own, and targets, which might carry an old copy of a card.
 const NEVER_A_CARD: [&str; 6] = ["nvme", "ram", "loop", "zram", "mtdblock", "dm-"];
 /// How often block devices are looked at.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The flasher card's FAT partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Card {
     /// Kernel name, `mmcblk0p1`.
     pub name: String,
     uuid: String,
+    /// Whether it sits in the slot that the board boots from.
+    in_slot: bool,
 }
 
 /// The card is there and cannot be used.
@@ -90,20 +96,41 @@ pub fn read(
 
 /// Waits until the card shows, or for as long as it is worth it.
 fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<Card>, CardError> {
-    let deadline = Instant::now() + machine.patience() / 3;
+    let start = Instant::now();
+    let deadline = start + machine.patience() / 3;
+    let has_slot = Path::new(DEVICES).join(&board.card.controller).exists();
+    let last_resort = match uuid {
+        Some(_) => start,
+        None if has_slot => deadline,
+        None => start + SETTLE,
+    };
     loop {
-        let mut cards = look(uuid);
-        if cards.len() > 1 {
-            // The slot the board boots from settles it.
-            cards.retain(|card| is_in_slot(card, board));
+        let now = Instant::now();
+        if let Some(card) = choose(look(board, uuid), now >= last_resort)? {
+            if has_slot && !card.in_slot {
+                warn!("the card is not in the slot that the board boots from");
+            }
+            return Ok(Some(card));
         }
-        match cards.as_slice() {
-            [card] => return Ok(Some(card.clone())),
-            [] if Instant::now() >= deadline => return Ok(None),
-            [] => machine.wait(LOOK),
-            _ => return Err(CardError::Several(names(&cards))),
+        if now >= deadline {
+            return Ok(None);
         }
+        machine.wait(LOOK);
     }
+}
+
+/// A card in the slot is taken at once. Any other is the last resort: an old copy of a card, as on an eMMC, may be
+/// found before the card itself.
+fn choose(cards: Vec<Card>, is_last_resort: bool) -> Result<Option<Card>, CardError> {
+    let (mut in_slot, elsewhere): (Vec<_>, Vec<_>) =
+        cards.into_iter().partition(|card| card.in_slot);
+    if in_slot.is_empty() && is_last_resort {
+        in_slot = elsewhere;
+    }
+    if in_slot.len() > 1 {
+        return Err(CardError::Several(names(&in_slot)));
+    }
+    Ok(in_slot.pop())
 }
 
 fn names(cards: &[Card]) -> String {
@@ -114,7 +141,7 @@ fn names(cards: &[Card]) -> String {
         .join(", ")
 }
 
-fn look(uuid: Option<&str>) -> Vec<Card> {
+fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
     let mut cards: Vec<Card> = fs::read_dir(BLOCK_DEVICES)
         .into_iter()
         .flatten()
@@ -128,9 +155,10 @@ fn look(uuid: Option<&str>) -> Vec<Card> {
                 Some(uuid) => found.uuid.eq_ignore_ascii_case(uuid),
                 None => found.label == LABEL,
             };
-            (found.kind == "vfat" && wanted).then_some(Card {
-                name,
+            (found.kind == "vfat" && wanted).then(|| Card {
+                in_slot: is_in_slot(&name, board),
                 uuid: found.uuid,
+                name,
             })
         })
         .collect();
@@ -138,8 +166,8 @@ fn look(uuid: Option<&str>) -> Vec<Card> {
     cards
 }
 
-fn is_in_slot(card: &Card, board: &Board) -> bool {
-    fs::canonicalize(Path::new(BLOCK_DEVICES).join(&card.name)).is_ok_and(|path| {
+fn is_in_slot(name: &str, board: &Board) -> bool {
+    fs::canonicalize(Path::new(BLOCK_DEVICES).join(name)).is_ok_and(|path| {
         path.iter()
             .any(|part| part.to_str() == Some(board.card.controller.as_str()))
     })
@@ -147,16 +175,20 @@ fn is_in_slot(card: &Card, board: &Board) -> bool {
 
 impl Card {
     fn config(&self) -> Result<String, CardError> {
+        // A card that says nothing: what is missing is named when it is missed.
+        self.read(CONFIG)
+    }
+
+    /// Reads a text file; one that does not exist says nothing.
+    pub fn read(&self, name: &str) -> Result<String, CardError> {
         let mounted = self.mount(MsFlags::MS_RDONLY)?;
-        let failed = |error| self.failed("reading", CONFIG, error);
         let mut text = String::new();
-        match File::open(mounted.path(CONFIG)) {
-            Ok(file) => file.take(MAX_CONFIG).read_to_string(&mut text),
-            // A card that says nothing: what is missing is named when it is missed.
+        match File::open(mounted.path(name)) {
+            Ok(file) => file.take(MAX_TEXT).read_to_string(&mut text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
-        .map_err(failed)?;
+        .map_err(|error| self.failed("reading", name, error))?;
         Ok(text)
     }
 
@@ -234,6 +266,32 @@ impl Drop for Mounted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn card(name: &str, in_slot: bool) -> Card {
+        Card {
+            name: name.to_owned(),
+            uuid: "0000-0000".to_owned(),
+            in_slot,
+        }
+    }
+
+    #[test]
+    fn the_card_in_the_slot_wins_and_any_other_is_the_last_resort() {
+        let (slot, emmc) = (card("mmcblk1p1", true), card("mmcblk0p1", false));
+        let usb = card("sda1", false);
+        let chosen = |cards: &[&Card], is_last_resort| {
+            choose(cards.iter().copied().cloned().collect(), is_last_resort)
+        };
+        for is_last_resort in [false, true] {
+            let found = chosen(&[&emmc, &slot], is_last_resort).expect("one in the slot");
+            assert_eq!(found.as_ref(), Some(&slot));
+            assert_eq!(chosen(&[], is_last_resort).expect("no card"), None);
+            chosen(&[&slot, &slot], is_last_resort).expect_err("two in the slot");
+        }
+        assert_eq!(chosen(&[&emmc, &usb], false).expect("wait"), None);
+        assert_eq!(chosen(&[&emmc], true).expect("one"), Some(emmc.clone()));
+        chosen(&[&emmc, &usb], true).expect_err("two elsewhere");
+    }
 
     #[test]
     fn a_file_is_replaced_and_nothing_is_left_beside_it() {
