@@ -6,6 +6,7 @@ use std::fs;
 use gild_flash::Outcome;
 use log::{info, warn};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::mac::Mac;
@@ -24,13 +25,14 @@ struct Receipt {
     outcome: &'static str,
     fault: Option<u8>,
     message: Option<String>,
-    bytes_fetched: u64,
-    bytes_written: u64,
-    bytes_read_back: u64,
-    bytes_zeroed: u64,
-    chunks: usize,
-    chunks_fetched: u64,
-    chunks_kept: usize,
+    /// What was done to the disk; unknown after a fault, which may come before the first byte or after the last.
+    bytes_fetched: Option<u64>,
+    bytes_written: Option<u64>,
+    bytes_read_back: Option<u64>,
+    bytes_zeroed: Option<u64>,
+    chunks: Option<usize>,
+    chunks_fetched: Option<u64>,
+    chunks_kept: Option<usize>,
     /// By stage.
     seconds: BTreeMap<&'static str, f64>,
     target: Option<Disk>,
@@ -67,7 +69,9 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
             ),
             (format!("{name}.json"), format!("{json}\n")),
         ];
-        if let Err(error) = card.write(&files) {
+        if keeps(&card.read(&files[1].0).unwrap_or_default(), &receipt) {
+            info!("the receipt of the flash stays on the card");
+        } else if let Err(error) = card.write(&files) {
             warn!("the receipt is not on the card: {error}");
         }
     }
@@ -80,8 +84,21 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
     machine.alive();
 }
 
+/// Whether the receipt on the card says more than this one: how the disk came by the image that it is found to carry.
+/// A card left in a board that boots from it first would else lose that at the next start.
+fn keeps(on_card: &str, new: &Receipt) -> bool {
+    let Ok(old) = serde_json::from_str::<Value>(on_card) else {
+        return false;
+    };
+    new.outcome == "already-done"
+        && old["outcome"] == "flashed"
+        && old["image_id"].as_str() == new.image_id.as_deref()
+        && old["target"]["serial"].as_str() == new.target.as_ref().map(|disk| disk.serial.as_str())
+}
+
 fn receipt(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt {
     let report = node.report.as_ref();
+    let untouched = failure.is_none();
     Receipt {
         board: node.board.map(|board| board.name.clone()),
         mac: node.mac().map(|mac| mac.to_string()),
@@ -94,13 +111,27 @@ fn receipt(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt
         },
         fault: failure.map(|failure| failure.fault.number()),
         message: failure.map(|failure| failure.message.clone()),
-        bytes_fetched: report.map_or(0, |report| report.bytes_fetched),
-        bytes_written: report.map_or(0, |report| report.bytes_written),
-        bytes_read_back: report.map_or(0, |report| report.bytes_read_back),
-        bytes_zeroed: report.map_or(0, |report| report.bytes_zeroed),
-        chunks: report.map_or(0, |report| report.chunks),
-        chunks_fetched: report.map_or(0, |report| report.chunks_fetched),
-        chunks_kept: report.map_or(0, |report| report.chunks_kept),
+        bytes_fetched: report
+            .map(|report| report.bytes_fetched)
+            .or(untouched.then_some(0)),
+        bytes_written: report
+            .map(|report| report.bytes_written)
+            .or(untouched.then_some(0)),
+        bytes_read_back: report
+            .map(|report| report.bytes_read_back)
+            .or(untouched.then_some(0)),
+        bytes_zeroed: report
+            .map(|report| report.bytes_zeroed)
+            .or(untouched.then_some(0)),
+        chunks: report
+            .map(|report| report.chunks)
+            .or(untouched.then_some(0)),
+        chunks_fetched: report
+            .map(|report| report.chunks_fetched)
+            .or(untouched.then_some(0)),
+        chunks_kept: report
+            .map(|report| report.chunks_kept)
+            .or(untouched.then_some(0)),
         seconds: machine
             .stages()
             .into_iter()
@@ -202,6 +233,10 @@ mod tests {
         assert_eq!(json["fault"], 5);
         assert_eq!(json["board"], "rpi5");
         assert!(json["seconds"]["takeover"].is_number());
+        assert!(
+            json["bytes_written"].is_null(),
+            "nobody knows what was written"
+        );
         let text = text(&receipt, Some(&failure), "target");
         for part in [
             "FAULT 5",
@@ -219,8 +254,30 @@ mod tests {
         let machine = Machine::new(Led::start(), Duration::from_secs(1));
         let receipt = receipt(&machine, &node(), None);
         assert_eq!(receipt.outcome, "already-done");
-        assert_eq!(receipt.bytes_written, 0);
+        assert_eq!(receipt.bytes_written, Some(0));
         assert!(text(&receipt, None, "receipt").contains("nothing was written"));
+    }
+
+    #[test]
+    fn the_receipt_of_the_flash_stays_when_the_disk_is_found_done() {
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let done = receipt(&machine, &node(), None);
+        let flashed = r#"{"outcome":"flashed","image_id":"image-1","target":{"serial":"S1"}}"#;
+        assert!(keeps(flashed, &done));
+        for other in [
+            "",
+            "half a fi",
+            &flashed.replace("flashed", "fault"),
+            &flashed.replace("image-1", "image-0"),
+            &flashed.replace("S1", "S2"),
+        ] {
+            assert!(!keeps(other, &done), "{other}");
+        }
+        let news = Receipt {
+            outcome: "flashed",
+            ..done
+        };
+        assert!(!keeps(flashed, &news));
     }
 
     #[test]

@@ -63,13 +63,18 @@ fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     let mut board = scene.power_on()?;
     board.wait_for(&format!("gild: already done: image {image_id}"), PATIENCE)?;
     let counters = board.disk_counters(0)?;
+    let told = board.wait_for("gild: receipt ", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
     assert_eq!(
         (counters.written, counters.discarded),
         (0, 0),
         "QEMU counted writes to the NVMe"
     );
-    assert_eq!(receipt["outcome"], "already-done");
+    assert!(told.contains(r#""outcome":"already-done""#), "{told}");
+    assert_eq!(
+        receipt["outcome"], "flashed",
+        "the card keeps the receipt of the flash"
+    );
     let changed = disk::differences(&before, &scene.nvme())?;
     assert!(changed.is_empty(), "the disk has changed at {changed:x?}");
     Ok(())
