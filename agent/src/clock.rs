@@ -13,6 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// As many are asked.
 const SERVERS: usize = 2;
 
+/// The first of June 2026, in days since 1970: it had passed when this agent was written. A constant keeps the build reproducible.
+pub const FLOOR: Duration = Duration::from_hours(20_605 * 24);
+
 /// Sets the clock if it is behind the given time, which is known to have passed: from the first time server that
 /// answers, else to that time itself.
 pub fn set(passed: Duration, servers: impl Iterator<Item = Ipv4Addr>) {
@@ -31,11 +34,21 @@ pub fn set(passed: Duration, servers: impl Iterator<Item = Ipv4Addr>) {
         Some((server, time)) if time >= passed => (time, format!("from {server}")),
         _ => (
             passed,
-            "to the image's build time: no time server answered".to_owned(),
+            "to a time that is known to have passed: no time server answered".to_owned(),
         ),
     };
     match clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from(time)) {
         Ok(()) => info!("clock set {source}"),
         Err(error) => warn!("the clock is wrong and cannot be set: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_floor_has_passed() {
+        assert!(SystemTime::now() > UNIX_EPOCH + FLOOR);
     }
 }

@@ -113,6 +113,10 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     let present = node.network.take();
     let network = network::up(machine, board, config.network.as_ref(), present)?;
     let network = node.network.insert(network);
+    if config.uses_tls() {
+        // Now, for the receipt of a fault in the next step; once the image's build time is known, again.
+        clock::set(clock::FLOOR, network.time_servers());
+    }
 
     machine.enter(Stage::Manifest);
     let image = manifest::fetch(machine, board, &config)?;
