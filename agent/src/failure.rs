@@ -15,6 +15,7 @@ use crate::manifest::FetchError;
 use crate::network::NetworkError;
 use crate::node::Node;
 use crate::receipt;
+use crate::stage::Stage;
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -113,6 +114,8 @@ fn message(error: &dyn std::error::Error) -> String {
 pub struct Failures {
     last: Option<Failure>,
     attempts: u32,
+    /// The furthest stage that failed in these attempts.
+    furthest: Option<Stage>,
 }
 
 /// What comes after a failure.
@@ -129,7 +132,7 @@ impl Failures {
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
         error!("to do: {}", failure.next_step);
         let is_news = self.last.as_ref() != Some(&failure);
-        let next = self.count(failure.fault, machine.hold);
+        let next = self.count(failure.fault, machine.stage(), machine.hold);
         if is_news {
             receipt::tell(machine, node, Some(&failure));
         }
@@ -146,9 +149,12 @@ impl Failures {
         }
     }
 
-    fn count(&mut self, fault: Fault, hold: Duration) -> Next {
-        if self.last.as_ref().is_none_or(|last| last.fault != fault) {
+    /// Another fault, or one in a later stage than ever before, is another trouble, with attempts of its own.
+    fn count(&mut self, fault: Fault, stage: Stage, hold: Duration) -> Next {
+        let is_other = self.last.as_ref().is_none_or(|last| last.fault != fault);
+        if is_other || self.furthest < Some(stage) {
             self.attempts = 0;
+            self.furthest = Some(stage);
         }
         self.attempts = self.attempts.saturating_add(1);
         let wait = backoff::wait(self.attempts, FIRST_WAIT, hold);
@@ -167,11 +173,20 @@ mod tests {
     const HOLD: Duration = Duration::from_mins(1);
 
     fn failures(faults: &[Fault]) -> Vec<Next> {
+        failures_at(
+            &faults
+                .iter()
+                .map(|fault| (*fault, Stage::Flash))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn failures_at(faults: &[(Fault, Stage)]) -> Vec<Next> {
         let mut failures = Failures::default();
         faults
             .iter()
-            .map(|fault| {
-                let next = failures.count(*fault, HOLD);
+            .map(|(fault, stage)| {
+                let next = failures.count(*fault, *stage, HOLD);
                 failures.last = Some(Failure {
                     fault: *fault,
                     message: String::new(),
@@ -229,6 +244,20 @@ mod tests {
             Fault::TargetFailed,
         ]);
         assert_eq!(retries(&next), 4);
+    }
+
+    #[test]
+    fn a_later_stage_starts_the_count_anew_and_an_earlier_one_does_not() {
+        let at = |stage| (Fault::TargetFailed, stage);
+        let next = failures_at(&[
+            at(Stage::Flash),
+            at(Stage::Flash),
+            at(Stage::Verify),
+            at(Stage::Flash),
+            at(Stage::Verify),
+        ]);
+        assert_eq!(retries(&next), 4);
+        assert_eq!(next[4], Next::Hold);
     }
 
     #[test]

@@ -132,6 +132,12 @@ impl Led {
         }
     }
 
+    /// What is shown.
+    #[cfg(test)]
+    pub fn shown(&self) -> Pattern {
+        self.state().pattern
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.shared.state)
     }

@@ -33,6 +33,8 @@ struct Progress {
     stages: Stages,
     /// The stage that failed last: its fault stays on the LED until the work gets past that stage.
     failed: Option<Stage>,
+    /// The agent ends with a fault: nothing may be shown instead of it.
+    is_over: bool,
 }
 
 impl Machine {
@@ -46,6 +48,7 @@ impl Machine {
             progress: Mutex::new(Progress {
                 stages: Stages::start(),
                 failed: None,
+                is_over: false,
             }),
         }
     }
@@ -96,7 +99,8 @@ impl Machine {
 
     /// Shows a pattern, unless a fault is shown that the work has not got past.
     pub fn show(&self, pattern: Pattern) {
-        if lock(&self.progress).failed.is_none() {
+        let progress = lock(&self.progress);
+        if progress.failed.is_none() && !progress.is_over {
             self.led.show(pattern);
         }
     }
@@ -105,13 +109,21 @@ impl Machine {
     pub fn show_fault(&self, fault: Fault) {
         let mut progress = lock(&self.progress);
         progress.failed = Some(progress.stages.present());
+        if !progress.is_over {
+            self.led.show(Pattern::Fault(fault));
+        }
+    }
+
+    /// Shows a fault that the agent ends with, whatever its other threads still do.
+    pub fn show_last_fault(&self, fault: Fault) {
+        lock(&self.progress).is_over = true;
         self.led.show(Pattern::Fault(fault));
     }
 
     /// The work got on: what failed before is over.
     pub fn got_on(&self, pattern: Pattern) {
         lock(&self.progress).failed = None;
-        self.led.show(pattern);
+        self.show(pattern);
         self.alive();
     }
 
@@ -149,5 +161,23 @@ impl Clock for Machine {
 
     fn sleep(&self, time: Duration) {
         self.wait(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_shown_instead_of_the_last_fault() {
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        machine.show_fault(Fault::TargetFailed);
+        machine.got_on(Pattern::Writing);
+        assert_eq!(machine.led.shown(), Pattern::Writing);
+        machine.show_last_fault(Fault::Internal);
+        machine.got_on(Pattern::Writing);
+        machine.enter(Stage::Verify);
+        machine.show_fault(Fault::TargetFailed);
+        assert_eq!(machine.led.shown(), Pattern::Fault(Fault::Internal));
     }
 }

@@ -130,7 +130,7 @@ fn reap_children() {
 /// A panic of PID 1 would panic the kernel: the hook shows the fault instead, and the board starts again.
 fn end_panics_in_a_reboot(machine: &'static Machine) {
     panic::set_hook(Box::new(move |panic| {
-        machine.show_fault(Fault::Internal);
+        machine.show_last_fault(Fault::Internal);
         error!("FAULT {}: {panic}", Fault::Internal.number());
         error!("rebooting in {} s", SHOWN.as_secs());
         sync();
