@@ -62,6 +62,21 @@ impl Card {
         Ok(())
     }
 
+    /// Fills the card to its last cluster.
+    pub fn fill(&self) -> Result<()> {
+        for power in (9..=SIZE.ilog2()).rev() {
+            let filler = tempfile::NamedTempFile::new()?;
+            filler.as_file().set_len(1 << power)?;
+            // What is too large for the rest is refused whole; a smaller one may fit.
+            let _ = run(command("mcopy")
+                .arg("-i")
+                .arg(self.drive())
+                .arg(filler.path())
+                .arg(format!("::FILL{power}")));
+        }
+        Ok(())
+    }
+
     /// Reads a text file from the root directory.
     pub fn read(&self, name: &str) -> Result<String> {
         let bytes = run(command("mcopy")

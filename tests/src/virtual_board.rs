@@ -72,8 +72,6 @@ pub struct Hardware {
     pub nvme: Vec<Nvme>,
     /// The image of the card in its slot.
     pub card: Option<PathBuf>,
-    /// Errors the card has from the start: elements of blkdebug's `inject-error`.
-    pub card_errors: Vec<Value>,
     /// Is there a slot into which [`VirtualBoard::plug_nvme`] can put a disk later?
     pub spare_slot: bool,
     /// Is there a network interface?
@@ -90,7 +88,6 @@ impl Hardware {
             product,
             nvme: Vec::new(),
             card: None,
-            card_errors: Vec::new(),
             spare_slot: false,
             network: true,
             directory: directory.to_path_buf(),
@@ -138,7 +135,7 @@ impl Hardware {
             qemu.args(nvme_arguments(index, nvme));
         }
         if let Some(card) = &self.card {
-            qemu.args(file_arguments("card", card, &self.card_errors));
+            qemu.args(file_arguments("card", card, &[]));
             qemu.args([
                 "-device",
                 "sdhci-pci",

@@ -118,7 +118,11 @@ fn a_bit_that_arrives_wrong_once_is_fetched_again_and_never_written() -> Result<
         });
     });
 
-    let receipt = scene.flash()?;
+    let mut board = scene.power_on()?;
+    board.wait_for("fetching it again", PATIENCE)?;
+    // Found before it was written, and not by reading it back.
+    board.wait_for("gild: stage verify", PATIENCE)?;
+    let receipt = scene.finish(&mut board)?;
 
     assert_eq!(
         scene.server.faults().flips[0].times,
