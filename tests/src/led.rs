@@ -19,6 +19,9 @@ const FLICKER: std::ops::RangeInclusive<usize> = 7..=11;
 /// So many quick blinks on end are the pattern of writing, and no flicker.
 const WRITING: usize = 12;
 
+/// No pattern but that of a good end is lit for so long.
+const STEADY: f64 = 1.0;
+
 /// One lit stretch, in seconds of the trace's clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Blink {
@@ -37,6 +40,8 @@ pub struct Seen {
     pub blinks_each_second: BTreeSet<usize>,
     /// Was the fast pattern of writing shown?
     pub writing: bool,
+    /// Was it lit for a second or more, as when all is well?
+    pub steady: bool,
 }
 
 /// Reads what the LED has shown from the trace of one start.
@@ -116,7 +121,10 @@ fn groups(blinks: &[Blink]) -> Vec<Group> {
 
 fn recognise(blinks: &[Blink]) -> Seen {
     let groups = groups(blinks);
-    let mut seen = Seen::default();
+    let mut seen = Seen {
+        steady: blinks.iter().any(|blink| blink.length >= STEADY),
+        ..Seen::default()
+    };
     for (index, group) in groups.iter().enumerate().filter(|(_, group)| !group.slow) {
         let rest = &groups[index + 1..];
         let slow: Vec<&Group> = rest.iter().take_while(|group| group.slow).collect();
@@ -209,8 +217,13 @@ mod tests {
             ]
             .repeat(3),
         );
+        assert!(!seen_in(&phases, true).steady);
+        phases.extend([(true, 2000), (false, 1)]);
         let seen = seen_in(&phases, true);
         assert_eq!(seen.blinks_each_second, BTreeSet::from([2, 3]));
-        assert!(seen.writing && seen.faults.is_empty(), "{seen:?}");
+        assert!(
+            seen.writing && seen.steady && seen.faults.is_empty(),
+            "{seen:?}"
+        );
     }
 }

@@ -75,6 +75,13 @@ impl Qmp {
         last["data"]["reason"].as_str().map(str::to_owned)
     }
 
+    /// Has this event come?
+    #[must_use]
+    pub fn saw(&self, event: &str) -> bool {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter().any(|seen| seen["event"] == event)
+    }
+
     fn receive(&self) -> Result<Value> {
         self.answers
             .recv_timeout(ANSWER_TIME)

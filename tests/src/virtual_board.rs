@@ -262,6 +262,8 @@ pub enum End {
     Reset,
     /// The guest switched itself off.
     PowerOff,
+    /// The watchdog reset a guest that did not feed it.
+    Watchdog,
     /// Anything else, in QEMU's words.
     Other(String),
 }
@@ -387,6 +389,9 @@ impl VirtualBoard {
             }
             std::thread::sleep(POLL);
         }
+        if self.qmp.saw("WATCHDOG") {
+            return Ok(End::Watchdog);
+        }
         Ok(match self.qmp.shutdown_reason().as_deref() {
             Some("guest-reset") => End::Reset,
             Some("guest-shutdown") => End::PowerOff,
@@ -436,6 +441,16 @@ impl VirtualBoard {
             "blockdev-del",
             json!({ "node-name": format!("nvme{index}-broken") }),
         )?;
+        Ok(())
+    }
+
+    /// Lets an NVMe answer nothing any more, neither with data nor with errors.
+    pub fn freeze_disk(&mut self, index: usize) -> Result<()> {
+        let mut limits = json!({ "id": format!("nvme{index}-slot"), "bps": 1 });
+        for unlimited in ["bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
+            limits[unlimited] = json!(0);
+        }
+        self.qmp.execute("block_set_io_throttle", limits)?;
         Ok(())
     }
 

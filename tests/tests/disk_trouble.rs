@@ -7,6 +7,7 @@ use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
 use gild_tests::scene::{HOLD_FOR_THE_LED, PATIENCE, Scene};
+use gild_tests::virtual_board::End;
 use serde_json::{Value, json};
 
 /// A sector in the root file system's data, 96 MiB into the image.
@@ -61,13 +62,14 @@ fn what_a_used_disk_held_under_the_holes_is_gone() -> Result<()> {
 
     let receipt = scene.flash()?;
 
+    scene.assert_disk_is_the_image()?;
     assert!(
         receipt["bytes_zeroed"]
             .as_u64()
             .is_some_and(|bytes| bytes > 100 << 20),
         "{receipt}"
     );
-    scene.assert_disk_is_the_image()
+    Ok(())
 }
 
 #[test]
@@ -88,4 +90,18 @@ fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_a
 
     assert_eq!(receipt["outcome"], "flashed");
     scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_board_whose_disk_hangs_for_ever_is_reset_by_its_watchdog() -> Result<()> {
+    let mut scene = Scene::new("watchdog", Product::Rock5b)?;
+    // The driver would give up on the disk before the watchdog gives up on the agent.
+    scene.arguments += " nvme_core.io_timeout=3600";
+
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: progress", PATIENCE)?;
+    board.freeze_disk(0)?;
+
+    assert_eq!(board.wait_end(PATIENCE)?, End::Watchdog);
+    Ok(())
 }

@@ -36,7 +36,10 @@ fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
         "every byte came from nfs-ganesha"
     );
     let seen = board.led()?;
-    assert!(seen.writing && seen.faults.is_empty(), "{seen:?}");
+    assert!(
+        seen.writing && seen.steady && seen.faults.is_empty(),
+        "{seen:?}"
+    );
     drop(board);
 
     // Second start, card left in: the disk's own boot partition, read by the stand-in for the firmware.
