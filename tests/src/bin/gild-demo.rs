@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use gild_tests::board_dtb::Product;
-use gild_tests::firmware;
 use gild_tests::scene::{PATIENCE, Scene};
 use gild_tests::virtual_board::{End, VirtualBoard};
+use gild_tests::{firmware, flasher};
 use serde_json::Value;
 
 /// The agent's stages, in the order of its story.
@@ -66,10 +66,11 @@ fn one_board(product: Product) -> Result<Value> {
         "preparing: golden image, its publication, card, blank 512 MiB NVMe disk (built when not there yet: some minutes)",
     );
     let scene = Scene::new(&format!("demo-{name}"), product)?;
+    let flasher = flasher::boot(&scene.arguments)?;
 
     say(name, "power on, card in the slot");
     let start = Instant::now();
-    let mut board = scene.power_on()?;
+    let mut board = scene.hardware.power_on(&flasher)?;
     show_until(&mut board, name, "gild: done, rebooting")?;
     end(&mut board, &End::Reset)?;
     let receipt = scene.receipt()?;
