@@ -25,23 +25,20 @@ fn used_file(directory: &Path) -> PathBuf {
 struct Loop(PathBuf);
 
 impl Loop {
-    /// `None` without the rights or the devices for it.
-    fn new(file: &Path, sector_size: u32) -> Option<Self> {
+    fn new(file: &Path, sector_size: u32) -> Self {
         let output = Command::new("losetup")
             .args(["--find", "--show", "--partscan", "--sector-size"])
             .arg(sector_size.to_string())
             .arg(file)
             .output()
-            .ok()?;
-        if !output.status.success() {
-            println!(
-                "skipped, no loop device: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            return None;
-        }
+            .expect("losetup runs");
+        assert!(
+            output.status.success(),
+            "no loop device (run this as root, as `make test` does): {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let path = String::from_utf8(output.stdout).expect("losetup prints a path");
-        Some(Self(path.trim().into()))
+        Self(path.trim().into())
     }
 }
 
@@ -88,9 +85,7 @@ fn a_loop_device_is_flashed() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let image = Image::new(Shape::default());
     let path = used_file(directory.path());
-    let Some(device) = Loop::new(&path, 512) else {
-        return;
-    };
+    let device = Loop::new(&path, 512);
     let target = BlockDevice::open(&device.0).expect("nobody uses it");
     assert_eq!((target.size(), target.sector_size()), (SIZE as u64, 512));
     let report = flash(&image, &target).expect("nothing is wrong");
@@ -103,9 +98,7 @@ fn a_loop_device_is_flashed() {
 #[test]
 fn a_device_that_is_in_use_is_refused() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
-    let Some(device) = Loop::new(&used_file(directory.path()), 512) else {
-        return;
-    };
+    let device = Loop::new(&used_file(directory.path()), 512);
     let _holder = BlockDevice::open(&device.0).expect("nobody uses it");
     let error = BlockDevice::open(&device.0).expect_err("it is held");
     assert!(error.to_string().contains("in use"), "{error}");
@@ -116,9 +109,7 @@ fn an_image_for_another_sector_size_is_refused_by_a_real_device() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let path = used_file(directory.path());
     let before = std::fs::read(&path).expect("it is a file");
-    let Some(device) = Loop::new(&path, 4096) else {
-        return;
-    };
+    let device = Loop::new(&path, 4096);
     let target = BlockDevice::open(&device.0).expect("nobody uses it");
     assert_eq!(target.sector_size(), 4096);
     let error = flash(&Image::new(Shape::default()), &target).expect_err("sectors differ");
@@ -130,9 +121,7 @@ fn an_image_for_another_sector_size_is_refused_by_a_real_device() {
 fn a_loop_device_with_large_sectors_is_flashed() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let path = used_file(directory.path());
-    let Some(device) = Loop::new(&path, 4096) else {
-        return;
-    };
+    let device = Loop::new(&path, 4096);
     let target = BlockDevice::open(&device.0).expect("nobody uses it");
     let shape = Shape {
         sector_size: 4096,
