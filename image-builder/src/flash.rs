@@ -6,12 +6,19 @@ mod report;
 mod share;
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use gild_flash::{Job, Options, SystemClock, TargetState, flash, inspect};
-use gild_format::{Manifest, manifest_sha256, signature};
+use gild_format::signature::{self, PublicKey, SignatureError};
+use gild_format::{Manifest, manifest_sha256};
 
 use crate::image::read_key;
+
+/// How often a manifest and a signature that do not fit are read, and the time between two reads.
+const READS: u32 = 4;
+const BETWEEN_READS: Duration = Duration::from_secs(1);
 
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
@@ -40,9 +47,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let key = read_key(&args.key)?;
     let share = share::Share::open(&args.manifest)?;
-    let (bytes, minisig) = share.manifest()?;
-    signature::verify(&key, &bytes, &minisig)
-        .with_context(|| format!("refusing {}", args.manifest))?;
+    let bytes = signed_manifest(&share, &key, &args.manifest)?;
     let manifest =
         Manifest::parse(&bytes).with_context(|| format!("refusing {}", args.manifest))?;
     check_use(&manifest, args.board.as_deref())?;
@@ -73,6 +78,23 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     print!("{}", report::text(&report, &disk, id));
     Ok(())
+}
+
+/// The manifest's bytes. A pair that does not fit may be in the middle of its replacement: it is read again.
+fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<Vec<u8>> {
+    let mut reads = 1;
+    loop {
+        let (bytes, minisig) = share.manifest()?;
+        match signature::verify(key, &bytes, &minisig) {
+            Ok(()) => return Ok(bytes),
+            Err(error @ SignatureError::Mismatch) if reads < READS => {
+                log::info!("waiting: {error}; it may be in the middle of its replacement");
+                reads += 1;
+                thread::sleep(BETWEEN_READS);
+            }
+            Err(error) => return Err(error).with_context(|| format!("refusing {name}")),
+        }
+    }
 }
 
 fn check_use(manifest: &Manifest, board: Option<&str>) -> Result<()> {

@@ -2,8 +2,9 @@
 
 mod common;
 
-use std::fs::File;
-use std::process::Command;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use common::{Bench, MIB, Ran, noise};
 
@@ -132,6 +133,33 @@ fn an_image_that_is_not_signed_by_the_key_or_is_damaged_is_refused() {
 }
 
 #[test]
+fn a_release_met_in_the_middle_of_its_replacement_is_read_again() {
+    let bench = packed();
+    let manifest = bench.path("out/rpi5/golden.json");
+    let coming = fs::read(&manifest).expect("it was packed");
+    // The signature of the release that is coming stands beside the manifest of the one before.
+    let mut before = coming.clone();
+    before.push(b'\n');
+    fs::write(&manifest, before).expect("written");
+
+    let mut command = bench.command();
+    command.args(["flash", "--manifest", "out/rpi5/golden.json"]);
+    command.args(["--target", "target.img", "--key", "signing.pub"]);
+    command.args(["--yes", "--allow-file"]);
+    let mut running = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gild runs");
+    let mut lines = BufReader::new(running.stderr.take().expect("it is a pipe")).lines();
+    let waits = lines.any(|line| line.is_ok_and(|line| line.contains("replacement")));
+    fs::write(&manifest, coming).expect("written");
+    lines.for_each(drop);
+    assert!(waits);
+    assert!(running.wait().is_ok_and(|status| status.success()));
+}
+
+#[test]
 fn an_nfs_server_that_is_not_there_is_fault_3() {
     let bench = packed();
     let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -142,20 +170,31 @@ fn an_nfs_server_that_is_not_there_is_fault_3() {
     command.args(["flash", "--manifest", &url, "--target", "target.img"]);
     command.args(["--key", "signing.pub", "--yes", "--allow-file"]);
     let ran = Ran::of(&mut command);
-    refuses(&bench, ran, 3, &["127.0.0.1"]);
+    assert_eq!(
+        ran.stderr
+            .lines()
+            .last()
+            .map(|line| line.matches("refused").count()),
+        Some(1),
+        "the cause is told once: {}",
+        ran.stderr
+    );
+    refuses(&bench, ran, 3, &["waiting", "127.0.0.1"]);
 }
 
-/// A loop device, detached when dropped; `None` without the rights for it.
+/// A loop device, detached when dropped. Needs root.
 struct Loop(String);
 
 impl Loop {
-    fn new(bench: &Bench, name: &str) -> Option<Self> {
+    fn new(bench: &Bench, name: &str) -> Self {
         let ran = bench.tool("losetup", &["--find", "--show", "--partscan", name]);
-        if ran.code != Some(0) {
-            println!("skipped, no loop device: {}", ran.stderr);
-            return None;
-        }
-        Some(Self(ran.stdout.trim().to_owned()))
+        assert_eq!(
+            ran.code,
+            Some(0),
+            "no loop device (run this as root, as `make test` does): {}",
+            ran.stderr
+        );
+        Self(ran.stdout.trim().to_owned())
     }
 }
 
@@ -168,9 +207,7 @@ impl Drop for Loop {
 #[test]
 fn a_disk_is_flashed_unless_it_is_mounted() {
     let bench = packed();
-    let Some(device) = Loop::new(&bench, "target.img") else {
-        return;
-    };
+    let device = Loop::new(&bench, "target.img");
     bench.tool("mke2fs", &["-q", "-F", &device.0]).succeeds();
     bench.shell("mkdir mounted").succeeds();
     bench.tool("mount", &[&device.0, "mounted"]).succeeds();

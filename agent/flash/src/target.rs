@@ -254,6 +254,8 @@ fn explain(path: &Path, error: &io::Error) -> io::Error {
     let path = path.display();
     let message = if error.raw_os_error() == Some(Errno::EBUSY as i32) {
         format!("{path} is in use: mounted, swap, part of an array, or held by another program")
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("opening {path} was not allowed: run this as root")
     } else {
         format!("opening {path}: {error}")
     };

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use gild_flash::{FileSource, Source};
 use gild_format::Manifest;
 use gild_format::manifest::MAX_MANIFEST_BYTES;
-use gild_nfs::{Backoff, NfsUrl, Options};
+use gild_nfs::{Backoff, NfsError, NfsUrl, Options, Patience};
 
 use super::Refused;
 
@@ -21,6 +21,16 @@ const ATTEMPTS: u32 = 8;
 pub struct Share {
     place: Place,
     name: String,
+}
+
+/// Waits that say so.
+struct Waiting(Backoff);
+
+impl Patience for Waiting {
+    fn wait(&self, attempt: u32, error: &NfsError) -> bool {
+        log::info!("waiting: {error} (attempt {attempt})");
+        self.0.wait(attempt, error)
+    }
 }
 
 enum Place {
@@ -46,7 +56,7 @@ impl Share {
         };
         let (folder, name) = path.rsplit_once('/').ok_or_else(no_file)?;
         let url = NfsUrl::parse(&format!("{folder}{query}"))?;
-        let patience = Arc::new(Backoff::attempts(ATTEMPTS));
+        let patience = Arc::new(Waiting(Backoff::attempts(ATTEMPTS)));
         let share = gild_nfs::Share::connect(&url, Options::default(), patience)?;
         Ok(Self {
             place: Place::Nfs(share),
