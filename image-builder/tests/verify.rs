@@ -128,15 +128,13 @@ fn a_raw_image_that_differs_anywhere_is_found() {
         let ran = compare("other.img").fails_saying(&["does not carry the image"]);
         assert_eq!(ran.code, Some(6), "{}", ran.stderr);
     }
-    for size in [64 * MIB + 512, 64 * MIB - 512] {
-        copy(&bench.path("disk.img"), &bench.path("other.img"));
-        File::options()
-            .write(true)
-            .open(bench.path("other.img"))
-            .and_then(|f| f.set_len(size))
-            .expect("resized");
-        compare("other.img").fails_saying(&["the image has 67108864"]);
-    }
+    copy(&bench.path("disk.img"), &bench.path("other.img"));
+    File::options()
+        .write(true)
+        .open(bench.path("other.img"))
+        .and_then(|file| file.set_len(64 * MIB - 512))
+        .expect("shortened");
+    compare("other.img").fails_saying(&["the image has 67108864"]);
     compare("nowhere.img").fails_saying(&["nowhere.img"]);
 }
 

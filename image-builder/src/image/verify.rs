@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -25,7 +25,7 @@ pub struct Args {
     /// Public key, as a file or as its line; without it the signature is not checked
     #[arg(long, value_name = "PUB")]
     key: Option<String>,
-    /// Raw image or disk to compare with
+    /// Raw image or disk that carries it, which may be larger
     #[arg(long, value_name = "FILE|BLOCKDEV")]
     raw: Option<PathBuf>,
 }
@@ -171,20 +171,11 @@ fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
 fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
     let context = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(context)?;
-    let is_device = file
-        .metadata()
-        .with_context(context)?
-        .file_type()
-        .is_block_device();
     // The end, and not the metadata's length, which is zero for a device.
     let size = file.seek(SeekFrom::End(0)).with_context(context)?;
-    let fits = if is_device {
-        size >= manifest.raw_size
-    } else {
-        size == manifest.raw_size
-    };
+    // Longer is well: a disk is, and so is a file that was flashed in a disk's stead.
     ensure!(
-        fits,
+        size >= manifest.raw_size,
         "it has {size} bytes, the image has {}",
         manifest.raw_size
     );
