@@ -205,6 +205,21 @@ fn a_new_key_signs_the_manifest_that_is_there() {
 }
 
 #[test]
+fn a_lost_signature_is_put_back() {
+    let bench = Bench::with_disk();
+    bench.pack(&["--id", "same"]).succeeds();
+    let before = bench.bytes("out/rpi5/same.json");
+    fs::remove_file(bench.path("out/rpi5/same.json.minisig")).expect("removed");
+    bench
+        .pack(&["--id", "same", "--build-time", "1800000000"])
+        .succeeds();
+    assert!(before == bench.bytes("out/rpi5/same.json"));
+    bench
+        .gild(["image", "verify", "out", "--key", "signing.pub"])
+        .succeeds();
+}
+
+#[test]
 fn an_image_id_never_gets_other_content() {
     let bench = Bench::with_disk();
     bench.pack(&["--id", "taken"]).succeeds();
@@ -340,6 +355,20 @@ const REFUSALS: &[Refusal] = &[
         &["is empty"],
     ),
     (
+        "partitions that overlap",
+        |b| {
+            resize(b, 0);
+            resize(b, 64 * MIB);
+            b.sfdisk(
+                "disk.img",
+                "label: dos\nstart=2048, size=8192\nstart=10240, size=8192\n",
+            );
+            // sfdisk makes none, so the first entry of the MBR is made one sector longer.
+            b.poke("disk.img", 446 + 12, &8193_u32.to_le_bytes());
+        },
+        &["partitions: 1 and 2 overlap"],
+    ),
+    (
         "a partition below 1 MiB",
         |b| {
             b.sfdisk(
@@ -364,6 +393,11 @@ fn resize(bench: &Bench, size: u64) {
         .expect("resized");
 }
 
+/// Compressing, which may take minutes, tells how far it is.
+fn before_any_work(refused: &Ran) -> bool {
+    !refused.stderr.contains("pack: ")
+}
+
 #[test]
 fn what_cannot_become_a_golden_image_is_refused_with_nothing_left_behind() {
     let bench = Bench::with_disk();
@@ -373,7 +407,9 @@ fn what_cannot_become_a_golden_image_is_refused_with_nothing_left_behind() {
         let _ = fs::remove_file(bench.path("disk.img"));
         copy(&bench.path("sound.img"), &bench.path("disk.img"));
         spoil(&bench);
-        eprintln!("{name}: {}", bench.pack(&[]).fails_saying(words).stderr);
+        let ran = bench.pack(&[]).fails_saying(words);
+        eprintln!("{name}: {}", ran.stderr);
+        assert!(before_any_work(&ran), "{name}");
         assert_eq!(bench.names("out/rpi5"), [""; 0], "{name}");
     }
 }
@@ -384,9 +420,11 @@ fn wrong_arguments_are_refused() {
     bench
         .pack(&["--board", "rpi6"])
         .fails_saying(&["rpi6", "rpi5, rock5b"]);
-    bench
-        .pack(&["--id", "../../etc"])
-        .fails_saying(&["image_id", "is not a name"]);
+    let long = "x".repeat(129);
+    for (id, words) in [("../../etc", "is not a name"), (&long, "longer than 128")] {
+        let ran = bench.pack(&["--id", id]).fails_saying(&["image_id", words]);
+        assert!(before_any_work(&ran), "{}", ran.stderr);
+    }
     bench
         .pack(&["--sector-size", "520"])
         .fails_saying(&["512 or 4096"]);

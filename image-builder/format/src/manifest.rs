@@ -156,6 +156,11 @@ impl Manifest {
         validate::manifest(self)
     }
 
+    /// Checks what is known before the image is stored: everything but its chunks.
+    pub fn validate_all_but_chunks(&self) -> Result<(), ManifestError> {
+        validate::all_but_chunks(self)
+    }
+
     /// The manifest as it is published and signed.
     ///
     /// # Panics

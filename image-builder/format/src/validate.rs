@@ -32,6 +32,11 @@ fn check(holds: bool, field: &str, reason: impl Display) -> Result<(), ManifestE
 }
 
 pub fn manifest(manifest: &Manifest) -> Result<(), ManifestError> {
+    all_but_chunks(manifest)?;
+    chunks(manifest)
+}
+
+pub fn all_but_chunks(manifest: &Manifest) -> Result<(), ManifestError> {
     if manifest.format_version != FORMAT_VERSION {
         return Err(ManifestError::UnknownVersion(
             manifest.format_version.into(),
@@ -39,8 +44,7 @@ pub fn manifest(manifest: &Manifest) -> Result<(), ManifestError> {
     }
     names(manifest)?;
     sizes(manifest)?;
-    partitions(manifest)?;
-    chunks(manifest)
+    partitions(manifest)
 }
 
 /// `major.minor.patch` as something that can be compared.
@@ -150,12 +154,20 @@ fn sizes(manifest: &Manifest) -> Result<(), ManifestError> {
             manifest.raw_size, manifest.sector_size
         ),
     )?;
-    let count = manifest.raw_size.div_ceil(manifest.chunk_size.into());
+    let count = chunk_count(manifest);
     check(
         count <= MAX_CHUNKS as u64,
         "raw_size",
         format_args!("needs {count} chunks, the limit is {MAX_CHUNKS}"),
-    )?;
+    )
+}
+
+fn chunk_count(manifest: &Manifest) -> u64 {
+    manifest.raw_size.div_ceil(manifest.chunk_size.into())
+}
+
+fn chunks(manifest: &Manifest) -> Result<(), ManifestError> {
+    let count = chunk_count(manifest);
     check(
         manifest.chunks.len() as u64 == count,
         "chunks",
@@ -165,10 +177,7 @@ fn sizes(manifest: &Manifest) -> Result<(), ManifestError> {
             manifest.raw_size,
             manifest.chunk_size
         ),
-    )
-}
-
-fn chunks(manifest: &Manifest) -> Result<(), ManifestError> {
+    )?;
     let mut zeros = ZeroDigests::default();
     let mut raw_end = 0;
     let mut stored_end = 0;

@@ -188,7 +188,10 @@ const LIES: &[Lie] = &[
     ),
     (
         "raw size smaller than its chunks",
-        |m| m.raw_size -= 4 << 20,
+        |m| {
+            m.partitions.truncate(1);
+            m.raw_size -= 4 << 20;
+        },
         "chunks",
     ),
     ("a chunk missing", |m| m.chunks.truncate(2), "chunks"),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
 use gild_format::manifest::{DEFAULT_CHUNK_SIZE, FORMAT_VERSION};
-use gild_format::{Chunk, Manifest};
+use gild_format::{Chunk, Manifest, Sha256Hex, chunk};
 use sha2::{Digest, Sha256};
 
 use super::disk::DiskImage;
@@ -74,7 +74,36 @@ pub fn run(args: Args) -> Result<()> {
     let key = Signer::read(&args.key)?;
     let build_time = build_time(args.build_time)?;
     let image = DiskImage::open(&args.disk, args.sector_size)?;
-    let partitions = image.partitions()?;
+    let given_id = args.id.is_some();
+    let image_id = match args.id {
+        Some(id) => id,
+        None => format!("{}-{}", board.name, day(build_time)?),
+    };
+    let mut manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        board: board.name.clone(),
+        stored_file: Names::of(&image_id).stored,
+        image_id,
+        build_time,
+        rollback_counter: args.rollback_counter,
+        min_agent_version: MIN_AGENT_VERSION.to_owned(),
+        raw_size: image.size(),
+        sector_size: args.sector_size,
+        chunk_size: DEFAULT_CHUNK_SIZE,
+        stored_size: 0,
+        stored_sha256: chunk::sha256(&[]),
+        partitions: image.partitions()?,
+        tools: BTreeMap::from([
+            ("gild".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            (
+                "zstd".to_owned(),
+                zstd::zstd_safe::version_string().to_owned(),
+            ),
+        ]),
+        chunks: Vec::new(),
+    };
+    let refused = || format!("cannot pack {}", args.disk.display());
+    manifest.validate_all_but_chunks().with_context(refused)?;
     let folder = Folder::open(&args.output.join(&board.name))?;
 
     let mut file = folder.stage()?;
@@ -88,36 +117,15 @@ pub fn run(args: Args) -> Result<()> {
         .context("cannot write the stored image")?;
     image.check_unchanged()?;
 
-    let image_id = match args.id {
-        Some(id) => id,
-        None => default_id(&board.name, build_time, &chunks)?,
-    };
-    let manifest = Manifest {
-        format_version: FORMAT_VERSION,
-        board: board.name.clone(),
-        stored_file: Names::of(&image_id).stored,
-        image_id,
-        build_time,
-        rollback_counter: args.rollback_counter,
-        min_agent_version: MIN_AGENT_VERSION.to_owned(),
-        raw_size: image.size(),
-        sector_size: args.sector_size,
-        chunk_size: DEFAULT_CHUNK_SIZE,
-        stored_size: size,
-        stored_sha256: sha256,
-        partitions,
-        tools: BTreeMap::from([
-            ("gild".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            (
-                "zstd".to_owned(),
-                zstd::zstd_safe::version_string().to_owned(),
-            ),
-        ]),
-        chunks,
-    };
-    manifest
-        .validate()
-        .with_context(|| format!("cannot pack {}", args.disk.display()))?;
+    if !given_id {
+        let id = format!("{}-{}", manifest.image_id, content_digest(&chunks));
+        manifest.stored_file = Names::of(&id).stored;
+        manifest.image_id = id;
+    }
+    manifest.stored_size = size;
+    manifest.stored_sha256 = sha256;
+    manifest.chunks = chunks;
+    manifest.validate().with_context(refused)?;
 
     let signed = sign(&folder, &manifest, &key)?;
     folder.put(file, &manifest.stored_file)?;
@@ -178,17 +186,24 @@ fn build_time(given: Option<u64>) -> Result<u64> {
     }
 }
 
-fn default_id(board: &str, build_time: u64, chunks: &[Chunk]) -> Result<String> {
+fn day(build_time: u64) -> Result<String> {
+    let time = i64::try_from(build_time)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .ok_or_else(|| anyhow!("{build_time} is no build time"))?;
+    Ok(time.strftime("%Y%m%d").to_string())
+}
+
+/// The part of the default image id that tells one content from another.
+fn content_digest(chunks: &[Chunk]) -> String {
     let mut hasher = Sha256::new();
     for chunk in chunks {
         hasher.update(chunk.sha256.0);
         hasher.update(chunk.raw_length.to_le_bytes());
     }
-    let digest = gild_format::Sha256Hex(hasher.finalize().into()).to_string();
-    let day = jiff::Timestamp::from_second(i64::try_from(build_time)?)
-        .with_context(|| format!("{build_time} is no build time"))?
-        .strftime("%Y%m%d");
-    Ok(format!("{board}-{day}-{}", &digest[..12]))
+    let mut digest = Sha256Hex(hasher.finalize().into()).to_string();
+    digest.truncate(12);
+    digest
 }
 
 fn report(manifest: &Manifest, folder: &Path) {

@@ -1,7 +1,7 @@
 //! The files of a golden image in their folder, and how they get there: complete, or not at all.
 
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -263,14 +263,23 @@ impl Folder {
         self.sync()
     }
 
-    /// The manifest and signature already published under this image id.
+    /// The manifest already published under this image id, and its signature, which is empty where it was lost.
     pub fn existing(&self, image_id: &str) -> Result<Option<Signed>> {
         let name = Names::of(image_id).manifest;
-        match fs::metadata(self.path.join(&name)) {
-            Ok(_) => Signed::read(&self.path, &name).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error)
-                .with_context(|| format!("cannot look at {name} in {}", self.path.display())),
+        let exists = |name: &str| {
+            let path = self.path.join(name);
+            path.try_exists()
+                .with_context(|| format!("cannot look at {}", path.display()))
+        };
+        if !exists(&name)? {
+            return Ok(None);
         }
+        if exists(&signature_of(&name))? {
+            return Signed::read(&self.path, &name).map(Some);
+        }
+        Ok(Some(Signed {
+            manifest: read_limited(&self.path.join(&name), MAX_MANIFEST_BYTES)?,
+            signature: String::new(),
+        }))
     }
 }
