@@ -23,6 +23,7 @@ setup: ## Install what is missing to build and test (Debian 12 and 13)
 	@agent/toolchain/setup
 
 demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one)
+	@[ -e target/release/gild-demo ] || echo "demo: compiling gild's own programs (about 5 minutes, the first time)"
 	@cargo run --quiet --release -p gild-tests --bin gild-demo -- $(BOARD)
 
 test: setup ## Run all tests, on virtual boards too
@@ -41,4 +42,5 @@ lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 	fi
 
 bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
+	@[ -e target/release/gild-bench ] || echo "bench: compiling gild's own programs (about 5 minutes, the first time)"
 	@cargo run --quiet --release -p gild-tests --bin gild-bench

@@ -34,6 +34,9 @@ fn program(package: &str, arguments: &[&str], directory: &str) -> Result<PathBuf
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let path = workspace::target().join(directory).join(package);
     if !built.contains(&path) {
+        if !path.exists() {
+            eprintln!("building {package} (up to 3 minutes, the first time)");
+        }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         run(command(&cargo)
             .current_dir(workspace::root())
