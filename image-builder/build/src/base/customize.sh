@@ -1,0 +1,25 @@
+#!/bin/sh
+# The last step of mmdebstrap, run on the host with the new root as its argument: what is left to do once all packages
+# are installed. Programs of the root run in it (chroot), nothing is started.
+set -eu
+root=$1
+
+# Nothing of this machine stays.
+rm -f "$root/etc/hostname" "$root/etc/.resolv.conf.systemd-resolved.bak"
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+rm -f "$root"/etc/ssh/ssh_host_*
+rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap"
+
+# The boot partition holds the kernel: /boot would hold it a second time, and these links point to it.
+rm -f "$root"/boot/vmlinuz-* "$root"/boot/System.map-* "$root"/boot/initrd.img* "$root"/vmlinuz* "$root"/initrd.img*
+
+for directory in "$root"/usr/lib/modules/*; do
+    [ -e "$directory/vmlinuz" ] || continue
+    # The only run: each takes minutes where programs of another processor are emulated.
+    chroot "$root" update-initramfs -c -k "${directory##*/}"
+done
+
+# A new kernel comes with a new image: the boot partition would not get it from a package.
+packages=$(chroot "$root" dpkg-query --show --showformat '${Package}\n' |
+    grep -E '^linux-(image|base|binary|modules)-' || true)
+[ -z "$packages" ] || chroot "$root" apt-mark hold $packages

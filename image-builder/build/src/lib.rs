@@ -1,0 +1,4 @@
+//! Builds golden images: a root file system becomes a sealed, reproducible disk image, without root and without
+//! loop devices.
+
+pub mod tree;
