@@ -71,6 +71,9 @@ impl Observer for Progress {
                 attempt,
                 reason,
             } => warn!("chunk {chunk}, attempt {attempt}: {reason}; fetching it again"),
+            Event::HoleUnreadable { attempt, reason } => {
+                warn!("attempt {attempt}: {reason}; making it zero again");
+            }
             Event::ZeroingFailed { offset } => {
                 warn!(
                     "the disk said that byte {offset} is zero, and it is not: writing all zeros out"

@@ -139,7 +139,16 @@ struct Flash<'a> {
 struct Wrong {
     piece: Piece,
     offset: u64,
-    reason: String,
+    finding: Finding,
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+enum Finding {
+    #[error("{0}")]
+    Unreadable(FlashError),
+    #[error("{0}")]
+    Differs(String),
 }
 
 impl<'a> Flash<'a> {
@@ -232,23 +241,34 @@ impl<'a> Flash<'a> {
                     target: self.job.target.name().to_owned(),
                     offset: first.offset,
                     attempts,
-                    reason: first.reason.clone(),
+                    reason: first.finding.to_string(),
                 });
             }
             for wrong in &wrong {
-                match wrong.piece {
-                    Piece::Data(chunk) => {
+                match (&wrong.piece, &wrong.finding) {
+                    (Piece::Data(chunk), finding) => {
                         self.tally.chunks_rewritten.add(1);
-                        self.retry(chunk, attempts, &wrong.reason);
+                        self.retry(*chunk, attempts, &finding.to_string());
                     }
-                    Piece::Hole(_) => self.job.observer.event(Event::ZeroingFailed {
-                        offset: wrong.offset,
-                    }),
+                    (Piece::Hole(_), Finding::Unreadable(error)) => {
+                        self.job.observer.event(Event::HoleUnreadable {
+                            attempt: attempts,
+                            reason: &error.to_string(),
+                        });
+                    }
+                    (Piece::Hole(_), Finding::Differs(_)) => {
+                        self.job.observer.event(Event::ZeroingFailed {
+                            offset: wrong.offset,
+                        });
+                    }
                 }
             }
-            let hole_lied = wrong
-                .iter()
-                .any(|wrong| matches!(wrong.piece, Piece::Hole(_)));
+            let hole_lied = wrong.iter().any(|wrong| {
+                matches!(
+                    (&wrong.piece, &wrong.finding),
+                    (Piece::Hole(_), Finding::Differs(_))
+                )
+            });
             let mut again: Vec<Piece> = wrong.into_iter().map(|wrong| wrong.piece).collect();
             if hole_lied && !self.zeroing_failed {
                 // One lie, and no hole can be trusted to a sample any more.
@@ -358,11 +378,11 @@ impl<'a> Flash<'a> {
                 Piece::Data(index) => self.check_chunk(worker, self.chunk(*index), &progress),
                 Piece::Hole(hole) => self.check_hole(worker, hole, &progress),
             };
-            if let Err((offset, reason)) = found {
+            if let Err((offset, finding)) = found {
                 lock(&wrong).push(Wrong {
                     piece: piece.clone(),
                     offset,
-                    reason,
+                    finding,
                 });
             }
             self.advance(&progress, piece);
@@ -378,7 +398,7 @@ impl<'a> Flash<'a> {
         worker: &mut Worker,
         chunk: &Chunk,
         progress: &Progress<'_>,
-    ) -> Result<(), (u64, String)> {
+    ) -> Result<(), (u64, Finding)> {
         let raw = &mut worker.raw[..chunk.raw_length as usize];
         let (withheld, rest) = raw.split_at_mut(plan::withheld(chunk));
         if !withheld.is_empty() {
@@ -386,9 +406,10 @@ impl<'a> Flash<'a> {
         }
         self.medium
             .read(rest, chunk.raw_offset + withheld.len() as u64, progress)
-            .map_err(|error| (chunk.raw_offset, error.to_string()))?;
+            .map_err(|error| (chunk.raw_offset, Finding::Unreadable(error)))?;
         self.tally.bytes_hashed.add(chunk.raw_length.into());
-        chunk::check(chunk, raw).map_err(|error| (chunk.raw_offset, error.to_string()))
+        chunk::check(chunk, raw)
+            .map_err(|error| (chunk.raw_offset, Finding::Differs(error.to_string())))
     }
 
     /// A hole that the target made zero itself is sampled; once that was found to fail, holes are read whole.
@@ -397,7 +418,7 @@ impl<'a> Flash<'a> {
         worker: &mut Worker,
         hole: &Range<u64>,
         progress: &Progress<'_>,
-    ) -> Result<(), (u64, String)> {
+    ) -> Result<(), (u64, Finding)> {
         let parts: Vec<_> = if self.zeroing_failed {
             parts(hole, worker.raw.len()).collect()
         } else {
@@ -407,9 +428,10 @@ impl<'a> Flash<'a> {
             let bytes = &mut worker.raw[..length];
             self.medium
                 .read(bytes, offset, progress)
-                .map_err(|error| (offset, error.to_string()))?;
+                .map_err(|error| (offset, Finding::Unreadable(error)))?;
             if !chunk::is_zero(bytes) {
-                return Err((offset, "a hole that does not read zero".to_owned()));
+                let reason = "a hole that does not read zero".to_owned();
+                return Err((offset, Finding::Differs(reason)));
             }
         }
         Ok(())

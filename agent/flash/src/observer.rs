@@ -60,6 +60,13 @@ pub enum Event<'a> {
         /// What was wrong.
         reason: &'a str,
     },
+    /// A hole could not be read back: it is made zero once more.
+    HoleUnreadable {
+        /// How often it was tried so far.
+        attempt: u32,
+        /// What was read, and what the kernel said.
+        reason: &'a str,
+    },
     /// The target said it had made a range zero, and it reads otherwise: all holes are now written out.
     ZeroingFailed {
         /// Where a byte other than zero was found.

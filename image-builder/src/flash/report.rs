@@ -44,6 +44,9 @@ impl Observer for Bars {
                 attempt,
                 reason,
             } => log::warn!("chunk {chunk}, attempt {attempt}: {reason}; fetching it again"),
+            Event::HoleUnreadable { attempt, reason } => {
+                log::warn!("attempt {attempt}: {reason}; making it zero again");
+            }
             Event::ZeroingFailed { offset } => log::warn!(
                 "the target does not read zero at {offset}, though it said so: writing all holes out"
             ),

@@ -55,6 +55,26 @@ fn stale_data_under_holes_is_gone_even_if_the_disk_lies_about_zeroing() {
 }
 
 #[test]
+fn a_hole_that_cannot_be_read_once_is_no_proof_against_the_disk_s_zeroing() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(SIZE).with_defect(Defect::FailsRead(hole_byte(&image), 1));
+    let diary = Diary::default();
+    let source = MemorySource::new(&image);
+    let report = flash_with(&image, &source, &disk, &diary, None).expect("the second read works");
+    assert_carries(&disk.content(), &image);
+    assert!(!report.zeroing_failed);
+    assert_eq!(diary.count("HoleUnreadable"), 1);
+    assert_eq!(diary.count("ZeroingFailed"), 0);
+}
+
+#[test]
+fn a_hole_that_can_never_be_read_is_a_fault_that_says_so() {
+    let image = Image::new(Shape::default());
+    let error = assert_refused(Defect::FailsRead(hole_byte(&image), u32::MAX));
+    assert!(error.to_string().contains("reading"), "{error}");
+}
+
+#[test]
 fn a_hole_that_never_reads_zero_is_a_fault() {
     let image = Image::new(Shape::default());
     assert_refused(Defect::FlipsOnRead(hole_byte(&image), u32::MAX));
