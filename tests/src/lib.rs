@@ -13,6 +13,7 @@ pub mod ganesha;
 pub mod golden;
 pub mod kernel;
 pub mod led;
+pub mod matchbox;
 pub mod nfs_server;
 pub mod qmp;
 pub mod scene;

@@ -1,0 +1,310 @@
+//! A stand-in for Matchbox: answers `/metadata` from `groups/*.json` by the rules of the real one, and misbehaves on
+//! request. No line of it is Matchbox' own; the rules are those of its source, with the values its Go code gave.
+//!
+//! It has `/metadata` and `/` and nothing else, no signatures and no templates.
+
+mod group;
+mod metadata;
+mod query;
+pub mod tls;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use group::Group;
+
+/// Go's HTTP server knows the length of a body up to this; a longer one it sends in chunks.
+const BUFFERED: usize = 2048;
+const POLL: Duration = Duration::from_millis(10);
+
+/// How the stand-in answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// As Matchbox does.
+    Faithful,
+    /// Takes the request and never answers.
+    Hanging,
+    /// Answers as Matchbox does, after this long.
+    Slow(Duration),
+    /// Breaks off in the middle of the body.
+    Truncated,
+    /// An error of a proxy in front of it, or of the server itself.
+    Status(u16),
+    /// A body without end.
+    Endless,
+    /// Sends the client elsewhere.
+    Redirect(String),
+    /// Says that another machine has asked.
+    WrongEcho(String),
+    /// These bytes as the body, whatever was asked.
+    Body(String),
+}
+
+/// A running stand-in. It stops listening when dropped.
+pub struct Matchbox {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    directory: PathBuf,
+    tls: Option<Arc<ServerConfig>>,
+    behaviour: Mutex<Behaviour>,
+    requests: Mutex<Vec<String>>,
+    stopped: AtomicBool,
+}
+
+impl Matchbox {
+    /// Serves the groups of a data directory on a port that the system chooses, on loopback.
+    pub fn start(directory: &Path) -> Result<Self> {
+        let listener =
+            TcpListener::bind("127.0.0.1:0").context("listening for the stand-in for Matchbox")?;
+        Self::serve(listener, directory, None)
+    }
+
+    /// Serves on a socket of the caller's, which may be in another network namespace; over TLS if told how.
+    pub fn serve(
+        listener: TcpListener,
+        directory: &Path,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Result<Self> {
+        let address = listener.local_addr()?;
+        // So that the thread sees when it is to end.
+        listener.set_nonblocking(true)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let shared = Arc::new(Shared {
+            directory: directory.to_path_buf(),
+            tls,
+            behaviour: Mutex::new(Behaviour::Faithful),
+            requests: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let seen = Arc::clone(&shared);
+        let thread = thread::spawn(move || seen.accept(&listener));
+        Ok(Self {
+            address,
+            scheme,
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Its address as this machine sees it, as it stands in a node's configuration.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_at(&self.address.ip().to_string())
+    }
+
+    /// Its address for one who reaches this machine by another name.
+    #[must_use]
+    pub fn url_at(&self, host: &str) -> String {
+        format!("{}://{host}:{}", self.scheme, self.address.port())
+    }
+
+    /// From the next request on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        *lock(&self.shared.behaviour) = behaviour;
+    }
+
+    /// The path and query of each request so far, also of those that were not answered.
+    #[must_use]
+    pub fn requests(&self) -> Vec<String> {
+        lock(&self.shared.requests).clone()
+    }
+}
+
+impl Drop for Matchbox {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        while !self.stopped.load(Ordering::Relaxed) {
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let shared = Arc::clone(self);
+                    // A client that goes away is its own business.
+                    thread::spawn(move || shared.serve(stream).ok());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(POLL),
+                Err(error) => eprintln!("stand-in for Matchbox: cannot accept: {error}"),
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream) -> Result<()> {
+        stream.set_nonblocking(false)?;
+        match &self.tls {
+            Some(config) => {
+                let connection = ServerConnection::new(Arc::clone(config))?;
+                self.answer(&mut StreamOwned::new(connection, stream))
+            }
+            None => self.answer(&mut &stream),
+        }
+    }
+
+    fn answer(&self, stream: &mut (impl Read + Write)) -> Result<()> {
+        let target = read_request(stream)?;
+        lock(&self.requests).push(target.clone());
+        let behaviour = lock(&self.behaviour).clone();
+        match behaviour {
+            Behaviour::Faithful => reply(stream, &self.response(&target))?,
+            Behaviour::Hanging => self.wait(Duration::MAX),
+            Behaviour::Slow(time) => {
+                self.wait(time);
+                reply(stream, &self.response(&target))?;
+            }
+            Behaviour::Truncated => {
+                let body = self.response(&target).body;
+                let half = &body[..body.len() / 2];
+                let length = body.len();
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Type: plain/text\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{half}"
+                )?;
+            }
+            Behaviour::Status(code) => write!(
+                stream,
+                "HTTP/1.1 {code} Trouble\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )?,
+            Behaviour::Endless => {
+                write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Type: plain/text\r\nConnection: close\r\n\r\n"
+                )?;
+                while !self.stopped.load(Ordering::Relaxed) {
+                    stream.write_all(&[b'x'; 4096])?;
+                }
+            }
+            Behaviour::Redirect(location) => write!(
+                stream,
+                "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )?,
+            Behaviour::WrongEcho(mac) => {
+                let mut response = self.response(&target);
+                response.body = with_echo_of(&mac, &response.body);
+                reply(stream, &response)?;
+            }
+            Behaviour::Body(body) => reply(stream, &Response::metadata(body))?,
+        }
+        stream.flush()?;
+        Ok(())
+    }
+
+    fn response(&self, target: &str) -> Response {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if path == "/" {
+            return Response {
+                status: "200 OK",
+                content_type: "text/plain; charset=utf-8",
+                body: "matchbox\n".into(),
+            };
+        }
+        let labels = query::labels(query);
+        let group = (path == "/metadata")
+            .then(|| Group::select(&self.directory, &labels))
+            .flatten();
+        group.map_or_else(Response::not_found, |group| {
+            Response::metadata(metadata::render(&group, &labels, query))
+        })
+    }
+
+    /// Sleeps, but not past the end of the stand-in.
+    fn wait(&self, mut time: Duration) {
+        while !time.is_zero() && !self.stopped.load(Ordering::Relaxed) {
+            thread::sleep(POLL.min(time));
+            time = time.saturating_sub(POLL);
+        }
+    }
+}
+
+struct Response {
+    status: &'static str,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Response {
+    /// With the type that Matchbox has always given, which does not exist.
+    fn metadata(body: String) -> Self {
+        Self {
+            status: "200 OK",
+            content_type: "plain/text",
+            body,
+        }
+    }
+
+    fn not_found() -> Self {
+        Self {
+            status: "404 Not Found",
+            content_type: "text/plain; charset=utf-8",
+            body: "404 page not found\n".into(),
+        }
+    }
+}
+
+/// Path and query of a request; its headers do not matter.
+fn read_request(stream: &mut impl Read) -> Result<String> {
+    // More than a request is not read: a client sends nothing after it.
+    let mut reader = BufReader::with_capacity(1, stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut header = String::new();
+    while reader.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let target = line
+        .split_whitespace()
+        .nth(1)
+        .context("a request without a path")?;
+    Ok(target.to_owned())
+}
+
+fn reply(stream: &mut impl Write, response: &Response) -> io::Result<()> {
+    let Response {
+        status,
+        content_type,
+        body,
+    } = response;
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nConnection: close\r\n");
+    if body.len() <= BUFFERED {
+        return write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    }
+    write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n")?;
+    for chunk in body.as_bytes().chunks(BUFFERED) {
+        write!(stream, "{:x}\r\n", chunk.len())?;
+        stream.write_all(chunk)?;
+        stream.write_all(b"\r\n")?;
+    }
+    stream.write_all(b"0\r\n\r\n")
+}
+
+fn with_echo_of(mac: &str, body: &str) -> String {
+    body.lines()
+        .map(|line| match line.split_once('=') {
+            Some((key @ "REQUEST_QUERY_MAC", _)) => format!("{key}={mac}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

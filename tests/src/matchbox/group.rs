@@ -1,0 +1,103 @@
+//! Matchbox' groups: which machines they select, and what they say about them.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::query;
+
+/// One `groups/<name>.json`.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Labels that a request must have.
+    pub selector: BTreeMap<String, String>,
+    /// What the group says about a machine.
+    pub metadata: Map<String, Value>,
+}
+
+impl Group {
+    /// The group for a request with these labels: of those whose every selector the request has, the one with the
+    /// most; among equals the last in the order of their selectors written out. No selector matches every request.
+    #[must_use]
+    pub fn select(directory: &Path, labels: &BTreeMap<String, String>) -> Option<Self> {
+        let mut groups = Self::all(directory);
+        groups.sort_by_key(|group| Reverse((group.selector.len(), group.selector_words())));
+        groups.into_iter().find(|group| group.matches(labels))
+    }
+
+    /// All groups of a data directory. One that cannot be read is not there, and nobody is told.
+    fn all(directory: &Path) -> Vec<Self> {
+        let directory = directory.join("groups");
+        let Ok(entries) = fs::read_dir(&directory) else {
+            return Vec::new();
+        };
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                let file = entry.path().with_extension("json");
+                Self::parse(&fs::read_to_string(file).ok()?)
+            })
+            .collect()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let Value::Object(fields) = serde_json::from_str(text).ok()? else {
+            return None;
+        };
+        for name in ["id", "name", "profile"] {
+            if !matches!(
+                field(&fields, name),
+                None | Some(Value::Null | Value::String(_))
+            ) {
+                return None;
+            }
+        }
+        let mut selector = BTreeMap::new();
+        match field(&fields, "selector") {
+            None | Some(Value::Null) => {}
+            Some(Value::Object(pairs)) => {
+                for (key, value) in pairs {
+                    let value = value.as_str()?;
+                    let value = if query::is_mac_key(key) {
+                        query::normalise_mac(value)?
+                    } else {
+                        value.to_owned()
+                    };
+                    selector.insert(key.clone(), value);
+                }
+            }
+            Some(_) => return None,
+        }
+        let metadata = match field(&fields, "metadata") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(metadata)) => metadata.clone(),
+            Some(_) => return None,
+        };
+        Some(Self { selector, metadata })
+    }
+
+    fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector
+            .iter()
+            .all(|(key, value)| labels.get(key).map_or("", String::as_str) == value)
+    }
+
+    fn selector_words(&self) -> String {
+        let words: Vec<_> = self
+            .selector
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        words.join(",")
+    }
+}
+
+/// Go reads field names in any case.
+fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    fields
+        .iter()
+        .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+}

@@ -1,0 +1,62 @@
+//! Certificates for the stand-in: a site's own authority, and a server's certificate by it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+
+/// A site's certificate authority.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// When a certificate is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// Now.
+    Now,
+    /// Not before the year 2090: so a certificate looks to a machine whose clock is behind.
+    NotYet,
+}
+
+impl Authority {
+    /// A new authority, unlike any other.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)
+            .context("making a certificate authority")?;
+        Ok(Self { issuer })
+    }
+
+    /// Its certificate, as the golden image carries it.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A server at this address, by this authority.
+    pub fn server(&self, address: IpAddr, validity: Validity) -> Result<Arc<ServerConfig>> {
+        let mut params = CertificateParams::new(vec![address.to_string()])?;
+        params.not_before = match validity {
+            Validity::Now => date_time_ymd(2020, 1, 1),
+            Validity::NotYet => date_time_ymd(2090, 1, 1),
+        };
+        let key = KeyPair::generate()?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .context("signing a server's certificate")?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )?;
+        Ok(Arc::new(config))
+    }
+}
