@@ -7,11 +7,12 @@ unexport CARGO_TARGET_DIR
 
 BOARD_TARGET := aarch64-unknown-linux-musl
 
-# Debian's NFS server, network namespaces and loop devices need root: for anyone else the test programs run through
-# sudo, which would leave files of root's in target/.
+# Debian's NFS server, network namespaces and loop devices need root: for anyone else the programs run through sudo. It
+# asks for its password before the minutes of compiling; files of root's in target/ are given back.
 ifneq ($(shell id -u),0)
-AS_ROOT := CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER="sudo --preserve-env env PATH=$(PATH)"
-GIVE_BACK := ; status=$$?; sudo chown -R $(shell id -u):$(shell id -g) target; exit $$status
+ASK_FOR_ROOT := sudo -v || { echo "make: parts of this need root; next: run it as root, or install sudo" >&2; exit 1; }
+AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TERM; \
+	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=agent/toolchain/as-root
 endif
 
 .PHONY: help setup demo test lint bench
@@ -27,9 +28,10 @@ demo: setup ## Flash both virtual boards from power-on to their first line (BOAR
 	@cargo run --quiet --release -p gild-tests --bin gild-demo -- $(BOARD)
 
 test: setup ## Run all tests, on virtual boards too
+	@$(ASK_FOR_ROOT)
 	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
 	cargo test -p gild-probe --target $(BOARD_TARGET)
-	$(AS_ROOT) cargo test --workspace $(GIVE_BACK)
+	$(AS_ROOT) cargo test --workspace
 
 lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 	cargo fmt --all --check
@@ -42,5 +44,6 @@ lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 	fi
 
 bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
+	@$(ASK_FOR_ROOT)
 	@[ -e target/release/gild-bench ] || echo "bench: compiling gild's own programs (about 5 minutes, the first time)"
-	@cargo run --quiet --release -p gild-tests --bin gild-bench
+	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-bench
