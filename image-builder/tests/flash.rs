@@ -137,6 +137,22 @@ fn an_image_that_is_not_signed_by_the_key_or_is_damaged_is_refused() {
 }
 
 #[test]
+fn an_image_for_a_newer_gild_is_refused() {
+    let bench = packed();
+    let manifest = String::from_utf8(bench.bytes("out/rpi5/golden.json")).expect("JSON");
+    let newer = manifest.replace(
+        r#""min_agent_version":"0.1.0""#,
+        r#""min_agent_version":"99.0.0""#,
+    );
+    assert_ne!(manifest, newer);
+    fs::write(bench.path("out/rpi5/golden.json"), newer).expect("written");
+    let sign = ["-S", "-s", "signing.key", "-m", "out/rpi5/golden.json"];
+    bench.tool("minisign", &sign).succeeds();
+    let ran = flash(&bench, &["--yes", "--allow-file"]);
+    refuses(&bench, ran, 4, &["asks for gild 99.0.0 or newer"]);
+}
+
+#[test]
 fn a_release_met_in_the_middle_of_its_replacement_is_read_again() {
     let bench = packed();
     let manifest = bench.path("out/rpi5/golden.json");
@@ -221,6 +237,25 @@ fn a_disk_is_flashed_unless_it_is_mounted() {
     ran.fails_saying(&["is mounted on", "mounted"]);
 
     flash(&bench, &["--yes", "--target", &device.0]).succeeds();
+    // The disk has partitions now: no target in themselves, and in the way while they are in use.
+    let root = format!("{}p2", device.0);
+    // A kernel that was built without GPT is told.
+    bench
+        .shell(&format!(
+            "test -e {root} || addpart {} 2 49152 65536",
+            device.0
+        ))
+        .succeeds();
+    let ran = flash(&bench, &["--yes", "--target", &root]);
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    ran.fails_saying(&["is a partition", "name the whole disk"]);
+    bench
+        .tool("mount", &["-o", "ro", &root, "mounted"])
+        .succeeds();
+    let ran = flash(&bench, &["--yes", "--target", &device.0]);
+    bench.tool("umount", &["mounted"]).succeeds();
+    assert_eq!(ran.code, Some(5), "{}", ran.stderr);
+    ran.fails_saying(&["is in use", "mounted"]);
     bench
         .gild([
             "image",
