@@ -1,10 +1,18 @@
-//! What a board is. No I/O: bytes in, data out.
+//! What a board is, and the formats of its firmware. No I/O: bytes in, data out.
 //!
 //! Each supported board has one folder of data beside this crate's `src`. The data is compiled in.
 
 mod board;
 mod detect;
+mod fdt;
+pub mod fit;
 pub mod mac;
+pub mod nor;
+pub mod rk3588;
+pub mod rpi_eeprom;
+pub mod uboot_env;
+pub mod uboot_script;
+mod wire;
 
 use std::sync::LazyLock;
 

@@ -1,0 +1,159 @@
+//! In which order NOR flash gets new content, so that a power cut at any moment leaves a board that still starts.
+//!
+//! A boot medium is valid by its first page alone: the ID block's header, or the checksum of an environment. That page
+//! goes first and comes back last, after everything that it leads to has been read back. In between the firmware finds
+//! nothing there and goes on to the next medium, the card with the flasher.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+/// What flash programs at once. A page cut short holds nonsense.
+pub const PAGE: usize = 256;
+
+/// Why there is no such order.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// The two contents have different sizes.
+    #[error("{wanted} bytes are wanted in a flash of {current}")]
+    Size {
+        /// Bytes of the flash.
+        current: usize,
+        /// Bytes that are wanted in it.
+        wanted: usize,
+    },
+    /// The flash is not made of whole blocks and pages.
+    #[error("a flash of {size} bytes cannot have erase blocks of {block}")]
+    Block {
+        /// Bytes of the flash.
+        size: usize,
+        /// Bytes of an erase block.
+        block: usize,
+    },
+    /// The page that is written last is no page of the flash.
+    #[error("no page of the flash begins at {0:#x}")]
+    Commit(usize),
+}
+
+/// One thing to do to the flash. The one who does it stops at the first failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Erase this block.
+    Erase(Range<usize>),
+    /// Read these bytes back from the flash: all must be 0xff. Locked flash can ignore an erase without an error.
+    CheckErased(Range<usize>),
+    /// Program these bytes of the wanted content.
+    Write(Range<usize>),
+    /// Read these bytes back from the flash: they must be those of the wanted content.
+    Check(Range<usize>),
+}
+
+/// The steps from what the flash holds to what it should hold; none if that is the same. Only blocks that differ are
+/// touched, and the block of the page at `commit`.
+///
+/// After an interruption the steps are planned anew from what the flash then holds.
+pub fn plan(
+    current: &[u8],
+    wanted: &[u8],
+    block: usize,
+    commit: usize,
+) -> Result<Vec<Step>, PlanError> {
+    let size = current.len();
+    if wanted.len() != size {
+        return Err(PlanError::Size {
+            current: size,
+            wanted: wanted.len(),
+        });
+    }
+    if block < PAGE || !block.is_multiple_of(PAGE) || !size.is_multiple_of(block) {
+        return Err(PlanError::Block { size, block });
+    }
+    if commit >= size || !commit.is_multiple_of(PAGE) {
+        return Err(PlanError::Commit(commit));
+    }
+    if current == wanted {
+        return Ok(Vec::new());
+    }
+    let blocks = (0..size).step_by(block).map(|start| start..start + block);
+    let page = commit..commit + PAGE;
+    let write = |bytes: Range<usize>| {
+        let is_needed = wanted[bytes.clone()].iter().any(|byte| *byte != 0xff);
+        is_needed.then_some(Step::Write(bytes))
+    };
+    let start = commit - commit % block;
+    let last = start..start + block;
+    let mut steps = vec![Step::Erase(last.clone()), Step::CheckErased(last.clone())];
+    for place in blocks.filter(|place| *place != last) {
+        if current[place.clone()] != wanted[place.clone()] {
+            // Also where it reads as erased: an erase that was interrupted can leave bits that do not stay.
+            steps.push(Step::Erase(place.clone()));
+            steps.extend(write(place));
+        }
+    }
+    steps.extend(write(last.start..page.start));
+    steps.extend(write(page.end..last.end));
+    steps.push(Step::Check(0..page.start));
+    steps.push(Step::Check(page.end..size));
+    steps.extend(write(page.clone()));
+    steps.push(Step::Check(page));
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_content_needs_no_step() {
+        assert_eq!(plan(&[7; 8192], &[7; 8192], 4096, 4096), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn only_what_differs_is_touched_and_the_commit_block() {
+        let current = [7; 5 * 4096];
+        let mut wanted = current;
+        wanted[4 * 4096] = 1;
+        wanted[4096..8192].fill(0xff);
+        assert_eq!(
+            plan(&current, &wanted, 4096, 0x2100),
+            Ok(vec![
+                Step::Erase(0x2000..0x3000),
+                Step::CheckErased(0x2000..0x3000),
+                Step::Erase(0x1000..0x2000),
+                Step::Erase(0x4000..0x5000),
+                Step::Write(0x4000..0x5000),
+                Step::Write(0x2000..0x2100),
+                Step::Write(0x2200..0x3000),
+                Step::Check(0..0x2100),
+                Step::Check(0x2200..0x5000),
+                Step::Write(0x2100..0x2200),
+                Step::Check(0x2100..0x2200),
+            ])
+        );
+    }
+
+    #[test]
+    fn what_is_no_flash_is_refused() {
+        let flash = [0; 8192];
+        let wanted = [1; 8192];
+        assert!(matches!(
+            plan(&flash, &wanted[1..], 4096, 0),
+            Err(PlanError::Size { .. })
+        ));
+        for block in [0, 1, 255, 3000, 8192 * 2] {
+            assert!(
+                matches!(
+                    plan(&flash, &wanted, block, 0),
+                    Err(PlanError::Block { .. })
+                ),
+                "{block}"
+            );
+        }
+        for commit in [1, 8192, usize::MAX] {
+            assert_eq!(
+                plan(&flash, &wanted, 4096, commit),
+                Err(PlanError::Commit(commit))
+            );
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the whole SPI NOR flash of a board should hold.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use super::{Image, Medium};
+
+/// Bytes of the boards' SPI NOR flash.
+pub const FLASH_SIZE: usize = 16 << 20;
+/// Where a U-Boot with an environment in this flash keeps it, as Armbian builds it. One that an earlier U-Boot left
+/// there would override the boot order.
+pub const ENVIRONMENT: Range<usize> = 0xc0_0000..0xc2_0000;
+
+/// Why an image cannot be written to a flash.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FlashError {
+    /// The flash is not one that the boards have.
+    #[error(
+        "the flash has {0} bytes instead of {FLASH_SIZE}: it is not the boot flash of this board"
+    )]
+    Size(usize),
+    /// The file is for SD cards.
+    #[error("the file is made for an SD card: the flash takes u-boot-rockchip-spi.bin")]
+    Medium,
+    /// The image and the environment do not fit side by side.
+    #[error("an image of {image} bytes and an environment of {environment} do not fit together")]
+    Environment {
+        /// Bytes of the image.
+        image: usize,
+        /// Bytes of the environment.
+        environment: usize,
+    },
+}
+
+/// The image at the start, the environment or nothing in its place, and the rest as it is. [`crate::nor::plan`] says
+/// how to get there, with the [ID block](Medium::id_block_offset) as what is written last.
+pub fn flash_content(
+    current: &[u8],
+    image: &Image,
+    environment: Option<&[u8]>,
+) -> Result<Vec<u8>, FlashError> {
+    if current.len() != FLASH_SIZE {
+        return Err(FlashError::Size(current.len()));
+    }
+    if image.medium() != Medium::Spi {
+        return Err(FlashError::Medium);
+    }
+    let end = image.bytes().len();
+    let environment = environment.unwrap_or_default();
+    let is_apart = environment.is_empty() || end <= ENVIRONMENT.start;
+    if environment.len() > ENVIRONMENT.len() || !is_apart {
+        return Err(FlashError::Environment {
+            image: end,
+            environment: environment.len(),
+        });
+    }
+    let mut wanted = current.to_vec();
+    wanted[ENVIRONMENT].fill(0xff);
+    wanted[ENVIRONMENT.start..][..environment.len()].copy_from_slice(environment);
+    wanted[..end].copy_from_slice(image.bytes());
+    Ok(wanted)
+}

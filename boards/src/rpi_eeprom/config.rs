@@ -1,0 +1,211 @@
+//! The text of the configuration: keys, comments, and the filters that make a part of it apply to some boards only.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// NVMe first, then the SD card, then USB, then from the start again.
+pub const NVME_FIRST: BootOrder = BootOrder(0xf416);
+
+/// Why a key cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// Whether the key's value would apply depends on the board.
+    #[error(
+        "{key} is also set under [{filter}], so that its value depends on the board; take that line out of the configuration"
+    )]
+    Filtered {
+        /// The key.
+        key: String,
+        /// The condition under which it is set.
+        filter: String,
+    },
+}
+
+/// A value of `BOOT_ORDER`: one hexadecimal digit for each place to boot from, the first one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootOrder(pub u32);
+
+impl BootOrder {
+    /// The order in a configuration, if it has one that is the same for every board.
+    #[must_use]
+    pub fn of(config: &str) -> Option<Self> {
+        let text = get_key(config, "BOOT_ORDER")?;
+        let order = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) => u32::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        order.ok().map(Self)
+    }
+
+    /// Whether the NVMe disk is tried before everything else.
+    #[must_use]
+    pub fn is_nvme_first(self) -> bool {
+        self.0 & 0xf == 6
+    }
+}
+
+impl fmt::Display for BootOrder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:#x} (", self.0)?;
+        let mut rest = self.0;
+        while rest != 0 {
+            let name = match rest & 0xf {
+                0 => "SD card detect",
+                1 => "SD card",
+                2 => "network",
+                3 => "rpiboot",
+                4 => "USB",
+                5 => "BCM USB",
+                6 => "NVMe",
+                7 => "HTTP",
+                0xe => "stop",
+                0xf => "again",
+                _ => "unknown",
+            };
+            rest >>= 4;
+            write!(out, "{name}{}", if rest == 0 { "" } else { ", " })?;
+        }
+        write!(out, ")")
+    }
+}
+
+/// What a line of the configuration stands under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Scope {
+    /// It applies to every board.
+    All,
+    /// It applies to no board, or is passed on to config.txt.
+    Elsewhere,
+    /// It applies where this condition holds.
+    Filter(String),
+}
+
+/// The value of a key that applies to every board: the last one wins.
+#[must_use]
+pub fn get_key<'a>(config: &'a str, key: &str) -> Option<&'a str> {
+    lines(config)
+        .filter_map(|(scope, line)| match assignment(line) {
+            Some((found, value)) if found == key && scope == Scope::All => Some(value),
+            _ => None,
+        })
+        .last()
+}
+
+/// The configuration with these keys set for every board. All else in it stays as it is, comments too.
+pub fn set_keys(config: &str, keys: &[(&str, &str)]) -> Result<String, ConfigError> {
+    let mut missing: Vec<_> = keys.to_vec();
+    let mut text = String::with_capacity(config.len() + 64);
+    let mut last_scope = Scope::All;
+    for (scope, line) in lines(config) {
+        let wanted =
+            assignment(line).and_then(|(found, _)| keys.iter().find(|(key, _)| *key == found));
+        match (wanted, &scope) {
+            (Some((key, _)), Scope::Filter(filter)) => {
+                return Err(ConfigError::Filtered {
+                    key: (*key).to_owned(),
+                    filter: filter.clone(),
+                });
+            }
+            (Some((key, value)), Scope::All) => {
+                missing.retain(|(other, _)| other != key);
+                let end = line.len() - line.trim_end_matches(['\r', '\n']).len();
+                text.push_str(&format!("{key}={value}{}", &line[line.len() - end..]));
+            }
+            _ => text.push_str(line),
+        }
+        last_scope = scope;
+    }
+    if missing.is_empty() {
+        return Ok(text);
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if last_scope != Scope::All || text.is_empty() {
+        text.push_str("[all]\n");
+    }
+    for (key, value) in missing {
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    Ok(text)
+}
+
+/// All lines with their ends, each with what it stands under.
+fn lines(config: &str) -> impl Iterator<Item = (Scope, &str)> {
+    let mut scope = Scope::All;
+    config.split_inclusive('\n').map(move |line| {
+        let filter = line
+            .trim()
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'));
+        if let Some((filter, _)) = filter {
+            scope = match filter {
+                "all" => Scope::All,
+                "none" | "config.txt" => Scope::Elsewhere,
+                // Filters add up until [all], so one that stands below another narrows it further.
+                _ => Scope::Filter(filter.to_owned()),
+            };
+        }
+        (scope.clone(), line)
+    })
+}
+
+fn assignment(line: &str) -> Option<(&str, &str)> {
+    let line = line.trim();
+    if line.starts_with(['#', '[']) {
+        return None;
+    }
+    let (key, value) = line.split_once('=')?;
+    Some((key.trim_end(), value.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WANTED: [(&str, &str); 2] = [("BOOT_ORDER", "0xf416"), ("PCIE_PROBE", "1")];
+
+    #[test]
+    fn what_was_not_asked_for_is_kept() {
+        let before = "# ours\n[all]\nBOOT_UART=1\n  BOOT_ORDER=0xf461\r\nSOME_KEY=1\n\n[config.txt]\nBOOT_ORDER=9\n";
+        let after = "# ours\n[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\r\nSOME_KEY=1\n\n[config.txt]\nBOOT_ORDER=9\n[all]\nPCIE_PROBE=1\n";
+        assert_eq!(set_keys(before, &WANTED).as_deref(), Ok(after));
+        assert_eq!(set_keys(after, &WANTED).as_deref(), Ok(after));
+    }
+
+    #[test]
+    fn an_empty_configuration_gets_the_keys() {
+        let made = set_keys("", &WANTED).expect("keys");
+        assert_eq!(made, "[all]\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
+        let made = set_keys("BOOT_UART=1", &WANTED).expect("keys");
+        assert_eq!(made, "BOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
+    }
+
+    #[test]
+    fn a_value_that_depends_on_the_board_is_not_touched() {
+        let config = "[all]\nBOOT_ORDER=0xf461\n[gpio8=0]\nBOOT_ORDER=0xf2\n";
+        let error = set_keys(config, &WANTED).expect_err("a filter");
+        assert_eq!(
+            error,
+            ConfigError::Filtered {
+                key: "BOOT_ORDER".to_owned(),
+                filter: "gpio8=0".to_owned()
+            }
+        );
+        assert_eq!(BootOrder::of(config), Some(BootOrder(0xf461)));
+    }
+
+    #[test]
+    fn the_last_order_for_every_board_counts() {
+        let config =
+            "BOOT_ORDER=0xf1\n#BOOT_ORDER=0xf2\n[none]\nBOOT_ORDER=0xf3\n[all]\nBOOT_ORDER=0xf6\n";
+        let order = BootOrder::of(config).expect("an order");
+        assert_eq!(order, BootOrder(0xf6));
+        assert!(order.is_nvme_first());
+        assert!(!BootOrder(0xf461).is_nvme_first());
+        assert_eq!(BootOrder::of("[all]\nBOOT_UART=1\n"), None);
+        assert_eq!(BootOrder::of("BOOT_ORDER=sd\n"), None);
+        assert_eq!(NVME_FIRST.to_string(), "0xf416 (NVMe, SD card, USB, again)");
+    }
+}

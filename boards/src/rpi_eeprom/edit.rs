@@ -1,0 +1,88 @@
+//! The two changes that the vendor's tool makes to an image, and that this program makes in the same way.
+
+use super::section::{FILE_HEADER, HEADER, magic_of_padding};
+use super::{EepromError, FIRST_HALF_END, Image, SCRATCH, SectionKind, UPDATETIME};
+use crate::wire::put;
+
+/// The longest configuration that the vendor's tool takes. It forgets four bytes of the header, so that more than 4072
+/// bytes reach into the next erase block of the chip.
+pub const CONFIG_MAX: usize = 4076;
+
+impl Image {
+    /// Replaces the configuration. On an error nothing is changed.
+    pub fn set_config(&mut self, text: &[u8]) -> Result<(), EepromError> {
+        self.check_editable()?;
+        let index = self.config_index()?;
+        if text.len() > CONFIG_MAX {
+            return Err(EepromError::ConfigTooLong(text.len()));
+        }
+        let section = &self.sections[index];
+        let end = self.sections[index + 1..]
+            .iter()
+            .find(|later| later.kind != SectionKind::Padding)
+            .map_or(FIRST_HALF_END.min(self.bytes.len() - SCRATCH), |later| {
+                later.offset
+            });
+        let (header, start) = (section.offset, section.content().start);
+        let text_end = start + text.len();
+        if text_end > end {
+            return Err(EepromError::ConfigDoesNotFit {
+                length: text.len(),
+                room: end.saturating_sub(start),
+            });
+        }
+        let length =
+            u32::try_from(text.len() + FILE_HEADER).expect("at most CONFIG_MAX and a header");
+        let mut bytes = self.bytes.clone();
+        put(&mut bytes, header + 4, &length.to_be_bytes());
+        put(&mut bytes, start, text);
+        bytes[text_end..end].fill(0xff);
+        let aligned = text_end.next_multiple_of(8);
+        // The last section is left open, as the vendor's tool does.
+        let is_last = index + 1 == self.sections.len();
+        if end - aligned >= HEADER && !is_last {
+            let padding = u32::try_from(end - aligned - HEADER).expect("less than the image");
+            put(&mut bytes, aligned, &magic_of_padding().to_be_bytes());
+            put(&mut bytes, aligned + 4, &padding.to_be_bytes());
+        }
+        *self = Self::parse(bytes)?;
+        Ok(())
+    }
+
+    /// Writes the time of the update into the image. Only updaters that write the chip from Linux need it there; the
+    /// updater on the card takes it from the signature file.
+    pub fn set_timestamp(&mut self, time: u32) -> Result<(), EepromError> {
+        self.check_editable()?;
+        let places = timestamp_places(self);
+        if self.is_ab() && places.len() != 2 {
+            return Err(EepromError::NoTimestamp(places.len()));
+        }
+        for place in places {
+            put(&mut self.bytes, place, &(!time).to_le_bytes());
+            put(&mut self.bytes, place + 4, &time.to_le_bytes());
+        }
+        Ok(())
+    }
+
+    fn check_editable(&self) -> Result<(), EepromError> {
+        if self.is_live() {
+            return Err(EepromError::LiveChip);
+        }
+        if self.is_signed() {
+            return Err(EepromError::Signed);
+        }
+        Ok(())
+    }
+}
+
+/// Where an image keeps the time of its update: in its last bytes, or in the files made for it.
+pub(super) fn timestamp_places(image: &Image) -> Vec<usize> {
+    if !image.is_ab() {
+        return vec![image.bytes.len() - 8];
+    }
+    let files = image
+        .sections
+        .iter()
+        .filter(|section| section.is_file(UPDATETIME) && section.content().len() >= 8);
+    files.map(|section| section.content().start).collect()
+}
