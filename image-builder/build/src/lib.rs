@@ -2,4 +2,17 @@
 //! loop devices.
 
 pub mod assemble;
+pub mod base;
+pub mod base_image;
+pub mod boot;
+pub mod cache;
+pub mod error;
+pub mod first_boot;
+pub mod k3s;
+pub mod overlay;
+pub mod progress;
+pub mod recipe;
+pub mod seal;
+pub mod site;
 pub mod tree;
+pub mod units;

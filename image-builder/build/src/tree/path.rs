@@ -47,8 +47,8 @@ impl Tree {
         Ok(place)
     }
 
-    /// Makes sure that the path is a directory, and says where it is.
-    pub(super) fn ensure_dir(&mut self, path: &str) -> Result<String, TreeError> {
+    /// Makes sure that the path is a directory, if only through a symbolic link, and says where that is.
+    pub fn ensure_dir(&mut self, path: &str) -> Result<String, TreeError> {
         let (place, missing) = self.walk(path, true, true)?;
         self.make_dirs(missing);
         match self.entries.get(&place) {

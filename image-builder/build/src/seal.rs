@@ -1,0 +1,72 @@
+//! The seal: what makes one node that node, and what belongs to the build, goes out of the tree.
+//!
+//! Everything is one table ([`TABLE`]); docs/golden-image.md shows the same table. Whether an image is sealed is
+//! decided by `gild image verify --sealed`, which shares nothing with this.
+
+mod action;
+mod table;
+
+use serde::Serialize;
+
+pub use action::Action;
+pub use table::TABLE;
+
+use crate::tree::{Tree, TreeError};
+
+/// One kind of thing that a golden image must not carry.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Its name.
+    pub item: &'static str,
+    /// Where it lies: patterns as [`Tree::glob`] takes them, or the one path that the action is for.
+    pub paths: &'static [&'static str],
+    /// What is done about it.
+    pub action: Action,
+    /// What would happen otherwise.
+    pub why: &'static str,
+}
+
+/// Something that the seal changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The row that it is for.
+    pub item: &'static str,
+    /// Where.
+    pub path: String,
+}
+
+/// Seals a tree and says what there was to change.
+pub fn seal(tree: &mut Tree) -> Result<Vec<Change>, TreeError> {
+    apply(tree, &TABLE)
+}
+
+/// Applies rows in their order.
+pub fn apply(tree: &mut Tree, rows: &[Row]) -> Result<Vec<Change>, TreeError> {
+    let mut changes = Vec::new();
+    for row in rows {
+        for path in row.action.apply(tree, row.paths)? {
+            changes.push(Change {
+                item: row.item,
+                path,
+            });
+        }
+    }
+    Ok(changes)
+}
+
+/// The table as the operator's documentation shows it.
+#[must_use]
+pub fn table_markdown() -> String {
+    let lines = TABLE.iter().map(|row| {
+        let places: Vec<String> = row.paths.iter().map(|path| format!("`/{path}`")).collect();
+        format!(
+            "| {} | {} | {} | {} |\n",
+            row.item,
+            places.join(", "),
+            row.action,
+            row.why
+        )
+    });
+    "| what | where | done | because |\n| --- | --- | --- | --- |\n".to_owned()
+        + &lines.collect::<String>()
+}
