@@ -1,8 +1,38 @@
-//! A stable MAC address for a node whose Ethernet chip has none.
+//! MAC addresses: the identity everything about a node hangs on.
+
+use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// The address of the given interface (0 is the first), from the processor's unique number.
+/// A MAC address, shown with colons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// Reads the form with colons, as in sysfs.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 6];
+        hex::decode_to_slice(text.trim().replace(':', ""), &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
+    /// The twelve digits without separators, for file names.
+    #[must_use]
+    pub fn digits(self) -> String {
+        hex::encode(self.0)
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, rest @ ..] = self.0;
+        write!(f, "{first:02x}")?;
+        rest.iter().try_for_each(|byte| write!(f, ":{byte:02x}"))
+    }
+}
+
+/// A stable address for a node whose Ethernet chip has none: that of the given interface (0 is the first), from the processor's unique number.
 ///
 /// It is the rule U-Boot follows on Rockchip processors, so that U-Boot, the agent and the golden image agree on who
 /// the node is: the first six bytes of the SHA-256 of the number's lower-case hex digits, marked as locally
@@ -22,6 +52,15 @@ mod tests {
     use super::*;
 
     const CPU_ID: [u8; 16] = *b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f";
+
+    #[test]
+    fn what_sysfs_says_is_read_and_shown() {
+        let mac = Mac::parse("d8:3a:dd:12:34:56\n").expect("an address");
+        assert_eq!(mac.to_string(), "d8:3a:dd:12:34:56");
+        assert_eq!(mac.digits(), "d83add123456");
+        assert_eq!(Mac::parse("d8:3a:dd:12:34"), None);
+        assert_eq!(Mac::parse(""), None);
+    }
 
     #[test]
     fn the_address_is_the_one_u_boot_would_give() {

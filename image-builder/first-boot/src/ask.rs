@@ -1,0 +1,168 @@
+//! Asking Matchbox who this node is, until it says so or the time is over.
+
+use std::time::Duration;
+
+use gild_boards::mac::Mac;
+use log::{info, warn};
+use reqwest::Url;
+
+use crate::client::FetchError;
+use crate::metadata::Answer;
+use crate::node::{Node, NodeError};
+
+/// Longest time of one request.
+const TRY: Duration = Duration::from_secs(15);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(16);
+
+/// What the asking needs of the machine it runs on.
+pub trait World {
+    /// The addresses to ask with, the likeliest first.
+    fn macs(&self) -> Vec<Mac>;
+    /// The answer to a GET.
+    fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError>;
+    /// Time since some start.
+    fn now(&self) -> Duration;
+    /// Waits.
+    fn sleep(&self, time: Duration);
+    /// Whether the clock was set by a time server.
+    fn clock_is_set(&self) -> bool;
+    /// A number from 0 to 1, another one on each node.
+    fn chance(&self) -> f64;
+}
+
+/// Why this node does not know who it is.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No cable, no driver.
+    #[error("no wired network interface has a carrier")]
+    NoInterface,
+    /// The request.
+    #[error("asking Matchbox for {0}: {1}")]
+    Fetch(Mac, #[source] FetchError),
+    /// 404.
+    #[error("Matchbox does not know {0}: add a group that selects this MAC address")]
+    Unknown(Mac),
+    /// Only the answer for everyone.
+    #[error(
+        "Matchbox has no group for {0}, only one for every node, which does not say who this one is: \
+         add a group that selects this MAC address"
+    )]
+    DefaultGroup(Mac),
+    /// The answer.
+    #[error("Matchbox' answer for {0} cannot be used: {1}")]
+    Answer(Mac, #[source] NodeError),
+}
+
+impl AskError {
+    /// Somebody has to change something first, so there is no hurry.
+    fn waits_for_a_person(&self) -> bool {
+        matches!(
+            self,
+            Self::Unknown(_) | Self::DefaultGroup(_) | Self::Answer(..)
+        )
+    }
+}
+
+/// Asks until there is a good answer, or the last reason why there is none.
+pub fn ask(
+    world: &dyn World,
+    matchbox: &Url,
+    accept_default_group: bool,
+    deadline: Duration,
+) -> Result<Node, AskError> {
+    let end = world.now() + deadline;
+    let mut said = String::new();
+    let mut wait = FIRST_WAIT;
+    loop {
+        let error = match round(world, matchbox, accept_default_group, end) {
+            Ok(node) => return Ok(node),
+            Err(error) => error,
+        };
+        let text = error.to_string();
+        if text != said {
+            warn!("{text}");
+            said = text;
+        }
+        if matches!(&error, AskError::Fetch(_, FetchError::NotValidYet)) {
+            wait_for_the_clock(world, end);
+        }
+        let pause = if error.waits_for_a_person() {
+            LONGEST_WAIT
+        } else {
+            wait
+        };
+        let pause = pause / 2 + pause.mul_f64(world.chance() / 2.0);
+        if world.now() + pause >= end {
+            return Err(error);
+        }
+        world.sleep(pause);
+        wait = (wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+/// Asks once with each address: the first answer that is for this node counts, and what is wrong with an answer for
+/// this node weighs more than silence.
+fn round(
+    world: &dyn World,
+    matchbox: &Url,
+    accept_default_group: bool,
+    end: Duration,
+) -> Result<Node, AskError> {
+    let mut default = None;
+    let mut failure: Option<AskError> = None;
+    for mac in world.macs() {
+        let time = TRY.min(end.saturating_sub(world.now())).max(FIRST_WAIT);
+        let error = match world.get(&question(matchbox, mac), time) {
+            Ok(body) => match Answer::parse(&body, mac) {
+                Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer) {
+                    Ok(node) => return Ok(node),
+                    Err(error) => AskError::Answer(mac, error),
+                },
+                Ok(answer) => {
+                    default.get_or_insert((mac, answer));
+                    AskError::DefaultGroup(mac)
+                }
+                Err(error) => AskError::Answer(mac, error.into()),
+            },
+            Err(FetchError::Status(404)) => AskError::Unknown(mac),
+            Err(error) => AskError::Fetch(mac, error),
+        };
+        let weighs_more = failure.as_ref().is_none_or(|before| {
+            matches!(error, AskError::Answer(..)) && !matches!(before, AskError::Answer(..))
+        });
+        if weighs_more {
+            failure = Some(error);
+        }
+    }
+    match default {
+        Some((mac, answer)) if accept_default_group => {
+            warn!("{mac} joins by the group for every node, under a name made from its address");
+            Node::read(mac, &answer).map_err(|error| AskError::Answer(mac, error))
+        }
+        _ => Err(failure.unwrap_or(AskError::NoInterface)),
+    }
+}
+
+fn question(matchbox: &Url, mac: Mac) -> Url {
+    let mut url = matchbox.clone();
+    url.set_path(&format!(
+        "{}/metadata",
+        matchbox.path().trim_end_matches('/')
+    ));
+    url.set_query(Some(&format!("mac={mac}")));
+    url
+}
+
+fn wait_for_the_clock(world: &dyn World, end: Duration) {
+    if world.clock_is_set() {
+        return;
+    }
+    info!("waiting for a time server to set the clock");
+    while !world.clock_is_set() && world.now() + FIRST_WAIT < end {
+        world.sleep(FIRST_WAIT);
+    }
+}
+
+#[cfg(test)]
+mod tests;

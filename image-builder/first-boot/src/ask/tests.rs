@@ -1,0 +1,165 @@
+use std::cell::{Cell, RefCell};
+
+use super::*;
+
+const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
+const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
+const TWO_MINUTES: Duration = Duration::from_secs(120);
+
+/// A world whose clock runs as one waits, with a Matchbox that answers as told.
+struct Scene<'a> {
+    macs: &'a [Mac],
+    answer: &'a dyn Fn(&str, Duration) -> Result<String, FetchError>,
+    now: Cell<Duration>,
+    clock_set_at: Duration,
+    asked: RefCell<Vec<(Duration, String)>>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(
+        macs: &'a [Mac],
+        answer: &'a dyn Fn(&str, Duration) -> Result<String, FetchError>,
+    ) -> Self {
+        Self {
+            macs,
+            answer,
+            now: Cell::default(),
+            clock_set_at: Duration::ZERO,
+            asked: RefCell::default(),
+        }
+    }
+
+    fn ask(&self, accept_default_group: bool) -> Result<Node, AskError> {
+        let matchbox = Url::parse("http://mb:8080/base/").expect("a URL");
+        ask(self, &matchbox, accept_default_group, TWO_MINUTES)
+    }
+
+    fn times(&self) -> Vec<Duration> {
+        self.asked.borrow().iter().map(|(time, _)| *time).collect()
+    }
+}
+
+impl World for Scene<'_> {
+    fn macs(&self) -> Vec<Mac> {
+        self.macs.to_vec()
+    }
+
+    fn get(&self, url: &Url, _: Duration) -> Result<String, FetchError> {
+        self.asked.borrow_mut().push((self.now(), url.to_string()));
+        (self.answer)(url.query().unwrap_or_default(), self.now())
+    }
+
+    fn now(&self) -> Duration {
+        self.now.get()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.now.set(self.now() + time);
+    }
+
+    fn clock_is_set(&self) -> bool {
+        self.now() >= self.clock_set_at
+    }
+
+    fn chance(&self) -> f64 {
+        1.0
+    }
+}
+
+fn default_group(query: &str) -> String {
+    let mac = query.strip_prefix("mac=").expect("a MAC address");
+    format!("HOSTNAME=node\nK3S_URL=https://a:6443\nK3S_TOKEN=t\nREQUEST_QUERY_MAC={mac}\n")
+}
+
+fn dedicated(query: &str) -> String {
+    let mac = query.strip_prefix("mac=").expect("a MAC address");
+    format!("{}MAC={mac}\n", default_group(query))
+}
+
+fn down() -> FetchError {
+    FetchError::Request("connection refused".to_owned())
+}
+
+#[test]
+fn a_server_that_comes_up_later_is_found() {
+    let answer = |query: &str, now: Duration| match now.as_secs() {
+        0..60 => Err(down()),
+        _ => Ok(dedicated(query)),
+    };
+    let scene = Scene::new(&[A], &answer);
+    let node = scene.ask(false).expect("a node");
+    assert_eq!((node.mac, &*node.hostname), (A, "node"));
+    let seconds: Vec<u64> = scene.times().iter().map(Duration::as_secs).collect();
+    assert_eq!(seconds, [0, 1, 3, 7, 15, 31, 47, 63]);
+    assert_eq!(
+        scene.asked.borrow()[0].1,
+        "http://mb:8080/base/metadata?mac=02:00:00:00:00:0a"
+    );
+}
+
+#[test]
+fn it_ends_by_the_deadline_with_the_reason() {
+    let scene = Scene::new(&[A], &|_, _| Err(down()));
+    let error = scene.ask(false).expect_err("nobody there");
+    assert!(error.to_string().contains("connection refused"), "{error}");
+    assert!(scene.now() <= TWO_MINUTES);
+    let scene = Scene::new(&[], &|_, _| Err(down()));
+    assert!(matches!(scene.ask(false), Err(AskError::NoInterface)));
+}
+
+#[test]
+fn an_unknown_node_asks_seldom_for_somebody_may_add_it() {
+    let scene = Scene::new(&[A], &|_, _| Err(FetchError::Status(404)));
+    assert!(matches!(scene.ask(false), Err(AskError::Unknown(A))));
+    assert!(scene.times().len() <= 8, "{:?}", scene.times());
+}
+
+#[test]
+fn a_group_for_every_node_is_for_nobody_unless_that_is_wanted() {
+    let answer = |query: &str, _| Ok(default_group(query));
+    assert!(matches!(
+        Scene::new(&[A], &answer).ask(false),
+        Err(AskError::DefaultGroup(A))
+    ));
+    let node = Scene::new(&[A, B], &answer).ask(true).expect("a node");
+    assert_eq!((node.mac, &*node.hostname), (A, "k3s-00000a"));
+}
+
+#[test]
+fn the_address_that_matchbox_knows_counts_whichever_it_is() {
+    let answer = |query: &str, _| {
+        Ok(if query.ends_with('b') {
+            dedicated(query)
+        } else {
+            default_group(query)
+        })
+    };
+    for accept in [false, true] {
+        let node = Scene::new(&[A, B], &answer).ask(accept).expect("a node");
+        assert_eq!(node.mac, B);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_this_node_s_group_is_said_rather_than_silence() {
+    let answer = |query: &str, _| match query.ends_with('b') {
+        true => Ok(dedicated(query).replace("https", "http")),
+        false => Err(FetchError::Status(404)),
+    };
+    let error = Scene::new(&[A, B], &answer)
+        .ask(false)
+        .expect_err("a bad group");
+    assert!(error.to_string().contains("k3s_url"), "{error}");
+}
+
+#[test]
+fn a_certificate_from_the_future_waits_for_the_clock() {
+    let answer = |query: &str, now: Duration| match now.as_secs() {
+        0..40 => Err(FetchError::NotValidYet),
+        _ => Ok(dedicated(query)),
+    };
+    let mut scene = Scene::new(&[A], &answer);
+    scene.clock_set_at = Duration::from_secs(40);
+    scene.ask(false).expect("a node");
+    assert_eq!(scene.times().len(), 2, "{:?}", scene.times());
+}

@@ -1,0 +1,194 @@
+//! HTTP to one server: short, small, and to nobody else.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::redirect::Policy;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest answer that is read.
+const MAX_ANSWER: usize = 64 << 10;
+const MAX_REDIRECTS: usize = 3;
+
+/// A request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The certificate authority's file cannot be used, or there is no TLS.
+    #[error("{0}")]
+    Setup(String),
+    /// No connection, or no answer in time.
+    #[error("{0}")]
+    Request(String),
+    /// The server's certificate begins in what this node takes for the future: it has no clock of its own.
+    #[error("the server's certificate is not valid yet by this node's clock")]
+    NotValidYet,
+    /// The server refuses.
+    #[error("the server answers {0}")]
+    Status(u16),
+    /// The answer has no end.
+    #[error("the answer is longer than {MAX_ANSWER} bytes")]
+    TooLong,
+    /// The answer is no text.
+    #[error("the answer is not text")]
+    NotText,
+}
+
+/// reqwest's own text leaves out why.
+impl From<reqwest::Error> for FetchError {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if is_not_valid_yet(&error) {
+            return Self::NotValidYet;
+        }
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        Self::Request(text)
+    }
+}
+
+fn is_not_valid_yet(error: &(dyn std::error::Error + 'static)) -> bool {
+    let is_it = |error: &rustls::Error| {
+        matches!(
+            error,
+            rustls::Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
+            )
+        )
+    };
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        // An error inside an `io::Error` is not its source.
+        let wrapped = inner
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .and_then(|wrapped| wrapped.downcast_ref());
+        if inner.downcast_ref().or(wrapped).is_some_and(is_it) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+/// A client of one server.
+pub struct Client {
+    client: reqwest::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    /// A client that trusts this authority alone, or else the public ones.
+    pub fn new(ca: Option<&Path>) -> Result<Self, FetchError> {
+        let setup = |error: &dyn std::fmt::Display| FetchError::Setup(error.to_string());
+        let tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| setup(&error))?
+                .with_root_certificates(roots(ca)?)
+                .with_no_client_auth();
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .connect_timeout(CONNECT)
+            .redirect(Policy::custom(|attempt| {
+                if attempt.previous().len() > MAX_REDIRECTS {
+                    attempt.error("too many redirects")
+                } else if is_same_server(&attempt.previous()[0], attempt.url()) {
+                    attempt.follow()
+                } else {
+                    attempt.error("a redirect to another server, which this node does not follow")
+                }
+            }))
+            .no_proxy()
+            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| setup(&error))?;
+        Ok(Self { client, runtime })
+    }
+
+    /// The answer to a GET.
+    pub fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
+        let request = self.client.get(url.clone()).timeout(time);
+        self.runtime.block_on(async {
+            let mut answer = request.send().await?;
+            if !answer.status().is_success() {
+                return Err(FetchError::Status(answer.status().as_u16()));
+            }
+            let mut body = Vec::new();
+            while let Some(part) = answer.chunk().await? {
+                body.extend_from_slice(&part);
+                if body.len() > MAX_ANSWER {
+                    return Err(FetchError::TooLong);
+                }
+            }
+            String::from_utf8(body).map_err(|_| FetchError::NotText)
+        })
+    }
+}
+
+fn is_same_server(first: &Url, next: &Url) -> bool {
+    first.origin() == next.origin()
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, FetchError> {
+    let Some(path) = ca else {
+        return Ok(RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        });
+    };
+    let failed = |why: &dyn std::fmt::Display| {
+        FetchError::Setup(format!("reading {}: {why}", path.display()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(failed(&"it has no certificate"));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_from_the_future_is_told_from_a_bad_one() {
+        let wrapped = |error| std::io::Error::other(rustls::Error::InvalidCertificate(error));
+        assert!(is_not_valid_yet(&wrapped(CertificateError::NotValidYet)));
+        assert!(!is_not_valid_yet(&wrapped(CertificateError::Expired)));
+    }
+
+    #[test]
+    fn another_port_is_another_server() {
+        let url = |text| Url::parse(text).expect("a URL");
+        let first = url("https://a:8443/metadata");
+        assert!(is_same_server(&first, &url("https://a:8443/x")));
+        for other in ["https://a/x", "http://a:8443/x", "https://b:8443/x"] {
+            assert!(!is_same_server(&first, &url(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_is_none_is_said_at_once() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let error = Client::new(Some(file.path())).err().expect("no authority");
+        assert!(error.to_string().contains("no certificate"), "{error}");
+        let error = Client::new(Some(Path::new("/nowhere/ca.pem")))
+            .err()
+            .expect("no file");
+        assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
+    }
+}

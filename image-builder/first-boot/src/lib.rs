@@ -1,0 +1,21 @@
+//! The first boot of a node that was just flashed: who it is, asked of Matchbox by MAC address, and left behind as a
+//! seed that cloud-init reads.
+//!
+//! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
+//! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`k3s_config`] is the last look
+//! before the cluster is joined, and [`reprovision`] makes the flasher take over again.
+
+pub mod ask;
+pub mod client;
+pub mod document;
+pub mod files;
+pub mod interface;
+pub mod k3s_config;
+pub mod metadata;
+pub mod node;
+pub mod reprovision;
+pub mod seed;
+pub mod seeding;
+pub mod settings;
+pub mod stable_mac;
+pub mod token;

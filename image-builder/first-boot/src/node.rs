@@ -1,0 +1,407 @@
+//! Who the node is: the values of Matchbox, each checked before anything is made of it.
+
+use std::collections::BTreeMap;
+
+use gild_boards::mac::Mac;
+use reqwest::Url;
+
+use crate::metadata::{Answer, MetadataError, Values};
+use crate::token::{Token, TokenError, is_plain};
+
+const LABELS: &str = "K3S_NODE_LABELS_";
+const SSH_KEYS: &str = "SSH_KEYS_";
+const MAX_SSH_KEY: usize = 8192;
+
+/// A node of a cluster.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The MAC address that it asked with.
+    pub mac: Mac,
+    /// Its name.
+    pub hostname: String,
+    /// The cluster's address.
+    pub server: String,
+    /// What lets it in.
+    pub token: Token,
+    /// What proves to the cluster that it is the node of this name.
+    pub node_password: NodePassword,
+    /// Labels of its own.
+    pub labels: BTreeMap<String, String>,
+    /// Who may log in.
+    pub ssh_keys: Vec<String>,
+}
+
+/// The node's password. It does not show itself.
+#[derive(PartialEq, Eq)]
+pub struct NodePassword(pub String);
+
+impl std::fmt::Debug for NodePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node password of {} bytes", self.0.len())
+    }
+}
+
+/// What Matchbox says about the node cannot be used. No message repeats a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// The answer as a whole.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// Something is not there.
+    #[error("the group's metadata has no `{0}`")]
+    Missing(&'static str),
+    /// A value is wrong.
+    #[error("`{key}` in the group's metadata {problem}")]
+    Value {
+        /// Its key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The token is wrong.
+    #[error("`k3s_token` in the group's metadata {0}")]
+    Token(#[from] TokenError),
+}
+
+impl Node {
+    /// Reads and checks an answer. The default group is for every node: the name it gives is not used.
+    pub fn read(mac: Mac, answer: &Answer) -> Result<Self, NodeError> {
+        let (values, hostname) = match answer {
+            Answer::Dedicated(values) => {
+                (values, hostname(required(values, "HOSTNAME", "hostname")?)?)
+            }
+            Answer::Default(values) => (values, fallback_name(Some(mac))),
+        };
+        let token = Token::parse(required(values, "K3S_TOKEN", "k3s_token")?)?;
+        Ok(Self {
+            mac,
+            hostname,
+            server: server(required(values, "K3S_URL", "k3s_url")?)?,
+            node_password: node_password(values, &token, mac)?,
+            token,
+            labels: labels(values)?,
+            ssh_keys: ssh_keys(values)?,
+        })
+    }
+}
+
+/// The name of a node that Matchbox has not named.
+#[must_use]
+pub fn fallback_name(mac: Option<Mac>) -> String {
+    match mac {
+        Some(mac) => format!("k3s-{}", &mac.digits()[6..]),
+        None => "k3s-nomac".to_owned(),
+    }
+}
+
+fn required<'a>(values: &'a Values, key: &str, name: &'static str) -> Result<&'a str, NodeError> {
+    values.get(key)?.ok_or(NodeError::Missing(name))
+}
+
+fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
+    NodeError::Value {
+        key: key.to_ascii_lowercase(),
+        problem: problem.into(),
+    }
+}
+
+/// One label of RFC 1123, in lower case: Kubernetes takes no other name of a node.
+fn hostname(text: &str) -> Result<String, NodeError> {
+    let is_good = (1..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text != "localhost";
+    is_good.then(|| text.to_owned()).ok_or_else(|| {
+        let text: String = text.chars().take(80).collect();
+        wrong(
+            "hostname",
+            format!(
+                "is {text:?}: it must be 1 to 63 lower-case letters, digits and hyphens, without a dot, \
+                 and neither begin nor end with a hyphen"
+            ),
+        )
+    })
+}
+
+/// The cluster's address, without what would be ignored.
+pub fn server(text: &str) -> Result<String, NodeError> {
+    let complaint = |problem: &str| Err(wrong("k3s_url", problem));
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return complaint("has a character that does not belong into a URL");
+    }
+    let Ok(url) = Url::parse(text) else {
+        return complaint("is not a URL: it must be https://host:6443");
+    };
+    if url.scheme() != "https" {
+        return complaint("must begin with https://: the token goes there");
+    }
+    if !url.has_host() || !matches!(url.path(), "" | "/") || url.query().is_some() {
+        return complaint("must be https://host:port and nothing after it");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return complaint("must not hold a user, a password or a fragment");
+    }
+    if url.port() == Some(0) {
+        return complaint("has the port 0");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn node_password(values: &Values, token: &Token, mac: Mac) -> Result<NodePassword, NodeError> {
+    let key = "K3S_NODE_PASSWORD";
+    match values.get(key)? {
+        None => Ok(NodePassword(token.node_password(mac))),
+        Some(text) if is_plain(text) && !text.contains(' ') && (8..=256).contains(&text.len()) => {
+            Ok(NodePassword(text.to_owned()))
+        }
+        Some(text) => Err(wrong(
+            key,
+            format!(
+                "has {} bytes: it must have 8 to 256, without spaces or control characters",
+                text.len()
+            ),
+        )),
+    }
+}
+
+fn labels(values: &Values) -> Result<BTreeMap<String, String>, NodeError> {
+    let mut labels = BTreeMap::new();
+    for (key, label) in values.below(LABELS)? {
+        let (name, value) = label
+            .split_once('=')
+            .ok_or_else(|| wrong(key, "must be \"label=value\""))?;
+        if let Some(problem) = label_problem(name, value) {
+            return Err(wrong(key, problem));
+        }
+        match labels.insert(name.to_owned(), value.to_owned()) {
+            Some(before) if before != value => {
+                return Err(wrong(key, format!("gives the label {name} a second value")));
+            }
+            _ => (),
+        }
+    }
+    Ok(labels)
+}
+
+fn label_problem(name: &str, value: &str) -> Option<&'static str> {
+    let (prefix, last) = match name.split_once('/') {
+        Some((prefix, last)) => (Some(prefix), last),
+        None => (None, name),
+    };
+    if !is_label_part(last) || last.is_empty() {
+        return Some("has a label whose name Kubernetes does not take");
+    }
+    if prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
+        return Some("has a label whose prefix is no DNS name");
+    }
+    if prefix.is_some_and(|prefix| is_reserved(prefix, name)) {
+        return Some(
+            "has a label of kubernetes.io or k8s.io that no node may give itself: k3s would not start",
+        );
+    }
+    (!is_label_part(value)).then_some("has a label whose value Kubernetes does not take")
+}
+
+fn is_label_part(text: &str) -> bool {
+    let at_end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && at_end(text.chars().next())
+        && at_end(text.chars().next_back())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn is_dns_name(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|part| {
+            !part.is_empty()
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        })
+}
+
+/// The kubelet ends with an error if it is to give itself such a label and it is none of those it knows.
+fn is_reserved(prefix: &str, name: &str) -> bool {
+    let is_in = |domain: &str| {
+        prefix == domain
+            || prefix
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.ends_with('.'))
+    };
+    let known = [
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+    ];
+    (is_in("kubernetes.io") || is_in("k8s.io"))
+        && !is_in("kubelet.kubernetes.io")
+        && !is_in("node.kubernetes.io")
+        && !known.contains(&name)
+}
+
+fn ssh_keys(values: &Values) -> Result<Vec<String>, NodeError> {
+    values
+        .below(SSH_KEYS)?
+        .into_iter()
+        .map(|(key, text)| {
+            if is_ssh_key(text) {
+                Ok(text.to_owned())
+            } else {
+                Err(wrong(
+                    key,
+                    "is no public key: it must be \"type base64 comment\", as in id_ed25519.pub",
+                ))
+            }
+        })
+        .collect()
+}
+
+fn is_ssh_key(text: &str) -> bool {
+    let mut words = text.split(' ');
+    let kind = words.next().unwrap_or_default();
+    let key = words.next().unwrap_or_default();
+    text.len() <= MAX_SSH_KEY
+        && is_plain(text)
+        && ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"]
+            .iter()
+            .any(|start| kind.starts_with(start))
+        && key.len() >= 32
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
+    const GOOD: [&str; 5] = [
+        "REQUEST_QUERY_MAC=d8:3a:dd:01:02:03",
+        "MAC=d8:3a:dd:01:02:03",
+        "HOSTNAME=node-1",
+        "K3S_URL=https://10.0.0.1:6443",
+        "K3S_TOKEN=s3cret-s3cret",
+    ];
+
+    fn read(lines: &[&str]) -> Result<Node, NodeError> {
+        Node::read(
+            MAC,
+            &Answer::parse(&lines.join("\n"), MAC).expect("an answer"),
+        )
+    }
+
+    /// The good lines with one more, which replaces the one of the same key.
+    fn with(line: &str) -> Result<Node, NodeError> {
+        let key = line.split_once('=').expect("a key").0;
+        let mut lines: Vec<&str> = GOOD
+            .into_iter()
+            .filter(|good| good.split_once('=').expect("a key").0 != key)
+            .collect();
+        lines.push(line);
+        read(&lines)
+    }
+
+    #[test]
+    fn a_good_answer_is_a_node() {
+        let node = read(&GOOD).expect("a node");
+        assert_eq!(node.hostname, "node-1");
+        assert_eq!(node.server, "https://10.0.0.1:6443");
+        assert_eq!(node.node_password.0, node.token.node_password(MAC));
+        assert!(node.labels.is_empty() && node.ssh_keys.is_empty());
+    }
+
+    #[test]
+    fn the_default_group_s_name_is_not_used() {
+        let node = read(&[GOOD[0], GOOD[2], GOOD[3], GOOD[4]]).expect("a node");
+        assert_eq!(node.hostname, "k3s-010203");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (left_out, name) in [(2, "hostname"), (3, "k3s_url"), (4, "k3s_token")] {
+            let mut lines = GOOD.to_vec();
+            lines.remove(left_out);
+            assert_eq!(read(&lines), Err(NodeError::Missing(name)));
+        }
+    }
+
+    #[test]
+    fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
+        let long = format!("HOSTNAME={}", "a".repeat(64));
+        for line in [
+            &*long,
+            "HOSTNAME=",
+            "HOSTNAME=Node",
+            "HOSTNAME=a.b",
+            "HOSTNAME=-a",
+            "HOSTNAME=a-",
+            "HOSTNAME=a b",
+            "HOSTNAME=$(reboot)",
+            "HOSTNAME=localhost",
+            "HOSTNAME=a\r",
+            "K3S_URL=http://10.0.0.1:6443",
+            "K3S_URL=10.0.0.1:6443",
+            "K3S_URL=https://",
+            "K3S_URL=https://a:99999",
+            "K3S_URL=https://a:0",
+            "K3S_URL=https://a/b",
+            "K3S_URL=https://u:s3cret@a",
+            "K3S_URL=https://a?s3cret",
+            "K3S_URL=https://a\t",
+            "K3S_TOKEN=",
+            "K3S_TOKEN=K10s3cret::",
+            "K3S_TOKEN=s3cret\u{1}",
+            "K3S_NODE_PASSWORD=s3cret",
+            "K3S_NODE_PASSWORD=s3cret s3cret",
+            "K3S_NODE_LABELS_A=alone",
+            "K3S_NODE_LABELS_A=/x=1",
+            "K3S_NODE_LABELS_A=a b=1",
+            "K3S_NODE_LABELS_A=a=b c",
+            "K3S_NODE_LABELS_A=A.b/x=1",
+            "K3S_NODE_LABELS_A=node-role.kubernetes.io/worker=true",
+            "K3S_NODE_LABELS_A=x.k8s.io/a=b",
+            "SSH_KEYS_A=AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
+            "SSH_KEYS_A=ssh-ed25519 short",
+            "SSH_KEYS_A=command=\"x\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
+        ] {
+            let error = with(line).expect_err(line).to_string();
+            assert!(!error.contains("s3cret"), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn labels_keys_and_a_password_are_taken_over() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA me@here";
+        let node = with(&format!(
+            "K3S_NODE_LABELS_A=topology.kubernetes.io/zone=rack1\nK3S_NODE_LABELS_B=disk=\nSSH_KEYS_ME={key}\nK3S_NODE_PASSWORD=0123456789abcdef"
+        ))
+        .expect("a node");
+        assert_eq!(node.labels["topology.kubernetes.io/zone"], "rack1");
+        assert_eq!(node.labels["disk"], "");
+        assert_eq!(node.ssh_keys, [key]);
+        assert_eq!(node.node_password.0, "0123456789abcdef");
+        assert!(matches!(
+            with("K3S_NODE_LABELS_A=x=1\nK3S_NODE_LABELS_B=x=2"),
+            Err(NodeError::Value { .. })
+        ));
+    }
+
+    #[test]
+    fn a_node_shows_no_secret() {
+        let shown = format!(
+            "{:?}",
+            with("K3S_NODE_PASSWORD=s3cret-of-its-own").expect("a node")
+        );
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}

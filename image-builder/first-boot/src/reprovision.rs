@@ -1,0 +1,218 @@
+//! The way back to the flasher: the disk that this node runs from is made unbootable, and the node starts again.
+//!
+//! The first sector alone is made zero. Without it no partition table is valid, so neither the firmware nor the flasher
+//! takes the disk for a node any more; and a disk writes one sector whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::OFlag;
+
+const MOUNTS: &str = "proc/self/mountinfo";
+const BLOCK_NUMBERS: &str = "sys/dev/block";
+const BLOCKS: &str = "sys/class/block";
+/// Every alignment that a disk may ask of memory.
+const PAGE: usize = 4096;
+
+/// The disk that the root file system lies on.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Its device file.
+    pub device: PathBuf,
+    /// Length of its sectors, bytes.
+    pub sector: usize,
+}
+
+impl Disk {
+    /// Finds the NVMe disk of which a partition is mounted at `/`. There is no other that this may be.
+    pub fn of_root(root: &Path) -> Result<Self> {
+        let path = root.join(MOUNTS);
+        let mounts =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let number = device_number(&mounts).context("no file system is mounted at /")?;
+        let partition =
+            fs::canonicalize(root.join(BLOCK_NUMBERS).join(number)).with_context(|| {
+                format!(
+                    "the root file system (device {number}) lies on no disk: nothing was changed"
+                )
+            })?;
+        if !partition.join("partition").exists() {
+            bail!(
+                "the root file system lies on {}, which is no partition of a disk: nothing was changed",
+                partition.display()
+            );
+        }
+        let disk = partition.parent().context("a partition without a disk")?;
+        let name = disk
+            .file_name()
+            .and_then(|name| name.to_str())
+            .context("a disk without a name")?;
+        if !name.starts_with("nvme") {
+            bail!(
+                "the root file system lies on {name}, and the flasher writes NVMe disks only: nothing was changed"
+            );
+        }
+        let sector = fs::read_to_string(disk.join("queue/logical_block_size"))
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .filter(|sector| matches!(*sector, 512 | PAGE))
+            .with_context(|| format!("{name} does not say how long its sectors are"))?;
+        Ok(Self {
+            device: root.join("dev").join(name),
+            sector,
+        })
+    }
+
+    /// Makes the first sector zero, past every cache, and proves it.
+    pub fn make_unbootable(&self) -> Result<()> {
+        let shown = self.device.display();
+        let open = |writable| -> io::Result<File> {
+            OpenOptions::new()
+                .read(true)
+                .write(writable)
+                .custom_flags((OFlag::O_DIRECT | OFlag::O_CLOEXEC).bits())
+                .open(&self.device)
+        };
+        let mut memory = vec![0; self.sector + PAGE];
+        let start = memory.as_ptr().align_offset(PAGE);
+        let sector = &mut memory[start..start + self.sector];
+        let disk = open(true).with_context(|| format!("opening {shown}"))?;
+        disk.write_all_at(sector, 0)
+            .and_then(|()| disk.sync_all())
+            .with_context(|| format!("writing the first sector of {shown}"))?;
+        drop(disk);
+        sector.fill(0xff);
+        open(false)
+            .and_then(|disk| disk.read_exact_at(sector, 0))
+            .with_context(|| format!("reading the first sector of {shown} back"))?;
+        if sector.iter().any(|byte| *byte != 0) {
+            bail!("{shown} does not keep zeros in its first sector: it may still boot");
+        }
+        Ok(())
+    }
+}
+
+/// `major:minor` of what is mounted at `/`: the last line counts, for it covers those before.
+fn device_number(mounts: &str) -> Option<&str> {
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            match fields[..] {
+                [_, _, number, _, "/", ..] => Some(number),
+                _ => None,
+            }
+        })
+        .next_back()
+}
+
+/// Whether a card is in a slot of this node.
+#[must_use]
+pub fn has_card(root: &Path) -> bool {
+    fs::read_dir(root.join(BLOCKS))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|block| {
+            fs::read_to_string(block.path().join("device/type"))
+                .is_ok_and(|kind| kind.trim() == "SD")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const OVERLAY: &str = "22 1 0:21 / / rw - overlay overlay rw\n";
+    const ROOT: &str = "21 20 259:2 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
+                        30 21 259:1 / /boot/firmware rw - vfat /dev/nvme0n1p1 rw\n";
+
+    /// A machine whose root is on the given device of the given disk.
+    fn machine(mounts: &str, disk: &str, partition: bool) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |path: &str| root.path().join(path);
+        let device = format!("sys/devices/{disk}/{disk}p2");
+        for directory in [
+            &*device,
+            &format!("sys/devices/{disk}/queue"),
+            BLOCK_NUMBERS,
+            "proc/self",
+            "dev",
+        ] {
+            fs::create_dir_all(at(directory)).expect("a directory");
+        }
+        if partition {
+            fs::write(at(&device).join("partition"), "2\n").expect("a partition");
+        }
+        fs::write(
+            at(&format!("sys/devices/{disk}/queue/logical_block_size")),
+            "512\n",
+        )
+        .expect("a size");
+        symlink(at(&device), at(BLOCK_NUMBERS).join("259:2")).expect("a number");
+        fs::write(at(MOUNTS), mounts).expect("mounts");
+        root
+    }
+
+    #[test]
+    fn the_disk_is_that_of_the_root_file_system() {
+        let root = machine(ROOT, "nvme0n1", true);
+        let disk = Disk::of_root(root.path()).expect("a disk");
+        assert_eq!(disk.device, root.path().join("dev/nvme0n1"));
+        assert_eq!(disk.sector, 512);
+    }
+
+    #[test]
+    fn what_is_not_an_nvme_partition_is_left_alone() {
+        for (mounts, disk, partition, complaint) in [
+            (OVERLAY, "nvme0n1", true, "lies on no disk"),
+            ("", "nvme0n1", true, "mounted at /"),
+            (ROOT, "mmcblk0", true, "NVMe disks only"),
+            (ROOT, "dm-0", false, "no partition"),
+        ] {
+            let root = machine(mounts, disk, partition);
+            let error = Disk::of_root(root.path()).expect_err(complaint);
+            assert!(format!("{error:#}").contains(complaint), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn what_is_mounted_over_the_root_counts() {
+        assert_eq!(device_number(&format!("{OVERLAY}{ROOT}")), Some("259:2"));
+        assert_eq!(device_number(&format!("{ROOT}{OVERLAY}")), Some("0:21"));
+    }
+
+    #[test]
+    fn one_sector_becomes_zero_and_nothing_else() {
+        // On a real file system: a memory one may refuse O_DIRECT.
+        let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).expect("a disk");
+        fs::write(file.path(), vec![7; 64 << 10]).expect("its content");
+        let disk = Disk {
+            device: file.path().to_owned(),
+            sector: 4096,
+        };
+        disk.make_unbootable().expect("zeros");
+        let content = fs::read(file.path()).expect("its content");
+        assert!(content[..4096].iter().all(|byte| *byte == 0));
+        assert!(content[4096..].iter().all(|byte| *byte == 7) && content.len() == 64 << 10);
+    }
+
+    #[test]
+    fn a_card_is_known_by_its_kind() {
+        let root = tempfile::tempdir().expect("a directory");
+        let make = |name: &str, kind: &str| {
+            let device = root.path().join(BLOCKS).join(name).join("device");
+            fs::create_dir_all(&device).expect("a device");
+            fs::write(device.join("type"), format!("{kind}\n")).expect("its kind");
+        };
+        make("mmcblk0", "MMC");
+        assert!(!has_card(root.path()));
+        make("mmcblk1", "SD");
+        assert!(has_card(root.path()));
+    }
+}

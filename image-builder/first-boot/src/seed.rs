@@ -1,0 +1,188 @@
+//! The seed on the disk, and what cloud-init remembers of the one before.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use gild_boards::mac::Mac;
+
+use crate::document::{FALLBACK, Seed, fallback_instance_id, instance_id};
+use crate::files;
+use crate::settings::Image;
+
+/// Below a root directory, which is `/` but for tests.
+const SEED: &str = "var/lib/cloud/seed/nocloud";
+/// cloud-init's link to the instance it was last.
+const INSTANCE: &str = "var/lib/cloud/instance";
+const META_DATA: &str = "meta-data";
+const USER_DATA: &str = "user-data";
+
+/// The seed's place.
+pub struct Place {
+    root: PathBuf,
+}
+
+/// What lies there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// No seed, half of one, or a name made from an address that this node no longer has.
+    None,
+    /// A name and nothing else, of this node.
+    Fallback,
+    /// The identity of this node, for this image.
+    Identity,
+    /// Somebody else's: another board's, another image's, or the operator's own.
+    Foreign,
+}
+
+/// The seed cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} {1}: {2}")]
+pub struct SeedError(&'static str, PathBuf, #[source] io::Error);
+
+impl Place {
+    /// Below this root directory.
+    #[must_use]
+    pub fn below(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// What lies there, for a node with these addresses.
+    #[must_use]
+    pub fn present(&self, macs: &[Mac], image: &Image) -> Present {
+        let Some(found) = self.instance_id() else {
+            return Present::None;
+        };
+        let is_of = |id: &dyn Fn(Mac) -> String| macs.iter().any(|mac| found == id(*mac));
+        if is_of(&|mac| instance_id(mac, image)) {
+            Present::Identity
+        } else if is_of(&|mac| fallback_instance_id(Some(mac)))
+            || (macs.is_empty() && found == fallback_instance_id(None))
+        {
+            Present::Fallback
+        } else if found.ends_with(FALLBACK) {
+            Present::None
+        } else {
+            Present::Foreign
+        }
+    }
+
+    /// Whether there is a seed of any kind.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.instance_id().is_some()
+    }
+
+    fn instance_id(&self) -> Option<String> {
+        let directory = self.root.join(SEED);
+        fs::metadata(directory.join(USER_DATA)).ok()?;
+        let text = fs::read_to_string(directory.join(META_DATA)).ok()?;
+        // An operator's own may be YAML: it has an instance id that is not of this form.
+        let meta: Value = serde_json::from_str(&text).unwrap_or_default();
+        Some(meta["instance-id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Replaces the seed. Without `meta-data` there is none, so no power cut leaves the halves of two.
+    pub fn write(&self, seed: &Seed) -> Result<(), SeedError> {
+        let directory = self.root.join(SEED);
+        let (meta_data, user_data) = (directory.join(META_DATA), directory.join(USER_DATA));
+        let failed = |action, path: &Path| {
+            let path = path.to_owned();
+            move |error| SeedError(action, path, error)
+        };
+        files::private_directory(&directory).map_err(failed("making", &directory))?;
+        files::remove(&meta_data).map_err(failed("removing", &meta_data))?;
+        files::write_private(&user_data, &seed.user_data).map_err(failed("writing", &user_data))?;
+        files::write_private(&meta_data, &seed.meta_data).map_err(failed("writing", &meta_data))?;
+        self.forget_other_instance(&seed.instance_id)
+    }
+
+    /// cloud-init takes the instance that it was last for the present one without looking for a seed again.
+    fn forget_other_instance(&self, instance_id: &str) -> Result<(), SeedError> {
+        let link = self.root.join(INSTANCE);
+        match fs::read_link(&link) {
+            Ok(to) if to.file_name().is_none_or(|name| name != instance_id) => {
+                files::remove(&link).map_err(|error| SeedError("removing", link, error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
+    const OTHER: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x04]);
+
+    fn image() -> Image {
+        Image {
+            board: "rpi5".to_owned(),
+            id: "rpi5-0123456789ab".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_lies_there_is_known() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = Place::below(root.path());
+        let present = |macs: &[Mac]| place.present(macs, &image());
+        assert_eq!(present(&[MAC]), Present::None);
+        place.write(&Seed::fallback(Some(MAC))).expect("a seed");
+        assert_eq!(present(&[OTHER, MAC]), Present::Fallback);
+        assert_eq!(present(&[OTHER]), Present::None);
+        assert_eq!(present(&[]), Present::None);
+        let real = Seed {
+            meta_data: format!("{{\"instance-id\": \"{}\"}}", instance_id(MAC, &image())),
+            ..Seed::fallback(None)
+        };
+        place.write(&real).expect("a seed");
+        assert_eq!(present(&[MAC]), Present::Identity);
+        assert_eq!(present(&[OTHER]), Present::Foreign);
+        fs::write(root.path().join(SEED).join(META_DATA), "instance-id: own\n").expect("YAML");
+        assert_eq!(present(&[MAC]), Present::Foreign);
+        fs::remove_file(root.path().join(SEED).join(USER_DATA)).expect("half a seed");
+        assert_eq!(present(&[MAC]), Present::None);
+    }
+
+    #[test]
+    fn only_the_link_to_another_instance_is_removed() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = Place::below(root.path());
+        let link = root.path().join(INSTANCE);
+        let seed = Seed::fallback(Some(MAC));
+        place.write(&seed).expect("a seed");
+        symlink(
+            format!("/var/lib/cloud/instances/{}", seed.instance_id),
+            &link,
+        )
+        .expect("a link");
+        place.write(&seed).expect("the same seed");
+        assert!(link.is_symlink());
+        place
+            .write(&Seed::fallback(Some(OTHER)))
+            .expect("another seed");
+        assert!(!link.is_symlink());
+    }
+
+    #[test]
+    fn whatever_step_is_the_last_there_is_no_half_of_another_seed() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = Place::below(root.path());
+        place.write(&Seed::fallback(Some(MAC))).expect("a seed");
+        // The power fails as user-data is being written: here, because a directory is in its way.
+        let in_the_way = root.path().join(SEED).join("user-data.new");
+        fs::create_dir(&in_the_way).expect("a directory");
+        place
+            .write(&Seed::fallback(Some(OTHER)))
+            .expect_err("a cut");
+        assert_eq!(place.present(&[MAC], &image()), Present::None);
+    }
+}

@@ -1,0 +1,224 @@
+//! The story of a first boot: who am I, and a seed in any case.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use gild_boards::mac::Mac;
+use log::{error, info, warn};
+use reqwest::Url;
+
+use crate::ask::{AskError, World, ask};
+use crate::client::{Client, FetchError};
+use crate::document::Seed;
+use crate::files;
+use crate::interface;
+use crate::node::Node;
+use crate::seed::{Place, Present};
+use crate::settings::{Image, Settings};
+use crate::token::Kind;
+
+const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
+const REBOOTS: &str = "var/lib/gild/reboots";
+/// How often a node may start again to take its identity on.
+const MOST_REBOOTS: u32 = 3;
+/// How long the timer's attempt may take: the next one comes anyway.
+const RETRY: Duration = Duration::from_secs(40);
+
+/// The machine as it is.
+struct Machine<'a> {
+    root: &'a Path,
+    client: Client,
+    start: Instant,
+}
+
+impl World for Machine<'_> {
+    fn macs(&self) -> Vec<Mac> {
+        interface::candidates(self.root)
+            .iter()
+            .filter_map(interface::Interface::mac)
+            .collect()
+    }
+
+    fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
+        self.client.get(url, time)
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn clock_is_set(&self) -> bool {
+        self.root.join(CLOCK_IS_SET).exists()
+    }
+
+    fn chance(&self) -> f64 {
+        fastrand::f64()
+    }
+}
+
+/// At boot: leaves a seed, whatever happens. The error says why it is not the node's identity.
+pub fn run(root: &Path) -> Result<()> {
+    let place = Place::below(root);
+    let macs = interface::macs(root);
+    let image = image(root);
+    let present = place.present(&macs, &image);
+    if present == Present::Identity {
+        info!("this node has its identity already");
+        return Ok(());
+    }
+    let settings = Settings::read(root);
+    let matchbox = match &settings {
+        Ok(settings) => settings.matchbox.as_ref(),
+        Err(_) => None,
+    };
+    if settings.is_ok() && matchbox.is_none() && present == Present::Foreign {
+        info!("no Matchbox is set, and there is a seed: it is left as it is");
+        return Ok(());
+    }
+    // First of all, so that no panic, no kill and no power cut leaves the node without a name to reach it by.
+    if present != Present::Fallback {
+        place.write(&Seed::fallback(macs.first().copied()))?;
+    }
+    let settings = settings?;
+    let Some(matchbox) = &settings.matchbox else {
+        warn!(
+            "no Matchbox is set in /etc/gild/first-boot.toml: this node gets a name and joins no cluster"
+        );
+        return Ok(());
+    };
+    let node = identify(root, &settings, matchbox, settings.deadline).inspect_err(|_| {
+        // With a cable that came late there is a better name now than before.
+        let macs = interface::macs(root);
+        if place.present(&macs, &image) != Present::Fallback
+            && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
+        {
+            error!("{error}");
+        }
+    })?;
+    place.write(&Seed::of(&node, &image))?;
+    announce(&node);
+    Ok(())
+}
+
+/// Later: tries again. `true` means that the node has to start again to become who it is.
+pub fn retry(root: &Path) -> Result<bool> {
+    let place = Place::below(root);
+    let image = image(root);
+    if place.present(&interface::macs(root), &image) == Present::Identity {
+        info!("this node has its identity already");
+        return Ok(false);
+    }
+    let settings = Settings::read(root)?;
+    let Some(matchbox) = &settings.matchbox else {
+        info!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
+        return Ok(false);
+    };
+    let node = match identify(root, &settings, matchbox, RETRY) {
+        Ok(node) => node,
+        Err(error) => {
+            warn!("{error:#}: this node keeps its fallback name and asks again later");
+            return Ok(false);
+        }
+    };
+    let reboots = Reboots::below(root);
+    let so_far = reboots.so_far();
+    if so_far >= MOST_REBOOTS {
+        bail!(
+            "Matchbox knows this node as {}, but after {so_far} reboots it still has not become that: look at \
+             /var/log/cloud-init.log, then remove {} to have it tried again",
+            node.hostname,
+            reboots.path.display()
+        );
+    }
+    reboots.count(so_far + 1)?;
+    place.write(&Seed::of(&node, &image))?;
+    announce(&node);
+    Ok(true)
+}
+
+fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
+    let machine = Machine {
+        root,
+        client: Client::new(settings.ca.as_deref()).context("getting ready to ask Matchbox")?,
+        start: Instant::now(),
+    };
+    if matchbox.scheme() == "http" {
+        warn!(
+            "Matchbox is asked over plain http: everyone on the way can read and change its answer"
+        );
+    }
+    for interface in interface::candidates(root) {
+        if interface.has_random_mac() {
+            warn!(
+                "{} has no MAC address of its own: this node will be another one after each start",
+                interface.name
+            );
+        }
+    }
+    ask(&machine, matchbox, settings.accept_default_group, time).map_err(AskError::into)
+}
+
+fn announce(node: &Node) {
+    info!(
+        "this node is {} ({}), for the cluster at {}, with a {:?}",
+        node.hostname, node.mac, node.server, node.token
+    );
+    match node.token.kind() {
+        Kind::SecureServer => warn!(
+            "the token is the servers' own: whoever asks Matchbox for this MAC address can administer the cluster. \
+             Use an agent token"
+        ),
+        Kind::Password | Kind::Bootstrap => warn!(
+            "the token does not say which cluster it is for: the node cannot tell a false server. Use K10..."
+        ),
+        Kind::Secure => (),
+    }
+}
+
+/// An image that does not say what it is must still boot.
+fn image(root: &Path) -> Image {
+    Image::read(root).unwrap_or_else(|error| {
+        warn!("{error}");
+        Image {
+            board: "unknown".to_owned(),
+            id: "unknown".to_owned(),
+        }
+    })
+}
+
+/// How often this node started again to take its identity on.
+struct Reboots {
+    path: PathBuf,
+}
+
+impl Reboots {
+    fn below(root: &Path) -> Self {
+        Self {
+            path: root.join(REBOOTS),
+        }
+    }
+
+    fn so_far(&self) -> u32 {
+        fs::read_to_string(&self.path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .unwrap_or(0)
+    }
+
+    fn count(&self, reboots: u32) -> Result<()> {
+        let write = || {
+            files::private_directory(self.path.parent().unwrap_or(Path::new("/")))?;
+            files::write_private(&self.path, &format!("{reboots}\n"))
+        };
+        write().with_context(|| format!("writing {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::thread;
+
+use super::*;
+
+const MAC: &str = "d8:3a:dd:01:02:03";
+
+/// A node's root directory with one wired interface, and settings that name the given port of this machine.
+fn node(port: Option<u16>) -> tempfile::TempDir {
+    let root = tempfile::tempdir().expect("a directory");
+    let write = |path: &str, content: &str| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, content).expect("a file");
+    };
+    for (file, content) in [
+        ("ifindex", "2"),
+        ("type", "1"),
+        ("address", MAC),
+        ("carrier", "1"),
+    ] {
+        write(&format!("sys/class/net/eth0/{file}"), content);
+    }
+    fs::create_dir(root.path().join("sys/class/net/eth0/device")).expect("hardware");
+    write(
+        "usr/lib/gild/image-release",
+        "GILD_BOARD=rpi5\nGILD_IMAGE_ID=rpi5-0123456789ab\n",
+    );
+    if let Some(port) = port {
+        write(
+            "etc/gild/first-boot.toml",
+            &format!("matchbox = \"http://127.0.0.1:{port}\"\ndeadline_seconds = 5\n"),
+        );
+    }
+    root
+}
+
+/// A server that answers every request with these bytes.
+fn server(answer: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its number").port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+fn good_answer() -> String {
+    let body = format!(
+        "HOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN=s3cret\nMAC={MAC}\nREQUEST_QUERY_MAC={MAC}\n"
+    );
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: plain/text\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// A port on which nobody listens.
+fn closed() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its number").port()
+}
+
+fn meta_data(root: &Path) -> String {
+    fs::read_to_string(root.join("var/lib/cloud/seed/nocloud/meta-data")).expect("a seed")
+}
+
+const IDENTITY: &str = "d83add010203-rpi5-0123456789ab";
+const FALLBACK: &str = "d83add010203-fallback";
+
+#[test]
+fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
+    let root = node(Some(server(good_answer())));
+    run(root.path()).expect("an identity");
+    assert!(meta_data(root.path()).contains(IDENTITY));
+    fs::write(
+        root.path().join("etc/gild/first-boot.toml"),
+        "matchbox = \"http://127.0.0.1:1\"\ndeadline_seconds = 5\n",
+    )
+    .expect("a Matchbox that is down");
+    run(root.path()).expect("the identity that is there");
+    assert!(meta_data(root.path()).contains(IDENTITY));
+}
+
+#[test]
+fn whatever_fails_a_fallback_is_left() {
+    let long = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x=".repeat(40 << 10));
+    for (port, reason) in [
+        (closed(), "onnection refused"),
+        (
+            server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
+            "does not know",
+        ),
+        (
+            server("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_owned()),
+            "answers 500",
+        ),
+        (
+            server(
+                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:1/\r\nContent-Length: 0\r\n\r\n"
+                    .to_owned(),
+            ),
+            "another server",
+        ),
+        (server(long), "longer than"),
+        (
+            server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nHOSTNAME=no".to_owned()),
+            "Matchbox",
+        ),
+        (
+            server(good_answer().replace(
+                &format!("REQUEST_QUERY_MAC={MAC}"),
+                "REQUEST_QUERY_MAC=d8:3a:dd:01:02:04",
+            )),
+            "another node",
+        ),
+        (server(good_answer().replace("https:", "ftp:/:")), "k3s_url"),
+    ] {
+        let root = node(Some(port));
+        let error = format!("{:#}", run(root.path()).expect_err(reason));
+        assert!(error.contains(reason), "{reason}: {error}");
+        assert!(!error.contains("s3cret"), "{error}");
+        assert!(meta_data(root.path()).contains(FALLBACK), "{reason}");
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_read_leave_a_fallback() {
+    let root = node(Some(1));
+    fs::write(root.path().join("etc/gild/first-boot.toml"), "matchbox = 1").expect("bad settings");
+    run(root.path()).expect_err("bad settings");
+    assert!(meta_data(root.path()).contains(FALLBACK));
+}
+
+#[test]
+fn without_a_matchbox_there_is_a_name_and_an_operator_s_seed_is_left_alone() {
+    let root = node(None);
+    run(root.path()).expect("a name");
+    assert!(meta_data(root.path()).contains("k3s-010203"));
+    assert!(!retry(root.path()).expect("nobody to ask"));
+    let own = root.path().join("var/lib/cloud/seed/nocloud/meta-data");
+    fs::write(&own, "instance-id: own\n").expect("an operator's seed");
+    run(root.path()).expect("left alone");
+    assert_eq!(meta_data(root.path()), "instance-id: own\n");
+}
+
+#[test]
+fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
+    let root = node(Some(server(good_answer())));
+    run(root.path()).expect("an identity");
+    fs::write(
+        root.path().join("sys/class/net/eth0/address"),
+        "d8:3a:dd:0a:0b:0c",
+    )
+    .expect("another board");
+    fs::write(
+        root.path().join("etc/gild/first-boot.toml"),
+        format!(
+            "matchbox = \"http://127.0.0.1:{}\"\ndeadline_seconds = 5\n",
+            closed()
+        ),
+    )
+    .expect("a Matchbox that is down");
+    run(root.path()).expect_err("nobody there");
+    assert!(meta_data(root.path()).contains("k3s-0a0b0c"));
+}
+
+#[test]
+fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times() {
+    let root = node(Some(closed()));
+    run(root.path()).expect_err("nobody there");
+    let link = root.path().join("var/lib/cloud/instance");
+    symlink(format!("/var/lib/cloud/instances/{FALLBACK}"), &link).expect("cloud-init's link");
+    let settings = format!(
+        "matchbox = \"http://127.0.0.1:{}\"\n",
+        server(good_answer())
+    );
+    fs::write(root.path().join("etc/gild/first-boot.toml"), settings).expect("Matchbox is back");
+    let fallback = Seed::fallback(Mac::parse(MAC));
+    for _ in 0..MOST_REBOOTS {
+        assert!(retry(root.path()).expect("an identity"));
+        assert!(meta_data(root.path()).contains(IDENTITY));
+        assert!(
+            !link.is_symlink(),
+            "cloud-init would stay with the fallback"
+        );
+        assert!(!retry(root.path()).expect("done already"));
+        // Something puts the fallback back.
+        Place::below(root.path()).write(&fallback).expect("a seed");
+    }
+    let error = retry(root.path()).expect_err("no end");
+    assert!(error.to_string().contains("after 3 reboots"), "{error}");
+    assert!(meta_data(root.path()).contains(FALLBACK));
+}

@@ -1,0 +1,218 @@
+//! What the image says: `/etc/gild/first-boot.toml` and `/usr/lib/gild/image-release`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+use serde::Deserialize;
+
+/// Below a root directory, which is `/` but for tests.
+const SETTINGS: &str = "etc/gild/first-boot.toml";
+const RELEASE: &str = "usr/lib/gild/image-release";
+/// `TimeoutStartSec=` of gild-seed.service is above the longest.
+const DEADLINE: std::ops::RangeInclusive<u64> = 5..=600;
+
+/// Where and how a node asks who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Matchbox' base URL. Without one there is nobody to ask.
+    pub matchbox: Option<Url>,
+    /// The only certificate authority to trust, instead of the public ones.
+    pub ca: Option<PathBuf>,
+    /// How long the boot may wait for an answer.
+    pub deadline: Duration,
+    /// Whether the answer for every unknown node is good enough to join the cluster with.
+    pub accept_default_group: bool,
+}
+
+/// Which image this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// gild's name of the board.
+    pub board: String,
+    /// The image id.
+    pub id: String,
+}
+
+/// What the image says cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("reading {0}: {1}")]
+    Read(PathBuf, #[source] io::Error),
+    /// The file is no TOML, or not of this form.
+    #[error("{0}: {1}")]
+    Syntax(PathBuf, String),
+    /// A value that its key does not take.
+    #[error("{0}: `{1}` {2}")]
+    Value(PathBuf, &'static str, String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    matchbox: Option<String>,
+    ca: Option<PathBuf>,
+    #[serde(default = "two_minutes")]
+    deadline_seconds: u64,
+    #[serde(default)]
+    accept_default_group: bool,
+}
+
+fn two_minutes() -> u64 {
+    120
+}
+
+impl Settings {
+    /// Reads the settings; an image without any has no Matchbox.
+    pub fn read(root: &Path) -> Result<Self, SettingsError> {
+        let path = root.join(SETTINGS);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(SettingsError::Read(path, error)),
+        };
+        Self::parse(&text).map_err(|problem| match problem {
+            Problem::Syntax(text) => SettingsError::Syntax(path, text),
+            Problem::Value(key, text) => SettingsError::Value(path, key, text),
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let file: File =
+            toml::from_str(text).map_err(|error| Problem::Syntax(error.message().to_owned()))?;
+        if !DEADLINE.contains(&file.deadline_seconds) {
+            return Err(Problem::Value(
+                "deadline_seconds",
+                format!("must be from {} to {}", DEADLINE.start(), DEADLINE.end()),
+            ));
+        }
+        Ok(Self {
+            matchbox: file
+                .matchbox
+                .as_deref()
+                .map(base_url)
+                .transpose()
+                .map_err(|problem| Problem::Value("matchbox", problem.to_owned()))?,
+            ca: file.ca,
+            deadline: Duration::from_secs(file.deadline_seconds),
+            accept_default_group: file.accept_default_group,
+        })
+    }
+}
+
+enum Problem {
+    Syntax(String),
+    Value(&'static str, String),
+}
+
+fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL")?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("must begin with https:// or http:// and a host");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or a password: everyone on the node can read this file");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must be Matchbox' base address, without `?` or `#`");
+    }
+    Ok(url)
+}
+
+impl Image {
+    /// Reads which image this is.
+    pub fn read(root: &Path) -> Result<Self, SettingsError> {
+        let path = root.join(RELEASE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).ok_or_else(|| {
+                SettingsError::Syntax(
+                    path,
+                    "GILD_BOARD= and GILD_IMAGE_ID= must be set".to_owned(),
+                )
+            }),
+            Err(error) => Err(SettingsError::Read(path, error)),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let value = |key: &str| {
+            let value = text
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .find_map(|(found, value)| (found == key).then(|| value.trim_matches('"')))?;
+            (!value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && c != '/'))
+                .then(|| value.to_owned())
+        };
+        Some(Self {
+            board: value("GILD_BOARD")?,
+            id: value("GILD_IMAGE_ID")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(text: &str) -> String {
+        match Settings::parse(text) {
+            Ok(settings) => panic!("{text}: {settings:?}"),
+            Err(Problem::Syntax(text)) => text,
+            Err(Problem::Value(key, text)) => format!("{key} {text}"),
+        }
+    }
+
+    #[test]
+    fn an_image_without_settings_asks_nobody() {
+        let root = tempfile::tempdir().expect("a directory");
+        let settings = Settings::read(root.path()).expect("defaults");
+        assert_eq!(settings.matchbox, None);
+        assert_eq!(settings.deadline, Duration::from_mins(2));
+        assert!(!settings.accept_default_group);
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let settings = Settings::parse(
+            "matchbox = \"https://mb.example:8443/base\"\nca = \"/etc/gild/ca.pem\"\ndeadline_seconds = 30\naccept_default_group = true",
+        )
+        .unwrap_or_else(|_| panic!("all that may be set"));
+        assert_eq!(
+            settings.matchbox.as_ref().map(Url::as_str),
+            Some("https://mb.example:8443/base")
+        );
+        assert_eq!(settings.ca.as_deref(), Some(Path::new("/etc/gild/ca.pem")));
+        assert_eq!(settings.deadline, Duration::from_secs(30));
+        assert!(settings.accept_default_group);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (text, complaint) in [
+            ("matchboxx = \"http://a\"", "unknown field"),
+            ("matchbox = \"mb.example\"", "not a URL"),
+            ("matchbox = \"ftp://a\"", "must begin with"),
+            ("matchbox = \"https://a:b@c\"", "password"),
+            ("matchbox = \"https://c/?x\"", "base address"),
+            ("deadline_seconds = 601", "from 5 to 600"),
+            ("deadline_seconds = 0", "from 5 to 600"),
+        ] {
+            assert!(
+                problem(text).contains(complaint),
+                "{text}: {}",
+                problem(text)
+            );
+        }
+    }
+
+    #[test]
+    fn the_image_names_its_board_and_itself() {
+        let image =
+            Image::parse("GILD_BOARD=rpi5\nGILD_IMAGE_ID=rpi5-0123456789ab\n").expect("both");
+        assert_eq!((&*image.board, &*image.id), ("rpi5", "rpi5-0123456789ab"));
+        assert_eq!(Image::parse("GILD_BOARD=rpi5\n"), None);
+        assert_eq!(Image::parse("GILD_BOARD=rpi5\nGILD_IMAGE_ID=a/b\n"), None);
+    }
+}

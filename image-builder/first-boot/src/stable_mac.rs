@@ -1,0 +1,145 @@
+//! A MAC address that lasts, for Ethernet chips that have none: the same that the flasher gives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use gild_boards::CpuId;
+use gild_boards::mac::{Mac, from_cpuid};
+use log::info;
+
+use crate::interface::Interface;
+
+const COMPATIBLE: &str = "proc/device-tree/compatible";
+const NVMEM: &str = "sys/bus/nvmem/devices";
+/// How long the driver of the processor's memory may take to appear.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Gives every wired interface whose address is made up one that is made from the processor's number.
+pub fn apply(root: &Path) -> Result<()> {
+    let interfaces = Interface::wired(root);
+    let random: Vec<(u8, &Interface)> = (0..=u8::MAX)
+        .zip(&interfaces)
+        .filter(|(_, interface)| interface.has_random_mac())
+        .collect();
+    if random.is_empty() {
+        return Ok(());
+    }
+    let number = cpu_id(root).with_context(|| {
+        let names: Vec<&str> = random.iter().map(|(_, found)| &*found.name).collect();
+        format!(
+            "{} has no MAC address of its own, so this node is another one after each start",
+            names.join(", ")
+        )
+    })?;
+    for (position, interface) in random {
+        let mac = Mac(from_cpuid(&number, position));
+        set(interface, mac)?;
+        info!(
+            "{} has no MAC address of its own: {mac} from the processor's number",
+            interface.name
+        );
+    }
+    Ok(())
+}
+
+fn cpu_id(root: &Path) -> Result<[u8; 16]> {
+    let path = root.join(COMPATIBLE);
+    let compatible = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let board = gild_boards::detect(&compatible)?;
+    let Some(place) = &board.cpu_id else {
+        bail!("gild knows of no unique number on a {}", board.model);
+    };
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match number(root, place) {
+            Some(number) => return Ok(number),
+            None if Instant::now() < end => thread::sleep(LOOK),
+            None => bail!(
+                "the processor's number is not in /sys/bus/nvmem/devices/{}*: is its kernel module there?",
+                place.nvmem
+            ),
+        }
+    }
+}
+
+fn number(root: &Path, place: &CpuId) -> Option<[u8; 16]> {
+    let start = usize::try_from(place.offset).ok()?;
+    let memory = fs::read(nvmem_device(&root.join(NVMEM), &place.nvmem)?.join("nvmem")).ok()?;
+    let number: [u8; 16] = memory.get(start..start + 16)?.try_into().ok()?;
+    // Memory that was never programmed is no identity: all such boards would be one node.
+    (number != [0; 16] && number != [0xff; 16]).then_some(number)
+}
+
+/// The device of this name, which the kernel gives a number.
+fn nvmem_device(devices: &Path, name: &str) -> Option<PathBuf> {
+    fs::read_dir(devices)
+        .ok()?
+        .flatten()
+        .find(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .and_then(|found| found.strip_prefix(name))
+                .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+        .map(|entry| entry.path())
+}
+
+fn set(interface: &Interface, mac: Mac) -> Result<()> {
+    let output = Command::new("ip")
+        .args(["link", "set", "dev", &interface.name, "address"])
+        .arg(mac.to_string())
+        .output()
+        .context("running ip")?;
+    if !output.status.success() {
+        bail!(
+            "giving {} the address {mac}: {}",
+            interface.name,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_s_number_is_read_where_the_board_keeps_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let device = root.path().join(NVMEM).join("rockchip-otp3");
+        fs::create_dir_all(&device).expect("a device");
+        fs::create_dir_all(root.path().join("proc/device-tree")).expect("a directory");
+        fs::write(
+            root.path().join(COMPATIBLE),
+            b"radxa,rock-5b\0rockchip,rk3588\0",
+        )
+        .expect("a board");
+        let mut memory = vec![0; 7];
+        memory.extend(0x10..0x20);
+        fs::write(device.join("nvmem"), &memory).expect("its memory");
+        let number = cpu_id(root.path()).expect("a number");
+        assert_eq!(Mac(from_cpuid(&number, 0)).to_string(), "3e:30:52:fe:83:1a");
+        let place = CpuId {
+            nvmem: "rockchip-otp".to_owned(),
+            offset: 7,
+        };
+        fs::write(device.join("nvmem"), [0xff; 64]).expect("never programmed");
+        assert_eq!(super::number(root.path(), &place), None);
+    }
+
+    #[test]
+    fn a_board_without_such_a_number_says_so() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(root.path().join("proc/device-tree")).expect("a directory");
+        fs::write(root.path().join(COMPATIBLE), b"raspberrypi,5-model-b\0").expect("a board");
+        let error = cpu_id(root.path()).expect_err("no number");
+        assert!(error.to_string().contains("Raspberry Pi 5"), "{error}");
+    }
+}

@@ -1,0 +1,214 @@
+//! The cluster's token, which is never shown.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac as _};
+use sha2::Sha256;
+
+use gild_boards::mac::Mac;
+
+const MAX_LENGTH: usize = 512;
+const SECURE: &str = "K10";
+
+/// A k3s token. It shows its kind and length, never itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    text: String,
+    kind: Kind,
+}
+
+/// What kind of token it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With the hash of the cluster's certificate authority: the server is known before the token is sent.
+    Secure,
+    /// The same, of the user `server`: whoever has it is the cluster's administrator.
+    SecureServer,
+    /// Made to expire.
+    Bootstrap,
+    /// A bare password: the server that gets it is not authenticated.
+    Password,
+}
+
+/// It is no token, with a reason that gives nothing away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Nothing.
+    #[error("is empty")]
+    Empty,
+    /// No token is that long.
+    #[error("is longer than {MAX_LENGTH} bytes")]
+    TooLong,
+    /// Text that does not survive YAML and HTTP headers.
+    #[error("has a line break, a control character or a space at an end")]
+    Unprintable,
+    /// `K10`, and then not what follows in a whole token.
+    #[error(
+        "begins like a secure token, and is not K10<64 hex digits>::<user>:<password>: was it cut?"
+    )]
+    Malformed,
+    /// Matchbox shows numbers as Go does.
+    #[error(
+        "looks like a number that Matchbox has rounded: write it in quotes in the group's metadata"
+    )]
+    Number,
+}
+
+impl Token {
+    /// Reads a token.
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
+        if text.is_empty() {
+            return Err(TokenError::Empty);
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(TokenError::TooLong);
+        }
+        if !is_plain(text) {
+            return Err(TokenError::Unprintable);
+        }
+        if is_go_float(text) {
+            return Err(TokenError::Number);
+        }
+        let kind = match text.strip_prefix(SECURE) {
+            Some(rest) => secure(rest).ok_or(TokenError::Malformed)?,
+            None if is_bootstrap(text) => Kind::Bootstrap,
+            None => Kind::Password,
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            kind,
+        })
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The token itself, for the one file that holds it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.text
+    }
+
+    /// A password of this node that is the same after each flash, for as long as the token is.
+    #[must_use]
+    pub fn node_password(&self, mac: Mac) -> String {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(self.text.as_bytes())
+            .expect("HMAC takes a key of any length");
+        hmac.update(format!("node:{mac}").as_bytes());
+        hex::encode(&hmac.finalize().into_bytes()[..16])
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} token of {} bytes", self.kind, self.text.len())
+    }
+}
+
+/// Text that means the same in JSON, in every version of YAML and in an HTTP header, and is what a person sees.
+#[must_use]
+pub fn is_plain(text: &str) -> bool {
+    text.trim() == text
+        && text.chars().all(|c| {
+            c == ' '
+                || !(c.is_control()
+                    || c.is_whitespace()
+                    || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}'))
+        })
+}
+
+fn secure(rest: &str) -> Option<Kind> {
+    let (hash, credentials) = rest.split_once("::")?;
+    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match credentials.split_once(':') {
+        _ if !is_hash => None,
+        Some(("", _) | (_, "")) => None,
+        Some(("server", _)) => Some(Kind::SecureServer),
+        Some(_) => Some(Kind::Secure),
+        None => is_bootstrap(credentials).then_some(Kind::Secure),
+    }
+}
+
+fn is_bootstrap(text: &str) -> bool {
+    let is_part = |part: &str, length| {
+        part.len() == length
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    text.split_once('.')
+        .is_some_and(|(id, secret)| is_part(id, 6) && is_part(secret, 16))
+}
+
+/// As Go writes a large number: 1e+06, 1.234567e+06.
+fn is_go_float(text: &str) -> bool {
+    text.contains("e+") && text.parse::<f64>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secure_token(credentials: &str) -> String {
+        format!("K10{}::{credentials}", "0f".repeat(32))
+    }
+
+    #[test]
+    fn the_kinds_of_token_are_told_apart() {
+        for (text, kind) in [
+            (secure_token("node:pass:word"), Kind::Secure),
+            (secure_token("server:password"), Kind::SecureServer),
+            (secure_token("abcdef.0123456789abcdef"), Kind::Secure),
+            ("abcdef.0123456789abcdef".to_owned(), Kind::Bootstrap),
+            ("abcdef.0123456789abcde".to_owned(), Kind::Password),
+            ("pa\"ss' #w: o=rd\\ü".to_owned(), Kind::Password),
+            ("123456".to_owned(), Kind::Password),
+        ] {
+            assert_eq!(
+                Token::parse(&text).map(|token| token.kind()),
+                Ok(kind),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        for (text, error) in [
+            (String::new(), TokenError::Empty),
+            ("x".repeat(513), TokenError::TooLong),
+            ("a\nb".to_owned(), TokenError::Unprintable),
+            ("a\u{2028}b".to_owned(), TokenError::Unprintable),
+            ("a\u{7f}b".to_owned(), TokenError::Unprintable),
+            ("a\rb".to_owned(), TokenError::Unprintable),
+            (" a".to_owned(), TokenError::Unprintable),
+            ("1e+06".to_owned(), TokenError::Number),
+            ("1.234567e+06".to_owned(), TokenError::Number),
+            ("K10abc::node:x".to_owned(), TokenError::Malformed),
+            (secure_token(""), TokenError::Malformed),
+            (secure_token("node:"), TokenError::Malformed),
+            (secure_token("node"), TokenError::Malformed),
+        ] {
+            assert_eq!(Token::parse(&text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_show_itself() {
+        let token = Token::parse("very-secret").expect("a password");
+        assert_eq!(format!("{token:?}"), "Password token of 11 bytes");
+    }
+
+    /// `printf node:d8:3a:dd:12:34:56 | openssl dgst -sha256 -hmac very-secret`, the first 32 digits.
+    #[test]
+    fn the_node_password_is_what_openssl_computes() {
+        let token = Token::parse("very-secret").expect("a password");
+        let mac = Mac([0xd8, 0x3a, 0xdd, 0x12, 0x34, 0x56]);
+        assert_eq!(token.node_password(mac), "9a2fdc191ce20ec6018772af4d4444ca");
+        let other = Mac([0xd8, 0x3a, 0xdd, 0x12, 0x34, 0x57]);
+        assert_ne!(token.node_password(mac), token.node_password(other));
+    }
+}
