@@ -9,7 +9,8 @@ use std::ops::Range;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::fdt::{Fdt, FdtError, Property};
+use crate::fdt::{self, Fdt, FdtError, Property};
+use crate::wire::be32;
 
 pub use crate::fdt::FdtError as DeviceTreeError;
 
@@ -124,6 +125,12 @@ struct Draft {
 }
 
 impl Fit {
+    /// Whether a device tree begins here, which a FIT is too, whole or not.
+    #[must_use]
+    pub fn begins(bytes: &[u8]) -> bool {
+        be32(bytes, 0) == Some(fdt::MAGIC)
+    }
+
     /// Reads the FIT that begins with these bytes, and checks its hashes. More may follow it.
     pub fn parse(bytes: &[u8]) -> Result<Self, FitError> {
         let tree = Fdt::new(bytes)?;
@@ -142,11 +149,11 @@ impl Fit {
                         draft.take(rest, property);
                     }
                 }
-                (["configurations", name], Some(property)) if configurations.len() <= MAX_NODES => {
-                    if property.name == "description" {
-                        let text = property.text().unwrap_or_default().to_owned();
-                        configurations.insert((*name).to_owned(), text);
-                    }
+                (["configurations", name], Some(property))
+                    if property.name == "description" && configurations.len() <= MAX_NODES =>
+                {
+                    let text = property.text().unwrap_or_default().to_owned();
+                    configurations.insert((*name).to_owned(), text);
                 }
                 _ => {}
             }

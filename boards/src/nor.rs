@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_touched_and_the_commit_block() {
-        let current = [7; 5 * 4096];
-        let mut wanted = current;
+        let current = vec![7; 5 * 4096];
+        let mut wanted = current.clone();
         wanted[4 * 4096] = 1;
         wanted[4096..8192].fill(0xff);
         assert_eq!(

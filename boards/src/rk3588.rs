@@ -11,6 +11,8 @@ pub use boot_targets::{BootTargetsError, NVME_FIRST};
 pub use flash::{ENVIRONMENT, FLASH_SIZE, FlashError, flash_content};
 pub use id_block::{IdBlock, IdBlockError};
 
+use std::fmt;
+
 use thiserror::Error;
 
 use crate::Board;
@@ -105,12 +107,21 @@ impl Medium {
 }
 
 /// A file that an RK3588 can boot, with all its hashes right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     bytes: Vec<u8>,
     medium: Medium,
     id_block: IdBlock,
     fit: Fit,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Image")
+            .field("medium", &self.medium)
+            .field("length", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Image {

@@ -17,10 +17,12 @@ pub use edit::CONFIG_MAX;
 pub use section::{Section, SectionKind};
 pub use signature::{Signature, SignatureError};
 
+use std::fmt;
+
 use memchr::memmem;
 use thiserror::Error;
 
-use crate::wire::le32;
+use crate::wire::{be32, le32};
 
 /// Where the read-only area of an A/B image ends and its first half begins.
 const FIRST_HALF: usize = 64 << 10;
@@ -132,14 +134,29 @@ impl Chip {
 }
 
 /// An EEPROM image, all sections of which could be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     bytes: Vec<u8>,
     chip: Chip,
     sections: Vec<Section>,
 }
 
+impl fmt::Debug for Image {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Image")
+            .field("chip", &self.chip)
+            .field("sections", &self.sections)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Image {
+    /// Whether these bytes begin like an image, whole or not.
+    #[must_use]
+    pub fn begins(bytes: &[u8]) -> bool {
+        be32(bytes, 0) == Some(section::MAGIC)
+    }
+
     /// Reads an image of either processor.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, EepromError> {
         let chip = Chip::of_size(bytes.len()).ok_or(EepromError::Size(bytes.len()))?;

@@ -36,118 +36,42 @@ fn the_stand_ins_are_those_that_the_vendor_s_tool_was_given() {
     }
 }
 
+/// An image, the length of a configuration of so many `x`, or [`WANTED`], and the time.
+type Vector = (fn() -> Vec<u8>, Option<usize>, Option<u32>, &'static str);
+
+#[rustfmt::skip]
+const VECTORS: [Vector; 14] = [
+    (eeprom_2712, None, None, "74df175f7ba695ca577d8b2cb3fb6735fbdec8f6a3c97d778817ecce7b1404cc"),
+    (eeprom_2712, None, Some(TIME), "a1505b741532c00a05e15b2a45615d17695ab07616e255081c0c06147dbf62ef"),
+    (eeprom_2712, Some(0), None, "71ade08a25bea2184afb67a49f406d29e7f24104a185ca1534279b84d848e902"),
+    (eeprom_2712, Some(4072), None, "056a42463db8fe4dbf28c3c44001f8f5f58e76b3d92d8e88cfa38422015a4e42"),
+    (eeprom_2712, Some(4076), None, "15ffab99ed489b8624d590c285a8c78022b01fecce617bd841992243f5d5b502"),
+    (eeprom_2711, None, None, "e4d9bca82c42ba8bfe705fb0532605453f35b32a139240dc0d1dd1eb439a66ee"),
+    (eeprom_2711, None, Some(TIME), "0365b62be56b442e3c92fb8ae52f9f5fdeebe6be4ced46150351da3010076194"),
+    (eeprom_2711, Some(4072), None, "d11458274d9ffc230886be2a6c785f7f794faa1f9eb4b657831f3aebada5dc5c"),
+    (eeprom_ab, None, None, "bcc5474663c16838d18a2ccb5447959fd3e96a434d54dc645d5eaa87a06e2189"),
+    (eeprom_ab, None, Some(TIME), "6b8678b3bdb9239fef8e0ba2a444a1a3aa12efed83da3d36343cfc2686d1e5bb"),
+    (eeprom_ab, Some(0), None, "e316f292729d12cff60cad8660cef25b8243457b3ace23889ed8561bfaabe64f"),
+    (eeprom_ab, Some(4072), None, "c58e6c1f2f2bf5932b940b28f8476eda80e8d4cc5266bf0f04414babc2564f33"),
+    (eeprom_ab, Some(4076), None, "7f029a6bdf9936d082f213cfc0f915f8955c687c7dc55ba2a9273a895203cb49"),
+    (eeprom_ab, Some(4076), Some(TIME), "f8d7628917f0d055d24263474b3600e6357991a60ffbd176a8a9e5632a815e03"),
+];
+
 #[test]
 fn a_new_configuration_gives_what_the_vendor_s_tool_gives() {
-    let long = |length: usize| "x".repeat(length);
-    for (name, image, config, time, digest) in [
-        (
-            "S1 c1",
-            eeprom_2712(),
-            WANTED.to_owned(),
-            None,
-            "74df175f7ba695ca577d8b2cb3fb6735fbdec8f6a3c97d778817ecce7b1404cc",
-        ),
-        (
-            "S1 c1 T",
-            eeprom_2712(),
-            WANTED.to_owned(),
-            Some(TIME),
-            "a1505b741532c00a05e15b2a45615d17695ab07616e255081c0c06147dbf62ef",
-        ),
-        (
-            "S1 c2",
-            eeprom_2712(),
-            String::new(),
-            None,
-            "71ade08a25bea2184afb67a49f406d29e7f24104a185ca1534279b84d848e902",
-        ),
-        (
-            "S1 c3",
-            eeprom_2712(),
-            long(4072),
-            None,
-            "056a42463db8fe4dbf28c3c44001f8f5f58e76b3d92d8e88cfa38422015a4e42",
-        ),
-        (
-            "S1 c4",
-            eeprom_2712(),
-            long(4076),
-            None,
-            "15ffab99ed489b8624d590c285a8c78022b01fecce617bd841992243f5d5b502",
-        ),
-        (
-            "S2 c1",
-            eeprom_2711(),
-            WANTED.to_owned(),
-            None,
-            "e4d9bca82c42ba8bfe705fb0532605453f35b32a139240dc0d1dd1eb439a66ee",
-        ),
-        (
-            "S2 c1 T",
-            eeprom_2711(),
-            WANTED.to_owned(),
-            Some(TIME),
-            "0365b62be56b442e3c92fb8ae52f9f5fdeebe6be4ced46150351da3010076194",
-        ),
-        (
-            "S2 c3",
-            eeprom_2711(),
-            long(4072),
-            None,
-            "d11458274d9ffc230886be2a6c785f7f794faa1f9eb4b657831f3aebada5dc5c",
-        ),
-        (
-            "S3 c1",
-            eeprom_ab(),
-            WANTED.to_owned(),
-            None,
-            "bcc5474663c16838d18a2ccb5447959fd3e96a434d54dc645d5eaa87a06e2189",
-        ),
-        (
-            "S3 c1 T",
-            eeprom_ab(),
-            WANTED.to_owned(),
-            Some(TIME),
-            "6b8678b3bdb9239fef8e0ba2a444a1a3aa12efed83da3d36343cfc2686d1e5bb",
-        ),
-        (
-            "S3 c2",
-            eeprom_ab(),
-            String::new(),
-            None,
-            "e316f292729d12cff60cad8660cef25b8243457b3ace23889ed8561bfaabe64f",
-        ),
-        (
-            "S3 c3",
-            eeprom_ab(),
-            long(4072),
-            None,
-            "c58e6c1f2f2bf5932b940b28f8476eda80e8d4cc5266bf0f04414babc2564f33",
-        ),
-        (
-            "S3 c4",
-            eeprom_ab(),
-            long(4076),
-            None,
-            "7f029a6bdf9936d082f213cfc0f915f8955c687c7dc55ba2a9273a895203cb49",
-        ),
-        (
-            "S3 c4 T",
-            eeprom_ab(),
-            long(4076),
-            Some(TIME),
-            "f8d7628917f0d055d24263474b3600e6357991a60ffbd176a8a9e5632a815e03",
-        ),
-    ] {
-        let mut image = parse(image);
-        image.set_config(config.as_bytes()).expect(name);
+    for (number, (image, length, time, digest)) in VECTORS.into_iter().enumerate() {
+        let config = length.map_or(WANTED.to_owned(), |length| "x".repeat(length));
+        let mut image = parse(image());
+        image
+            .set_config(config.as_bytes())
+            .expect("a configuration");
         if let Some(time) = time {
-            image.set_timestamp(time).expect(name);
+            image.set_timestamp(time).expect("a time");
         }
-        assert_eq!(sha256(image.bytes()), digest, "{name}");
-        assert_eq!(image.config(), Ok(config.as_bytes()), "{name}");
-        assert_eq!(image.timestamp(), time, "{name}");
-        assert_eq!(parse(image.bytes().to_vec()), image, "{name}");
+        assert_eq!(sha256(image.bytes()), digest, "vector {number}");
+        assert_eq!(image.config(), Ok(config.as_bytes()));
+        assert_eq!(image.timestamp(), time);
+        assert_eq!(parse(image.bytes().to_vec()), image);
     }
 }
 

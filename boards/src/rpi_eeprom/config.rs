@@ -110,7 +110,7 @@ pub fn set_keys(config: &str, keys: &[(&str, &str)]) -> Result<String, ConfigErr
             (Some((key, value)), Scope::All) => {
                 missing.retain(|(other, _)| other != key);
                 let end = line.len() - line.trim_end_matches(['\r', '\n']).len();
-                text.push_str(&format!("{key}={value}{}", &line[line.len() - end..]));
+                text.extend([key, "=", value, &line[line.len() - end..]]);
             }
             _ => text.push_str(line),
         }
@@ -126,7 +126,7 @@ pub fn set_keys(config: &str, keys: &[(&str, &str)]) -> Result<String, ConfigErr
         text.push_str("[all]\n");
     }
     for (key, value) in missing {
-        text.push_str(&format!("{key}={value}\n"));
+        text.extend([key, "=", value, "\n"]);
     }
     Ok(text)
 }

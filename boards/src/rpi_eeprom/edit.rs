@@ -31,19 +31,18 @@ impl Image {
                 room: end.saturating_sub(start),
             });
         }
-        let length =
-            u32::try_from(text.len() + FILE_HEADER).expect("at most CONFIG_MAX and a header");
+        let length = be32_of(text.len() + FILE_HEADER);
         let mut bytes = self.bytes.clone();
-        put(&mut bytes, header + 4, &length.to_be_bytes());
+        put(&mut bytes, header + 4, &length);
         put(&mut bytes, start, text);
         bytes[text_end..end].fill(0xff);
         let aligned = text_end.next_multiple_of(8);
         // The last section is left open, as the vendor's tool does.
         let is_last = index + 1 == self.sections.len();
         if end - aligned >= HEADER && !is_last {
-            let padding = u32::try_from(end - aligned - HEADER).expect("less than the image");
+            let padding = be32_of(end - aligned - HEADER);
             put(&mut bytes, aligned, &magic_of_padding().to_be_bytes());
-            put(&mut bytes, aligned + 4, &padding.to_be_bytes());
+            put(&mut bytes, aligned + 4, &padding);
         }
         *self = Self::parse(bytes)?;
         Ok(())
@@ -73,6 +72,13 @@ impl Image {
         }
         Ok(())
     }
+}
+
+/// The number as sections store it.
+fn be32_of(length: usize) -> [u8; 4] {
+    u32::try_from(length)
+        .expect("no length in an image exceeds 2 MiB")
+        .to_be_bytes()
 }
 
 /// Where an image keeps the time of its update: in its last bytes, or in the files made for it.

@@ -12,7 +12,13 @@ use tempfile::TempDir;
 
 /// Bytes that do not repeat soon.
 pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|i| (i * 7 + 3) as u8).collect()
+    bytes(length, |i| i * 7 + 3)
+}
+
+fn bytes(length: usize, at: impl Fn(usize) -> usize) -> Vec<u8> {
+    (0..length)
+        .map(|i| u8::try_from(at(i) % 256).expect("a byte"))
+        .collect()
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
@@ -119,7 +125,7 @@ impl Workshop {
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a folder");
         fs::write(folder.path().join("tpl"), pattern(5000)).expect("tpl");
-        let spl: Vec<u8> = (0..9000).map(|i| (i * 5 + 1) as u8).collect();
+        let spl = bytes(9000, |i| i * 5 + 1);
         fs::write(folder.path().join("spl"), spl).expect("spl");
         Self { folder }
     }

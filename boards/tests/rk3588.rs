@@ -1,0 +1,334 @@
+//! What the RK3588 boots from. The stock tools of U-Boot make the files here, around stand-ins for the programs in them.
+
+mod common;
+
+use std::process::Command;
+
+use common::*;
+use gild_boards::fit::{Fit, FitError};
+use gild_boards::rk3588::{
+    BootTargetsError, IdBlock, IdBlockError, Image, Medium, NVME_FIRST, Rk3588Error,
+};
+
+const WANTED: &str = "nvme mmc1 mmc0 scsi usb pxe dhcp spi";
+
+fn spi(bytes: Vec<u8>) -> Image {
+    Image::parse(bytes, Medium::Spi).expect("an SPI image")
+}
+
+fn board(name: &str) -> &'static gild_boards::Board {
+    gild_boards::by_name(name).expect("a board")
+}
+
+#[test]
+fn an_id_block_of_mkimage_is_whole() {
+    let shop = Workshop::new();
+    let bytes = shop.id_block();
+    assert_eq!(
+        sha256(&bytes),
+        "acda8f2540cd13b66b80bb0ca75857c9228a434cb70cdbddb746ad512ed0abae"
+    );
+    let block = IdBlock::parse(&bytes).expect("whole");
+    assert_eq!(block.images, [2048..8192, 8192..18432]);
+    assert_eq!(block.length, bytes.len());
+    let said = shop.run("dumpimage", ["-l", "idbloader.img"]);
+    assert!(said.contains("Init Data Size: 6144 bytes"), "{said}");
+    assert!(said.contains("Boot Data Size: 10240 bytes"), "{said}");
+}
+
+#[test]
+fn every_bit_of_an_id_block_that_is_used_is_guarded() {
+    let whole = Workshop::new().id_block();
+    let parse = |bytes: &[u8]| IdBlock::parse(bytes).map(|block| block.images);
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        parse(&bytes)
+    };
+    assert_eq!(flipped(0), Err(IdBlockError::Magic));
+    assert_eq!(flipped(8), Err(IdBlockError::Header));
+    assert_eq!(flipped(12), Err(IdBlockError::Header));
+    assert_eq!(flipped(4), Err(IdBlockError::HeaderHash));
+    assert_eq!(flipped(0x5ff), Err(IdBlockError::HeaderHash));
+    assert_eq!(flipped(0x600), Err(IdBlockError::HeaderHash));
+    assert_eq!(flipped(2048), Err(IdBlockError::ImageHash(1)));
+    assert_eq!(flipped(8192), Err(IdBlockError::ImageHash(2)));
+    assert_eq!(flipped(whole.len() - 1), Err(IdBlockError::ImageHash(2)));
+    for length in [4, 2047, 2048, 8191, whole.len() - 1] {
+        let error = parse(&whole[..length]).expect_err("cut off");
+        assert!(
+            matches!(error, IdBlockError::CutOff { .. }),
+            "{length}: {error}"
+        );
+    }
+    assert_eq!(parse(&[0xff; 4096]), Err(IdBlockError::Magic));
+    assert_eq!(parse(&[]), Err(IdBlockError::Magic));
+}
+
+#[test]
+fn the_spi_image_and_the_card_image_are_read() {
+    let shop = Workshop::new();
+    let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
+    for (bytes, medium) in [
+        (shop.spi(&fit), Medium::Spi),
+        (shop.card(&fit), Medium::Card),
+    ] {
+        let image = Image::parse(bytes.clone(), medium).expect("an image");
+        assert_eq!(image.bytes(), bytes);
+        assert_eq!(image.boards(), ["radxa,rock-5b"]);
+        assert_eq!(image.fit().configurations, ["rk3588-rock-5b.dtb"]);
+        assert_eq!(image.boot_targets().expect("an order").join(" "), MAINLINE);
+        assert_eq!(image.is_nvme_first(), Ok(false));
+        assert_eq!(image.validate_for(board("rock5b")), Ok(()));
+        let error = image
+            .validate_for(board("rpi5"))
+            .expect_err("another board");
+        assert_eq!(
+            error.to_string(),
+            "it is for radxa,rock-5b, not for raspberrypi,5-model-b"
+        );
+    }
+}
+
+#[test]
+fn a_file_for_another_board_is_refused() {
+    let shop = Workshop::new();
+    let for_plus = r#""radxa,rock-5b-plus", "rockchip,rk3588""#;
+    let fit = shop.fit(
+        &Workshop::u_boot(MAINLINE),
+        for_plus,
+        &FitSettings::default(),
+    );
+    let error = spi(shop.spi(&fit))
+        .validate_for(board("rock5b"))
+        .expect_err("another board");
+    assert!(matches!(error, Rk3588Error::WrongBoard { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_whole_is_refused() {
+    let shop = Workshop::new();
+    let whole = shop.rock5b_spi(MAINLINE);
+    let parse = |bytes: &[u8]| Image::parse(bytes.to_vec(), Medium::Spi);
+    let damaged = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        parse(&bytes).expect_err("damaged")
+    };
+    assert!(matches!(
+        damaged(0x8000),
+        Rk3588Error::IdBlock { at: 0x8000, .. }
+    ));
+    assert!(matches!(
+        damaged(0x6_0000),
+        Rk3588Error::Fit { at: 0x6_0000, .. }
+    ));
+    let in_data = damaged(whole.len() - 50);
+    let Rk3588Error::Fit { source, .. } = &in_data else {
+        panic!("{in_data}")
+    };
+    assert!(matches!(source, FitError::Hash { .. }), "{in_data}");
+    let cut = parse(&whole[..whole.len() - 4]).expect_err("cut off");
+    let Rk3588Error::Fit { source, .. } = &cut else {
+        panic!("{cut}")
+    };
+    assert!(matches!(source, FitError::CutOff { .. }), "{cut}");
+    assert!(matches!(
+        parse(&whole[..0x6_0000]),
+        Err(Rk3588Error::Fit { .. })
+    ));
+    assert!(matches!(parse(&[]), Err(Rk3588Error::IdBlock { .. })));
+    let mut long = whole.clone();
+    long.resize((16 << 20) + 1, 0xff);
+    assert!(matches!(parse(&long), Err(Rk3588Error::TooLong { .. })));
+    // The card's file has its parts at other places, and the flash's is none for the card.
+    assert!(Image::parse(whole, Medium::Card).is_err());
+}
+
+#[test]
+fn an_id_block_that_reaches_into_the_fit_is_refused() {
+    let shop = Workshop::new();
+    shop.write("spl", vec![1; 0x5_0000]);
+    shop.write("tpl", vec![2; 0xa000]);
+    let mut image = vec![0xff; 0x8000];
+    image.extend(shop.id_block());
+    let error = Image::parse(image, Medium::Spi).expect_err("overlap");
+    assert!(matches!(error, Rk3588Error::Overlap(_)), "{error}");
+}
+
+/// Wherever mkimage puts the data and however it hashes it: what a changed boot order makes of the file is what mkimage
+/// makes of a U-Boot that was built with that order.
+#[test]
+fn a_changed_boot_order_gives_the_file_that_a_build_would_give() {
+    let shop = Workshop::new();
+    for placement in [
+        vec!["-E"],
+        vec!["-E", "-p", "0x2000"],
+        vec!["-E", "-B", "0x200"],
+        vec![],
+    ] {
+        for algorithm in ["sha256", "crc32"] {
+            let settings = FitSettings {
+                algorithm,
+                placement: placement.clone(),
+                ..FitSettings::default()
+            };
+            let make =
+                |order: &str| shop.spi(&shop.fit(&Workshop::u_boot(order), ROCK5B, &settings));
+            let before = make(MAINLINE);
+            let built = make(WANTED);
+            assert_ne!(before, built);
+            let changed = spi(before.clone())
+                .with_boot_targets(&NVME_FIRST)
+                .expect("changed");
+            assert!(changed.bytes() == built, "{placement:?} {algorithm}");
+            assert_eq!(spi(built), changed);
+            assert_eq!(changed.is_nvme_first(), Ok(true));
+            let mainline: Vec<&str> = MAINLINE.split(' ').collect();
+            let back = changed.with_boot_targets(&mainline).expect("changed back");
+            assert!(back.bytes() == before, "{placement:?} {algorithm}");
+        }
+    }
+}
+
+#[test]
+fn mkimage_and_dumpimage_read_the_changed_file() {
+    let shop = Workshop::new();
+    let changed = spi(shop.rock5b_spi(MAINLINE))
+        .with_boot_targets(&NVME_FIRST)
+        .expect("changed");
+    shop.write("changed.itb", &changed.bytes()[0x6_0000..]);
+    let u_boot = Workshop::u_boot(WANTED);
+    let said = shop.run("mkimage", ["-l", "changed.itb"]);
+    assert!(
+        said.contains(&format!("Hash value:   {}", sha256(&u_boot))),
+        "{said}"
+    );
+    // Image 2 is U-Boot: images lie in the order of the source.
+    shop.run(
+        "dumpimage",
+        ["-T", "flat_dt", "-p", "0", "-o", "extracted", "changed.itb"],
+    );
+    assert!(shop.read("extracted") == u_boot);
+}
+
+#[test]
+fn a_boot_order_that_cannot_be_changed_safely_is_refused() {
+    let shop = Workshop::new();
+    let make =
+        |u_boot: &[u8], settings: &FitSettings| spi(shop.spi(&shop.fit(u_boot, ROCK5B, settings)));
+    let plain = FitSettings::default();
+    let once = Workshop::u_boot(MAINLINE);
+    let refusal = |image: &Image| {
+        image
+            .with_boot_targets(&NVME_FIRST)
+            .map(|_| ())
+            .expect_err("refused")
+    };
+
+    assert_eq!(
+        refusal(&make(&[once.clone(), once.clone()].concat(), &plain)),
+        BootTargetsError::NotOne(2)
+    );
+    assert_eq!(
+        refusal(&make(&pattern(3000), &plain)),
+        BootTargetsError::NotOne(0)
+    );
+
+    let gzip = FitSettings {
+        compression: "gzip",
+        ..plain.clone()
+    };
+    let error = refusal(&make(&pattern(3000), &gzip));
+    assert!(
+        matches!(error, BootTargetsError::Compressed { .. }),
+        "{error}"
+    );
+    assert_eq!(refusal(&make(&once, &gzip)), BootTargetsError::Outside);
+
+    let signed = FitSettings {
+        extra: "signature { algo = \"sha256,rsa2048\"; };",
+        ..plain.clone()
+    };
+    assert_eq!(refusal(&make(&once, &signed)), BootTargetsError::Signed);
+
+    let sha1 = FitSettings {
+        algorithm: "sha1",
+        ..plain.clone()
+    };
+    let error = refusal(&make(&once, &sha1));
+    assert!(
+        matches!(error, BootTargetsError::Algorithm { .. }),
+        "{error}"
+    );
+
+    // Not a variable, but the end of a longer name.
+    let longer =
+        String::from_utf8_lossy(&once[3000..3100]).replace("\0boot_targets", "_boot_targets");
+    assert_eq!(
+        refusal(&make(longer.as_bytes(), &plain)),
+        BootTargetsError::Value
+    );
+    for list in ["", "mmc1  mmc0", "mmc1 mmc1", "mmc1\tmmc0"] {
+        assert_eq!(
+            refusal(&make(&Workshop::u_boot(list), &plain)),
+            BootTargetsError::Value,
+            "{list:?}"
+        );
+    }
+
+    let image = make(&once, &plain);
+    let error = image
+        .with_boot_targets(&["nvme", "sata"])
+        .expect_err("an unknown name");
+    assert_eq!(
+        error.to_string(),
+        format!("it cannot boot from `sata`: it knows {MAINLINE}")
+    );
+    let error = image
+        .with_boot_targets(&["nvme", "nvme"])
+        .expect_err("named twice");
+    assert_eq!(error, BootTargetsError::Twice("nvme".to_owned()));
+}
+
+#[test]
+fn the_order_outside_the_fit_is_not_touched() {
+    let shop = Workshop::new();
+    let fit = shop.fit(&pattern(3000), ROCK5B, &FitSettings::default());
+    let mut bytes = shop.spi(&fit);
+    bytes.extend(Workshop::u_boot(MAINLINE));
+    assert_eq!(spi(bytes).boot_targets(), Err(BootTargetsError::Outside));
+}
+
+#[test]
+fn a_space_at_the_end_of_the_order_stays() {
+    let shop = Workshop::new();
+    let image = spi(shop.rock5b_spi("mmc1 mmc0 nvme "));
+    let changed = image.with_boot_targets(&["nvme"]).expect("changed");
+    assert!(changed.bytes() == shop.rock5b_spi("nvme mmc1 mmc0 "));
+}
+
+#[test]
+fn a_device_tree_alone_is_no_fit() {
+    let shop = Workshop::new();
+    shop.fit(&pattern(10), ROCK5B, &FitSettings::default());
+    assert_eq!(Fit::parse(&shop.read("board.dtb")), Err(FitError::NoImages));
+}
+
+/// Real device trees break the specification's rules for names; U-Boot carries them all the same.
+#[test]
+fn names_that_the_specification_forbids_are_read() {
+    let shop = Workshop::new();
+    let dts = "/dts-v1/; / { a-node-whose-name-is-longer-than-31-characters { p_q?r-longer-than-31-characters-too = <1>; }; };";
+    shop.write("odd.dts", dts);
+    let status = Command::new("dtc")
+        .args(["-q", "-f", "-O", "dtb", "-o", "spl", "odd.dts"])
+        .current_dir(shop.path())
+        .status()
+        .expect("dtc (make setup installs it)");
+    assert!(status.success());
+    let odd = shop.read("spl");
+    let settings = FitSettings::default();
+    let fit = shop.fit(&odd, ROCK5B, &settings);
+    assert_eq!(Fit::parse(&fit).expect("a FIT").images.len(), 3);
+}
