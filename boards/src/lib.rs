@@ -46,6 +46,11 @@ pub fn by_name(name: &str) -> Option<&'static Board> {
     all().iter().find(|board| board.name == name)
 }
 
+/// The `compatible` of a device tree: the board's own entry first.
+pub fn device_tree_compatible(dtb: &[u8]) -> Result<Vec<String>, fit::DeviceTreeError> {
+    fdt::Fdt::new(dtb)?.compatible()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,93 @@
+//! Every key there is, and what it does: what the agent takes and what docs/configuration.md says are one list.
+
+/// How a kernel argument, which is text, becomes a TOML value.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Text,
+    Number,
+    List,
+}
+
+/// One key of `gild.toml`.
+pub struct Key {
+    /// With the section's name and a dot before it.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// Whether a node can do without, and what it takes then.
+    pub needed: &'static str,
+    /// For the operator, in Markdown.
+    pub what: &'static str,
+}
+
+/// Every key of the configuration.
+pub const KEYS: [Key; 9] = [
+    Key {
+        name: "server",
+        kind: Kind::Text,
+        needed: "yes",
+        what: "`nfs://host[:port]/path[?mountport=N]`: the directory that holds `<board>/golden.json`, over NFSv3 and TCP. \
+            Without a port the server's portmapper is asked; with one, the MOUNT service is tried on the same port unless \
+            `mountport` names another",
+    },
+    Key {
+        name: "public_key",
+        kind: Kind::Text,
+        needed: "yes",
+        what: "the minisign public key that golden images are signed with: the second line of the `.pub` file",
+    },
+    Key {
+        name: "matchbox",
+        kind: Kind::Text,
+        needed: "no",
+        what: "base URL of a Matchbox server. The console then says which host name Matchbox has for this MAC, or that it \
+            knows none. Nothing else that Matchbox answers is shown or kept, and the flash never waits for more than a \
+            few seconds",
+    },
+    Key {
+        name: "status_url",
+        kind: Kind::Text,
+        needed: "no",
+        what: "the receipt is posted there as JSON, after success and after each new failure",
+    },
+    Key {
+        name: "min_rollback",
+        kind: Kind::Number,
+        needed: "no, 0",
+        what: "images with a lower rollback counter are refused",
+    },
+    Key {
+        name: "network.address",
+        kind: Kind::Text,
+        needed: "no",
+        what: "static IPv4 address with prefix length, `192.168.1.50/24`, instead of DHCP",
+    },
+    Key {
+        name: "network.gateway",
+        kind: Kind::Text,
+        needed: "no",
+        what: "router, with a static address",
+    },
+    Key {
+        name: "network.dns",
+        kind: Kind::List,
+        needed: "no",
+        what: "list of name servers, with a static address; as a kernel argument separated by commas",
+    },
+    Key {
+        name: "target.serial",
+        kind: Kind::Text,
+        needed: "no",
+        what: "serial number of the NVMe disk to write, where there are several",
+    },
+];
+
+/// Keys that are kernel arguments only: they are needed before the card is read.
+pub const ARGUMENT_KEYS: [&str; 2] = ["card", "hold_seconds"];
+
+/// The table of all keys, as docs/configuration.md has it.
+#[must_use]
+pub fn markdown() -> String {
+    let row = |key: &Key| format!("| `{}` | {} | {} |\n", key.name, key.needed, key.what);
+    let rows: String = KEYS.iter().map(row).collect();
+    format!("| key | needed | what |\n| --- | --- | --- |\n{rows}")
+}

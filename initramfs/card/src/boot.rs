@@ -1,0 +1,135 @@
+//! What each board's firmware reads on the card to start the agent.
+
+use gild_boards::Board;
+use gild_boards::uboot_script::{Script, ScriptError};
+use gild_config::GATE;
+
+/// The kernel, for both boards.
+pub const KERNEL: &str = "vmlinuz.gz";
+/// The initramfs with the agent in it, for both boards.
+pub const INITRAMFS: &str = "initrd.img";
+/// The Raspberry Pi's configuration. Its presence makes the card one to start from.
+pub const CONFIG_TXT: &str = "config.txt";
+/// The Raspberry Pi's kernel arguments.
+pub const CMDLINE_TXT: &str = "cmdline.txt";
+/// The Rock 5B's boot script.
+pub const BOOT_SCR: &str = "boot.scr";
+/// The Rock 5B's device tree, as its U-Boot calls it.
+pub const ROCK5B_DTB: &str = "rockchip/rk3588-rock-5b.dtb";
+/// Where U-Boot would look before it looks for the script: the gate in it would be passed by.
+pub const NEVER_ON_THE_CARD: &str = "extlinux/";
+/// What a golden image calls itself, in its first partition.
+pub const IMAGE: &str = "gild-image.env";
+
+/// The kernel's arguments. After a panic the board starts again.
+#[must_use]
+pub fn kernel_arguments(board: &Board) -> String {
+    format!(
+        "console={},{} panic=10",
+        board.console.device, board.console.baud
+    )
+}
+
+/// `config.txt`. The firmware reads no more than 98 characters of a line.
+#[must_use]
+pub fn config_txt() -> String {
+    format!(
+        "\
+# gild's flasher card, for the firmware of the Raspberry Pi 5. The Rock 5B reads {BOOT_SCR}.
+[all]
+kernel={KERNEL}
+initramfs {INITRAMFS} followkernel
+enable_uart=1
+uart_2ndstage=1
+disable_splash=1
+# The device trees are those of the mainline kernel, which the check does not know.
+os_check=0
+# A restart out of the flasher looks at the NVMe disk first, then at this card.
+# Firmware from before January 2025 does not know this line.
+set_reboot_order=0xf16
+# pieeprom.upd is meant for recovery.bin only: a card that was used in one board
+# must not update the next one before its disk is written.
+bootloader_update=0
+"
+    )
+}
+
+/// `boot.scr`: the gate, and behind it the agent.
+pub fn boot_scr(board: &Board) -> Result<Vec<u8>, ScriptError> {
+    let script = Script {
+        name: b"gild".to_vec(),
+        time: 0,
+        text: boot_script(board).into_bytes(),
+    };
+    script.to_bytes()
+}
+
+/// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
+///
+/// Both files are imported one variable at a time, so that nothing else in them can change U-Boot's settings. What the
+/// script calls and an older U-Boot does not know only falls through to the agent.
+#[must_use]
+pub fn boot_script(board: &Board) -> String {
+    let name = &board.name;
+    let arguments = kernel_arguments(board);
+    format!(
+        r#"# gild: start the NVMe disk if it carries the image that this card has seen finished, else the agent.
+setenv gild_card ${{devtype}} ${{devnum}}:${{distro_bootpart}}
+if test -n "${{fdtfile}}" -a "${{fdtfile}}" != {ROCK5B_DTB}; then
+  echo "gild: the device tree of this board is ${{fdtfile}}: this card is for {ROCK5B_DTB} only"
+  exit
+fi
+setenv {name}
+if test -e ${{gild_card}} {GATE}; then
+  load ${{gild_card}} ${{scriptaddr}} {GATE} && env import -t ${{scriptaddr}} ${{filesize}} {name}
+fi
+if test -n "${{{name}}}"; then
+  nvme scan
+  for disk in 0 1; do
+    setenv image_id
+    if test -e nvme ${{disk}}:1 {IMAGE}; then
+      load nvme ${{disk}}:1 ${{scriptaddr}} {IMAGE} && env import -t ${{scriptaddr}} ${{filesize}} image_id
+      if test "${{image_id}}" = "${{{name}}}"; then
+        echo "gild: the NVMe disk carries ${{image_id}}, finished: starting it"
+        bootflow scan -b nvme${{disk}}
+        if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi
+        echo "gild: the NVMe disk did not start"
+      fi
+    fi
+  done
+fi
+echo "gild: starting the agent from ${{gild_card}}"
+test -n "${{kernel_comp_addr_r}}" || setenv kernel_comp_addr_r 0x0a000000
+test -n "${{kernel_comp_size}}" || setenv kernel_comp_size 0x08000000
+setenv bootargs {arguments} ${{gild_args}}
+setenv gild_fdt ${{fdt_addr}}
+if test -n "${{fdt_addr_r}}"; then
+  load ${{gild_card}} ${{fdt_addr_r}} {ROCK5B_DTB} && setenv gild_fdt ${{fdt_addr_r}}
+fi
+load ${{gild_card}} ${{kernel_addr_r}} {KERNEL} && load ${{gild_card}} ${{ramdisk_addr_r}} {INITRAMFS} && booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{filesize}} ${{gild_fdt}}
+echo "gild: the agent did not start"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_longer_than_the_firmware_reads() {
+        let longest = config_txt().lines().map(str::len).max();
+        assert!(longest <= Some(98), "{longest:?}");
+    }
+
+    #[test]
+    fn the_script_has_nothing_that_u_boot_s_shell_stumbles_over() {
+        let script = boot_script(gild_boards::by_name("rock5b").expect("a board"));
+        assert!(!script.contains('\''), "{script}");
+        for line in script.lines() {
+            assert_eq!(line.matches('"').count() % 2, 0, "{line}");
+            // CONFIG_SYS_CBSIZE is 1024 where it is small.
+            assert!(line.len() < 512, "{line}");
+        }
+    }
+}

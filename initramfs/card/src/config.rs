@@ -1,0 +1,182 @@
+//! `gild.toml` for the card: checked by the agent's own rules, and without a secret in it.
+
+use gild_config::{Arguments, Config};
+use url::Url;
+
+/// Why a configuration does not go on the card.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The agent would refuse it.
+    #[error(transparent)]
+    Agent(#[from] gild_config::ConfigError),
+    /// Something that must not be known to whoever holds the card. The message does not say more of it.
+    #[error("line {line} holds {what}: whoever holds the card can read it; take it out")]
+    Secret {
+        /// Number of the line.
+        line: usize,
+        /// What it looks like.
+        what: &'static str,
+    },
+    /// A password in an address.
+    #[error(
+        "`{0}` holds a user or a password: whoever holds the card can read it; use an address that needs none"
+    )]
+    Password(&'static str),
+    /// A secret key in the place of a public one.
+    #[error(
+        "it is a secret key, which stays on the workstation: give the public key, the file that ends in .pub"
+    )]
+    SecretKey,
+    /// Two keys.
+    #[error(
+        "the public key is another one than the `public_key` in the configuration: leave one of them out"
+    )]
+    TwoKeys,
+}
+
+/// How a line gives away that it holds a secret.
+const SECRETS: [(&str, &str); 4] = [
+    ("PRIVATE KEY", "a private key"),
+    // The base64 of what minisign's secret keys begin with, with and without a password.
+    ("RWRTY0Iy", "a minisign secret key"),
+    ("RWQAAEIy", "a minisign secret key"),
+    ("::server:", "a k3s token"),
+];
+
+fn secret(text: &str) -> Option<(usize, &'static str)> {
+    text.lines().zip(1..).find_map(|(line, number)| {
+        let found = SECRETS
+            .iter()
+            .find(|(mark, _)| line.contains(mark))
+            .map(|(_, what)| *what);
+        found
+            .or_else(|| is_k3s_token(line).then_some("a k3s token"))
+            .map(|what| (number, what))
+    })
+}
+
+/// `K10`, the digest of the cluster's certificate in hex digits, and what follows it.
+fn is_k3s_token(line: &str) -> bool {
+    line.match_indices("K10").any(|(at, _)| {
+        let digest = line[at + 3..].bytes().take(64);
+        digest.filter(u8::is_ascii_hexdigit).count() == 64
+    })
+}
+
+/// The text for the card: as it is, with the public key in its first line if that was given apart.
+pub fn prepare(text: &str, public_key: Option<&str>) -> Result<String, ConfigError> {
+    if let Some((line, what)) = secret(text) {
+        return Err(ConfigError::Secret { line, what });
+    }
+    let text = match public_key.map(key_line).transpose()? {
+        None => text.to_owned(),
+        Some(key) => match own_key(text) {
+            None => format!("public_key = \"{key}\"\n{text}"),
+            Some(own) if own == key => text.to_owned(),
+            Some(_) => return Err(ConfigError::TwoKeys),
+        },
+    };
+    let config = Config::parse(Some(&text), &Arguments::default())?;
+    for (key, address) in [
+        ("matchbox", &config.matchbox),
+        ("status_url", &config.status_url),
+    ] {
+        let url = address
+            .as_deref()
+            .and_then(|address| Url::parse(address).ok());
+        if url.is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+            return Err(ConfigError::Password(key));
+        }
+    }
+    Ok(text)
+}
+
+/// The line of a public key's file that is the key.
+fn key_line(file: &str) -> Result<&str, ConfigError> {
+    if secret(file).is_some() || file.contains("secret key") {
+        return Err(ConfigError::SecretKey);
+    }
+    let mut lines = file.lines().map(str::trim).filter(|line| !line.is_empty());
+    Ok(lines.next_back().unwrap_or_default())
+}
+
+/// The `public_key` that the text has itself.
+fn own_key(text: &str) -> Option<String> {
+    let table: toml::Table = toml::from_str(text).ok()?;
+    Some(table.get("public_key")?.as_str()?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The public key in the documentation of minisign.
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    const SERVER: &str = "server = \"nfs://10.0.2.2/gild\"\n";
+
+    #[test]
+    fn the_key_is_put_in_where_it_is_missing() {
+        let file = format!("untrusted comment: minisign public key\n{KEY}\n");
+        let text = prepare(&format!("{SERVER}[target]\nserial = \"S1\"\n"), Some(&file))
+            .expect("a configuration");
+        assert_eq!(
+            text.lines().next(),
+            Some(format!("public_key = \"{KEY}\"").as_str())
+        );
+        assert_eq!(prepare(&text, Some(KEY)), Ok(text.clone()));
+        assert_eq!(prepare(&text, None), Ok(text.clone()));
+        let other = KEY.replace("GFO3", "GFO4");
+        assert_eq!(prepare(&text, Some(&other)), Err(ConfigError::TwoKeys));
+    }
+
+    #[test]
+    fn what_the_agent_refuses_is_refused_in_its_words() {
+        let error = prepare(&format!("{SERVER}matchbx = \"http://a\"\n"), Some(KEY))
+            .expect_err("a wrong key");
+        assert_eq!(
+            error.to_string(),
+            "gild.toml on the card has the unknown key `matchbx`: did you mean `matchbox`?"
+        );
+        let error = prepare(SERVER, None).expect_err("no key");
+        assert!(
+            error
+                .to_string()
+                .starts_with("no `public_key` is configured"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_secret_is_refused_and_not_repeated() {
+        let good = format!("public_key = \"{KEY}\"\n{SERVER}");
+        let token = format!("K10{}::node:deadbeef", "0123456789abcdef".repeat(4));
+        for line in [
+            format!("# the token is {token}"),
+            "# K3S_TOKEN=x::server:deadbeef".to_owned(),
+            "# RWRTY0IyAAAAdeadbeef".to_owned(),
+            "# RWQAAEIyAAAAdeadbeef".to_owned(),
+            "# -----BEGIN OPENSSH PRIVATE KEY----- deadbeef".to_owned(),
+        ] {
+            let error = prepare(&format!("{good}{line}\n"), None).expect_err(&line);
+            assert!(
+                matches!(error, ConfigError::Secret { line: 3, .. }),
+                "{error}"
+            );
+            assert!(!error.to_string().contains("deadbeef"), "{error}");
+        }
+        for url in ["http://user:deadbeef@host/x", "http://deadbeef@host/x"] {
+            let error = prepare(&format!("{good}status_url = \"{url}\"\n"), None).expect_err(url);
+            assert_eq!(error, ConfigError::Password("status_url"));
+        }
+        for key in [
+            "untrusted comment: minisign encrypted secret key\nRWRTY0Iyx",
+            "RWQAAEIyx",
+        ] {
+            assert_eq!(
+                prepare(SERVER, Some(key)),
+                Err(ConfigError::SecretKey),
+                "{key}"
+            );
+        }
+    }
+}

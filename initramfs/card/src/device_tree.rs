@@ -1,0 +1,224 @@
+//! The Raspberry Pi 5's device tree: mainline's, with what its firmware and the agent need besides.
+//!
+//! - Firmware from before February 2025 spoils memory nodes where the root's `#size-cells` is 2, as mainline has it, and
+//!   then no kernel starts. With 1 it works with all of them, and no size in the tree needs more.
+//! - Mainline has no LED. The agent shows its state on `ACT`.
+//! - The firmware copies its configuration, the boot order in it, into the memory that the alias `blconfig` leads to.
+//!
+//! These are edits and no overlay on the card, so that nothing depends on how old firmware applies overlays.
+
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node, Property};
+
+/// Names under which the firmware looks for the tree of the D0 stepping: Raspberry Pi's own, and mainline's.
+pub const D0_NAMES: (&str, &str) = ("bcm2712d0-rpi-5-b.dtb", "bcm2712-d-rpi-5-b.dtb");
+
+const RESERVED: &str = "/reserved-memory";
+const NVRAM: &str = "nvram@0";
+const ACTIVE_LOW: u32 = 1;
+/// Each LED is a device of its own: ACT must not wait for the chip behind PCI Express that PWR hangs on.
+const LEDS: [(&str, &str, &str, u32); 2] = [
+    ("gild-leds", "ACT", "gio_aon", 9),
+    ("gild-leds-rp1", "PWR", "rp1_gpio", 44),
+];
+
+/// Why a device tree cannot be edited.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceTreeError {
+    /// Not a device tree.
+    #[error("it is no device tree: {0}")]
+    NotOne(String),
+    /// A device tree of something else.
+    #[error("it is for `{found}`, not for `{wanted}`")]
+    OtherBoard {
+        /// Its first `compatible`.
+        found: String,
+        /// The board's.
+        wanted: String,
+    },
+    /// Something that the edits stand on.
+    #[error("it has no {0}: this kernel's device tree is not known to gild")]
+    Missing(String),
+    /// A size of 4 GiB or more.
+    #[error("{node} has a size that does not fit into one cell")]
+    TooLarge {
+        /// Path of the node.
+        node: String,
+    },
+}
+
+/// Checks which board a tree is for.
+pub fn check(dtb: &[u8], identity: &str) -> Result<(), DeviceTreeError> {
+    let compatible = gild_boards::device_tree_compatible(dtb)
+        .map_err(|error| DeviceTreeError::NotOne(error.to_string()))?;
+    let found = compatible.into_iter().next().unwrap_or_default();
+    if found != identity {
+        let wanted = identity.to_owned();
+        return Err(DeviceTreeError::OtherBoard { found, wanted });
+    }
+    Ok(())
+}
+
+fn read(dtb: &[u8], identity: &str) -> Result<DeviceTree, DeviceTreeError> {
+    check(dtb, identity)?;
+    let fdt = Fdt::new(dtb).map_err(|error| DeviceTreeError::NotOne(error.to_string()))?;
+    Ok(DeviceTree::from_fdt(&fdt))
+}
+
+/// The first text of a property; empty without one.
+fn text(node: &DeviceTreeNode, name: &str) -> String {
+    let value = node
+        .property(name)
+        .map(|property| property.value().to_vec());
+    let first = value
+        .unwrap_or_default()
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default()
+        .to_vec();
+    String::from_utf8_lossy(&first).into_owned()
+}
+
+/// The number in a property of one cell.
+fn number(node: &DeviceTreeNode, name: &str) -> Option<u32> {
+    Some(u32::from_be_bytes(
+        node.property(name)?.value().try_into().ok()?,
+    ))
+}
+
+/// The tree for the card.
+pub fn edit(dtb: &[u8], identity: &str) -> Result<Vec<u8>, DeviceTreeError> {
+    let mut tree = read(dtb, identity)?;
+    let leds = LEDS
+        .iter()
+        .map(|(name, label, controller, line)| led(&tree, name, label, controller, *line))
+        .collect::<Result<Vec<_>, _>>()?;
+    narrow(&mut tree.root, "/")?;
+    let reserved = tree
+        .find_node_mut(RESERVED)
+        .ok_or_else(|| missing(RESERVED))?;
+    narrow(reserved, RESERVED)?;
+    reserved.add_child(nvram());
+    let aliases = tree
+        .find_node_mut("/aliases")
+        .ok_or_else(|| missing("/aliases"))?;
+    aliases.add_property(property("blconfig", format!("{RESERVED}/{NVRAM}")));
+    for led in leds {
+        tree.root.add_child(led);
+    }
+    Ok(tree.to_dtb())
+}
+
+/// Whether a tree has all that [`edit`] brings.
+pub fn is_edited(dtb: &[u8], identity: &str) -> Result<bool, DeviceTreeError> {
+    let tree = read(dtb, identity)?;
+    let size_cells = |path: &str| {
+        tree.find_node(path)
+            .and_then(|node| number(node, "#size-cells"))
+    };
+    let leds = LEDS
+        .iter()
+        .all(|(name, ..)| tree.find_node(&format!("/{name}")).is_some());
+    let aliased = tree
+        .find_node("/aliases")
+        .map(|node| text(node, "blconfig"));
+    Ok(size_cells("/") == Some(1)
+        && size_cells(RESERVED) == Some(1)
+        && leds
+        && aliased.is_some_and(|path| tree.find_node(&path).is_some()))
+}
+
+fn missing(what: &str) -> DeviceTreeError {
+    DeviceTreeError::Missing(format!("node {what}"))
+}
+
+fn property(name: &str, value: impl dtoolkit::ToPropertyValue) -> DeviceTreeProperty {
+    DeviceTreeProperty::new_unchecked(name, value)
+}
+
+/// Makes the sizes of a node's children one cell wide. A node's own `ranges` is written in its own cells for sizes.
+fn narrow(node: &mut DeviceTreeNode, path: &str) -> Result<(), DeviceTreeError> {
+    if number(node, "#size-cells") == Some(1) {
+        return Ok(());
+    }
+    if (number(node, "#address-cells"), number(node, "#size-cells")) != (Some(2), Some(2)) {
+        return Err(DeviceTreeError::Missing(format!(
+            "#address-cells and #size-cells of 2 in {path}"
+        )));
+    }
+    node.add_property(property("#size-cells", 1u32));
+    for child in node.children_mut() {
+        let name = child.name().to_owned();
+        for (name_of, address_cells) in [("reg", 2), ("size", 0), ("alloc-ranges", 2)] {
+            let Some(value) = child.property_mut(name_of) else {
+                continue;
+            };
+            let narrowed = without_high_cells((&*value).value(), address_cells)
+                .ok_or_else(|| DeviceTreeError::TooLarge { node: name.clone() })?;
+            value.set_value(narrowed);
+        }
+    }
+    Ok(())
+}
+
+/// Pairs of an address and a size of two cells each, with sizes of one cell.
+fn without_high_cells(value: &[u8], address_cells: usize) -> Option<Vec<u8>> {
+    let (address, pair) = (address_cells * 4, address_cells * 4 + 8);
+    if !value.len().is_multiple_of(pair) {
+        return None;
+    }
+    let mut narrowed = Vec::new();
+    for pair in value.chunks(pair) {
+        if pair[address..address + 4] != [0; 4] {
+            return None;
+        }
+        narrowed.extend_from_slice(&pair[..address]);
+        narrowed.extend_from_slice(&pair[address + 4..]);
+    }
+    Some(narrowed)
+}
+
+/// The firmware fills in where it is and switches it on.
+fn nvram() -> DeviceTreeNode {
+    let mut node = DeviceTreeNode::new_unchecked(NVRAM);
+    for property in [
+        property(
+            "compatible",
+            b"raspberrypi,bootloader-config\0nvmem-rmem\0".as_slice(),
+        ),
+        property("#address-cells", 1u32),
+        property("#size-cells", 1u32),
+        property("reg", [0u32; 3]),
+        property("no-map", b"".as_slice()),
+        property("status", "disabled"),
+    ] {
+        node.add_property(property);
+    }
+    node
+}
+
+fn led(
+    tree: &DeviceTree,
+    name: &str,
+    label: &str,
+    controller: &str,
+    line: u32,
+) -> Result<DeviceTreeNode, DeviceTreeError> {
+    let no_controller = || DeviceTreeError::Missing(format!("GPIO controller {controller}"));
+    let symbols = tree
+        .find_node("/__symbols__")
+        .ok_or_else(|| missing("/__symbols__"))?;
+    let gpio = tree
+        .find_node(&text(symbols, controller))
+        .ok_or_else(no_controller)?;
+    let handle = number(gpio, "phandle").ok_or_else(no_controller)?;
+    let mut led = DeviceTreeNode::new_unchecked(format!("led-{}", label.to_ascii_lowercase()));
+    led.add_property(property("label", label));
+    led.add_property(property("gpios", [handle, line, ACTIVE_LOW]));
+    led.add_property(property("default-state", "off"));
+    let mut leds = DeviceTreeNode::new_unchecked(name);
+    leds.add_property(property("compatible", "gpio-leds"));
+    leds.add_child(led);
+    Ok(leds)
+}

@@ -1,0 +1,161 @@
+//! The firmware files that the user supplies: checked before they go on the card, and made ready for the agent.
+
+use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error};
+use gild_boards::rpi_eeprom::{self, BootOrder, Chip, ConfigError, EepromError, Signature};
+use sha2::{Digest, Sha256};
+
+use crate::fat::Files;
+
+/// What the agent copies into the card's root as it is, to have the boot ROM update the board's EEPROM.
+pub const RPI5_FILES: [&str; 3] = ["pieeprom.upd", "pieeprom.sig", "recovery.bin"];
+/// The folder of those.
+pub const RPI5: &str = "firmware/rpi5";
+/// What the agent writes to the Rock 5B's boot flash.
+pub const ROCK5B_SPI: &str = "firmware/rock5b/u-boot-rockchip-spi.bin";
+
+const BOOT_ORDER: &str = "BOOT_ORDER";
+/// Asks disks on adapters that do not announce themselves.
+const PCIE_PROBE: (&str, &str) = ("PCIE_PROBE", "1");
+/// The known ones have about 100 KiB.
+const RECOVERY_LENGTH: std::ops::RangeInclusive<usize> = 32 << 10..=1 << 20;
+
+/// Why a file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum FirmwareError {
+    /// No EEPROM image.
+    #[error("it is no EEPROM image of a Raspberry Pi 5: {0}")]
+    Eeprom(#[from] EepromError),
+    /// For an earlier Raspberry Pi.
+    #[error("it is for the {0}, not for the BCM2712 of the Raspberry Pi 5")]
+    OtherChip(&'static str),
+    /// Its configuration is not a text.
+    #[error("its configuration is not a text")]
+    Encoding,
+    /// Its configuration cannot be set.
+    #[error("its configuration cannot be set: {0}")]
+    Config(#[from] ConfigError),
+    /// No version.
+    #[error(
+        "it does not say when it was built (BUILD_TIMESTAMP), and the agent could not tell it from older ones"
+    )]
+    NoVersion,
+    /// Not the recovery program.
+    #[error("it is not the vendor's recovery.bin: {0}")]
+    Recovery(&'static str),
+    /// Not a file for the RK3588 or the board.
+    #[error("it is no U-Boot that can start a Rock 5B: {0}")]
+    Rk3588(#[from] Rk3588Error),
+    /// Its boot order cannot be set.
+    #[error("its boot order cannot be changed to the NVMe disk first: {0}")]
+    BootTargets(#[from] BootTargetsError),
+}
+
+/// Firmware files, ready for the card.
+#[derive(Clone, Debug, Default)]
+pub struct Firmware {
+    /// For the Raspberry Pi 5's EEPROM.
+    pub rpi5: Option<Rpi5>,
+    /// For the Rock 5B's boot flash.
+    pub rock5b_spi: Option<Vec<u8>>,
+    /// For sector 64 of the card itself.
+    pub rock5b_u_boot: Option<Vec<u8>>,
+}
+
+/// What updates the Raspberry Pi 5's EEPROM.
+#[derive(Clone, Debug)]
+pub struct Rpi5 {
+    /// The EEPROM image with the boot order set.
+    pub upd: Vec<u8>,
+    /// Its digest and the time that the board reports after the update.
+    pub sig: String,
+    /// The vendor's program that writes it.
+    pub recovery: Vec<u8>,
+}
+
+/// An EEPROM image with the NVMe disk first. A configuration that has it first already keeps its order, and every
+/// configuration keeps all else it says.
+pub fn eeprom(file: Vec<u8>) -> Result<(Vec<u8>, String), FirmwareError> {
+    let mut image = rpi_eeprom::Image::parse(file)?;
+    if image.chip() != Chip::Bcm2712 {
+        return Err(FirmwareError::OtherChip(image.chip().name()));
+    }
+    let built = image.build_timestamp().ok_or(FirmwareError::NoVersion)?;
+    let config =
+        String::from_utf8(image.config()?.to_vec()).map_err(|_| FirmwareError::Encoding)?;
+    let order = BootOrder::of(&config).filter(|order| order.is_nvme_first());
+    let order = format!("{:#x}", order.unwrap_or(rpi_eeprom::NVME_FIRST).0);
+    let config = rpi_eeprom::set_keys(&config, &[(BOOT_ORDER, &order), PCIE_PROBE])?;
+    image.set_config(config.as_bytes())?;
+    let upd = image.bytes().to_vec();
+    let sig = Signature::of(&upd, update_time(built, &upd)).to_text();
+    Ok((upd, sig))
+}
+
+/// The time that stands for this update: the board reports it back, and by it the agent knows that the update is done.
+/// So it hangs on the content alone; different content for one version gets different times, within a day.
+fn update_time(built: u32, upd: &[u8]) -> u32 {
+    let digest = Sha256::digest(upd);
+    built.saturating_add(1 + u32::from(u16::from_be_bytes([digest[0], digest[1]])))
+}
+
+/// Checks a `recovery.bin` as far as that can be done: its format is not published.
+pub fn recovery(file: Vec<u8>) -> Result<Vec<u8>, FirmwareError> {
+    if rpi_eeprom::Image::parse(file.clone()).is_ok() {
+        return Err(FirmwareError::Recovery("it is an EEPROM image"));
+    }
+    if !RECOVERY_LENGTH.contains(&file.len()) {
+        return Err(FirmwareError::Recovery(
+            "it has not between 32 KiB and 1 MiB",
+        ));
+    }
+    if str::from_utf8(&file).is_ok() {
+        return Err(FirmwareError::Recovery("it is a text"));
+    }
+    Ok(file)
+}
+
+/// A complete image of the boot flash with the NVMe disk first.
+pub fn rock5b_spi(file: Vec<u8>) -> Result<Vec<u8>, FirmwareError> {
+    let image = rock5b(file, Medium::Spi)?;
+    if image.is_nvme_first()? {
+        return Ok(image.bytes().to_vec());
+    }
+    Ok(image
+        .with_boot_targets(&rk3588::NVME_FIRST)?
+        .bytes()
+        .to_vec())
+}
+
+/// A U-Boot for the card itself.
+pub fn rock5b_u_boot(file: Vec<u8>) -> Result<Vec<u8>, FirmwareError> {
+    Ok(rock5b(file, Medium::Card)?.bytes().to_vec())
+}
+
+fn rock5b(file: Vec<u8>, medium: Medium) -> Result<rk3588::Image, FirmwareError> {
+    let image = rk3588::Image::parse(file, medium)?;
+    let board = gild_boards::by_name("rock5b").expect("gild's own board");
+    image.validate_for(board)?;
+    Ok(image)
+}
+
+impl Firmware {
+    /// The files that lie on the card's file system.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        let mut files = Files::new();
+        if let Some(rpi5) = &self.rpi5 {
+            let contents = [
+                rpi5.upd.clone(),
+                rpi5.sig.clone().into_bytes(),
+                rpi5.recovery.clone(),
+            ];
+            for (name, content) in RPI5_FILES.into_iter().zip(contents) {
+                files.insert(format!("{RPI5}/{name}"), content);
+            }
+        }
+        if let Some(spi) = &self.rock5b_spi {
+            files.insert(ROCK5B_SPI.to_owned(), spi.clone());
+        }
+        files
+    }
+}

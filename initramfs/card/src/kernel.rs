@@ -1,0 +1,65 @@
+//! The kernel, as both boards' firmware takes it: an arm64 `Image`, gzipped.
+
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const MAGIC_AT: usize = 56;
+const MAGIC: &[u8] = b"ARM\x64";
+/// Where U-Boot unpacks it there is room for no more.
+const LONGEST: usize = 128 << 20;
+
+/// Why a file is not a kernel that the boards can start.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Another format.
+    #[error("it is no arm64 kernel Image (nothing says `ARM\\x64` at byte 56)")]
+    NotAnImage,
+    /// Too large.
+    #[error("it has {0} bytes, and U-Boot has room for {LONGEST}")]
+    TooLong(usize),
+    /// Damaged.
+    #[error("it cannot be decompressed: {0}")]
+    Damaged(std::io::Error),
+}
+
+/// Checks that these bytes are an arm64 `Image`.
+pub fn check(image: &[u8]) -> Result<(), KernelError> {
+    if image.get(MAGIC_AT..MAGIC_AT + MAGIC.len()) != Some(MAGIC) {
+        return Err(KernelError::NotAnImage);
+    }
+    if image.len() > LONGEST {
+        return Err(KernelError::TooLong(image.len()));
+    }
+    Ok(())
+}
+
+/// The kernel in gzip's format: the same kernel always gives the same bytes.
+pub fn pack(file: &[u8]) -> Result<Vec<u8>, KernelError> {
+    let unpacked;
+    let image = if file.starts_with(&GZIP) {
+        unpacked = unpack(file)?;
+        &unpacked
+    } else {
+        file
+    };
+    check(image)?;
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder
+        .write_all(image)
+        .and_then(|()| encoder.finish())
+        .map_err(KernelError::Damaged)
+}
+
+/// The kernel out of gzip's format.
+pub fn unpack(file: &[u8]) -> Result<Vec<u8>, KernelError> {
+    let mut image = Vec::new();
+    let read = GzDecoder::new(file)
+        .take(LONGEST as u64 + 1)
+        .read_to_end(&mut image);
+    read.map_err(KernelError::Damaged)?;
+    Ok(image)
+}

@@ -1,0 +1,248 @@
+//! The flasher card: one image from which either board starts the agent.
+//!
+//! [`build`] makes one from a kernel, the agent, a configuration and the firmware files that the user supplies;
+//! [`inspect`](inspect::inspect) reads one back. The same input gives the same bytes, and no root is needed.
+
+pub mod boot;
+pub mod config;
+pub mod device_tree;
+pub mod fat;
+pub mod firmware;
+pub mod inspect;
+pub mod kernel;
+pub mod layout;
+pub mod list;
+
+use std::fs::{self, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use gild_boards::Board;
+use gild_boards::uboot_script::ScriptError;
+use gild_initramfs::Initramfs;
+use sha2::{Digest, Sha256};
+
+use device_tree::DeviceTreeError;
+use fat::Files;
+use firmware::Firmware;
+
+/// What goes on a card.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// `gild.toml`, checked.
+    pub config: &'a str,
+    /// The kernel directory: `version`, `vmlinuz`, `modules/` and `dtb/`.
+    pub kernel: &'a Path,
+    /// The agent: a static aarch64 program.
+    pub agent: &'a Path,
+    /// Firmware files, checked.
+    pub firmware: &'a Firmware,
+}
+
+/// Why there is no card.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The initramfs.
+    #[error(transparent)]
+    Initramfs(#[from] gild_initramfs::Error),
+    /// A file of the kernel directory.
+    #[error(
+        "cannot read {path}, a file of the kernel directory (`make setup` makes one in target/kernel)"
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel itself.
+    #[error("{path} cannot be started by the boards")]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: kernel::KernelError,
+    },
+    /// A device tree.
+    #[error("{path} cannot be used on the card")]
+    DeviceTree {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: DeviceTreeError,
+    },
+    /// The boot script.
+    #[error("the boot script cannot be made")]
+    Script(#[from] ScriptError),
+    /// All of it together.
+    #[error(
+        "the files have {bytes} bytes together, and the card's file system has room for {room}"
+    )]
+    TooMuch {
+        /// What there is.
+        bytes: u64,
+        /// What fits.
+        room: u64,
+    },
+    /// The result.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A finished card.
+#[derive(Debug)]
+pub struct Card {
+    /// Its files.
+    pub files: Files,
+    /// U-Boot for the Rock 5B.
+    pub u_boot: Option<Vec<u8>>,
+    /// The initramfs among the files, with its sizes.
+    pub initramfs: Initramfs,
+}
+
+/// The board of this name, which gild has.
+fn board(name: &str) -> &'static Board {
+    gild_boards::by_name(name).expect("gild's own board")
+}
+
+/// Puts together what goes on a card.
+pub fn build(contents: &Contents) -> Result<Card, Error> {
+    let (rpi5, rock5b) = (board("rpi5"), board("rock5b"));
+    let initramfs = gild_initramfs::build(&gild_initramfs::Contents {
+        kernel: contents.kernel,
+        agent: contents.agent,
+        boards: &[rpi5, rock5b],
+        extra_modules: &[],
+    })?;
+    let mut files = contents.firmware.files();
+    let mut put = |name: &str, content: Vec<u8>| files.insert(name.to_owned(), content);
+    put(boot::INITRAMFS, initramfs.bytes.clone());
+    put(
+        boot::KERNEL,
+        packed_kernel(&contents.kernel.join("vmlinuz"))?,
+    );
+    put(boot::CONFIG_TXT, boot::config_txt().into_bytes());
+    put(
+        boot::CMDLINE_TXT,
+        (boot::kernel_arguments(rpi5) + "\n").into_bytes(),
+    );
+    put(boot::BOOT_SCR, boot::boot_scr(rock5b)?);
+    for path in &rpi5.dtb {
+        let path = contents.kernel.join("dtb").join(path);
+        let tree = device_tree::edit(&read(&path)?, rpi5.identity());
+        let tree = tree.map_err(|source| Error::DeviceTree {
+            path: path.clone(),
+            source,
+        })?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let (vendors, mainlines) = device_tree::D0_NAMES;
+        if name == mainlines {
+            put(vendors, tree.clone());
+        }
+        put(&name, tree);
+    }
+    let path = contents.kernel.join("dtb").join(boot::ROCK5B_DTB);
+    let tree = read(&path)?;
+    device_tree::check(&tree, rock5b.identity())
+        .map_err(|source| Error::DeviceTree { path, source })?;
+    put(boot::ROCK5B_DTB, tree);
+    put(list::CONFIG, contents.config.as_bytes().to_vec());
+    let sums = list::write(&files);
+    files.insert(list::SUMS.to_owned(), sums.into_bytes());
+    Ok(Card {
+        files,
+        u_boot: contents.firmware.rock5b_u_boot.clone(),
+        initramfs,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn packed_kernel(path: &Path) -> Result<Vec<u8>, Error> {
+    kernel::pack(&read(path)?).map_err(|source| Error::Kernel {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl Card {
+    /// Two numbers of the content: the disk's and the file system's. Not the same on two different cards, and the same
+    /// on two equal ones.
+    #[must_use]
+    pub fn ids(&self) -> (u32, u32) {
+        let mut hash = Sha256::new();
+        hash.update(&self.files[list::SUMS]);
+        hash.update(&self.files[list::CONFIG]);
+        hash.update(self.u_boot.as_deref().unwrap_or_default());
+        let digest = hash.finalize();
+        let word = |at: usize| {
+            u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]])
+        };
+        // A disk whose number is 0 has none.
+        (word(0).max(1), word(4).max(1))
+    }
+
+    /// Writes the card image, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let bytes = self
+            .files
+            .values()
+            .map(|content| content.len() as u64)
+            .sum();
+        // Tables, and the rounding of a few files to clusters.
+        let room = layout::FAT_LENGTH - (8 << 20);
+        if bytes > room {
+            return Err(Error::TooMuch { bytes, room });
+        }
+        let write = || {
+            let directory = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+            file.as_file().set_len(layout::CARD_LENGTH)?;
+            self.write_to(file.as_file_mut())?;
+            file.as_file()
+                .set_permissions(Permissions::from_mode(0o644))?;
+            file.as_file().sync_all()?;
+            file.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|source| Error::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Writes the card to a disk of its length that reads as zero.
+    fn write_to(&self, disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
+        let (disk_id, volume_id) = self.ids();
+        disk.seek(SeekFrom::Start(0))?;
+        disk.write_all(&layout::table(disk_id))?;
+        if let Some(u_boot) = &self.u_boot {
+            disk.seek(SeekFrom::Start(layout::U_BOOT_AT))?;
+            disk.write_all(u_boot)?;
+        }
+        fat::make(
+            disk,
+            layout::FAT_AT,
+            layout::FAT_LENGTH,
+            volume_id,
+            &self.files,
+        )
+    }
+}
