@@ -1,0 +1,266 @@
+//! Reads every byte of the image once and looks for secrets in all of it.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use ext4_view::Ext4;
+use sha2::{Digest, Sha256};
+
+use crate::blocks::{Blocks, Use};
+use crate::fat::Fat;
+use crate::initramfs;
+use crate::range::Range;
+use crate::report::Finding;
+use crate::root::{Kind, Root, io_error};
+use crate::scan::{Match, Scanner, Window};
+
+/// Where an administrator configures a machine: text there is meant, elsewhere it may be documentation.
+const CONFIGURATION: [&str; 6] = ["etc/", "home/", "opt/", "root/", "srv/", "conf/"];
+
+/// The initramfs on the boot partition.
+pub const INITRD: &str = "initrd.img";
+
+/// A secret and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// As in [`Finding::path`].
+    pub path: String,
+    /// What was found.
+    pub secret: Match,
+}
+
+/// What reading everything showed.
+#[derive(Default)]
+pub struct Content {
+    /// Secrets.
+    pub hits: Vec<Hit>,
+    /// Data where nothing should be.
+    pub unexpected_data: Vec<Finding>,
+    /// What could not be read.
+    pub unreadable: Vec<Finding>,
+    /// Paths of the files in the initramfs.
+    pub initramfs: Vec<String>,
+    /// Files of the root file system that were read.
+    pub files: usize,
+    /// Of the whole image.
+    pub sha256: String,
+}
+
+impl Content {
+    fn take(&mut self, path: &str, found: io::Result<Vec<Match>>) {
+        match found {
+            Ok(found) => self.hits.extend(found.into_iter().map(|secret| Hit {
+                path: path.to_owned(),
+                secret,
+            })),
+            Err(error) => self.unreadable.push(unreadable(path, &error)),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.hits.extend(other.hits);
+        self.unexpected_data.extend(other.unexpected_data);
+        self.unreadable.extend(other.unreadable);
+        self.initramfs.extend(other.initramfs);
+        self.files += other.files;
+    }
+}
+
+fn unreadable(path: &str, error: &io::Error) -> Finding {
+    Finding::new(path, format!("cannot be read: {error}"))
+}
+
+fn is_configuration(path: &str) -> bool {
+    CONFIGURATION.iter().any(|folder| path.starts_with(folder))
+}
+
+/// Reads everything, on all cores.
+pub fn read(
+    disk: &Range,
+    boot: &Fat,
+    root: &Root,
+    root_partition: &Range,
+    scanner: &Scanner,
+) -> Content {
+    let files: Vec<_> = root
+        .nodes
+        .iter()
+        .filter(|(_, node)| matches!(node.kind, Kind::File(length) if length > 0))
+        .map(|(path, node)| (path.as_str(), &node.raw))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new(Content::default());
+    let keep = |part: Content| match all.lock() {
+        Ok(mut all) => all.add(part),
+        // Only a panic poisons it, and that ends the scope.
+        Err(poisoned) => poisoned.into_inner().add(part),
+    };
+    let (keep, files, next) = (&keep, &files, &next);
+    let threads = thread::available_parallelism().map_or(1, Into::into);
+    let sha256 = thread::scope(|scope| {
+        let digest = scope.spawn(|| sha256(disk.clone()));
+        for _ in 0..threads {
+            scope.spawn(move || keep(some_files(root_partition, files, next, scanner)));
+        }
+        scope.spawn(move || keep(blocks(root_partition, scanner)));
+        // The FAT reader stays on the thread that opened it.
+        keep(boot_partition(boot, scanner));
+        keep(names(root, scanner));
+        digest
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the reader ended early")))
+    });
+    let mut content = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match sha256 {
+        Ok(sha256) => content.sha256 = sha256,
+        Err(error) => content.unreadable.push(unreadable("the image", &error)),
+    }
+    content.hits.sort_by(|one, other| {
+        (&one.path, one.secret.offset).cmp(&(&other.path, other.secret.offset))
+    });
+    content
+}
+
+fn sha256(mut disk: Range) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match disk.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+}
+
+/// The share of one thread, with a reader of its own: the crate's reader is for one thread.
+fn some_files(
+    partition: &Range,
+    files: &[(&str, &ext4_view::PathBuf)],
+    next: &AtomicUsize,
+    scanner: &Scanner,
+) -> Content {
+    let mut content = Content::default();
+    let system = match Ext4::load(Box::new(partition.clone())).map_err(io_error) {
+        Ok(system) => system,
+        Err(error) => {
+            content.unreadable.push(unreadable("/", &error));
+            return content;
+        }
+    };
+    let mut window = Window::default();
+    while let Some((path, raw)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let found = system
+            .open(*raw)
+            .map_err(io_error)
+            .and_then(|file| scanner.scan(&mut window, file, is_configuration(path)));
+        content.take(path, found);
+        content.files += 1;
+    }
+    content
+}
+
+/// Names and the targets of links can tell as much as content.
+fn names(root: &Root, scanner: &Scanner) -> Content {
+    let mut content = Content::default();
+    let mut window = Window::default();
+    for (path, node) in &root.nodes {
+        let target = match &node.kind {
+            Kind::Symlink(target) => target.as_str(),
+            _ => "",
+        };
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let text = format!("{name}\n{target}");
+        let found = scanner.scan(&mut window, text.as_bytes(), false);
+        content.take(path, found);
+    }
+    content
+}
+
+/// What lies outside of the root file system's files.
+fn blocks(partition: &Range, scanner: &Scanner) -> Content {
+    let mut content = Content::default();
+    let place = |at: u64| format!("root partition, byte {at}");
+    let blocks = match Blocks::read(partition) {
+        Ok(blocks) => blocks,
+        Err(error) => {
+            content
+                .unreadable
+                .push(unreadable("the block tables", &error));
+            return content;
+        }
+    };
+    match blocks.data_in_free() {
+        Ok(found) => content.unexpected_data.extend(found.into_iter().map(|at| {
+            Finding::new(
+                place(at),
+                "data in a free block, or behind the end of a file",
+            )
+        })),
+        Err(error) => content
+            .unreadable
+            .push(unreadable("the free blocks", &error)),
+    }
+    let mut window = Window::default();
+    for (start, length) in blocks.runs(Use::Own) {
+        match scanner.scan(&mut window, partition.part(start, length), false) {
+            Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
+                path: place(start + secret.offset),
+                secret,
+            })),
+            Err(error) => content.unreadable.push(unreadable(&place(start), &error)),
+        }
+    }
+    content
+}
+
+fn boot_partition(boot: &Fat, scanner: &Scanner) -> Content {
+    let mut content = Content::default();
+    let mut window = Window::default();
+    for path in boot.files.keys() {
+        let shown = format!("boot:{path}");
+        let found = boot
+            .file(path)
+            .and_then(|file| scanner.scan(&mut window, file, true));
+        content.take(&shown, found);
+    }
+    // Whole, and not only where no file is: a name or an old entry of a folder may be a secret too.
+    match scanner.scan(&mut window, boot.partition(), false) {
+        Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
+            path: format!("boot partition, byte {}", secret.offset),
+            secret,
+        })),
+        Err(error) => content
+            .unreadable
+            .push(unreadable("the boot partition", &error)),
+    }
+    match boot.data_in_free_clusters() {
+        Ok(found) => content.unexpected_data.extend(found.into_iter().map(|at| {
+            Finding::new(
+                format!("boot partition, byte {at}"),
+                "data in a free cluster",
+            )
+        })),
+        Err(error) => content
+            .unreadable
+            .push(unreadable("the free clusters", &error)),
+    }
+    if boot.files.contains_key(INITRD) {
+        let mut visit = |path: &str, file: &mut dyn Read| {
+            let shown = format!("boot:{INITRD}:{path}");
+            let found = scanner.scan(&mut window, file, is_configuration(path))?;
+            content.take(&shown, Ok(found));
+            content.initramfs.push(path.to_owned());
+            Ok(())
+        };
+        let read = boot
+            .file(INITRD)
+            .and_then(|file| initramfs::read(file, &mut visit));
+        if let Err(error) = read {
+            let finding = unreadable(&format!("boot:{INITRD}"), &error);
+            content.unreadable.push(finding);
+        }
+    }
+    content
+}

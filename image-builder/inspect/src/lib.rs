@@ -1,0 +1,71 @@
+//! Proves that a finished golden image carries no identity and no secret, and has what a node needs.
+//!
+//! It opens the raw image as anybody could who has it: read only, unmounted, without root. It shares no code with
+//! what builds and seals images, so that a mistake there is not repeated here.
+
+mod blocks;
+mod canary;
+mod content;
+mod error;
+mod fat;
+mod gpt;
+mod image;
+mod initramfs;
+mod kernel;
+mod options;
+mod packages;
+mod range;
+mod report;
+mod root;
+mod rules;
+mod scan;
+mod secrets;
+
+use std::path::Path;
+
+pub use canary::{Canary, Origin};
+pub use error::InspectError;
+pub use options::{Exemption, Options};
+pub use report::{Finding, Report, RuleResult};
+pub use rules::{KNOWN, Known, RULES, Rule};
+
+use image::Image;
+use scan::Scanner;
+
+/// Judges a raw disk image by all rules.
+pub fn inspect(path: &Path, options: &Options) -> Result<Report, InspectError> {
+    let image = Image::open(path, &Scanner::new(options.canaries.clone()))?;
+    let exempt = options.exempt()?;
+    let rules = RULES
+        .iter()
+        .map(|rule| {
+            let is_exempt = |finding: &Finding| {
+                exempt
+                    .iter()
+                    .any(|(id, paths)| *id == rule.id && paths.is_match(&finding.path))
+            };
+            let (exempted, findings): (Vec<_>, Vec<_>) =
+                rule.findings(&image).into_iter().partition(is_exempt);
+            RuleResult {
+                id: rule.id,
+                passed: findings.is_empty(),
+                findings,
+                exempted,
+            }
+        })
+        .collect();
+    let mut env = image.image_env();
+    let canaries = options
+        .canaries
+        .iter()
+        .map(|canary| canary.origin.what().to_owned());
+    Ok(Report {
+        image_sha256: image.content.sha256.clone(),
+        image_size: image.disk.len(),
+        board: env.remove("board"),
+        image_id: env.remove("image_id"),
+        files: image.content.files,
+        canaries: canaries.collect(),
+        rules,
+    })
+}

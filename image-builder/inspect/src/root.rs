@@ -1,0 +1,143 @@
+//! The root file system as a list of paths, read with a crate that shares nothing with what wrote it.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read};
+
+use ext4_view::{Ext4, Ext4Error, FileType, PathBuf};
+
+use crate::range::Range;
+
+/// No file that a rule reads as text is longer.
+const MAX_TEXT: u64 = 4 << 20;
+
+/// What a path is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file of this length.
+    File(u64),
+    /// A folder.
+    Folder,
+    /// A symbolic link to this target.
+    Symlink(String),
+    /// A device, a pipe or a socket.
+    Special,
+}
+
+/// One path.
+pub struct Node {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// The path as its bytes are, with which it can be opened.
+    pub raw: PathBuf,
+}
+
+/// The root file system.
+pub struct Root {
+    system: Ext4,
+    /// All paths, without a leading slash.
+    pub nodes: BTreeMap<String, Node>,
+}
+
+/// A reader's error as one of I/O.
+pub fn io_error(error: Ext4Error) -> io::Error {
+    match error {
+        Ext4Error::NotFound => ErrorKind::NotFound.into(),
+        other => io::Error::other(other),
+    }
+}
+
+impl Root {
+    /// Opens the file system in this partition and lists it whole.
+    pub fn open(partition: Range) -> io::Result<Self> {
+        let system = Ext4::load(Box::new(partition)).map_err(io_error)?;
+        let mut nodes = BTreeMap::new();
+        let mut waiting = vec![PathBuf::new("/")];
+        while let Some(folder) = waiting.pop() {
+            for entry in system.read_dir(&folder).map_err(io_error)? {
+                let entry = entry.map_err(io_error)?;
+                let name = entry.file_name();
+                if name == "." || name == ".." {
+                    continue;
+                }
+                let raw = entry.path();
+                let metadata = system.symlink_metadata(&raw).map_err(io_error)?;
+                let kind = match metadata.file_type() {
+                    FileType::Regular => Kind::File(metadata.len()),
+                    FileType::Directory => {
+                        waiting.push(raw.clone());
+                        Kind::Folder
+                    }
+                    FileType::Symlink => {
+                        let target = system.read_link(&raw).map_err(io_error)?;
+                        Kind::Symlink(target.display().to_string())
+                    }
+                    _ => Kind::Special,
+                };
+                let path = raw.display().to_string();
+                let node = Node {
+                    kind,
+                    mode: metadata.mode(),
+                    uid: metadata.uid(),
+                    raw,
+                };
+                nodes.insert(path.trim_start_matches('/').to_owned(), node);
+            }
+        }
+        Ok(Self { system, nodes })
+    }
+
+    /// The label of the file system.
+    pub fn label(&self) -> String {
+        self.system.label().display().to_string()
+    }
+
+    /// The UUID of the file system.
+    pub fn uuid(&self) -> String {
+        self.system.uuid().to_string()
+    }
+
+    /// What this path is, if it is there.
+    pub fn kind(&self, path: &str) -> Option<&Kind> {
+        self.nodes.get(path).map(|node| &node.kind)
+    }
+
+    /// Opens a regular file.
+    pub fn file(&self, path: &str) -> io::Result<impl Read + use<>> {
+        let node = self.nodes.get(path).ok_or(ErrorKind::NotFound)?;
+        self.system.open(&node.raw).map_err(io_error)
+    }
+
+    /// A regular file's text; `None` if there is none of this path.
+    pub fn text(&self, path: &str) -> io::Result<Option<String>> {
+        let Some(Kind::File(_)) = self.kind(path) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        self.file(path)?.take(MAX_TEXT).read_to_end(&mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// The paths directly in this folder.
+    pub fn in_folder<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a Node)> {
+        self.nodes
+            .range(format!("{folder}/")..format!("{folder}0"))
+            .filter(move |(path, _)| !path[folder.len() + 1..].contains('/'))
+            .map(|(path, node)| (path.as_str(), node))
+    }
+
+    /// Follows links and the merged /usr to the path that really is there.
+    pub fn resolve(&self, path: &str) -> Option<String> {
+        let found = self.system.canonicalize(format!("/{path}").as_str()).ok()?;
+        Some(
+            found
+                .display()
+                .to_string()
+                .trim_start_matches('/')
+                .to_owned(),
+        )
+    }
+}

@@ -1,0 +1,182 @@
+//! The rules: one table. Each row says what it asks, why, and how it is checked.
+
+mod accounts;
+mod behaviour;
+mod boot;
+mod identity;
+mod layout;
+mod table;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+pub use table::RULES;
+
+use crate::canary::Origin;
+use crate::image::Image;
+use crate::report::Finding;
+use crate::root::Kind;
+use crate::secrets::Secret;
+
+/// One thing that every golden image has to satisfy.
+pub struct Rule {
+    /// Its name, which stays.
+    pub id: &'static str,
+    /// What is asked.
+    pub what: &'static str,
+    /// What happens otherwise.
+    pub why: &'static str,
+    pub(crate) check: Check,
+}
+
+/// How a rule is checked.
+pub(crate) enum Check {
+    /// None of these paths may be anything but a folder. What stands after `!` is allowed after all.
+    Forbidden(&'static [&'static str]),
+    /// As above, but an empty file may be there.
+    Empty(&'static [&'static str]),
+    /// No file, no name and no table may contain this.
+    Secret(Secret),
+    /// Anything else.
+    Image(fn(&Image) -> Vec<Finding>),
+}
+
+/// A place where something that looks like a secret is none.
+pub struct Known {
+    secret: Secret,
+    /// For the build host's texts: only those of this origin.
+    origins: &'static [Origin],
+    /// Where.
+    pub paths: &'static [&'static str],
+    /// Why it is none.
+    pub why: &'static str,
+}
+
+/// All such places.
+pub const KNOWN: &[Known] = &[
+    Known {
+        secret: Secret::PrivateKey,
+        origins: &[],
+        paths: &["usr/share/doc/cloud-init/examples/**"],
+        why: "examples with keys that everybody knows",
+    },
+    Known {
+        secret: Secret::BuildHost,
+        origins: &[Origin::HostName, Origin::UserName],
+        paths: &["etc/cloud/cloud.cfg.d/60-gild-site.cfg"],
+        why: "the operator's public keys have user and host in their comments, and are meant to be there",
+    },
+    Known {
+        secret: Secret::BuildHost,
+        origins: &[Origin::HostName, Origin::Resolver],
+        paths: &["etc/gild/first-boot.toml"],
+        why: "Matchbox may run on the build host or on the site's name server; the operator named it",
+    },
+    Known {
+        secret: Secret::BuildHost,
+        origins: &[Origin::HostName],
+        paths: &["etc/apt/sources.list", "etc/apt/sources.list.d/*"],
+        why: "the operator's mirror may be the build host",
+    },
+];
+
+impl Rule {
+    /// What breaks this rule in this image.
+    pub(crate) fn findings(&self, image: &Image) -> Vec<Finding> {
+        match &self.check {
+            Check::Forbidden(globs) => forbidden(image, globs, false),
+            Check::Empty(globs) => forbidden(image, globs, true),
+            Check::Secret(secret) => secrets(image, *secret),
+            Check::Image(check) => check(image),
+        }
+    }
+
+    /// The patterns of paths that it is about, if it is about paths alone.
+    #[must_use]
+    pub fn paths(&self) -> &'static [&'static str] {
+        match self.check {
+            Check::Forbidden(globs) | Check::Empty(globs) => globs,
+            _ => &[],
+        }
+    }
+}
+
+/// A set of patterns in which `*` does not cross a slash and `**` does.
+pub(crate) fn globs<'a>(
+    patterns: impl IntoIterator<Item = &'a str>,
+) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
+    }
+    set.build()
+}
+
+fn constant<'a>(patterns: impl IntoIterator<Item = &'a str>) -> GlobSet {
+    globs(patterns).expect("constant patterns")
+}
+
+fn forbidden(image: &Image, patterns: &[&str], empty_may_be: bool) -> Vec<Finding> {
+    let (allowed, denied): (Vec<&str>, Vec<&str>) = patterns
+        .iter()
+        .partition(|pattern| pattern.starts_with('!'));
+    let allowed = constant(allowed.into_iter().map(|pattern| &pattern[1..]));
+    let denied = constant(denied);
+    let root = image.root.nodes.iter().filter_map(|(path, node)| {
+        let what = match &node.kind {
+            Kind::Folder => return None,
+            Kind::File(0) | Kind::Symlink(_) if empty_may_be => return None,
+            Kind::File(0) => "must not exist".to_owned(),
+            Kind::File(length) => format!("must not exist, {length} bytes"),
+            Kind::Symlink(_) => "must not exist, a link".to_owned(),
+            Kind::Special => "must not exist, a device or socket".to_owned(),
+        };
+        Some((path.clone(), what))
+    });
+    let boot = image
+        .boot
+        .files
+        .keys()
+        .map(|path| (format!("boot:{path}"), "must not exist".to_owned()));
+    root.chain(boot)
+        .filter(|(path, _)| denied.is_match(path) && !allowed.is_match(path))
+        .map(|(path, what)| Finding { path, what })
+        .collect()
+}
+
+fn secrets(image: &Image, secret: Secret) -> Vec<Finding> {
+    let known: Vec<_> = KNOWN
+        .iter()
+        .filter(|known| known.secret == secret)
+        .map(|known| (known, constant(known.paths.iter().copied())))
+        .collect();
+    let is_known = |path: &str, origin: Option<Origin>| {
+        known.iter().any(|(known, paths)| {
+            paths.is_match(path) && origin.is_none_or(|origin| known.origins.contains(&origin))
+        })
+    };
+    image
+        .content
+        .hits
+        .iter()
+        .filter(|hit| hit.secret.secret == secret)
+        .filter(|hit| !is_known(&hit.path, hit.secret.origin))
+        // A name that a package has in it is not the build host's.
+        .filter(|hit| {
+            secret != Secret::BuildHost
+                || !image
+                    .packages
+                    .has_shipped(&image.root, &hit.path)
+                    .unwrap_or(false)
+        })
+        .map(|hit| {
+            let found = &hit.secret;
+            Finding::new(
+                &hit.path,
+                format!(
+                    "{}, {} bytes at byte {}",
+                    found.what, found.length, found.offset
+                ),
+            )
+        })
+        .collect()
+}

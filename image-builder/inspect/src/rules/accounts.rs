@@ -1,0 +1,35 @@
+//! Passwords.
+
+use crate::image::Image;
+use crate::report::Finding;
+
+/// Fields that no password opens.
+const LOCKED: [&str; 5] = ["*", "!", "!!", "!*", "x"];
+
+pub fn passwords(image: &Image) -> Vec<Finding> {
+    let files = ["etc/shadow", "etc/gshadow", "etc/passwd"];
+    files
+        .into_iter()
+        .filter_map(|path| Some((path, image.root_text(path)?)))
+        .flat_map(|(path, text)| open_accounts(path, &text))
+        .collect()
+}
+
+fn open_accounts(path: &str, text: &str) -> Vec<Finding> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            let (name, password) = (fields.next()?, fields.next().unwrap_or_default());
+            let what = match password {
+                // `x` in passwd points to shadow; in shadow it would be a hash that nothing matches.
+                locked if LOCKED.contains(&locked) => return None,
+                // A group without a password is the normal one.
+                "" if path == "etc/gshadow" => return None,
+                "" => "has an empty password",
+                _ => "has a password",
+            };
+            Some(Finding::new(path, format!("{name} {what}")))
+        })
+        .collect()
+}

@@ -1,0 +1,222 @@
+//! What starts at the first boot, and what must not.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::image::{Image, missing};
+use crate::report::Finding;
+use crate::root::Kind;
+
+const SYSTEM: &str = "etc/systemd/system";
+
+/// Units and the folder in which one of them has to be wanted.
+const ENABLED: [(&[&str], &str); 10] = [
+    (&["gild-seed.service"], "cloud-init.target.wants"),
+    (&["k3s-init.service"], "cloud-init.target.wants"),
+    (&["gild-seed-retry.timer"], "timers.target.wants"),
+    (&["gild-mac.service"], "sysinit.target.wants"),
+    (&["ssh.service"], "multi-user.target.wants"),
+    (&["systemd-networkd.service"], "multi-user.target.wants"),
+    (
+        &["systemd-networkd-wait-online.service"],
+        "network-online.target.wants",
+    ),
+    (&["systemd-resolved.service"], "sysinit.target.wants"),
+    (&["systemd-timesyncd.service"], "sysinit.target.wants"),
+    (
+        &["cloud-init-network.service", "cloud-init.service"],
+        "cloud-init.target.wants",
+    ),
+];
+
+/// Units that nothing may want: k3s-init starts the agent, and a vendor's first boot is not ours.
+const NOT_ENABLED: [&str; 9] = [
+    "k3s-agent.service",
+    "k3s.service",
+    "gild-seed-retry.service",
+    "armbian-firstrun.service",
+    "armbian-firstrun-config.service",
+    "armbian-resize-filesystem.service",
+    "userconfig.service",
+    "sshswitch.service",
+    "NetworkManager.service",
+];
+
+fn has_ending(path: &str, ending: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|found| found == ending)
+}
+
+fn is_wanted(folder: &str) -> bool {
+    has_ending(folder, "wants") || has_ending(folder, "requires")
+}
+
+pub fn units_enabled(image: &Image) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (units, folder) in ENABLED {
+        let link = |unit: &&&str| {
+            image
+                .root
+                .kind(&format!("{SYSTEM}/{folder}/{unit}"))
+                .is_some()
+        };
+        let unit = units[0];
+        let Some(unit) = units.iter().find(link) else {
+            findings.push(Finding::new(
+                format!("{SYSTEM}/{folder}/{unit}"),
+                "is missing",
+            ));
+            continue;
+        };
+        let path = format!("{SYSTEM}/{folder}/{unit}");
+        if image.root.resolve(&path).is_none() {
+            findings.push(Finding::new(path, "points to no unit"));
+        }
+        let places = [SYSTEM, "usr/lib/systemd/system"];
+        let masked = format!("{SYSTEM}/{unit}");
+        if matches!(image.root.kind(&masked), Some(Kind::Symlink(target)) if target == "/dev/null")
+        {
+            findings.push(Finding::new(masked, "is masked"));
+        } else if !places
+            .iter()
+            .any(|place| image.root.kind(&format!("{place}/{unit}")).is_some())
+        {
+            findings.push(missing(format!("usr/lib/systemd/system/{unit}")));
+        }
+    }
+    findings
+}
+
+pub fn units_not_enabled(image: &Image) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, node) in &image.root.nodes {
+        let mut parts = path.rsplit('/');
+        let (Some(unit), Some(folder)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        if matches!(node.kind, Kind::Folder) || !path.contains("systemd/") || !is_wanted(folder) {
+            continue;
+        }
+        // Wanted by multi-user.target, this one closes an ordering cycle, and systemd then leaves out a unit of its choice.
+        let cycle = ["k3s-init.service", "gild-seed.service"].contains(&unit)
+            && folder != "cloud-init.target.wants";
+        if NOT_ENABLED.contains(&unit) || cycle {
+            findings.push(Finding::new(path, "must not be enabled"));
+        }
+    }
+    let preset = image
+        .root
+        .nodes
+        .keys()
+        .filter(|path| has_ending(path, "preset"))
+        .filter_map(|path| image.root_text(path))
+        .any(|text| {
+            text.lines()
+                .any(|line| line.trim() == "disable k3s-agent.service")
+        });
+    if !preset {
+        let place = "usr/lib/systemd/system-preset";
+        findings.push(Finding::new(
+            place,
+            "no preset says `disable k3s-agent.service`",
+        ));
+    }
+    findings
+}
+
+pub fn cloud_init(image: &Image) -> Vec<Finding> {
+    let folder = "etc/cloud/cloud.cfg.d";
+    let files = image
+        .root
+        .in_folder(folder)
+        .filter(|(path, _)| has_ending(path, "cfg"));
+    let texts: Vec<_> = files
+        .filter_map(|(path, _)| Some((path, image.root_text(path)?)))
+        .collect();
+    let mut findings = Vec::new();
+    let last = |key: &str| {
+        let mut lines = texts
+            .iter()
+            .flat_map(|(path, text)| text.lines().map(move |line| (*path, line)));
+        lines
+            .rfind(|(_, line)| line.starts_with(key))
+            .map(|(path, line)| (path.to_owned(), line.trim_end().to_owned()))
+    };
+    match last("datasource_list:") {
+        None => findings.push(Finding::new(
+            folder,
+            "no line `datasource_list: [ NoCloud ]`",
+        )),
+        Some((path, line)) if line != "datasource_list: [ NoCloud ]" => {
+            let what = "the list of data sources is not exactly [ NoCloud ]";
+            findings.push(Finding::new(path, what));
+        }
+        Some(_) => {}
+    }
+    if last("network: {config: disabled}").is_none() {
+        findings.push(Finding::new(
+            folder,
+            "no line `network: {config: disabled}`",
+        ));
+    }
+    findings
+}
+
+/// An arm64 program that only root can change.
+fn program(image: &Image, path: &str) -> Option<Finding> {
+    let Some(node) = image.root.nodes.get(path) else {
+        return Some(missing(path));
+    };
+    let mut header = [0; 20];
+    let what = if !matches!(node.kind, Kind::File(_)) {
+        "is no regular file"
+    } else if node.mode & 0o7777 != 0o755 || node.uid != 0 {
+        "is not root's with mode 0755"
+    } else if image
+        .root
+        .file(path)
+        .and_then(|mut file| file.read_exact(&mut header))
+        .is_err()
+    {
+        "is no program"
+    } else if &header[..4] != b"\x7fELF" || header[4] != 2 || header[18..20] != [183, 0] {
+        "is no program for arm64"
+    } else {
+        return None;
+    };
+    Some(Finding::new(path, what))
+}
+
+pub fn gild_programs(image: &Image) -> Vec<Finding> {
+    ["usr/lib/gild/gild-seed", "usr/sbin/gild-reprovision"]
+        .into_iter()
+        .filter_map(|path| program(image, path))
+        .collect()
+}
+
+pub fn k3s(image: &Image) -> Vec<Finding> {
+    if image.is_without_k3s() {
+        return Vec::new();
+    }
+    let mut findings: Vec<Finding> = program(image, "usr/local/bin/k3s").into_iter().collect();
+    let unit = format!("{SYSTEM}/k3s-agent.service");
+    let Some(text) = image.root_text(&unit) else {
+        findings.push(missing(unit));
+        return findings;
+    };
+    let drop_ins = image
+        .root
+        .nodes
+        .keys()
+        .filter(|path| path.contains("/k3s-agent.service.d/"));
+    let mut texts = drop_ins
+        .filter_map(|path| image.root_text(path))
+        .chain([text]);
+    let condition = "ConditionPathExists=/etc/rancher/k3s/config.yaml";
+    if !texts.any(|text| text.lines().any(|line| line.trim() == condition)) {
+        let what = "starts without a configuration, and then for ever again";
+        findings.push(Finding::new(unit, what));
+    }
+    findings
+}

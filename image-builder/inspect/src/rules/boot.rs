@@ -1,0 +1,264 @@
+//! What the firmware and the kernel need on the boot partition.
+
+use std::collections::BTreeSet;
+
+use crate::content::INITRD;
+use crate::image::{IMAGE_ENV, Image, KERNEL, RELEASE, missing};
+use crate::report::Finding;
+
+/// Firmware of the Pi 5 from before June 2025 fails on longer files on an NVMe.
+const LIMIT: u64 = 32 << 20;
+const RPI5: &str = "rpi5";
+const ROCK5B: &str = "rock5b";
+
+/// What every node needs, whatever its board.
+const MODULES: [&str; 10] = [
+    "overlay",
+    "br_netfilter",
+    "ip_vs",
+    "ip_vs_rr",
+    "ip_vs_wrr",
+    "ip_vs_sh",
+    "nf_conntrack",
+    "vxlan",
+    "iscsi_tcp",
+    "nvme",
+];
+
+/// The drivers of the boards' own wired network.
+const NETWORK: [(&str, &[&str]); 2] = [(RPI5, &["macb", "broadcom"]), (ROCK5B, &["r8169"])];
+
+/// What finds the root file system.
+const EARLY: [&str; 2] = ["nvme", "ext4"];
+
+fn board(image: &Image) -> &'static str {
+    image.board().map_or("", |board| board.name.as_str())
+}
+
+pub fn files(image: &Image) -> Vec<Finding> {
+    let own: &[&str] = match board(image) {
+        RPI5 => &["config.txt", "cmdline.txt"],
+        ROCK5B => &["extlinux/extlinux.conf"],
+        _ => &[],
+    };
+    let mut findings = Vec::new();
+    let mut wanted: BTreeSet<(String, &str)> = [KERNEL, INITRD, IMAGE_ENV]
+        .iter()
+        .chain(own)
+        .map(|&path| (path.to_owned(), ""))
+        .collect();
+    if let Some(text) = image.boot_text("config.txt") {
+        wanted.extend(named_by_config(&text).map(|path| (path, ", which config.txt names")));
+    }
+    if let Some(text) = image.boot_text("extlinux/extlinux.conf") {
+        let named = named_by_extlinux(&text);
+        wanted.extend(named.map(|path| (path, ", which extlinux.conf names")));
+    }
+    for (path, why) in wanted {
+        let folder = format!("{path}/");
+        let is_there = image.boot.files.contains_key(&path)
+            || image
+                .boot
+                .files
+                .keys()
+                .any(|file| file.starts_with(&folder));
+        if !is_there {
+            findings.push(Finding::new(
+                format!("boot:{path}"),
+                format!("is missing{why}"),
+            ));
+        }
+    }
+    let trees: Vec<&str> = image
+        .board()
+        .and_then(|board| board.dtb.first())
+        .and_then(|path| path.rsplit('/').next())
+        .into_iter()
+        .collect();
+    for tree in trees {
+        let has_name = |file: &String| file.rsplit('/').next() == Some(tree);
+        if !image.boot.files.keys().any(has_name) {
+            findings.push(missing(format!("boot:{tree}")));
+        }
+    }
+    findings
+}
+
+/// The files that the Raspberry Pi's firmware is told to load.
+fn named_by_config(text: &str) -> impl Iterator<Item = String> {
+    text.lines().filter_map(|line| {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if let Some(rest) = line.strip_prefix("initramfs ") {
+            return rest.split_whitespace().next().map(str::to_lowercase);
+        }
+        let (key, value) = line.split_once('=')?;
+        match key.trim() {
+            "kernel" | "device_tree" | "ramfsfile" => Some(value.trim().to_lowercase()),
+            "dtoverlay" => {
+                let name = value.split([',', ':']).next()?.trim().to_lowercase();
+                (!name.is_empty()).then(|| format!("overlays/{name}.dtbo"))
+            }
+            _ => None,
+        }
+    })
+}
+
+/// The files that U-Boot is told to load.
+fn named_by_extlinux(text: &str) -> impl Iterator<Item = String> {
+    text.lines().flat_map(|line| {
+        let mut words = line.split_whitespace();
+        let key = words.next().unwrap_or_default().to_lowercase();
+        let is_file = matches!(
+            key.as_str(),
+            "kernel"
+                | "linux"
+                | "initrd"
+                | "fdt"
+                | "devicetree"
+                | "fdtdir"
+                | "devicetreedir"
+                | "fdtoverlays"
+        );
+        words
+            .filter(|_| is_file)
+            .map(|path| path.trim_matches('/').to_lowercase())
+            .filter(|path| !path.is_empty())
+            .collect::<Vec<_>>()
+    })
+}
+
+pub fn file_sizes(image: &Image) -> Vec<Finding> {
+    let sizes = [KERNEL, INITRD].map(|path| (path, image.boot.files.get(path)));
+    sizes
+        .into_iter()
+        .filter(|_| board(image) == RPI5)
+        .filter_map(|(path, size)| {
+            let size = size.copied().filter(|&size| size >= LIMIT)?;
+            let what = format!("{size} bytes, 32 MiB or more");
+            Some(Finding::new(format!("boot:{path}"), what))
+        })
+        .collect()
+}
+
+pub fn page_size(image: &Image) -> Vec<Finding> {
+    let what = match image.kernel() {
+        None => "is no arm64 kernel".to_owned(),
+        Some(kernel) => match kernel.page_size {
+            Some(4096) => return Vec::new(),
+            Some(bytes) => format!("pages of {bytes} bytes"),
+            None => "does not say how large its pages are".to_owned(),
+        },
+    };
+    vec![Finding::new(format!("boot:{KERNEL}"), what)]
+}
+
+pub fn arguments(image: &Image) -> Vec<Finding> {
+    let all = image.kernel_arguments();
+    let mut findings = Vec::new();
+    if all.is_empty() {
+        findings.push(Finding::new("boot partition", "no kernel arguments"));
+    }
+    for (file, arguments) in &all {
+        let words: Vec<&str> = arguments.split_whitespace().collect();
+        for wanted in ["systemd.firstboot=off", "cgroup_enable=memory"] {
+            if !words.contains(&wanted) {
+                let what = format!("the kernel argument {wanted} is missing");
+                findings.push(Finding::new(format!("boot:{file}"), what));
+            }
+        }
+        if words.contains(&"cgroup_disable=memory") {
+            let what = "cgroup_disable=memory";
+            findings.push(Finding::new(format!("boot:{file}"), what));
+        }
+    }
+    findings
+}
+
+/// A module's name as a file has it: `-` and `_` are the same, and it may be compressed.
+fn module_name(path: &str) -> Option<String> {
+    let file = path.rsplit('/').next()?;
+    let name = file.split_once(".ko").map(|(name, _)| name)?;
+    Some(name.replace('-', "_"))
+}
+
+pub fn modules(image: &Image) -> Vec<Finding> {
+    let Some(version) = image.kernel().and_then(|kernel| kernel.version.as_deref()) else {
+        return vec![Finding::new(
+            format!("boot:{KERNEL}"),
+            "does not say its version",
+        )];
+    };
+    let folder = format!("usr/lib/modules/{version}");
+    let Some(index) = image.root_text(&format!("{folder}/modules.dep")) else {
+        return vec![Finding::new(
+            folder,
+            "no modules.dep for the kernel of the boot partition",
+        )];
+    };
+    let listed = index.lines().filter_map(|line| line.split(':').next());
+    let present = listed.filter(|path| image.root.kind(&format!("{folder}/{path}")).is_some());
+    let builtin = image
+        .root_text(&format!("{folder}/modules.builtin"))
+        .unwrap_or_default();
+    let known: BTreeSet<String> = present
+        .chain(builtin.lines())
+        .filter_map(module_name)
+        .collect();
+    let network = NETWORK
+        .into_iter()
+        .filter(|(name, _)| *name == board(image))
+        .flat_map(|(_, modules)| modules);
+    MODULES
+        .iter()
+        .chain(network)
+        .filter(|&&name| !known.contains(name))
+        .map(|name| Finding::new(&folder, format!("no module {name}")))
+        .collect()
+}
+
+pub fn initramfs(image: &Image) -> Vec<Finding> {
+    let Some(version) = image.kernel().and_then(|kernel| kernel.version.as_deref()) else {
+        return Vec::new();
+    };
+    let place = format!("boot:{INITRD}");
+    let files = &image.content.initramfs;
+    let folder = format!("lib/modules/{version}/");
+    if !files.iter().any(|path| path.contains(&folder)) {
+        let what = format!("has no modules of the kernel {version}");
+        return vec![Finding::new(place, what)];
+    }
+    let builtin = format!("usr/lib/modules/{version}/modules.builtin");
+    let builtin = image.root_text(&builtin).unwrap_or_default();
+    let ours = files.iter().filter(|path| path.contains(&folder));
+    let known: BTreeSet<String> = ours
+        .map(String::as_str)
+        .chain(builtin.lines())
+        .filter_map(module_name)
+        .collect();
+    EARLY
+        .iter()
+        .filter(|&&name| !known.contains(name))
+        .map(|name| Finding::new(&place, format!("no module {name}")))
+        .collect()
+}
+
+pub fn image_id(image: &Image) -> Vec<Finding> {
+    let (env, release) = (image.image_env(), image.release());
+    let place = format!("boot:{IMAGE_ENV}");
+    let mut findings = Vec::new();
+    for (ours, theirs) in [("image_id", "GILD_IMAGE_ID"), ("board", "GILD_BOARD")] {
+        match (env.get(ours), release.get(theirs)) {
+            (None, _) => findings.push(Finding::new(&place, format!("no {ours}"))),
+            (_, None) => findings.push(Finding::new(RELEASE, format!("no {theirs}"))),
+            (Some(one), Some(other)) if one != other => {
+                let what = format!("{ours} is {one}, in {RELEASE} it is {other}");
+                findings.push(Finding::new(&place, what));
+            }
+            _ => {}
+        }
+    }
+    if env.contains_key("board") && image.board().is_none() {
+        findings.push(Finding::new(&place, "an unknown board"));
+    }
+    findings
+}

@@ -1,0 +1,391 @@
+//! A small golden image that follows every rule, made with other tools than gild's: sfdisk, mkfs.vfat, mtools, mke2fs.
+//!
+//! Its kernel is 64 bytes of header and a version, its modules and programs are a few bytes: what is judged is real,
+//! what would run is not there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cpio::newc;
+use tempfile::TempDir;
+
+pub const VERSION: &str = "6.99.0-test-arm64";
+pub const BOOT_START: u64 = 16 << 20;
+pub const ROOT_START: u64 = 96 << 20;
+pub const ROOT_SIZE: u64 = 24 << 20;
+pub const SIZE: u64 = ROOT_START + ROOT_SIZE + (1 << 20);
+const BOOT_GUID: &str = "11111111-2222-4333-8444-555555555555";
+const ROOT_GUID: &str = "66666666-7777-4888-9999-aaaaaaaaaaaa";
+
+const MODULES: [&str; 14] = [
+    "overlay",
+    "br_netfilter",
+    "ip_vs",
+    "ip_vs_rr",
+    "ip_vs_wrr",
+    "ip_vs_sh",
+    "nf_conntrack",
+    "vxlan",
+    "iscsi_tcp",
+    "nvme",
+    "macb",
+    "broadcom",
+    "r8169",
+    "ext4",
+];
+
+const LINKS: [(&str, &str); 10] = [
+    ("cloud-init.target.wants", "gild-seed.service"),
+    ("cloud-init.target.wants", "k3s-init.service"),
+    ("cloud-init.target.wants", "cloud-init-network.service"),
+    ("timers.target.wants", "gild-seed-retry.timer"),
+    ("sysinit.target.wants", "gild-mac.service"),
+    ("multi-user.target.wants", "ssh.service"),
+    ("multi-user.target.wants", "systemd-networkd.service"),
+    (
+        "network-online.target.wants",
+        "systemd-networkd-wait-online.service",
+    ),
+    ("sysinit.target.wants", "systemd-resolved.service"),
+    ("sysinit.target.wants", "systemd-timesyncd.service"),
+];
+
+/// What an image is made of; a test changes it before it is made.
+pub struct Golden {
+    folder: TempDir,
+    /// MiB of the boot partition: a FAT32 needs 34, a long initramfs more.
+    pub boot_mib: u64,
+    /// Keywords of sfdisk for the two partitions.
+    pub boot_partition: String,
+    pub root_partition: String,
+    pub fat_label: &'static str,
+    pub ext4_label: &'static str,
+}
+
+pub fn run(program: &str, arguments: &[&str]) {
+    feed(program, arguments, "");
+}
+
+fn feed(program: &str, arguments: &[&str], input: &str) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}; run `make setup`"));
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin
+        .write_all(input.as_bytes())
+        .expect("the program reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of the test's own")
+}
+
+impl Golden {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let owner = fs::metadata(folder.path()).expect("just made").uid();
+        assert_eq!(owner, 0, "run as root: the files of an image are root's");
+        let golden = Self {
+            folder,
+            boot_mib: 36,
+            boot_partition: format!(
+                "start=16MiB, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, uuid={BOOT_GUID}, attrs=LegacyBIOSBootable"
+            ),
+            root_partition: format!(
+                "start=96MiB, size=24MiB, type=B921B045-1DF0-41C3-AF44-4C6F280D3FAE, uuid={ROOT_GUID}"
+            ),
+            fat_label: "GILDBOOT",
+            ext4_label: "gild-root",
+        };
+        golden.fill_root();
+        golden.fill_boot();
+        golden
+    }
+
+    /// A path in the root file system.
+    pub fn root(&self, path: &str) -> PathBuf {
+        self.folder.path().join("root").join(path)
+    }
+
+    /// A path on the boot partition.
+    pub fn boot(&self, path: &str) -> PathBuf {
+        self.folder.path().join("boot").join(path)
+    }
+
+    /// Writes a file of the root file system.
+    pub fn put(&self, path: &str, content: impl AsRef<[u8]>) {
+        write(&self.root(path), content);
+    }
+
+    /// Writes a file of the boot partition.
+    pub fn put_boot(&self, path: &str, content: impl AsRef<[u8]>) {
+        write(&self.boot(path), content);
+    }
+
+    /// Adds to a file of the root file system.
+    pub fn append(&self, path: &str, content: &str) {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(self.root(path))
+            .expect("the file is there");
+        file.write_all(content.as_bytes())
+            .expect("the disk has room");
+    }
+
+    /// Replaces a text in a file of the boot partition.
+    pub fn replace_boot(&self, path: &str, old: &str, new: &str) {
+        let content = fs::read_to_string(self.boot(path)).expect("the file is there");
+        assert!(content.contains(old), "{path} has no {old}");
+        self.put_boot(path, content.replace(old, new));
+    }
+
+    fn program(&self, path: &str) {
+        let mut elf = vec![0; 64];
+        elf[..5].copy_from_slice(b"\x7fELF\x02");
+        elf[18] = 183;
+        self.put(path, elf);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.root(path), mode).expect("own file");
+    }
+
+    fn fill_root(&self) {
+        for folder in [
+            "tmp",
+            "run",
+            "proc",
+            "var/log",
+            "var/tmp",
+            "boot/firmware",
+            "home/debian",
+            "root",
+        ] {
+            fs::create_dir_all(self.root(folder)).expect("a new folder");
+        }
+        self.put("etc/machine-id", "");
+        self.put("etc/hosts", "127.0.0.1 localhost\n");
+        self.put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\n");
+        self.put(
+            "etc/shadow",
+            "root:*:20000:0:99999:7:::\ndaemon:!:20000::::::\n",
+        );
+        self.put("etc/gshadow", "root:*::\nusers:!::\n");
+        self.put(
+            "etc/iscsi/initiatorname.iscsi",
+            "# made at first boot\nGenerateName=yes\n",
+        );
+        self.put(
+            "etc/fstab",
+            format!("PARTUUID={ROOT_GUID} / ext4 defaults 0 1\nPARTUUID={BOOT_GUID} /boot/firmware vfat defaults 0 2\n"),
+        );
+        self.put(
+            "etc/cloud/cloud.cfg.d/90-gild.cfg",
+            "datasource_list: [ NoCloud ]\nnetwork: {config: disabled}\n",
+        );
+        self.put("var/log/wtmp", "");
+        self.put(
+            "usr/lib/gild/image-release",
+            "GILD_BOARD=rpi5\nGILD_IMAGE_ID=rpi5-0123456789ab\n",
+        );
+        self.put(
+            "usr/lib/systemd/system-preset/10-gild.preset",
+            "disable k3s-agent.service\n",
+        );
+        self.put(
+            "etc/systemd/system/k3s-agent.service",
+            "[Service]\nExecStart=/usr/local/bin/k3s agent\n",
+        );
+        self.put(
+            "usr/lib/systemd/system/k3s-agent.service.d/10-gild.conf",
+            "[Unit]\nConditionPathExists=/etc/rancher/k3s/config.yaml\n",
+        );
+        // A package's file that names the build host, as far as the package goes.
+        self.put("usr/share/doc/forge/README", "Ask on anvil-7x for help.\n");
+        self.put(
+            "var/lib/dpkg/info/forge.md5sums",
+            "9c1c1c4bdb2a2c6f8a0d0aa6c8ac8a33  usr/share/doc/forge/none\n",
+        );
+        self.link("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf");
+        for path in [
+            "usr/lib/gild/gild-seed",
+            "usr/sbin/gild-reprovision",
+            "usr/local/bin/k3s",
+        ] {
+            self.program(path);
+        }
+        for (folder, unit) in LINKS {
+            self.put(&format!("usr/lib/systemd/system/{unit}"), "[Unit]\n");
+            let target = format!("/usr/lib/systemd/system/{unit}");
+            self.link(&target, &format!("etc/systemd/system/{folder}/{unit}"));
+        }
+        let modules = format!("usr/lib/modules/{VERSION}");
+        let mut index = String::new();
+        for name in MODULES {
+            let path = format!("kernel/{}.ko.xz", name.replace('_', "-"));
+            self.put(&format!("{modules}/{path}"), "module");
+            index += &format!("{path}:\n");
+        }
+        self.put(&format!("{modules}/modules.dep"), index);
+    }
+
+    pub fn link(&self, target: &str, path: &str) {
+        let path = self.root(path);
+        fs::create_dir_all(path.parent().expect("in the root")).expect("a new folder");
+        symlink(target, path).expect("a new link");
+    }
+
+    fn fill_boot(&self) {
+        self.kernel(1);
+        self.put_boot("initrd.img", initrd(&["nvme", "ext4"], &[]));
+        self.put_boot("bcm2712-rpi-5-b.dtb", "device tree");
+        self.put_boot(
+            "config.txt",
+            "[all]\nkernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n",
+        );
+        self.put_boot(
+            "cmdline.txt",
+            format!(
+                "root=PARTUUID={ROOT_GUID} rootwait cgroup_enable=memory systemd.firstboot=off\n"
+            ),
+        );
+        self.put_boot("gild-image.env", "image_id=rpi5-0123456789ab\nboard=rpi5\n");
+    }
+
+    /// A kernel's header with this page size: 1 is 4 KiB, 2 is 16 KiB.
+    pub fn kernel(&self, pages: u8) {
+        let mut image = vec![0; 64];
+        image[24] = pages << 1;
+        image[56..60].copy_from_slice(b"ARM\x64");
+        image.extend(format!("Linux version {VERSION} (builder@example) #1").as_bytes());
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&image).expect("into memory");
+        self.put_boot("vmlinuz.gz", gzip.finish().expect("into memory"));
+    }
+
+    /// Makes the image.
+    pub fn make(&self) -> PathBuf {
+        let image = self.folder.path().join("image");
+        let file = File::create(&image).expect("a new file");
+        file.set_len(SIZE).expect("a sparse file");
+        let table = format!(
+            "label: gpt\n{}, size={}MiB\n{}\n",
+            self.boot_partition, self.boot_mib, self.root_partition
+        );
+        feed("sfdisk", &["--quiet", text(&image)], &table);
+        let offset = (BOOT_START / 512).to_string();
+        let blocks = (self.boot_mib * 1024).to_string();
+        run(
+            "mkfs.vfat",
+            &[
+                "-F",
+                "32",
+                "-s",
+                "1",
+                "-n",
+                self.fat_label,
+                "--offset",
+                &offset,
+                text(&image),
+                &blocks,
+            ],
+        );
+        let boot = mtools_name(&image);
+        for entry in fs::read_dir(self.boot("")).expect("the folder is there") {
+            let path = entry.expect("readable").path();
+            run("mcopy", &["-s", "-i", &boot, text(&path), "::/"]);
+        }
+        let options = format!("offset={ROOT_START}");
+        let blocks = (ROOT_SIZE / 4096).to_string();
+        let root = self.root("");
+        run(
+            "mke2fs",
+            &[
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-b",
+                "4096",
+                "-L",
+                self.ext4_label,
+                "-E",
+                &options,
+                "-d",
+                text(&root),
+                text(&image),
+                &blocks,
+            ],
+        );
+        image
+    }
+}
+
+/// The boot partition as mtools name it.
+pub fn mtools_name(image: &Path) -> String {
+    format!("{}@@{BOOT_START}", image.display())
+}
+
+/// Changes the root file system of a finished image.
+pub fn debugfs(image: &Path, command: &str) {
+    let target = format!("{}?offset={ROOT_START}", image.display());
+    run("debugfs", &["-w", "-R", command, &target]);
+}
+
+/// Writes bytes into a finished image.
+pub fn poke(image: &Path, offset: u64, bytes: &[u8]) {
+    let file = OpenOptions::new()
+        .write(true)
+        .open(image)
+        .expect("the image is there");
+    file.write_all_at(bytes, offset).expect("it can be written");
+}
+
+/// An initramfs as Debian's: first a plain archive, then one compressed with zstd.
+pub fn initrd(modules: &[&str], more: &[(&str, &str)]) -> Vec<u8> {
+    let early = archive(&[("early/microcode".into(), "code")]);
+    let paths: Vec<(String, &str)> = modules
+        .iter()
+        .map(|name| {
+            (
+                format!("usr/lib/modules/{VERSION}/kernel/{name}.ko"),
+                "module",
+            )
+        })
+        .chain(
+            more.iter()
+                .map(|&(path, content)| (path.to_owned(), content)),
+        )
+        .collect();
+    let main = zstd::encode_all(&archive(&paths)[..], 1).expect("into memory");
+    [early, main].concat()
+}
+
+fn archive(files: &[(String, &str)]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (path, content) in files {
+        let length = u32::try_from(content.len()).expect("short");
+        let mut writer = newc::Builder::new(path)
+            .mode(0o100_644)
+            .write(&mut archive, length);
+        writer.write_all(content.as_bytes()).expect("into memory");
+        writer.finish().expect("into memory");
+    }
+    newc::trailer(&mut archive).expect("into memory");
+    archive.resize(archive.len().next_multiple_of(512), 0);
+    archive
+}
+
+fn write(path: &Path, content: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().expect("in a folder")).expect("a new folder");
+    fs::write(path, content).expect("the disk has room");
+}
