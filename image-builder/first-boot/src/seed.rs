@@ -86,6 +86,14 @@ impl Place {
         Some(meta["instance-id"].as_str().unwrap_or_default().to_owned())
     }
 
+    /// Whether cloud-init has made the seed's instance the node's.
+    #[must_use]
+    pub fn is_taken_on(&self) -> bool {
+        let instance = fs::read_link(self.root.join(INSTANCE)).ok();
+        let name = instance.as_ref().and_then(|link| link.file_name());
+        name.is_some_and(|name| self.instance_id().is_some_and(|id| name == id.as_str()))
+    }
+
     /// Replaces the seed. Without `meta-data` there is none, so no power cut leaves the halves of two.
     pub fn write(&self, seed: &Seed) -> Result<(), SeedError> {
         let directory = self.root.join(SEED);
@@ -165,11 +173,11 @@ mod tests {
         )
         .expect("a link");
         place.write(&seed).expect("the same seed");
-        assert!(link.is_symlink());
+        assert!(link.is_symlink() && place.is_taken_on());
         place
             .write(&Seed::fallback(Some(OTHER)))
             .expect("another seed");
-        assert!(!link.is_symlink());
+        assert!(!link.is_symlink() && !place.is_taken_on());
     }
 
     #[test]

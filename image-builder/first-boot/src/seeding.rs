@@ -110,9 +110,16 @@ pub fn run(root: &Path) -> Result<()> {
 pub fn retry(root: &Path) -> Result<bool> {
     let place = Place::below(root);
     let image = image(root);
-    if place.present(&interface::macs(root), &image) == Present::Identity {
+    let present = place.present(&interface::macs(root), &image);
+    if present == Present::Identity && place.is_taken_on() {
         info!("this node has its identity already");
         return Ok(false);
+    }
+    let reboots = Reboots::below(root);
+    if present == Present::Identity {
+        // The reboot of an earlier attempt came to nothing, or cloud-init did.
+        reboots.one_more()?;
+        return Ok(true);
     }
     let settings = Settings::read(root)?;
     let Some(matchbox) = &settings.matchbox else {
@@ -126,19 +133,9 @@ pub fn retry(root: &Path) -> Result<bool> {
             return Ok(false);
         }
     };
-    let reboots = Reboots::below(root);
-    let so_far = reboots.so_far();
-    if so_far >= MOST_REBOOTS {
-        bail!(
-            "Matchbox knows this node as {}, but after {so_far} reboots it still has not become that: look at \
-             /var/log/cloud-init.log, then remove {} to have it tried again",
-            node.hostname,
-            reboots.path.display()
-        );
-    }
-    reboots.count(so_far + 1)?;
-    place.write(&Seed::of(&node, &image))?;
     announce(&node);
+    reboots.one_more()?;
+    place.write(&Seed::of(&node, &image))?;
     Ok(true)
 }
 
@@ -204,17 +201,22 @@ impl Reboots {
         }
     }
 
-    fn so_far(&self) -> u32 {
-        fs::read_to_string(&self.path)
+    /// Counts one, or refuses it.
+    fn one_more(&self) -> Result<()> {
+        let so_far: u32 = fs::read_to_string(&self.path)
             .ok()
             .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(0)
-    }
-
-    fn count(&self, reboots: u32) -> Result<()> {
+            .unwrap_or(0);
+        if so_far >= MOST_REBOOTS {
+            bail!(
+                "Matchbox knows this node, but after {so_far} reboots it still has not become that: look at \
+                 /var/log/cloud-init.log, then remove {} to have it tried again",
+                self.path.display()
+            );
+        }
         let write = || {
             files::private_directory(self.path.parent().unwrap_or(Path::new("/")))?;
-            files::write_private(&self.path, &format!("{reboots}\n"))
+            files::write_private(&self.path, &format!("{}\n", so_far + 1))
         };
         write().with_context(|| format!("writing {}", self.path.display()))
     }

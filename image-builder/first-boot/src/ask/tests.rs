@@ -4,7 +4,7 @@ use super::*;
 
 const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
 const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
-const TWO_MINUTES: Duration = Duration::from_secs(120);
+const TWO_MINUTES: Duration = Duration::from_mins(2);
 
 /// A world whose clock runs as one waits, with a Matchbox that answers as told.
 struct Scene<'a> {
@@ -142,9 +142,12 @@ fn the_address_that_matchbox_knows_counts_whichever_it_is() {
 
 #[test]
 fn what_is_wrong_with_this_node_s_group_is_said_rather_than_silence() {
-    let answer = |query: &str, _| match query.ends_with('b') {
-        true => Ok(dedicated(query).replace("https", "http")),
-        false => Err(FetchError::Status(404)),
+    let answer = |query: &str, _| {
+        if query.ends_with('b') {
+            Ok(dedicated(query).replace("https", "http"))
+        } else {
+            Err(FetchError::Status(404))
+        }
     };
     let error = Scene::new(&[A, B], &answer)
         .ask(false)

@@ -92,7 +92,7 @@ fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
 #[test]
 fn whatever_fails_a_fallback_is_left() {
     let long = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x=".repeat(40 << 10));
-    for (port, reason) in [
+    let cases = [
         (closed(), "onnection refused"),
         (
             server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
@@ -122,13 +122,19 @@ fn whatever_fails_a_fallback_is_left() {
             "another node",
         ),
         (server(good_answer().replace("https:", "ftp:/:")), "k3s_url"),
-    ] {
-        let root = node(Some(port));
-        let error = format!("{:#}", run(root.path()).expect_err(reason));
-        assert!(error.contains(reason), "{reason}: {error}");
-        assert!(!error.contains("s3cret"), "{error}");
-        assert!(meta_data(root.path()).contains(FALLBACK), "{reason}");
-    }
+    ];
+    // Each waits for its deadline.
+    thread::scope(|scope| {
+        for (port, reason) in cases {
+            scope.spawn(move || {
+                let root = node(Some(port));
+                let error = format!("{:#}", run(root.path()).expect_err(reason));
+                assert!(error.contains(reason), "{reason}: {error}");
+                assert!(!error.contains("s3cret"), "{error}");
+                assert!(meta_data(root.path()).contains(FALLBACK), "{reason}");
+            });
+        }
+    });
 }
 
 #[test]
@@ -184,6 +190,10 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
     );
     fs::write(root.path().join("etc/gild/first-boot.toml"), settings).expect("Matchbox is back");
     let fallback = Seed::fallback(Mac::parse(MAC));
+    let take_on = |instance: &str| {
+        let _ = fs::remove_file(&link);
+        symlink(format!("/var/lib/cloud/instances/{instance}"), &link).expect("cloud-init's link");
+    };
     for _ in 0..MOST_REBOOTS {
         assert!(retry(root.path()).expect("an identity"));
         assert!(meta_data(root.path()).contains(IDENTITY));
@@ -191,6 +201,7 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
             !link.is_symlink(),
             "cloud-init would stay with the fallback"
         );
+        take_on(IDENTITY);
         assert!(!retry(root.path()).expect("done already"));
         // Something puts the fallback back.
         Place::below(root.path()).write(&fallback).expect("a seed");
@@ -198,4 +209,15 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
     let error = retry(root.path()).expect_err("no end");
     assert!(error.to_string().contains("after 3 reboots"), "{error}");
     assert!(meta_data(root.path()).contains(FALLBACK));
+}
+
+#[test]
+fn an_identity_that_cloud_init_has_not_taken_on_is_worth_another_reboot() {
+    let root = node(Some(server(good_answer())));
+    run(root.path()).expect("an identity");
+    for _ in 0..MOST_REBOOTS {
+        assert!(retry(root.path()).expect("a reboot"));
+    }
+    let error = retry(root.path()).expect_err("no end");
+    assert!(error.to_string().contains("after 3 reboots"), "{error}");
 }
