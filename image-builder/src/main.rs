@@ -1,5 +1,6 @@
 //! `gild`, the workstation's tool: makes, checks and publishes golden images, and builds what goes on the card.
 
+mod firmware;
 mod flash;
 mod image;
 mod initramfs;
@@ -35,6 +36,9 @@ enum Command {
     /// Golden images
     #[command(subcommand)]
     Image(image::Command),
+    /// Firmware files of the boards
+    #[command(subcommand)]
+    Firmware(firmware::Command),
     /// Signing keys
     #[command(subcommand)]
     Key(key::Command),
@@ -94,6 +98,7 @@ fn message(error: &anyhow::Error) -> String {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Image(command) => image::run(command),
+        Command::Firmware(command) => firmware::run(command),
         Command::Key(command) => key::run(command),
         Command::Flash(args) => flash::run(&args),
         Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),

@@ -1,0 +1,38 @@
+//! `gild firmware`: the boards' firmware files in the operator's hand.
+
+mod facts;
+mod file;
+mod inspect;
+mod kind;
+mod rk3588;
+mod rpi_eeprom;
+mod uboot_env;
+
+use clap::Subcommand;
+
+/// Firmware files of the boards
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a firmware file is, whether it is whole, and for which board
+    Inspect(inspect::Args),
+    /// EEPROM images of the Raspberry Pi
+    #[command(subcommand)]
+    RpiEeprom(rpi_eeprom::Command),
+    /// U-Boot for the RK3588
+    #[command(subcommand)]
+    Rk3588(rk3588::Command),
+    /// Environments of U-Boot
+    #[command(subcommand)]
+    UbootEnv(uboot_env::Command),
+}
+
+/// Runs `gild firmware`.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Inspect(args) => inspect::run(&args),
+        Command::RpiEeprom(rpi_eeprom::Command::Set(args)) => rpi_eeprom::set(&args),
+        Command::Rk3588(rk3588::Command::SetBootTargets(args)) => rk3588::set_boot_targets(&args),
+        Command::UbootEnv(uboot_env::Command::Get(args)) => uboot_env::get(&args),
+        Command::UbootEnv(uboot_env::Command::Set(args)) => uboot_env::set(&args),
+    }
+}

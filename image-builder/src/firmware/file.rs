@@ -1,0 +1,83 @@
+//! Firmware files are read whole, and written by putting a finished file in place.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::NamedTempFile;
+
+/// More than any firmware file has; a disk image is one that was named by mistake.
+const LIMIT: u64 = 128 << 20;
+
+/// Reads a firmware file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let context = || format!("cannot read {}", path.display());
+    let metadata = fs::metadata(path).with_context(context)?;
+    ensure!(
+        metadata.is_file(),
+        "{} is no file; copy what it holds into one first",
+        path.display()
+    );
+    ensure!(
+        metadata.len() <= LIMIT,
+        "{} has {} bytes: too large for a firmware file",
+        path.display(),
+        metadata.len()
+    );
+    fs::read(path).with_context(context)
+}
+
+/// Files to be written, none of which may be one of the inputs.
+pub struct Output {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Output {
+    /// Writes the bytes beside the place where they will go.
+    pub fn stage(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<Self> {
+        if let Ok(existing) = fs::metadata(path) {
+            ensure!(
+                existing.is_file(),
+                "{} is no file: choose another name",
+                path.display()
+            );
+            for input in inputs {
+                let input = fs::metadata(input)
+                    .with_context(|| format!("cannot look at {}", input.display()))?;
+                if (input.dev(), input.ino()) == (existing.dev(), existing.ino()) {
+                    bail!(
+                        "{} is the input itself, which is never overwritten: choose another name",
+                        path.display()
+                    );
+                }
+            }
+        }
+        let context = || format!("cannot write {}", path.display());
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let mut file = NamedTempFile::new_in(folder).with_context(context)?;
+        file.write_all(bytes).with_context(context)?;
+        let readable = fs::Permissions::from_mode(0o644);
+        file.as_file()
+            .set_permissions(readable)
+            .and_then(|()| file.as_file().sync_all())
+            .with_context(context)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Puts the file in its place, whole.
+    pub fn put(self) -> Result<()> {
+        self.file
+            .persist(&self.path)
+            .with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(())
+    }
+}

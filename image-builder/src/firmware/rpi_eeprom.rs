@@ -1,0 +1,135 @@
+//! `gild firmware rpi-eeprom`: the configuration in an EEPROM image.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Subcommand, value_parser};
+use gild_boards::rpi_eeprom::{BootOrder, Image, Signature};
+
+use super::facts::Facts;
+use super::file::{self, Output};
+
+/// What the firmware reads in one piece. The vendor's tool takes four bytes more, which lie in the next piece.
+const CONFIG_MAX: usize = 4072;
+
+/// EEPROM images of the Raspberry Pi
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replace the configuration in an image, and write the .sig file beside it
+    Set(SetArgs),
+}
+
+/// Replace the configuration in an image, and write the .sig file beside it
+#[derive(Debug, clap::Args)]
+pub struct SetArgs {
+    /// The image, as Raspberry Pi publishes it: pieeprom-*.bin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Text of the new configuration
+    #[arg(long, value_name = "TEXTFILE")]
+    config: PathBuf,
+    /// Time of the update, in seconds since 1970: into the image, as updaters under Linux need it, and into the .sig.
+    /// Without it the image keeps its own and the .sig gets `SOURCE_DATE_EPOCH` or the present time
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..i64::from(u32::MAX)))]
+    timestamp: Option<u32>,
+    /// The new image. Its .sig gets the same name with that ending
+    #[arg(long, value_name = "OUT")]
+    out: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn set(args: &SetArgs) -> Result<()> {
+    let subject = args.file.display();
+    let mut image = Image::parse(file::read(&args.file)?)
+        .with_context(|| format!("{subject} is no whole EEPROM image"))?;
+    let config = file::read(&args.config)?;
+    ensure!(
+        config.len() <= CONFIG_MAX,
+        "{} has {} bytes, and a configuration may have {CONFIG_MAX}: shorten it",
+        args.config.display(),
+        config.len()
+    );
+    let Ok(text) = std::str::from_utf8(&config) else {
+        bail!(
+            "{} is no text: is it the configuration?",
+            args.config.display()
+        );
+    };
+    if BootOrder::of(text).is_none() {
+        log::warn!(
+            "{} sets no BOOT_ORDER: the firmware will use its own",
+            args.config.display()
+        );
+    }
+    image
+        .set_config(&config)
+        .with_context(|| format!("cannot replace the configuration in {subject}"))?;
+    if let Some(time) = args.timestamp {
+        image
+            .set_timestamp(time)
+            .with_context(|| format!("cannot set the time in {subject}"))?;
+    }
+    let time = match args.timestamp {
+        Some(time) => time,
+        None => present_time()?,
+    };
+    let signature = Signature::of(image.bytes(), time);
+    let signature_path = signature_path(args)?;
+    let inputs = [args.file.as_path(), args.config.as_path()];
+    let outputs = [
+        Output::stage(&args.out, image.bytes(), &inputs)?,
+        Output::stage(&signature_path, signature.to_text().as_bytes(), &inputs)?,
+    ];
+    // Between the two the digest is wrong, and the firmware refuses the image.
+    for output in outputs {
+        output.put()?;
+    }
+    let mut facts = Facts::default();
+    facts.add("image", args.out.display().to_string());
+    facts.add("sha256", hex::encode(signature.sha256));
+    facts.add("signature", signature_path.display().to_string());
+    facts.add("update_timestamp", time);
+    facts.add(
+        "boot_order",
+        BootOrder::of(text).map(|order| order.to_string()),
+    );
+    facts.print(args.json);
+    Ok(())
+}
+
+/// The firmware looks for the signature under the image's name.
+fn signature_path(args: &SetArgs) -> Result<PathBuf> {
+    let of = |path: &Path| path.with_extension("sig");
+    if args.out.extension() == Some(OsStr::new("sig")) {
+        bail!(
+            "{} is the name of a signature: choose another one for the image",
+            args.out.display()
+        );
+    }
+    let path = of(&args.out);
+    if args.out != args.file && path == of(&args.file) && path.exists() {
+        bail!(
+            "{} belongs to {} and would be replaced: write to another folder",
+            path.display(),
+            args.file.display()
+        );
+    }
+    Ok(path)
+}
+
+fn present_time() -> Result<u32> {
+    let variable = "SOURCE_DATE_EPOCH";
+    let seconds = match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .with_context(|| format!("{variable}={text} is no time in seconds"))?,
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+    };
+    u32::try_from(seconds)
+        .with_context(|| format!("{seconds} is beyond what the firmware can hold"))
+}
