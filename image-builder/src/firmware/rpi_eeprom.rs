@@ -1,7 +1,8 @@
 //! `gild firmware rpi-eeprom`: the configuration in an EEPROM image.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -45,7 +46,9 @@ pub struct SetArgs {
 /// Runs the command.
 pub fn set(args: &SetArgs) -> Result<()> {
     let subject = args.file.display();
-    let mut image = Image::parse(file::read(&args.file)?)
+    let input = file::read(&args.file)?;
+    let signature_path = signature_path(args, &input)?;
+    let mut image = Image::parse(input)
         .with_context(|| format!("{subject} is no whole EEPROM image"))?;
     let config = file::read(&args.config)?;
     ensure!(
@@ -79,7 +82,6 @@ pub fn set(args: &SetArgs) -> Result<()> {
         None => present_time()?,
     };
     let signature = Signature::of(image.bytes(), time);
-    let signature_path = signature_path(args)?;
     let inputs = [args.file.as_path(), args.config.as_path()];
     let outputs = [
         Output::stage(&args.out, image.bytes(), &inputs)?,
@@ -102,19 +104,20 @@ pub fn set(args: &SetArgs) -> Result<()> {
     Ok(())
 }
 
-/// The firmware looks for the signature under the image's name.
-fn signature_path(args: &SetArgs) -> Result<PathBuf> {
-    let of = |path: &Path| path.with_extension("sig");
+/// The firmware looks for the signature under the image's name. That of the input is kept.
+fn signature_path(args: &SetArgs, input: &[u8]) -> Result<PathBuf> {
     if args.out.extension() == Some(OsStr::new("sig")) {
         bail!(
             "{} is the name of a signature: choose another one for the image",
             args.out.display()
         );
     }
-    let path = of(&args.out);
-    if args.out != args.file && path == of(&args.file) && path.exists() {
+    let path = args.out.with_extension("sig");
+    let existing = fs::read_to_string(&path).ok();
+    let signature = existing.and_then(|text| Signature::parse(&text).ok());
+    if signature.is_some_and(|signature| signature.matches(input)) {
         bail!(
-            "{} belongs to {} and would be replaced: write to another folder",
+            "{} is the signature of {} and would be replaced: write to another folder",
             path.display(),
             args.file.display()
         );
