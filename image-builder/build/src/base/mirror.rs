@@ -1,0 +1,179 @@
+//! Where Debian's packages come from: the mirrors that the host's own apt uses.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::BaseError;
+
+/// The mirrors of Debian's archive, and Debian's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirrors {
+    /// The main archive, with updates and backports.
+    pub main: String,
+    /// The security archive, where the host has one.
+    pub security: Option<String>,
+}
+
+/// One source of the host's apt.
+struct Source {
+    is_debian: bool,
+    release: String,
+    component: String,
+    uri: String,
+}
+
+impl Mirrors {
+    /// The given mirror, else the host's.
+    pub fn find(main: Option<&str>, security: Option<&str>) -> Result<Self, BaseError> {
+        for url in [main, security].into_iter().flatten() {
+            check(url)?;
+        }
+        let host = host_sources();
+        let main = match (main, host.iter().find(|source| source.is_main())) {
+            (Some(given), _) => given.to_owned(),
+            (None, Some(found)) => found.uri.clone(),
+            (None, None) => return Err(BaseError::NoMirror),
+        };
+        let found = host.into_iter().find(Source::is_security);
+        Ok(Self {
+            main,
+            security: security
+                .map(str::to_owned)
+                .or(found.map(|source| source.uri)),
+        })
+    }
+
+    /// The archives of a suite as (mirror, suite).
+    #[must_use]
+    pub fn suites(&self, suite: &str) -> Vec<(&str, String)> {
+        let mut suites = vec![
+            (self.main.as_str(), suite.to_owned()),
+            (&self.main, format!("{suite}-updates")),
+            (&self.main, format!("{suite}-backports")),
+        ];
+        if let Some(security) = &self.security {
+            suites.push((security, format!("{suite}-security")));
+        }
+        suites
+    }
+}
+
+impl Source {
+    fn is_main(&self) -> bool {
+        let plain = !["-security", "-updates", "-backports"]
+            .iter()
+            .any(|ending| self.release.ends_with(ending));
+        self.is_debian && plain && self.component == "main"
+    }
+
+    fn is_security(&self) -> bool {
+        self.is_debian && self.release.ends_with("-security") && self.component == "main"
+    }
+}
+
+/// A mirror's address ends up in the image, and a password in it would too.
+fn check(url: &str) -> Result<(), BaseError> {
+    let refuse = |reason| {
+        Err(BaseError::BadMirror {
+            url: url.to_owned(),
+            reason,
+        })
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return refuse("it is no URL");
+    };
+    if !["http", "https", "file"].contains(&scheme) {
+        return refuse("it is neither http, https nor file");
+    }
+    if url.contains(|c: char| !c.is_ascii_graphic()) {
+        return refuse("it has spaces");
+    }
+    if rest.split('/').next().unwrap_or_default().contains('@') {
+        return refuse(
+            "the password in it would end up in the image: put it into /etc/apt/auth.conf",
+        );
+    }
+    Ok(())
+}
+
+/// The host's sources; first as their own release files describe them, then those that were never updated.
+fn host_sources() -> Vec<Source> {
+    let format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)";
+    let mut sources = Vec::new();
+    for options in [
+        &["--format", format][..],
+        &["--no-release-info", "--format", format],
+    ] {
+        let Ok(output) = Command::new("apt-get")
+            .arg("indextargets")
+            .args(options)
+            .arg("Created-By: Packages")
+            .output()
+        else {
+            continue;
+        };
+        let known = options.len() == 2;
+        let text = String::from_utf8_lossy(&output.stdout);
+        sources.extend(text.lines().filter_map(|line| {
+            let mut fields = line.split('|').map(str::to_owned);
+            let (origin, release) = (fields.next()?, fields.next()?);
+            Some(Source {
+                is_debian: if known {
+                    origin == "Debian"
+                } else {
+                    release_is_debian(&release)
+                },
+                release,
+                component: fields.next()?,
+                uri: fields.next().filter(|uri| check(uri).is_ok())?,
+            })
+        }));
+    }
+    sources
+}
+
+/// Whether an archive that was never read is Debian's, by the name of its release.
+fn release_is_debian(release: &str) -> bool {
+    let codename = release.split(['-', '/']).next().unwrap_or_default();
+    ["bookworm", "trixie", "forky", "stable", "testing"].contains(&codename)
+}
+
+/// What the host's apt was told about reaching its mirrors: proxies, certificates, dates, passwords.
+pub fn access() -> Result<String, BaseError> {
+    let output = Command::new("apt-config")
+        .args(["dump", "--no-empty", "--format", "%f \"%v\";%n", "Acquire"])
+        .output()
+        .map_err(|source| BaseError::Program {
+            program: "apt-config",
+            source,
+        })?;
+    let matters = [
+        "Acquire::http",
+        "Acquire::https",
+        "Acquire::Check-",
+        "Acquire::Retries",
+    ];
+    let mut text: String = String::from_utf8_lossy(&output.stdout)
+        .split_inclusive('\n')
+        .filter(|line| matters.iter().any(|start| line.starts_with(start)))
+        .collect();
+    for (key, path) in [
+        ("Dir::Etc::netrc", "/etc/apt/auth.conf"),
+        ("Dir::Etc::netrcparts", "/etc/apt/auth.conf.d"),
+    ] {
+        if Path::new(path).exists() {
+            text = format!("{text}{key} \"{path}\";\n");
+        }
+    }
+    Ok(text)
+}
+
+/// Debian's keyring.
+pub fn keyring() -> Result<PathBuf, BaseError> {
+    ["gpg", "pgp"]
+        .map(|ending| format!("/usr/share/keyrings/debian-archive-keyring.{ending}"))
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+        .ok_or(BaseError::NoKeyring)
+}

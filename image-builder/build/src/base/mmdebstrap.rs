@@ -1,0 +1,259 @@
+//! One run of mmdebstrap.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{
+    ADD_PACKAGES, ARCHITECTURE, BaseError, CUSTOMIZE, INITRAMFS_TOOLS, Initramfs, LEAN, SET_ASIDE,
+};
+use crate::cache::Slot;
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+
+/// After how many packages something is said.
+const NOTED_PACKAGES: usize = 25;
+
+/// How much of a failed run is shown.
+const LAST_LINES: usize = 15;
+
+/// What of the host's environment packages may see.
+const ENVIRONMENT: [&str; 6] = [
+    "HOME",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "USER",
+    "LOGNAME",
+];
+
+/// One run of mmdebstrap.
+pub struct Run<'a> {
+    pub slot: &'a Slot,
+    pub suite: &'a str,
+    pub sources: &'a str,
+    pub access: &'a str,
+    pub rootfs: &'a Path,
+    /// Packages that were fetched before.
+    pub packages: PathBuf,
+    /// Room for the root while it is made.
+    pub scratch: PathBuf,
+    pub source_date: u64,
+    pub progress: &'a dyn Progress,
+}
+
+impl Run<'_> {
+    /// Makes a root of packages.
+    pub fn bootstrap(&self, recipe: &Recipe) -> Result<(), BaseError> {
+        let backports = recipe
+            .backports
+            .iter()
+            .map(|package| format!("{package}/{}-backports", self.suite));
+        let packages: Vec<String> = recipe.packages.iter().cloned().chain(backports).collect();
+        let mut modules = recipe.initramfs_modules.join("\n");
+        modules.push('\n');
+        let modules = self.file("modules", &modules)?;
+        let mut command = self.command();
+        command
+            .arg("--variant=minbase")
+            .arg(format!("--include={}", packages.join(",")))
+            .arg(format!(
+                "--dpkgopt={}",
+                absolute(&self.rootfs.join(LEAN)).display()
+            ))
+            .arg(format!(
+                "--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" \"$1/{INITRAMFS_TOOLS}\""
+            ))
+            .arg(sync_in(
+                "setup",
+                &self.rootfs.join(INITRAMFS_TOOLS),
+                &Path::new("/").join(INITRAMFS_TOOLS),
+            ))
+            .arg(format!(
+                "--setup-hook=upload {} /etc/initramfs-tools/gild-modules",
+                quoted(&modules)
+            ))
+            .args(self.package_hooks())
+            .arg(format!("--customize-hook={CUSTOMIZE}"));
+        self.run(command)
+    }
+
+    /// Adds packages to a root.
+    pub fn extend(
+        &self,
+        tar: &Path,
+        packages: &[String],
+        initramfs: Initramfs,
+    ) -> Result<(), BaseError> {
+        let mut command = self.command();
+        command
+            .arg("--variant=custom")
+            .arg(format!("--setup-hook=tar-in {} /", quoted(tar)))
+            .arg(format!("--setup-hook={SET_ASIDE}"))
+            .env("GILD_SOURCES", self.sources)
+            .env("GILD_PACKAGES", packages.join(" "))
+            .env(
+                "GILD_KEEP_INITRAMFS",
+                if initramfs == Initramfs::Kept {
+                    "yes"
+                } else {
+                    ""
+                },
+            )
+            .args(self.package_hooks())
+            .arg(format!("--customize-hook={ADD_PACKAGES}"));
+        self.run(command)
+    }
+
+    /// What all runs have in common.
+    fn command(&self) -> Command {
+        let mut command = Command::new("mmdebstrap");
+        command.env_clear();
+        for name in ENVIRONMENT {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        path.push(":/usr/sbin:/sbin");
+        command
+            .env("PATH", path)
+            .env("LC_ALL", "C.UTF-8")
+            .env("SOURCE_DATE_EPOCH", self.source_date.to_string())
+            // The kernel's package makes no initramfs then: it is made once, at the end.
+            .env("INITRD", "No");
+        // In a user's name space root is another user, who may not look into the user's own folders.
+        if nix::unistd::geteuid().is_root() {
+            command.env("TMPDIR", &self.scratch);
+        }
+        command
+            .arg("--mode=auto")
+            .arg("--format=tar")
+            .arg(format!("--architectures={ARCHITECTURE}"))
+            // Packages that were fetched stay, so that they can be kept.
+            .arg("--skip=essential/unlink")
+            .arg("--verbose")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The hooks that bring packages of earlier runs, and keep those of this one.
+    fn package_hooks(&self) -> [String; 2] {
+        let archives = Path::new("/var/cache/apt/archives");
+        [
+            sync_in("setup", &self.packages, archives),
+            format!(
+                "--customize-hook=sync-out {} {}",
+                archives.display(),
+                quoted(&self.packages)
+            ),
+        ]
+    }
+
+    fn run(&self, mut command: Command) -> Result<(), BaseError> {
+        let sources = self.file("sources", self.sources)?;
+        let access = self.file("access", self.access)?;
+        let log_path = self.slot.file("log");
+        let mut log = File::create(&log_path).map_err(failed(&log_path))?;
+        command
+            .arg(format!("--aptopt={}", access.display()))
+            .arg(self.suite)
+            .arg(self.slot.unfinished())
+            .arg(&sources);
+        let program = |source| BaseError::Program {
+            program: "mmdebstrap",
+            source,
+        };
+        let (reader, writer) = std::io::pipe().map_err(program)?;
+        command
+            .stdout(writer.try_clone().map_err(program)?)
+            .stderr(writer);
+        let mut child = command.spawn().map_err(program)?;
+        // The command holds the pipe's other end open.
+        drop(command);
+        let mut last = Vec::new();
+        let mut set_up = 0;
+        for line in BufReader::new(reader).split(b'\n') {
+            let line = line.map_err(failed(&log_path))?;
+            // A progress bar writes over itself.
+            let line =
+                String::from_utf8_lossy(line.rsplit(|b| *b == b'\r').next().unwrap_or(&line))
+                    .into_owned();
+            writeln!(log, "{line}").map_err(failed(&log_path))?;
+            if let Some(text) = line.strip_prefix("I: ") {
+                self.progress.note(text);
+            }
+            if line.starts_with("Setting up ") {
+                set_up += 1;
+                if set_up % NOTED_PACKAGES == 0 {
+                    self.progress.note(&format!("{set_up} packages set up"));
+                }
+            }
+            last.push(line);
+            if last.len() > LAST_LINES {
+                last.remove(0);
+            }
+        }
+        let status = child.wait().map_err(failed(&log_path))?;
+        for path in [sources, access, self.slot.file("modules")] {
+            // Scratch: a run that leaves it behind is none the worse.
+            let _ = fs::remove_file(path);
+        }
+        if status.success() {
+            return Ok(());
+        }
+        let _ = fs::remove_file(self.slot.unfinished());
+        Err(BaseError::Mmdebstrap {
+            status,
+            words: last.join("\n"),
+            log: log_path,
+        })
+    }
+
+    /// A file that mmdebstrap reads.
+    fn file(&self, ending: &str, text: &str) -> Result<PathBuf, BaseError> {
+        let path = self.slot.file(ending);
+        fs::write(&path, text).map_err(failed(&path))?;
+        Ok(path)
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> BaseError {
+    move |source| BaseError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// mmdebstrap changes its folder while it works.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// mmdebstrap splits the arguments of its own hooks as a shell does.
+fn quoted(path: &Path) -> String {
+    format!(
+        "'{}'",
+        absolute(path).display().to_string().replace('\'', r"'\''")
+    )
+}
+
+fn sync_in(stage: &str, from: &Path, to: &Path) -> String {
+    format!("--{stage}-hook=sync-in {} {}", quoted(from), to.display())
+}
+
+/// All files below a folder, in order.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, BaseError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed(folder))? {
+        let entry = entry.map_err(failed(folder))?;
+        if entry.file_type().map_err(failed(folder))?.is_dir() {
+            files.extend(self::files(&entry.path())?);
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}

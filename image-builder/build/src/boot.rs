@@ -1,0 +1,273 @@
+//! The boot partition: kernel, initramfs, device trees, and the text that tells the board's firmware about them.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use crate::assemble::{self, AssembleError, Identity};
+use crate::recipe::{Boot, Loader, Recipe};
+use crate::tree::{Content, Kind, Tree, TreeError};
+
+/// Firmware of a Pi 5 from before 2025-06-09 cannot read files of this size or more from NVMe.
+const TOO_LARGE: u64 = 32 << 20;
+
+/// The names of kernels with pages of 16 KiB, which containers built for 4 KiB do not survive.
+const LARGE_PAGES: [&str; 2] = ["16k", "2712"];
+
+/// Why there is no boot partition.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// No kernel.
+    #[error("the root file system has no kernel with 4 KiB pages{found}; next: {next}")]
+    NoKernel {
+        /// What is there instead.
+        found: String,
+        /// What to do about it.
+        next: &'static str,
+    },
+    /// A file that must come with the kernel is missing.
+    #[error("kernel {version} has no {what}: looked at {}", places.join(", "))]
+    Missing {
+        /// The kernel.
+        version: String,
+        /// What is missing.
+        what: String,
+        /// Where it could have been.
+        places: Vec<String>,
+    },
+    /// A file that the board's firmware could not read.
+    #[error(
+        "the initramfs {path} has {bytes} bytes: firmware of a Pi 5 from before June 2025 cannot read 32 MiB or more; \
+         next: shorten the recipe's `initramfs_modules`"
+    )]
+    LargeInitramfs {
+        /// Its path in the root file system.
+        path: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The root file system could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// A file could not be brought into the firmware's form.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+}
+
+/// The kernel that a root file system starts with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// As `uname -r` says.
+    pub version: String,
+    image: String,
+    initramfs: String,
+}
+
+impl Kernel {
+    /// The newest kernel in the tree that has pages of 4 KiB.
+    pub fn find(tree: &Tree) -> Result<Self, BootError> {
+        let versions: Vec<String> = tree
+            .glob("usr/lib/modules/*")?
+            .into_iter()
+            .filter(|path| tree.get(path).is_some_and(crate::tree::Entry::is_directory))
+            .filter_map(|path| path.rsplit('/').next().map(str::to_owned))
+            .collect();
+        let image_of = |version: &String| {
+            places(version, &["usr/lib/modules/V/vmlinuz", "boot/vmlinuz-V"])
+                .into_iter()
+                .find(|path| is_file(tree, path))
+                .map(|image| (version.clone(), image))
+        };
+        let (version, image) = versions
+            .iter()
+            .filter(|version| !LARGE_PAGES.iter().any(|mark| version.contains(mark)))
+            .filter_map(image_of)
+            .max_by(|(one, _), (other, _)| compare_versions(one, other))
+            .ok_or_else(|| BootError::NoKernel {
+                found: match versions.as_slice() {
+                    [] => String::new(),
+                    _ => format!(" (modules are there of {})", versions.join(", ")),
+                },
+                next: "name a kernel's package in the recipe's `backports` or `packages`",
+            })?;
+        let initramfs = format!("boot/initrd.img-{version}");
+        if !is_file(tree, &initramfs) {
+            return Err(BootError::Missing {
+                version,
+                what: "initramfs".to_owned(),
+                places: vec![initramfs],
+            });
+        }
+        Ok(Self {
+            version,
+            image,
+            initramfs,
+        })
+    }
+}
+
+/// Takes what the boot partition is to have out of the root file system: files by their paths on it.
+pub fn files(
+    tree: &mut Tree,
+    kernel: &Kernel,
+    recipe: &Recipe,
+    identity: &Identity,
+) -> Result<BTreeMap<String, Content>, BootError> {
+    let mut files = texts(recipe, identity);
+    let initramfs = content(tree, &kernel.initramfs)?;
+    if initramfs.length() >= TOO_LARGE {
+        return Err(BootError::LargeInitramfs {
+            path: kernel.initramfs.clone(),
+            bytes: initramfs.length(),
+        });
+    }
+    files.insert("initrd.img".to_owned(), initramfs);
+    let image = content(tree, &kernel.image)?;
+    files.insert("vmlinuz.gz".to_owned(), assemble::gzip(&image)?.into());
+    for (name, path) in &recipe.boot.device_trees {
+        let device_tree = device_tree(tree, kernel, name, path)?;
+        let mut bytes = tree.read(&device_tree)?;
+        if recipe.boot.one_size_cell {
+            bytes = assemble::one_size_cell(&bytes)?;
+        }
+        files.insert(name.clone(), bytes.into());
+    }
+    // The root need not hold them a second time.
+    for path in [&kernel.initramfs, &kernel.image] {
+        tree.remove(path)?;
+    }
+    Ok(files)
+}
+
+/// The text files, by their paths on the boot partition.
+fn texts(recipe: &Recipe, identity: &Identity) -> BTreeMap<String, Content> {
+    let arguments = format!(
+        "root=PARTUUID={} {}",
+        identity.root_partuuid(),
+        recipe.kernel_arguments.join(" ")
+    );
+    let texts = match recipe.boot.loader {
+        Loader::RaspberryPi => vec![
+            ("config.txt", recipe.boot.config.trim_start().to_owned()),
+            ("cmdline.txt", format!("{arguments}\n")),
+        ],
+        Loader::Extlinux => vec![("extlinux/extlinux.conf", extlinux(&recipe.boot, &arguments))],
+    };
+    texts
+        .into_iter()
+        .map(|(path, text)| (path.to_owned(), text.into_bytes().into()))
+        .collect()
+}
+
+/// What U-Boot reads. It starts the only entry at once.
+fn extlinux(boot: &Boot, arguments: &str) -> String {
+    let device_tree = boot.device_trees.keys().next().map_or("", String::as_str);
+    format!(
+        "default gild\ntimeout 1\n\nlabel gild\n  kernel /vmlinuz.gz\n  initrd /initrd.img\n  fdt /{device_tree}\n  \
+         append {arguments}\n"
+    )
+}
+
+/// The path of a device tree that comes with the kernel. Vendors' kernels may call it as the firmware does.
+fn device_tree(tree: &Tree, kernel: &Kernel, name: &str, path: &str) -> Result<String, BootError> {
+    let folders = [
+        "usr/lib/modules/V/dtb",
+        "usr/lib/linux-image-V",
+        "boot/dtb-V",
+        "boot/dtb",
+    ];
+    let places: Vec<String> = places(&kernel.version, &folders)
+        .into_iter()
+        .flat_map(|folder| {
+            let vendor = path.split('/').next().unwrap_or_default();
+            [
+                format!("{folder}/{path}"),
+                format!("{folder}/{vendor}/{name}"),
+            ]
+        })
+        .collect();
+    match places.iter().find(|place| is_file(tree, place)) {
+        Some(found) => Ok(found.clone()),
+        None => Err(BootError::Missing {
+            version: kernel.version.clone(),
+            what: format!("device tree {path}"),
+            places,
+        }),
+    }
+}
+
+fn places(version: &str, patterns: &[&str]) -> Vec<String> {
+    patterns
+        .iter()
+        .map(|pattern| pattern.replace('V', version))
+        .collect()
+}
+
+fn is_file(tree: &Tree, path: &str) -> bool {
+    tree.open(path).is_ok()
+}
+
+fn content(tree: &Tree, path: &str) -> Result<Content, BootError> {
+    match tree.get(path).map(|entry| &entry.kind) {
+        Some(Kind::File { content, .. }) => Ok(content.clone()),
+        // Through symbolic links, as vendors' kernels may be.
+        _ => Ok(tree.read(path)?.into()),
+    }
+}
+
+/// Compares versions by their numbers, so that 6.12.9 comes before 6.12.10.
+fn compare_versions(one: &str, other: &str) -> Ordering {
+    let parts = |text: &str| -> Vec<(u64, String)> {
+        text.split(['.', '-', '+', '~'])
+            .map(|part| {
+                let digits =
+                    part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+                (
+                    part[..digits].parse().unwrap_or(0),
+                    part[digits..].to_owned(),
+                )
+            })
+            .collect()
+    };
+    parts(one).cmp(&parts(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree_with(files: &[&str]) -> Tree {
+        let mut tree = Tree::default();
+        for path in files {
+            tree.insert_file(path, 0o644, path.as_bytes().to_vec())
+                .expect("a file in an empty tree");
+        }
+        tree
+    }
+
+    #[test]
+    fn the_newest_kernel_with_small_pages_is_taken() {
+        let tree = tree_with(&[
+            "usr/lib/modules/6.12.9-rpi-v8/modules.dep",
+            "usr/lib/modules/6.12.10-rpi-v8/modules.dep",
+            "usr/lib/modules/6.12.11-rpi-2712/modules.dep",
+            "usr/lib/modules/7.0.0-arm64-16k/vmlinuz",
+            "boot/vmlinuz-6.12.9-rpi-v8",
+            "boot/vmlinuz-6.12.10-rpi-v8",
+            "boot/vmlinuz-6.12.11-rpi-2712",
+            "boot/initrd.img-6.12.10-rpi-v8",
+        ]);
+        let kernel = Kernel::find(&tree).expect("a kernel");
+        assert_eq!(kernel.version, "6.12.10-rpi-v8");
+        assert_eq!(kernel.image, "boot/vmlinuz-6.12.10-rpi-v8");
+    }
+
+    #[test]
+    fn a_root_without_a_usable_kernel_is_refused_and_says_what_it_has() {
+        let tree = tree_with(&["usr/lib/modules/7.0.0-arm64-16k/vmlinuz"]);
+        let error = Kernel::find(&tree).expect_err("16 KiB pages").to_string();
+        assert!(error.contains("7.0.0-arm64-16k"), "{error}");
+        let tree = tree_with(&["usr/lib/modules/7.0.0-arm64/vmlinuz"]);
+        let error = Kernel::find(&tree).expect_err("no initramfs").to_string();
+        assert!(error.contains("boot/initrd.img-7.0.0-arm64"), "{error}");
+    }
+}

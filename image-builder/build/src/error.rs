@@ -1,0 +1,75 @@
+//! Why an image could not be built.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::assemble::AssembleError;
+use crate::base::BaseError;
+use crate::base_image::BaseImageError;
+use crate::boot::BootError;
+use crate::cache::CacheError;
+use crate::first_boot::FirstBootError;
+use crate::k3s::K3sError;
+use crate::overlay::OverlayError;
+use crate::recipe::RecipeError;
+use crate::site::SiteError;
+use crate::tree::TreeError;
+use crate::units::UnitError;
+
+/// Why an image could not be built.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum BuildError {
+    /// A package's name that cannot be one.
+    #[error("{name:?} is no name of a Debian package")]
+    PackageName {
+        /// What was given.
+        name: String,
+    },
+    /// A folder that is none.
+    #[error("{} is not a folder; next: run gild in the project's folder, or say where it is", path.display())]
+    NotAFolder {
+        /// What was given.
+        path: PathBuf,
+    },
+    /// Nothing to make the root file system with.
+    #[error("there is no mke2fs that reads tar files at {}; next: make setup", path.display())]
+    NoMke2fs {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A file for the boot partition cannot be read.
+    #[error("cannot read {path} for the boot partition")]
+    BootFile {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    #[error(transparent)]
+    BaseImage(#[from] BaseImageError),
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    #[error(transparent)]
+    K3s(#[from] K3sError),
+    #[error(transparent)]
+    FirstBoot(#[from] FirstBootError),
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error(transparent)]
+    Unit(#[from] UnitError),
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    #[error("cannot describe the image as JSON")]
+    Json(#[from] serde_json::Error),
+}

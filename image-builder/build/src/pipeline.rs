@@ -1,0 +1,284 @@
+//! A build from the recipe to the raw image. It reads as the list in docs/golden-image.md.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::assemble::{self, Assembly, Identity};
+use crate::base::{self, Builder, Initramfs, Mirrors};
+use crate::base_image::{self, BaseImage};
+use crate::boot::{self, Kernel};
+use crate::cache::{Cache, Cached};
+use crate::error::BuildError;
+use crate::first_boot;
+use crate::image_id;
+use crate::k3s::{self, K3s};
+use crate::progress::Progress;
+use crate::recipe::{self, Recipe};
+use crate::record::Record;
+use crate::sbom::{self, Component};
+use crate::site::{self, Site};
+use crate::tree::Tree;
+use crate::{overlay, seal, units};
+
+/// Room in the root beyond its content, for what a node writes before its root is grown.
+const SLACK: u64 = 256 << 20;
+
+/// What a build is made of.
+#[derive(Debug)]
+pub struct Options {
+    /// gild's name of the board.
+    pub board: String,
+    /// The recipe file.
+    pub recipe: PathBuf,
+    /// A vendor's image instead of Debian's packages.
+    pub base: Option<BaseImage>,
+    /// Debian's archive, if not the host's own mirror.
+    pub mirror: Option<String>,
+    /// Debian's security archive, if not the host's own mirror.
+    pub security_mirror: Option<String>,
+    /// Packages beyond the recipe's.
+    pub packages: Vec<String>,
+    /// The project's own files for the image.
+    pub rootfs: PathBuf,
+    /// Where `gild-seed` and `gild-reprovision` are.
+    pub first_boot: PathBuf,
+    /// The site's own files, laid over all others in this order.
+    pub overlays: Vec<PathBuf>,
+    /// The site's keys and addresses.
+    pub site: site::Options,
+    /// k3s, if the image is to have it.
+    pub k3s: Option<K3s>,
+    /// Where what takes long is kept.
+    pub cache: PathBuf,
+    /// Whether to make anew what is kept.
+    pub refresh: bool,
+    /// Date of everything in the image, if not that of the packages.
+    pub source_date: Option<u64>,
+    /// An mke2fs that reads tar files.
+    pub mke2fs: PathBuf,
+}
+
+/// What a build gives besides the raw image.
+#[derive(Debug)]
+pub struct Built {
+    /// The image's name.
+    pub image_id: String,
+    /// Its date, seconds since 1970.
+    pub source_date: u64,
+    /// The list of packages, SPDX JSON.
+    pub sbom: String,
+    /// What went in, JSON.
+    pub record: String,
+}
+
+/// The inputs, read and found good.
+struct Inputs {
+    recipe: Recipe,
+    mirrors: Mirrors,
+    site: Site,
+    k3s: Option<k3s::Installed>,
+    cache: Cache,
+}
+
+/// Builds a golden image's raw disk image.
+pub fn build(
+    options: &Options,
+    output: &Path,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
+    progress.stage("checking the inputs");
+    let inputs = check(options)?;
+    let recipe = &inputs.recipe;
+
+    progress.stage("base: root file system of packages");
+    let base = base(options, &inputs, progress)?;
+    let source_date = base.about.source_date;
+
+    progress.stage("files: overlay, k3s, first boot, site");
+    let mut tree = Tree::from_tar(&base.tar)?;
+    let identity = Identity::of(&options.board);
+    lay(&mut tree, options, &inputs, &identity)?;
+    let kernel = Kernel::find(&tree)?;
+    let mut boot = boot::files(&mut tree, &kernel, recipe, &identity)?;
+
+    progress.stage("seal: nothing of this machine, no identity, no secret");
+    let sealed = seal::seal(&mut tree)?;
+    for change in &sealed {
+        progress.note(&format!("{}: {}", change.item, change.path));
+    }
+    let image_id = image_id::compute(&options.board, &tree, &boot, source_date)?;
+    image_id::stamp(&mut tree, &options.board, &image_id)?;
+    let mark = format!("image_id={image_id}\nboard={}\n", options.board);
+    boot.insert("gild-image.env".to_owned(), mark.into_bytes().into());
+
+    progress.stage("image: boot partition and root file system");
+    let assembly = Assembly {
+        identity: &identity,
+        tree: &tree,
+        boot: &boot,
+        source_date,
+        mke2fs: &options.mke2fs,
+        slack: SLACK,
+    };
+    assemble::assemble(&assembly, output)?;
+    let sbom = sbom::spdx(&tree, &image_id, source_date, &components(&inputs))?;
+    let record = Record {
+        image_id: image_id.clone(),
+        board: options.board.clone(),
+        source_date,
+        kernel: kernel.version,
+        base: base.about,
+        recipe: serde_json::to_value(recipe)?,
+        site: serde_json::to_value(&inputs.site)?,
+        k3s: serde_json::to_value(&inputs.k3s)?,
+        packages: options.packages.clone(),
+        tools: tools(&options.mke2fs),
+        sealed,
+    }
+    .to_json()?;
+    Ok(Built {
+        image_id,
+        source_date,
+        sbom,
+        record,
+    })
+}
+
+/// Everything that can be refused is refused here, before anything takes long.
+fn check(options: &Options) -> Result<Inputs, BuildError> {
+    let mut recipe = Recipe::read(&options.recipe)?;
+    if options.base.is_some() {
+        // Vendors' device trees fit their firmware.
+        recipe.boot.one_size_cell = false;
+    }
+    if let Some(bad) = options
+        .packages
+        .iter()
+        .find(|name| !recipe::is_package(name))
+    {
+        return Err(BuildError::PackageName { name: bad.clone() });
+    }
+    for folder in options.overlays.iter().chain([&options.rootfs]) {
+        if !folder.is_dir() {
+            return Err(BuildError::NotAFolder {
+                path: folder.clone(),
+            });
+        }
+    }
+    first_boot::check(&options.first_boot)?;
+    if !options.mke2fs.is_file() {
+        return Err(BuildError::NoMke2fs {
+            path: options.mke2fs.clone(),
+        });
+    }
+    if let Some(base) = &options.base {
+        base.check()?;
+    }
+    let k3s = options.k3s.as_ref().map(K3s::check).transpose()?;
+    Ok(Inputs {
+        recipe,
+        mirrors: Mirrors::find(
+            options.mirror.as_deref(),
+            options.security_mirror.as_deref(),
+        )?,
+        site: options.site.read()?,
+        k3s,
+        cache: Cache::open(&options.cache)?,
+    })
+}
+
+/// The base of the recipe's packages or of a vendor's image, with the site's packages.
+fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<Cached, BuildError> {
+    let builder = Builder {
+        cache: &inputs.cache,
+        mirrors: &inputs.mirrors,
+        rootfs: &options.rootfs,
+        source_date: options.source_date,
+        refresh: options.refresh,
+        progress,
+    };
+    let recipe = &inputs.recipe;
+    let (base, packages, initramfs) = match &options.base {
+        None => (
+            builder.debian(recipe)?,
+            options.packages.clone(),
+            Initramfs::Updated,
+        ),
+        Some(image) => {
+            progress.note(&format!("reading {}", image.path.display()));
+            let cached = base_image::import(image, &inputs.cache, progress)?;
+            let packages = [&recipe.packages[..], &options.packages].concat();
+            (cached, packages, Initramfs::Kept)
+        }
+    };
+    if packages.is_empty() {
+        return Ok(base);
+    }
+    progress.note(&format!("adding packages: {}", packages.join(" ")));
+    Ok(builder.with_packages(&base, recipe, &packages, initramfs)?)
+}
+
+/// Puts into the tree what is not a package: the project's files last but for the site's.
+fn lay(
+    tree: &mut Tree,
+    options: &Options,
+    inputs: &Inputs,
+    identity: &Identity,
+) -> Result<(), BuildError> {
+    let recipe = &inputs.recipe;
+    if options.base.is_some() {
+        base_image::disarm(tree)?;
+    } else {
+        base::leave_sources(tree, recipe, &inputs.mirrors)?;
+    }
+    overlay::lay(tree, &options.rootfs)?;
+    recipe.install(tree)?;
+    first_boot::install(tree, &options.first_boot)?;
+    if let Some(k3s) = &options.k3s {
+        k3s.install(tree)?;
+    } else {
+        // The inspection does not ask for k3s where it was left out on purpose.
+        tree.insert_file("usr/lib/gild/without-k3s", 0o644, Vec::new())?;
+    }
+    tree.insert_dir("boot/firmware", 0o755)?;
+    tree.insert_file("etc/fstab", 0o644, assemble::fstab(identity).into_bytes())?;
+    for overlay in &options.overlays {
+        overlay::lay(tree, overlay)?;
+    }
+    inputs.site.install(tree)?;
+    units::apply(tree, &recipe.units)?;
+    Ok(())
+}
+
+/// What is in the image and no package.
+fn components(inputs: &Inputs) -> Vec<Component> {
+    inputs
+        .k3s
+        .iter()
+        .map(|k3s| Component {
+            name: "k3s".to_owned(),
+            version: k3s.version.clone().unwrap_or_else(|| "unknown".to_owned()),
+            supplier: None,
+            sha256: k3s.sha256.clone(),
+        })
+        .collect()
+}
+
+/// The versions of the programs that the image's bytes depend on, as they say themselves.
+fn tools(mke2fs: &Path) -> BTreeMap<String, String> {
+    [
+        ("mke2fs", mke2fs, "-V"),
+        ("mkfs.vfat", Path::new("mkfs.vfat"), "--help"),
+        ("mtools", Path::new("mcopy"), "--version"),
+        ("mmdebstrap", Path::new("mmdebstrap"), "--version"),
+    ]
+    .into_iter()
+    .filter_map(|(name, program, option)| {
+        let output = Command::new(program).arg(option).output().ok()?;
+        let words = [output.stdout, output.stderr].concat();
+        let first = String::from_utf8_lossy(&words).lines().next()?.to_owned();
+        Some((name.to_owned(), first))
+    })
+    .collect()
+}

@@ -1,0 +1,9 @@
+//! What a build says while it works.
+
+/// Somebody who wants to know how far a build is.
+pub trait Progress {
+    /// A stage begins. The one before it has ended.
+    fn stage(&self, what: &str);
+    /// Something worth knowing within a stage.
+    fn note(&self, text: &str);
+}
