@@ -1,8 +1,10 @@
 //! `gild image`: a raw disk image becomes a golden image on a share.
 
 mod bmap;
+mod build;
 mod disk;
 mod frames;
+mod inspect;
 mod pack;
 mod publish;
 mod release;
@@ -15,10 +17,14 @@ pub use verify::read_key;
 /// Golden images
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Build a board's golden image from packages or a vendor's image
+    Build(Box<build::Args>),
     /// Turn a raw disk image into a signed golden image
     Pack(pack::Args),
     /// Check a golden image against its manifest, and against a raw image or a disk
     Verify(verify::Args),
+    /// Look for identities and secrets in a finished image, and for what a node needs
+    Inspect(inspect::Args),
     /// Copy a packed golden image to a mounted share
     Publish(publish::Args),
 }
@@ -26,8 +32,10 @@ pub enum Command {
 /// Runs `gild image`.
 pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Build(args) => build::run(*args),
         Command::Pack(args) => pack::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Publish(args) => publish::run(&args),
     }
 }

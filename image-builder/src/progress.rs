@@ -1,5 +1,6 @@
 //! Progress on stderr: a bar on a terminal, a line per ten per cent otherwise.
 
+use std::cell::RefCell;
 use std::io::{IsTerminal, stderr};
 use std::time::Instant;
 
@@ -56,5 +57,55 @@ impl Drop for Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// The stages of a build, each with the time it took.
+pub struct Stages {
+    started: Instant,
+    current: RefCell<Option<(String, Instant)>>,
+}
+
+impl Stages {
+    /// Before the first stage.
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            current: RefCell::new(None),
+        }
+    }
+
+    /// After the last.
+    pub fn finish(&self) {
+        self.end();
+        log::info!("done in {}", spoken(self.started));
+    }
+
+    fn end(&self) {
+        if let Some((what, since)) = self.current.take() {
+            let name = what.split(':').next().unwrap_or(&what);
+            log::info!("{name}: {}", spoken(since));
+        }
+    }
+}
+
+impl gild_build::progress::Progress for Stages {
+    fn stage(&self, what: &str) {
+        self.end();
+        log::info!("== {what}");
+        self.current
+            .replace(Some((what.to_owned(), Instant::now())));
+    }
+
+    fn note(&self, text: &str) {
+        log::info!("   [{}] {text}", spoken(self.started));
+    }
+}
+
+fn spoken(since: Instant) -> String {
+    let seconds = since.elapsed().as_secs();
+    match seconds / 60 {
+        0 => format!("{seconds} s"),
+        minutes => format!("{minutes} min {:02} s", seconds % 60),
     }
 }

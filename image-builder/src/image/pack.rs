@@ -22,31 +22,31 @@ const MIN_AGENT_VERSION: &str = "0.1.0";
 pub struct Args {
     /// Raw image of a whole disk
     #[arg(value_name = "DISK.img")]
-    disk: PathBuf,
+    pub disk: PathBuf,
     /// Board that the image is for
     #[arg(long)]
-    board: String,
+    pub board: String,
     /// Secret key that signs the manifest
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    pub key: PathBuf,
     /// Image id [default: board, build date and a digest of the content]
     #[arg(long)]
-    id: Option<String>,
+    pub id: Option<String>,
     /// Folder that gets a folder of the board
     #[arg(long, value_name = "DIR", default_value = ".")]
-    output: PathBuf,
+    pub output: PathBuf,
     /// zstd level
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
-    level: i32,
+    pub level: i32,
     /// Nodes refuse an image with a lower counter than their card demands
     #[arg(long, value_name = "N", default_value_t = 0)]
-    rollback_counter: u64,
+    pub rollback_counter: u64,
     /// Sector size that the partition table was made for: 512 or 4096
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = sector_size)]
-    sector_size: u32,
+    pub sector_size: u32,
     /// Build time in seconds since 1970 [default: `SOURCE_DATE_EPOCH`, or now]
     #[arg(long, value_name = "T")]
-    build_time: Option<u64>,
+    pub build_time: Option<u64>,
 }
 
 fn sector_size(text: &str) -> Result<u32, String> {

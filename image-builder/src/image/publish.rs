@@ -1,7 +1,7 @@
 //! `gild image publish`: a packed set goes to a mounted share.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -59,6 +59,14 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
         );
     }
     put_stored(&manifest, from, &folder)?;
+    for ending in release::ABOUT {
+        let name = format!("{}.{ending}", manifest.image_id);
+        match fs::read(from.join(&name)) {
+            Ok(bytes) => folder.put(folder.stage_bytes(&bytes)?, &name)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
+        }
+    }
     folder.put_manifest(&manifest, &signed)?;
     folder.set_current(&signed)?;
     Ok(manifest.image_id)

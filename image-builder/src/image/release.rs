@@ -46,6 +46,10 @@ impl Names {
     }
 }
 
+/// Endings of the files that tell about an image: its packages, what went in, what was looked for in it. `pack` makes
+/// none of them, `build` all.
+pub const ABOUT: [&str; 3] = ["spdx.json", "build.json", "inspection.json"];
+
 /// The name of a manifest's signature.
 pub fn signature_of(manifest: &str) -> String {
     format!("{manifest}.minisig")

@@ -1,0 +1,232 @@
+//! `gild image build`: packages or a vendor's image become the published set of a board.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gild_build::base_image::BaseImage;
+use gild_build::k3s::K3s;
+use gild_build::pipeline::{self, Built, Options};
+use gild_build::progress::Progress as _;
+use gild_build::site;
+
+use super::pack;
+use super::release::{ABOUT, Folder};
+use crate::key::Signer;
+use crate::progress::Stages;
+
+/// Arguments of `gild image build`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Board that the image is for
+    #[arg(long)]
+    board: String,
+    /// Secret key that signs the manifest
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Folder that gets a folder of the board
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+
+    /// What goes into the image [default: boards/BOARD/image.toml]
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// One more Debian package; may be given several times
+    #[arg(long = "package", value_name = "NAME")]
+    packages: Vec<String>,
+    /// Folder of files that are laid over the image's own; may be given several times
+    #[arg(long = "overlay", value_name = "DIR")]
+    overlays: Vec<PathBuf>,
+    /// Public SSH keys of those who may log in to the nodes; may be given several times
+    #[arg(long = "authorized-key", value_name = "FILE")]
+    authorized_keys: Vec<PathBuf>,
+    /// Matchbox that tells each node who it is
+    #[arg(long, value_name = "URL")]
+    matchbox: Option<String>,
+    /// Certificates that Matchbox's own is checked with [default: the public ones]
+    #[arg(long, value_name = "FILE", requires = "matchbox")]
+    matchbox_ca: Option<PathBuf>,
+
+    /// A release's `k3s-arm64`
+    #[arg(long, value_name = "FILE", requires = "k3s_sha256")]
+    k3s: Option<PathBuf>,
+    /// Its SHA-256, from the release's `sha256sum-arm64.txt`
+    #[arg(long, value_name = "HEX", requires = "k3s")]
+    k3s_sha256: Option<String>,
+    /// The same release's `k3s-airgap-images-arm64.tar.zst`
+    #[arg(long, value_name = "FILE", requires = "k3s")]
+    k3s_airgap_images: Option<PathBuf>,
+    /// Build an image that cannot join a cluster
+    #[arg(long, conflicts_with = "k3s")]
+    without_k3s: bool,
+
+    /// Build from a vendor's disk image, not from packages alone
+    #[arg(long, value_name = "FILE.img[.xz|.gz|.zst]", requires = "sha256")]
+    base: Option<PathBuf>,
+    /// The vendor's image's SHA-256, of the file as it is
+    #[arg(long, value_name = "HEX", requires = "base")]
+    sha256: Option<String>,
+    /// Debian mirror [default: this machine's]
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Mirror of Debian's security archive [default: this machine's]
+    #[arg(long, value_name = "URL")]
+    security_mirror: Option<String>,
+
+    /// Folder in which what takes long is kept
+    #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
+    cache: PathBuf,
+    /// Make anew what is kept: this is how newer packages come in
+    #[arg(long)]
+    refresh: bool,
+    /// Time of everything in the image, seconds since 1970 [default: `SOURCE_DATE_EPOCH`, or that of the newest package
+    /// list]
+    #[arg(long, value_name = "T")]
+    source_date: Option<u64>,
+    /// zstd level
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
+    level: i32,
+    /// Nodes refuse an image with a lower counter than their card demands
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rollback_counter: u64,
+    /// Accept a finding of the inspection; may be given several times
+    #[arg(long = "exempt", value_name = "RULE=PATH")]
+    exemptions: Vec<String>,
+
+    /// gild's own files for the image
+    #[arg(long, value_name = "DIR", default_value = "image-builder/rootfs")]
+    rootfs: PathBuf,
+    /// Folder with gild-seed and gild-reprovision for the boards
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "target/aarch64-unknown-linux-musl/release"
+    )]
+    first_boot: PathBuf,
+    /// An mke2fs that reads tar files
+    #[arg(long, value_name = "FILE", default_value = "target/e2fsprogs/mke2fs")]
+    mke2fs: PathBuf,
+}
+
+/// Runs `gild image build`.
+pub fn run(args: Args) -> Result<()> {
+    // All that can be refused is refused before anything takes long.
+    let options = args.options()?;
+    Signer::read(&args.key)?;
+    let inspection = inspection(&args.exemptions)?;
+    let folder = args.output.join(&args.board);
+    drop(Folder::open(&folder)?);
+
+    let stages = Stages::new();
+    let scratch = tempfile::Builder::new()
+        .prefix(".build-")
+        .tempdir_in(&folder)
+        .with_context(|| format!("cannot use the folder {}", folder.display()))?;
+    let disk = scratch.path().join("disk.img");
+    let built = pipeline::build(&options, &disk, &stages)
+        .with_context(|| format!("cannot build the image of {}", args.board))?;
+
+    stages.stage("inspection: another program looks for what must not be there");
+    let report = gild_inspect::inspect(&disk, &inspection)?;
+    if !report.passed() {
+        bail!(
+            "nothing was published, for the image of {} does not pass its inspection:\n{report}",
+            args.board
+        );
+    }
+    stages.note(&report.to_string());
+
+    stages.stage("package: compressed, signed, published in the folder");
+    put_companions(&folder, &built, &serde_json::to_string_pretty(&report)?)?;
+    pack::run(pack::Args {
+        disk,
+        board: args.board,
+        key: args.key,
+        id: Some(built.image_id),
+        output: args.output,
+        level: args.level,
+        rollback_counter: args.rollback_counter,
+        sector_size: 512,
+        build_time: Some(built.source_date),
+    })?;
+    stages.finish();
+    Ok(())
+}
+
+impl Args {
+    fn options(&self) -> Result<Options> {
+        let board = gild_boards::by_name(&self.board).ok_or_else(|| {
+            let known = gild_boards::all().iter().map(|board| &*board.name);
+            anyhow!(
+                "the board {:?} is not known: {}",
+                self.board,
+                known.collect::<Vec<_>>().join(", ")
+            )
+        })?;
+        ensure!(
+            self.k3s.is_some() || self.without_k3s,
+            "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \
+             or say --without-k3s"
+        );
+        let k3s = self.k3s.clone().zip(self.k3s_sha256.clone());
+        let base = self.base.clone().zip(self.sha256.clone());
+        Ok(Options {
+            board: board.name.clone(),
+            recipe: self
+                .recipe
+                .clone()
+                .unwrap_or_else(|| Path::new("boards").join(&board.name).join("image.toml")),
+            base: base.map(|(path, sha256)| BaseImage { path, sha256 }),
+            mirror: self.mirror.clone(),
+            security_mirror: self.security_mirror.clone(),
+            packages: self.packages.clone(),
+            rootfs: self.rootfs.clone(),
+            first_boot: self.first_boot.clone(),
+            overlays: self.overlays.clone(),
+            site: site::Options {
+                authorized_keys: self.authorized_keys.clone(),
+                matchbox: self.matchbox.clone(),
+                matchbox_ca: self.matchbox_ca.clone(),
+            },
+            k3s: k3s.map(|(program, sha256)| K3s {
+                program,
+                sha256,
+                airgap_images: self.k3s_airgap_images.clone(),
+            }),
+            cache: self.cache.clone(),
+            refresh: self.refresh,
+            source_date: source_date(self.source_date)?,
+            mke2fs: self.mke2fs.clone(),
+        })
+    }
+}
+
+fn source_date(given: Option<u64>) -> Result<Option<u64>> {
+    match (given, std::env::var("SOURCE_DATE_EPOCH")) {
+        (None, Ok(text)) => match text.parse() {
+            Ok(date) => Ok(Some(date)),
+            Err(_) => bail!("SOURCE_DATE_EPOCH is {text:?}, not seconds since 1970"),
+        },
+        (given, _) => Ok(given),
+    }
+}
+
+fn inspection(exemptions: &[String]) -> Result<gild_inspect::Options> {
+    let mut options = gild_inspect::Options::for_this_host();
+    for text in exemptions {
+        options.exemptions.push(text.parse()?);
+    }
+    Ok(options)
+}
+
+/// Puts what is told about an image beside it, before the manifest says that the image is there.
+fn put_companions(folder: &Path, built: &Built, inspection: &str) -> Result<()> {
+    let folder = Folder::open(folder)?;
+    for (ending, text) in ABOUT
+        .into_iter()
+        .zip([&built.sbom, &built.record, inspection])
+    {
+        let staged = folder.stage_bytes(text.as_bytes())?;
+        folder.put(staged, &format!("{}.{ending}", built.image_id))?;
+    }
+    Ok(())
+}
