@@ -15,10 +15,17 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=agent/toolchain/as-root
 endif
 
-.PHONY: help setup demo test lint bench
+.PHONY: help setup demo image build-and-copy test lint bench
+
+# Of `make image` and `make build-and-copy`. The key that signs images for real nodes is yours: KEY=site.key.
+BOARD ?= $(board)
+KEY ?= target/key/site.key
+OUTPUT ?= target/images
+K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
+	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)") $(if $(WITHOUT_K3S),--without-k3s)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing to build and test (Debian 12 and 13)
 	@agent/toolchain/setup
@@ -26,6 +33,19 @@ setup: ## Install what is missing to build and test (Debian 12 and 13)
 demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one)
 	@[ -e target/release/gild-demo ] || echo "demo: compiling gild's own programs (about 5 minutes, the first time)"
 	@cargo run --quiet --release -p gild-tests --bin gild-demo -- $(BOARD)
+
+image: setup ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
+	@agent/toolchain/arm64-programs
+	@cargo build --quiet --release -p gild
+	@cargo build --quiet --release -p gild-first-boot --target $(BOARD_TARGET)
+	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
+		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
+	@target/release/gild image build --board "$(BOARD)" --key "$(KEY)" --output "$(OUTPUT)" $(K3S_OPTIONS) $(ARGS)
+
+build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mounted
+	@[ -d "$(DEST)" ] || { echo "build-and-copy: \"$(DEST)\" is not a folder; next: DEST=the mounted share" >&2; exit 2; }
+	@$(MAKE) --no-print-directory image
+	@target/release/gild image publish "$(OUTPUT)/$(BOARD)" --to "$(DEST)" --key "$(KEY:.key=.pub)"
 
 test: setup ## Run all tests, on virtual boards too
 	@$(ASK_FOR_ROOT)
