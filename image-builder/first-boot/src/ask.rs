@@ -39,7 +39,7 @@ pub enum AskError {
     NoInterface,
     /// The request.
     #[error("asking Matchbox for {0}: {1}")]
-    Fetch(Mac, #[source] FetchError),
+    Fetch(Mac, FetchError),
     /// 404.
     #[error("Matchbox does not know {0}: add a group that selects this MAC address")]
     Unknown(Mac),
@@ -51,7 +51,7 @@ pub enum AskError {
     DefaultGroup(Mac),
     /// The answer.
     #[error("Matchbox' answer for {0} cannot be used: {1}")]
-    Answer(Mac, #[source] NodeError),
+    Answer(Mac, NodeError),
 }
 
 impl AskError {

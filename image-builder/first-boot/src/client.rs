@@ -56,27 +56,19 @@ impl From<reqwest::Error> for FetchError {
 }
 
 fn is_not_valid_yet(error: &(dyn std::error::Error + 'static)) -> bool {
-    let is_it = |error: &rustls::Error| {
-        matches!(
+    if let Some(error) = error.downcast_ref() {
+        return matches!(
             error,
             rustls::Error::InvalidCertificate(
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
             )
-        )
-    };
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        // An error inside an `io::Error` is not its source.
-        let wrapped = inner
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .and_then(|wrapped| wrapped.downcast_ref());
-        if inner.downcast_ref().or(wrapped).is_some_and(is_it) {
-            return true;
-        }
-        cause = inner.source();
+        );
     }
-    false
+    // An error inside an `io::Error` is not its source.
+    if let Some(inner) = error.downcast_ref().and_then(std::io::Error::get_ref) {
+        return is_not_valid_yet(inner);
+    }
+    error.source().is_some_and(is_not_valid_yet)
 }
 
 /// A client of one server.
@@ -161,34 +153,4 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, FetchError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_certificate_from_the_future_is_told_from_a_bad_one() {
-        let wrapped = |error| std::io::Error::other(rustls::Error::InvalidCertificate(error));
-        assert!(is_not_valid_yet(&wrapped(CertificateError::NotValidYet)));
-        assert!(!is_not_valid_yet(&wrapped(CertificateError::Expired)));
-    }
-
-    #[test]
-    fn another_port_is_another_server() {
-        let url = |text| Url::parse(text).expect("a URL");
-        let first = url("https://a:8443/metadata");
-        assert!(is_same_server(&first, &url("https://a:8443/x")));
-        for other in ["https://a/x", "http://a:8443/x", "https://b:8443/x"] {
-            assert!(!is_same_server(&first, &url(other)), "{other}");
-        }
-    }
-
-    #[test]
-    fn an_authority_that_is_none_is_said_at_once() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        let error = Client::new(Some(file.path())).err().expect("no authority");
-        assert!(error.to_string().contains("no certificate"), "{error}");
-        let error = Client::new(Some(Path::new("/nowhere/ca.pem")))
-            .err()
-            .expect("no file");
-        assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
-    }
-}
+mod tests;

@@ -40,7 +40,7 @@ pub enum Present {
 /// The seed cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} {1}: {2}")]
-pub struct SeedError(&'static str, PathBuf, #[source] io::Error);
+pub struct SeedError(&'static str, PathBuf, io::Error);
 
 impl Place {
     /// Below this root directory.

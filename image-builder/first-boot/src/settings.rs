@@ -40,7 +40,7 @@ pub struct Image {
 pub enum SettingsError {
     /// The file cannot be read.
     #[error("reading {0}: {1}")]
-    Read(PathBuf, #[source] io::Error),
+    Read(PathBuf, io::Error),
     /// The file is no TOML, or not of this form.
     #[error("{0}: {1}")]
     Syntax(PathBuf, String),

@@ -129,7 +129,7 @@ fn whatever_fails_a_fallback_is_left() {
             scope.spawn(move || {
                 let root = node(Some(port));
                 let error = format!("{:#}", run(root.path()).expect_err(reason));
-                assert!(error.contains(reason), "{reason}: {error}");
+                assert_eq!(error.matches(reason).count(), 1, "{reason}: {error}");
                 assert!(!error.contains("s3cret"), "{error}");
                 assert!(meta_data(root.path()).contains(FALLBACK), "{reason}");
             });
