@@ -78,6 +78,17 @@ pub enum AssembleError {
         /// Inodes that the tree needs.
         expected: u64,
     },
+    /// An extended attribute that would be lost.
+    #[error(
+        "{path:?} has the extended attribute {name}, and only security.capability gets into an image; \
+         next: take it off where the file comes from"
+    )]
+    Attribute {
+        /// The file.
+        path: String,
+        /// The attribute.
+        name: String,
+    },
     /// The boot partition could not be filled.
     #[error("cannot put {path:?} on the boot partition")]
     BootPartition {

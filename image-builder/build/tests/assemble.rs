@@ -140,9 +140,15 @@ fn the_hosts_tools_find_nothing_wrong_with_an_image() -> Result<()> {
     let directory = TempDir::new()?;
     let image = directory.path().join("disk.img");
     build(&root()?, &image)?;
-    let path = image.to_str().expect("temporary paths are UTF-8");
     assert!(!directory.path().join("disk.part").exists());
+    let root_length = check_table(&image)?;
+    check_boot(&image, &directory.path().join("p1"))?;
+    check_root(&image, root_length, &directory.path().join("p2"))
+}
 
+/// The partition table, and what else is outside of the partitions. Says how long the root is.
+fn check_table(image: &Path) -> Result<u64> {
+    let path = image.to_str().expect("temporary paths are UTF-8");
     let verified = run("sfdisk", &["--verify", path])?;
     assert!(verified.contains("No errors detected"), "{verified}");
     let dump = run("sfdisk", &["--dump", path])?;
@@ -163,7 +169,7 @@ fn the_hosts_tools_find_nothing_wrong_with_an_image() -> Result<()> {
             "{wanted} is not in\n{dump}"
         );
     }
-    let table = gild_probe::partition_table_for_sectors(&image, 512)?
+    let table = gild_probe::partition_table_for_sectors(image, 512)?
         .expect("libblkid sees a partition table");
     let starts: Vec<u64> = table
         .partitions
@@ -172,7 +178,7 @@ fn the_hosts_tools_find_nothing_wrong_with_an_image() -> Result<()> {
         .collect();
     assert_eq!(starts, [BOOT, ROOT]);
     let mut record = vec![0xff; 4096];
-    let file = fs::File::open(&image)?;
+    let file = fs::File::open(image)?;
     file.read_exact_at(&mut record, 0xf_f000)?;
     assert!(
         record.iter().all(|byte| *byte == 0),
@@ -182,8 +188,16 @@ fn the_hosts_tools_find_nothing_wrong_with_an_image() -> Result<()> {
         file.metadata()?.blocks() * 512 < 200 * MIB,
         "the file is not sparse"
     );
+    Ok(table.partitions[1].length)
+}
 
-    let boot = partition(&image, BOOT, 512 * MIB, &directory.path().join("p1"))?;
+fn check_boot(image: &Path, scratch: &Path) -> Result<()> {
+    let path = image.to_str().expect("temporary paths are UTF-8");
+    let mut serial = [0; 4];
+    fs::File::open(image)?.read_exact_at(&mut serial, BOOT + 67)?;
+    assert_eq!(u32::from_le_bytes(serial), Identity::of("rpi5").boot_volume);
+
+    let boot = partition(image, BOOT, 512 * MIB, scratch)?;
     let checked = run("fsck.vfat", &["-n", &boot])?;
     assert!(checked.contains("9 files"), "{checked}");
     assert!(run("mlabel", &["-i", &boot, "-s", "::"])?.contains("GILDBOOT"));
@@ -203,9 +217,11 @@ fn the_hosts_tools_find_nothing_wrong_with_an_image() -> Result<()> {
         "{times}"
     );
     assert!(times.contains("bcm2712-d-rpi-5-b.dtb"), "{times}");
+    Ok(())
+}
 
-    let length = table.partitions[1].length;
-    let root = partition(&image, ROOT, length, &directory.path().join("p2"))?;
+fn check_root(image: &Path, length: u64, scratch: &Path) -> Result<()> {
+    let root = partition(image, ROOT, length, scratch)?;
     run("e2fsck", &["-fn", &root])?;
     let debugfs = |request: &str| run("debugfs", &["-R", request, &root]);
     for (path, wanted) in [
@@ -336,5 +352,27 @@ fn an_mke2fs_that_leaves_the_file_system_empty_is_caught() -> Result<()> {
     let said = refused.expect_err("mke2fs failed").to_string();
     assert!(said.contains("no room"), "{said}");
     assert!(!output.exists());
+    Ok(())
+}
+
+#[test]
+fn an_attribute_that_would_be_lost_stops_the_build() -> Result<()> {
+    let directory = TempDir::new()?;
+    let output = directory.path().join("disk.img");
+    for (path, is_taken) in [("var/log/journal", true), ("srv", false)] {
+        let mut tree = root()?;
+        let mut entry = Entry::of_root(Kind::Directory, 0o755);
+        entry
+            .xattrs
+            .insert("system.posix_acl_access".into(), b"an access list".to_vec());
+        tree.insert(path, entry)?;
+        let built = build(&tree, &output);
+        let refused = matches!(built, Err(AssembleError::Attribute { .. }));
+        assert_eq!(refused, !is_taken, "{path}: {built:?}");
+        assert_eq!(output.exists(), is_taken);
+        if is_taken {
+            fs::remove_file(&output)?;
+        }
+    }
     Ok(())
 }

@@ -59,7 +59,7 @@ fn the_name_changes_with_everything_that_is_in_the_image_and_with_nothing_else()
     changed.insert_file("var/lib/dpkg/status", 0o600, STATUS)?;
     let others = [
         compute("rpi5", &changed, &boot("quiet"), 1_700_000_000)?,
-        compute("rpi5", &tree()?, &boot("quiet "), 1_700_000_000)?,
+        compute("rpi5", &tree()?, &boot("quick"), 1_700_000_000)?,
         compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_001)?,
         compute("rock5b", &tree()?, &boot("quiet"), 1_700_000_000)?,
     ];

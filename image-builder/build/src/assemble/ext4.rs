@@ -17,6 +17,12 @@ const BYTES_PER_INODE: u64 = 16384;
 const JOURNAL: u64 = 64 * MIB;
 /// What fits into the inode itself: a short symbolic link, and a small attribute.
 const INLINE_LINK: usize = 60;
+/// The one attribute that mke2fs takes from a tar file. It drops all others without a word.
+const CARRIED: &str = "security.capability";
+/// Its access list, which only Debian's systemd package makes, is made again by systemd-tmpfiles at each boot.
+const JOURNAL_DIRECTORY: &str = "var/log/journal";
+/// The file system grows to 4 TiB within the room that is kept for its tables, and beyond without.
+const GROWS_TO: u64 = 4 << 40;
 /// Inodes 1 to 10 are the file system's own, the root among them; the eleventh is lost+found.
 const OWN_INODES: u64 = 11;
 
@@ -60,8 +66,8 @@ pub fn size_for(tree: &Tree, slack: u64) -> u64 {
         inodes += 1;
     }
     let data = blocks * BLOCK + names * 2 + JOURNAL;
-    // Inode tables, bitmaps, copies of the superblock, and what is kept to grow to 1024 times the size.
-    let overhead = data * INODE / BYTES_PER_INODE + data / 50 + 16 * MIB;
+    // Inode tables, bitmaps, copies of the superblock, and the room to grow.
+    let overhead = data * INODE / BYTES_PER_INODE + data / 50 + 32 * MIB;
     let for_inodes = inodes * BYTES_PER_INODE * 5 / 4;
     // mke2fs refuses a journal that takes half of the file system.
     let least = 4 * JOURNAL;
@@ -74,6 +80,7 @@ pub fn write(
     path: &Path,
     size: u64,
 ) -> Result<(), AssembleError> {
+    check_attributes(assembly.tree)?;
     let scratch = |source| AssembleError::Io {
         action: "write mke2fs' configuration into",
         path: std::env::temp_dir(),
@@ -111,6 +118,21 @@ pub fn write(
     check_populated(assembly, image, path)
 }
 
+fn check_attributes(tree: &Tree) -> Result<(), AssembleError> {
+    for (path, entry) in tree.iter() {
+        let lost = entry.xattrs.keys().find(|name| *name != CARRIED);
+        if let Some(name) = lost
+            && path != JOURNAL_DIRECTORY
+        {
+            return Err(AssembleError::Attribute {
+                path: path.to_owned(),
+                name: name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn mke2fs(assembly: &Assembly<'_>, configuration: &Path, path: &Path, size: u64) -> Command {
     let identity = assembly.identity;
     let date = assembly.source_date.to_string();
@@ -131,8 +153,9 @@ fn mke2fs(assembly: &Assembly<'_>, configuration: &Path, path: &Path, size: u64)
         .args([
             "-E",
             &format!(
-                "offset={ROOT_START},hash_seed={},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
-                identity.hash_seed
+                "offset={ROOT_START},hash_seed={},root_owner=0:0,resize={},lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+                identity.hash_seed,
+                GROWS_TO / BLOCK
             ),
         ])
         .args(["-d", "-"])

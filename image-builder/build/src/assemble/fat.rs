@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileTimes};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -84,9 +83,8 @@ fn put(path: &str, content: Option<&Content>, image: &Path) -> Result<(), Assemb
     )
 }
 
-/// Takes the clock's time and the host's umask off what was staged; of the mode FAT keeps "read-only".
+/// Takes the clock's time off what was staged.
 fn settle(place: &Path) -> io::Result<()> {
-    fs::set_permissions(place, fs::Permissions::from_mode(0o755))?;
     let time = SystemTime::UNIX_EPOCH + FIRST_DAY;
     File::open(place)?.set_times(FileTimes::new().set_modified(time).set_accessed(time))
 }
