@@ -62,11 +62,8 @@ fn good_answer() -> String {
     )
 }
 
-/// A port on which nobody listens.
-fn closed() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("its number").port()
-}
+/// A port on which nobody listens, and which is given to no other test.
+const CLOSED: u16 = 1;
 
 fn meta_data(root: &Path) -> String {
     fs::read_to_string(root.join("var/lib/cloud/seed/nocloud/meta-data")).expect("a seed")
@@ -82,7 +79,7 @@ fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
     assert!(meta_data(root.path()).contains(IDENTITY));
     fs::write(
         root.path().join("etc/gild/first-boot.toml"),
-        "matchbox = \"http://127.0.0.1:1\"\ndeadline_seconds = 5\n",
+        format!("matchbox = \"http://127.0.0.1:{CLOSED}\"\ndeadline_seconds = 5\n"),
     )
     .expect("a Matchbox that is down");
     run(root.path()).expect("the identity that is there");
@@ -93,7 +90,7 @@ fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
 fn whatever_fails_a_fallback_is_left() {
     let long = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x=".repeat(40 << 10));
     let cases = [
-        (closed(), "onnection refused"),
+        (CLOSED, "onnection refused"),
         (
             server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
             "does not know",
@@ -139,7 +136,7 @@ fn whatever_fails_a_fallback_is_left() {
 
 #[test]
 fn settings_that_cannot_be_read_leave_a_fallback() {
-    let root = node(Some(1));
+    let root = node(Some(CLOSED));
     fs::write(root.path().join("etc/gild/first-boot.toml"), "matchbox = 1").expect("bad settings");
     run(root.path()).expect_err("bad settings");
     assert!(meta_data(root.path()).contains(FALLBACK));
@@ -170,7 +167,7 @@ fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
         root.path().join("etc/gild/first-boot.toml"),
         format!(
             "matchbox = \"http://127.0.0.1:{}\"\ndeadline_seconds = 5\n",
-            closed()
+            CLOSED
         ),
     )
     .expect("a Matchbox that is down");
@@ -180,7 +177,7 @@ fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
 
 #[test]
 fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times() {
-    let root = node(Some(closed()));
+    let root = node(Some(CLOSED));
     run(root.path()).expect_err("nobody there");
     let link = root.path().join("var/lib/cloud/instance");
     symlink(format!("/var/lib/cloud/instances/{FALLBACK}"), &link).expect("cloud-init's link");
