@@ -133,6 +133,19 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_as_erased_is_erased_before_it_is_written() {
+        let steps = plan(&[0xff; 8192], &[0; 8192], 4096, 0).expect("a plan");
+        let block = 4096..8192;
+        let erase = steps
+            .iter()
+            .position(|step| *step == Step::Erase(block.clone()));
+        let write = steps
+            .iter()
+            .position(|step| *step == Step::Write(block.clone()));
+        assert!(erase.is_some() && erase < write, "{steps:?}");
+    }
+
+    #[test]
     fn what_is_no_flash_is_refused() {
         let flash = [0; 8192];
         let wanted = [1; 8192];

@@ -188,12 +188,12 @@ impl Image {
 
     /// Refuses a file that has no device tree for this board.
     pub fn validate_for(&self, board: &Board) -> Result<(), Rk3588Error> {
-        let found = self.boards();
-        if found.iter().any(|name| name == board.identity()) {
+        let mut entries = self.fit.images.iter().flat_map(|image| &image.compatible);
+        if entries.any(|entry| entry == board.identity()) {
             return Ok(());
         }
         Err(Rk3588Error::WrongBoard {
-            found,
+            found: self.boards(),
             wanted: board.identity().to_owned(),
         })
     }

@@ -291,6 +291,30 @@ fn a_boot_order_that_cannot_be_changed_safely_is_refused() {
     assert_eq!(error, BootTargetsError::Twice("nvme".to_owned()));
 }
 
+/// Where two images share their bytes, a change in one would make the other's hash wrong.
+#[test]
+fn an_order_that_two_images_share_is_not_changed() {
+    let shop = Workshop::new();
+    let u_boot = Workshop::u_boot(MAINLINE);
+    shop.write("spl", &u_boot);
+    let mut fit = shop.fit(&u_boot, ROCK5B, &FitSettings::default());
+    shop.write("spl", pattern(100));
+    let behind = u32::try_from(u_boot.len().next_multiple_of(4)).expect("a size");
+    let places: Vec<usize> = (0..1600)
+        .filter(|at| fit[*at..at + 4] == behind.to_be_bytes())
+        .collect();
+    assert_eq!(places.len(), 1, "the second image's data-offset");
+    fit[places[0]..places[0] + 4].fill(0);
+    let unused = fit.windows(13).rposition(|text| text == b"boot_targets=");
+    fit[unused.expect("the second image's own copy")] = b'B';
+    let image = spi(shop.spi(&fit));
+    assert_eq!(image.boot_targets().expect("one order").join(" "), MAINLINE);
+    assert_eq!(
+        image.with_boot_targets(&NVME_FIRST),
+        Err(BootTargetsError::Outside)
+    );
+}
+
 #[test]
 fn the_order_outside_the_fit_is_not_touched() {
     let shop = Workshop::new();
@@ -313,6 +337,22 @@ fn a_device_tree_alone_is_no_fit() {
     let shop = Workshop::new();
     shop.fit(&pattern(10), ROCK5B, &FitSettings::default());
     assert_eq!(Fit::parse(&shop.read("board.dtb")), Err(FitError::NoImages));
+}
+
+#[test]
+fn a_tree_too_deep_to_be_one_is_refused() {
+    let shop = Workshop::new();
+    for (depth, is_good) in [(28, true), (40, false)] {
+        let nested = "n { ".repeat(depth) + &"}; ".repeat(depth);
+        shop.write(
+            "deep.dts",
+            format!("/dts-v1/; / {{ images {{ {nested} }}; }};"),
+        );
+        shop.run("dtc", ["-q", "-O", "dtb", "-o", "deep.dtb", "deep.dts"]);
+        let error = Fit::parse(&shop.read("deep.dtb")).expect_err("nothing in it");
+        let is_refused = matches!(error, FitError::DeviceTree(_));
+        assert_eq!(is_refused, !is_good, "{depth}: {error}");
+    }
 }
 
 /// Real device trees break the specification's rules for names; U-Boot carries them all the same.

@@ -299,6 +299,16 @@ fn a_damaged_boot_script_is_refused() {
     assert_eq!(parse(&|b| b.truncate(104)), Err(ScriptError::Length));
     assert_eq!(parse(&|b| b.truncate(63)), Err(ScriptError::Length));
     assert_eq!(parse(&Vec::clear), Err(ScriptError::Magic));
+    // Right checksums do not make up for a text that is not as long as it says.
+    let short_text = |b: &mut Vec<u8>| {
+        b[67] = 5;
+        let data = crc32fast::hash(&b[64..]);
+        b[24..28].copy_from_slice(&data.to_be_bytes());
+        b[4..8].fill(0);
+        let header = crc32fast::hash(&b[..64]);
+        b[4..8].copy_from_slice(&header.to_be_bytes());
+    };
+    assert_eq!(parse(&short_text), Err(ScriptError::Length));
     let long = Script {
         name: vec![b'x'; 33],
         ..gate()

@@ -7,6 +7,8 @@ use thiserror::Error;
 /// NVMe first, then the SD card, then USB, then from the start again.
 pub const NVME_FIRST: BootOrder = BootOrder(0xf416);
 
+const BOOT_ORDER: &str = "BOOT_ORDER";
+
 /// Why a key cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
@@ -30,7 +32,14 @@ impl BootOrder {
     /// The order in a configuration, if it has one that is the same for every board.
     #[must_use]
     pub fn of(config: &str) -> Option<Self> {
-        let text = get_key(config, "BOOT_ORDER")?;
+        let is_filtered = lines(config).any(|(scope, line)| {
+            matches!(scope, Scope::Filter(_))
+                && assignment(line).is_some_and(|(key, _)| key == BOOT_ORDER)
+        });
+        if is_filtered {
+            return None;
+        }
+        let text = get_key(config, BOOT_ORDER)?;
         let order = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             Some(digits) => u32::from_str_radix(digits, 16),
             None => text.parse(),
@@ -193,7 +202,8 @@ mod tests {
                 filter: "gpio8=0".to_owned()
             }
         );
-        assert_eq!(BootOrder::of(config), Some(BootOrder(0xf461)));
+        assert_eq!(BootOrder::of(config), None);
+        assert_eq!(get_key(config, "BOOT_ORDER"), Some("0xf461"));
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub fn set(args: &SetArgs) -> Result<()> {
     let subject = args.file.display();
     let input = file::read(&args.file)?;
     let signature_path = signature_path(args, &input)?;
-    let mut image = Image::parse(input)
-        .with_context(|| format!("{subject} is no whole EEPROM image"))?;
+    let mut image =
+        Image::parse(input).with_context(|| format!("{subject} is no whole EEPROM image"))?;
     let config = file::read(&args.config)?;
     ensure!(
         config.len() <= CONFIG_MAX,
@@ -65,7 +65,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
     };
     if BootOrder::of(text).is_none() {
         log::warn!(
-            "{} sets no BOOT_ORDER: the firmware will use its own",
+            "{} sets no BOOT_ORDER that is the same for every board",
             args.config.display()
         );
     }
