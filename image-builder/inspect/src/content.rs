@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use ext4_view::Ext4;
+use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use crate::blocks::{Blocks, Use};
@@ -22,6 +23,9 @@ const CONFIGURATION: [&str; 6] = ["etc/", "home/", "opt/", "root/", "srv/", "con
 /// The initramfs on the boot partition.
 pub const INITRD: &str = "initrd.img";
 
+/// How the paths of the initramfs begin in findings.
+pub const IN_INITRD: &str = "boot:initrd.img:";
+
 /// A secret and where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
@@ -29,6 +33,19 @@ pub struct Hit {
     pub path: String,
     /// What was found.
     pub secret: Match,
+    /// MD5 of the file, if it cannot be read again by its path: dpkg's lists have that sum.
+    pub md5: Option<String>,
+}
+
+/// The sum of what passes.
+struct Summed<R>(R, Md5);
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.0.read(buffer)?;
+        self.1.update(&buffer[..length]);
+        Ok(length)
+    }
 }
 
 /// What reading everything showed.
@@ -54,6 +71,7 @@ impl Content {
             Ok(found) => self.hits.extend(found.into_iter().map(|secret| Hit {
                 path: path.to_owned(),
                 secret,
+                md5: None,
             })),
             Err(error) => self.unreadable.push(unreadable(path, &error)),
         }
@@ -208,6 +226,7 @@ fn blocks(partition: &Range, scanner: &Scanner) -> Content {
             Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
                 path: place(start + secret.offset),
                 secret,
+                md5: None,
             })),
             Err(error) => content.unreadable.push(unreadable(&place(start), &error)),
         }
@@ -230,6 +249,7 @@ fn boot_partition(boot: &Fat, scanner: &Scanner) -> Content {
         Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
             path: format!("boot partition, byte {}", secret.offset),
             secret,
+            md5: None,
         })),
         Err(error) => content
             .unreadable
@@ -248,9 +268,15 @@ fn boot_partition(boot: &Fat, scanner: &Scanner) -> Content {
     }
     if boot.files.contains_key(INITRD) {
         let mut visit = |path: &str, file: &mut dyn Read| {
-            let shown = format!("boot:{INITRD}:{path}");
-            let found = scanner.scan(&mut window, file, is_configuration(path))?;
-            content.take(&shown, Ok(found));
+            let shown = format!("{IN_INITRD}{path}");
+            let mut file = Summed(file, Md5::new());
+            let found = scanner.scan(&mut window, &mut file, is_configuration(path))?;
+            let md5 = (!found.is_empty()).then(|| hex::encode(file.1.finalize()));
+            content.hits.extend(found.into_iter().map(|secret| Hit {
+                path: shown.clone(),
+                secret,
+                md5: md5.clone(),
+            }));
             content.initramfs.push(path.to_owned());
             Ok(())
         };

@@ -28,6 +28,9 @@ pub const IMAGE_ENV: &str = "gild-image.env";
 /// What the root file system says about the image.
 pub const RELEASE: &str = "usr/lib/gild/image-release";
 
+/// The builder's mark that k3s was left out on purpose.
+const WITHOUT_K3S: &str = "usr/lib/gild/without-k3s";
+
 /// An opened image.
 pub struct Image {
     /// The whole image.
@@ -139,9 +142,7 @@ impl Image {
 
     /// Was it built without k3s on purpose?
     pub fn is_without_k3s(&self) -> bool {
-        self.release()
-            .get("GILD_K3S")
-            .is_some_and(|k3s| k3s == "none")
+        self.root.kind(WITHOUT_K3S).is_some()
     }
 }
 

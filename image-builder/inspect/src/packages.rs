@@ -5,6 +5,7 @@ use std::io::{self, Read};
 
 use md5::{Digest, Md5};
 
+use crate::content::{Hit, IN_INITRD};
 use crate::root::Root;
 
 /// The sums that dpkg keeps of the files of its packages.
@@ -34,22 +35,28 @@ impl Packages {
         Ok(Self(sums))
     }
 
-    /// Is this file as its package has it? Then everybody has it, and it says nothing about who built the image.
-    pub fn has_shipped(&self, root: &Root, path: &str) -> io::Result<bool> {
+    /// Is the file in which this was found as its package has it? Then everybody has it.
+    pub fn ship(&self, root: &Root, hit: &Hit) -> io::Result<bool> {
+        let path = hit.path.strip_prefix(IN_INITRD).unwrap_or(&hit.path);
         // Packages from before the merged /usr list /lib/name.
         let before_merge = path.strip_prefix("usr/").unwrap_or(path);
-        let expected = self.0.get(path).or_else(|| self.0.get(before_merge));
-        let Some(expected) = expected else {
+        let Some(expected) = self.0.get(path).or_else(|| self.0.get(before_merge)) else {
             return Ok(false);
         };
-        let mut file = root.file(path)?;
-        let mut hasher = Md5::new();
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(hex::encode(hasher.finalize()) == *expected),
-                length => hasher.update(&buffer[..length]),
-            }
+        Ok(match &hit.md5 {
+            Some(found) => found == expected,
+            None => md5(root.file(path)?)? == *expected,
+        })
+    }
+}
+
+fn md5(mut file: impl Read) -> io::Result<String> {
+    let mut hasher = Md5::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            length => hasher.update(&buffer[..length]),
         }
     }
 }

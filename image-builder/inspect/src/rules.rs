@@ -12,6 +12,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 pub use table::RULES;
 
 use crate::canary::Origin;
+use crate::content::Hit;
 use crate::image::Image;
 use crate::report::Finding;
 use crate::root::Kind;
@@ -57,7 +58,16 @@ pub const KNOWN: &[Known] = &[
         secret: Secret::PrivateKey,
         origins: &[],
         paths: &["usr/share/doc/cloud-init/examples/**"],
-        why: "examples with keys that everybody knows",
+        why: "the package's examples have keys that everybody knows",
+    },
+    Known {
+        secret: Secret::PrivateKey,
+        origins: &[],
+        paths: &[
+            "usr/lib/*/libgnutls.so.30*",
+            "boot:initrd.img:usr/lib/*/libgnutls.so.30*",
+        ],
+        why: "the package's library tests itself with keys that everybody knows",
     },
     Known {
         secret: Secret::BuildHost,
@@ -149,25 +159,27 @@ fn secrets(image: &Image, secret: Secret) -> Vec<Finding> {
         .filter(|known| known.secret == secret)
         .map(|known| (known, constant(known.paths.iter().copied())))
         .collect();
-    let is_known = |path: &str, origin: Option<Origin>| {
+    let is_known = |hit: &Hit| {
         known.iter().any(|(known, paths)| {
-            paths.is_match(path) && origin.is_none_or(|origin| known.origins.contains(&origin))
+            paths.is_match(&hit.path)
+                && hit
+                    .secret
+                    .origin
+                    .is_none_or(|origin| known.origins.contains(&origin))
         })
+    };
+    // What cannot be read again is no package's.
+    let is_shipped = |hit: &Hit| image.packages.ship(&image.root, hit).unwrap_or(false);
+    let is_none = |hit: &Hit| match secret {
+        Secret::BuildHost => is_known(hit) || is_shipped(hit),
+        // A package may bring a key of its site: only those that are named here are everybody's.
+        _ => is_known(hit) && is_shipped(hit),
     };
     image
         .content
         .hits
         .iter()
-        .filter(|hit| hit.secret.secret == secret)
-        .filter(|hit| !is_known(&hit.path, hit.secret.origin))
-        // A name that a package has in it is not the build host's.
-        .filter(|hit| {
-            secret != Secret::BuildHost
-                || !image
-                    .packages
-                    .has_shipped(&image.root, &hit.path)
-                    .unwrap_or(false)
-        })
+        .filter(|hit| hit.secret.secret == secret && !is_none(hit))
         .map(|hit| {
             let found = &hit.secret;
             Finding::new(

@@ -111,7 +111,7 @@ pub const RULES: &[Rule] = &[
         "ssh-host-keys",
         "No ssh host keys",
         "Whoever has one node's could pretend to be any other",
-        Check::Forbidden(&["etc/ssh/ssh_host_*"]),
+        Check::Forbidden(&["etc/ssh/ssh_host_*", "etc/dropbear/*host_key*"]),
     ),
     rule(
         "ssh-user-files",
@@ -165,6 +165,8 @@ pub const RULES: &[Rule] = &[
             "var/lib/systemd/coredump/*",
             "var/lib/private/**",
             "var/lib/libuuid/clock.txt",
+            "etc/fake-hwclock.data",
+            "etc/adjtime",
         ]),
     ),
     rule(
@@ -185,6 +187,7 @@ pub const RULES: &[Rule] = &[
             "var/lib/NetworkManager/**",
             "etc/NetworkManager/system-connections/**",
             "etc/wpa_supplicant/*.conf",
+            "etc/wireguard/*",
             "var/lib/iwd/**",
             "etc/udev/rules.d/70-persistent-*.rules",
             "etc/udev/rules.d/*-persistent-net.rules",
@@ -225,7 +228,8 @@ pub const RULES: &[Rule] = &[
         Check::Forbidden(&[
             "etc/rancher/**",
             "var/lib/rancher/**",
-            "!var/lib/rancher/k3s/agent/images/*",
+            "!var/lib/rancher/k3s/agent/images/**",
+            "!etc/rancher/k3s/registries.yaml",
             "var/lib/kubelet/**",
             "etc/cni/**",
             "var/lib/cni/**",
@@ -263,7 +267,11 @@ pub const RULES: &[Rule] = &[
         "logs",
         "Nothing in the logs",
         "They tell about the build host, and differ from build to build",
-        Check::Empty(&["var/log/**", "var/account/**"]),
+        Check::Empty(&[
+            "var/log/**",
+            "var/account/**",
+            "var/lib/{wtmpdb,lastlog}/**",
+        ]),
     ),
     rule(
         "package-leftovers",

@@ -3,6 +3,7 @@
 //! Its kernel is 64 bytes of header and a version, its modules and programs are a few bytes: what is judged is real,
 //! what would run is not there.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
@@ -133,6 +134,17 @@ impl Golden {
         write(&self.boot(path), content);
     }
 
+    /// Writes a file as one that a package of its own brings.
+    pub fn package(&self, path: &str, content: &str) {
+        self.put(path, content);
+        let output = Command::new("md5sum").arg(self.root(path)).output();
+        let output = output.expect("coreutils");
+        let sum = String::from_utf8_lossy(&output.stdout)[..32].to_owned();
+        let name = path.replace('/', "-");
+        let list = format!("var/lib/dpkg/info/{name}.md5sums");
+        self.put(&list, format!("{sum}  {path}\n"));
+    }
+
     /// Adds to a file of the root file system.
     pub fn append(&self, path: &str, content: &str) {
         let mut file = OpenOptions::new()
@@ -209,12 +221,6 @@ impl Golden {
             "usr/lib/systemd/system/k3s-agent.service.d/10-gild.conf",
             "[Unit]\nConditionPathExists=/etc/rancher/k3s/config.yaml\n",
         );
-        // A package's file that names the build host, as far as the package goes.
-        self.put("usr/share/doc/forge/README", "Ask on anvil-7x for help.\n");
-        self.put(
-            "var/lib/dpkg/info/forge.md5sums",
-            "9c1c1c4bdb2a2c6f8a0d0aa6c8ac8a33  usr/share/doc/forge/none\n",
-        );
         self.link("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf");
         for path in [
             "usr/lib/gild/gild-seed",
@@ -233,7 +239,7 @@ impl Golden {
         for name in MODULES {
             let path = format!("kernel/{}.ko.xz", name.replace('_', "-"));
             self.put(&format!("{modules}/{path}"), "module");
-            index += &format!("{path}:\n");
+            writeln!(index, "{path}:").expect("into memory");
         }
         self.put(&format!("{modules}/modules.dep"), index);
     }

@@ -1,0 +1,61 @@
+//! What will start.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::Defect::Before;
+use super::Planted;
+
+pub fn defects() -> Vec<Planted> {
+    vec![
+        (
+            "units-enabled",
+            "no ssh",
+            Before(|golden| {
+                let link = "etc/systemd/system/multi-user.target.wants/ssh.service";
+                fs::remove_file(golden.root(link)).expect("it was there");
+            }),
+        ),
+        (
+            "units-not-enabled",
+            "the agent",
+            Before(|golden| {
+                let link = "etc/systemd/system/multi-user.target.wants/k3s-agent.service";
+                golden.link("/etc/systemd/system/k3s-agent.service", link);
+            }),
+        ),
+        (
+            "units-not-enabled",
+            "an ordering cycle",
+            Before(|golden| {
+                let link = "etc/systemd/system/multi-user.target.wants/k3s-init.service";
+                golden.link("/usr/lib/systemd/system/k3s-init.service", link);
+            }),
+        ),
+        (
+            "cloud-init-source",
+            "a second source",
+            Before(|golden| {
+                golden.put(
+                    "etc/cloud/cloud.cfg.d/95-site.cfg",
+                    "datasource_list: [ NoCloud, None ]\n",
+                );
+            }),
+        ),
+        (
+            "gild-programs",
+            "of another mode",
+            Before(|golden| {
+                let mode = fs::Permissions::from_mode(0o777);
+                fs::set_permissions(golden.root("usr/lib/gild/gild-seed"), mode).expect("own file");
+            }),
+        ),
+        (
+            "k3s-program",
+            "missing",
+            Before(|golden| {
+                fs::remove_file(golden.root("usr/local/bin/k3s")).expect("it was there");
+            }),
+        ),
+    ]
+}

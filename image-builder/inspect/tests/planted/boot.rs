@@ -1,0 +1,69 @@
+//! The boot partition.
+
+use std::fs;
+
+use super::Defect::{Before, Changed};
+use super::Planted;
+use crate::common::{VERSION, initrd};
+
+pub fn defects() -> Vec<Planted> {
+    vec![
+        (
+            "boot-files",
+            "no device tree",
+            Before(|golden| {
+                fs::remove_file(golden.boot("bcm2712-rpi-5-b.dtb")).expect("it was there");
+            }),
+        ),
+        (
+            "boot-files",
+            "a file that config.txt names",
+            Before(|golden| golden.replace_boot("config.txt", "[all]", "[all]\ndtoverlay=vc4")),
+        ),
+        (
+            "boot-file-sizes",
+            "a long initramfs",
+            Changed(|golden| {
+                golden.boot_mib = 80;
+                let mut bytes = initrd(&["nvme", "ext4"], &[]);
+                bytes.resize(32 << 20, 0);
+                golden.put_boot("initrd.img", bytes);
+            }),
+        ),
+        (
+            "kernel-page-size",
+            "16 KiB",
+            Before(|golden| golden.kernel(2)),
+        ),
+        (
+            "kernel-arguments",
+            "the wizard",
+            Before(|golden| golden.replace_boot("cmdline.txt", "systemd.firstboot=off", "")),
+        ),
+        (
+            "kernel-arguments",
+            "no memory controller",
+            Before(|golden| {
+                golden.replace_boot("cmdline.txt", "rootwait", "cgroup_disable=memory");
+            }),
+        ),
+        (
+            "kernel-modules",
+            "listed, not there",
+            Before(|golden| {
+                let path = format!("usr/lib/modules/{VERSION}/kernel/ip-vs-sh.ko.xz");
+                fs::remove_file(golden.root(&path)).expect("it was there");
+            }),
+        ),
+        (
+            "initramfs-modules",
+            "no nvme",
+            Before(|golden| golden.put_boot("initrd.img", initrd(&["ext4"], &[]))),
+        ),
+        (
+            "image-id",
+            "two ids",
+            Before(|golden| golden.replace_boot("gild-image.env", "0123", "3210")),
+        ),
+    ]
+}

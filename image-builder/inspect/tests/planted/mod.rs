@@ -1,0 +1,55 @@
+//! Defects beside those that follow from a rule's own list of paths.
+
+mod behaviour;
+mod boot;
+mod disk;
+mod identity;
+mod secrets;
+
+use std::path::Path;
+
+use crate::common::Golden;
+
+/// The name of the machine that built the images.
+pub const HOST: &str = "anvil-7x";
+/// A package's file that has this name in it.
+pub const README: &str = "usr/share/doc/forge/README";
+/// A package's file that has a key in it.
+pub const EXAMPLE: &str = "usr/share/doc/cloud-init/examples/keys.txt";
+/// A line of the operator's list.
+pub const GIVEN: &str = "the operator's own words";
+
+/// The rule that has to find it, what it is, and how it is planted.
+pub type Planted = (&'static str, &'static str, Defect);
+
+/// What goes wrong: before the image is made, or in the finished image.
+pub enum Defect {
+    Before(fn(&Golden)),
+    Changed(fn(&mut Golden)),
+    After(fn(&Path)),
+}
+
+/// A token that opens nothing.
+pub fn token() -> String {
+    format!("K10{}::server:not-a-real-one", "0a1b".repeat(16))
+}
+
+/// A key that opens nothing.
+pub fn key() -> String {
+    let body = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2";
+    format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n")
+}
+
+/// All of them.
+pub fn defects() -> Vec<Planted> {
+    [
+        disk::defects(),
+        boot::defects(),
+        identity::defects(),
+        secrets::defects(),
+        behaviour::defects(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
