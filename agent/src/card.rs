@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gild_boards::Board;
+use gild_config::{Arguments, Config, ConfigError};
 use log::{info, warn};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::arguments::Arguments;
-use crate::config::{Config, ConfigError};
 use crate::machine::Machine;
 
 const LABEL: &str = "GILD";

@@ -4,12 +4,10 @@
 
 #![forbid(unsafe_code)]
 
-mod arguments;
 mod backoff;
 mod board;
 mod card;
 mod clock;
-mod config;
 mod console;
 mod failure;
 mod flash;
@@ -35,9 +33,9 @@ mod watchdog;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gild_config::Arguments;
 use log::info;
 
-use crate::arguments::Arguments;
 use crate::failure::{Failure, Failures};
 use crate::led::Pattern;
 use crate::machine::Machine;

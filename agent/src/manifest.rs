@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gild_boards::Board;
+use gild_config::Config;
 use gild_flash::Fault;
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};
 use gild_nfs::{NfsError, NfsUrl, Options, Share};
 use log::info;
 
-use crate::config::Config;
 use crate::machine::Machine;
 use crate::patience::ServerPatience;
 

@@ -9,12 +9,12 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use gild_boards::{Board, mac};
+use gild_config::Static;
 use log::{info, warn};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::config::Static;
 use crate::interface::{Interface, cpu_id};
 use crate::mac::Mac;
 use crate::machine::Machine;

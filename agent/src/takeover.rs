@@ -6,6 +6,7 @@ use std::panic;
 use std::thread;
 use std::time::Duration;
 
+use gild_config::Arguments;
 use gild_flash::Fault;
 use log::{error, info, warn};
 use nix::errno::Errno;
@@ -14,7 +15,6 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::sync;
 
-use crate::arguments::Arguments;
 use crate::led::Led;
 use crate::machine::Machine;
 use crate::stage::Stage;

@@ -1,10 +1,10 @@
 //! Step 6, target: the one disk that may be written.
 
+use gild_config::Config;
 use gild_flash::select::{self, Candidate, SelectError, System, Wanted};
 use log::info;
 
 use crate::card::Card;
-use crate::config::Config;
 use crate::machine::Machine;
 use crate::manifest::Image;
 
