@@ -1,7 +1,7 @@
 //! `gild flash`: the agent's engine, run from a workstation.
 
-mod confirm;
-mod disk;
+pub mod confirm;
+pub mod disk;
 mod report;
 mod share;
 
@@ -64,7 +64,11 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     if !args.yes {
-        confirm::ask(&disk, &manifest)?;
+        let (id, board) = (&manifest.image_id, &manifest.board);
+        confirm::ask(
+            &disk,
+            &format!("It will carry image {id} for board {board}."),
+        )?;
     }
     let source = share.image(&manifest)?;
     let report = flash(&Job {
@@ -133,7 +137,8 @@ impl Refused {
         Self { fault, reason }
     }
 
-    fn target(reason: String) -> Self {
+    /// A disk that must not be written.
+    pub fn target(reason: String) -> Self {
         let fault = gild_flash::Fault::NoTarget;
         Self { fault, reason }
     }

@@ -1,5 +1,6 @@
 //! `gild`, the workstation's tool: makes, checks and publishes golden images, and builds what goes on the card.
 
+mod card;
 mod firmware;
 mod flash;
 mod image;
@@ -36,6 +37,9 @@ enum Command {
     /// Golden images
     #[command(subcommand)]
     Image(image::Command),
+    /// The flasher card
+    #[command(subcommand)]
+    Card(card::Command),
     /// Firmware files of the boards
     #[command(subcommand)]
     Firmware(firmware::Command),
@@ -98,6 +102,7 @@ fn message(error: &anyhow::Error) -> String {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Image(command) => image::run(command),
+        Command::Card(command) => card::run(command),
         Command::Firmware(command) => firmware::run(command),
         Command::Key(command) => key::run(command),
         Command::Flash(args) => flash::run(&args),

@@ -4,12 +4,11 @@ use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 
 use anyhow::{Result, ensure};
 use gild_flash::Target;
-use gild_format::Manifest;
 
 use super::disk::Disk;
 
 /// Shows what is lost and asks; only a "yes" goes on. Without a person to ask it refuses.
-pub fn ask(disk: &Disk, manifest: &Manifest) -> Result<()> {
+pub fn ask(disk: &Disk, purpose: &str) -> Result<()> {
     ensure!(
         stdin().is_terminal(),
         "nobody to ask whether {} may be destroyed: add --yes; nothing was written",
@@ -29,11 +28,7 @@ pub fn ask(disk: &Disk, manifest: &Manifest) -> Result<()> {
             }
         }
     }
-    write!(
-        out,
-        "It will carry image {} for board {}. Type yes to go on: ",
-        manifest.image_id, manifest.board
-    )?;
+    write!(out, "{purpose} Type yes to go on: ")?;
     out.flush()?;
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer)?;

@@ -68,7 +68,11 @@ pub fn prepare(text: &str, public_key: Option<&str>) -> Result<String, ConfigErr
     if let Some((line, what)) = secret(text) {
         return Err(ConfigError::Secret { line, what });
     }
-    let text = match public_key.map(key_line).transpose()? {
+    let key = public_key.map(key_line).transpose()?;
+    // As it is first, so that a message names the line that the operator sees.
+    let given = key.map(|key| Arguments::parse(&format!("gild.public_key={key}")));
+    Config::parse(Some(text), &given.unwrap_or_default())?;
+    let text = match key {
         None => text.to_owned(),
         Some(key) => match own_key(text) {
             None => format!("public_key = \"{key}\"\n{text}"),

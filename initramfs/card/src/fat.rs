@@ -1,14 +1,10 @@
-//! The card's file system: made in one go, or read.
+//! Reads the card's file system. It is made in [`crate::mkfs`], which shares nothing with this.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
+use fatfs::{FatType, FileSystem, FsOptions};
 
-use crate::layout::LABEL;
-
-/// As in the images of Raspberry Pi OS, which the boot ROM is known to read.
-const CLUSTER: u32 = 2048;
 /// Files by their path. Directories are made as needed.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -36,20 +32,6 @@ impl<D: Read + Seek> Read for Range<'_, D> {
     }
 }
 
-impl<D: Write + Seek> Write for Range<'_, D> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let part = self.part(data.len());
-        self.disk.seek(SeekFrom::Start(self.start + self.at))?;
-        let written = self.disk.write(&data[..part])?;
-        self.at += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.disk.flush()
-    }
-}
-
 impl<D> Seek for Range<'_, D> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
@@ -62,22 +44,8 @@ impl<D> Seek for Range<'_, D> {
     }
 }
 
-/// A disk that is only looked at.
-struct ReadOnly<D>(D);
-
-impl<D: Read> Read for ReadOnly<D> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl<D: Seek> Seek for ReadOnly<D> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
-    }
-}
-
-impl<D> Write for ReadOnly<D> {
+/// The reader asks for a disk that it could write to. It does not.
+impl<D> Write for Range<'_, D> {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
@@ -85,42 +53,6 @@ impl<D> Write for ReadOnly<D> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Makes a file system with these files in a range of a disk that reads as zero there. The same files and number
-/// give the same bytes: all times are the beginning of 1980.
-pub fn make(
-    disk: &mut (impl Read + Write + Seek),
-    start: u64,
-    length: u64,
-    volume_id: u32,
-    files: &Files,
-) -> io::Result<()> {
-    let mut range = Range {
-        disk,
-        start,
-        length,
-        at: 0,
-    };
-    let mut label = [b' '; 11];
-    label[..LABEL.len()].copy_from_slice(LABEL.as_bytes());
-    let options = FormatVolumeOptions::new()
-        .fat_type(FatType::Fat32)
-        .bytes_per_cluster(CLUSTER)
-        .volume_id(volume_id)
-        .volume_label(label);
-    fatfs::format_volume(&mut range, options)?;
-    let volume = FileSystem::new(&mut range, FsOptions::new())?;
-    {
-        let root = volume.root_dir();
-        for (path, content) in files {
-            for (slash, _) in path.match_indices('/') {
-                root.create_dir(&path[..slash])?;
-            }
-            root.create_file(path)?.write_all(content)?;
-        }
-    }
-    volume.unmount()
 }
 
 /// What a file system holds.
@@ -139,9 +71,8 @@ const MAX_FILE: u64 = 64 << 20;
 
 /// Reads a file system with all its files. Nothing is written.
 pub fn read(disk: &mut (impl Read + Seek), start: u64, length: u64) -> io::Result<Volume> {
-    let mut disk = ReadOnly(disk);
     let range = Range {
-        disk: &mut disk,
+        disk,
         start,
         length,
         at: 0,

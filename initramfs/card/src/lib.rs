@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod kernel;
 pub mod layout;
 pub mod list;
+pub mod mkfs;
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -237,12 +238,6 @@ impl Card {
             disk.seek(SeekFrom::Start(layout::U_BOOT_AT))?;
             disk.write_all(u_boot)?;
         }
-        fat::make(
-            disk,
-            layout::FAT_AT,
-            layout::FAT_LENGTH,
-            volume_id,
-            &self.files,
-        )
+        mkfs::make(disk, volume_id, &self.files)
     }
 }

@@ -1,0 +1,27 @@
+//! `gild card`: the SD card that starts the flasher on either board.
+
+mod build;
+mod inspect;
+mod write;
+
+use clap::Subcommand;
+
+/// The flasher card
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build a card image for both boards
+    Build(build::Args),
+    /// Say what is on a card or a card image, and whether it is whole
+    Inspect(inspect::Args),
+    /// Write a card image to an SD card of this machine
+    Write(write::Args),
+}
+
+/// Runs `gild card`.
+pub fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Build(args) => build::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Write(args) => write::run(&args),
+    }
+}

@@ -1,0 +1,116 @@
+//! `gild card build`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use gild_card::firmware::{self, Firmware, FirmwareError, Rpi5};
+use gild_card::{Contents, config, inspect};
+
+/// Arguments of `gild card build`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration that goes on the card
+    #[arg(long, value_name = "gild.toml")]
+    config: PathBuf,
+    /// Where to write the card image
+    #[arg(long, value_name = "card.img")]
+    out: PathBuf,
+    /// Kernel directory: `version`, `vmlinuz`, `modules/` and `dtb/`
+    #[arg(long, value_name = "DIR")]
+    kernel: PathBuf,
+    /// The agent: a static aarch64 program
+    #[arg(long, value_name = "FILE")]
+    agent: PathBuf,
+    /// Public key of the golden images, where the configuration has none: a file, or its line
+    #[arg(long, value_name = "PUB")]
+    public_key: Option<String>,
+    /// The vendor's EEPROM image for the Raspberry Pi 5, pieeprom-*.bin
+    #[arg(long, value_name = "FILE", requires = "rpi_recovery")]
+    rpi_eeprom: Option<PathBuf>,
+    /// The vendor's recovery.bin for the Raspberry Pi 5
+    #[arg(long, value_name = "FILE", requires = "rpi_eeprom")]
+    rpi_recovery: Option<PathBuf>,
+    /// U-Boot for the Rock 5B's boot flash, u-boot-rockchip-spi.bin
+    #[arg(long, value_name = "FILE")]
+    rock5b_spi: Option<PathBuf>,
+    /// U-Boot for a Rock 5B that starts from this card, u-boot-rockchip.bin
+    #[arg(long, value_name = "FILE")]
+    rock5b_u_boot: Option<PathBuf>,
+}
+
+/// Runs `gild card build`.
+pub fn run(args: &Args) -> Result<()> {
+    let config = configuration(args)?;
+    let firmware = firmware(args)?;
+    let card = gild_card::build(&Contents {
+        config: &config,
+        kernel: &args.kernel,
+        agent: &args.agent,
+        firmware: &firmware,
+    })?;
+    card.write(&args.out)?;
+    print!("{}", card.initramfs);
+    println!("card               {}", args.out.display());
+    for (is_missing, consequence) in [
+        (firmware.rpi5.is_none(), inspect::NO_RPI5),
+        (firmware.rock5b_spi.is_none(), inspect::NO_ROCK5B_SPI),
+        (firmware.rock5b_u_boot.is_none(), inspect::NO_ROCK5B_U_BOOT),
+    ] {
+        if is_missing {
+            log::warn!("{consequence}");
+        }
+    }
+    Ok(())
+}
+
+fn configuration(args: &Args) -> Result<String> {
+    let shown = args.config.display();
+    let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {shown}"))?;
+    let key = args.public_key.as_deref().map(|key| {
+        // A key's own line names no file.
+        if key.starts_with("RW") && !Path::new(key).exists() {
+            return Ok(key.to_owned());
+        }
+        fs::read_to_string(key).with_context(|| format!("cannot read the key {key}"))
+    });
+    config::prepare(&text, key.transpose()?.as_deref())
+        .with_context(|| format!("{shown} does not go on a card"))
+}
+
+fn firmware(args: &Args) -> Result<Firmware> {
+    let rpi5 = match (&args.rpi_eeprom, &args.rpi_recovery) {
+        (Some(eeprom), Some(recovery)) => {
+            let (upd, sig) = checked("--rpi-eeprom", eeprom, firmware::eeprom)?;
+            let recovery = checked("--rpi-recovery", recovery, firmware::recovery)?;
+            Some(Rpi5 { upd, sig, recovery })
+        }
+        (None, None) => None,
+        _ => bail!("--rpi-eeprom and --rpi-recovery go together"),
+    };
+    let optional =
+        |option, path: &Option<PathBuf>, check: fn(Vec<u8>) -> Result<Vec<u8>, FirmwareError>| {
+            path.as_deref()
+                .map(|path| checked(option, path, check))
+                .transpose()
+        };
+    Ok(Firmware {
+        rpi5,
+        rock5b_spi: optional("--rock5b-spi", &args.rock5b_spi, firmware::rock5b_spi)?,
+        rock5b_u_boot: optional(
+            "--rock5b-u-boot",
+            &args.rock5b_u_boot,
+            firmware::rock5b_u_boot,
+        )?,
+    })
+}
+
+fn checked<T>(
+    option: &str,
+    path: &Path,
+    check: impl Fn(Vec<u8>) -> Result<T, FirmwareError>,
+) -> Result<T> {
+    let shown = path.display();
+    let bytes = fs::read(path).with_context(|| format!("cannot read {shown} ({option})"))?;
+    check(bytes).with_context(|| format!("{shown} cannot be used as {option}"))
+}

@@ -1,0 +1,86 @@
+//! `gild card inspect`.
+
+use std::fmt::Write;
+use std::fs::File;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use gild_card::config;
+use gild_card::inspect::{Inspection, inspect};
+
+/// Arguments of `gild card inspect`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A card image, or the device of a card
+    #[arg(value_name = "FILE|DEV")]
+    card: PathBuf,
+    /// Say it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `gild card inspect`.
+pub fn run(args: &Args) -> Result<()> {
+    let shown = args.card.display();
+    let mut disk = File::open(&args.card).with_context(|| format!("cannot open {shown}"))?;
+    let mut inspection = inspect(&mut disk).with_context(|| format!("cannot inspect {shown}"))?;
+    if let Err(error) = config::prepare(&inspection.config, None) {
+        inspection.problems.push(format!("gild.toml: {error}"));
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&inspection)?);
+    } else {
+        print!("{}", text(&inspection));
+    }
+    let problems = inspection.problems.len();
+    ensure!(
+        problems == 0,
+        "{shown} has {problems} problem{}",
+        if problems == 1 { "" } else { "s" }
+    );
+    Ok(())
+}
+
+fn text(card: &Inspection) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &dyn std::fmt::Display| {
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "{name:<16} {value}");
+    };
+    line(
+        "card",
+        &format_args!("disk {}, file system {}", card.disk_id, card.volume_id),
+    );
+    for (path, length) in &card.files {
+        line("file", &format_args!("{path}, {length} bytes"));
+    }
+    for path in &card.others {
+        line("added later", path);
+    }
+    for image in &card.gate {
+        line("finished", image);
+    }
+    let rpi5 = &card.rpi5;
+    if let (Some(built), Some(order)) = (rpi5.eeprom_built, &rpi5.boot_order) {
+        line(
+            "Raspberry Pi 5",
+            &format_args!("boot order {order}, EEPROM firmware of {built} (seconds since 1970)"),
+        );
+    }
+    if card.rock5b.u_boot_on_card {
+        line("Rock 5B", &"starts from this card");
+    }
+    if let Some(order) = &card.rock5b.boot_order {
+        line("Rock 5B", &format_args!("boot order {}", order.join(" ")));
+    }
+    for consequence in &card.missing {
+        line("missing", consequence);
+    }
+    for problem in &card.problems {
+        line("PROBLEM", problem);
+    }
+    if card.problems.is_empty() {
+        line("whole", &"yes");
+    }
+    text
+}
