@@ -178,6 +178,19 @@ impl Fit {
     }
 }
 
+impl Fit {
+    /// The boards that it is for: the first `compatible` entry of each device tree in it.
+    #[must_use]
+    pub fn boards(&self) -> Vec<String> {
+        let trees = self.images.iter();
+        let mut names: Vec<String> = trees
+            .filter_map(|image| image.compatible.first().cloned())
+            .collect();
+        names.dedup();
+        names
+    }
+}
+
 impl Draft {
     fn take(&mut self, path: &[&str], property: &Property) {
         let text = || property.text().unwrap_or_default().to_owned();

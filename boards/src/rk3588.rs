@@ -175,15 +175,10 @@ impl Image {
         &self.fit
     }
 
-    /// The boards that it is for: the first `compatible` entry of each device tree.
+    /// The boards that it is for.
     #[must_use]
     pub fn boards(&self) -> Vec<String> {
-        let trees = self.fit.images.iter();
-        let mut names: Vec<String> = trees
-            .filter_map(|image| image.compatible.first().cloned())
-            .collect();
-        names.dedup();
-        names
+        self.fit.boards()
     }
 
     /// Refuses a file that has no device tree for this board.

@@ -304,6 +304,11 @@ fn inspect_fails_where_a_file_is_damaged_or_unknown() {
         assert_eq!(json(&ran)["whole"], false);
         ran.fails_saying(&["file cannot be used", problem]);
     }
+    // A file for another Rockchip processor has no such ID block, but says which board it is for.
+    fs::write(bench.path("file"), flipped(&spi, 0x8000)).expect("a file");
+    let said = json(&bench.gild(["firmware", "inspect", "file", "--json"]));
+    assert_eq!(said["compatible"], Value::from(vec!["radxa,rock-5b"]));
+    assert_eq!(said["boards"], Value::from(Vec::<Value>::new()));
     bench
         .gild(["firmware", "inspect", "absent"])
         .fails_saying(&["cannot read absent"]);

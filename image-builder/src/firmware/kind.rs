@@ -150,11 +150,17 @@ fn loader(bytes: &[u8], medium: Medium) -> Found {
     };
     let image = match Loader::parse(bytes.to_vec(), medium) {
         Ok(image) => image,
-        Err(error) => return Found::damaged(kind, &error),
+        Err(error) => {
+            let mut found = Found::damaged(kind, &error);
+            // A file for another processor has another ID block; its FIT says so.
+            if let Ok(fit) = Fit::parse(bytes.get(medium.fit_offset()..).unwrap_or_default()) {
+                found.details = fit_details(&fit);
+            }
+            return found;
+        }
     };
     let order = image.boot_targets();
     let mut details = vec![
-        ("compatible", image.boards().into()),
         (
             "boot_targets",
             order.as_ref().ok().map(|names| names.join(" ")).into(),
@@ -194,6 +200,7 @@ fn fit_details(fit: &Fit) -> Vec<(&'static str, Value)> {
         })
         .collect();
     vec![
+        ("compatible", fit.boards().into()),
         ("signed", fit.is_signed.into()),
         ("configurations", fit.configurations.clone().into()),
         ("images", images.into()),
