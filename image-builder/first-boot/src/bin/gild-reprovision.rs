@@ -45,16 +45,15 @@ fn main() -> Result<()> {
         "{} does not boot any more. The node reboots into the flasher card, which writes the golden image anew.",
         disk.device.display()
     );
-    let status = Command::new("systemctl")
-        .arg("reboot")
-        .status()
-        .context("running systemctl reboot")?;
-    if !status.success() {
-        bail!(
-            "systemctl reboot failed with {status}: reboot this node by hand, it is still to be flashed"
-        );
-    }
-    Ok(())
+    let reboot = || -> Result<()> {
+        let status = Command::new("systemctl").arg("reboot").status()?;
+        if !status.success() {
+            bail!("it ended with {status}");
+        }
+        Ok(())
+    };
+    reboot()
+        .context("running systemctl reboot: reboot this node by hand, it is still to be flashed")
 }
 
 fn confirm(disk: &Disk) -> Result<()> {
