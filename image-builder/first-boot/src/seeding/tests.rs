@@ -165,10 +165,7 @@ fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
     .expect("another board");
     fs::write(
         root.path().join("etc/gild/first-boot.toml"),
-        format!(
-            "matchbox = \"http://127.0.0.1:{}\"\ndeadline_seconds = 5\n",
-            CLOSED
-        ),
+        format!("matchbox = \"http://127.0.0.1:{CLOSED}\"\ndeadline_seconds = 5\n"),
     )
     .expect("a Matchbox that is down");
     run(root.path()).expect_err("nobody there");
