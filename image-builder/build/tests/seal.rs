@@ -37,6 +37,8 @@ const PLANTS: &[(&str, &[&str])] = &[
             "etc/systemd/network/10-cloud-init-eth0.network",
             "etc/network/interfaces.d/50-cloud-init",
             "etc/ssh/sshd_config.d/50-cloud-init.conf",
+            "etc/sudoers.d/90-cloud-init-users",
+            "etc/cloud/cloud-init.disabled",
         ],
     ),
     ("iSCSI initiator name", &["etc/iscsi/initiatorname.iscsi"]),
@@ -51,6 +53,7 @@ const PLANTS: &[(&str, &[&str])] = &[
             "var/lib/systemd/credential.secret",
             "var/lib/urandom/random-seed",
             "boot/efi/loader/random-seed",
+            "boot/loader/entries.srel",
             "etc/kernel/entry-token",
         ],
     ),
@@ -86,6 +89,7 @@ const PLANTS: &[(&str, &[&str])] = &[
             "etc/rancher/k3s/config.yaml",
             "etc/rancher/k3s/cluster-token",
             "etc/systemd/system/k3s-agent.service.env",
+            "etc/default/k3s-agent",
         ],
     ),
     (
@@ -96,9 +100,11 @@ const PLANTS: &[(&str, &[&str])] = &[
             "var/lib/rancher/rke2/x",
             "var/lib/kubelet/config",
             "etc/cni/net.d/a",
+            "etc/kubernetes/admin.conf",
             "root/.kube/config",
         ],
     ),
+    ("state of gild's first boot", &["var/lib/gild/provisioned"]),
     (
         "network leases",
         &[
@@ -106,6 +112,7 @@ const PLANTS: &[(&str, &[&str])] = &[
             "var/lib/dhcpcd/eth0.lease",
             "var/lib/NetworkManager/secret_key",
             "var/lib/misc/dnsmasq.leases",
+            "etc/dhcpcd.duid",
         ],
     ),
     (
@@ -121,6 +128,7 @@ const PLANTS: &[(&str, &[&str])] = &[
         "names bound to a MAC address",
         &[
             "etc/udev/rules.d/70-persistent-net.rules",
+            "etc/udev/rules.d/60-persistent-net.rules",
             "etc/systemd/network/10-lan.link",
         ],
     ),
@@ -131,6 +139,7 @@ const PLANTS: &[(&str, &[&str])] = &[
             "home/pi/.python_history",
             "root/.lesshst",
             "home/pi/.cache/x",
+            "root/.netrc",
         ],
     ),
     (
@@ -140,6 +149,7 @@ const PLANTS: &[(&str, &[&str])] = &[
             "var/spool/mail/pi",
             "var/spool/cron/crontabs/root",
             "var/spool/at/a1",
+            "var/spool/anacron/cron.daily",
         ],
     ),
     (
@@ -182,12 +192,18 @@ const PLANTS: &[(&str, &[&str])] = &[
             "var/lib/dpkg/lock",
             "var/cache/debconf/config.dat-old",
             "var/cache/debconf/passwords.dat",
+            "var/backups/dpkg.status.0",
         ],
     ),
     ("passwords", &["etc/shadow", "etc/gshadow"]),
     (
         "leftovers of building in a chroot",
-        &["usr/sbin/policy-rc.d", "usr/bin/qemu-aarch64-static"],
+        &[
+            "usr/sbin/policy-rc.d",
+            "usr/bin/qemu-aarch64-static",
+            "etc/ansible/facts",
+            ".dockerenv",
+        ],
     ),
     (
         "private keys made at installation",

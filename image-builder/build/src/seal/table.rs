@@ -50,7 +50,7 @@ ff02::2 ip6-allrouters
 ";
 
 /// The seal.
-pub const TABLE: [Row; 34] = [
+pub const TABLE: [Row; 35] = [
     put(
         "machine id",
         &["etc/machine-id"],
@@ -85,6 +85,8 @@ pub const TABLE: [Row; 34] = [
             "etc/systemd/network/10-cloud-init-*",
             "etc/network/interfaces.d/50-cloud-init*",
             "etc/ssh/sshd_config.d/50-cloud-init.conf",
+            "etc/sudoers.d/90-cloud-init-users",
+            "etc/cloud/cloud-init.disabled",
         ],
         "it is that of the machine it was made on, its MAC address in it",
     ),
@@ -109,7 +111,7 @@ pub const TABLE: [Row; 34] = [
             "var/lib/systemd/random-seed",
             "var/lib/systemd/credential.secret",
             "var/lib/urandom/random-seed",
-            "{boot,efi,boot/efi,boot/firmware}/loader/random-seed",
+            "{boot,efi,boot/efi,boot/firmware}/loader/{random-seed,entries.srel}",
             "etc/kernel/entry-token",
         ],
         "randomness that is known is none, and a shared credential secret opens every node's credentials",
@@ -160,7 +162,8 @@ pub const TABLE: [Row; 34] = [
             "etc/rancher/node",
             "etc/rancher/k3s/{config.yaml,k3s.yaml}",
             "etc/rancher/k3s/*{token,.env}*",
-            "etc/systemd/system/k3s*.env",
+            "etc/{systemd/system,default,sysconfig}/k3s*.env",
+            "etc/{default,sysconfig}/{k3s,k3s-agent}",
         ],
         "a token in an image is a token given away; a node password in it lets only one node join",
     ),
@@ -171,10 +174,15 @@ pub const TABLE: [Row; 34] = [
             "var/lib/rancher/k3s/agent/[!i]*",
             "var/lib/rancher/[!k]*",
             "var/lib/{kubelet,cni}",
-            "etc/cni",
+            "etc/{cni,kubernetes}",
             "{root,home/*}/.kube",
         ],
         "certificates and pods of another node; the images in /var/lib/rancher/k3s/agent/images stay",
+    ),
+    remove(
+        "state of gild's first boot",
+        &["var/lib/gild/*"],
+        "a node that takes itself for provisioned asks for nothing",
     ),
     remove_files(
         "network leases",
@@ -183,6 +191,7 @@ pub const TABLE: [Row; 34] = [
             "var/lib/{dhcpcd,dhcpcd5}/**",
             "var/lib/NetworkManager/**",
             "var/lib/misc/*.leases",
+            "etc/dhcpcd.duid",
         ],
         "a clone would ask for the same address",
     ),
@@ -199,7 +208,7 @@ pub const TABLE: [Row; 34] = [
     remove(
         "names bound to a MAC address",
         &[
-            "etc/udev/rules.d/70-persistent-*.rules",
+            "etc/udev/rules.d/{70-persistent-*,*-persistent-net}.rules",
             "etc/systemd/network/10-*.link",
         ],
         "they fit one board only",
@@ -208,7 +217,8 @@ pub const TABLE: [Row; 34] = [
         "histories and caches of users",
         &[
             "{root,home/*}/.{bash,zsh,python,psql,sqlite,node_repl}_history",
-            "{root,home/*}/.{lesshst,viminfo,wget-hsts,sudo_as_admin_successful,ansible,cache,gnupg}",
+            "{root,home/*}/.{lesshst,viminfo,wget-hsts,sudo_as_admin_successful,ansible,cache}",
+            "{root,home/*}/.{gnupg,netrc,git-credentials,npmrc,pypirc,docker,aws}",
         ],
         "commands with secrets in them",
     ),
@@ -218,7 +228,7 @@ pub const TABLE: [Row; 34] = [
             "var/mail/*",
             "var/spool/mail/*",
             "var/spool/cron/{crontabs,atjobs,atspool}/*",
-            "var/spool/at/**",
+            "var/spool/{at,anacron}/**",
         ],
         "they belong to users of the build",
     ),
@@ -263,6 +273,7 @@ pub const TABLE: [Row; 34] = [
             "var/lib/dpkg/{lock,lock-frontend,triggers/Lock}",
             "var/cache/debconf/*-old",
             "var/cache/debconf/passwords.dat",
+            "var/backups/*",
         ],
         "old password hashes, and bytes that differ from build to build",
     ),
@@ -274,7 +285,12 @@ pub const TABLE: [Row; 34] = [
     },
     remove(
         "leftovers of building in a chroot",
-        &["usr/sbin/policy-rc.d", "usr/bin/qemu-*-static"],
+        &[
+            "usr/sbin/policy-rc.d",
+            "usr/bin/qemu-*-static",
+            "etc/ansible",
+            ".dockerenv",
+        ],
         "services would not start after an update",
     ),
     remove(
