@@ -1,0 +1,122 @@
+use super::*;
+
+const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
+const GOOD: [&str; 5] = [
+    "REQUEST_QUERY_MAC=d8:3a:dd:01:02:03",
+    "MAC=d8:3a:dd:01:02:03",
+    "HOSTNAME=node-1",
+    "K3S_URL=https://10.0.0.1:6443",
+    "K3S_TOKEN=s3cret-s3cret",
+];
+
+fn read(lines: &[&str]) -> Result<Node, NodeError> {
+    Node::read(
+        MAC,
+        &Answer::parse(&lines.join("\n"), MAC).expect("an answer"),
+    )
+}
+
+/// The good lines with one more, which replaces the one of the same key.
+fn with(line: &str) -> Result<Node, NodeError> {
+    let key = line.split_once('=').expect("a key").0;
+    let mut lines: Vec<&str> = GOOD
+        .into_iter()
+        .filter(|good| good.split_once('=').expect("a key").0 != key)
+        .collect();
+    lines.push(line);
+    read(&lines)
+}
+
+#[test]
+fn a_good_answer_is_a_node() {
+    let node = read(&GOOD).expect("a node");
+    assert_eq!(node.hostname, "node-1");
+    assert_eq!(node.server, "https://10.0.0.1:6443");
+    assert_eq!(node.node_password.0, node.token.node_password(MAC));
+    assert!(node.labels.is_empty() && node.ssh_keys.is_empty());
+}
+
+#[test]
+fn the_default_group_s_name_is_not_used() {
+    let node = read(&[GOOD[0], GOOD[2], GOOD[3], GOOD[4]]).expect("a node");
+    assert_eq!(node.hostname, "k3s-010203");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    for (left_out, name) in [(2, "hostname"), (3, "k3s_url"), (4, "k3s_token")] {
+        let mut lines = GOOD.to_vec();
+        lines.remove(left_out);
+        assert_eq!(read(&lines), Err(NodeError::Missing(name)));
+    }
+}
+
+#[test]
+fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
+    let long = format!("HOSTNAME={}", "a".repeat(64));
+    for line in [
+        &*long,
+        "HOSTNAME=",
+        "HOSTNAME=Node",
+        "HOSTNAME=a.b",
+        "HOSTNAME=-a",
+        "HOSTNAME=a-",
+        "HOSTNAME=a b",
+        "HOSTNAME=$(reboot)",
+        "HOSTNAME=localhost",
+        "HOSTNAME=a\r",
+        "K3S_URL=http://10.0.0.1:6443",
+        "K3S_URL=10.0.0.1:6443",
+        "K3S_URL=https://",
+        "K3S_URL=https://a:99999",
+        "K3S_URL=https://a:0",
+        "K3S_URL=https://a/b",
+        "K3S_URL=https://u:s3cret@a",
+        "K3S_URL=https://a?s3cret",
+        "K3S_URL=https://a\t",
+        "K3S_TOKEN=",
+        "K3S_TOKEN=K10s3cret::",
+        "K3S_TOKEN=s3cret\u{1}",
+        "K3S_NODE_PASSWORD=s3cret",
+        "K3S_NODE_PASSWORD=s3cret s3cret",
+        "K3S_NODE_LABELS_A=alone",
+        "K3S_NODE_LABELS_A=/x=1",
+        "K3S_NODE_LABELS_A=a b=1",
+        "K3S_NODE_LABELS_A=a=b c",
+        "K3S_NODE_LABELS_A=A.b/x=1",
+        "K3S_NODE_LABELS_A=node-role.kubernetes.io/worker=true",
+        "K3S_NODE_LABELS_A=x.k8s.io/a=b",
+        "SSH_KEYS_A=AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
+        "SSH_KEYS_A=ssh-ed25519 short",
+        "SSH_KEYS_A=command=\"x\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
+    ] {
+        let error = with(line).expect_err(line).to_string();
+        assert!(!error.contains("s3cret"), "{line}: {error}");
+    }
+}
+
+#[test]
+fn labels_keys_and_a_password_are_taken_over() {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA me@here";
+    let node = with(&format!(
+        "K3S_NODE_LABELS_A=topology.kubernetes.io/zone=rack1\nK3S_NODE_LABELS_B=disk=\nSSH_KEYS_ME={key}\nK3S_NODE_PASSWORD=0123456789abcdef"
+    ))
+    .expect("a node");
+    assert_eq!(node.labels["topology.kubernetes.io/zone"], "rack1");
+    assert_eq!(node.labels["disk"], "");
+    assert_eq!(node.ssh_keys, [key]);
+    assert_eq!(node.node_password.0, "0123456789abcdef");
+    assert!(matches!(
+        with("K3S_NODE_LABELS_A=x=1\nK3S_NODE_LABELS_B=x=2"),
+        Err(NodeError::Value { .. })
+    ));
+}
+
+#[test]
+fn a_node_shows_no_secret() {
+    let shown = format!(
+        "{:?}",
+        with("K3S_NODE_PASSWORD=s3cret-of-its-own").expect("a node")
+    );
+    assert!(!shown.contains("s3cret"), "{shown}");
+}
