@@ -12,6 +12,7 @@ use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
 use sha2::{Digest, Sha256};
 
+use super::inspect::{self, Scope};
 use super::release::{self, GOLDEN, Names, Signed};
 use crate::parallel;
 use crate::progress::Progress;
@@ -28,6 +29,11 @@ pub struct Args {
     /// Raw image or disk that carries it, which may be larger
     #[arg(long, value_name = "FILE|BLOCKDEV")]
     raw: Option<PathBuf>,
+    /// Also inspect the image: no identity, no secret, and what a node needs (docs/sealed.md)
+    #[arg(long)]
+    sealed: bool,
+    #[command(flatten)]
+    scope: Scope,
 }
 
 /// Runs `gild image verify`.
@@ -51,7 +57,18 @@ pub fn run(args: Args) -> Result<()> {
     for path in manifests {
         let manifest = verify(&path, key.as_ref(), args.raw.as_deref())
             .with_context(|| format!("{} is not sound", path.display()))?;
-        println!("{}: image {} is sound", path.display(), manifest.image_id);
+        let sealed = if args.sealed {
+            inspect::sealed(&path, &args.scope)
+                .with_context(|| format!("{} does not pass", path.display()))?;
+            " and sealed"
+        } else {
+            ""
+        };
+        println!(
+            "{}: image {} is sound{sealed}",
+            path.display(),
+            manifest.image_id
+        );
     }
     Ok(())
 }
