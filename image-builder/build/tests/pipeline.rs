@@ -47,14 +47,22 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     ] {
         assert!(!root.exists(gone).expect("a path"), "{gone}");
     }
-    let text = |path: &str| root.read_to_string(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = |path: &str| {
+        root.read_to_string(path)
+            .unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
     assert_eq!(text("/srv/site"), "from the site's overlay\n");
     assert_eq!(text("/etc/vendor-release"), "armbian\n");
     assert_eq!(
-        root.read_link("/etc/systemd/system/NetworkManager.service").ok().map(|path| path.display().to_string()),
+        root.read_link("/etc/systemd/system/NetworkManager.service")
+            .ok()
+            .map(|path| path.display().to_string()),
         Some("/dev/null".to_owned())
     );
-    assert_eq!(text("/etc/gild/first-boot.toml"), "matchbox = \"https://matchbox.example:8443\"\nca = \"/etc/gild/matchbox-ca.pem\"\n");
+    assert_eq!(
+        text("/etc/gild/first-boot.toml"),
+        "matchbox = \"https://matchbox.example:8443\"\nca = \"/etc/gild/matchbox-ca.pem\"\n"
+    );
     assert!(text("/etc/cloud/cloud.cfg.d/60-gild-site.cfg").contains("ssh-ed25519 AAAAC3"));
     assert!(text("/etc/modules-load.d/gild.conf").contains("br_netfilter"));
     assert!(text("/usr/lib/gild/image-release").contains(&built.image_id));
@@ -73,11 +81,18 @@ fn k3s_is_installed_and_neither_enabled_nor_configured() {
     let program = root.metadata("/usr/local/bin/k3s").expect("k3s");
     assert_eq!((program.mode(), program.uid()), (0o755, 0));
     for link in ["kubectl", "crictl", "ctr"] {
-        let target = root.read_link(format!("/usr/local/bin/{link}").as_str()).expect(link);
+        let target = root
+            .read_link(format!("/usr/local/bin/{link}").as_str())
+            .expect(link);
         assert_eq!(target.display().to_string(), "k3s");
     }
-    let unit = root.read_to_string("/etc/systemd/system/k3s-agent.service").expect("the unit");
-    assert!(unit.contains("ExecStart=/usr/local/bin/k3s agent\n"), "{unit}");
+    let unit = root
+        .read_to_string("/etc/systemd/system/k3s-agent.service")
+        .expect("the unit");
+    assert!(
+        unit.contains("ExecStart=/usr/local/bin/k3s agent\n"),
+        "{unit}"
+    );
     for absent in [
         "/etc/systemd/system/multi-user.target.wants/k3s-agent.service",
         "/etc/rancher",
@@ -101,8 +116,14 @@ fn the_same_inputs_give_the_same_bytes_and_another_overlay_another_name() {
         ..site.options(Vendor::Armbian)
     };
     let second = build(&site, &again);
-    assert!(bytes == fs::read(site.path("disk.img")).expect("an image"), "the images differ");
-    assert_eq!((&first.image_id, &first.sbom), (&second.image_id, &second.sbom));
+    assert!(
+        bytes == fs::read(site.path("disk.img")).expect("an image"),
+        "the images differ"
+    );
+    assert_eq!(
+        (&first.image_id, &first.sbom),
+        (&second.image_id, &second.sbom)
+    );
 
     fs::write(site.path("overlay/srv/site"), "changed\n").expect("the overlay");
     let third = build(&site, &options);
@@ -114,13 +135,28 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
     let site = Site::new();
     build(&site, &site.options(Vendor::RaspberryPiOs));
     let root = site.root("disk.img");
-    assert_eq!(root.read_to_string("/etc/vendor-release").ok().as_deref(), Some("raspberry pi os\n"));
-    assert!(!root.exists("/usr/lib/systemd/system/userconfig.service").expect("a path"));
+    assert_eq!(
+        root.read_to_string("/etc/vendor-release").ok().as_deref(),
+        Some("raspberry pi os\n")
+    );
+    assert!(
+        !root
+            .exists("/usr/lib/systemd/system/userconfig.service")
+            .expect("a path")
+    );
     let config = site.on_boot_partition("disk.img", "config.txt");
     assert!(config.contains("kernel=vmlinuz.gz"), "{config}");
     // Raspberry Pi's kernel calls the device tree of the newer stepping as its firmware does.
-    for name in ["bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb", "cmdline.txt", "initrd.img"] {
-        assert!(!site.on_boot_partition("disk.img", name).is_empty(), "{name}");
+    for name in [
+        "bcm2712-rpi-5-b.dtb",
+        "bcm2712d0-rpi-5-b.dtb",
+        "cmdline.txt",
+        "initrd.img",
+    ] {
+        assert!(
+            !site.on_boot_partition("disk.img", name).is_empty(),
+            "{name}"
+        );
     }
     // The other kernel there has pages of 16 KiB.
     let kernel = site.on_boot_partition("disk.img", "vmlinuz.gz");
@@ -136,7 +172,10 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         base.sha256 = "0".repeat(64);
     }
     let said = refused(&site, &options);
-    assert!(said.contains("fetch it again") && said.contains("000000"), "{said}");
+    assert!(
+        said.contains("fetch it again") && said.contains("000000"),
+        "{said}"
+    );
 
     let mut options = good();
     if let Some(k3s) = &mut options.k3s {
@@ -158,7 +197,10 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
 
     for (url, complaint) in [
         ("matchbox.example", "no address of a Matchbox"),
-        ("https://user:secret@matchbox.example", "no address of a Matchbox"),
+        (
+            "https://user:secret@matchbox.example",
+            "no address of a Matchbox",
+        ),
         ("http://matchbox.example:8080", "no https address"),
     ] {
         let mut options = good();
@@ -179,7 +221,10 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     options.recipe = site.path("enables-nothing.toml");
     fs::write(
         &options.recipe,
-        format!("extends = {:?}\n[units]\nenable = [\"none.service\"]\n", site.recipe(Vendor::Armbian)),
+        format!(
+            "extends = {:?}\n[units]\nenable = [\"none.service\"]\n",
+            site.recipe(Vendor::Armbian)
+        ),
     )
     .expect("a recipe");
     assert!(refused(&site, &options).contains("no such unit"));

@@ -36,10 +36,18 @@ fn every_board_has_a_recipe() {
         let console = format!("console={},{}", board.console.device, board.console.baud);
         // The last console is the one that services write to.
         assert_eq!(recipe.kernel_arguments.last(), Some(&console));
-        assert!(recipe.kernel_arguments.contains(&"cgroup_enable=memory".to_owned()));
+        assert!(
+            recipe
+                .kernel_arguments
+                .contains(&"cgroup_enable=memory".to_owned())
+        );
         for device_tree in &board.dtb {
             assert!(
-                recipe.boot.device_trees.values().any(|path| path == device_tree),
+                recipe
+                    .boot
+                    .device_trees
+                    .values()
+                    .any(|path| path == device_tree),
                 "{}: {device_tree}",
                 board.name
             );
@@ -93,7 +101,12 @@ fn a_recipe_adds_to_the_one_it_extends_and_has_the_last_word() {
     assert_eq!(recipe.boot.loader, Loader::Extlinux);
     let mut tree = Tree::default();
     recipe.install(&mut tree).expect("an empty tree");
-    assert_eq!(tree.read_text("etc/modules-load.d/gild.conf").ok().as_deref(), Some("nbd\n"));
+    assert_eq!(
+        tree.read_text("etc/modules-load.d/gild.conf")
+            .ok()
+            .as_deref(),
+        Some("nbd\n")
+    );
     assert_eq!(
         tree.read_text("etc/sysctl.d/90-gild.conf").ok().as_deref(),
         Some("kernel.core_pattern = |/bin/false\nvm.swappiness = 1\n")
@@ -108,15 +121,39 @@ fn a_mistake_is_found_and_named() {
     for (right, wrong, complaint) in [
         ("suite = \"trixie\"", "", "`suite` is missing"),
         ("[\"main\"]", "[]", "`components` is empty"),
-        ("[\"udev\"]", "[\"udev,evil\"]", "`packages` has \"udev,evil\""),
+        (
+            "[\"udev\"]",
+            "[\"udev,evil\"]",
+            "`packages` has \"udev,evil\"",
+        ),
         ("[\"udev\"]", "[\"--force-yes\"]", "`packages` has"),
         ("packages =", "package =", "unknown field `package`"),
         ("[\"quiet\"]", "[\"quiet splash\"]", "an entry of its own"),
-        ("[\"quiet\"]", "[\"root=/dev/sda1\"]", "the builder gives `root=`"),
-        ("\"vendor/board.dtb\"", "\"../board.dtb\"", "no relative paths"),
-        ("loader = \"extlinux\"", "loader = \"raspberry-pi\"", "`boot.config` is missing"),
-        ("loader = \"extlinux\"", "loader = \"grub\"", "unknown variant `grub`"),
-        ("suite =", "extends = \"none.toml\"\nsuite =", "none.toml: cannot be read"),
+        (
+            "[\"quiet\"]",
+            "[\"root=/dev/sda1\"]",
+            "the builder gives `root=`",
+        ),
+        (
+            "\"vendor/board.dtb\"",
+            "\"../board.dtb\"",
+            "no relative paths",
+        ),
+        (
+            "loader = \"extlinux\"",
+            "loader = \"raspberry-pi\"",
+            "`boot.config` is missing",
+        ),
+        (
+            "loader = \"extlinux\"",
+            "loader = \"grub\"",
+            "unknown variant `grub`",
+        ),
+        (
+            "suite =",
+            "extends = \"none.toml\"\nsuite =",
+            "none.toml: cannot be read",
+        ),
         ("suite =", "extends = \"bad.toml\"\nsuite =", "in a circle"),
     ] {
         let text = GOOD.replacen(right, wrong, 1);

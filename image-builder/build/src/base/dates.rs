@@ -63,14 +63,13 @@ pub fn newest(
     })
 }
 
-/// The `Date` of a release file, which writes UTC where the standard wants an offset.
+/// The `Date` of a release file.
 fn date_of(release: &str) -> Option<u64> {
     let date = release
         .lines()
         .find_map(|line| line.strip_prefix("Date:"))?
-        .trim()
-        .replace("UTC", "+0000");
-    let time = rfc2822::parse(&date).ok()?.timestamp();
+        .trim();
+    let time = rfc2822::parse(date).ok()?.timestamp();
     u64::try_from(time.as_second()).ok()
 }
 

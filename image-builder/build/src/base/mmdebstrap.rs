@@ -152,7 +152,8 @@ impl Run<'_> {
     }
 
     fn run(&self, mut command: Command) -> Result<(), BaseError> {
-        let sources = self.file("sources", self.sources)?;
+        // By its ending mmdebstrap knows the form.
+        let sources = self.file("list", self.sources)?;
         let access = self.file("access", self.access)?;
         let log_path = self.slot.file("log");
         let mut log = File::create(&log_path).map_err(failed(&log_path))?;
@@ -181,7 +182,10 @@ impl Run<'_> {
                 String::from_utf8_lossy(line.rsplit(|b| *b == b'\r').next().unwrap_or(&line))
                     .into_owned();
             writeln!(log, "{line}").map_err(failed(&log_path))?;
-            if let Some(text) = line.strip_prefix("I: ") {
+            // Hooks are shown whole, which the log is for.
+            if let Some(text) = line.strip_prefix("I: ")
+                && !text.starts_with("running ")
+            {
                 self.progress.note(text);
             }
             if line.starts_with("Setting up ") {

@@ -44,19 +44,40 @@ impl Vendor {
             ("etc/shadow", "root:$y$secret:20000::::::\n"),
             ("etc/group", "root:x:0:\n"),
             ("etc/hostname", "vendor\n"),
-            ("var/lib/dpkg/status", "Package: base-files\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\nMaintainer: Somebody <a@example.org>\nDescription: stand-in\n\n"),
-            ("etc/cloud/cloud.cfg.d/99-vendor.cfg", "datasource_list: [ None ]\n"),
-            ("usr/lib/systemd/system/NetworkManager.service", "[Service]\n"),
+            (
+                "var/lib/dpkg/status",
+                "Package: base-files\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\nMaintainer: Somebody <a@example.org>\nDescription: stand-in\n\n",
+            ),
+            (
+                "etc/cloud/cloud.cfg.d/99-vendor.cfg",
+                "datasource_list: [ None ]\n",
+            ),
+            (
+                "usr/lib/systemd/system/NetworkManager.service",
+                "[Service]\n",
+            ),
         ];
         files.extend(match self {
             Self::Armbian => vec![
                 ("etc/vendor-release", "armbian\n"),
                 ("root/.not_logged_in_yet", ""),
-                ("usr/lib/systemd/system/armbian-firstrun.service", "[Service]\n"),
+                (
+                    "usr/lib/systemd/system/armbian-firstrun.service",
+                    "[Service]\n",
+                ),
                 ("usr/lib/modules/6.1.115-vendor-rk35xx/modules.dep", ""),
-                ("boot/vmlinuz-6.1.115-vendor-rk35xx", "stand-in for a kernel"),
-                ("boot/initrd.img-6.1.115-vendor-rk35xx", "stand-in for an initramfs"),
-                ("boot/dtb-6.1.115-vendor-rk35xx/rockchip/rk3588-rock-5b.dtb", "stand-in for a device tree"),
+                (
+                    "boot/vmlinuz-6.1.115-vendor-rk35xx",
+                    "stand-in for a kernel",
+                ),
+                (
+                    "boot/initrd.img-6.1.115-vendor-rk35xx",
+                    "stand-in for an initramfs",
+                ),
+                (
+                    "boot/dtb-6.1.115-vendor-rk35xx/rockchip/rk3588-rock-5b.dtb",
+                    "stand-in for a device tree",
+                ),
             ],
             Self::RaspberryPiOs => vec![
                 ("etc/vendor-release", "raspberry pi os\n"),
@@ -66,8 +87,14 @@ impl Vendor {
                 ("boot/vmlinuz-6.12.47-v8", "stand-in for the kernel -v8"),
                 ("boot/vmlinuz-6.12.47-2712", "stand-in for the kernel -2712"),
                 ("boot/initrd.img-6.12.47-v8", "stand-in for an initramfs"),
-                ("usr/lib/linux-image-6.12.47-v8/broadcom/bcm2712-rpi-5-b.dtb", "stand-in for a device tree"),
-                ("usr/lib/linux-image-6.12.47-v8/broadcom/bcm2712d0-rpi-5-b.dtb", "stand-in for a device tree"),
+                (
+                    "usr/lib/linux-image-6.12.47-v8/broadcom/bcm2712-rpi-5-b.dtb",
+                    "stand-in for a device tree",
+                ),
+                (
+                    "usr/lib/linux-image-6.12.47-v8/broadcom/bcm2712d0-rpi-5-b.dtb",
+                    "stand-in for a device tree",
+                ),
             ],
         });
         files
@@ -85,13 +112,23 @@ impl Site {
             folder: TempDir::new().expect("a folder"),
         };
         site.write("overlay/srv/site", b"from the site's overlay\n");
-        site.write("key.pub", b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFake admin@example\n");
-        site.write("ca.pem", b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
+        site.write(
+            "key.pub",
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFake admin@example\n",
+        );
+        site.write(
+            "ca.pem",
+            b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+        );
         // The header of an arm64 program, and nothing else of one.
         let mut program = b"\x7fELF\x02\x01\x01".to_vec();
         program.resize(18, 0);
         program.extend([183, 0]);
-        for name in ["programs/gild-seed", "programs/gild-reprovision", "k3s-arm64"] {
+        for name in [
+            "programs/gild-seed",
+            "programs/gild-reprovision",
+            "k3s-arm64",
+        ] {
             site.write(name, &program);
         }
         site.write("k3s-airgap-images-arm64.tar.zst", b"stand-in for images");
@@ -118,11 +155,15 @@ impl Site {
     /// The board's recipe without packages, which would take mmdebstrap half an hour.
     pub fn recipe(&self, vendor: Vendor) -> PathBuf {
         let boards = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards");
-        let read = |name: &str| fs::read_to_string(boards.join(name)).expect("the project's recipe");
+        let read =
+            |name: &str| fs::read_to_string(boards.join(name)).expect("the project's recipe");
         let common = read("image.toml");
         let start = common.find("packages = [").expect("packages");
         let end = start + common[start..].find("\n]\n").expect("their end") + 3;
-        self.write("image.toml", (common[..start].to_owned() + &common[end..]).as_bytes());
+        self.write(
+            "image.toml",
+            (common[..start].to_owned() + &common[end..]).as_bytes(),
+        );
         let name = format!("{}.toml", vendor.board());
         let own = read(&format!("{}/image.toml", vendor.board()));
         self.write(&name, own.replace("../image.toml", "image.toml").as_bytes());
@@ -132,7 +173,13 @@ impl Site {
     pub fn options(&self, vendor: Vendor) -> Options {
         let image = self.vendor_image(vendor);
         let sha256 = sha256_of(&image).expect("the image");
-        self.options_for(vendor, BaseImage { path: image, sha256 })
+        self.options_for(
+            vendor,
+            BaseImage {
+                path: image,
+                sha256,
+            },
+        )
     }
 
     pub fn options_with_base(&self, name: &str, bytes: &[u8]) -> Options {
@@ -177,7 +224,11 @@ impl Site {
     /// The stand-in. Made once for a site, so that its bytes and its digest stay.
     fn vendor_image(&self, vendor: Vendor) -> PathBuf {
         let (name, table, start) = match vendor {
-            Vendor::Armbian => ("armbian.img.xz", "label: gpt\nfirst-lba: 2048\nstart=32768\n", 16 * MIB),
+            Vendor::Armbian => (
+                "armbian.img.xz",
+                "label: gpt\nfirst-lba: 2048\nstart=32768\n",
+                16 * MIB,
+            ),
             Vendor::RaspberryPiOs => (
                 "raspios.img.gz",
                 "label: dos\nstart=8192, size=16384, type=c\nstart=32768, type=83\n",
@@ -197,18 +248,28 @@ impl Site {
         let wants = root.join("etc/systemd/system/multi-user.target.wants");
         fs::create_dir_all(&wants).expect("a folder");
         if vendor == Vendor::Armbian {
-            symlink("/usr/lib/systemd/system/armbian-firstrun.service", wants.join("armbian-firstrun.service"))
-                .expect("a link");
+            symlink(
+                "/usr/lib/systemd/system/armbian-firstrun.service",
+                wants.join("armbian-firstrun.service"),
+            )
+            .expect("a link");
         }
         let disk = self.path("vendor.img");
-        File::create(&disk).and_then(|file| file.set_len(48 * MIB)).expect("a sparse file");
+        File::create(&disk)
+            .and_then(|file| file.set_len(48 * MIB))
+            .expect("a sparse file");
         let mut sfdisk = Command::new("sfdisk")
             .arg("--quiet")
             .arg(&disk)
             .stdin(std::process::Stdio::piped())
             .spawn()
             .expect("sfdisk: run `make setup`");
-        sfdisk.stdin.take().expect("a pipe").write_all(table.as_bytes()).expect("the table");
+        sfdisk
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(table.as_bytes())
+            .expect("the table");
         assert!(sfdisk.wait().expect("sfdisk").success());
         run(Command::new("mke2fs")
             .args(["-q", "-t", "ext4", "-d"])
@@ -243,11 +304,18 @@ impl Site {
             .args(["-i", &image, &format!("::/{name}")])
             .output()
             .expect("mtools: run `make setup`");
-        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let mut text = String::new();
         if output.stdout.starts_with(&[0x1f, 0x8b]) {
-            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*output.stdout), &mut text)
-                .expect("gzip");
+            std::io::Read::read_to_string(
+                &mut flate2::read::GzDecoder::new(&*output.stdout),
+                &mut text,
+            )
+            .expect("gzip");
             return text;
         }
         String::from_utf8(output.stdout).expect("text")
@@ -270,5 +338,9 @@ impl Ext4Read for Part {
 
 fn run(command: &mut Command) {
     let output = command.output().expect("a program: run `make setup`");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

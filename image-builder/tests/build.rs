@@ -1,0 +1,93 @@
+//! What `gild image build` says before it starts anything that takes long, and what `publish` does with what it made.
+//! The builds themselves are tested in `image-builder/build`.
+
+mod common;
+
+use std::fs;
+
+use common::{Bench, Ran};
+
+/// `gild image build` in a folder that has the project's files where the project has them.
+fn build(bench: &Bench, more: &[&str]) -> Ran {
+    let mut arguments = vec![
+        "image",
+        "build",
+        "--board",
+        "rpi5",
+        "--key",
+        "signing.key",
+        "--output",
+        "out",
+    ];
+    arguments.extend(more);
+    bench.gild(arguments)
+}
+
+#[test]
+fn an_image_without_k3s_is_built_only_on_request() {
+    let bench = Bench::new();
+    build(&bench, &[]).fails_saying(&["cannot join a cluster", "--k3s FILE", "--without-k3s"]);
+    build(&bench, &["--k3s", "k3s-arm64"]).fails_saying(&["--k3s-sha256"]);
+    build(
+        &bench,
+        &["--without-k3s", "--k3s", "k3s-arm64", "--k3s-sha256", "00"],
+    )
+    .fails_saying(&["cannot be used with"]);
+    assert!(bench.names("out").is_empty());
+}
+
+#[test]
+fn what_is_missing_is_named_before_anything_starts() {
+    let bench = Bench::new();
+    build(&bench, &["--without-k3s"]).fails_saying(&["boards/rpi5/image.toml", "cannot be read"]);
+    build(&bench, &["--without-k3s", "--base", "vendor.img.xz"]).fails_saying(&["--sha256"]);
+    bench
+        .gild([
+            "image",
+            "build",
+            "--board",
+            "rpi4",
+            "--key",
+            "signing.key",
+            "--output",
+            "out",
+            "--without-k3s",
+        ])
+        .fails_saying(&["\"rpi4\" is not known", "rpi5"]);
+    bench
+        .gild([
+            "image",
+            "build",
+            "--board",
+            "rpi5",
+            "--key",
+            "none.key",
+            "--output",
+            "out",
+            "--without-k3s",
+        ])
+        .fails_saying(&["none.key"]);
+    build(&bench, &["--without-k3s", "--exempt", "no-such-rule=*"]).fails_saying(&["no-such-rule"]);
+    assert!(bench.names("out/rpi5").is_empty());
+}
+
+#[test]
+fn what_is_told_about_an_image_goes_to_the_share_with_it() {
+    let bench = Bench::with_disk();
+    bench.pack(&["--id", "rpi5-0123456789ab"]).succeeds();
+    for ending in ["spdx.json", "build.json", "inspection.json"] {
+        fs::write(
+            bench.path(&format!("out/rpi5/rpi5-0123456789ab.{ending}")),
+            ending,
+        )
+        .expect("a file");
+    }
+    fs::create_dir(bench.path("share")).expect("a folder");
+    bench
+        .gild(["image", "publish", "out", "--to", "share"])
+        .succeeds();
+    for ending in ["spdx.json", "build.json", "inspection.json"] {
+        let copy = bench.bytes(&format!("share/rpi5/rpi5-0123456789ab.{ending}"));
+        assert_eq!(copy, ending.as_bytes());
+    }
+}
