@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 pub use boot_files::{gzip, one_size_cell};
 pub use identity::Identity;
@@ -188,24 +187,6 @@ fn write(
             source: Box::new(source),
         }
     })
-}
-
-/// The versions of the programs that the image's bytes depend on, of those that tell.
-#[must_use]
-pub fn tool_versions(mke2fs: &Path) -> BTreeMap<String, String> {
-    let version = |program: &Path, option: &str| {
-        let output = Command::new(program).arg(option).output().ok()?;
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        Some(said.lines().next()?.trim().to_owned())
-    };
-    [
-        ("mke2fs", mke2fs, "-V"),
-        ("mcopy", Path::new("/usr/bin/mcopy"), "--version"),
-    ]
-    .into_iter()
-    .filter_map(|(name, program, option)| Some((name.to_owned(), version(program, option)?)))
-    .collect()
 }
 
 /// The mounts of a node: by partition GUID, so that neither the disk's name nor a label decides. A boot partition that
