@@ -15,7 +15,11 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=agent/toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy test lint bench
+.PHONY: help setup demo image build-and-copy card test lint bench
+
+# Of `make card`.
+CONFIG ?= gild.toml
+CARD ?= target/card.img
 
 # Of `make image` and `make build-and-copy`. The key that signs images for real nodes is yours: KEY=site.key.
 BOARD ?= $(board)
@@ -46,6 +50,13 @@ build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mou
 	@[ -d "$(DEST)" ] || { echo "build-and-copy: \"$(DEST)\" is not a folder; next: DEST=the mounted share" >&2; exit 2; }
 	@$(MAKE) --no-print-directory image
 	@target/release/gild image publish "$(OUTPUT)/$(BOARD)" --to "$(DEST)" --key "$(KEY:.key=.pub)"
+
+card: setup ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
+	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
+	@cargo build --quiet --release -p gild
+	@cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
+	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" --kernel target/kernel \
+		--agent target/$(BOARD_TARGET)/agent/gild-agent $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(ARGS)
 
 test: setup ## Run all tests, on virtual boards too
 	@$(ASK_FOR_ROOT)
