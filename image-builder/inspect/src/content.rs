@@ -10,6 +10,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use crate::blocks::{Blocks, Use};
+use crate::canary::Origin;
 use crate::fat::Fat;
 use crate::initramfs;
 use crate::range::Range;
@@ -221,13 +222,21 @@ fn blocks(partition: &Range, scanner: &Scanner) -> Content {
             .push(unreadable("the free blocks", &error)),
     }
     let mut window = Window::default();
+    // Words in folders are names of files, which are looked at with their paths.
+    let is_name = |found: &Match| {
+        let names = [Origin::HostName, Origin::UserName, Origin::Resolver];
+        found.origin.is_some_and(|origin| names.contains(&origin))
+    };
     for (start, length) in blocks.runs(Use::Own) {
         match scanner.scan(&mut window, partition.part(start, length), false) {
-            Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
-                path: place(start + secret.offset),
-                secret,
-                md5: None,
-            })),
+            Ok(found) => {
+                let found = found.into_iter().filter(|found| !is_name(found));
+                content.hits.extend(found.map(|secret| Hit {
+                    path: place(start + secret.offset),
+                    secret,
+                    md5: None,
+                }));
+            }
             Err(error) => content.unreadable.push(unreadable(&place(start), &error)),
         }
     }

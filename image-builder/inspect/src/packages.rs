@@ -1,25 +1,37 @@
 //! Which files are exactly as their Debian package has them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
 
 use md5::{Digest, Md5};
 
 use crate::content::{Hit, IN_INITRD};
-use crate::root::Root;
+use crate::root::{Kind, Root};
 
-/// The sums that dpkg keeps of the files of its packages.
-pub struct Packages(HashMap<String, String>);
+/// What dpkg says about the files of its packages.
+pub struct Packages {
+    /// MD5 by path.
+    sums: HashMap<String, String>,
+    /// All paths, also those of folders and links.
+    paths: HashSet<String>,
+}
 
 impl Packages {
     /// Reads dpkg's lists.
     pub fn read(root: &Root) -> io::Result<Self> {
-        let mut sums = HashMap::new();
-        let lists = root.in_folder("var/lib/dpkg/info").map(|(path, _)| path);
-        for list in lists.filter(|path| path.ends_with(".md5sums")) {
-            let text = root.text(list)?.unwrap_or_default();
-            for (sum, path) in text.lines().filter_map(|line| line.split_once("  ")) {
-                sums.insert(path.to_owned(), sum.to_owned());
+        let (mut sums, mut paths) = (HashMap::new(), HashSet::new());
+        for (path, _) in root.in_folder("var/lib/dpkg/info") {
+            let (_, ending) = path.rsplit_once('.').unwrap_or_default();
+            if !["md5sums", "list"].contains(&ending) {
+                continue;
+            }
+            let text = root.text(path)?.unwrap_or_default();
+            for line in text.lines() {
+                if let Some(path) = line.strip_prefix('/') {
+                    paths.insert(path.to_owned());
+                } else if let Some((sum, path)) = line.split_once("  ") {
+                    sums.insert(path.to_owned(), sum.to_owned());
+                }
             }
         }
         let status = root.text("var/lib/dpkg/status")?.unwrap_or_default();
@@ -32,7 +44,7 @@ impl Packages {
                 sums.insert(path.to_owned(), sum.to_owned());
             }
         }
-        Ok(Self(sums))
+        Ok(Self { sums, paths })
     }
 
     /// Is the file in which this was found as its package has it? Then everybody has it.
@@ -40,7 +52,11 @@ impl Packages {
         let path = hit.path.strip_prefix(IN_INITRD).unwrap_or(&hit.path);
         // Packages from before the merged /usr list /lib/name.
         let before_merge = path.strip_prefix("usr/").unwrap_or(path);
-        let Some(expected) = self.0.get(path).or_else(|| self.0.get(before_merge)) else {
+        if matches!(root.kind(path), Some(Kind::Folder | Kind::Symlink(_))) {
+            return Ok(self.paths.contains(path) || self.paths.contains(before_merge));
+        }
+        let sum = |path| self.sums.get(path);
+        let Some(expected) = sum(path).or_else(|| sum(before_merge)) else {
             return Ok(false);
         };
         Ok(match &hit.md5 {

@@ -16,7 +16,10 @@ fn tables() -> String {
         let mut what = rule.what.to_owned();
         let denied = rule.paths().iter().filter(|path| !path.starts_with('!'));
         let denied: Vec<&str> = denied.copied().collect();
-        let allowed = rule.paths().iter().filter_map(|path| path.strip_prefix('!'));
+        let allowed = rule
+            .paths()
+            .iter()
+            .filter_map(|path| path.strip_prefix('!'));
         let allowed: Vec<&str> = allowed.collect();
         if !denied.is_empty() {
             what += &format!(": {}", code(&denied));
@@ -42,6 +45,9 @@ fn the_page_has_the_tables_of_the_code() {
     if found.trim() != tables.trim() {
         let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sealed.md");
         fs::write(&ours, format!("{head}{marker}\n{tables}")).expect("the disk has room");
-        panic!("docs/sealed.md is not what the code says: see {}", ours.display());
+        panic!(
+            "docs/sealed.md is not what the code says: see {}",
+            ours.display()
+        );
     }
 }
