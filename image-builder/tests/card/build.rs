@@ -1,0 +1,237 @@
+//! What is on a card.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::desk::{Desk, versioned};
+use crate::firmware::{self, eeprom_ab};
+
+#[test]
+fn the_same_input_gives_the_same_card() {
+    let desk = Desk::full();
+    desk.bench.shell("mv card.img again.img").succeeds();
+    let mut args = vec![
+        "--public-key",
+        "signing.pub",
+        "--rock5b-u-boot",
+        "u-boot.bin",
+        "--rock5b-spi",
+        "spi.bin",
+    ];
+    args.extend([
+        "--rpi-eeprom",
+        "pieeprom.bin",
+        "--rpi-recovery",
+        "recovery.bin",
+    ]);
+    desk.build(&args).succeeds();
+    desk.bench.shell("cmp card.img again.img").succeeds();
+    // Another configuration makes another card, with numbers of its own.
+    let numbers = |desk: &Desk| {
+        serde_json::from_str::<Value>(&desk.inspect().stdout).expect("JSON")["disk_id"].clone()
+    };
+    let before = numbers(&desk);
+    desk.put("gild.toml", "server = \"nfs://10.0.2.3/gild\"\n");
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
+    assert_ne!(numbers(&desk), before);
+}
+
+#[test]
+fn both_boards_find_what_their_firmware_looks_for() {
+    let desk = Desk::full();
+    let config = desk.text("config.txt");
+    for line in [
+        "kernel=vmlinuz.gz",
+        "initramfs initrd.img followkernel",
+        "set_reboot_order=0xf16",
+        "bootloader_update=0",
+        "os_check=0",
+    ] {
+        assert!(
+            config.lines().any(|found| found == line),
+            "{line}: {config}"
+        );
+    }
+    assert_eq!(
+        desk.text("cmdline.txt"),
+        "console=ttyAMA10,115200 panic=10\n"
+    );
+    let script = String::from_utf8_lossy(&desk.read("boot.scr")).into_owned();
+    assert!(
+        script.contains("console=ttyS2,1500000 panic=10"),
+        "{script}"
+    );
+    assert_eq!(
+        desk.read("rockchip/rk3588-rock-5b.dtb"),
+        desk.bench.bytes("kernel/dtb/rockchip/rk3588-rock-5b.dtb")
+    );
+    let card = fs::read(desk.bench.path("card.img")).expect("the card");
+    let u_boot = desk.bench.bytes("u-boot.bin");
+    assert!(
+        card[64 * 512..].starts_with(&u_boot),
+        "U-Boot stands at sector 64"
+    );
+}
+
+#[test]
+fn firmware_is_made_ready_for_the_node() {
+    let desk = Desk::full();
+    for (name, wanted) in [("pieeprom.upd", "pieeprom.sig"), ("recovery.bin", "")] {
+        let digest = firmware::sha256(&desk.read(&format!("firmware/rpi5/{name}")));
+        let list = desk.text("SHA256SUMS");
+        assert!(
+            list.contains(&format!("{digest}  firmware/rpi5/{name}\n")),
+            "{list}"
+        );
+        if !wanted.is_empty() {
+            assert!(
+                desk.text(&format!("firmware/rpi5/{wanted}"))
+                    .starts_with(&digest)
+            );
+        }
+    }
+    assert_eq!(
+        desk.read("firmware/rpi5/recovery.bin"),
+        desk.bench.bytes("recovery.bin")
+    );
+    let upd = gild_boards::rpi_eeprom::Image::parse(desk.read("firmware/rpi5/pieeprom.upd"))
+        .expect("an EEPROM image");
+    assert_eq!(
+        upd.config().expect("a configuration"),
+        b"[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n"
+    );
+    let inspection: Value = serde_json::from_str(&desk.inspect().succeeds().stdout).expect("JSON");
+    assert_eq!(inspection["rpi5"]["eeprom_built"], 1_779_807_685);
+    assert_eq!(inspection["rpi5"]["boot_order"], "0xf416");
+    let time = inspection["rpi5"]["update_time"].as_u64().expect("a time");
+    assert!(
+        (1_779_807_686..1_779_807_686 + 65_536).contains(&time),
+        "{time}"
+    );
+    assert_eq!(inspection["rock5b"]["boot_order"][0], "nvme");
+    assert_eq!(inspection["rock5b"]["u_boot_on_card"], true);
+    assert_eq!(inspection["missing"], Value::Array(Vec::new()));
+    assert_ne!(
+        desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
+        desk.bench.bytes("spi.bin"),
+        "the order is changed"
+    );
+}
+
+#[test]
+fn a_boot_order_that_has_the_nvme_first_is_kept_and_an_image_in_two_halves_taken() {
+    let desk = Desk::new();
+    let mut image =
+        gild_boards::rpi_eeprom::Image::parse(versioned(eeprom_ab())).expect("an EEPROM image");
+    image
+        .set_config(b"# ours\n[all]\nBOOT_ORDER=0xf2416\n")
+        .expect("a configuration");
+    desk.put("pieeprom.bin", image.bytes());
+    desk.put("spi.bin", desk.workshop.rock5b_spi("nvme mmc1 mmc0 usb"));
+    let args = [
+        "--public-key",
+        "signing.pub",
+        "--rock5b-spi",
+        "spi.bin",
+        "--rpi-eeprom",
+        "pieeprom.bin",
+        "--rpi-recovery",
+        "recovery.bin",
+    ];
+    desk.build(&args).succeeds();
+    let upd = gild_boards::rpi_eeprom::Image::parse(desk.read("firmware/rpi5/pieeprom.upd"))
+        .expect("an EEPROM image");
+    assert_eq!(
+        upd.config().expect("a configuration"),
+        b"# ours\n[all]\nBOOT_ORDER=0xf2416\nPCIE_PROBE=1\n"
+    );
+    assert_eq!(
+        desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
+        desk.bench.bytes("spi.bin")
+    );
+}
+
+#[test]
+fn what_is_missing_is_said_with_its_consequence() {
+    let desk = Desk::new();
+    let ran = desk.build(&["--public-key", "signing.pub"]).succeeds();
+    for words in [
+        "Raspberry Pi 5: no firmware files",
+        "no image for the boot flash",
+        "no U-Boot on the card",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    let ran = desk.bench.gild(["card", "inspect", "card.img"]).succeeds();
+    assert!(
+        ran.stdout.contains("remove the card when the disk is done"),
+        "{}",
+        ran.stdout
+    );
+    assert!(
+        ran.stdout.contains("whole            yes"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn other_tools_read_the_card() {
+    let desk = Desk::full();
+    let bench = &desk.bench;
+    let table: Value = serde_json::from_str(
+        &bench
+            .tool("sfdisk", &["--json", "card.img"])
+            .succeeds()
+            .stdout,
+    )
+    .expect("JSON");
+    let partitions = table["partitiontable"]["partitions"]
+        .as_array()
+        .expect("partitions");
+    assert_eq!(table["partitiontable"]["label"], "dos");
+    assert_eq!(partitions.len(), 1);
+    assert_eq!(partitions[0]["start"], 32768);
+    assert_eq!(partitions[0]["type"], "c");
+    assert_eq!(partitions[0]["bootable"], true);
+    bench.tool("fdisk", &["-l", "card.img"]).succeeds();
+    // fsck takes no offset.
+    bench
+        .shell("dd if=card.img of=fat.img bs=1M skip=16 conv=sparse status=none")
+        .succeeds();
+    let said = bench
+        .tool("fsck.vfat", &["-n", "-v", "fat.img"])
+        .succeeds()
+        .stdout;
+    assert!(
+        !said.contains("Auto") && !said.contains("Free cluster"),
+        "{said}"
+    );
+    let said = bench
+        .tool(
+            "blkid",
+            &["-p", "-o", "export", "--offset", "16777216", "card.img"],
+        )
+        .succeeds()
+        .stdout;
+    for line in ["LABEL=GILD", "TYPE=vfat", "VERSION=FAT32"] {
+        assert!(said.lines().any(|found| found == line), "{line}: {said}");
+    }
+    bench.shell("mkdir all && mcopy -s -n -i card.img@@16M ::/* all && cd all && sha256sum -c --quiet SHA256SUMS").succeeds();
+    let said = bench
+        .tool("mkimage", &["-l", "all/boot.scr"])
+        .succeeds()
+        .stdout;
+    assert!(said.contains("AArch64 Linux Script"), "{said}");
+    bench
+        .shell("zstd -dc all/initrd.img | cpio -t --quiet | grep -qx init")
+        .succeeds();
+    bench
+        .shell("gzip -dc all/vmlinuz.gz | cmp - kernel/vmlinuz")
+        .succeeds();
+    assert!(
+        !bench.path("all/extlinux").exists(),
+        "U-Boot would take it before the gate"
+    );
+}

@@ -1,0 +1,128 @@
+//! A card is read back.
+
+use serde_json::Value;
+
+use crate::common::MIB;
+use crate::desk::{Desk, FAT};
+
+#[test]
+fn inspect_says_what_is_wrong_with_a_card() {
+    let desk = Desk::full();
+    desk.bench.shell("mv card.img whole.img").succeeds();
+    let wrong = |change: &dyn Fn(&Desk), words: &[&str]| {
+        desk.bench.shell("cp whole.img card.img").succeeds();
+        change(&desk);
+        let ran = desk.inspect();
+        assert!(
+            ran.code.is_some_and(|code| code != 0 && code != 101),
+            "{words:?}: {ran:?}"
+        );
+        for words in words {
+            assert!(
+                ran.stdout.contains(words) || ran.stderr.contains(words),
+                "{words}: {ran:?}"
+            );
+        }
+    };
+    wrong(
+        &|desk| desk.bench.poke("card.img", 510, &[0, 0]),
+        &["it is no flasher card", "no MBR"],
+    );
+    wrong(
+        &|desk| desk.bench.poke("card.img", 446 + 16 + 4, &[0x0c]),
+        &["nothing else"],
+    );
+    wrong(
+        &|desk| desk.bench.poke("card.img", 16 * MIB, &[0; 512]),
+        &["file system cannot be read"],
+    );
+    wrong(
+        &|desk| desk.bench.flip("card.img", 64 * 512 + 3000),
+        &["the U-Boot at sector 64", "hash"],
+    );
+    wrong(
+        &|desk| desk.bench.poke("card.img", 64 * 512, b"EFI PART"),
+        &["no U-Boot for the Rock 5B"],
+    );
+    wrong(
+        &|desk| desk.replace("vmlinuz.gz", "half"),
+        &[
+            "vmlinuz.gz is not what SHA256SUMS says",
+            "vmlinuz.gz: it cannot be decompressed",
+        ],
+    );
+    wrong(
+        &|desk| desk.replace("gild.toml", "server = 1\n"),
+        &["gild.toml: "],
+    );
+    wrong(
+        &|desk| desk.replace("firmware/rpi5/pieeprom.sig", "00\n"),
+        &["the digest in pieeprom.sig"],
+    );
+    wrong(
+        &|desk| {
+            desk.replace(
+                "bcm2712-rpi-5-b.dtb",
+                desk.bench.bytes("kernel/dtb/broadcom/bcm2712-rpi-5-b.dtb"),
+            );
+        },
+        &["it lacks what the board"],
+    );
+    wrong(
+        &|desk| desk.replace("config.txt", "kernel=kernel8.img\n"),
+        &["the line `kernel=vmlinuz.gz` is missing"],
+    );
+    wrong(&|desk| desk.replace("boot.scr", "echo\n"), &["boot.scr: "]);
+    wrong(
+        &|desk| {
+            desk.bench
+                .tool("mdel", &["-i", FAT, "::initrd.img"])
+                .succeeds();
+        },
+        &["initrd.img is missing"],
+    );
+    wrong(
+        &|desk| {
+            desk.bench
+                .tool("mdel", &["-i", FAT, "::firmware/rpi5/recovery.bin"])
+                .succeeds();
+        },
+        &["has not all of"],
+    );
+    wrong(
+        &|desk| {
+            desk.bench
+                .tool("mlabel", &["-i", FAT, "::OTHER"])
+                .succeeds();
+        },
+        &["its label is `OTHER`"],
+    );
+    wrong(
+        &|desk| {
+            desk.bench
+                .tool("mmd", &["-i", FAT, "::extlinux"])
+                .succeeds();
+            desk.replace("extlinux/extlinux.conf", "label x\n");
+        },
+        &["U-Boot takes it before boot.scr"],
+    );
+}
+
+#[test]
+fn what_nodes_and_operators_write_leaves_a_card_whole() {
+    let desk = Desk::full();
+    desk.replace("gild-d83add123456.txt", "done\n");
+    desk.replace("gate.env", "rock5b=rock5b-0123456789ab\nrpi5=rpi5-1\n");
+    let config = desk.text("gild.toml") + "min_rollback = 3\n";
+    desk.replace("gild.toml", config);
+    let inspection: Value = serde_json::from_str(&desk.inspect().succeeds().stdout).expect("JSON");
+    assert_eq!(
+        inspection["gate"],
+        serde_json::json!(["rock5b=rock5b-0123456789ab", "rpi5=rpi5-1"])
+    );
+    let others = inspection["others"].as_array().expect("a list");
+    assert!(
+        others.contains(&"gild-d83add123456.txt".into()),
+        "{others:?}"
+    );
+}

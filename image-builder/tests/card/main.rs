@@ -1,0 +1,19 @@
+//! `gild card`, and what other tools say of a card.
+//!
+//! The device trees are those of the real kernel in target/kernel. Kernel, agent and firmware files are made up: only
+//! their formats are real. U-Boot is real in `gate`.
+
+mod build;
+#[path = "../common/mod.rs"]
+mod common;
+mod desk;
+mod device_tree;
+#[path = "../../../boards/tests/common/mod.rs"]
+mod firmware;
+mod gate;
+mod inspect;
+mod refusals;
+#[path = "../../../initramfs/tests/support/mod.rs"]
+#[allow(dead_code, reason = "only its agent is used here")]
+mod support;
+mod write;

@@ -1,0 +1,183 @@
+//! What makes no card.
+
+use crate::common::{self, MIB};
+use crate::desk::{Desk, versioned};
+use crate::firmware::{eeprom_2711, eeprom_2712};
+
+#[test]
+fn a_wrong_firmware_file_is_refused_by_its_name() {
+    let desk = Desk::new();
+    let mut damaged = desk.bench.bytes("spi.bin");
+    damaged[0x9000] ^= 1;
+    let mut cut = desk.bench.bytes("spi.bin");
+    cut.truncate(0x5_0000);
+    let other = desk
+        .workshop
+        .spi(&desk.fit("\"radxa,rock-5a\", \"rockchip,rk3588s\""));
+    for (option, bytes, words) in [
+        ("--rock5b-spi", damaged, "the hash of its"),
+        ("--rock5b-spi", cut, "no whole"),
+        ("--rock5b-spi", other, "radxa,rock-5a"),
+        (
+            "--rock5b-spi",
+            desk.bench.bytes("u-boot.bin"),
+            "no U-Boot that can start a Rock 5B",
+        ),
+        (
+            "--rock5b-spi",
+            desk.workshop.rock5b_spi("scsi usb"),
+            "cannot boot from `nvme`",
+        ),
+        (
+            "--rock5b-u-boot",
+            desk.bench.bytes("spi.bin"),
+            "no U-Boot that can start a Rock 5B",
+        ),
+        (
+            "--rpi-eeprom",
+            versioned(eeprom_2711()),
+            "not for the BCM2712",
+        ),
+        ("--rpi-eeprom", eeprom_2712(), "BUILD_TIMESTAMP"),
+        ("--rpi-eeprom", common::noise(2 * MIB), "no EEPROM image"),
+        (
+            "--rpi-recovery",
+            versioned(eeprom_2712()),
+            "it is an EEPROM image",
+        ),
+        (
+            "--rpi-recovery",
+            b"<html>not found</html>".repeat(3000),
+            "it is a text",
+        ),
+        (
+            "--rpi-recovery",
+            common::noise(100),
+            "between 32 KiB and 1 MiB",
+        ),
+    ] {
+        desk.put("wrong.bin", bytes);
+        let mut args = vec!["--public-key", "signing.pub", option, "wrong.bin"];
+        match option {
+            "--rpi-eeprom" => args.extend(["--rpi-recovery", "recovery.bin"]),
+            "--rpi-recovery" => args.extend(["--rpi-eeprom", "pieeprom.bin"]),
+            _ => {}
+        }
+        desk.build(&args)
+            .fails_saying(&["wrong.bin cannot be used as", option, words]);
+        assert!(!desk.bench.path("card.img").exists(), "{option}: {words}");
+    }
+    desk.build(&["--rpi-eeprom", "pieeprom.bin"])
+        .fails_saying(&["--rpi-recovery"]);
+    desk.build(&["--public-key", "signing.pub", "--rock5b-spi", "nowhere"])
+        .fails_saying(&["cannot read nowhere (--rock5b-spi)"]);
+}
+
+#[test]
+fn a_configuration_that_a_node_would_refuse_makes_no_card() {
+    let desk = Desk::new();
+    for (text, words) in [
+        ("server = \"nfs://a/b\"\n", "no `public_key` is configured"),
+        ("serwer = \"nfs://a/b\"\n", "did you mean `server`?"),
+        ("server = nfs\n", "cannot be read: line 1"),
+        ("server = \"http://a/b\"\n", "`server` cannot be used"),
+        (
+            "server = \"nfs://a/b\"\nmatchbox = \"10.0.0.1\"\n",
+            "it should be a URL",
+        ),
+    ] {
+        desk.put("gild.toml", text);
+        let args: &[&str] = if words.contains("public_key") {
+            &[]
+        } else {
+            &["--public-key", "signing.pub"]
+        };
+        desk.build(args)
+            .fails_saying(&["gild.toml does not go on a card", words]);
+        assert!(!desk.bench.path("card.img").exists(), "{words}");
+    }
+}
+
+#[test]
+fn no_secret_gets_onto_the_card() {
+    let desk = Desk::new();
+    let server = "server = \"nfs://10.0.2.2/gild\"\n";
+    desk.build(&["--public-key", "signing.key"])
+        .fails_saying(&["it is a secret key, which stays on the workstation"]);
+    let token = format!("K10{}::node:5ecret", "0123456789abcdef".repeat(4));
+    for (line, words) in [
+        (format!("# {token}"), "line 2 holds a k3s token"),
+        (format!("token = \"{token}\""), "line 2 holds a k3s token"),
+        (
+            "status_url = \"http://user:5ecret@10.0.2.2/\"".to_owned(),
+            "`status_url` holds a user or a password",
+        ),
+        (
+            "matchbox = \"http://user:5ecret@10.0.2.2/\"".to_owned(),
+            "`matchbox` holds a user or a password",
+        ),
+        (
+            String::from_utf8(desk.bench.bytes("signing.key"))
+                .expect("a text")
+                .replace("untrusted comment:", "#"),
+            "a minisign secret key",
+        ),
+    ] {
+        desk.put("gild.toml", format!("{server}{line}\n"));
+        let ran = desk
+            .build(&["--public-key", "signing.pub"])
+            .fails_saying(&[words]);
+        assert!(!ran.stderr.contains("5ecret"), "{}", ran.stderr);
+    }
+    desk.put("gild.toml", server);
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
+    let key = String::from_utf8(desk.bench.bytes("signing.key")).expect("a text");
+    let secret = &key.lines().nth(1).expect("the key's line")[..40];
+    desk.bench
+        .tool("grep", &["-caF", secret, "signing.key"])
+        .succeeds();
+    let ran = desk.bench.tool("grep", &["-caF", secret, "card.img"]);
+    assert_eq!(ran.code, Some(1), "the secret key is on the card");
+}
+
+#[test]
+fn a_kernel_or_a_device_tree_of_another_kind_is_refused() {
+    let desk = Desk::new();
+    let build = || desk.build(&["--public-key", "signing.pub"]);
+    let dtb = "kernel/dtb/broadcom/bcm2712-rpi-5-b.dtb";
+    let (kernel, tree) = (desk.bench.bytes("kernel/vmlinuz"), desk.bench.bytes(dtb));
+    desk.put("kernel/vmlinuz", vec![0; 1000]);
+    build().fails_saying(&[
+        "kernel/vmlinuz cannot be started by the boards",
+        "no arm64 kernel Image",
+    ]);
+    desk.put("kernel/vmlinuz", kernel);
+    desk.put(
+        dtb,
+        desk.bench.bytes("kernel/dtb/rockchip/rk3588-rock-5b.dtb"),
+    );
+    build().fails_saying(&[
+        dtb,
+        "it is for `radxa,rock-5b`, not for `raspberrypi,5-model-b`",
+    ]);
+    desk.put(dtb, &tree[..tree.len() / 2]);
+    build().fails_saying(&[dtb, "it is no device tree"]);
+    desk.put(dtb, tree);
+    desk.bench
+        .tool(
+            "fdtput",
+            &["-t", "x", dtb, "/memory@0", "reg", "0", "0", "1", "0"],
+        )
+        .succeeds();
+    build().fails_saying(&[dtb, "memory@0 has a size that does not fit into one cell"]);
+    desk.bench
+        .tool("fdtput", &["-r", dtb, "/aliases"])
+        .succeeds();
+    desk.bench
+        .tool(
+            "fdtput",
+            &["-t", "x", dtb, "/memory@0", "reg", "0", "0", "0", "1"],
+        )
+        .succeeds();
+    build().fails_saying(&[dtb, "it has no node /aliases"]);
+}

@@ -1,0 +1,64 @@
+//! A card is written. The SD card is a file here.
+
+use crate::desk::Desk;
+
+#[test]
+fn a_card_is_written_and_read_back() {
+    let desk = Desk::full();
+    desk.bench.shell("truncate -s 600M device && printf 'old' | dd of=device conv=notrunc bs=1M seek=599 status=none").succeeds();
+    let write = |more: &[&str]| {
+        let mut args = vec!["card", "write", "card.img", "--device", "device"];
+        args.extend(more);
+        desk.bench.gild(args)
+    };
+    write(&["--yes"]).fails_saying(&["device is a regular file: add --allow-file"]);
+    write(&["--allow-file"]).fails_saying(&["nobody to ask", "nothing was written"]);
+    write(&["--allow-file", "--yes"]).succeeds();
+    desk.bench
+        .shell("cmp -n 553648128 card.img device")
+        .succeeds();
+    desk.bench
+        .shell("tail -c 1M device | cmp -n 1048576 - /dev/zero")
+        .succeeds();
+    desk.bench.gild(["card", "inspect", "device"]).succeeds();
+}
+
+#[test]
+fn only_a_whole_card_is_written_and_only_where_it_fits() {
+    let desk = Desk::full();
+    desk.bench
+        .shell("truncate -s 600M device && truncate -s 500M small")
+        .succeeds();
+    let write = |image: &str, device: &str| {
+        desk.bench.gild([
+            "card",
+            "write",
+            image,
+            "--device",
+            device,
+            "--yes",
+            "--allow-file",
+        ])
+    };
+    write("card.img", "small").fails_saying(&["small", "is too small"]);
+    write("u-boot.bin", "device").fails_saying(&["u-boot.bin is not written", "no flasher card"]);
+    desk.bench
+        .shell("head -c 500M card.img > cut.img")
+        .succeeds();
+    write("cut.img", "device").fails_saying(&["cut.img is not written"]);
+    desk.replace("vmlinuz.gz", "half");
+    write("card.img", "device").fails_saying(&["card.img is not written", "vmlinuz.gz"]);
+    desk.bench
+        .shell("cmp -n 629145600 device /dev/zero")
+        .succeeds();
+    desk.bench
+        .gild([
+            "card",
+            "write",
+            "card.img",
+            "--device",
+            "/dev/null",
+            "--yes",
+        ])
+        .fails_saying(&["not written"]);
+}
