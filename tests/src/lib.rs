@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod led;
 pub mod matchbox;
 pub mod nfs_server;
+pub mod nspawn;
 pub mod qmp;
 pub mod scene;
 pub mod serial;

@@ -16,7 +16,7 @@ use crate::recipe::Recipe;
 use crate::tree::{Tree, TreeError};
 
 pub use emulation::check as check_emulation;
-pub use mirror::Mirrors;
+pub use mirror::{Mirrors, access};
 
 /// Debian's name for the processors of all boards.
 const ARCHITECTURE: &str = "arm64";

@@ -1,0 +1,18 @@
+//! First boots without an emulator: the golden image's files on an amd64 root, started as a container of systemd's.
+//!
+//! Real: systemd, cloud-init, ssh, networkd and every unit, file and program of the golden image, its DHCP and its
+//! requests. Not real: the kernel, which is the host's, with the drivers, disks and udev that a board would have;
+//! Matchbox and k3s, which are stand-ins; and the cable, which is a pair of virtual interfaces, so that the one line of
+//! the network configuration that looks for hardware is changed to take those.
+//!
+//! It needs root, and says so. All that it starts dies with it.
+
+mod image;
+mod machine;
+mod rack;
+mod site;
+
+pub use image::Image;
+pub use machine::{End, Machine};
+pub use rack::{FALLBACK_NAME, MAC, Rack, SERVER, assert_secret, ssh_answers};
+pub use site::{Cable, GATEWAY, Site};

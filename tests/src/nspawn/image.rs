@@ -1,0 +1,212 @@
+//! The golden image's root file system for this machine's own processor: the same recipe, files, programs and seal by the
+//! same code, but without a kernel and without hardware's packages, and with a stub in the place of k3s.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use gild_build::base::{self, Mirrors};
+use gild_build::k3s::K3s;
+use gild_build::recipe::Recipe;
+use gild_build::tree::Tree;
+use gild_build::{first_boot, image_id, overlay, seal, units};
+
+use crate::command::{command, run};
+use crate::workspace;
+
+const BOARD: &str = "rpi5";
+
+/// Packages for hardware and for the kernel, of which there is none here.
+const LEFT_OUT: [&str; 2] = ["firmware-realtek", "initramfs-tools"];
+
+/// Only whole seconds since 1970 matter: some date in the past.
+const SOURCE_DATE: u64 = 1_760_000_000;
+
+/// The network is a pair of virtual interfaces, which the golden image leaves to k3s.
+const WIRED: &str = "usr/lib/systemd/network/20-gild-wired.network";
+
+/// What the image is made of besides packages and programs; the code that makes it too.
+const INPUTS: [&str; 4] = [
+    "boards",
+    "image-builder/rootfs",
+    "image-builder/build/src",
+    "tests/src/nspawn",
+];
+
+/// A root file system, unpacked.
+pub struct Image {
+    root: PathBuf,
+}
+
+impl Image {
+    /// The golden image, from the cache if nothing that it is made of has changed.
+    pub fn golden() -> Result<Self> {
+        let recipe = Recipe::read(&workspace::root().join(format!("boards/{BOARD}/image.toml")))?;
+        let base = packages(&recipe)?;
+        let programs = programs()?;
+        let mut inputs = Inputs::default();
+        inputs.add(&programs.join("gild-seed"))?;
+        inputs.add(&programs.join("gild-reprovision"))?;
+        inputs.add(&stub())?;
+        for directory in INPUTS {
+            inputs.add(&workspace::root().join(directory))?;
+        }
+        let key = inputs.key(&base)?;
+        let root = workspace::cached("first-boot-image", &key, |work| {
+            let tree = tree(&recipe, &base.join("base.tar"), &programs)?;
+            unpack(&tree, work)
+        })?;
+        Ok(Self {
+            root: root.join("root"),
+        })
+    }
+
+    /// Its root directory, which nobody may change.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// A root file system of the recipe's packages.
+fn packages(recipe: &Recipe) -> Result<PathBuf> {
+    let names: Vec<_> = recipe
+        .packages
+        .iter()
+        .map(String::as_str)
+        .filter(|name| !LEFT_OUT.contains(name))
+        .collect();
+    let mirrors = Mirrors::find(None, None)?;
+    let backports = format!("{}-backports", recipe.suite);
+    let suites = mirrors.suites(&recipe.suite);
+    let sources: Vec<_> = suites
+        .iter()
+        .filter(|(_, suite)| *suite != backports)
+        .map(|(mirror, suite)| format!("deb {mirror} {suite} main"))
+        .collect();
+    let sources = sources.join("\n") + "\n";
+    let lean = workspace::root().join("image-builder/rootfs/etc/dpkg/dpkg.cfg.d/gild-lean");
+    let key = workspace::key(&[&lean], &[&sources, &names.join(" ")])?;
+    workspace::cached("first-boot-base", &key, |work| {
+        let access = work.join("apt.conf");
+        fs::write(&access, base::access()?)?;
+        let list = work.join("sources.list");
+        fs::write(&list, &sources)?;
+        run(command("mmdebstrap")
+            .args(["--quiet", "--variant=minbase", "--mode=root"])
+            .arg(format!("--include={}", names.join(",")))
+            .arg(format!("--aptopt={}", access.display()))
+            .arg(format!("--dpkgopt={}", lean.display()))
+            .arg(&recipe.suite)
+            .arg(work.join("base.tar"))
+            .arg(&list))
+        .context("making a root file system of Debian's packages")?;
+        Ok(())
+    })
+}
+
+/// The programs of the golden image, for this machine's processor, linked as those for the boards are.
+fn programs() -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    run(command(&cargo)
+        .current_dir(workspace::root())
+        .args(["build", "--quiet", "--release", "-p", "gild-first-boot"])
+        .args(["--target", &target]))?;
+    Ok(workspace::target().join(target).join("release"))
+}
+
+/// What the image is made of besides packages.
+#[derive(Default)]
+struct Inputs {
+    files: Vec<PathBuf>,
+    links: Vec<String>,
+}
+
+impl Inputs {
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let metadata =
+            fs::symlink_metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+        if metadata.is_symlink() {
+            let target = fs::read_link(path)?;
+            self.links
+                .push(format!("{} -> {}", path.display(), target.display()));
+        } else if metadata.is_file() {
+            self.files.push(path.to_owned());
+        } else if metadata.is_dir() {
+            let mut entries: Vec<_> = fs::read_dir(path)?
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<std::io::Result<_>>()?;
+            entries.sort();
+            for entry in entries {
+                self.add(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, base: &Path) -> Result<String> {
+        let files: Vec<_> = self.files.iter().map(PathBuf::as_path).collect();
+        let base = base.display().to_string();
+        let paths = self.files.iter().map(|path| path.display().to_string());
+        let words: Vec<_> = paths
+            .chain(self.links.iter().cloned())
+            .chain([base])
+            .collect();
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        workspace::key(&files, &words)
+    }
+}
+
+/// A stub in the place of k3s.
+fn stub() -> PathBuf {
+    workspace::root().join("tests/first-boot/k3s-stub")
+}
+
+/// As `gild image build` makes it, in the same order.
+fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
+    let mut tree = Tree::from_tar(base)?;
+    overlay::lay(&mut tree, &workspace::root().join("image-builder/rootfs"))?;
+    recipe.install(&mut tree)?;
+    first_boot::install(&mut tree, programs)?;
+    let k3s = K3s {
+        program: stub(),
+        sha256: String::new(),
+        airgap_images: None,
+    };
+    k3s.install(&mut tree)?;
+    units::apply(&mut tree, &recipe.units)?;
+    seal::seal(&mut tree)?;
+    let id = image_id::compute(BOARD, &tree, &BTreeMap::new(), SOURCE_DATE)?;
+    image_id::stamp(&mut tree, BOARD, &id)?;
+    let wired = tree.read_text(WIRED)?;
+    anyhow::ensure!(
+        wired.contains("\nKind=!*\n"),
+        "{WIRED} takes other interfaces than before"
+    );
+    tree.replace_content(WIRED, wired.replace("\nKind=!*\n", "\nKind=veth\n"))?;
+    Ok(tree)
+}
+
+fn unpack(tree: &Tree, work: &Path) -> Result<()> {
+    let tar = work.join("image.tar");
+    tree.write_tar(&mut BufWriter::new(File::create(&tar)?), SOURCE_DATE)?;
+    let root = work.join("root");
+    fs::create_dir(&root)?;
+    run(command("tar")
+        .args([
+            "--extract",
+            "--numeric-owner",
+            "--same-permissions",
+            "--xattrs",
+            "--xattrs-include=*",
+        ])
+        .arg("--directory")
+        .arg(&root)
+        .arg("--file")
+        .arg(&tar))?;
+    fs::remove_file(&tar)?;
+    Ok(())
+}

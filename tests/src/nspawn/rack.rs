@@ -1,0 +1,175 @@
+//! A rack of machines with their Matchbox, as an operator would set it up.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use rustls::ServerConfig;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::image::Image;
+use super::machine::Machine;
+use super::site::{Cable, GATEWAY, Site};
+use crate::matchbox::Matchbox;
+use crate::matchbox::tls::{Authority, Validity};
+
+/// The machine of most tests: an address of Raspberry Pi's.
+pub const MAC: &str = "2c:cf:67:0a:0b:0c";
+
+/// What it is called without an identity.
+pub const FALLBACK_NAME: &str = "k3s-0a0b0c";
+
+/// What the groups of the rack say of every node's cluster.
+pub const SERVER: &str = "https://10.77.0.2:6443";
+
+/// A site, the golden image that its machines are flashed with, and what its Matchbox says.
+pub struct Rack {
+    /// The network.
+    pub site: Site,
+    /// Who signs for the site's servers.
+    pub authority: Authority,
+    image: Image,
+    data: TempDir,
+}
+
+impl Rack {
+    /// A rack with DHCP, and without a Matchbox yet.
+    pub fn new() -> Result<Self> {
+        let rack = Self::without_dhcp()?;
+        rack.site.start_dhcp()?;
+        Ok(rack)
+    }
+
+    /// A rack whose DHCP server is still off.
+    pub fn without_dhcp() -> Result<Self> {
+        let data = tempfile::Builder::new()
+            .prefix("gild-matchbox-")
+            .tempdir()?;
+        fs::create_dir(data.path().join("groups"))?;
+        Ok(Self {
+            site: Site::new()?,
+            authority: Authority::new()?,
+            image: Image::golden()?,
+            data,
+        })
+    }
+
+    /// Writes a group of Matchbox.
+    pub fn group(&self, name: &str, selector: &Value, metadata: &Value) -> Result<()> {
+        let group = json!({"profile": "rpi5", "selector": selector, "metadata": metadata});
+        let path = self.data.path().join(format!("groups/{name}.json"));
+        fs::write(&path, group.to_string()).with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// Adds a node: the group that the documentation tells an operator to write.
+    pub fn add_node(&self, mac: &str, hostname: &str, token: &str) -> Result<()> {
+        let metadata = json!({"hostname": hostname, "k3s_url": SERVER, "k3s_token": token});
+        self.group(hostname, &json!({"mac": mac}), &metadata)
+    }
+
+    /// Takes a node's group away.
+    pub fn remove_node(&self, hostname: &str) -> Result<()> {
+        fs::remove_file(self.data.path().join(format!("groups/{hostname}.json")))
+            .with_context(|| format!("removing the group of {hostname}"))
+    }
+
+    /// Starts the stand-in for Matchbox, over TLS.
+    pub fn matchbox(&self) -> Result<Matchbox> {
+        self.matchbox_with(self.authority.server(GATEWAY.into(), Validity::Now)?)
+    }
+
+    /// The same with another certificate.
+    pub fn matchbox_with(&self, tls: Arc<ServerConfig>) -> Result<Matchbox> {
+        self.site.matchbox(self.data.path(), Some(tls))
+    }
+
+    /// A machine that was just flashed, with one cable.
+    pub fn machine(&self, mac: &'static str) -> Result<Machine<'_>> {
+        self.machine_with(&[Cable {
+            name: "end0",
+            mac,
+            plugged: true,
+        }])
+    }
+
+    /// A machine that was just flashed. Its image asks the rack's Matchbox, and gives up sooner than a real one.
+    pub fn machine_with(&self, cables: &[Cable]) -> Result<Machine<'_>> {
+        let machine = Machine::new(&self.site, &self.image, cables)?;
+        let url = Site::matchbox_url("https");
+        machine.write(
+            "etc/gild/first-boot.toml",
+            &format!(
+                "matchbox = \"{url}\"\nca = \"/etc/gild/matchbox-ca.pem\"\ndeadline_seconds = 5\n"
+            ),
+        )?;
+        machine.write("etc/gild/matchbox-ca.pem", &self.authority.pem())?;
+        Ok(machine)
+    }
+}
+
+/// Whether the machine answers on its ssh port, as seen from the site.
+pub fn ssh_answers(rack: &Rack, machine: &Machine<'_>) -> Result<bool> {
+    let addresses = machine.output("hostname", &["--all-ip-addresses"])?;
+    let address = addresses
+        .split_whitespace()
+        .find(|address| address.starts_with("10.77."))
+        .with_context(|| format!("the machine has no address of the site: {addresses:?}"))?;
+    let output = rack
+        .site
+        .command("ssh-keyscan")
+        .args(["-T", "5", "-t", "ed25519", address])
+        .output()
+        .context("running ssh-keyscan")?;
+    Ok(String::from_utf8_lossy(&output.stdout).contains(" ssh-ed25519 "))
+}
+
+/// Checks that no file that others than root can read holds any of these words, and that the journal and the console
+/// do not.
+pub fn assert_secret(machine: &Machine<'_>, words: &[&str]) -> Result<()> {
+    for (name, text) in [
+        ("journal", machine.journal()?),
+        ("console", machine.console()),
+    ] {
+        for word in words {
+            ensure!(!text.contains(word), "the {name} shows {word:?}");
+        }
+    }
+    for place in [machine.changes(), machine.path("run"), machine.path("tmp")] {
+        search(&place, words, true)?;
+    }
+    Ok(())
+}
+
+/// Directories that only root may enter hide what is in them, whatever its own mode.
+fn search(directory: &Path, words: &[&str], open: bool) -> Result<()> {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let for_others = metadata.permissions().mode() & 0o077;
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            search(&path, words, open && for_others & 0o011 != 0)?;
+        } else if kind.is_file()
+            && !kind.is_fifo()
+            && (is_log(&path) || open && for_others & 0o044 != 0)
+        {
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
+            for word in words {
+                ensure!(!text.contains(word), "{} holds {word:?}", path.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_log(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "log")
+}

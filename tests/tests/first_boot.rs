@@ -1,0 +1,169 @@
+//! A node that boots the golden image for the first time takes its identity from Matchbox and starts k3s; nobody is
+//! near it. What is real here and what is not: see `gild_tests::nspawn`.
+
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use gild_tests::nspawn::{Cable, MAC, Machine, Rack, SERVER, assert_secret, ssh_answers};
+use serde_json::{Value, json};
+
+/// Everything in it is something else in YAML, in a shell or in a template, unless it is quoted.
+const TOKEN: &str = "s3cret: {\"a\": 'b'} #c = %s $HOME \\n `d` é&*!|>-";
+
+/// What of a machine must be its own.
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    machine_id: String,
+    ssh_key: String,
+    initiator: String,
+}
+
+impl Identity {
+    fn of(machine: &Machine<'_>) -> Result<Self> {
+        // The first step of iscsid's unit, which would go on to ask for a driver that the host's kernel may not have.
+        machine.output("/usr/lib/open-iscsi/startup-checks.sh", &[])?;
+        Ok(Self {
+            machine_id: machine.read("etc/machine-id")?,
+            ssh_key: machine.read("etc/ssh/ssh_host_ed25519_key.pub")?,
+            initiator: machine.read("etc/iscsi/initiatorname.iscsi")?,
+        })
+    }
+}
+
+fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
+    assert_eq!(machine.output("hostname", &[])?, hostname);
+    let active = machine.unit("k3s-agent.service", "ActiveState")?;
+    assert_eq!(active, "active", "{}", machine.journal()?);
+    assert_eq!(
+        machine.unit("k3s-agent.service", "UnitFileState")?,
+        "enabled"
+    );
+    assert_eq!(
+        machine.unit("k3s-init.service", "UnitFileState")?,
+        "disabled"
+    );
+    assert_eq!(
+        machine.unit("k3s.service", "LoadState")?,
+        "not-found",
+        "the server"
+    );
+    // This is what the stub in k3s' place was started with.
+    assert_eq!(machine.read("run/k3s-stub/arguments")?, "agent\n");
+    Ok(())
+}
+
+fn config(machine: &Machine<'_>) -> Result<Value> {
+    // By the YAML reader that cloud-init uses; k3s has one of its own.
+    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
+    let path = "/etc/rancher/k3s/config.yaml";
+    let text = machine.output("python3", &["-c", script, path])?;
+    serde_json::from_str(&text).context("reading the configuration of k3s")
+}
+
+fn assert_private(machine: &Machine<'_>, path: &str) -> Result<()> {
+    let metadata = machine
+        .path(path)
+        .metadata()
+        .with_context(|| path.to_owned())?;
+    let (mode, owner) = (metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()));
+    assert_eq!((mode, owner), (0o600, (0, 0)), "{path}");
+    Ok(())
+}
+
+#[test]
+fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() -> Result<()> {
+    let rack = Rack::new()?;
+    let ssh_key = format!(
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{} op@site",
+        "I".repeat(44)
+    );
+    let metadata = json!({
+        "hostname": "node-1", "k3s_url": SERVER, "k3s_token": TOKEN,
+        "k3s_node_labels": {"rack": "example.com/rack=a-1"}, "ssh_keys": {"op": ssh_key},
+    });
+    rack.group("node-1", &json!({"mac": MAC}), &metadata)?;
+    let matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+
+    machine.boot()?;
+    assert_joined(&machine, "node-1")?;
+    let expected = json!({
+        "server": SERVER, "token": TOKEN, "node-label": ["gild/board=rpi5", "example.com/rack=a-1"],
+    });
+    assert_eq!(config(&machine)?, expected);
+    assert_private(&machine, "etc/rancher/k3s/config.yaml")?;
+    assert_private(&machine, "etc/rancher/node/password")?;
+    let password = machine.read("etc/rancher/node/password")?;
+    assert!(
+        password.trim().len() >= 32,
+        "a password of {} bytes",
+        password.len()
+    );
+    assert_secret(&machine, &["s3cret", password.trim()])?;
+    assert!(ssh_answers(&rack, &machine)?);
+    let keys = machine.read("home/debian/.ssh/authorized_keys")?;
+    assert!(keys.contains(&ssh_key), "{keys}");
+    assert_eq!(machine.output("cloud-init", &["status"])?, "status: done");
+    // A machine id that is not there yet must not make systemd take this for its own kind of first boot: that would
+    // enable every unit by its preset.
+    assert_eq!(
+        machine.unit("systemd-firstboot.service", "ConditionResult")?,
+        "no"
+    );
+    assert_eq!(
+        machine.unit("first-boot-complete.target", "ActiveState")?,
+        "inactive"
+    );
+    let first = Identity::of(&machine)?;
+    assert_eq!(matchbox.requests(), [format!("/metadata?mac={MAC}")]);
+    machine.power_off()?;
+
+    // A second boot needs no Matchbox, and asks for none.
+    machine.boot()?;
+    assert_joined(&machine, "node-1")?;
+    assert_eq!(Identity::of(&machine)?, first);
+    assert_eq!(matchbox.requests().len(), 1);
+    assert_eq!(machine.unit("gild-seed.service", "ConditionResult")?, "no");
+    machine.power_off()?;
+
+    // The same board with the same image flashed anew: another machine for itself, the same node for its cluster.
+    let mut flashed = rack.machine(MAC)?;
+    flashed.boot()?;
+    assert_joined(&flashed, "node-1")?;
+    assert_eq!(flashed.read("etc/rancher/node/password")?, password);
+    let second = Identity::of(&flashed)?;
+    assert_ne!(first.machine_id, second.machine_id);
+    assert_ne!(first.ssh_key, second.ssh_key);
+    assert_ne!(first.initiator, second.initiator);
+    assert!(
+        second.initiator.contains("InitiatorName=iqn."),
+        "{second:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn dhcp_may_come_late_and_the_cable_may_be_in_the_second_socket() -> Result<()> {
+    let rack = Rack::without_dhcp()?;
+    rack.add_node(MAC, "node-2", TOKEN)?;
+    let _matchbox = rack.matchbox()?;
+    let socket = |name, mac, plugged| Cable { name, mac, plugged };
+    let mut machine = rack.machine_with(&[
+        socket("end0", "2c:cf:67:00:00:01", false),
+        socket("end1", MAC, true),
+    ])?;
+    machine.start()?;
+    machine.wait_until("it asks for an address", |machine| {
+        Ok(machine.unit("systemd-networkd-wait-online.service", "ActiveState")? == "activating")
+    })?;
+    // Long enough for the first questions to be lost.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(
+        machine.unit("gild-seed.service", "ActiveState")?,
+        "inactive"
+    );
+    rack.site.start_dhcp()?;
+    machine.wait_until_up()?;
+    assert_joined(&machine, "node-2")
+}

@@ -1,0 +1,137 @@
+//! Power fails in the middle of a first boot, or the helper is broken: the node is never lost, and the next boot goes on.
+
+use anyhow::{Context, Result};
+use gild_tests::matchbox::Behaviour;
+use gild_tests::nspawn::{End, FALLBACK_NAME, MAC, Machine, Rack, ssh_answers};
+
+const TOKEN: &str = "s3cret-of-the-cluster";
+const INIT_UNIT: &str = "usr/lib/systemd/system/k3s-init.service";
+const CUT: &str = "etc/systemd/system/k3s-init.service.d/cut.conf";
+
+fn assert_joined(machine: &Machine<'_>) -> Result<()> {
+    assert_eq!(machine.output("hostname", &[])?, "node-1");
+    let active = machine.unit("k3s-agent.service", "ActiveState")?;
+    assert_eq!(active, "active", "{}", machine.journal()?);
+    assert_eq!(
+        machine.unit("k3s-agent.service", "UnitFileState")?,
+        "enabled"
+    );
+    assert_eq!(
+        machine.unit("k3s-init.service", "UnitFileState")?,
+        "disabled"
+    );
+    assert_eq!(machine.read("run/k3s-stub/starts")?, "started\n", "once");
+    Ok(())
+}
+
+/// The shipped unit's own steps, of which the machine goes down without a warning after the first so many.
+fn cut_after(machine: &Machine<'_>, steps: usize) -> Result<()> {
+    let unit = machine.read(INIT_UNIT)?;
+    let mut lines: Vec<_> = unit
+        .lines()
+        .filter(|line| line.starts_with("ExecStart="))
+        .collect();
+    lines.insert(
+        steps,
+        "ExecStart=/usr/bin/systemctl poweroff --force --force",
+    );
+    machine.write(
+        CUT,
+        &format!("[Service]\nExecStart=\n{}\n", lines.join("\n")),
+    )
+}
+
+#[test]
+fn the_entry_into_the_cluster_goes_on_after_a_power_cut_at_each_step() -> Result<()> {
+    let rack = Rack::new()?;
+    rack.add_node(MAC, "node-1", TOKEN)?;
+    let matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+    let unit = machine.read(INIT_UNIT)?;
+    let steps: Vec<_> = unit
+        .lines()
+        .filter(|line| line.starts_with("ExecStart="))
+        .collect();
+    // The first only looks. Once the unit is disabled no boot runs it again.
+    let disable = steps
+        .iter()
+        .position(|step| step.contains("disable"))
+        .context("the step that disables the unit")?;
+    for (number, step) in steps.iter().enumerate().take(disable + 1).skip(1) {
+        cut_after(&machine, number + 1)?;
+        machine.start()?;
+        assert_eq!(machine.wait_for_end()?, End::PowerOff, "cut after {step}");
+    }
+    std::fs::remove_file(machine.path(CUT))?;
+    machine.boot()?;
+    assert_joined(&machine)?;
+    assert_eq!(matchbox.requests().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn power_fails_while_matchbox_is_asked() -> Result<()> {
+    let rack = Rack::new()?;
+    rack.add_node(MAC, "node-1", TOKEN)?;
+    let matchbox = rack.matchbox()?;
+    matchbox.behave(Behaviour::Hanging);
+    let mut machine = rack.machine(MAC)?;
+    machine.start()?;
+    machine.wait_until("it asks", |_| Ok(!matchbox.requests().is_empty()))?;
+    machine.cut_power()?;
+    matchbox.behave(Behaviour::Faithful);
+    machine.boot()?;
+    assert_joined(&machine)
+}
+
+#[test]
+fn power_fails_while_the_seed_is_replaced() -> Result<()> {
+    const META_DATA: &str = "var/lib/cloud/seed/nocloud/meta-data";
+    let rack = Rack::new()?;
+    rack.add_node(MAC, "node-1", TOKEN)?;
+    let mut machine = rack.machine(MAC)?;
+    machine.boot()?;
+    assert!(machine.read(META_DATA)?.contains(FALLBACK_NAME));
+    for rename in [1, 2] {
+        let matchbox = rack.matchbox()?;
+        machine.killed_at(
+            "rename,renameat,renameat2",
+            rename,
+            "/usr/lib/gild/gild-seed",
+            &["run"],
+        )?;
+        assert_eq!(matchbox.requests().len(), 1);
+        assert!(!machine.path(META_DATA).exists(), "half a seed is none");
+        drop(matchbox);
+        if rename == 1 {
+            machine.output("/usr/lib/gild/gild-seed", &["run"])?;
+            assert!(
+                machine.read(META_DATA)?.contains(FALLBACK_NAME),
+                "nobody answered"
+            );
+        }
+    }
+    machine.cut_power()?;
+    let _matchbox = rack.matchbox()?;
+    machine.boot()?;
+    assert_joined(&machine)
+}
+
+#[test]
+fn a_node_whose_helper_is_broken_can_be_reached() -> Result<()> {
+    let rack = Rack::new()?;
+    rack.add_node(MAC, "node-1", TOKEN)?;
+    let _matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+    let helper = machine.path("usr/lib/gild/gild-seed");
+    std::fs::remove_file(&helper)?;
+    machine.write("usr/lib/gild/gild-seed", "no program")?;
+    machine.boot()?;
+    assert_eq!(machine.unit("gild-seed.service", "Result")?, "exit-code");
+    assert!(ssh_answers(&rack, &machine)?);
+    assert_eq!(
+        machine.unit("k3s-agent.service", "ActiveState")?,
+        "inactive"
+    );
+    Ok(())
+}
