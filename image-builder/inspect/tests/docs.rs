@@ -22,16 +22,18 @@ fn tables() -> String {
             .filter_map(|path| path.strip_prefix('!'));
         let allowed: Vec<&str> = allowed.collect();
         if !denied.is_empty() {
-            what += &format!(": {}", code(&denied));
+            what = format!("{what}: {}", code(&denied));
         }
         if !allowed.is_empty() {
-            what += &format!("; allowed: {}", code(&allowed));
+            what = format!("{what}; allowed: {}", code(&allowed));
         }
-        text += &format!("| `{}` | {what} | {} |\n", rule.id, rule.why);
+        let row = format!("| `{}` | {what} | {} |\n", rule.id, rule.why);
+        text.push_str(&row);
     }
     text += "\n## What looks like a secret and is none\n\n| where | why |\n| --- | --- |\n";
     for known in KNOWN {
-        text += &format!("| {} | {} |\n", code(known.paths), known.why);
+        let row = format!("| {} | {} |\n", code(known.paths), known.why);
+        text.push_str(&row);
     }
     text
 }
