@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod boot;
+mod build_host;
 mod disk;
 mod identity;
 mod secrets;
@@ -47,6 +48,7 @@ pub fn defects() -> Vec<Planted> {
         boot::defects(),
         identity::defects(),
         secrets::defects(),
+        build_host::defects(),
         behaviour::defects(),
     ]
     .into_iter()

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::Defect::{After, Before};
-use super::{EXAMPLE, GIVEN, HOST, Planted, README, key, token};
+use super::{EXAMPLE, Planted, key, token};
 use crate::common::{debugfs, initrd};
 
 pub fn defects() -> Vec<Planted> {
@@ -51,13 +51,6 @@ pub fn defects() -> Vec<Planted> {
             Before(|golden| golden.package("usr/share/site/key", &key())),
         ),
         (
-            "build-host",
-            "in the initramfs, other than in the package",
-            Before(|golden| {
-                golden.put_boot("initrd.img", initrd(&["nvme", "ext4"], &[(README, HOST)]));
-            }),
-        ),
-        (
             "k3s-tokens",
             "across two blocks",
             Before(|golden| {
@@ -100,26 +93,6 @@ pub fn defects() -> Vec<Planted> {
                     "deb https://me:secret@deb.example.org trixie main\n",
                 );
             }),
-        ),
-        (
-            "build-host",
-            "in a file",
-            Before(|golden| golden.put("etc/motd", format!("made on {HOST}\n"))),
-        ),
-        (
-            "build-host",
-            "as a name",
-            Before(|golden| golden.put(&format!("opt/{HOST}"), "x")),
-        ),
-        (
-            "build-host",
-            "changed after the package",
-            Before(|golden| golden.append(README, "!\n")),
-        ),
-        (
-            "canaries",
-            "in a word",
-            Before(|golden| golden.put("opt/app/x", format!("xx{GIVEN}xx"))),
         ),
     ]
 }
