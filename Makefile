@@ -7,6 +7,10 @@ unexport CARGO_TARGET_DIR
 
 BOARD_TARGET := aarch64-unknown-linux-musl
 
+# What runs in the golden image names no folder of whoever built it, and is the same whoever builds it.
+FIRST_BOOT := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
+	--remap-path-prefix=$(CURDIR)=/gild" cargo build --quiet --release -p gild-first-boot --target $(BOARD_TARGET)
+
 # Debian's NFS server, network namespaces and loop devices need root: for anyone else the programs run through sudo. It
 # asks for its password before the minutes of compiling; files of root's in target/ are given back.
 ifneq ($(shell id -u),0)
@@ -15,7 +19,7 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=agent/toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card test lint bench
+.PHONY: help setup demo image build-and-copy card test test-image lint bench
 
 # Of `make card`.
 CONFIG ?= gild.toml
@@ -41,7 +45,7 @@ demo: setup ## Flash both virtual boards from power-on to their first line (BOAR
 image: setup ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
 	@agent/toolchain/arm64-programs
 	@cargo build --quiet --release -p gild
-	@cargo build --quiet --release -p gild-first-boot --target $(BOARD_TARGET)
+	@$(FIRST_BOOT)
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
 		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
 	@target/release/gild image build --board "$(BOARD)" --key "$(KEY)" --output "$(OUTPUT)" $(K3S_OPTIONS) $(ARGS)
@@ -63,6 +67,11 @@ test: setup ## Run all tests, on virtual boards too
 	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
 	cargo test -p gild-probe --target $(BOARD_TARGET)
 	$(AS_ROOT) cargo test --workspace
+
+test-image: setup ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
+	@agent/toolchain/arm64-programs
+	@$(FIRST_BOOT)
+	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
 
 lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 	cargo fmt --all --check
