@@ -1,6 +1,6 @@
 //! Makes the card's file system: FAT32, every file in one piece, all times the beginning of 1980.
 //!
-//! Our own, because the crates that write FAT leave directories which `fsck.vfat` wants to repair, and the boot ROM's
+//! Our own, because the crates that write FAT leave directories that `fsck.vfat` wants to repair, and the boot ROM's
 //! reader is said to be simple.
 
 mod directory;
