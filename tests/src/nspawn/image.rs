@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use gild_build::base::{self, Mirrors};
@@ -43,24 +44,15 @@ pub struct Image {
 impl Image {
     /// The golden image, from the cache if nothing that it is made of has changed.
     pub fn golden() -> Result<Self> {
-        let recipe = Recipe::read(&workspace::root().join(format!("boards/{BOARD}/image.toml")))?;
-        let base = packages(&recipe)?;
-        let programs = programs()?;
-        let mut inputs = Inputs::default();
-        inputs.add(&programs.join("gild-seed"))?;
-        inputs.add(&programs.join("gild-reprovision"))?;
-        inputs.add(&stub())?;
-        for directory in INPUTS {
-            inputs.add(&workspace::root().join(directory))?;
-        }
-        let key = inputs.key(&base)?;
-        let root = workspace::cached("first-boot-image", &key, |work| {
-            let tree = tree(&recipe, &base.join("base.tar"), &programs)?;
-            unpack(&tree, work)
-        })?;
-        Ok(Self {
-            root: root.join("root"),
-        })
+        // The sources do not change under a running test.
+        static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = match made.take() {
+            Some(root) => root,
+            None => make()?,
+        };
+        *made = Some(root.clone());
+        Ok(Self { root })
     }
 
     /// Its root directory, which nobody may change.
@@ -68,6 +60,24 @@ impl Image {
     pub fn root(&self) -> &Path {
         &self.root
     }
+}
+
+fn make() -> Result<PathBuf> {
+    let recipe = Recipe::read(&workspace::root().join(format!("boards/{BOARD}/image.toml")))?;
+    let base = packages(&recipe)?;
+    let programs = programs()?;
+    let mut inputs = Inputs::default();
+    inputs.add(&programs.join("gild-seed"))?;
+    inputs.add(&programs.join("gild-reprovision"))?;
+    inputs.add(&stub())?;
+    for directory in INPUTS {
+        inputs.add(&workspace::root().join(directory))?;
+    }
+    let place = workspace::cached("first-boot-image", &inputs.key(&base)?, |work| {
+        let tree = tree(&recipe, &base.join("base.tar"), &programs)?;
+        unpack(&tree, work)
+    })?;
+    Ok(place.join("root"))
 }
 
 /// A root file system of the recipe's packages.
