@@ -34,6 +34,21 @@ fn a_directory_that_goes_round_in_circles_is_an_error() {
 }
 
 #[test]
+fn sizes_that_contradict_each_other_are_an_error() {
+    // Sectors in all, sectors of a table, sectors of a cluster.
+    for (at, bytes) in [
+        (32, [0xff, 0xff, 0xff, 0x7f].as_slice()),
+        (36, &[1, 0, 0, 0]),
+        (13, &[128]),
+    ] {
+        let mut disk = card();
+        disk.write_all_at(bytes, FAT_AT + at).expect("written");
+        let error = fat::read(&mut disk, FAT_AT, FAT_LENGTH).expect_err("a contradiction");
+        assert!(error.to_string().contains("contradict"), "{at}: {error}");
+    }
+}
+
+#[test]
 fn every_damaged_byte_of_the_first_sectors_is_survived() {
     let mut disk = card();
     let ranges = [(FAT_AT, 96), (TABLE, 64), (ROOT, 128)];
