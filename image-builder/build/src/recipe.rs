@@ -37,19 +37,22 @@ pub struct Recipe {
     pub sysctls: BTreeMap<String, Setting>,
     /// Kernel arguments, without `root=`.
     pub kernel_arguments: Vec<String>,
-    /// Units that are enabled and masked.
+    /// Units that are enabled, disabled and masked.
     pub units: Units,
     /// How the board's firmware finds the kernel.
     pub boot: Boot,
 }
 
-/// Units that are enabled and masked.
+/// Units that are enabled, disabled and masked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Units {
     /// As `systemctl enable` would.
     #[serde(default)]
     pub enable: Vec<String>,
+    /// As `systemctl disable` would: for what a package has enabled.
+    #[serde(default)]
+    pub disable: Vec<String>,
     /// As `systemctl mask` would.
     #[serde(default)]
     pub mask: Vec<String>,
@@ -149,6 +152,7 @@ impl Recipe {
             kernel_arguments: joined(|layer| &layer.kernel_arguments),
             units: Units {
                 enable: joined(|layer| &layer.units.enable),
+                disable: joined(|layer| &layer.units.disable),
                 mask: joined(|layer| &layer.units.mask),
             },
             boot: layers()
@@ -175,7 +179,7 @@ impl Recipe {
 
     /// Refuses what would break a file that is made of it, or a command line.
     fn check(&self) -> Result<(), String> {
-        let lists: [(_, &[_], fn(_) -> _); 8] = [
+        let lists: [(_, &[_], fn(_) -> _); 9] = [
             ("suite", std::slice::from_ref(&self.suite), is_in_a_name),
             ("components", &self.components, is_in_a_name),
             ("packages", &self.packages, is_in_a_package),
@@ -183,6 +187,7 @@ impl Recipe {
             ("initramfs_modules", &self.initramfs_modules, is_in_a_name),
             ("modules", &self.modules, is_in_a_name),
             ("units.enable", &self.units.enable, is_in_a_unit),
+            ("units.disable", &self.units.disable, is_in_a_unit),
             ("units.mask", &self.units.mask, is_in_a_unit),
         ];
         for (key, list, good) in lists {

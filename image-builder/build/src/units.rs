@@ -1,4 +1,4 @@
-//! Units of systemd, enabled and masked without systemd: as links in the tree.
+//! Units of systemd, enabled, disabled and masked without systemd: as links in the tree.
 
 use crate::recipe::Units;
 use crate::tree::{Tree, TreeError};
@@ -33,13 +33,26 @@ pub enum UnitError {
     Tree(#[from] TreeError),
 }
 
-/// Does what `systemctl enable` and `systemctl mask` do.
+/// Does what `systemctl disable`, `enable` and `mask` do, in this order: what a board's recipe enables stays enabled.
 pub fn apply(tree: &mut Tree, units: &Units) -> Result<(), UnitError> {
+    for unit in &units.disable {
+        disable(tree, unit)?;
+    }
     for unit in &units.enable {
         enable(tree, unit)?;
     }
     for unit in &units.mask {
         tree.insert_symlink(&format!("etc/systemd/system/{unit}"), "/dev/null")?;
+    }
+    Ok(())
+}
+
+/// Nothing wants the unit any more; what needs it still starts it.
+fn disable(tree: &mut Tree, unit: &str) -> Result<(), UnitError> {
+    for kind in ["wants", "requires"] {
+        for link in tree.glob(&format!("etc/systemd/system/*.{kind}/{unit}"))? {
+            tree.remove(&link)?;
+        }
     }
     Ok(())
 }
@@ -124,6 +137,7 @@ mod tests {
         let mut tree = tree();
         let units = Units {
             enable: vec!["one.service".to_owned(), "two@x.timer".to_owned()],
+            disable: Vec::new(),
             mask: vec!["static.service".to_owned()],
         };
         apply(&mut tree, &units).expect("units that are there");
@@ -145,6 +159,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_package_enabled_is_disabled_unless_the_recipe_enables_it() {
+        let mut tree = tree();
+        let links = [
+            "multi-user.target.wants/one.service",
+            "timers.target.requires/two@x.timer",
+        ];
+        for link in links {
+            tree.insert_symlink(&format!("etc/systemd/system/{link}"), "/somewhere")
+                .expect("a link");
+        }
+        let units = Units {
+            disable: vec!["one.service".to_owned(), "two@x.timer".to_owned()],
+            enable: vec!["two@x.timer".to_owned()],
+            mask: Vec::new(),
+        };
+        apply(&mut tree, &units).expect("units that are there");
+        let found = links.map(|link| target_of(&tree, &format!("etc/systemd/system/{link}")));
+        assert_eq!(
+            found,
+            [None, Some("/usr/lib/systemd/system/two@.timer".to_owned())]
+        );
+    }
+
+    #[test]
     fn a_unit_that_is_not_there_or_never_starts_is_refused() {
         for (unit, complaint) in [
             ("none.service", "no such unit"),
@@ -152,7 +190,7 @@ mod tests {
         ] {
             let units = Units {
                 enable: vec![unit.to_owned()],
-                mask: Vec::new(),
+                ..Units::default()
             };
             let error = apply(&mut tree(), &units).expect_err(unit).to_string();
             assert!(error.contains(complaint), "{error}");
