@@ -1,7 +1,10 @@
 //! Step 3, card: the configuration on it, and the place where this node's outcome is written.
 
+pub mod folder;
+
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -195,10 +198,23 @@ impl Card {
     pub fn write(&self, files: &[(String, String)]) -> Result<(), CardError> {
         let mounted = self.mount(MsFlags::empty())?;
         for (name, text) in files {
-            replace(&mounted.path(name), text)
+            replace(&mounted.path(name), text.as_bytes())
                 .map_err(|error| self.failed("writing", name, error))?;
         }
         Ok(())
+    }
+
+    /// Reads this part of the disk that the partition lies on: where a Rock 5B finds its U-Boot.
+    pub fn read_disk(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let partition = fs::canonicalize(Path::new(BLOCK_DEVICES).join(&self.name))?;
+        let disk = partition
+            .parent()
+            .filter(|_| partition.join("partition").exists())
+            .and_then(Path::file_name)
+            .ok_or_else(|| io::Error::other("the card has no partition table"))?;
+        let mut bytes = vec![0; length];
+        File::open(Path::new("/dev").join(disk))?.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
     }
 
     fn mount(&self, flags: MsFlags) -> Result<Mounted, CardError> {
@@ -226,10 +242,10 @@ impl Card {
 }
 
 /// Replaces a file so that a power cut leaves the old one or the new one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
+        file.write_all(content)?;
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
@@ -296,8 +312,8 @@ mod tests {
     fn a_file_is_replaced_and_nothing_is_left_beside_it() {
         let card = tempfile::tempdir().expect("a directory");
         let path = card.path().join("gild-d83add123456.txt");
-        replace(&path, "first").expect("a new file");
-        replace(&path, "second").expect("a replaced file");
+        replace(&path, b"first").expect("a new file");
+        replace(&path, b"second").expect("a replaced file");
         assert_eq!(fs::read_to_string(&path).expect("the file"), "second");
         assert_eq!(fs::read_dir(card.path()).expect("the card").count(), 1);
     }
@@ -307,7 +323,7 @@ mod tests {
         let card = tempfile::tempdir().expect("a directory");
         let path = card.path().join("gild.txt");
         fs::create_dir_all(path.join("in-the-way")).expect("a directory in the way");
-        replace(&path, "text").expect_err("a directory is in the way");
+        replace(&path, b"text").expect_err("a directory is in the way");
         assert_eq!(fs::read_dir(card.path()).expect("the card").count(), 1);
     }
 }

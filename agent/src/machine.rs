@@ -78,11 +78,13 @@ impl Machine {
         info!("stage {}", stage.name());
         self.alive();
         match stage {
-            Stage::Takeover | Stage::Board | Stage::Card => self.show(Pattern::Starting),
+            Stage::Takeover | Stage::Board | Stage::Card | Stage::Gate => {
+                self.show(Pattern::Starting);
+            }
             Stage::Network => self.show(Pattern::WaitingForNetwork),
             Stage::Manifest | Stage::Target => self.show(Pattern::WaitingForServer),
             Stage::Flash => self.show(Pattern::Writing),
-            Stage::Verify | Stage::Commit => self.show(Pattern::Verifying),
+            Stage::Verify | Stage::Commit | Stage::BootOrder => self.show(Pattern::Verifying),
             Stage::Receipt => (),
         }
     }

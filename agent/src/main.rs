@@ -6,14 +6,17 @@
 
 mod backoff;
 mod board;
+mod boot_order;
 mod card;
 mod clock;
 mod console;
 mod failure;
 mod flash;
+mod gate;
 mod http;
 mod interface;
 mod led;
+mod loop_guard;
 mod mac;
 mod machine;
 mod manifest;
@@ -33,9 +36,13 @@ mod watchdog;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use gild_config::Arguments;
-use log::info;
+use gild_boards::Board;
+use gild_config::{Arguments, Config};
+use gild_flash::Fault;
+use gild_flash::select::Candidate;
+use log::{info, warn};
 
+use crate::boot_order::Kind;
 use crate::failure::{Failure, Failures};
 use crate::led::Pattern;
 use crate::machine::Machine;
@@ -48,6 +55,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long the LED says that all is well: the kernel turns it off for the reboot.
 const SHOWN: Duration = Duration::from_secs(2);
+
+/// How long a boot order that could not be changed is shown: the LED's cycle of fault 8, and a little of the next.
+const FAULT_SHOWN: Duration = Duration::from_secs(13);
 
 const HELP: &str = "\
 gild-agent: PID 1 on gild's flasher card.
@@ -88,6 +98,15 @@ fn run() -> ! {
     machine.enter(Stage::Receipt);
     machine.led.show(Pattern::Done);
     receipt::tell(machine, &node, None);
+    let trouble = node
+        .boot_order
+        .as_ref()
+        .and_then(boot_order::BootOrder::trouble);
+    if trouble.is_some_and(|trouble| trouble.kind != Kind::NoFiles) {
+        machine.led.show(Pattern::Fault(Fault::BootOrder));
+        machine.wait(FAULT_SHOWN);
+        machine.led.show(Pattern::Done);
+    }
     info!("done, rebooting");
     machine.wait(SHOWN);
     reboot::reboot()
@@ -107,6 +126,38 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     let config = config?;
     node.status_url.clone_from(&config.status_url);
 
+    machine.enter(Stage::Gate);
+    let open = node
+        .card
+        .as_ref()
+        .and_then(|card| gate::open(machine, board, &config, card));
+    let (target, image_id) = match open {
+        Some(finished) => finished,
+        None => install(machine, board, &config, node)?,
+    };
+    node.target = Some(target.clone());
+    node.image_id = Some(image_id.clone());
+
+    machine.enter(Stage::BootOrder);
+    let boot_order = boot_order::set(machine, board, node);
+    node.boot_order = Some(boot_order.clone());
+    // After the boot order, whatever came of it: nothing more can be done for it now.
+    if let Some(card) = &node.card
+        && let Err(error) = gate::remember(card, board, &image_id)
+    {
+        warn!("the gate stays closed: {error}");
+    }
+    loop_guard::count(machine, board, node, &target, &image_id, &boot_order)?;
+    Ok(())
+}
+
+/// Makes the disk carry the image that the share has for this board, or finds that it does.
+fn install(
+    machine: &'static Machine,
+    board: &'static Board,
+    config: &Config,
+    node: &mut Node,
+) -> Result<(Candidate, String), Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
     let network = network::up(machine, board, config.network.as_ref(), present)?;
@@ -117,7 +168,7 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     }
 
     machine.enter(Stage::Manifest);
-    let image = manifest::fetch(machine, board, &config)?;
+    let image = manifest::fetch(machine, board, config)?;
     node.image_id = Some(image.manifest.image_id.clone());
     if config.uses_tls() {
         let built = Duration::from_secs(image.manifest.build_time);
@@ -128,7 +179,7 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     }
 
     machine.enter(Stage::Target);
-    let target = target::choose(machine, &config, &image, node.card.as_ref())?;
+    let target = target::choose(machine, config, &image, node.card.as_ref())?;
     let target = node.target.insert(target);
 
     machine.enter(Stage::Flash);
@@ -136,5 +187,5 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     if !flash::is_done(&image, &disk)? {
         node.report = Some(flash::flash(machine, &image, &disk)?);
     }
-    Ok(())
+    Ok((target.clone(), image.manifest.image_id))
 }

@@ -4,8 +4,9 @@ use gild_boards::Board;
 use gild_flash::Report;
 use gild_flash::select::Candidate;
 
+use crate::boot_order::BootOrder;
 use crate::card::Card;
-use crate::interface::Interface;
+use crate::interface::{Interface, cpu_id};
 use crate::mac::Mac;
 use crate::network::Network;
 
@@ -26,6 +27,8 @@ pub struct Node {
     pub target: Option<Candidate>,
     /// What was done to the disk.
     pub report: Option<Report>,
+    /// What was done to the boot order.
+    pub boot_order: Option<BootOrder>,
 }
 
 impl Node {
@@ -34,13 +37,31 @@ impl Node {
         self.image_id = None;
         self.target = None;
         self.report = None;
+        self.boot_order = None;
     }
 
     /// Its identity: the address in use, else the one of the first wired interface.
     pub fn mac(&self) -> Option<Mac> {
         match &self.network {
             Some(network) => Some(network.mac),
-            None => Interface::all().first()?.mac(),
+            None => {
+                let first = Interface::all().into_iter().next()?;
+                self.stable_mac(&first).or_else(|| first.mac())
+            }
         }
+    }
+
+    /// The address that an interface without one of its own gets when the network is brought up.
+    fn stable_mac(&self, first: &Interface) -> Option<Mac> {
+        if !first.has_random_mac() {
+            return None;
+        }
+        let number = cpu_id(self.board?.cpu_id.as_ref()?)?;
+        Some(Mac(gild_boards::mac::from_cpuid(&number, 0)))
+    }
+
+    /// Its name in the names of files on the card.
+    pub fn id(&self) -> String {
+        self.mac().map_or_else(|| "unknown".to_owned(), Mac::digits)
     }
 }

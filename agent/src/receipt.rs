@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use gild_flash::Outcome;
+use gild_flash::{Fault, Outcome};
 use log::{info, warn};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::boot_order::BootOrder;
 use crate::failure::Failure;
-use crate::mac::Mac;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::{board, http};
@@ -25,6 +25,11 @@ struct Receipt {
     outcome: &'static str,
     fault: Option<u8>,
     message: Option<String>,
+    /// `already-right`, `staged`, `written`, or why it is as it was; unknown if it was not come to.
+    boot_order: Option<String>,
+    /// What the operator does about it.
+    #[serde(skip)]
+    boot_order_next_step: Option<&'static str>,
     /// What was done to the disk; unknown after a fault, which may come before the first byte or after the last.
     bytes_fetched: Option<u64>,
     bytes_written: Option<u64>,
@@ -58,10 +63,7 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
     info!("receipt {json}");
     machine.alive();
     if let Some(card) = &node.card {
-        let name = format!(
-            "gild-{}",
-            node.mac().map_or_else(|| "unknown".to_owned(), Mac::digits)
-        );
+        let name = format!("gild-{}", node.id());
         let files = [
             (
                 format!("{name}.txt"),
@@ -85,12 +87,16 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
 }
 
 /// Whether the receipt on the card says more than this one: how the disk came by the image that it is found to carry.
-/// A card left in a board that boots from it first would else lose that at the next start.
+/// A card left in a board that boots from it first would else lose that at the next start. News of the boot order count
+/// for more.
 fn keeps(on_card: &str, new: &Receipt) -> bool {
     let Ok(old) = serde_json::from_str::<Value>(on_card) else {
         return false;
     };
+    let is_news = old["fault"].as_u64() != new.fault.map(u64::from)
+        || (new.fault.is_some() && old["boot_order"].as_str() != new.boot_order.as_deref());
     new.outcome == "already-done"
+        && !is_news
         && old["outcome"] == "flashed"
         && old["image_id"].as_str() == new.image_id.as_deref()
         && old["target"]["serial"].as_str() == new.target.as_ref().map(|disk| disk.serial.as_str())
@@ -99,6 +105,7 @@ fn keeps(on_card: &str, new: &Receipt) -> bool {
 fn receipt(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt {
     let report = node.report.as_ref();
     let untouched = failure.is_none();
+    let left = node.boot_order.as_ref().and_then(BootOrder::trouble);
     Receipt {
         board: node.board.map(|board| board.name.clone()),
         mac: node.mac().map(|mac| mac.to_string()),
@@ -109,8 +116,15 @@ fn receipt(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt
             (None, Some(Outcome::Flashed)) => "flashed",
             (None, Some(Outcome::AlreadyDone) | None) => "already-done",
         },
-        fault: failure.map(|failure| failure.fault.number()),
-        message: failure.map(|failure| failure.message.clone()),
+        fault: failure
+            .map(|failure| failure.fault)
+            .or(left.map(|_| Fault::BootOrder))
+            .map(Fault::number),
+        message: failure
+            .map(|failure| failure.message.clone())
+            .or(left.map(|left| left.reason.clone())),
+        boot_order: node.boot_order.as_ref().map(BootOrder::to_string),
+        boot_order_next_step: left.map(|left| left.next_step),
         bytes_fetched: report
             .map(|report| report.bytes_fetched)
             .or(untouched.then_some(0)),
@@ -184,13 +198,25 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
         }
         None => "The disk carried the image already; nothing was written.\n".to_owned(),
     };
+    let boot_order = match (failure, receipt.boot_order_next_step) {
+        (None, Some(next_step)) => format!(
+            "\nFAULT {}: {}\nWhat:   {}\nDo:     {next_step}\n\
+             The node was restarted all the same, for its disk is good.\n",
+            Fault::BootOrder.number(),
+            Fault::BootOrder.meaning(),
+            or_unknown(&receipt.message),
+        ),
+        _ => String::new(),
+    };
     format!(
-        "gild {}: the last outcome of one node\n\n{outcome}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n",
+        "gild {}: the last outcome of one node\n\n{outcome}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
+         Boot:   {}\n",
         receipt.agent_version,
         or_unknown(&receipt.board),
         or_unknown(&receipt.serial),
         or_unknown(&receipt.mac),
         or_unknown(&receipt.image_id),
+        receipt.boot_order.as_deref().unwrap_or("not come to"),
     )
 }
 
@@ -198,10 +224,10 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use gild_flash::Fault;
     use gild_flash::select::Candidate;
 
     use super::*;
+    use crate::boot_order::{BootOrderError, Kind};
     use crate::led::Led;
 
     fn node() -> Node {
@@ -256,6 +282,68 @@ mod tests {
         assert_eq!(receipt.outcome, "already-done");
         assert_eq!(receipt.bytes_written, Some(0));
         assert!(text(&receipt, None, "receipt").contains("nothing was written"));
+    }
+
+    #[test]
+    fn a_boot_order_that_stayed_is_told_beside_the_good_disk() {
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let left = BootOrderError {
+            kind: Kind::NoFiles,
+            reason: "no files".to_owned(),
+            next_step: "leave the card in",
+        };
+        let node = Node {
+            boot_order: Some(BootOrder::Left(left)),
+            ..node()
+        };
+        let receipt = receipt(&machine, &node, None);
+        let json = serde_json::to_value(&receipt).expect("JSON");
+        assert_eq!(json["outcome"], "already-done");
+        assert_eq!(json["fault"], 8);
+        assert_eq!(json["boot_order"], "not-possible: no files");
+        let text = text(&receipt, None, "receipt");
+        for part in [
+            "nothing was written",
+            "FAULT 8",
+            "leave the card in",
+            "its disk is good",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn news_of_the_boot_order_replace_the_receipt_of_the_flash() {
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let with = |boot_order| {
+            let node = Node {
+                boot_order: Some(boot_order),
+                ..node()
+            };
+            receipt(&machine, &node, None)
+        };
+        let left = |reason: &str| {
+            BootOrder::Left(BootOrderError {
+                kind: Kind::NotPossible,
+                reason: reason.to_owned(),
+                next_step: "",
+            })
+        };
+        let flashed = |boot_order| {
+            let receipt = Receipt {
+                outcome: "flashed",
+                ..with(boot_order)
+            };
+            serde_json::to_string(&receipt).expect("JSON")
+        };
+        assert!(keeps(&flashed(left("a")), &with(left("a"))));
+        assert!(keeps(
+            &flashed(BootOrder::Staged),
+            &with(BootOrder::AlreadyRight)
+        ));
+        assert!(!keeps(&flashed(BootOrder::Staged), &with(left("a"))));
+        assert!(!keeps(&flashed(left("a")), &with(left("b"))));
+        assert!(!keeps(&flashed(left("a")), &with(BootOrder::AlreadyRight)));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum Stage {
     Board,
     /// The flasher card and its configuration.
     Card,
+    /// Whether the card has seen this disk finished.
+    Gate,
     /// Link, MAC address, IP address.
     Network,
     /// The signed manifest of the image.
@@ -23,6 +25,8 @@ pub enum Stage {
     Verify,
     /// The first MiB is written.
     Commit,
+    /// The firmware is pointed at the target.
+    BootOrder,
     /// What happened is told to card, console and status URL.
     Receipt,
 }
@@ -34,12 +38,14 @@ impl Stage {
             Self::Takeover => "takeover",
             Self::Board => "board",
             Self::Card => "card",
+            Self::Gate => "gate",
             Self::Network => "network",
             Self::Manifest => "manifest",
             Self::Target => "target",
             Self::Flash => "flash",
             Self::Verify => "verify",
             Self::Commit => "commit",
+            Self::BootOrder => "boot-order",
             Self::Receipt => "receipt",
         }
     }

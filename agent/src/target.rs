@@ -17,7 +17,7 @@ pub fn choose(
 ) -> Result<Candidate, SelectError> {
     let wanted = Wanted {
         size: image.manifest.raw_size,
-        sector_size: image.manifest.sector_size,
+        sector_size: Some(image.manifest.sector_size),
         serial: config.target_serial.clone(),
         boot_medium: card.map(|card| card.name.clone()),
     };

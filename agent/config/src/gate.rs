@@ -36,6 +36,11 @@ impl Gate {
         self.0.insert(board.to_owned(), image_id.to_owned());
     }
 
+    /// Says that no image is finished on boards of this kind.
+    pub fn close(&mut self, board: &str) {
+        self.0.remove(board);
+    }
+
     /// The file's text.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -59,6 +64,8 @@ mod tests {
         gate.set("rock5b", "rock5b-2");
         assert_eq!(gate.to_text(), "rock5b=rock5b-2\nrpi5=rpi5-0123456789ab\n");
         assert_eq!(Gate::parse(&gate.to_text()), gate);
+        gate.close("rock5b");
+        assert_eq!(gate.to_text(), "rpi5=rpi5-0123456789ab\n");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 mod fault;
 mod head;
 mod medium;
+pub mod mtd;
 mod observer;
 mod plan;
 mod progress;

@@ -33,8 +33,8 @@ impl Default for System {
 pub struct Wanted {
     /// Least size in bytes.
     pub size: u64,
-    /// Logical sector size in bytes.
-    pub sector_size: u32,
+    /// Logical sector size in bytes, if it matters.
+    pub sector_size: Option<u32>,
     /// Only the disk with this serial number.
     pub serial: Option<String>,
     /// Kernel name of the disk or partition this machine booted from (`mmcblk0p1`), if known.
@@ -255,10 +255,11 @@ fn refusal(
             wanted.size
         )));
     }
-    if candidate.sector_size != wanted.sector_size {
+    if let Some(sector_size) = wanted.sector_size
+        && candidate.sector_size != sector_size
+    {
         return Ok(Some(format!(
-            "wrong sector size: the image was made for sectors of {} bytes",
-            wanted.sector_size
+            "wrong sector size: the image was made for sectors of {sector_size} bytes"
         )));
     }
     Ok(None)

@@ -1,4 +1,4 @@
-//! The ioctls: the one place of the agent's own code with `unsafe`.
+//! The ioctls of block devices and flash: the one place of the agent's own code with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -7,9 +7,39 @@ use std::os::fd::AsRawFd;
 
 /// linux/fs.h: the "type" of all block device ioctls.
 const BLOCK: u8 = 0x12;
+/// mtd/mtd-abi.h: the "type" of all flash ioctls.
+const MTD: u8 = b'M';
+
+/// `struct mtd_info_user`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MtdInfo {
+    /// `MTD_NORFLASH` and others.
+    pub kind: u8,
+    flags: u32,
+    /// Bytes of the flash.
+    pub size: u32,
+    /// Bytes of an erase block.
+    pub erase_size: u32,
+    write_size: u32,
+    oob_size: u32,
+    padding: u64,
+}
+
+/// `struct erase_info_user`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct MtdRange {
+    start: u32,
+    length: u32,
+}
 
 mod raw {
-    use super::BLOCK;
+    use super::{BLOCK, MTD, MtdInfo, MtdRange};
+
+    nix::ioctl_read!(mtd_info, MTD, 1, MtdInfo);
+    nix::ioctl_write_ptr!(mtd_erase, MTD, 2, MtdRange);
+    nix::ioctl_write_ptr!(mtd_unlock, MTD, 6, MtdRange);
 
     nix::ioctl_none!(reread_partitions, BLOCK, 95);
     nix::ioctl_none!(flush_buffers, BLOCK, 97);
@@ -56,5 +86,29 @@ pub fn reread_partitions(device: &File) -> io::Result<()> {
 pub fn flush_buffers(device: &File) -> io::Result<()> {
     // SAFETY: takes no argument.
     unsafe { raw::flush_buffers(device.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// `MEMGETINFO`: what kind of flash it is, and its sizes.
+pub fn mtd_info(device: &File) -> io::Result<MtdInfo> {
+    let mut info = MtdInfo::default();
+    // SAFETY: the kernel writes one `mtd_info_user` through the pointer, which is valid for the call.
+    unsafe { raw::mtd_info(device.as_raw_fd(), &raw mut info) }?;
+    Ok(info)
+}
+
+/// `MEMERASE`: erases whole blocks.
+pub fn mtd_erase(device: &File, start: u32, length: u32) -> io::Result<()> {
+    let range = MtdRange { start, length };
+    // SAFETY: the kernel reads one `erase_info_user` through the pointer, which is valid for the call.
+    unsafe { raw::mtd_erase(device.as_raw_fd(), &raw const range) }?;
+    Ok(())
+}
+
+/// `MEMUNLOCK`: lets blocks be erased and written that were protected.
+pub fn mtd_unlock(device: &File, start: u32, length: u32) -> io::Result<()> {
+    let range = MtdRange { start, length };
+    // SAFETY: the kernel reads one `erase_info_user` through the pointer, which is valid for the call.
+    unsafe { raw::mtd_unlock(device.as_raw_fd(), &raw const range) }?;
     Ok(())
 }

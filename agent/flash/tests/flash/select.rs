@@ -146,7 +146,7 @@ impl Machine {
 fn wanted() -> Wanted {
     Wanted {
         size: 4 << 30,
-        sector_size: 512,
+        sector_size: Some(512),
         serial: None,
         boot_medium: None,
     }

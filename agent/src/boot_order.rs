@@ -1,0 +1,200 @@
+//! Step 10, boot order: the board's firmware is pointed at the NVMe disk, after the disk is good and not before.
+//!
+//! One seam, [`set`], with an implementation for each board. What has been done already is found done; what a power cut
+//! interrupted is completed by the next call.
+
+mod backup;
+mod environment;
+mod firmware;
+mod nor;
+mod rock5b;
+mod rpi5;
+#[cfg(test)]
+pub mod stand_in;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use gild_boards::Board;
+use log::{error, info, warn};
+
+use crate::card::Card;
+use crate::card::folder::Folder;
+use crate::machine::Machine;
+use crate::node::Node;
+
+/// Attempts at a change that failed.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What became of the boot order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BootOrder {
+    /// The firmware looks at the disk first.
+    AlreadyRight,
+    /// The board's ROM changes it at the restart.
+    Staged,
+    /// It was changed.
+    Written,
+    /// It is as it was.
+    Left(BootOrderError),
+}
+
+impl BootOrder {
+    /// Why it is as it was.
+    pub fn trouble(&self) -> Option<&BootOrderError> {
+        match self {
+            Self::Left(error) => Some(error),
+            Self::AlreadyRight | Self::Staged | Self::Written => None,
+        }
+    }
+}
+
+/// As the receipt says it.
+impl fmt::Display for BootOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AlreadyRight => "already-right",
+            Self::Staged => "staged",
+            Self::Written => "written",
+            Self::Left(error) if error.kind == Kind::Failed => return write!(f, "failed: {error}"),
+            Self::Left(error) => return write!(f, "not-possible: {error}"),
+        })
+    }
+}
+
+/// Why the boot order is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct BootOrderError {
+    /// Whether another attempt is of use, and whether the operator knows.
+    pub kind: Kind,
+    /// What was found.
+    pub reason: String,
+    /// What the operator does about it.
+    pub next_step: &'static str,
+}
+
+/// Kinds of [`BootOrderError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The card was made without firmware files: whoever made it was told.
+    NoFiles,
+    /// Nothing this agent does will change it.
+    NotPossible,
+    /// Something went wrong that may go right the next time.
+    Failed,
+}
+
+impl BootOrderError {
+    fn no_files(reason: &str, next_step: &'static str) -> Self {
+        Self {
+            kind: Kind::NoFiles,
+            reason: reason.to_owned(),
+            next_step,
+        }
+    }
+
+    fn not_possible(reason: impl Into<String>, next_step: &'static str) -> Self {
+        Self {
+            kind: Kind::NotPossible,
+            reason: reason.into(),
+            next_step,
+        }
+    }
+
+    fn failed(reason: String) -> Self {
+        Self {
+            kind: Kind::Failed,
+            reason,
+            next_step: "set the boot order by hand, or replace the card",
+        }
+    }
+}
+
+/// The card failed.
+impl From<io::Error> for BootOrderError {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// What both implementations work with.
+struct Job<'a> {
+    board: &'a Board,
+    /// The name of this one board in the names of files.
+    id: String,
+    card: &'a dyn Folder,
+    alive: &'a dyn Fn(),
+}
+
+/// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
+/// it even where the firmware looks at the card first.
+pub fn set(machine: &Machine, board: &Board, node: &Node) -> BootOrder {
+    let Some(card) = &node.card else {
+        let next_step = "set the boot order by hand: the node was started without a card";
+        return told(BootOrder::Left(BootOrderError::no_files(
+            "there is no card with firmware files",
+            next_step,
+        )));
+    };
+    let job = Job {
+        board,
+        id: node.id(),
+        card,
+        alive: &|| machine.alive(),
+    };
+    for attempt in 1.. {
+        match set_once(&job, card) {
+            Ok(outcome) => return told(outcome),
+            Err(error) if error.kind == Kind::Failed && attempt < ATTEMPTS => {
+                warn!("boot order: {error}; trying again");
+                machine.wait(PAUSE * attempt);
+            }
+            Err(error) => return told(BootOrder::Left(error)),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn set_once(job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
+    match job.board.name.as_str() {
+        "rpi5" => rpi5::set(
+            job,
+            &rpi5::Running::read(Path::new("/proc"), Path::new("/sys")),
+        ),
+        "rock5b" => rock5b::set_on_this_board(job, card),
+        other => Err(BootOrderError::not_possible(
+            format!("gild does not know how to change the boot order of {other}"),
+            "set the boot order by hand",
+        )),
+    }
+}
+
+fn told(outcome: BootOrder) -> BootOrder {
+    match outcome.trouble() {
+        None => info!("boot order {outcome}"),
+        Some(trouble) if trouble.kind == Kind::NoFiles => {
+            warn!("boot order left as it is: {trouble}");
+            warn!("to do: {}", trouble.next_step);
+        }
+        Some(trouble) => {
+            error!("FAULT {}: {trouble}", gild_flash::Fault::BootOrder.number());
+            error!("to do: {}", trouble.next_step);
+        }
+    }
+    outcome
+}
+
+/// The board's serial number as a part of a file's name, else this.
+pub fn file_id(serial: Option<String>, otherwise: &str) -> String {
+    serial
+        .map(|serial| {
+            let word = |c: &char| c.is_ascii_alphanumeric();
+            serial.chars().filter(word).take(32).collect::<String>()
+        })
+        .filter(|serial| !serial.is_empty())
+        .unwrap_or_else(|| otherwise.to_owned())
+}

@@ -1,0 +1,75 @@
+//! The firmware files on the card: read, and compared with the card's own list of digests.
+
+use sha2::{Digest, Sha256};
+
+use super::BootOrderError;
+use crate::card::folder::Folder;
+
+/// Digests of what the builder put on the card.
+const SUMS: &str = "SHA256SUMS";
+const REPAIR: &str = "write the card anew: its firmware files are damaged";
+
+/// The files, if the card has any of them; all of them must be there and whole then.
+pub fn read<const N: usize>(
+    card: &dyn Folder,
+    paths: [&str; N],
+) -> Result<Option<[Vec<u8>; N]>, BootOrderError> {
+    let sums = card.read(SUMS)?.unwrap_or_default();
+    let sums = String::from_utf8_lossy(&sums);
+    let listed = |path: &str| {
+        let mut lines = sums.lines().filter_map(|line| line.split_once("  "));
+        lines
+            .find(|(_, name)| *name == path)
+            .map(|(digest, _)| digest)
+    };
+    let mut files = [const { Vec::new() }; N];
+    let mut missing = Vec::new();
+    for (path, file) in paths.iter().zip(&mut files) {
+        let Some(content) = card.read(path)? else {
+            missing.push(*path);
+            continue;
+        };
+        let digest = hex::encode(Sha256::digest(&content));
+        if listed(path) != Some(digest.as_str()) {
+            return Err(BootOrderError::not_possible(
+                format!("{path} on the card is not what {SUMS} there says"),
+                REPAIR,
+            ));
+        }
+        *file = content;
+    }
+    if missing.is_empty() {
+        return Ok(Some(files));
+    }
+    if missing.len() == N && !paths.iter().any(|path| listed(path).is_some()) {
+        return Ok(None);
+    }
+    Err(BootOrderError::not_possible(
+        format!("the card lacks {}", missing.join(", ")),
+        REPAIR,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_order::stand_in::{MemoryCard, Power};
+
+    #[test]
+    fn files_are_whole_or_refused_or_none() {
+        let card = MemoryCard::new(&Power::on());
+        assert_eq!(read(&card, ["a/b", "a/c"]), Ok(None));
+        card.put_firmware("a/b", b"one");
+        read(&card, ["a/b", "a/c"]).expect_err("one of two");
+        card.put_firmware("a/c", b"two");
+        assert_eq!(
+            read(&card, ["a/b", "a/c"]),
+            Ok(Some([b"one".to_vec(), b"two".to_vec()]))
+        );
+        card.put("a/c", b"tw0");
+        let error = read(&card, ["a/b", "a/c"]).expect_err("a damaged file");
+        assert!(error.reason.contains("a/c"), "{error}");
+        card.put("SHA256SUMS", b"");
+        read(&card, ["a/b"]).expect_err("a file that is not listed");
+    }
+}

@@ -1,0 +1,246 @@
+//! A board's boot flash: found by what it is, and changed in the order of [`gild_boards::nor`].
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use gild_boards::nor::{Step, plan};
+use gild_flash::mtd::NorFlash;
+
+use super::BootOrderError;
+
+/// A flash, or a part of one.
+pub trait Nor {
+    /// Bytes of it.
+    fn size(&self) -> usize;
+    /// Bytes of an erase block.
+    fn block(&self) -> usize;
+    /// Reads from the chip, through a fresh open.
+    fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>>;
+    /// Erases whole blocks.
+    fn erase(&self, place: Range<usize>) -> io::Result<()>;
+    /// Programs erased bytes.
+    fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl Nor for NorFlash {
+    fn size(&self) -> usize {
+        self.size()
+    }
+
+    fn block(&self) -> usize {
+        self.block()
+    }
+
+    fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>> {
+        self.read(place)
+    }
+
+    fn erase(&self, place: Range<usize>) -> io::Result<()> {
+        self.erase(place)
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.write(at, bytes)
+    }
+}
+
+/// A part of a flash, as if it were one.
+pub struct Part<'a> {
+    /// The flash.
+    pub flash: &'a dyn Nor,
+    /// The part, of whole blocks.
+    pub place: Range<usize>,
+}
+
+impl Part<'_> {
+    fn on_flash(&self, place: &Range<usize>) -> Range<usize> {
+        self.place.start + place.start..self.place.start + place.end
+    }
+}
+
+impl Nor for Part<'_> {
+    fn size(&self) -> usize {
+        self.place.len()
+    }
+
+    fn block(&self) -> usize {
+        self.flash.block()
+    }
+
+    fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>> {
+        self.flash.read(self.on_flash(&place))
+    }
+
+    fn erase(&self, place: Range<usize>) -> io::Result<()> {
+        self.flash.erase(self.on_flash(&place))
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+        self.flash.write(self.place.start + at, bytes)
+    }
+}
+
+/// Reads all of it.
+pub fn read_all(flash: &dyn Nor) -> Result<Vec<u8>, BootOrderError> {
+    flash
+        .read(0..flash.size())
+        .map_err(|error| BootOrderError::failed(format!("reading the boot flash: {error}")))
+}
+
+/// Gives the flash the wanted content, the page at `commit` last. Stops at the first thing that goes wrong, so that the
+/// firmware passes the flash over until another attempt has finished.
+pub fn rewrite(
+    flash: &dyn Nor,
+    current: &[u8],
+    wanted: &[u8],
+    commit: usize,
+    alive: &dyn Fn(),
+) -> Result<(), BootOrderError> {
+    let steps = plan(current, wanted, flash.block(), commit)
+        .map_err(|error| BootOrderError::failed(error.to_string()))?;
+    for step in steps {
+        alive();
+        carry_out(flash, &step, wanted)?;
+    }
+    if read_all(flash)? != wanted {
+        return Err(BootOrderError::failed(
+            "the boot flash reads back differently from what was written to it".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+fn carry_out(flash: &dyn Nor, step: &Step, wanted: &[u8]) -> Result<(), BootOrderError> {
+    let (action, place, done) = match step {
+        Step::Erase(place) => ("erasing", place, flash.erase(place.clone())),
+        Step::Write(place) => (
+            "writing",
+            place,
+            flash.write(place.start, &wanted[place.clone()]),
+        ),
+        Step::CheckErased(place) => (
+            "reading back",
+            place,
+            flash.read(place.clone()).and_then(|found| {
+                let is_erased = found.iter().all(|byte| *byte == 0xff);
+                is_erased
+                    .then_some(())
+                    .ok_or_else(|| io::Error::other("it was erased and is not: is it locked?"))
+            }),
+        ),
+        Step::Check(place) => (
+            "reading back",
+            place,
+            flash.read(place.clone()).and_then(|found| {
+                (found == wanted[place.clone()])
+                    .then_some(())
+                    .ok_or_else(|| io::Error::other("it holds other bytes than were written"))
+            }),
+        ),
+    };
+    done.map_err(|error| {
+        let (start, length) = (place.start, place.len());
+        BootOrderError::failed(format!(
+            "{action} {length} bytes at {start:#x} of the boot flash: {error}"
+        ))
+    })
+}
+
+/// A flash device of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// `mtd0`.
+    pub name: String,
+    /// Bytes.
+    pub size: usize,
+    /// The `compatible` entries of its own node in the device tree.
+    pub own: Vec<String>,
+    /// Those of what it is connected to.
+    pub parents: Vec<String>,
+}
+
+impl Device {
+    /// Its device node.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+}
+
+/// All NOR flash, and all partitions of it. Names and numbers of the devices hang on the order in which the kernel finds
+/// them; what they are does not.
+pub fn devices(sys: &Path) -> Vec<Device> {
+    let class = sys.join("class/mtd");
+    let mut devices: Vec<Device> = fs::read_dir(&class)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        // Each has a second, read-only device.
+        .filter(|name| name.starts_with("mtd") && !name.ends_with("ro"))
+        .filter_map(|name| {
+            let path = fs::canonicalize(class.join(&name)).ok()?;
+            let text = |file: &str| fs::read_to_string(path.join(file)).ok();
+            (text("type")?.trim() == "nor").then_some(())?;
+            Some(Device {
+                size: text("size")?.trim().parse().ok()?,
+                own: compatible(&path),
+                parents: path.ancestors().skip(1).flat_map(compatible).collect(),
+                name,
+            })
+        })
+        .collect();
+    devices.sort_by(|one, other| one.name.cmp(&other.name));
+    devices
+}
+
+/// The `compatible` of a device's node in the device tree.
+pub fn compatible(device: &Path) -> Vec<String> {
+    let bytes = fs::read(device.join("of_node/compatible")).unwrap_or_default();
+    bytes
+        .split(|byte| *byte == 0)
+        .filter(|entry| !entry.is_empty())
+        .map(|entry| String::from_utf8_lossy(entry).into_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flash_is_told_by_what_it_is_connected_to() {
+        let sys = tempfile::tempdir().expect("a directory");
+        let class = sys.path().join("class/mtd");
+        fs::create_dir_all(&class).expect("the class");
+        let add = |name: &str, kind: &str, parent: &str, compatible: &str| {
+            let parent = sys.path().join("devices").join(parent);
+            let device = parent.join("mtd").join(name);
+            fs::create_dir_all(parent.join("of_node")).expect("a node");
+            fs::write(parent.join("of_node/compatible"), compatible).expect("its compatible");
+            fs::create_dir_all(&device).expect("a device");
+            fs::write(device.join("type"), format!("{kind}\n")).expect("its type");
+            fs::write(device.join("size"), "16777216\n").expect("its size");
+            std::os::unix::fs::symlink(&device, class.join(name)).expect("a link");
+        };
+        add("mtd1", "nor", "fe2b0000.spi/spi5.0", "jedec,spi-nor\0");
+        add("mtd1ro", "nor", "fe2b0000.spi/spi5.0", "jedec,spi-nor\0");
+        add("mtd0", "ram", "ram", "mtd-ram\0");
+        fs::create_dir_all(sys.path().join("devices/fe2b0000.spi/of_node")).expect("a node");
+        fs::write(
+            sys.path().join("devices/fe2b0000.spi/of_node/compatible"),
+            "rockchip,sfc\0",
+        )
+        .expect("its compatible");
+        assert_eq!(
+            devices(sys.path()),
+            [Device {
+                name: "mtd1".to_owned(),
+                size: 16 << 20,
+                own: Vec::new(),
+                parents: vec!["jedec,spi-nor".to_owned(), "rockchip,sfc".to_owned()],
+            }]
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Rock 5B: the boot order is in U-Boot, and U-Boot is in the SPI NOR flash.
+//!
+//! The whole image is written, with the NVMe first in its built-in order. A U-Boot that keeps an environment is told
+//! there instead, if the card has no image. Either way what makes the flash valid is erased first and written last, so
+//! that the processor's ROM, or U-Boot, falls back to what starts this agent again.
+
+use std::path::Path;
+
+use gild_boards::rk3588::{ENVIRONMENT, FLASH_SIZE, IdBlock, Image, Medium, flash_content};
+use gild_flash::mtd::NorFlash;
+use log::info;
+
+use super::nor::{Device, Nor, Part, devices, read_all, rewrite};
+use super::{BootOrder, BootOrderError, Job, backup, environment, file_id, firmware};
+use crate::card::Card;
+use crate::{board, gate};
+
+const FILE: &str = "firmware/rock5b/u-boot-rockchip-spi.bin";
+/// The controller that the boot flash is connected to.
+const CONTROLLER: &str = "rockchip,sfc";
+/// A partition that the device tree declares to hold U-Boot's environment.
+const ENVIRONMENT_NODE: &str = "u-boot,env";
+/// Where the card has U-Boot: sector 64.
+const CARD_U_BOOT: u64 = 64 * 512;
+
+const REMAKE: &str =
+    "make the card anew with --rock5b-spi and a u-boot-rockchip-spi.bin for the Rock 5B";
+const STAYS_IN: &str =
+    "leave this card in the slot: it starts the disk; or set up the boot flash by hand";
+
+/// The flash that this board has.
+pub struct Flash<'a> {
+    /// The one that the processor starts from.
+    pub boot: Option<&'a dyn Nor>,
+    /// What the device tree declares to be U-Boot's environment.
+    pub environment: Option<&'a dyn Nor>,
+    /// Whether the card has a U-Boot for this board that starts when the flash has none.
+    pub card_starts: &'a dyn Fn() -> bool,
+}
+
+/// Finds the flash of this board and sets the order there.
+pub fn set_on_this_board(job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
+    let all = devices(Path::new("/sys"));
+    let open = |device: &Device| {
+        info!("flash {}, {} bytes", device.name, device.size);
+        NorFlash::open(&device.path())
+            .map_err(|error| BootOrderError::failed(format!("opening {}: {error}", device.name)))
+    };
+    let find = |is_it: &dyn Fn(&&Device) -> bool| all.iter().find(is_it).map(open).transpose();
+    let boot = find(&|device| {
+        device.size == FLASH_SIZE && device.parents.iter().any(|entry| entry == CONTROLLER)
+    })?;
+    let environment = find(&|device| device.own.iter().any(|entry| entry == ENVIRONMENT_NODE))?;
+    let flash = Flash {
+        boot: boot.as_ref().map(|flash| flash as &dyn Nor),
+        environment: environment.as_ref().map(|flash| flash as &dyn Nor),
+        card_starts: &|| {
+            let u_boot = card.read_disk(CARD_U_BOOT, Medium::Card.limit()).ok();
+            u_boot.is_some_and(|bytes| is_for_this_board(job, bytes, Medium::Card).is_ok())
+        },
+    };
+    let serial = file_id(board::serial(), &job.id);
+    set(job, &flash, &serial)
+}
+
+/// Sets the order in the flash, unless it is right already.
+pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrderError> {
+    let file = firmware::read(job.card, [FILE])?;
+    match (file, flash.boot) {
+        (Some([file]), Some(boot)) => write_image(job, boot, file, flash.card_starts, serial),
+        (Some(_), None) if flash.environment.is_none() => Err(BootOrderError::not_possible(
+            "the kernel shows no boot flash (16 MiB of NOR at the controller rockchip,sfc)",
+            STAYS_IN,
+        )),
+        (_, boot) => without_file(job, boot, flash.environment, serial),
+    }
+}
+
+fn write_image(
+    job: &Job,
+    boot: &dyn Nor,
+    file: Vec<u8>,
+    card_starts: &dyn Fn() -> bool,
+    serial: &str,
+) -> Result<BootOrder, BootOrderError> {
+    let image = is_for_this_board(job, file, Medium::Spi).map_err(|reason| {
+        BootOrderError::not_possible(
+            format!("{FILE} on the card cannot be used: {reason}"),
+            REMAKE,
+        )
+    })?;
+    let current = read_all(boot)?;
+    let wanted = flash_content(&current, &image, None)
+        .map_err(|error| BootOrderError::not_possible(error.to_string(), STAYS_IN))?;
+    if current == wanted {
+        return Ok(BootOrder::AlreadyRight);
+    }
+    let starts = IdBlock::parse(&current[Medium::Spi.id_block_offset()..]).is_ok();
+    if starts && !card_starts() {
+        return Err(BootOrderError::not_possible(
+            "the card has no U-Boot, and if the power went while the boot flash is written nothing would start the board",
+            "make the card anew with --rock5b-u-boot as well",
+        ));
+    }
+    backup::of_flash(job, &current, serial, starts)?;
+    gate::close(job.card, job.board)?;
+    info!("writing the boot flash");
+    rewrite(
+        boot,
+        &current,
+        &wanted,
+        Medium::Spi.id_block_offset(),
+        job.alive,
+    )?;
+    Ok(BootOrder::Written)
+}
+
+/// What can be done with what is in the flash already.
+fn without_file(
+    job: &Job,
+    boot: Option<&dyn Nor>,
+    declared: Option<&dyn Nor>,
+    serial: &str,
+) -> Result<BootOrder, BootOrderError> {
+    if let Some(environment) = declared {
+        return environment::set(job, environment, serial);
+    }
+    if let Some(boot) = boot {
+        let content = read_all(boot)?;
+        let place = ENVIRONMENT;
+        let is_kept = environment::is_valid(&content[place.clone()]);
+        if !is_kept && is_for_this_board(job, content, Medium::Spi).is_ok() {
+            return Ok(BootOrder::AlreadyRight);
+        }
+        if is_kept || backup::environment(job, serial)?.is_some() {
+            return environment::set(job, &Part { flash: boot, place }, serial);
+        }
+    }
+    Err(BootOrderError::no_files(
+        "the card has no u-boot-rockchip-spi.bin for the boot flash of the Rock 5B",
+        "leave the card in the slot: it starts the disk; or make the card with --rock5b-spi",
+    ))
+}
+
+/// Whether these bytes start this board, and in the SPI flash with the NVMe first.
+fn is_for_this_board(job: &Job, bytes: Vec<u8>, medium: Medium) -> Result<Image, String> {
+    let image = Image::parse(bytes, medium).map_err(|error| error.to_string())?;
+    image
+        .validate_for(job.board)
+        .map_err(|error| error.to_string())?;
+    if medium == Medium::Spi && !image.is_nvme_first().map_err(|error| error.to_string())? {
+        return Err("it does not have the NVMe disk first".to_owned());
+    }
+    Ok(image)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+use gild_boards::rk3588::NVME_FIRST;
+use gild_boards::uboot_env::{Block, Environment};
+use sha2::Digest;
+
+use super::*;
+use crate::boot_order::Kind;
+use crate::boot_order::stand_in::{MemoryCard, MemoryNor, Power};
+use crate::card::folder::Folder;
+
+#[path = "../../../../boards/tests/common/mod.rs"]
+mod common;
+
+use common::{MAINLINE, Workshop};
+
+const BLOCK: usize = 4096;
+const ID_BLOCK: usize = 0x8000;
+const SERIAL: &str = "5b00c0ffee123456";
+
+/// The image that `gild card build` makes of mainline's.
+fn wanted() -> Vec<u8> {
+    let image = Image::parse(Workshop::new().rock5b_spi(MAINLINE), Medium::Spi).expect("an image");
+    let image = image.with_boot_targets(&NVME_FIRST).expect("an order");
+    image.bytes().to_vec()
+}
+
+/// A chip of 16 MiB that begins with these bytes.
+fn chip(start: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xff; FLASH_SIZE];
+    bytes[..start.len()].copy_from_slice(start);
+    bytes
+}
+
+fn set_with(
+    card: &MemoryCard,
+    boot: Option<&MemoryNor>,
+    environment: Option<&MemoryNor>,
+    card_starts: bool,
+) -> Result<BootOrder, BootOrderError> {
+    let job = Job {
+        board: gild_boards::by_name("rock5b").expect("a board"),
+        id: "00e04c5b5b5b".to_owned(),
+        card,
+        alive: &|| (),
+    };
+    let flash = Flash {
+        boot: boot.map(|flash| flash as &dyn Nor),
+        environment: environment.map(|flash| flash as &dyn Nor),
+        card_starts: &|| card_starts,
+    };
+    set(&job, &flash, SERIAL)
+}
+
+fn backups(card: &MemoryCard) -> Vec<Vec<u8>> {
+    let names = card.names().expect("the names");
+    let backups = names.iter().filter(|name| name.ends_with(".bin"));
+    backups.filter_map(|name| card.get(name)).collect()
+}
+
+/// The ROM starts what a header with a right hash leads to: then all must be in its place.
+fn is_safe(flash: &[u8], whole: [&[u8]; 2]) -> bool {
+    let header = &flash[ID_BLOCK..ID_BLOCK + 0x620];
+    let is_started = IdBlock::begins(header)
+        && sha2::Sha256::digest(&header[..0x600])[..] == header[0x600..0x620];
+    !is_started || whole.contains(&flash)
+}
+
+/// Cuts the power in the middle of every change to card and flash, then lets the next power-on finish.
+fn survives_every_cut(old: &[u8], card_starts: bool) {
+    let image = wanted();
+    let new = chip(&image);
+    for changes in 0.. {
+        let power = Power::on();
+        let card = MemoryCard::new(&power);
+        card.put_firmware(FILE, &image);
+        card.put("gate.env", b"rock5b=rock5b-1\nrpi5=rpi5-1\n");
+        let boot = MemoryNor::new(&power, BLOCK, old.to_vec());
+        power.cut_after(changes);
+        let cut = set_with(&card, Some(&boot), None, card_starts);
+        power.restore();
+        if cut == Ok(BootOrder::Written) {
+            assert!(changes > 8, "{changes} changes");
+            break;
+        }
+        cut.expect_err("the power went");
+        let found = boot.bytes.borrow().clone();
+        assert!(is_safe(&found, [old, &new]), "after {changes} changes");
+        if found != old {
+            let gate = card.text("gate.env").expect("a gate");
+            assert_eq!(gate, "rpi5=rpi5-1\n", "after {changes} changes");
+        }
+        let again = set_with(&card, Some(&boot), None, card_starts).expect("a second attempt");
+        let expected = if found == new {
+            BootOrder::AlreadyRight
+        } else {
+            BootOrder::Written
+        };
+        assert_eq!(again, expected, "after {changes} changes");
+        assert!(*boot.bytes.borrow() == new);
+        let kept = backups(&card);
+        assert!(old.starts_with(&[0xff; BLOCK]) && old == chip(&[]) || kept == [old]);
+    }
+}
+
+#[test]
+fn a_cut_at_every_step_of_a_new_order_is_completed_by_the_next_power_on() {
+    survives_every_cut(&chip(&Workshop::new().rock5b_spi(MAINLINE)), true);
+}
+
+#[test]
+fn a_cut_at_every_step_of_the_first_write_is_completed_by_the_next_power_on() {
+    // Nothing starts from an empty flash, so nothing can be lost: no matter what the card has.
+    survives_every_cut(&chip(&[]), false);
+}
+
+#[test]
+fn what_is_right_is_left_alone_with_and_without_a_file() {
+    let power = Power::on();
+    let image = wanted();
+    let boot = MemoryNor::new(&power, BLOCK, chip(&image));
+    let card = MemoryCard::new(&power);
+    card.is_read_only.set(true);
+    assert_eq!(
+        set_with(&card, Some(&boot), None, false),
+        Ok(BootOrder::AlreadyRight)
+    );
+    card.put_firmware(FILE, &image);
+    assert_eq!(
+        set_with(&card, Some(&boot), None, false),
+        Ok(BootOrder::AlreadyRight)
+    );
+}
+
+#[test]
+fn a_stale_environment_does_not_outlive_the_image() {
+    let power = Power::on();
+    let image = wanted();
+    let mut old = chip(&image);
+    old[ENVIRONMENT].fill(7);
+    let boot = MemoryNor::new(&power, BLOCK, old);
+    let card = MemoryCard::new(&power);
+    card.put_firmware(FILE, &image);
+    assert_eq!(
+        set_with(&card, Some(&boot), None, true),
+        Ok(BootOrder::Written)
+    );
+    assert!(*boot.bytes.borrow() == chip(&image));
+}
+
+#[test]
+fn a_flash_that_starts_the_board_is_not_touched_when_nothing_else_would() {
+    let power = Power::on();
+    let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    let boot = MemoryNor::new(&power, BLOCK, old.clone());
+    let card = MemoryCard::new(&power);
+    card.put_firmware(FILE, &wanted());
+    let error = set_with(&card, Some(&boot), None, false).expect_err("no way back");
+    assert_eq!(error.kind, Kind::NotPossible);
+    assert!(
+        error.next_step.contains("--rock5b-u-boot"),
+        "{}",
+        error.next_step
+    );
+    assert!(*boot.bytes.borrow() == old);
+}
+
+#[test]
+fn a_locked_flash_and_a_card_without_room_for_the_backup_change_nothing() {
+    let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    for is_locked in [true, false] {
+        let power = Power::on();
+        let boot = MemoryNor::new(&power, BLOCK, old.clone());
+        let card = MemoryCard::new(&power);
+        card.put_firmware(FILE, &wanted());
+        boot.is_locked.set(is_locked);
+        card.is_read_only.set(!is_locked);
+        let error = set_with(&card, Some(&boot), None, true).expect_err("locked");
+        assert_eq!(error.kind, Kind::Failed);
+        assert!(*boot.bytes.borrow() == old);
+    }
+}
+
+#[test]
+fn a_file_for_another_board_or_medium_or_order_is_refused() {
+    let shop = Workshop::new();
+    let u_boot = Workshop::u_boot("nvme mmc1 mmc0 scsi usb pxe dhcp spi");
+    let other = r#""radxa,rock-5b-plus", "rockchip,rk3588""#;
+    let other = shop.fit(&u_boot, other, &common::FitSettings::default());
+    let mut damaged = wanted();
+    let inside = damaged.windows(9).position(|text| text == b"bootdelay");
+    damaged[inside.expect("U-Boot in the FIT")] ^= 1;
+    for (complaint, file) in [
+        ("rock-5b-plus", shop.spi(&other)),
+        ("ID block", shop.card(&other)),
+        ("NVMe disk first", shop.rock5b_spi(MAINLINE)),
+        ("FIT", damaged),
+    ] {
+        let power = Power::on();
+        let boot = MemoryNor::new(&power, BLOCK, chip(&[]));
+        let card = MemoryCard::new(&power);
+        card.put_firmware(FILE, &file);
+        let error = set_with(&card, Some(&boot), None, true).expect_err(complaint);
+        assert_eq!(error.kind, Kind::NotPossible);
+        assert!(error.reason.contains(complaint), "{complaint}: {error}");
+        assert!(*boot.bytes.borrow() == chip(&[]));
+    }
+}
+
+#[test]
+fn a_missing_flash_and_a_missing_file_are_told_apart() {
+    let power = Power::on();
+    let card = MemoryCard::new(&power);
+    let boot = MemoryNor::new(&power, BLOCK, chip(&[]));
+    for boot in [None, Some(&boot)] {
+        let error = set_with(&card, boot, None, true).expect_err("no file");
+        assert_eq!(error.kind, Kind::NoFiles);
+        assert!(
+            error.next_step.contains("leave the card in"),
+            "{}",
+            error.next_step
+        );
+    }
+    card.put_firmware(FILE, &wanted());
+    let error = set_with(&card, None, None, true).expect_err("no flash");
+    assert_eq!(error.kind, Kind::NotPossible);
+    assert!(error.reason.contains("no boot flash"), "{error}");
+    assert!(
+        error.next_step.contains("leave this card in"),
+        "{}",
+        error.next_step
+    );
+}
+
+fn environment(text: &str, size: usize) -> Vec<u8> {
+    let environment = Environment::from_text(text).expect("text");
+    Block {
+        environment,
+        flag: None,
+    }
+    .to_bytes(size, 0)
+    .expect("a block")
+}
+
+const FACTORY: &str =
+    "bootcmd=bootflow scan -lb\nboot_targets=mmc1 mmc0 nvme usb\nethaddr=00:e0:4c:5b:5b:5b";
+const CHANGED: &str =
+    "bootcmd=bootflow scan -lb\nboot_targets=nvme mmc1 mmc0 usb\nethaddr=00:e0:4c:5b:5b:5b";
+
+#[test]
+fn a_cut_at_every_step_of_a_new_environment_is_completed_by_the_next_power_on() {
+    let size = 256 << 10;
+    let (old, new) = (environment(FACTORY, size), environment(CHANGED, size));
+    for changes in 0.. {
+        let power = Power::on();
+        let card = MemoryCard::new(&power);
+        let flash = MemoryNor::new(&power, size, old.clone());
+        power.cut_after(changes);
+        let cut = set_with(&card, None, Some(&flash), false);
+        power.restore();
+        if cut == Ok(BootOrder::Written) {
+            assert!(changes > 3, "{changes} changes");
+            break;
+        }
+        cut.expect_err("the power went");
+        let found = flash.bytes.borrow().clone();
+        let is_whole = found == old || found == new;
+        assert_eq!(
+            environment::is_valid(&found),
+            is_whole,
+            "after {changes} changes"
+        );
+        let again = set_with(&card, None, Some(&flash), false).expect("a second attempt");
+        let expected = if found == new {
+            BootOrder::AlreadyRight
+        } else {
+            BootOrder::Written
+        };
+        assert_eq!(again, expected, "after {changes} changes");
+        assert!(*flash.bytes.borrow() == new);
+    }
+}
+
+#[test]
+fn an_environment_in_the_boot_flash_is_changed_where_it_is_kept() {
+    let power = Power::on();
+    let u_boot = Workshop::new().rock5b_spi(MAINLINE);
+    let mut old = chip(&u_boot);
+    old[ENVIRONMENT].copy_from_slice(&environment(FACTORY, ENVIRONMENT.len()));
+    let mut new = chip(&u_boot);
+    new[ENVIRONMENT].copy_from_slice(&environment(CHANGED, ENVIRONMENT.len()));
+    let boot = MemoryNor::new(&power, BLOCK, old);
+    let card = MemoryCard::new(&power);
+    assert_eq!(
+        set_with(&card, Some(&boot), None, false),
+        Ok(BootOrder::Written)
+    );
+    assert!(*boot.bytes.borrow() == new);
+    assert_eq!(
+        set_with(&card, Some(&boot), None, false),
+        Ok(BootOrder::AlreadyRight)
+    );
+}
+
+#[test]
+fn an_environment_that_would_leave_a_board_at_a_prompt_is_not_written() {
+    let size = 64 << 10;
+    for (complaint, text) in [
+        ("no bootcmd", "boot_targets=mmc1 nvme"),
+        ("no boot_targets", "bootcmd=run distro_bootcmd"),
+        ("NVMe", "bootcmd=run distro_bootcmd\nboot_targets=mmc1 usb0"),
+    ] {
+        let power = Power::on();
+        let old = environment(text, size);
+        let flash = MemoryNor::new(&power, size, old.clone());
+        let card = MemoryCard::new(&power);
+        let error = set_with(&card, None, Some(&flash), false).expect_err(complaint);
+        assert!(error.reason.contains(complaint), "{error}");
+        assert!(*flash.bytes.borrow() == old);
+    }
+    let power = Power::on();
+    let blank = MemoryNor::new(&power, size, vec![0xff; size]);
+    let error = set_with(&MemoryCard::new(&power), None, Some(&blank), false).expect_err("blank");
+    assert!(error.reason.contains("built-in"), "{error}");
+}

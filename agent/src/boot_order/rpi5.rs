@@ -1,0 +1,276 @@
+//! Raspberry Pi 5: the boot order is in the EEPROM, and the boot ROM is the one who writes it.
+//!
+//! The ROM looks for `recovery.bin` on the card before it looks at the EEPROM. Staged there, it writes `pieeprom.upd`,
+//! renames itself and restarts the board; if the power goes before it is done, it is found again. So the update is
+//! safe at every moment, and the agent touches files only, `recovery.bin` last.
+
+use std::fs;
+use std::path::Path;
+
+use gild_boards::rpi_eeprom::{BootOrder as Order, Chip, Image, Signature};
+use log::{info, warn};
+
+use super::nor::compatible;
+use super::{BootOrder, BootOrderError, Job, firmware};
+
+const UPD: &str = "pieeprom.upd";
+const SIG: &str = "pieeprom.sig";
+const RECOVERY: &str = "recovery.bin";
+/// `recovery.bin` until it has been read back: the ROM does not look for this name.
+const RECOVERY_BEFORE: &str = "recovery.tmp";
+const FILES: [&str; 3] = [
+    "firmware/rpi5/pieeprom.upd",
+    "firmware/rpi5/pieeprom.sig",
+    "firmware/rpi5/recovery.bin",
+];
+/// Updates that are staged for one image before it is given up.
+const ATTEMPTS: u32 = 2;
+/// The node of the device tree behind which the firmware shows its configuration.
+const CONFIG_NODE: &str = "raspberrypi,bootloader-config";
+
+const BY_HAND: &str =
+    "set BOOT_ORDER=0xf416 in the EEPROM by hand (rpi-eeprom-config), or take the card out";
+const NEWER: &str =
+    "make the card anew with the newest pieeprom-*.bin and recovery.bin for the BCM2712";
+
+/// What the running firmware says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// When it was built: its version.
+    pub build: Option<u32>,
+    /// The time in the `.sig` of the last update.
+    pub update: Option<u32>,
+    /// Whether secure boot is on.
+    pub is_signed: bool,
+    /// The least version that the board's parts ask for.
+    pub least_version: u32,
+    /// Its configuration.
+    pub config: Option<String>,
+}
+
+impl Running {
+    /// Reads it from the device tree, and the configuration from the memory that the firmware left it in.
+    pub fn read(proc: &Path, sys: &Path) -> Self {
+        let chosen = proc.join("device-tree/chosen");
+        let number = |name: &str| {
+            let bytes = fs::read(chosen.join(name)).ok()?;
+            Some(u32::from_be_bytes(*bytes.first_chunk()?))
+        };
+        let config = fs::read_dir(sys.join("bus/nvmem/devices"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|device| compatible(device).iter().any(|entry| entry == CONFIG_NODE))
+            .and_then(|device| fs::read(device.join("nvmem")).ok())
+            .and_then(|bytes| {
+                let is_text = |byte: &u8| *byte != 0 && *byte != 0xff;
+                String::from_utf8(bytes.into_iter().take_while(is_text).collect()).ok()
+            })
+            .filter(|text| !text.trim().is_empty());
+        Self {
+            build: number("bootloader/build-timestamp"),
+            update: number("bootloader/update-timestamp"),
+            is_signed: number("bootloader/signed").is_some_and(|signed| signed != 0),
+            least_version: number("rpi-min-boot-ver").unwrap_or(0),
+            config,
+        }
+    }
+}
+
+/// The three files that make an update.
+struct Update {
+    upd: Vec<u8>,
+    sig: Vec<u8>,
+    recovery: Vec<u8>,
+    /// The time by which the firmware reports it done.
+    time: u32,
+}
+
+/// Stages the update, unless the order is right already. What the ROM made of an earlier one is told by the device
+/// tree.
+pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
+    let order = running.config.as_deref().and_then(Order::of);
+    if let Some(order) = order {
+        info!("boot order in the EEPROM: {order}");
+    }
+    if order.is_some_and(Order::is_nvme_first) {
+        tidy(job);
+        return Ok(BootOrder::AlreadyRight);
+    }
+    let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {
+        return Err(BootOrderError::no_files(
+            "the card has no firmware files for the EEPROM of the Raspberry Pi 5",
+            "make the card with --rpi-eeprom and --rpi-recovery, or set BOOT_ORDER=0xf416 by hand, or take the card out when the disk is done",
+        ));
+    };
+    let update = Update::check(upd, sig, recovery, running)?;
+    if running.update == Some(update.time) {
+        tidy(job);
+        return match &running.config {
+            // The firmware keeps its configuration to itself; the update holds the right one.
+            None => Ok(BootOrder::AlreadyRight),
+            Some(_) => Err(BootOrderError::not_possible(
+                "the EEPROM holds the image on the card, and its boot order is another one",
+                BY_HAND,
+            )),
+        };
+    }
+    let attempts = attempts(job, update.time)?;
+    if attempts >= ATTEMPTS {
+        tidy(job);
+        return Err(BootOrderError::not_possible(
+            format!(
+                "the EEPROM was not updated by the board's ROM in {attempts} attempts (recovery.bin on the card)"
+            ),
+            "make the card anew with the newest recovery.bin for the BCM2712, or set BOOT_ORDER=0xf416 by hand; gild-<mac>.eeprom on the card counts the attempts",
+        ));
+    }
+    let staged = stage(job, &update, attempts + 1);
+    if staged.is_err() {
+        // Nothing may be left that the ROM takes and nobody has read back.
+        tidy(job);
+    }
+    staged
+}
+
+impl Update {
+    /// Refuses files that must not get into the EEPROM of a board with this firmware.
+    fn check(
+        upd: Vec<u8>,
+        sig: Vec<u8>,
+        recovery: Vec<u8>,
+        running: &Running,
+    ) -> Result<Self, BootOrderError> {
+        if running.is_signed {
+            return Err(BootOrderError::not_possible(
+                "the board has secure boot: only a signed EEPROM image may be written",
+                "have the boot order set by who holds the signing key, or take the card out",
+            ));
+        }
+        let unusable = |reason: String| BootOrderError::not_possible(reason, NEWER);
+        let signature = str::from_utf8(&sig)
+            .map_err(|_| unusable(format!("{SIG} on the card is no text")))
+            .and_then(|text| {
+                Signature::parse(text).map_err(|error| unusable(format!("{SIG}: {error}")))
+            })?;
+        let time = signature
+            .timestamp
+            .filter(|_| signature.matches(&upd))
+            .ok_or_else(|| unusable(format!("{SIG} on the card is not that of {UPD}")))?;
+        let image = Image::parse(upd)
+            .map_err(|error| unusable(format!("{UPD} on the card cannot be used: {error}")))?;
+        if image.chip() != Chip::Bcm2712 {
+            let chip = image.chip().name();
+            return Err(unusable(format!("{UPD} on the card is for the {chip}")));
+        }
+        let config = image
+            .config()
+            .map_err(|error| unusable(format!("{UPD} on the card: {error}")))?;
+        let order = Order::of(&String::from_utf8_lossy(config));
+        if !order.is_some_and(Order::is_nvme_first) {
+            return Err(unusable(format!(
+                "{UPD} on the card does not have the NVMe disk first"
+            )));
+        }
+        let version = image.mfg_version().unwrap_or(0);
+        if version < running.least_version {
+            return Err(unusable(format!(
+                "{UPD} on the card has the version {version}, and this board asks for {} at least",
+                running.least_version
+            )));
+        }
+        match (image.build_timestamp(), running.build) {
+            (Some(new), Some(old)) if new >= old => {}
+            (Some(new), Some(old)) => {
+                return Err(unusable(format!(
+                    "{UPD} on the card, built {new}, is older than the board's firmware, built {old} (seconds since 1970)"
+                )));
+            }
+            (None, _) => {
+                return Err(unusable(format!(
+                    "{UPD} on the card does not say when it was built"
+                )));
+            }
+            (_, None) => {
+                return Err(BootOrderError::not_possible(
+                    "the board's firmware does not say when it was built, so that the one on the card may be older",
+                    BY_HAND,
+                ));
+            }
+        }
+        Ok(Self {
+            upd: image.bytes().to_vec(),
+            sig,
+            recovery,
+            time,
+        })
+    }
+}
+
+/// Puts the update where the ROM looks for it.
+fn stage(job: &Job, update: &Update, attempt: u32) -> Result<BootOrder, BootOrderError> {
+    remove_leftovers(job)?;
+    for (name, content) in [
+        (UPD, &update.upd),
+        (SIG, &update.sig),
+        (RECOVERY_BEFORE, &update.recovery),
+    ] {
+        (job.alive)();
+        job.card.write(name, content)?;
+        check(job, name, content)?;
+    }
+    // Before the ROM can take it: an update that fails and is not counted would be tried for ever.
+    let count = format!("update={}\nattempts={attempt}\n", update.time);
+    job.card.write(&count_file(job), count.as_bytes())?;
+    job.card.rename(RECOVERY_BEFORE, RECOVERY)?;
+    check(job, RECOVERY, &update.recovery)?;
+    info!("the update of the EEPROM is on the card, attempt {attempt} of {ATTEMPTS}");
+    Ok(BootOrder::Staged)
+}
+
+fn check(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {
+    if job.card.read(name)?.as_deref() == Some(content) {
+        return Ok(());
+    }
+    Err(BootOrderError::failed(format!(
+        "{name} reads back from the card differently from what was written"
+    )))
+}
+
+/// Removes what an earlier update left in the root, `recovery.bin` first.
+fn remove_leftovers(job: &Job) -> Result<(), BootOrderError> {
+    let mut names = job.card.names()?;
+    names.sort_by_key(|name| !name.eq_ignore_ascii_case(RECOVERY));
+    for name in names {
+        let lower = name.to_ascii_lowercase();
+        if lower.starts_with("recovery.") || lower.starts_with("pieeprom.") {
+            job.card.remove(&name)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same, where nothing depends on it.
+fn tidy(job: &Job) {
+    if let Err(error) = remove_leftovers(job) {
+        warn!("files of an EEPROM update are left on the card: {error}");
+    }
+}
+
+fn count_file(job: &Job) -> String {
+    format!("gild-{}.eeprom", job.id)
+}
+
+/// How often this update has been staged for this board.
+fn attempts(job: &Job, time: u32) -> Result<u32, BootOrderError> {
+    let text = job.card.read(&count_file(job))?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let rest = text.strip_prefix(&format!("update={time}\nattempts="));
+    Ok(rest
+        .and_then(|rest| rest.trim_end().parse().ok())
+        .unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! Stand-ins for the card and the flash, in memory, whose power can be cut at every single change.
+//!
+//! A change that is cut is half done: half of a file beside the old one, half of a block erased, half of the pages written
+//! and half of the last one. What a real FAT looks like after a cut is not shown.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+
+use gild_boards::nor::PAGE;
+use sha2::{Digest, Sha256};
+
+use super::nor::Nor;
+use crate::card::folder::Folder;
+
+/// Power for so many changes, shared by all that is on one board.
+#[derive(Clone)]
+pub struct Power(Rc<Cell<Option<u32>>>);
+
+#[derive(PartialEq, Eq)]
+enum Supply {
+    Whole,
+    Half,
+}
+
+impl Power {
+    /// Power without end.
+    pub fn on() -> Self {
+        Self(Rc::new(Cell::new(None)))
+    }
+
+    /// Cuts the power in the middle of the change after so many.
+    pub fn cut_after(&self, changes: u32) {
+        self.0.set(Some(changes));
+    }
+
+    /// Brings it back.
+    pub fn restore(&self) {
+        self.0.set(None);
+    }
+
+    fn is_on(&self) -> io::Result<()> {
+        match self.0.get() {
+            Some(u32::MAX) => Err(io::Error::other("the power is off")),
+            _ => Ok(()),
+        }
+    }
+
+    fn take(&self) -> io::Result<Supply> {
+        self.is_on()?;
+        match self.0.get() {
+            None => Ok(Supply::Whole),
+            Some(0) => {
+                self.0.set(Some(u32::MAX));
+                Ok(Supply::Half)
+            }
+            Some(left) => {
+                self.0.set(Some(left - 1));
+                Ok(Supply::Whole)
+            }
+        }
+    }
+}
+
+fn off<T>() -> io::Result<T> {
+    Err(io::Error::other("the power went"))
+}
+
+/// A card.
+pub struct MemoryCard {
+    power: Power,
+    files: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// A file that reads back wrong.
+    pub bad: Cell<Option<&'static str>>,
+    pub is_read_only: Cell<bool>,
+}
+
+impl MemoryCard {
+    pub fn new(power: &Power) -> Self {
+        Self {
+            power: power.clone(),
+            files: RefCell::default(),
+            bad: Cell::new(None),
+            is_read_only: Cell::new(false),
+        }
+    }
+
+    pub fn put(&self, path: &str, content: &[u8]) {
+        self.files
+            .borrow_mut()
+            .insert(path.to_owned(), content.to_vec());
+    }
+
+    /// A file as the builder puts it there, with its digest in the list.
+    pub fn put_firmware(&self, path: &str, content: &[u8]) {
+        self.put(path, content);
+        let mut sums = self.get("SHA256SUMS").unwrap_or_default();
+        let digest = hex::encode(Sha256::digest(content));
+        sums.extend(format!("{digest}  {path}\n").bytes());
+        self.put("SHA256SUMS", &sums);
+    }
+
+    /// Another content for such a file, with the digest of it.
+    pub fn put_firmware_again(&self, path: &str, content: &[u8]) {
+        let sums = self.text("SHA256SUMS").unwrap_or_default();
+        let others = sums.lines().filter(|line| !line.ends_with(path));
+        let others: String = others.map(|line| format!("{line}\n")).collect();
+        self.put("SHA256SUMS", others.as_bytes());
+        self.put_firmware(path, content);
+    }
+
+    pub fn get(&self, path: &str) -> Option<Vec<u8>> {
+        self.files.borrow().get(path).cloned()
+    }
+
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.get(path)
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+    }
+
+    fn change(&self) -> io::Result<Supply> {
+        if self.is_read_only.get() {
+            return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
+        }
+        self.power.take()
+    }
+}
+
+impl Folder for MemoryCard {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        self.power.is_on()?;
+        let mut content = self.get(path);
+        if let (Some(bytes), true) = (&mut content, self.bad.get() == Some(path)) {
+            bytes[0] ^= 1;
+        }
+        Ok(content)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let supply = self.change()?;
+        if supply == Supply::Half {
+            let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+            self.put(&format!("{stem}.new"), &content[..content.len() / 2]);
+            return off();
+        }
+        self.put(name, content);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let supply = self.change()?;
+        if supply == Supply::Half {
+            return off();
+        }
+        let content = self.files.borrow_mut().remove(from);
+        let content = content.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        self.put(to, &content);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let supply = self.change()?;
+        if supply == Supply::Half {
+            return off();
+        }
+        self.files.borrow_mut().remove(name);
+        Ok(())
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        self.power.is_on()?;
+        let files = self.files.borrow();
+        let in_root = files.keys().filter(|path| !path.contains('/'));
+        Ok(in_root.cloned().collect())
+    }
+}
+
+/// A NOR flash: erasing sets all bits of a block, programming only clears bits.
+pub struct MemoryNor {
+    power: Power,
+    block: usize,
+    pub bytes: RefCell<Vec<u8>>,
+    pub is_locked: Cell<bool>,
+}
+
+impl MemoryNor {
+    pub fn new(power: &Power, block: usize, bytes: Vec<u8>) -> Self {
+        Self {
+            power: power.clone(),
+            block,
+            bytes: RefCell::new(bytes),
+            is_locked: Cell::new(false),
+        }
+    }
+}
+
+impl Nor for MemoryNor {
+    fn size(&self) -> usize {
+        self.bytes.borrow().len()
+    }
+
+    fn block(&self) -> usize {
+        self.block
+    }
+
+    fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>> {
+        self.power.is_on()?;
+        Ok(self.bytes.borrow()[place].to_vec())
+    }
+
+    fn erase(&self, place: Range<usize>) -> io::Result<()> {
+        assert!(place.start.is_multiple_of(self.block) && place.len().is_multiple_of(self.block));
+        let supply = self.power.take()?;
+        if self.is_locked.get() {
+            return Ok(());
+        }
+        let mut bytes = self.bytes.borrow_mut();
+        if supply == Supply::Half {
+            bytes[place.start..place.start + place.len() / 2].fill(0xff);
+            return off();
+        }
+        bytes[place].fill(0xff);
+        Ok(())
+    }
+
+    fn write(&self, at: usize, content: &[u8]) -> io::Result<()> {
+        let supply = self.power.take()?;
+        let length = match supply {
+            Supply::Whole => content.len(),
+            Supply::Half => content.len() / 2 - content.len() / 2 % PAGE + PAGE / 2,
+        };
+        let mut bytes = self.bytes.borrow_mut();
+        for (byte, new) in bytes[at..].iter_mut().zip(&content[..length]) {
+            *byte &= new;
+        }
+        if supply == Supply::Half {
+            return off();
+        }
+        Ok(())
+    }
+}

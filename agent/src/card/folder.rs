@@ -1,0 +1,85 @@
+//! The card's files as the steps see them that must survive a power cut: one call, one change, durable when it returns.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+
+use nix::mount::MsFlags;
+
+use super::{Card, replace};
+
+/// Longest file that is read: the image of a whole boot flash is the longest there is.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A directory of files, the card or a stand-in for it.
+pub trait Folder {
+    /// Reads a file from the medium, not from what the kernel remembers of it; `None` if it does not exist.
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Replaces a file in the root: after a power cut the old one or the new one is there.
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()>;
+    /// Gives a file in the root another name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file in the root, if it is there.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// The names in the root.
+    fn names(&self) -> io::Result<Vec<String>>;
+}
+
+/// Each call mounts the card and unmounts it. With that the kernel forgets all of it, so that the next call sees the
+/// medium.
+impl Folder for Card {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let mounted = self.mount(MsFlags::MS_RDONLY).map_err(io::Error::other)?;
+        let read = || match File::open(mounted.path(path)) {
+            Ok(file) => {
+                let mut content = Vec::new();
+                file.take(MAX_FILE + 1).read_to_end(&mut content)?;
+                if content.len() as u64 > MAX_FILE {
+                    return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+                }
+                Ok(Some(content))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        read().map_err(|error| self.told("reading", path, error))
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mounted = self
+            .mount(MsFlags::empty())
+            .map_err(|error| self.told("writing", name, io::Error::other(error)))?;
+        replace(&mounted.path(name), content).map_err(|error| self.told("writing", name, error))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mounted = self.mount(MsFlags::empty()).map_err(io::Error::other)?;
+        fs::rename(mounted.path(from), mounted.path(to))
+            .and_then(|()| File::open(mounted.path(""))?.sync_all())
+            .map_err(|error| self.told("renaming", from, error))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mounted = self.mount(MsFlags::empty()).map_err(io::Error::other)?;
+        match fs::remove_file(mounted.path(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.and_then(|()| File::open(mounted.path(""))?.sync_all()),
+        }
+        .map_err(|error| self.told("removing", name, error))
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let mounted = self.mount(MsFlags::MS_RDONLY).map_err(io::Error::other)?;
+        let entries = fs::read_dir(mounted.path(""))
+            .map_err(|error| self.told("listing", "the files", error))?;
+        Ok(entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect())
+    }
+}
+
+impl Card {
+    fn told(&self, action: &'static str, what: &str, error: io::Error) -> io::Error {
+        io::Error::other(self.failed(action, what, error))
+    }
+}

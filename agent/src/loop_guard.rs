@@ -1,0 +1,302 @@
+//! The loop guard: a node that comes back to the agent again and again without having started its disk stops.
+//!
+//! Mounting the disk's file systems for writing changes their first bytes. So equal bytes mean that nothing has started
+//! from the disk since, whatever reset the board. docs/card.md has the rule.
+
+use std::io;
+
+use gild_boards::Board;
+use gild_flash::select::Candidate;
+use gild_flash::{AlignedBuffer, Fault, Target};
+use gild_format::record::{FIRST_MIB, RECORD_LENGTH};
+use log::{info, warn};
+use sha2::{Digest, Sha256};
+
+use crate::boot_order::BootOrder;
+use crate::card::folder::Folder;
+use crate::failure::StepError;
+use crate::flash::{self, FlashStepError};
+use crate::machine::Machine;
+use crate::node::Node;
+
+/// Restarts that may come to nothing.
+const ATTEMPTS: u32 = 2;
+/// Bytes of each partition that the mark covers: the superblock of every usual file system is among them.
+const HEAD: u64 = 128 << 10;
+
+/// The node does not start its disk.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// It came back.
+    #[error(
+        "image {image_id} is on {disk}, and the board came back to this agent {ATTEMPTS} times without starting it; boot order: {boot_order}; {file} on the card counts"
+    )]
+    CameBack {
+        /// The image.
+        image_id: String,
+        /// The disk.
+        disk: String,
+        /// What the boot order step found.
+        boot_order: String,
+        /// The file with the count.
+        file: String,
+    },
+    /// It would come back, and nothing could count that.
+    #[error(
+        "image {image_id} is on {disk}, but a restart would come back to this agent: boot order: {boot_order}; and the card cannot be written: {error}"
+    )]
+    NoCount {
+        /// The image.
+        image_id: String,
+        /// The disk.
+        disk: String,
+        /// What the boot order step found.
+        boot_order: String,
+        /// Why the card cannot be written.
+        error: String,
+    },
+    /// The disk cannot be read.
+    #[error("reading {disk} after it was found good: {error}")]
+    Disk {
+        /// The disk.
+        disk: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The disk cannot be had.
+    #[error(transparent)]
+    Open(#[from] FlashStepError),
+}
+
+impl StepError for LoopError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::CameBack { .. } | Self::NoCount { .. } => Fault::BootOrder,
+            Self::Disk { .. } | Self::Open(_) => Fault::TargetFailed,
+        }
+    }
+
+    fn next_step(&self) -> &'static str {
+        match self {
+            Self::CameBack { .. } => {
+                "set the boot order by hand or take the card out; to have it tried again, delete that file on the card"
+            }
+            Self::NoCount { .. } => "let the card be written to, or take it out",
+            Self::Disk { .. } | Self::Open(_) => self.fault().next_step(),
+        }
+    }
+}
+
+/// What is counted, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Count {
+    image_id: String,
+    disk: String,
+    mark: String,
+    attempts: u32,
+}
+
+impl Count {
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix('=');
+        Some(Self {
+            image_id: value("image_id")?.to_owned(),
+            disk: value("disk")?.to_owned(),
+            mark: value("mark")?.to_owned(),
+            attempts: value("attempts")?.parse().ok()?,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let Self {
+            image_id,
+            disk,
+            mark,
+            attempts,
+        } = self;
+        format!("image_id={image_id}\ndisk={disk}\nmark={mark}\nattempts={attempts}\n")
+    }
+
+    /// The count with this restart in it, unless there have been enough.
+    fn after(self, before: Option<&Self>) -> Option<Self> {
+        let attempts = match before {
+            Some(before)
+                if before.image_id == self.image_id
+                    && before.disk == self.disk
+                    && before.mark == self.mark =>
+            {
+                before.attempts
+            }
+            _ => 0,
+        };
+        (attempts < ATTEMPTS).then_some(Self {
+            attempts: attempts + 1,
+            ..self
+        })
+    }
+}
+
+/// Counts the restart that is about to come, or says why there should be none.
+pub fn count(
+    machine: &Machine,
+    board: &Board,
+    node: &Node,
+    target: &Candidate,
+    image_id: &str,
+    boot_order: &BootOrder,
+) -> Result<(), LoopError> {
+    machine.alive();
+    let mark = {
+        let disk = flash::open(target)?;
+        mark(&disk).map_err(|error| LoopError::Disk {
+            disk: target.to_string(),
+            error,
+        })?
+    };
+    let now = Count {
+        image_id: image_id.to_owned(),
+        disk: target.serial.clone(),
+        mark,
+        attempts: 0,
+    };
+    let file = format!("gild-{}.boot", node.id());
+    let written = match &node.card {
+        Some(card) => write(card, &file, now),
+        None => Err(io::Error::other("there is none")),
+    };
+    match written {
+        Ok(Some(attempts)) => {
+            info!("restart {attempts} of {ATTEMPTS} without a start from the disk in between");
+            Ok(())
+        }
+        Ok(None) => Err(LoopError::CameBack {
+            image_id: image_id.to_owned(),
+            disk: target.to_string(),
+            boot_order: boot_order.to_string(),
+            file,
+        }),
+        Err(error) => {
+            warn!("restarts are not counted, for the card cannot be written: {error}");
+            if may_restart_uncounted(board, node, boot_order) {
+                return Ok(());
+            }
+            Err(LoopError::NoCount {
+                image_id: image_id.to_owned(),
+                disk: target.to_string(),
+                boot_order: boot_order.to_string(),
+                error: error.to_string(),
+            })
+        }
+    }
+}
+
+/// A disk that was just written is news, and worth a restart. So is a firmware that is known to start it, or that may: the
+/// Raspberry Pi's takes the order of a restart from the card.
+fn may_restart_uncounted(board: &Board, node: &Node, boot_order: &BootOrder) -> bool {
+    node.report.is_some() || boot_order.trouble().is_none() || board.name == "rpi5"
+}
+
+/// Writes the count; `None` if there have been enough.
+fn write(card: &dyn Folder, file: &str, now: Count) -> io::Result<Option<u32>> {
+    let before = card.read(file)?.unwrap_or_default();
+    let before = Count::parse(&String::from_utf8_lossy(&before));
+    let Some(count) = now.after(before.as_ref()) else {
+        return Ok(None);
+    };
+    card.write(file, count.to_text().as_bytes())?;
+    Ok(Some(count.attempts))
+}
+
+/// A digest of what changes as soon as something starts from the disk.
+fn mark(disk: &dyn Target) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut buffer = AlignedBuffer::new(usize::try_from(FIRST_MIB).map_err(io::Error::other)?);
+    disk.read_at(&mut buffer, 0)?;
+    hash.update(&buffer[..buffer.len() - RECORD_LENGTH]);
+    for partition in disk.partition_table()?.unwrap_or_default() {
+        let sector = u64::from(disk.sector_size());
+        let length = partition.length.min(HEAD) / sector * sector;
+        let head = &mut buffer[..usize::try_from(length).map_err(io::Error::other)?];
+        disk.read_at(head, partition.start)?;
+        hash.update(head);
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot_order::stand_in::{MemoryCard, Power};
+
+    fn now(mark: &str) -> Count {
+        Count {
+            image_id: "rpi5-1".to_owned(),
+            disk: "S1".to_owned(),
+            mark: mark.to_owned(),
+            attempts: 0,
+        }
+    }
+
+    #[test]
+    fn two_restarts_may_come_to_nothing_and_the_third_is_none() {
+        let card = MemoryCard::new(&Power::on());
+        let restart = |mark| write(&card, "count", now(mark)).expect("a card");
+        assert_eq!(restart("a"), Some(1));
+        assert_eq!(restart("a"), Some(2));
+        assert_eq!(restart("a"), None);
+        assert_eq!(restart("a"), None, "it stays so");
+        assert_eq!(restart("b"), Some(1), "the disk was started");
+        card.remove("count").expect("an operator");
+        assert_eq!(restart("b"), Some(1));
+    }
+
+    #[test]
+    fn another_image_or_disk_is_another_count() {
+        let before = now("a").after(None).expect("a first one");
+        assert_eq!(Count::parse(&before.to_text()), Some(before.clone()));
+        for other in [
+            Count {
+                image_id: "rpi5-2".to_owned(),
+                ..now("a")
+            },
+            Count {
+                disk: "S2".to_owned(),
+                ..now("a")
+            },
+        ] {
+            assert_eq!(
+                other.after(Some(&before)).map(|count| count.attempts),
+                Some(1)
+            );
+        }
+        assert_eq!(Count::parse("image_id=a\ndisk="), None);
+    }
+
+    #[test]
+    fn the_mark_changes_with_the_head_of_a_partition_and_not_with_the_record() {
+        use std::fs::File;
+        use std::os::unix::fs::FileExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk");
+        let file = File::create_new(&path).expect("a disk");
+        file.set_len(4 << 20).expect("its size");
+        let mut sector = [0; 512];
+        sector[446 + 4] = 0x83;
+        sector[446 + 8..446 + 16].copy_from_slice(&[0, 8, 0, 0, 0, 8, 0, 0]);
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        file.write_all_at(&sector, 0).expect("a table");
+        let mark = || {
+            let disk = gild_flash::BlockDevice::open_file(&path, 512).expect("the disk");
+            mark(&disk).expect("a mark")
+        };
+        let first = mark();
+        file.write_all_at(b"x", FIRST_MIB - 1).expect("the record");
+        file.write_all_at(b"x", FIRST_MIB + HEAD)
+            .expect("later data");
+        assert_eq!(mark(), first);
+        file.write_all_at(b"x", FIRST_MIB + 1024)
+            .expect("a superblock");
+        assert_ne!(mark(), first);
+    }
+}
