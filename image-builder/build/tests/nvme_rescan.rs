@@ -9,16 +9,23 @@ fn run(seconds: usize, sys: &[(&str, &str)], look: &[&str]) -> Vec<String> {
         env!("CARGO_MANIFEST_DIR"),
         "/../rootfs/etc/initramfs-tools/scripts/local-block/gild-nvme"
     );
-    let mut text = "set -eu\nmount -t tmpfs none /sys\nmount -t tmpfs none /run\n".to_owned();
+    let mut lines = vec![
+        "set -eu".to_owned(),
+        "mount -t tmpfs none /sys".to_owned(),
+        "mount -t tmpfs none /run".to_owned(),
+    ];
     for (path, content) in sys {
-        text +=
-            &format!("mkdir -p \"$(dirname /sys/{path})\"\nprintf '%s' '{content}' >/sys/{path}\n");
+        lines.push(format!("mkdir -p \"$(dirname /sys/{path})\""));
+        lines.push(format!("printf '%s' '{content}' >/sys/{path}"));
     }
-    text += &format!("for second in $(seq {seconds}); do sh '{script}' >>/run/said; done\n");
+    lines.push(format!(
+        "for second in $(seq {seconds}); do sh '{script}' >>/run/said; done"
+    ));
     for path in look {
-        text += &format!("cat /sys/{path} | tr -d '\\n'; echo\n");
+        lines.push(format!("cat /sys/{path} | tr -d '\\n'; echo"));
     }
-    text += "wc -l </run/said\n";
+    lines.push("wc -l </run/said".to_owned());
+    let text = lines.join("\n");
     let is_root = nix::unistd::geteuid().is_root();
     let output = Command::new("unshare")
         .arg(if is_root { "-m" } else { "-Urm" })
