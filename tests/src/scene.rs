@@ -56,7 +56,8 @@ impl Scene {
         )
     }
 
-    fn with_share(name: &str, product: Product, share: Share) -> Result<Self> {
+    /// As [`Scene::new`], with a share of the caller's.
+    pub fn with_share(name: &str, product: Product, share: Share) -> Result<Self> {
         let directory = workspace::fresh(name)?;
         let server = NfsServer::start(&share.directory, 0)?;
         let target = directory.join("nvme.img");
@@ -151,6 +152,12 @@ impl Scene {
             "beside the commit record, the disk should differ nowhere from the image: {differing:x?}"
         );
         Ok(())
+    }
+
+    /// Leaves the disks for a look at them.
+    pub fn keep(self) {
+        eprintln!("the files of this test are in {}", self.path().display());
+        std::mem::forget(self);
     }
 
     /// Not a byte was ever written to the blank disk.

@@ -76,6 +76,8 @@ pub struct Hardware {
     pub spare_slot: bool,
     /// Is there a network interface?
     pub network: bool,
+    /// Memory, MiB: at least 512.
+    pub memory: u32,
     /// Directory of the serial log, the LED trace and the device tree.
     pub directory: PathBuf,
 }
@@ -90,6 +92,7 @@ impl Hardware {
             card: None,
             spare_slot: false,
             network: true,
+            memory: 512,
             directory: directory.to_path_buf(),
         }
     }
@@ -109,6 +112,8 @@ impl Hardware {
         let mut qemu = command("setpriv");
         qemu.args(["--pdeathsig", "KILL", QEMU, "-M", "virt,acpi=off"])
             .args(MACHINE);
+        // QEMU writes the size into the device tree that it is given; the last `-m` counts.
+        qemu.args(["-m", &format!("{}M", self.memory)]);
         qemu.arg("-kernel")
             .arg(&boot.kernel)
             .arg("-initrd")

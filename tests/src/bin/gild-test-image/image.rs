@@ -1,0 +1,84 @@
+//! The real golden image, built by the commands that an operator uses.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use gild_tests::board_dtb::Product;
+use gild_tests::cargo::{board_program, host_program};
+use gild_tests::command::{command, run};
+use gild_tests::golden::Golden;
+use gild_tests::share::Share;
+use gild_tests::workspace;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// This machine, as a board in QEMU's user-mode network sees it.
+pub const HOST: &str = "10.0.2.2";
+/// A public key that opens nothing: nobody has the other half.
+pub const AUTHORIZED_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g nobody@example.com";
+
+/// Builds the image of a board and verifies it.
+pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share> {
+    let gild = host_program("gild")?;
+    let gild = gild.to_string_lossy();
+    let stub = board_program("k3s-stub")?;
+    let sha256 = hex::encode(Sha256::digest(fs::read(&stub)?));
+    let keys = directory.join("authorized");
+    fs::write(&keys, format!("{AUTHORIZED_KEY}\n"))?;
+    run(command(&gild)
+        .args(["key", "new", "--output"])
+        .arg(directory.join("test")))?;
+    let share = directory.join("share");
+    let status = command(&gild)
+        .current_dir(workspace::root())
+        .args(["image", "build", "--board", product.name(), "--k3s"])
+        .arg(&stub)
+        .args([
+            "--k3s-sha256",
+            &sha256,
+            "--matchbox",
+            matchbox,
+            "--level",
+            "3",
+            "--authorized-key",
+        ])
+        .arg(&keys)
+        .arg("--overlay")
+        .arg(workspace::root().join("tests/image-overlay"))
+        .arg("--key")
+        .arg(directory.join("test.key"))
+        .arg("--output")
+        .arg(&share)
+        .status()?;
+    ensure!(status.success(), "gild image build ended with {status}");
+
+    let public_key = directory.join("test.pub");
+    run(command(&gild)
+        .args(["image", "verify", "--sealed", "--key"])
+        .arg(&public_key)
+        .arg(&share))?;
+
+    let manifest = fs::read(share.join(product.name()).join("golden.json"))?;
+    let manifest: Value = serde_json::from_slice(&manifest)?;
+    let image_id = manifest["image_id"]
+        .as_str()
+        .context("a manifest without an image id")?;
+    let public_key = fs::read_to_string(public_key)?;
+    Ok(Share {
+        golden: Golden {
+            product,
+            image_id: image_id.to_owned(),
+            raw: share
+                .join(product.name())
+                .join(format!("{image_id}.img.zst")),
+        },
+        directory: share,
+        public_key: public_key
+            .lines()
+            .last()
+            .context("an empty public key")?
+            .to_owned(),
+        own: true,
+    })
+}

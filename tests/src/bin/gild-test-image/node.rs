@@ -1,0 +1,91 @@
+//! A boot of the image from its disk, and what the node told of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use gild_tests::command::{command, run};
+use gild_tests::firmware;
+use gild_tests::scene::Scene;
+use gild_tests::virtual_board::End;
+
+/// A boot takes 2 minutes on a quiet machine and 10 on a busy one. Nothing is measured with it.
+pub const PATIENCE: Duration = Duration::from_mins(25);
+/// The first partition of every image: 16 MiB free and 512 MiB for the firmware, then the root.
+const ROOT_OFFSET: u64 = 528 << 20;
+
+/// `key=value` lines of the test's service in the image.
+pub struct Report(String);
+
+/// Starts the board from its disk, waits until it reboots, and gives what it wrote on its disk.
+pub fn boot(scene: &mut Scene, number: u32, secrets: &[&str]) -> Result<Report> {
+    let product = scene.hardware.product;
+    let mut boot = firmware::boot_from_disk(product, &scene.nvme(), scene.path())?;
+    boot.command_line = on_qemu(&boot.command_line);
+    let mut node = scene.hardware.power_on(&boot)?;
+    node.tolerate_faults();
+    node.wait_for(&format!("gild-witness: boot {number} is told"), PATIENCE)?;
+    let end = node.wait_end(PATIENCE)?;
+    let console = node.console().join("\n");
+    ensure!(
+        end == End::Reset,
+        "the node was to reboot, and ended with {end:?}"
+    );
+    ensure!(
+        !console.contains("gild-witness: FAILED"),
+        "gild-reprovision failed:\n{console}"
+    );
+    for secret in secrets {
+        ensure!(!console.contains(secret), "a secret is on the console");
+    }
+    let report = Report(file_of_root(
+        &scene.nvme(),
+        &format!("/var/lib/gild-witness/boot-{number}"),
+    )?);
+    std::fs::write(scene.path().join(format!("report-{number}.txt")), &report.0)?;
+    Ok(report)
+}
+
+/// QEMU has neither board's serial port, and its processor is slow. All else is the image's own command line.
+fn on_qemu(command_line: &str) -> String {
+    let words = command_line
+        .split_whitespace()
+        .filter(|word| !word.starts_with("console="));
+    let mut words: Vec<&str> = words.collect();
+    words.extend(["console=ttyAMA0", "systemd.default_device_timeout_sec=1200"]);
+    words.join(" ")
+}
+
+/// A file of the root file system, read from the disk of a board that is off, even of one without a partition table.
+pub fn file_of_root(disk: &Path, path: &str) -> Result<String> {
+    let text = debugfs(disk, &format!("cat {path}"))?;
+    ensure!(
+        !text.is_empty(),
+        "the node's disk has no {path}, or it is empty"
+    );
+    Ok(text)
+}
+
+/// The length of the root file system by its own account.
+pub fn size_of_root(disk: &Path) -> Result<u64> {
+    let statistics = debugfs(disk, "stats -h")?;
+    let number = |name: &str| -> Result<u64> {
+        let line = statistics.lines().find_map(|line| line.strip_prefix(name));
+        Ok(line.with_context(|| name.to_owned())?.trim().parse()?)
+    };
+    Ok(number("Block count:")? * number("Block size:")?)
+}
+
+fn debugfs(disk: &Path, request: &str) -> Result<String> {
+    let device = format!("{}?offset={ROOT_OFFSET}", disk.display());
+    let output = run(command("debugfs").args(["-c", "-R", request, &device]))?;
+    Ok(String::from_utf8(output)?)
+}
+
+impl Report {
+    /// All values of a key.
+    pub fn all(&self, key: &str) -> Vec<&str> {
+        let value = |line| str::strip_prefix(line, key)?.strip_prefix('=');
+        self.0.lines().filter_map(value).collect()
+    }
+}

@@ -1,0 +1,260 @@
+//! What must be true of a node.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use gild_build::recipe::{Recipe, Setting};
+use gild_tests::board_dtb::Product;
+use gild_tests::command::{command, run};
+use gild_tests::matchbox::Matchbox;
+use gild_tests::scene::Scene;
+use gild_tests::workspace;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, NAME, NODE_PASSWORD, TOKEN};
+use crate::image::AUTHORIZED_KEY;
+use crate::node::{self, Report};
+
+/// The end of the disk that the copy of the partition table takes, and what is lost to alignment.
+const LOST_AT_THE_END: u64 = 2 << 20;
+
+fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<()> {
+    ensure!(
+        found == wanted,
+        "{what} is {found:?}, and should be {wanted:?}"
+    );
+    Ok(())
+}
+
+/// The first boot came to its end with everything in its place.
+pub fn a_node_of_this_image(
+    report: &Report,
+    product: Product,
+    image_id: &str,
+    disk: &Path,
+) -> Result<()> {
+    equal("systemd's state", &report.one("state")?, &"running")?;
+    equal("the list of failed units", &report.all("failed"), &vec![])?;
+    equal("the list of ordering cycles", &report.all("cycle"), &vec![])?;
+    equal(
+        "cloud-init",
+        report
+            .all("cloud-init")
+            .first()
+            .context("cloud-init says nothing")?,
+        &"status: done",
+    )?;
+    equal("the name", &report.one("hostname")?, &NAME)?;
+    let instance = format!("{}-{image_id}", product.mac12());
+    equal("the instance", &report.one("instance")?, &&*instance)?;
+    ensure!(
+        report.all("authorized-key").contains(&AUTHORIZED_KEY),
+        "the site's key opens nothing"
+    );
+    system(report, product)?;
+    grown_to_the_disk(report, disk)?;
+    configuration(report, product)?;
+    equal(
+        "the token's place in the journal",
+        &report.one("token-in-journal")?,
+        &"0",
+    )?;
+    equal(
+        "the list of files with the token that all may read",
+        &report.all("token-for-all"),
+        &vec![],
+    )?;
+    for line in report.all("listening") {
+        ensure!(!line.contains(":111 "), "the port mapper listens: {line}");
+    }
+    Ok(())
+}
+
+/// Kernel, modules, settings: as the recipe says.
+fn system(report: &Report, product: Product) -> Result<()> {
+    let recipe = workspace::root().join(format!("boards/{}/image.toml", product.name()));
+    let recipe = Recipe::read(&recipe)?;
+    equal("the size of a page", &report.one("page-size")?, &"4096")?;
+    ensure!(
+        report.all("controller").contains(&"memory"),
+        "there is no memory cgroup"
+    );
+    let modules = report.all("module");
+    for module in &recipe.modules {
+        ensure!(
+            modules.contains(&&**module),
+            "module {module} is not loaded"
+        );
+    }
+    for (key, value) in &recipe.sysctls {
+        equal(key, &report.one(&format!("sysctl {key}"))?, &&*text(value))?;
+    }
+    equal(
+        "the boot partition",
+        &report.one("boot-partition")?,
+        &"/dev/nvme0n1p1 vfat",
+    )?;
+    let log = report.one("log-directory")?;
+    ensure!(
+        log.starts_with("drwxr-sr-x+"),
+        "group adm may not read the journal: {log}"
+    );
+    Ok(())
+}
+
+fn text(setting: &Setting) -> String {
+    match setting {
+        Setting::Number(number) => number.to_string(),
+        Setting::Text(text) => text.clone(),
+    }
+}
+
+fn grown_to_the_disk(report: &Report, disk: &Path) -> Result<()> {
+    equal("the root", &report.one("root")?, &"/dev/nvme0n1p2 ext4")?;
+    let json = run(command("sfdisk").arg("--json").arg(disk))?;
+    let json: Value = serde_json::from_slice(&json)?;
+    let table = &json["partitiontable"];
+    let sectors =
+        |value: &Value| Ok::<_, anyhow::Error>(value.as_u64().context("no number")? * 512);
+    let root = &table["partitions"][1];
+    let partition = sectors(&root["size"])?;
+    let end = sectors(&root["start"])? + partition;
+    let size = disk.metadata()?.len();
+    ensure!(
+        end + LOST_AT_THE_END >= size,
+        "the root ends at {end} of {size}"
+    );
+    ensure!(
+        node::size_of_root(disk)? + 4096 > partition,
+        "ext4 has not grown to its partition"
+    );
+    let mut header = [0; 8];
+    File::open(disk)?.read_exact_at(&mut header, size - 512)?;
+    equal("the last sector's beginning", &header, b"EFI PART")
+}
+
+fn configuration(report: &Report, product: Product) -> Result<()> {
+    let config: Value = serde_json::from_str(report.one("config")?)?;
+    equal("the token", &config["token"], &json!(TOKEN))?;
+    let labels = json!([
+        format!("gild/board={}", product.name()),
+        "example.com/rack=a1"
+    ]);
+    equal("the labels", &config["node-label"], &labels)?;
+    equal(
+        "the node's password",
+        &report.one("password")?,
+        &NODE_PASSWORD,
+    )?;
+    for (path, mode) in [
+        ("/etc/rancher/k3s/config.yaml", "600 root:root"),
+        ("/etc/rancher/node/password", "600 root:root"),
+        ("/var/lib/gild", "700 root:root"),
+        ("/var/lib/cloud/seed/nocloud/user-data", "600 root:root"),
+    ] {
+        equal(path, &report.one(&format!("mode {path}"))?, &mode)?;
+    }
+    for (unit, state) in [
+        ("k3s-agent.service", "enabled active"),
+        ("k3s-init.service", "disabled active"),
+        ("gild-mac.service", "enabled active"),
+        ("ssh.service", "enabled active"),
+        ("rpcbind.service", "disabled inactive"),
+        ("rpcbind.socket", "disabled inactive"),
+    ] {
+        equal(unit, &report.one(&format!("unit {unit}"))?, &state)?;
+    }
+    Ok(())
+}
+
+/// k3s, which is a stub, was started once in each boot, as an agent, and the stub server has let it in. Matchbox was
+/// asked in the first boot only.
+pub fn joined_once(
+    scene: &Scene,
+    cluster: &Cluster,
+    matchbox: &Matchbox,
+    boots: usize,
+) -> Result<()> {
+    let starts = node::file_of_root(&scene.nvme(), "/var/lib/k3s-stub/starts")?;
+    let starts: Vec<Value> = starts
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    equal("the number of k3s' starts", &starts.len(), &boots)?;
+    for start in &starts {
+        equal("k3s' arguments", &start["arguments"], &json!(["agent"]))?;
+        equal(
+            "k3s' server",
+            &start["config"]["server"],
+            &json!(cluster.url()),
+        )?;
+        let environment = start["environment"].to_string();
+        ensure!(
+            !environment.contains(TOKEN),
+            "the token is in k3s' environment"
+        );
+    }
+    let joins = cluster.joins();
+    ensure!(
+        cluster.refused().is_empty(),
+        "the stub server refused {:?}",
+        cluster.refused()
+    );
+    equal(
+        "the number of requests at the stub server",
+        &joins.len(),
+        &boots,
+    )?;
+    ensure!(joins.iter().all(|join| join["node"] == NAME), "{joins:?}");
+    let question = format!("/metadata?mac={}", scene.hardware.product.mac());
+    equal(
+        "what Matchbox was asked",
+        &matchbox.requests(),
+        &vec![question],
+    )
+}
+
+/// The second boot changed nothing of who the node is.
+pub fn same_node(first: &Report, second: &Report) -> Result<()> {
+    equal("systemd's state", &second.one("state")?, &"running")?;
+    equal("the list of ordering cycles", &second.all("cycle"), &vec![])?;
+    for key in [
+        "hostname",
+        "machine-id",
+        "ssh-host-key",
+        "initiator",
+        "instance",
+        "config",
+        "password",
+    ] {
+        equal(key, &second.one(key)?, &first.one(key)?)?;
+    }
+    equal("the number of journals", &second.one("journals")?, &"2")?;
+    equal(
+        "k3s-agent.service",
+        &second.one("unit k3s-agent.service")?,
+        &"enabled active",
+    )?;
+    // It has done its work, and is not wanted any more.
+    equal(
+        "k3s-init.service",
+        &second.one("unit k3s-init.service")?,
+        &"disabled inactive",
+    )
+}
+
+/// A node that was flashed again is the same to the cluster, and new in all that the image may not carry.
+pub fn same_place_other_identity(before: &Report, after: &Report) -> Result<()> {
+    for key in ["hostname", "instance", "config", "password"] {
+        equal(key, &after.one(key)?, &before.one(key)?)?;
+    }
+    for key in ["machine-id", "ssh-host-key", "initiator"] {
+        ensure!(
+            after.one(key)? != before.one(key)?,
+            "{key} is as before the flash"
+        );
+    }
+    Ok(())
+}
