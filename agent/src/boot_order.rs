@@ -11,6 +11,9 @@ mod rock5b;
 mod rpi5;
 #[cfg(test)]
 pub mod stand_in;
+#[cfg(test)]
+#[path = "../../boards/tests/common/mod.rs"]
+mod vendor;
 
 use std::fmt;
 use std::io;

@@ -278,7 +278,7 @@ mod tests {
             (Pattern::WaitingForNetwork, "waits for the network"),
             (Pattern::WaitingForServer, "waits for the image server"),
             (Pattern::Verifying, "reads the disk back"),
-            (Pattern::Writing, "writes the disk"),
+            (Pattern::Writing, "writes the disk or the boot order"),
             (Pattern::Done, "is done, and reboots"),
         ] {
             let row = format!("| {} | {meaning} |\n", look(pattern));

@@ -83,8 +83,8 @@ impl Machine {
             }
             Stage::Network => self.show(Pattern::WaitingForNetwork),
             Stage::Manifest | Stage::Target => self.show(Pattern::WaitingForServer),
-            Stage::Flash => self.show(Pattern::Writing),
-            Stage::Verify | Stage::Commit | Stage::BootOrder => self.show(Pattern::Verifying),
+            Stage::Flash | Stage::BootOrder => self.show(Pattern::Writing),
+            Stage::Verify | Stage::Commit => self.show(Pattern::Verifying),
             Stage::Receipt => (),
         }
     }

@@ -42,13 +42,11 @@ impl Node {
 
     /// Its identity: the address in use, else the one of the first wired interface.
     pub fn mac(&self) -> Option<Mac> {
-        match &self.network {
-            Some(network) => Some(network.mac),
-            None => {
-                let first = Interface::all().into_iter().next()?;
-                self.stable_mac(&first).or_else(|| first.mac())
-            }
+        if let Some(network) = &self.network {
+            return Some(network.mac);
         }
+        let first = Interface::all().into_iter().next()?;
+        self.stable_mac(&first).or_else(|| first.mac())
     }
 
     /// The address that an interface without one of its own gets when the network is brought up.

@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::{BootOrderError, Job};
 
+/// How the names of backups end: half a file has another name.
+const KIND: &str = ".bin";
+
 /// Keeps the content of a boot flash, each one under a name of its own. One that starts nothing may be what a power cut
 /// made of the one before, which is kept already.
 pub fn of_flash(
@@ -18,11 +21,12 @@ pub fn of_flash(
         return Ok(());
     }
     let stem = format!("flash-{serial}-");
-    if !starts && job.card.names()?.iter().any(|name| name.starts_with(&stem)) {
+    let is_kept = |name: &String| name.starts_with(&stem) && name.ends_with(KIND);
+    if !starts && job.card.names()?.iter().any(is_kept) {
         return Ok(());
     }
     let digest = hex::encode(Sha256::digest(content));
-    keep(job, &format!("{stem}{}.bin", &digest[..8]), content)
+    keep(job, &format!("{stem}{}{KIND}", &digest[..8]), content)
 }
 
 /// Keeps a valid environment, in the place of an earlier one.
@@ -37,7 +41,7 @@ pub fn environment(job: &Job, serial: &str) -> Result<Option<Block>, BootOrderEr
 }
 
 fn environment_file(serial: &str) -> String {
-    format!("env-{serial}.bin")
+    format!("env-{serial}{KIND}")
 }
 
 fn keep(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {

@@ -8,7 +8,12 @@ use std::path::{Path, PathBuf};
 use gild_boards::nor::{Step, plan};
 use gild_flash::mtd::NorFlash;
 
+use log::info;
+
 use super::BootOrderError;
+
+/// How often progress is told: erasing and writing a block takes some tenths of a second.
+const SOME_STEPS: usize = 100;
 
 /// A flash, or a part of one.
 pub trait Nor {
@@ -100,9 +105,12 @@ pub fn rewrite(
 ) -> Result<(), BootOrderError> {
     let steps = plan(current, wanted, flash.block(), commit)
         .map_err(|error| BootOrderError::failed(error.to_string()))?;
-    for step in steps {
+    for (done, step) in steps.iter().enumerate() {
         alive();
-        carry_out(flash, &step, wanted)?;
+        if done > 0 && done.is_multiple_of(SOME_STEPS) {
+            info!("boot flash: step {done} of {}", steps.len());
+        }
+        carry_out(flash, step, wanted)?;
     }
     if read_all(flash)? != wanted {
         return Err(BootOrderError::failed(

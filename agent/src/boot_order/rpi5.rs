@@ -95,8 +95,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         info!("boot order in the EEPROM: {order}");
     }
     if order.is_some_and(Order::is_nvme_first) {
-        tidy(job);
-        return Ok(BootOrder::AlreadyRight);
+        return Ok(done(job));
     }
     let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {
         return Err(BootOrderError::no_files(
@@ -106,10 +105,9 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     };
     let update = Update::check(upd, sig, recovery, running)?;
     if running.update == Some(update.time) {
-        tidy(job);
         return match &running.config {
             // The firmware keeps its configuration to itself; the update holds the right one.
-            None => Ok(BootOrder::AlreadyRight),
+            None => Ok(done(job)),
             Some(_) => Err(BootOrderError::not_possible(
                 "the EEPROM holds the image on the card, and its boot order is another one",
                 BY_HAND,
@@ -256,6 +254,17 @@ fn tidy(job: &Job) {
     if let Err(error) = remove_leftovers(job) {
         warn!("files of an EEPROM update are left on the card: {error}");
     }
+}
+
+/// The order is right. Should somebody change it, the count begins anew.
+fn done(job: &Job) -> BootOrder {
+    tidy(job);
+    let count = count_file(job);
+    let is_counted = job.card.names().is_ok_and(|names| names.contains(&count));
+    if is_counted && let Err(error) = job.card.remove(&count) {
+        warn!("{count} is left on the card: {error}");
+    }
+    BootOrder::AlreadyRight
 }
 
 fn count_file(job: &Job) -> String {

@@ -105,8 +105,10 @@ impl MemoryCard {
     /// Another content for such a file, with the digest of it.
     pub fn put_firmware_again(&self, path: &str, content: &[u8]) {
         let sums = self.text("SHA256SUMS").unwrap_or_default();
-        let others = sums.lines().filter(|line| !line.ends_with(path));
-        let others: String = others.map(|line| format!("{line}\n")).collect();
+        let lines = sums.split_inclusive('\n');
+        let others: String = lines
+            .filter(|line| !line.trim_end().ends_with(path))
+            .collect();
         self.put("SHA256SUMS", others.as_bytes());
         self.put_firmware(path, content);
     }
@@ -140,11 +142,13 @@ impl Folder for MemoryCard {
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let supply = self.change()?;
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        let beside = format!("{stem}.new");
         if supply == Supply::Half {
-            let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-            self.put(&format!("{stem}.new"), &content[..content.len() / 2]);
+            self.put(&beside, &content[..content.len() / 2]);
             return off();
         }
+        self.files.borrow_mut().remove(&beside);
         self.put(name, content);
         Ok(())
     }

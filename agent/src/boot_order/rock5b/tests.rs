@@ -5,12 +5,8 @@ use sha2::Digest;
 use super::*;
 use crate::boot_order::Kind;
 use crate::boot_order::stand_in::{MemoryCard, MemoryNor, Power};
+use crate::boot_order::vendor::{FitSettings, MAINLINE, Workshop};
 use crate::card::folder::Folder;
-
-#[path = "../../../../boards/tests/common/mod.rs"]
-mod common;
-
-use common::{MAINLINE, Workshop};
 
 const BLOCK: usize = 4096;
 const ID_BLOCK: usize = 0x8000;
@@ -52,7 +48,7 @@ fn set_with(
 
 fn backups(card: &MemoryCard) -> Vec<Vec<u8>> {
     let names = card.names().expect("the names");
-    let backups = names.iter().filter(|name| name.ends_with(".bin"));
+    let backups = names.iter().filter(|name| name.starts_with("flash-"));
     backups.filter_map(|name| card.get(name)).collect()
 }
 
@@ -184,7 +180,7 @@ fn a_file_for_another_board_or_medium_or_order_is_refused() {
     let shop = Workshop::new();
     let u_boot = Workshop::u_boot("nvme mmc1 mmc0 scsi usb pxe dhcp spi");
     let other = r#""radxa,rock-5b-plus", "rockchip,rk3588""#;
-    let other = shop.fit(&u_boot, other, &common::FitSettings::default());
+    let other = shop.fit(&u_boot, other, &FitSettings::default());
     let mut damaged = wanted();
     let inside = damaged.windows(9).position(|text| text == b"bootdelay");
     damaged[inside.expect("U-Boot in the FIT")] ^= 1;

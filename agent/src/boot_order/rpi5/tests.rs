@@ -3,10 +3,8 @@ use gild_boards::rpi_eeprom::{get_key, set_keys};
 use super::*;
 use crate::boot_order::Kind;
 use crate::boot_order::stand_in::{MemoryCard, Power};
+use crate::boot_order::vendor;
 use crate::card::folder::Folder;
-
-#[path = "../../../../boards/tests/common/mod.rs"]
-mod common;
 
 const FACTORY: &str = "[all]\nBOOT_UART=1\nBOOT_ORDER=0xf461\n";
 const RECOVERY_BIN: &[u8] = b"stand-in for recovery.bin";
@@ -16,7 +14,7 @@ const NEW: u32 = 1_779_807_685;
 
 /// A stand-in for the vendor's image, with the order set as `gild card build` does it, and its `.sig`.
 fn update() -> (Vec<u8>, String, u32) {
-    let mut bytes = common::eeprom_2712();
+    let mut bytes = vendor::eeprom_2712();
     let version = format!("BUILD_TIMESTAMP={NEW}\0MFG_VER: 3\0");
     bytes[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
     let mut image = Image::parse(bytes).expect("an image");
@@ -96,7 +94,7 @@ fn an_update_is_staged_taken_by_the_rom_and_found_done() {
     assert_eq!(get_key(&config, "BOOT_ORDER"), Some("0xf416"));
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
     let left = card.names().expect("the names");
-    assert_eq!(left, ["SHA256SUMS", "gild-d83add123456.eeprom"]);
+    assert_eq!(left, ["SHA256SUMS"]);
     // Where the firmware does not show its configuration, the time of the update says the same.
     running.config = None;
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
@@ -212,7 +210,7 @@ fn what_must_not_get_into_the_eeprom_is_refused_and_not_staged() {
             },
         ),
         ("512", with(&|upd| upd.truncate(512)), factory()),
-        ("for the bcm2711", common::eeprom_2711(), factory()),
+        ("for the bcm2711", vendor::eeprom_2711(), factory()),
         ("damaged", with(&|upd| upd[0x1000] = 0), factory()),
         (
             "NVMe disk first",
