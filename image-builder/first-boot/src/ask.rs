@@ -17,7 +17,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
 /// What the asking needs of the machine it runs on.
 pub trait World {
-    /// The addresses to ask with, the likeliest first.
+    /// The addresses to ask with, the likeliest first: every one of this node, wherever its cable is. None without a
+    /// cable.
     fn macs(&self) -> Vec<Mac>;
     /// The answer to a GET.
     fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError>;
@@ -49,6 +50,12 @@ pub enum AskError {
          add a group that selects this MAC address"
     )]
     DefaultGroup(Mac),
+    /// Who this node is would depend on its cable.
+    #[error(
+        "Matchbox has two names for this node: {1} for {0} and {3} for {2}. Remove one of the two groups, or give both \
+         the same hostname"
+    )]
+    TwoNames(Mac, String, Mac, String),
     /// The answer.
     #[error("Matchbox' answer for {0} cannot be used: {1}")]
     Answer(Mac, NodeError),
@@ -59,7 +66,7 @@ impl AskError {
     fn waits_for_a_person(&self) -> bool {
         matches!(
             self,
-            Self::Unknown(_) | Self::DefaultGroup(_) | Self::Answer(..)
+            Self::Unknown(_) | Self::DefaultGroup(_) | Self::Answer(..) | Self::TwoNames(..)
         )
     }
 }
@@ -101,14 +108,15 @@ pub fn ask(
     }
 }
 
-/// Asks once with each address: the first answer that is for this node counts, and what is wrong with an answer for
-/// this node weighs more than silence.
+/// Asks once with each address: the first answer that is for this node counts, unless another one gives it another name.
+/// What is wrong with an answer for this node weighs more than silence.
 fn round(
     world: &dyn World,
     matchbox: &Url,
     accept_default_group: bool,
     end: Duration,
 ) -> Result<Node, AskError> {
+    let mut found: Option<Node> = None;
     let mut default = None;
     let mut failure: Option<AskError> = None;
     for mac in world.macs() {
@@ -116,7 +124,16 @@ fn round(
         let error = match world.get(&question(matchbox, mac), time) {
             Ok(body) => match Answer::parse(&body, mac) {
                 Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer) {
-                    Ok(node) => return Ok(node),
+                    Ok(node) => match &found {
+                        Some(first) if first.hostname != node.hostname => {
+                            let name = first.hostname.clone();
+                            return Err(AskError::TwoNames(first.mac, name, mac, node.hostname));
+                        }
+                        _ => {
+                            found.get_or_insert(node);
+                            continue;
+                        }
+                    },
                     Err(error) => AskError::Answer(mac, error),
                 },
                 Ok(answer) => {
@@ -134,6 +151,9 @@ fn round(
         if weighs_more {
             failure = Some(error);
         }
+    }
+    if let Some(node) = found {
+        return Ok(node);
     }
     match default {
         Some((mac, answer)) if accept_default_group => {

@@ -35,8 +35,8 @@ fn problem(config: &Value) -> Option<String> {
     let Some(address) = config["server"].as_str() else {
         return Some("`server` is missing, or no string".to_owned());
     };
-    if let Err(error) = server(address) {
-        return Some(error.to_string());
+    if let Err(problem) = server(address) {
+        return Some(format!("`server` {problem}"));
     }
     match (&config["token"], &config["token-file"]) {
         (Value::String(token), _) => Token::parse(token)
@@ -81,7 +81,7 @@ mod tests {
             ("server: https://a:6443\ntoken: 123\n", "put it in quotes"),
             (
                 "server: http://a:6443\ntoken: s3cret\n",
-                "must begin with https://",
+                "`server` must begin with https://",
             ),
             ("server: https://a:6443\ntoken: K10s3cret\n", "was it cut?"),
         ] {

@@ -76,7 +76,8 @@ impl Node {
         Ok(Self {
             mac,
             hostname,
-            server: server(required(values, "K3S_URL", "k3s_url")?)?,
+            server: server(required(values, "K3S_URL", "k3s_url")?)
+                .map_err(|problem| wrong("k3s_url", problem))?,
             node_password: node_password(values, &token, mac)?,
             token,
             labels: labels(values)?,
@@ -126,26 +127,25 @@ fn hostname(text: &str) -> Result<String, NodeError> {
     })
 }
 
-/// The cluster's address, without what would be ignored.
-pub fn server(text: &str) -> Result<String, NodeError> {
-    let complaint = |problem: &str| Err(wrong("k3s_url", problem));
+/// The cluster's address, without what would be ignored; or what is wrong with it.
+pub fn server(text: &str) -> Result<String, &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return complaint("has a character that does not belong into a URL");
+        return Err("has a character that does not belong into a URL");
     }
     let Ok(url) = Url::parse(text) else {
-        return complaint("is not a URL: it must be https://host:6443");
+        return Err("is not a URL: it must be https://host:6443");
     };
     if url.scheme() != "https" {
-        return complaint("must begin with https://: the token goes there");
+        return Err("must begin with https://: the token goes there");
     }
     if !url.has_host() || !matches!(url.path(), "" | "/") || url.query().is_some() {
-        return complaint("must be https://host:port and nothing after it");
+        return Err("must be https://host:port and nothing after it");
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return complaint("must not hold a user, a password or a fragment");
+        return Err("must not hold a user, a password or a fragment");
     }
     if url.port() == Some(0) {
-        return complaint("has the port 0");
+        return Err("has the port 0");
     }
     Ok(text.trim_end_matches('/').to_owned())
 }

@@ -14,6 +14,12 @@ use crate::settings::Image;
 
 /// Below a root directory, which is `/` but for tests.
 const SEED: &str = "var/lib/cloud/seed/nocloud";
+/// What cloud-init keeps of each instance.
+const INSTANCES: &str = "var/lib/cloud/instances";
+/// Below an instance: what cloud-init does once for it, each noted before it is done.
+const STEPS: &str = "sem";
+/// Below an instance: cloud-init came to its end, and all that it wrote is on the disk.
+const FINISHED: &str = "gild-finished";
 /// cloud-init's link to the instance it was last.
 const INSTANCE: &str = "var/lib/cloud/instance";
 const META_DATA: &str = "meta-data";
@@ -89,9 +95,51 @@ impl Place {
     /// Whether cloud-init has made the seed's instance the node's.
     #[must_use]
     pub fn is_taken_on(&self) -> bool {
-        let instance = fs::read_link(self.root.join(INSTANCE)).ok();
-        let name = instance.as_ref().and_then(|link| link.file_name());
+        let instance = self.instance();
+        let name = instance.as_ref().and_then(|path| path.file_name());
         name.is_some_and(|name| self.instance_id().is_some_and(|id| name == id.as_str()))
+    }
+
+    /// Where cloud-init keeps the instance it was last. Its link is absolute, whatever the root.
+    fn instance(&self) -> Option<PathBuf> {
+        let link = fs::read_link(self.root.join(INSTANCE)).ok()?;
+        Some(self.root.join(INSTANCES).join(link.file_name()?))
+    }
+
+    /// Between cloud-init's local stage and its steps: has it do all of them again if nothing says that they came to
+    /// their end. A power cut leaves empty what cloud-init wrote, for it does not wait for the disk, and leaves undone
+    /// what it was doing, for it never takes a step again.
+    pub fn repeat_unfinished_steps(&self) -> Result<bool, SeedError> {
+        let is_unfinished = self.is_taken_on()
+            && self.instance().is_some_and(|instance| {
+                instance.join(STEPS).exists() && !instance.join(FINISHED).exists()
+            });
+        if is_unfinished {
+            self.repeat_steps()?;
+        }
+        Ok(is_unfinished)
+    }
+
+    /// Has cloud-init do again, at the next boot, all that it does once.
+    pub fn repeat_steps(&self) -> Result<(), SeedError> {
+        let Some(instance) = self.instance() else {
+            return Ok(());
+        };
+        let (finished, steps) = (instance.join(FINISHED), instance.join(STEPS));
+        files::remove(&finished).map_err(|error| SeedError("removing", finished, error))?;
+        files::remove_directory(&steps).map_err(|error| SeedError("removing", steps, error))
+    }
+
+    /// Once cloud-init has come to its end: waits for the disk to have all of it, then says so.
+    pub fn finish(&self) -> Result<(), SeedError> {
+        let Some(finished) = self.instance().map(|instance| instance.join(FINISHED)) else {
+            return Ok(());
+        };
+        if finished.exists() {
+            return Ok(());
+        }
+        nix::unistd::sync();
+        files::write_private(&finished, "").map_err(|error| SeedError("writing", finished, error))
     }
 
     /// Replaces the seed. Without `meta-data` there is none, so no power cut leaves the halves of two.
@@ -178,6 +226,40 @@ mod tests {
             .write(&Seed::fallback(Some(OTHER)))
             .expect("another seed");
         assert!(!link.is_symlink() && !place.is_taken_on());
+    }
+
+    #[test]
+    fn steps_that_came_to_no_end_are_taken_again_and_others_are_not() {
+        let root = tempfile::tempdir().expect("a directory");
+        let place = Place::below(root.path());
+        let seed = Seed::fallback(Some(MAC));
+        place.write(&seed).expect("a seed");
+        let instance = root.path().join(INSTANCES).join(&seed.instance_id);
+        let steps = instance.join(STEPS);
+        let repeats = || place.repeat_unfinished_steps().expect("a look");
+        place.finish().expect("cloud-init has not been here");
+        fs::create_dir_all(&instance).expect("an instance");
+        symlink(
+            format!("/var/lib/cloud/instances/{}", seed.instance_id),
+            root.path().join(INSTANCE),
+        )
+        .expect("a link");
+        assert!(!repeats(), "nothing was begun");
+        fs::create_dir(&steps).expect("steps");
+        fs::write(steps.join("config_write_files"), "").expect("a step");
+        assert!(repeats() && !steps.exists(), "the power failed");
+        fs::create_dir(&steps).expect("steps again");
+        place.finish().expect("the end");
+        assert!(!repeats() && steps.exists(), "they came to their end");
+        place.repeat_steps().expect("wanted");
+        assert!(!steps.exists());
+        fs::create_dir(&steps).expect("steps again");
+        assert!(repeats(), "that they ended once counts no more");
+        fs::create_dir(&steps).expect("steps again");
+        place
+            .write(&Seed::fallback(Some(OTHER)))
+            .expect("another seed");
+        assert!(!repeats() && steps.exists(), "another instance's");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use reqwest::Url;
 
 use crate::ask::{AskError, World, ask};
 use crate::client::{Client, FetchError};
-use crate::document::Seed;
+use crate::document::{K3S_CONFIG, Seed};
 use crate::files;
 use crate::interface;
+use crate::k3s_config;
 use crate::node::Node;
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
@@ -35,10 +36,10 @@ struct Machine<'a> {
 
 impl World for Machine<'_> {
     fn macs(&self) -> Vec<Mac> {
-        interface::candidates(self.root)
-            .iter()
-            .filter_map(interface::Interface::mac)
-            .collect()
+        if interface::candidates(self.root).is_empty() {
+            return Vec::new();
+        }
+        interface::macs(self.root)
     }
 
     fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
@@ -68,6 +69,15 @@ pub fn run(root: &Path) -> Result<()> {
     let macs = interface::macs(root);
     let image = image(root);
     let present = place.present(&macs, &image);
+    if matches!(present, Present::Identity | Present::Fallback) {
+        match place.repeat_unfinished_steps() {
+            Ok(true) => warn!(
+                "the last boot came to no end, and may have left files empty: cloud-init writes them again"
+            ),
+            Ok(false) => (),
+            Err(error) => error!("{error}"),
+        }
+    }
     if present == Present::Identity {
         info!("this node has its identity already");
         return Ok(());
@@ -109,13 +119,22 @@ pub fn run(root: &Path) -> Result<()> {
 /// Later: tries again. `true` means that the node has to start again to become who it is.
 pub fn retry(root: &Path) -> Result<bool> {
     let place = Place::below(root);
+    if let Err(error) = place.finish() {
+        error!("{error}");
+    }
     let image = image(root);
     let present = place.present(&interface::macs(root), &image);
-    if present == Present::Identity && place.is_taken_on() {
-        info!("this node has its identity already");
-        return Ok(false);
-    }
     let reboots = Reboots::below(root);
+    if present == Present::Identity && place.is_taken_on() {
+        let Err(error) = k3s_config::check(&root.join(K3S_CONFIG.trim_start_matches('/'))) else {
+            info!("this node has its identity already");
+            return Ok(false);
+        };
+        warn!("{error:#}: cloud-init writes it again");
+        reboots.one_more()?;
+        place.repeat_steps()?;
+        return Ok(true);
+    }
     if present == Present::Identity {
         // The reboot of an earlier attempt came to nothing, or cloud-init did.
         reboots.one_more()?;

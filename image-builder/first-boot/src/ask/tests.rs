@@ -141,6 +141,30 @@ fn the_address_that_matchbox_knows_counts_whichever_it_is() {
 }
 
 #[test]
+fn two_names_for_one_node_are_refused_whichever_is_asked_for_first() {
+    let answer = |query: &str, _| {
+        let name = if query.ends_with('b') {
+            "=right"
+        } else {
+            "=left"
+        };
+        Ok(dedicated(query).replace("=node", name))
+    };
+    for macs in [[A, B], [B, A]] {
+        let error = Scene::new(&macs, &answer).ask(true).expect_err("two names");
+        let text = error.to_string();
+        assert!(matches!(error, AskError::TwoNames(..)), "{text}");
+        for part in ["left for 02:00:00:00:00:0a", "right for 02:00:00:00:00:0b"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    let node = Scene::new(&[A, B], &|query, _| Ok(dedicated(query)))
+        .ask(false)
+        .expect("one name, whichever cable");
+    assert_eq!(node.mac, A);
+}
+
+#[test]
 fn what_is_wrong_with_this_node_s_group_is_said_rather_than_silence() {
     let answer = |query: &str, _| {
         if query.ends_with('b') {

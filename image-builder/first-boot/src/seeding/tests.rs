@@ -69,6 +69,32 @@ fn meta_data(root: &Path) -> String {
     fs::read_to_string(root.join("var/lib/cloud/seed/nocloud/meta-data")).expect("a seed")
 }
 
+/// What cloud-init writes once, and notes.
+const STEP: &str = "sem/config_write_files";
+const CONFIG: &str = "{\"server\": \"https://a:6443\", \"token\": \"s3cret\"}";
+
+/// Makes an instance the node's and begins it, as cloud-init does.
+fn take_on(root: &Path, instance: &str) {
+    let link = root.join("var/lib/cloud/instance");
+    let _ = fs::remove_file(&link);
+    symlink(format!("/var/lib/cloud/instances/{instance}"), &link).expect("cloud-init's link");
+    let step = step(root, instance);
+    fs::create_dir_all(step.parent().expect("a directory")).expect("a directory");
+    fs::write(step, "").expect("a step");
+}
+
+fn step(root: &Path, instance: &str) -> PathBuf {
+    root.join("var/lib/cloud/instances")
+        .join(instance)
+        .join(STEP)
+}
+
+fn write_config(root: &Path, text: &str) {
+    let path = root.join(K3S_CONFIG.trim_start_matches('/'));
+    files::private_directory(path.parent().expect("a directory")).expect("a directory");
+    files::write_private(&path, text).expect("a configuration");
+}
+
 const IDENTITY: &str = "d83add010203-rpi5-0123456789ab";
 const FALLBACK: &str = "d83add010203-fallback";
 
@@ -83,6 +109,19 @@ fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
     )
     .expect("a Matchbox that is down");
     run(root.path()).expect("the identity that is there");
+    assert!(meta_data(root.path()).contains(IDENTITY));
+}
+
+#[test]
+fn the_address_in_the_group_counts_though_the_cable_is_in_another_socket() {
+    let root = node(Some(server(good_answer())));
+    let interfaces = root.path().join("sys/class/net");
+    fs::create_dir_all(interfaces.join("eth1/device")).expect("hardware");
+    for (file, content) in [("ifindex", "3"), ("type", "1"), ("address", MAC)] {
+        fs::write(interfaces.join("eth1").join(file), content).expect("a socket without a cable");
+    }
+    fs::write(interfaces.join("eth0/address"), "d8:3a:dd:0a:0b:0c").expect("another address");
+    run(root.path()).expect("an identity");
     assert!(meta_data(root.path()).contains(IDENTITY));
 }
 
@@ -177,17 +216,14 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
     let root = node(Some(CLOSED));
     run(root.path()).expect_err("nobody there");
     let link = root.path().join("var/lib/cloud/instance");
-    symlink(format!("/var/lib/cloud/instances/{FALLBACK}"), &link).expect("cloud-init's link");
+    take_on(root.path(), FALLBACK);
     let settings = format!(
         "matchbox = \"http://127.0.0.1:{}\"\n",
         server(good_answer())
     );
     fs::write(root.path().join("etc/gild/first-boot.toml"), settings).expect("Matchbox is back");
     let fallback = Seed::fallback(Mac::parse(MAC));
-    let take_on = |instance: &str| {
-        let _ = fs::remove_file(&link);
-        symlink(format!("/var/lib/cloud/instances/{instance}"), &link).expect("cloud-init's link");
-    };
+    write_config(root.path(), CONFIG);
     for _ in 0..MOST_REBOOTS {
         assert!(retry(root.path()).expect("an identity"));
         assert!(meta_data(root.path()).contains(IDENTITY));
@@ -195,7 +231,7 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
             !link.is_symlink(),
             "cloud-init would stay with the fallback"
         );
-        take_on(IDENTITY);
+        take_on(root.path(), IDENTITY);
         assert!(!retry(root.path()).expect("done already"));
         // Something puts the fallback back.
         Place::below(root.path()).write(&fallback).expect("a seed");
@@ -214,4 +250,39 @@ fn an_identity_that_cloud_init_has_not_taken_on_is_worth_another_reboot() {
     }
     let error = retry(root.path()).expect_err("no end");
     assert!(error.to_string().contains("after 3 reboots"), "{error}");
+}
+
+#[test]
+fn what_a_power_cut_left_behind_is_written_again() {
+    let root = node(Some(server(good_answer())));
+    run(root.path()).expect("an identity");
+    take_on(root.path(), IDENTITY);
+    // The next boot: nothing said that cloud-init came to its end.
+    run(root.path()).expect("an identity");
+    assert!(!step(root.path(), IDENTITY).exists(), "to be taken again");
+    take_on(root.path(), IDENTITY);
+    write_config(root.path(), CONFIG);
+    assert!(!retry(root.path()).expect("all is well"));
+    run(root.path()).expect("an identity");
+    assert!(step(root.path(), IDENTITY).exists(), "it came to its end");
+}
+
+#[test]
+fn an_identity_without_its_configuration_is_taken_on_again_a_bounded_number_of_times() {
+    let root = node(Some(server(good_answer())));
+    run(root.path()).expect("an identity");
+    for reboot in 0..MOST_REBOOTS {
+        take_on(root.path(), IDENTITY);
+        if reboot > 0 {
+            write_config(root.path(), "");
+        }
+        assert!(retry(root.path()).expect("a reboot"));
+        assert!(!step(root.path(), IDENTITY).exists(), "to be taken again");
+    }
+    take_on(root.path(), IDENTITY);
+    let error = retry(root.path()).expect_err("no end");
+    assert!(error.to_string().contains("after 3 reboots"), "{error}");
+    assert!(step(root.path(), IDENTITY).exists(), "left as it is");
+    write_config(root.path(), CONFIG);
+    assert!(!retry(root.path()).expect("somebody wrote it"));
 }
