@@ -6,7 +6,10 @@
 
 use std::path::Path;
 
-use gild_boards::rk3588::{ENVIRONMENT, FLASH_SIZE, IdBlock, Image, Medium, flash_content};
+use gild_boards::nor::PAGE;
+use gild_boards::rk3588::{
+    ENVIRONMENT, FLASH_SIZE, IdBlock, IdBlockError, Image, Medium, flash_content,
+};
 use gild_flash::mtd::NorFlash;
 use log::info;
 
@@ -95,7 +98,7 @@ fn write_image(
     if current == wanted {
         return Ok(BootOrder::AlreadyRight);
     }
-    let starts = IdBlock::parse(&current[Medium::Spi.id_block_offset()..]).is_ok();
+    let starts = may_start(&current);
     if starts && !card_starts() {
         return Err(BootOrderError::not_possible(
             "the card has no U-Boot, and if the power went while the boot flash is written nothing would start the board",
@@ -113,6 +116,16 @@ fn write_image(
         job.alive,
     )?;
     Ok(BootOrder::Written)
+}
+
+/// Whether the ROM may find something to start in the flash. What this program cannot read may be another maker's.
+fn may_start(flash: &[u8]) -> bool {
+    let block = &flash[Medium::Spi.id_block_offset()..];
+    match IdBlock::parse(block) {
+        Ok(_) | Err(IdBlockError::Header) => true,
+        Err(IdBlockError::Magic) => block[..PAGE].iter().any(|byte| *byte != 0xff),
+        Err(_) => false,
+    }
 }
 
 /// What can be done with what is in the flash already.

@@ -144,19 +144,21 @@ fn a_stale_environment_does_not_outlive_the_image() {
 
 #[test]
 fn a_flash_that_starts_the_board_is_not_touched_when_nothing_else_would() {
-    let power = Power::on();
-    let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
-    let boot = MemoryNor::new(&power, BLOCK, old.clone());
-    let card = MemoryCard::new(&power);
-    card.put_firmware(FILE, &wanted());
-    let error = set_with(&card, Some(&boot), None, false).expect_err("no way back");
-    assert_eq!(error.kind, Kind::NotPossible);
-    assert!(
-        error.next_step.contains("--rock5b-u-boot"),
-        "{}",
-        error.next_step
-    );
-    assert!(*boot.bytes.borrow() == old);
+    let unknown = chip(&vec![7; 0x1_0000]);
+    for old in [chip(&Workshop::new().rock5b_spi(MAINLINE)), unknown] {
+        let power = Power::on();
+        let boot = MemoryNor::new(&power, BLOCK, old.clone());
+        let card = MemoryCard::new(&power);
+        card.put_firmware(FILE, &wanted());
+        let error = set_with(&card, Some(&boot), None, false).expect_err("no way back");
+        assert_eq!(error.kind, Kind::NotPossible);
+        assert!(
+            error.next_step.contains("--rock5b-u-boot"),
+            "{}",
+            error.next_step
+        );
+        assert!(*boot.bytes.borrow() == old);
+    }
 }
 
 #[test]
