@@ -69,6 +69,45 @@ fn the_entry_into_the_cluster_goes_on_after_a_power_cut_at_each_step() -> Result
     Ok(())
 }
 
+/// The files' lengths are on the disk some time after their names, which this harness cannot show: it empties them.
+#[test]
+fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<()> {
+    const CONFIG: &str = "etc/rancher/k3s/config.yaml";
+    const PASSWORD: &str = "etc/rancher/node/password";
+    const HOST_KEY: &str = "etc/ssh/ssh_host_ed25519_key";
+    let rack = Rack::new()?;
+    rack.add_node(MAC, "node-1", TOKEN)?;
+    let matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+    // cloud-init is done, and nothing has waited for the disk yet.
+    cut_after(&machine, 1)?;
+    machine.start()?;
+    assert_eq!(machine.wait_for_end()?, End::PowerOff);
+    std::fs::remove_file(machine.path(CUT))?;
+    let (config, password) = (machine.read(CONFIG)?, machine.read(PASSWORD)?);
+    for path in [CONFIG, HOST_KEY, "etc/hostname"] {
+        machine.write(path, "")?;
+    }
+    for instance in std::fs::read_dir(machine.path("var/lib/cloud/instances"))? {
+        std::fs::write(instance?.path().join("obj.pkl"), "")?;
+    }
+    // This one's step was noted, and not taken.
+    std::fs::remove_file(machine.path(PASSWORD))?;
+    machine.boot()?;
+    assert_joined(&machine)?;
+    assert_eq!(machine.read(CONFIG)?, config);
+    assert_eq!(machine.read(PASSWORD)?, password);
+    assert!(ssh_answers(&rack, &machine)?);
+    assert_eq!(matchbox.requests().len(), 1);
+
+    // A member's ssh keys are made again too, though its first boot is over.
+    machine.cut_power()?;
+    machine.write(HOST_KEY, "")?;
+    machine.boot()?;
+    assert!(ssh_answers(&rack, &machine)?);
+    Ok(())
+}
+
 #[test]
 fn power_fails_while_matchbox_is_asked() -> Result<()> {
     let rack = Rack::new()?;
