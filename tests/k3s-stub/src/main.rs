@@ -79,7 +79,7 @@ fn join(server: &str, request: &Value) -> Result<String> {
     Ok(answer.trim().to_owned())
 }
 
-/// As sd_notify(3) does.
+/// As `sd_notify(3)` does.
 fn ready() -> Result<()> {
     let Ok(path) = std::env::var("NOTIFY_SOCKET") else {
         return Ok(());

@@ -74,13 +74,14 @@ fn serve(mut stream: &TcpStream, seen: &Mutex<Seen>) -> Result<()> {
     let request: Value = serde_json::from_str(&line).context("a request that is no JSON")?;
     let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
     let mut seen = lock(seen);
-    let known = seen
-        .passwords
-        .entry(text("node"))
-        .or_insert_with(|| text("password"));
     let answer = if text("token") != TOKEN {
         "token rejected"
-    } else if *known != text("password") {
+    } else if *seen
+        .passwords
+        .entry(text("node"))
+        .or_insert_with(|| text("password"))
+        != text("password")
+    {
         "Node password rejected"
     } else {
         "accepted"
@@ -108,4 +109,28 @@ pub fn write_group(groups: &Path, product: Product, cluster: &Cluster) -> Result
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_name_by_its_password_alone() -> Result<()> {
+        let cluster = Cluster::start()?;
+        let ask = |token: &str, password: &str| -> Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", cluster.port))?;
+            let request = json!({ "node": NAME, "token": token, "password": password });
+            writeln!(stream, "{request}")?;
+            let mut answer = String::new();
+            BufReader::new(stream).read_line(&mut answer)?;
+            Ok(answer.trim().to_owned())
+        };
+        assert_eq!(ask("another", "second")?, "token rejected");
+        assert_eq!(ask(TOKEN, "first")?, "accepted");
+        assert_eq!(ask(TOKEN, "second")?, "Node password rejected");
+        assert_eq!(ask(TOKEN, "first")?, "accepted");
+        assert_eq!((cluster.joins().len(), cluster.refused().len()), (2, 2));
+        Ok(())
+    }
 }
