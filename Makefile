@@ -7,8 +7,8 @@ unexport CARGO_TARGET_DIR
 
 BOARD_TARGET := aarch64-unknown-linux-musl
 
-# What runs in the golden image names no folder of whoever built it, and is the same whoever builds it.
-FIRST_BOOT := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
+# What runs in the golden image names no folder of whoever built it, is the same whoever builds it, and needs no symbols.
+FIRST_BOOT := CARGO_PROFILE_RELEASE_STRIP=true CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
 	--remap-path-prefix=$(CURDIR)=/gild" cargo build --quiet --release -p gild-first-boot --target $(BOARD_TARGET)
 
 # Debian's NFS server, network namespaces and loop devices need root: for anyone else the programs run through sudo. It
