@@ -44,6 +44,23 @@ fn verify_asks_for_the_seal_only_when_told_to() {
 }
 
 #[test]
+fn this_host_is_left_out_when_told_so() {
+    let bench = packed();
+    for command in [
+        &["image", "inspect", "disk.img"][..],
+        &["image", "verify", "out", "--sealed"],
+    ] {
+        let said = |more: &[&str]| {
+            let ran = bench.gild(command.iter().chain(more).copied());
+            format!("{}{}", ran.stdout, ran.stderr)
+        };
+        let nothing = "no texts of the build host were looked for";
+        assert!(said(&["--not-this-host"]).contains(nothing));
+        assert!(!said(&[]).contains(nothing));
+    }
+}
+
+#[test]
 fn an_exemption_of_no_rule_and_a_canary_that_is_too_short_are_refused() {
     let bench = packed();
     bench

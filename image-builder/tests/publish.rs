@@ -70,6 +70,22 @@ fn the_share_carries_the_same_files_and_keeps_old_images() {
     verify(&bench).succeeds();
 }
 
+/// The report is what `gild image build` writes beside its image.
+#[test]
+fn an_image_without_k3s_is_published_with_a_warning() {
+    let bench = packed();
+    let report = bench.path("out/rpi5/one.inspection.json");
+    for (text, warned) in [
+        ("{\"without_k3s\": true}", true),
+        ("{\"without_k3s\": false}", false),
+    ] {
+        fs::write(&report, text).expect("written");
+        let ran = publish(&bench, "out").succeeds();
+        let warning = "image one was built without k3s: its nodes join no cluster";
+        assert_eq!(ran.stderr.contains(warning), warned, "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn an_image_id_never_gets_other_content() {
     let bench = packed();

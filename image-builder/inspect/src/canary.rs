@@ -77,6 +77,22 @@ const COMMON_RESOLVERS: [&str; 8] = [
     "::1",
 ];
 
+/// Whoever inspects an image from within one of these would find its name everywhere.
+const SYSTEM_FOLDERS: [&str; 12] = [
+    "/boot/",
+    "/dev/",
+    "/etc/",
+    "/lib/",
+    "/proc/",
+    "/run/",
+    "/sys/",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/sbin",
+    "/usr/share",
+    "/var/",
+];
+
 /// What a canary is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,6 +103,8 @@ pub enum Origin {
     UserName,
     /// The home folder of that user.
     Home,
+    /// The folder in which gild runs: where it builds, its checkout.
+    Workplace,
     /// A name server of that machine.
     Resolver,
     /// A proxy of that machine.
@@ -103,6 +121,7 @@ impl Origin {
             Self::HostName => "the name of the build host",
             Self::UserName => "the name of the user who built it",
             Self::Home => "the home folder of the user who built it",
+            Self::Workplace => "the folder in which it was built",
             Self::Resolver => "a name server of the build host",
             Self::Proxy => "a proxy of the build host",
             Self::Given => "a line of the canary file",
@@ -136,7 +155,10 @@ impl Canary {
                 text.len() >= SHORTEST_NAME && !COMMON.contains(&lower.as_str())
             }
             // /root is in every image.
-            Origin::Home => text.trim_end_matches('/').matches('/').count() >= 2,
+            Origin::Home => is_deep(text),
+            Origin::Workplace => {
+                is_deep(text) && !SYSTEM_FOLDERS.iter().any(|top| text.starts_with(top))
+            }
             Origin::Resolver => {
                 !lower.starts_with("127.") && !COMMON_RESOLVERS.contains(&lower.as_str())
             }
@@ -148,9 +170,9 @@ impl Canary {
         })
     }
 
-    /// What this machine would leave behind.
+    /// What this machine would leave behind, and of what else the text says nothing.
     #[must_use]
-    pub fn of_this_host() -> Vec<Self> {
+    pub fn of_this_host() -> (Vec<Self>, Vec<Origin>) {
         let variables = |names: &[&str]| -> Vec<String> {
             names
                 .iter()
@@ -176,21 +198,27 @@ impl Canary {
             "ALL_PROXY",
         ]);
         let proxies = proxies.iter().map(|proxy| authority(proxy)).collect();
-        let found: BTreeSet<Self> = [
+        let workplace = env::current_dir().unwrap_or_default();
+        let (mut found, mut unfit) = (BTreeSet::new(), BTreeSet::new());
+        for (origin, texts) in [
             (Origin::HostName, vec![host.into_owned(), short]),
             (
                 Origin::UserName,
                 variables(&["USER", "LOGNAME", "SUDO_USER"]),
             ),
             (Origin::Home, variables(&["HOME"])),
+            (Origin::Workplace, vec![workplace.display().to_string()]),
             (Origin::Resolver, resolvers),
             (Origin::Proxy, proxies),
-        ]
-        .into_iter()
-        .flat_map(|(origin, texts)| texts.into_iter().map(move |text| (origin, text)))
-        .filter_map(|(origin, text)| Self::new(origin, &text))
-        .collect();
-        found.into_iter().collect()
+        ] {
+            for text in texts.iter().filter(|text| !text.is_empty()) {
+                match Self::new(origin, text) {
+                    Some(canary) => _ = found.insert(canary),
+                    None => _ = unfit.insert(origin),
+                }
+            }
+        }
+        (found.into_iter().collect(), unfit.into_iter().collect())
     }
 
     /// The operator's list: one canary in a line.
@@ -238,6 +266,11 @@ impl Canary {
     }
 }
 
+/// Is it a folder in a folder?
+fn is_deep(path: &str) -> bool {
+    path.trim_end_matches('/').matches('/').count() >= 2
+}
+
 fn name_servers(text: &str) -> Vec<String> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("nameserver"))
@@ -264,6 +297,8 @@ mod tests {
             (Origin::UserName, "root"),
             (Origin::Home, "/root"),
             (Origin::Home, "/"),
+            (Origin::Workplace, "/srv"),
+            (Origin::Workplace, "/usr/lib/systemd"),
             (Origin::Resolver, "127.0.0.53"),
             (Origin::Resolver, "1.1.1.1"),
             (Origin::Given, "short"),

@@ -13,13 +13,12 @@ use crate::blocks::{Blocks, Use};
 use crate::canary::Origin;
 use crate::fat::Fat;
 use crate::initramfs;
+use crate::packed;
+use crate::place::Place;
 use crate::range::Range;
 use crate::report::Finding;
 use crate::root::{Kind, Root, io_error};
 use crate::scan::{Match, Scanner, Window};
-
-/// Where an administrator configures a machine: text there is meant, elsewhere it may be documentation.
-const CONFIGURATION: [&str; 6] = ["etc/", "home/", "opt/", "root/", "srv/", "conf/"];
 
 /// The initramfs on the boot partition.
 pub const INITRD: &str = "initrd.img";
@@ -34,6 +33,8 @@ pub struct Hit {
     pub path: String,
     /// What was found.
     pub secret: Match,
+    /// In what a compressed file unpacks to, and not in the file as it is.
+    pub unpacked: bool,
     /// MD5 of the file, if it cannot be read again by its path: dpkg's lists have that sum.
     pub md5: Option<String>,
 }
@@ -67,13 +68,29 @@ pub struct Content {
 }
 
 impl Content {
-    fn take(&mut self, path: &str, found: io::Result<Vec<Match>>) {
+    fn take(&mut self, path: &str, unpacked: bool, found: io::Result<Vec<Match>>) {
         match found {
             Ok(found) => self.hits.extend(found.into_iter().map(|secret| Hit {
                 path: path.to_owned(),
                 secret,
+                unpacked,
                 md5: None,
             })),
+            Err(error) => self.unreadable.push(unreadable(path, &error)),
+        }
+    }
+
+    /// Looks into a file, and into what it unpacks to.
+    fn search<R: Read>(
+        &mut self,
+        scan: &mut dyn FnMut(&mut dyn Read) -> io::Result<Vec<Match>>,
+        path: &str,
+        open: impl Fn() -> io::Result<R>,
+    ) {
+        self.take(path, false, open().and_then(|mut file| scan(&mut file)));
+        match open().and_then(packed::open) {
+            Ok(None) => {}
+            Ok(Some(mut unpacked)) => self.take(path, true, scan(&mut unpacked)),
             Err(error) => self.unreadable.push(unreadable(path, &error)),
         }
     }
@@ -89,10 +106,6 @@ impl Content {
 
 fn unreadable(path: &str, error: &io::Error) -> Finding {
     Finding::new(path, format!("cannot be read: {error}"))
-}
-
-fn is_configuration(path: &str) -> bool {
-    CONFIGURATION.iter().any(|folder| path.starts_with(folder))
 }
 
 /// Reads everything, on all cores.
@@ -170,11 +183,8 @@ fn some_files(
     };
     let mut window = Window::default();
     while let Some((path, raw)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-        let found = system
-            .open(*raw)
-            .map_err(io_error)
-            .and_then(|file| scanner.scan(&mut window, file, is_configuration(path)));
-        content.take(path, found);
+        let mut scan = |file: &mut dyn Read| scanner.scan(&mut window, file, Place::of(path));
+        content.search(&mut scan, path, || system.open(*raw).map_err(io_error));
         content.files += 1;
     }
     content
@@ -191,8 +201,8 @@ fn names(root: &Root, scanner: &Scanner) -> Content {
         };
         let name = path.rsplit('/').next().unwrap_or(path);
         let text = format!("{name}\n{target}");
-        let found = scanner.scan(&mut window, text.as_bytes(), false);
-        content.take(path, found);
+        let found = scanner.scan(&mut window, text.as_bytes(), Place::Anywhere);
+        content.take(path, false, found);
     }
     content
 }
@@ -228,12 +238,13 @@ fn blocks(partition: &Range, scanner: &Scanner) -> Content {
         found.origin.is_some_and(|origin| names.contains(&origin))
     };
     for (start, length) in blocks.runs(Use::Own) {
-        match scanner.scan(&mut window, partition.part(start, length), false) {
+        match scanner.scan(&mut window, partition.part(start, length), Place::Anywhere) {
             Ok(found) => {
                 let found = found.into_iter().filter(|found| !is_name(found));
                 content.hits.extend(found.map(|secret| Hit {
                     path: place(start + secret.offset),
                     secret,
+                    unpacked: false,
                     md5: None,
                 }));
             }
@@ -246,18 +257,25 @@ fn blocks(partition: &Range, scanner: &Scanner) -> Content {
 fn boot_partition(boot: &Fat, scanner: &Scanner) -> Content {
     let mut content = Content::default();
     let mut window = Window::default();
+    let mut scan = |file: &mut dyn Read| scanner.scan(&mut window, file, Place::Configuration);
     for path in boot.files.keys() {
         let shown = format!("boot:{path}");
-        let found = boot
-            .file(path)
-            .and_then(|file| scanner.scan(&mut window, file, true));
-        content.take(&shown, found);
+        if path == INITRD {
+            content.take(
+                &shown,
+                false,
+                boot.file(path).and_then(|mut file| scan(&mut file)),
+            );
+        } else {
+            content.search(&mut scan, &shown, || boot.file(path));
+        }
     }
     // Whole, and not only where no file is: a name or an old entry of a folder may be a secret too.
-    match scanner.scan(&mut window, boot.partition(), false) {
+    match scanner.scan(&mut window, boot.partition(), Place::Anywhere) {
         Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
             path: format!("boot partition, byte {}", secret.offset),
             secret,
+            unpacked: false,
             md5: None,
         })),
         Err(error) => content
@@ -276,26 +294,45 @@ fn boot_partition(boot: &Fat, scanner: &Scanner) -> Content {
             .push(unreadable("the free clusters", &error)),
     }
     if boot.files.contains_key(INITRD) {
-        let mut visit = |path: &str, file: &mut dyn Read| {
-            let shown = format!("{IN_INITRD}{path}");
-            let mut file = Summed(file, Md5::new());
-            let found = scanner.scan(&mut window, &mut file, is_configuration(path))?;
-            let md5 = (!found.is_empty()).then(|| hex::encode(file.1.finalize()));
-            content.hits.extend(found.into_iter().map(|secret| Hit {
-                path: shown.clone(),
-                secret,
-                md5: md5.clone(),
-            }));
-            content.initramfs.push(path.to_owned());
-            Ok(())
-        };
-        let read = boot
-            .file(INITRD)
-            .and_then(|file| initramfs::read(file, &mut visit));
-        if let Err(error) = read {
-            let finding = unreadable(&format!("boot:{INITRD}"), &error);
-            content.unreadable.push(finding);
+        for unpacked in [false, true] {
+            if let Err(error) = files_of_initramfs(boot, scanner, &mut content, unpacked) {
+                let finding = unreadable(&format!("boot:{INITRD}"), &error);
+                content.unreadable.push(finding);
+            }
         }
     }
     content
+}
+
+/// Looks into each file of the initramfs, or into what it unpacks to: a stream is read once only.
+fn files_of_initramfs(
+    boot: &Fat,
+    scanner: &Scanner,
+    content: &mut Content,
+    unpacked: bool,
+) -> io::Result<()> {
+    let mut window = Window::default();
+    let mut visit = |path: &str, file: &mut dyn Read| {
+        let mut file = Summed(file, Md5::new());
+        let place = Place::of(path);
+        let found = if !unpacked {
+            content.initramfs.push(path.to_owned());
+            scanner.scan(&mut window, &mut file, place)?
+        } else if let Some(unpacked) = packed::open(&mut file)? {
+            scanner.scan(&mut window, unpacked, place)?
+        } else {
+            return Ok(());
+        };
+        // The sum is that of the whole file.
+        io::copy(&mut file, &mut io::sink())?;
+        let md5 = (!found.is_empty()).then(|| hex::encode(file.1.finalize()));
+        content.hits.extend(found.into_iter().map(|secret| Hit {
+            path: format!("{IN_INITRD}{path}"),
+            secret,
+            unpacked,
+            md5: md5.clone(),
+        }));
+        Ok(())
+    };
+    initramfs::read(boot.file(INITRD)?, &mut visit)
 }

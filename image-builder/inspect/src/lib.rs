@@ -14,6 +14,8 @@ mod initramfs;
 mod kernel;
 mod options;
 mod packages;
+mod packed;
+mod place;
 mod range;
 mod report;
 mod root;
@@ -26,7 +28,7 @@ use std::path::Path;
 pub use canary::{Canary, Origin};
 pub use error::InspectError;
 pub use options::{Exemption, Options};
-pub use report::{Finding, Report, RuleResult};
+pub use report::{Finding, Report, RuleResult, WITHOUT_K3S};
 pub use rules::{KNOWN, Known, RULES, Rule};
 
 use image::Image;
@@ -55,17 +57,20 @@ pub fn inspect(path: &Path, options: &Options) -> Result<Report, InspectError> {
         })
         .collect();
     let mut env = image.image_env();
-    let canaries = options
-        .canaries
-        .iter()
-        .map(|canary| canary.origin.what().to_owned());
+    let canaries = options.canaries.iter().map(|canary| canary.origin);
     Ok(Report {
         image_sha256: image.content.sha256.clone(),
         image_size: image.disk.len(),
         board: env.remove("board"),
         image_id: env.remove("image_id"),
         files: image.content.files,
-        canaries: canaries.collect(),
+        canaries: in_words(canaries),
+        not_looked_for: in_words(options.not_looked_for.iter().copied()),
+        without_k3s: image.is_without_k3s(),
         rules,
     })
+}
+
+fn in_words(origins: impl Iterator<Item = Origin>) -> Vec<String> {
+    origins.map(|origin| origin.what().to_owned()).collect()
 }

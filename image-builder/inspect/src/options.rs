@@ -2,7 +2,7 @@
 
 use globset::GlobSet;
 
-use crate::canary::Canary;
+use crate::canary::{Canary, Origin};
 use crate::error::InspectError;
 use crate::rules::{RULES, globs};
 
@@ -11,6 +11,8 @@ use crate::rules::{RULES, globs};
 pub struct Options {
     /// Texts that must not be in the image.
     pub canaries: Vec<Canary>,
+    /// Texts of this machine that could not be looked for, as any image may have them.
+    pub not_looked_for: Vec<Origin>,
     /// What the operator knows better. Each use of it is in the report.
     pub exemptions: Vec<Exemption>,
 }
@@ -49,8 +51,10 @@ impl Options {
     /// Looks for what this machine would leave behind.
     #[must_use]
     pub fn for_this_host() -> Self {
+        let (canaries, not_looked_for) = Canary::of_this_host();
         Self {
-            canaries: Canary::of_this_host(),
+            canaries,
+            not_looked_for,
             exemptions: Vec::new(),
         }
     }

@@ -50,6 +50,10 @@ pub struct Report {
     pub files: usize,
     /// The kinds of texts of the build host and of the operator that were looked for.
     pub canaries: Vec<String>,
+    /// The kinds of texts of the build host that were not looked for: they are too short, or any image may have them.
+    pub not_looked_for: Vec<String>,
+    /// Was it built without k3s? Then it is sound, and its nodes join no cluster.
+    pub without_k3s: bool,
     /// Every rule.
     pub rules: Vec<RuleResult>,
 }
@@ -66,6 +70,9 @@ impl Report {
         self.rules.iter().filter(|rule| !rule.passed)
     }
 }
+
+/// What is to be said of an image without k3s.
+pub const WITHOUT_K3S: &str = "built without k3s: its nodes join no cluster";
 
 /// More lines than these of one rule help nobody; the JSON has them all.
 const LINES: usize = 10;
@@ -103,6 +110,13 @@ impl fmt::Display for Report {
         let rules = self.rules.len();
         if self.canaries.is_empty() {
             writeln!(f, "no texts of the build host were looked for")?;
+        }
+        if !self.not_looked_for.is_empty() {
+            let kinds = self.not_looked_for.join(", ");
+            writeln!(f, "not looked for, being too short or too common: {kinds}")?;
+        }
+        if self.without_k3s {
+            writeln!(f, "{WITHOUT_K3S}")?;
         }
         write!(
             f,

@@ -3,8 +3,11 @@
 mod accounts;
 mod behaviour;
 mod boot;
+mod cloud_init;
+mod held;
 mod identity;
 mod layout;
+mod ssh;
 mod table;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -202,8 +205,15 @@ fn secrets(image: &Image, secret: Secret) -> Vec<Finding> {
             Finding::new(
                 &hit.path,
                 format!(
-                    "{}, {} bytes at byte {}",
-                    found.what, found.length, found.offset
+                    "{}, {} bytes at byte {}{}",
+                    found.what,
+                    found.length,
+                    found.offset,
+                    if hit.unpacked {
+                        " of what it unpacks to"
+                    } else {
+                        ""
+                    }
                 ),
             )
         })

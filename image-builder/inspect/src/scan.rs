@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::canary::{Canary, Origin};
+use crate::place::Place;
 use crate::secrets::{LONGEST, Pattern, Secret, patterns};
 
 /// New bytes in a window.
@@ -60,12 +61,12 @@ impl Scanner {
         }
     }
 
-    /// Reads to the end. `configuration`: is it a place where an administrator configures a machine?
+    /// Reads to the end.
     pub fn scan(
         &self,
         Window(buffer): &mut Window,
         mut input: impl Read,
-        configuration: bool,
+        place: Place,
     ) -> io::Result<Vec<Match>> {
         let mut found = Vec::new();
         // The bytes of the buffer, from where in it is searched, and where it lies in the stream.
@@ -83,13 +84,7 @@ impl Scanner {
             }
             // A match that begins near the end of the window may go on: the next window has it whole.
             let until = if ended { filled } else { filled - LONGEST };
-            self.window(
-                &buffer[..filled],
-                from..until,
-                base,
-                configuration,
-                &mut found,
-            );
+            self.window(&buffer[..filled], from..until, base, place, &mut found);
             if ended {
                 return Ok(found);
             }
@@ -106,11 +101,11 @@ impl Scanner {
         bytes: &[u8],
         starts: std::ops::Range<usize>,
         base: u64,
-        configuration: bool,
+        place: Place,
         found: &mut Vec<Match>,
     ) {
         for pattern in &self.patterns {
-            if pattern.only_configuration && !configuration {
+            if pattern.place > place {
                 continue;
             }
             let mut at = starts.start;
@@ -183,7 +178,7 @@ mod tests {
                 let mut bytes = vec![b' '; 3 * WINDOW];
                 bytes[offset..offset + text.len()].copy_from_slice(text.as_bytes());
                 let found = scanner
-                    .scan(&mut window, Pieces(&bytes, 70_001), false)
+                    .scan(&mut window, Pieces(&bytes, 70_001), Place::Anywhere)
                     .expect("reads");
                 let offsets: Vec<u64> = found.iter().map(|one| one.offset).collect();
                 assert_eq!(offsets, [offset as u64], "{text} at {offset}");
@@ -202,7 +197,7 @@ mod tests {
         bytes[start + 7] = b' ';
         assert_eq!(
             scanner
-                .scan(&mut Window::default(), &bytes[..], false)
+                .scan(&mut Window::default(), &bytes[..], Place::Anywhere)
                 .expect("reads"),
             []
         );
@@ -212,7 +207,7 @@ mod tests {
     fn a_file_full_of_secrets_is_reported_a_few_times() {
         let tokens = format!("K10{}::server:x\n", "0a".repeat(32)).repeat(100);
         let found = Scanner::new(Vec::new())
-            .scan(&mut Window::default(), tokens.as_bytes(), false)
+            .scan(&mut Window::default(), tokens.as_bytes(), Place::Anywhere)
             .expect("reads");
         assert_eq!(found.len(), MOST);
     }

@@ -1,15 +1,19 @@
 //! What a secret looks like.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use regex::bytes::Regex;
 use serde::Serialize;
+
+use crate::place::Place;
 
 /// The kind of thing that must not be in an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Secret {
-    /// A private key in PEM, `OpenSSH`, `OpenPGP`, `PuTTY`, age or minisign form.
+    /// A private key in PEM, `OpenSSH`, `OpenPGP`, `PuTTY`, age, minisign or `WireGuard` form.
     PrivateKey,
-    /// A k3s token with the hash of the cluster's CA.
+    /// A k3s token with the hash of the cluster's CA, or any where k3s expects one.
     K3sToken,
     /// A bootstrap token of Kubernetes where a token is expected.
     BootstrapToken,
@@ -17,6 +21,8 @@ pub enum Secret {
     WifiPassphrase,
     /// A user name and password in an address.
     UrlCredential,
+    /// A password of an account or a registry, or the hash of one.
+    Password,
     /// Something that only the machine that built the image knows.
     BuildHost,
     /// A line of the operator's list.
@@ -29,8 +35,8 @@ pub struct Pattern {
     pub secret: Secret,
     /// The words for it.
     pub what: &'static str,
-    /// Looked for only in the places where an administrator configures a machine: elsewhere it is documentation.
-    pub only_configuration: bool,
+    /// Looked for there alone: elsewhere it is documentation.
+    pub place: Place,
     /// The expression.
     pub regex: Regex,
 }
@@ -38,70 +44,135 @@ pub struct Pattern {
 /// The longest match of any pattern: a window of the scan overlaps the next by this.
 pub const LONGEST: usize = 8 << 10;
 
+/// The words that PEM has before `PRIVATE KEY`.
+const PEM_KINDS: [&str; 6] = ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED "];
+
 /// All patterns.
 ///
 /// A header alone is no key: every program that reads keys has it. So the patterns ask for what follows as well.
 pub fn patterns() -> Vec<Pattern> {
-    let pattern = |secret, what, only_configuration, regex: &str| Pattern {
-        secret,
-        what,
-        only_configuration,
-        regex: Regex::new(regex).expect("a constant pattern"),
-    };
+    use Place::{Accounts, Anywhere, Configuration};
     // Line ends as such, or written `\n` as in JSON, YAML and source code.
     let end = r#"(?:[ \t"',+]|\\[nr]|[\r\n])"#;
-    vec![
-        pattern(
+    let pem = format!(
+        r"-----BEGIN (?:[A-Z0-9]{{2,16}} ){{0,3}}PRIVATE KEY(?: BLOCK)?-----{end}{{1,8}}(?:[A-Za-z-]{{2,20}}: [^\r\n\\]{{0,100}}{end}{{1,8}}){{0,4}}[A-Za-z0-9+/=]{{24}}"
+    );
+    let pem_in_base64 = format!("(?:{})[A-Za-z0-9+/]{{24}}", pem_headers_in_base64());
+    // What is no value yet: a variable, a place to fill in, a table.
+    let value = r#"["']?[^\s"'$<{]"#;
+    let setting = r#"["']?[ \t]{0,4}[:=][ \t]{0,4}"#;
+    let rows = [
+        (Secret::PrivateKey, "a private key", Anywhere, pem),
+        (
             Secret::PrivateKey,
-            "a private key",
-            false,
-            &format!(
-                r"(?-u)-----BEGIN (?:[A-Z0-9]{{2,16}} ){{0,3}}PRIVATE KEY(?: BLOCK)?-----{end}{{1,8}}(?:[A-Za-z-]{{2,20}}: [^\r\n\\]{{0,100}}{end}{{1,8}}){{0,4}}[A-Za-z0-9+/=]{{24}}"
-            ),
+            "a private key in Base64",
+            Anywhere,
+            pem_in_base64,
         ),
-        pattern(
+        (
             Secret::PrivateKey,
             "a PuTTY private key",
-            false,
-            r"(?-u)PuTTY-User-Key-File-[0-9]: [a-z0-9-]{4,40}\r?\n",
+            Anywhere,
+            r"PuTTY-User-Key-File-[0-9]: [a-z0-9-]{4,40}\r?\n".into(),
         ),
-        pattern(
+        (
             Secret::PrivateKey,
             "an age private key",
-            false,
-            r"(?-u)AGE-SECRET-KEY-1[0-9A-Z]{50}",
+            Anywhere,
+            "AGE-SECRET-KEY-1[0-9A-Z]{50}".into(),
         ),
-        pattern(
+        (
             Secret::PrivateKey,
             "a minisign private key",
-            false,
-            r"(?-u)RW(?:RTY0Iy|QAAEIy)[A-Za-z0-9+/]{180}",
+            Anywhere,
+            "RW(?:RTY0Iy|QAAEIy)[A-Za-z0-9+/]{180}".into(),
         ),
-        pattern(
+        (
+            Secret::PrivateKey,
+            "a WireGuard key",
+            Configuration,
+            r"\b(?:PrivateKey|PresharedKey)[ \t]{0,4}=[ \t]{0,4}[A-Za-z0-9+/]{43}=".into(),
+        ),
+        (
             Secret::K3sToken,
             "a k3s token",
-            false,
-            r"(?-u)K10[0-9a-f]{64}::",
+            Anywhere,
+            "K10[0-9a-f]{64}::".into(),
         ),
-        pattern(
+        (
+            Secret::K3sToken,
+            "a token in k3s's environment",
+            Configuration,
+            format!(r"\bK3S_(?:AGENT_)?TOKEN{setting}{value}"),
+        ),
+        (
+            Secret::K3sToken,
+            "a token among a program's arguments",
+            Configuration,
+            format!(r"--(?:agent-)?token(?:=|[ \t]{{1,4}}){value}"),
+        ),
+        (
             Secret::BootstrapToken,
             "a bootstrap token",
-            false,
-            r#"(?-u)(?i:token)["']?[ \t]{0,4}[:=][ \t]{0,4}["']?[a-z0-9]{6}\.[a-z0-9]{16}\b"#,
+            Anywhere,
+            format!(r#"(?i:token){setting}["']?[a-z0-9]{{6}}\.[a-z0-9]{{16}}\b"#),
         ),
-        pattern(
+        (
             Secret::WifiPassphrase,
             "a passphrase of a wireless network",
-            true,
-            r#"(?-u)\b(?:psk|wpa-psk|Passphrase|PreSharedKey)[ \t]{0,4}=[ \t]{0,4}["']?[^\s"'#$<{][^\r\n"'#]{7}"#,
+            Configuration,
+            r#"\b(?:psk|wpa-psk|Passphrase|PreSharedKey)[ \t]{0,4}=[ \t]{0,4}["']?[^\s"'#$<{][^\r\n"'#]{7}"#.into(),
         ),
-        pattern(
+        (
             Secret::UrlCredential,
             "a password in an address",
-            true,
-            r"(?-u)\b[a-z][a-z0-9+.-]{1,12}://[^\s/:@<>{}$]{1,64}:[^\s/:@<>{}$]{1,256}@[A-Za-z0-9\[]",
+            Configuration,
+            r"\b[a-z][a-z0-9+.-]{1,12}://[^\s/:@<>{}$]{1,64}:[^\s/:@<>{}$]{1,256}@[A-Za-z0-9\[]".into(),
         ),
-    ]
+        (
+            Secret::Password,
+            "the hash of a password",
+            Configuration,
+            r"\$(?:(?:gy|y|7|6|5|1)\$(?:[A-Za-z0-9./=,]{1,86}\$){1,2}[A-Za-z0-9./]{22,86}|2[abxy]\$[0-9]{2}\$[A-Za-z0-9./]{53})".into(),
+        ),
+        (
+            Secret::Password,
+            "a password",
+            Accounts,
+            format!(r#"(?:^|[\s{{,"'])(?:password|plain_text_passwd|identity_token)["']?[ \t]{{0,4}}:\s{{0,80}}{value}"#),
+        ),
+        (
+            Secret::Password,
+            "a user name and a password in Base64",
+            Accounts,
+            r#"(?:^|[\s{,"'])auth["']?[ \t]{0,4}:[ \t]{0,4}["']?[A-Za-z0-9+/]{4}"#.into(),
+        ),
+    ];
+    rows.into_iter()
+        .map(|(secret, what, place, regex)| Pattern {
+            secret,
+            what,
+            place,
+            regex: Regex::new(&format!("(?-u){regex}")).expect("a constant pattern"),
+        })
+        .collect()
+}
+
+/// Headers of private keys as kubeconfig and Kubernetes' secrets have them.
+fn pem_headers_in_base64() -> String {
+    let headers = PEM_KINDS.map(|kind| format!("-----BEGIN {kind}PRIVATE KEY-----"));
+    let encoded = headers.iter().flat_map(|header| base64_anywhere(header));
+    let escaped: Vec<String> = encoded.map(|text| regex::escape(&text)).collect();
+    escaped.join("|")
+}
+
+/// What Base64 makes of a text, after any number of bytes, without the ends that depend on what is around it.
+fn base64_anywhere(text: &str) -> [String; 3] {
+    [0, 1, 2].map(|before| {
+        let bytes = [&[0; 2][..before], text.as_bytes()].concat();
+        let encoded = STANDARD_NO_PAD.encode(&bytes);
+        encoded[(before * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -154,9 +225,29 @@ mod tests {
                 Secret::BootstrapToken,
             ),
             (
-                "K3S_TOKEN=abcdef.0123456789abcdef\n".into(),
-                Secret::BootstrapToken,
+                "Environment=\"K3S_TOKEN=a password\"".into(),
+                Secret::K3sToken,
             ),
+            ("K3S_AGENT_TOKEN: 'it'".into(), Secret::K3sToken),
+            ("k3s agent --token=it".into(), Secret::K3sToken),
+            (
+                format!("PrivateKey = {}=", "a".repeat(43)),
+                Secret::PrivateKey,
+            ),
+            (
+                format!("passwd: $6$rounds=4096$salt${}", "a".repeat(86)),
+                Secret::Password,
+            ),
+            (
+                format!("pi:$y$j9T$salt${}:", "a".repeat(43)),
+                Secret::Password,
+            ),
+            (format!("$2b$12${}", "a".repeat(53)), Secret::Password),
+            ("auth: {password: it}".into(), Secret::Password),
+            ("password:\n    it".into(), Secret::Password),
+            ("plain_text_passwd: it".into(), Secret::Password),
+            ("\"identity_token\": \"it\"".into(), Secret::Password),
+            ("auth: dXNlcjppdA==".into(), Secret::Password),
             ("psk=\"correct horse\"".into(), Secret::WifiPassphrase),
             (
                 "deb https://me:secret@deb.example trixie".into(),
@@ -165,6 +256,21 @@ mod tests {
         ] {
             assert_eq!(found(&text), [secret], "{text}");
         }
+    }
+
+    #[test]
+    fn a_private_key_in_base64_is_recognised_wherever_it_begins() {
+        for kind in PEM_KINDS {
+            for before in ["", "k", "ke", "key"] {
+                let key = format!(
+                    "{before}-----BEGIN {kind}PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+                );
+                let text = format!("client-key-data: {}", STANDARD_NO_PAD.encode(key));
+                assert_eq!(found(&text), [Secret::PrivateKey], "{before}{kind}");
+            }
+        }
+        let certificate = "-----BEGIN CERTIFICATE-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC";
+        assert_eq!(found(&STANDARD_NO_PAD.encode(certificate)), []);
     }
 
     #[test]
@@ -177,6 +283,10 @@ mod tests {
             "token: <token>",
             "version abcdef.0123456789abcdef",
             "psk=",
+            "K3S_TOKEN=${TOKEN} K3S_TOKEN=<token> K3S_TOKEN_FILE=/run/token --token-file /run/token",
+            "auth:\n  tls: {insecure_skip_verify: true}\nno_password: x\n",
+            "price: $6$ and $1$x",
+            "PrivateKey=/etc/wireguard/key",
             "http://user@host/ https://host:8080/@x http://${USER}:${PASS}@host",
         ] {
             assert_eq!(found(text), [], "{text}");

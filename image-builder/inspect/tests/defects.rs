@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use common::{BOOT_START, Golden, ROOT_START, SIZE, initrd, poke};
-use gild_inspect::{Canary, Options, Origin, RULES, Report, inspect};
+use common::{
+    BOOT_START, EARLY, Golden, LINKS, ROOT_START, SIZE, VERSION, initrd, initrd_without, poke,
+};
+use gild_inspect::{Canary, Options, Origin, RULES, Report, WITHOUT_K3S, inspect};
 use planted::Defect::{After, Before, Changed};
 use planted::{EXAMPLE, GIVEN, HOST, README, defects, key, token};
 
@@ -140,6 +142,81 @@ fn an_image_without_k3s_says_so() {
     fs::remove_file(golden.root("usr/local/bin/k3s")).expect("it was there");
     golden.put("usr/lib/gild/without-k3s", "");
     let report = judge(&golden.make());
+    assert!(report.passed() && report.without_k3s, "{report}");
+    assert!(report.to_string().contains(WITHOUT_K3S), "{report}");
+    let json = serde_json::to_value(&report).expect("plain data");
+    assert_eq!(json["without_k3s"], true);
+    let with = judge(&good().make());
+    assert!(!with.to_string().contains(WITHOUT_K3S), "{with}");
+}
+
+#[test]
+fn what_could_not_be_looked_for_is_said() {
+    let options = Options {
+        not_looked_for: vec![Origin::UserName],
+        ..Options::default()
+    };
+    let report = inspect(&good().make(), &options).expect("readable");
+    let line = "not looked for, being too short or too common: the name of the user who built it";
+    assert!(report.to_string().contains(line), "{report}");
+}
+
+#[test]
+fn a_unit_that_is_masked_may_be_enabled() {
+    let golden = good();
+    let unit = "etc/systemd/system/rpi-eeprom-update.service";
+    let wants = "etc/systemd/system/multi-user.target.wants/rpi-eeprom-update.service";
+    golden.link("/usr/lib/systemd/system/rpi-eeprom-update.service", wants);
+    golden.link("/dev/null", unit);
+    let report = judge(&golden.make());
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
+fn every_unit_that_is_not_enabled_is_found() {
+    let golden = good();
+    let mut links = BTreeSet::new();
+    for (folder, unit) in LINKS {
+        let link = format!("etc/systemd/system/{folder}/{unit}");
+        fs::remove_file(golden.root(&link)).expect("it was there");
+        links.insert(link);
+    }
+    let report = judge(&golden.make());
+    assert_eq!(failed(&report), BTreeSet::from(["units-enabled"]));
+    let findings = report.failed().flat_map(|rule| &rule.findings);
+    let found: BTreeSet<String> = findings.map(|finding| finding.path.clone()).collect();
+    assert_eq!(found, links);
+}
+
+#[test]
+fn every_early_module_of_the_board_is_missed() {
+    for (board, modules) in EARLY {
+        let golden = good();
+        if board == "rock5b" {
+            golden.rock5b();
+        }
+        let image = golden.make();
+        assert!(judge(&image).passed(), "{board}: {}", judge(&image));
+        golden.put_boot("initrd.img", initrd_without(modules, &[]));
+        let report = judge(&golden.make());
+        assert_eq!(failed(&report), BTreeSet::from(["initramfs-modules"]));
+        let findings = report.failed().flat_map(|rule| &rule.findings);
+        let found: BTreeSet<String> = findings.map(|finding| finding.what.clone()).collect();
+        let wanted = modules.iter().map(|name| format!("no module {name}"));
+        assert_eq!(found, wanted.collect(), "{board}");
+    }
+}
+
+#[test]
+fn a_driver_that_the_kernel_does_not_have_as_a_module_is_not_missed() {
+    let golden = good();
+    let index = format!("usr/lib/modules/{VERSION}/modules.dep");
+    let text = fs::read_to_string(golden.root(&index)).expect("it was there");
+    let lines = text.lines().filter(|line| !line.contains("gpio-brcmstb"));
+    let lines: Vec<&str> = lines.collect();
+    golden.put(&index, lines.join("\n"));
+    golden.put_boot("initrd.img", initrd_without(&["gpio_brcmstb"], &[]));
+    let report = judge(&golden.make());
     assert!(report.passed(), "{report}");
 }
 
@@ -174,10 +251,7 @@ fn good() -> Golden {
     let readme = format!("Ask on {HOST} for help.\n");
     golden.package(EXAMPLE, &key());
     golden.package(README, &readme);
-    golden.put_boot(
-        "initrd.img",
-        initrd(&["nvme", "ext4"], &[(README, &readme)]),
-    );
+    golden.put_boot("initrd.img", initrd(&[(README, readme.as_bytes())]));
     golden
 }
 

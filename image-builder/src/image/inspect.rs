@@ -26,14 +26,14 @@ pub struct Args {
     json: Option<PathBuf>,
     #[command(flatten)]
     scope: Scope,
-    /// Do not look for the name, user, home, name servers and proxies of this machine
-    #[arg(long)]
-    not_this_host: bool,
 }
 
 /// What is looked for, beside the rules.
 #[derive(Debug, Default, clap::Args)]
 pub struct Scope {
+    /// Do not look for the name, user, home, folder, name servers and proxies of this machine
+    #[arg(long)]
+    not_this_host: bool,
     /// File with texts that must not be in the image, one in a line
     #[arg(long, value_name = "FILE")]
     canary_file: Option<PathBuf>,
@@ -43,11 +43,11 @@ pub struct Scope {
 }
 
 impl Scope {
-    fn options(&self, this_host: bool) -> Result<Options> {
-        let mut options = if this_host {
-            Options::for_this_host()
-        } else {
+    fn options(&self) -> Result<Options> {
+        let mut options = if self.not_this_host {
             Options::default()
+        } else {
+            Options::for_this_host()
         };
         options.exemptions.clone_from(&self.exemptions);
         if let Some(path) = &self.canary_file {
@@ -59,7 +59,7 @@ impl Scope {
 
 /// Runs `gild image inspect`.
 pub fn run(args: &Args) -> Result<()> {
-    let options = args.scope.options(!args.not_this_host)?;
+    let options = args.scope.options()?;
     let is_manifest = args.path.extension().is_some_and(|ending| ending == "json");
     let paths = if args.path.is_dir() {
         let folders = release::folders(&args.path)?;
@@ -96,10 +96,10 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Inspects a published image, and bails out unless it passes.
-pub fn sealed(manifest: &Path, scope: &Scope) -> Result<()> {
-    let report = published(manifest, &scope.options(true)?)?;
+pub fn sealed(manifest: &Path, scope: &Scope) -> Result<Report> {
+    let report = published(manifest, &scope.options()?)?;
     ensure!(report.passed(), "it is not sealed:\n{report}");
-    Ok(())
+    Ok(report)
 }
 
 /// Inspects a published image, unpacked for as long as that takes.

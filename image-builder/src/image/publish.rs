@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex};
+use gild_inspect::WITHOUT_K3S;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
@@ -58,6 +59,7 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
             folder.path().display()
         );
     }
+    warn_without_k3s(&manifest, from);
     put_stored(&manifest, from, &folder)?;
     for ending in release::ABOUT {
         let name = format!("{}.{ending}", manifest.image_id);
@@ -70,6 +72,19 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     folder.put_manifest(&manifest, &signed)?;
     folder.set_current(&signed)?;
     Ok(manifest.image_id)
+}
+
+/// Says it now: flashed, such an image makes nodes that nobody finds in the cluster.
+fn warn_without_k3s(manifest: &Manifest, from: &Path) {
+    let report = fs::read(from.join(format!("{}.inspection.json", manifest.image_id)));
+    // What `pack` alone made has no report.
+    let report: serde_json::Value = report
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    if report["without_k3s"] == true {
+        log::warn!("image {} was {WITHOUT_K3S}", manifest.image_id);
+    }
 }
 
 /// Copies the stored image, and gives the copy its name only after it was read back.

@@ -10,6 +10,7 @@ use gild_format::chunk::{self, Decoder};
 use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
+use gild_inspect::WITHOUT_K3S;
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
@@ -57,18 +58,16 @@ pub fn run(args: Args) -> Result<()> {
     for path in manifests {
         let manifest = verify(&path, key.as_ref(), args.raw.as_deref())
             .with_context(|| format!("{} is not sound", path.display()))?;
-        let sealed = if args.sealed {
-            inspect::sealed(&path, &args.scope)
+        let mut said = format!("image {} is sound", manifest.image_id);
+        if args.sealed {
+            let report = inspect::sealed(&path, &args.scope)
                 .with_context(|| format!("{} does not pass", path.display()))?;
-            " and sealed"
-        } else {
-            ""
-        };
-        println!(
-            "{}: image {} is sound{sealed}",
-            path.display(),
-            manifest.image_id
-        );
+            said += " and sealed";
+            if report.without_k3s {
+                said = format!("{said}, {WITHOUT_K3S}");
+            }
+        }
+        println!("{}: {said}", path.display());
     }
     Ok(())
 }

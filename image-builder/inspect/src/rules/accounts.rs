@@ -1,4 +1,4 @@
-//! Passwords.
+//! Passwords, and who is root.
 
 use crate::image::Image;
 use crate::report::Finding;
@@ -30,6 +30,19 @@ fn open_accounts(path: &str, text: &str) -> Vec<Finding> {
                 _ => "has a password",
             };
             Some(Finding::new(path, format!("{name} {what}")))
+        })
+        .collect()
+}
+
+pub fn root_alone(image: &Image) -> Vec<Finding> {
+    let path = "etc/passwd";
+    let text = image.root_text(path).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            let (name, id) = (fields.next()?, fields.nth(1)?);
+            (id.trim().parse() == Ok(0) && name != "root")
+                .then(|| Finding::new(path, format!("{name} is root too")))
         })
         .collect()
 }

@@ -29,8 +29,8 @@ const ENABLED: [(&[&str], &str); 10] = [
     ),
 ];
 
-/// Units that nothing may want: k3s-init starts the agent, and a vendor's first boot is not ours.
-const NOT_ENABLED: [&str; 9] = [
+/// Units that nothing may want: k3s-init starts the agent, a vendor's first boot is not ours, and nothing writes firmware.
+const NOT_ENABLED: [&str; 10] = [
     "k3s-agent.service",
     "k3s.service",
     "gild-seed-retry.service",
@@ -40,6 +40,7 @@ const NOT_ENABLED: [&str; 9] = [
     "userconfig.service",
     "sshswitch.service",
     "NetworkManager.service",
+    "rpi-eeprom-update.service",
 ];
 
 fn has_ending(path: &str, ending: &str) -> bool {
@@ -50,6 +51,11 @@ fn has_ending(path: &str, ending: &str) -> bool {
 
 fn is_wanted(folder: &str) -> bool {
     has_ending(folder, "wants") || has_ending(folder, "requires")
+}
+
+fn is_masked(image: &Image, unit: &str) -> bool {
+    let link = image.root.kind(&format!("{SYSTEM}/{unit}"));
+    matches!(link, Some(Kind::Symlink(target)) if target == "/dev/null")
 }
 
 pub fn units_enabled(image: &Image) -> Vec<Finding> {
@@ -74,10 +80,8 @@ pub fn units_enabled(image: &Image) -> Vec<Finding> {
             findings.push(Finding::new(path, "points to no unit"));
         }
         let places = [SYSTEM, "usr/lib/systemd/system"];
-        let masked = format!("{SYSTEM}/{unit}");
-        if matches!(image.root.kind(&masked), Some(Kind::Symlink(target)) if target == "/dev/null")
-        {
-            findings.push(Finding::new(masked, "is masked"));
+        if is_masked(image, unit) {
+            findings.push(Finding::new(format!("{SYSTEM}/{unit}"), "is masked"));
         } else if !places
             .iter()
             .any(|place| image.root.kind(&format!("{place}/{unit}")).is_some())
@@ -101,7 +105,7 @@ pub fn units_not_enabled(image: &Image) -> Vec<Finding> {
         // Wanted by multi-user.target, this one closes an ordering cycle, and systemd then leaves out a unit of its choice.
         let cycle = ["k3s-init.service", "gild-seed.service"].contains(&unit)
             && folder != "cloud-init.target.wants";
-        if NOT_ENABLED.contains(&unit) || cycle {
+        if (NOT_ENABLED.contains(&unit) && !is_masked(image, unit)) || cycle {
             findings.push(Finding::new(path, "must not be enabled"));
         }
     }
@@ -120,44 +124,6 @@ pub fn units_not_enabled(image: &Image) -> Vec<Finding> {
         findings.push(Finding::new(
             place,
             "no preset says `disable k3s-agent.service`",
-        ));
-    }
-    findings
-}
-
-pub fn cloud_init(image: &Image) -> Vec<Finding> {
-    let folder = "etc/cloud/cloud.cfg.d";
-    let files = image
-        .root
-        .in_folder(folder)
-        .filter(|(path, _)| has_ending(path, "cfg"));
-    let texts: Vec<_> = files
-        .filter_map(|(path, _)| Some((path, image.root_text(path)?)))
-        .collect();
-    let mut findings = Vec::new();
-    let last = |key: &str| {
-        let mut lines = texts
-            .iter()
-            .flat_map(|(path, text)| text.lines().map(move |line| (*path, line)));
-        lines
-            .rfind(|(_, line)| line.starts_with(key))
-            .map(|(path, line)| (path.to_owned(), line.trim_end().to_owned()))
-    };
-    match last("datasource_list:") {
-        None => findings.push(Finding::new(
-            folder,
-            "no line `datasource_list: [ NoCloud ]`",
-        )),
-        Some((path, line)) if line != "datasource_list: [ NoCloud ]" => {
-            let what = "the list of data sources is not exactly [ NoCloud ]";
-            findings.push(Finding::new(path, what));
-        }
-        Some(_) => {}
-    }
-    if last("network: {config: disabled}").is_none() {
-        findings.push(Finding::new(
-            folder,
-            "no line `network: {config: disabled}`",
         ));
     }
     findings

@@ -31,8 +31,48 @@ const NETWORK: [(&str, &[&str]); 2] = [(RPI5, &["macb", "broadcom"]), (ROCK5B, &
 /// What finds the root file system.
 const EARLY: [&str; 2] = ["nvme", "ext4"];
 
+/// What supplies the way to it with power, clocks and interrupts, and feeds the watchdog. A vendor's kernel has some of
+/// it built in, or not at all.
+const EARLY_IF_MODULES: [(&str, &[&str]); 2] = [
+    (
+        RPI5,
+        &[
+            "bcm2835_wdt",
+            "fixed",
+            "gpio_brcmstb",
+            "gpio_regulator",
+            "irq_bcm2712_mip",
+            "pinctrl_brcmstb_bcm2712",
+            "reset_raspberrypi",
+            "sdhci_brcmstb",
+        ],
+    ),
+    (
+        ROCK5B,
+        &[
+            "dw_mmc_rockchip",
+            "dw_wdt",
+            "fan53555",
+            "gpio_rockchip",
+            "i2c_rk3x",
+            "phy_rockchip_naneng_combphy",
+            "phy_rockchip_snps_pcie3",
+            "rk808_regulator",
+            "sdhci_of_dwcmshc",
+            "spi_rockchip",
+        ],
+    ),
+];
+
 fn board(image: &Image) -> &'static str {
     image.board().map_or("", |board| board.name.as_str())
+}
+
+/// The modules of the image's board.
+fn of_board(image: &Image, boards: &[(&str, &'static [&'static str])]) -> &'static [&'static str] {
+    let name = board(image);
+    let row = boards.iter().find(|(board, _)| *board == name);
+    row.map_or(&[], |(_, modules)| modules)
 }
 
 pub fn files(image: &Image) -> Vec<Finding> {
@@ -204,13 +244,9 @@ pub fn modules(image: &Image) -> Vec<Finding> {
         .chain(builtin.lines())
         .filter_map(module_name)
         .collect();
-    let network = NETWORK
-        .into_iter()
-        .filter(|(name, _)| *name == board(image))
-        .flat_map(|(_, modules)| modules);
     MODULES
         .iter()
-        .chain(network)
+        .chain(of_board(image, &NETWORK))
         .filter(|&&name| !known.contains(name))
         .map(|name| Finding::new(&folder, format!("no module {name}")))
         .collect()
@@ -235,8 +271,14 @@ pub fn initramfs(image: &Image) -> Vec<Finding> {
         .chain(builtin.lines())
         .filter_map(module_name)
         .collect();
+    let index = format!("usr/lib/modules/{version}/modules.dep");
+    let index = image.root_text(&index).unwrap_or_default();
+    let paths = index.lines().filter_map(|line| line.split(':').next());
+    let modules: BTreeSet<String> = paths.filter_map(module_name).collect();
+    let of_board = of_board(image, &EARLY_IF_MODULES).iter();
     EARLY
         .iter()
+        .chain(of_board.filter(|&&name| modules.contains(name)))
         .filter(|&&name| !known.contains(name))
         .map(|name| Finding::new(&place, format!("no module {name}")))
         .collect()

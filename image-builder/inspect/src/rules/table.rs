@@ -1,6 +1,6 @@
 //! The table itself. docs/sealed.md is made from it.
 
-use super::{Check, Rule, accounts, behaviour, boot, identity, layout};
+use super::{Check, Rule, accounts, behaviour, boot, cloud_init, held, identity, layout, ssh};
 use crate::secrets::Secret;
 
 const fn rule(id: &'static str, what: &'static str, why: &'static str, check: Check) -> Rule {
@@ -90,9 +90,15 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "initramfs-modules",
-        "The initramfs has nvme and ext4 of the very kernel on the boot partition",
+        "The initramfs has nvme and ext4 of the very kernel on the boot partition, and those of the board's drivers on the way to the disk that the kernel has as modules",
         "Without them the root file system is not found",
         Check::Image(boot::initramfs),
+    ),
+    rule(
+        "kernel-held",
+        "The kernel's packages are on hold in dpkg: all linux-image-*, and who has the modules of the kernel on the boot partition",
+        "An upgrade would replace the modules and not the kernel on the boot partition; new kernels come with a new image",
+        Check::Image(held::kernel),
     ),
     rule(
         "image-id",
@@ -364,16 +370,28 @@ pub const RULES: &[Rule] = &[
         "It would be the same on every node",
         Check::Image(accounts::passwords),
     ),
+    rule(
+        "root-account",
+        "No account but root has the user id 0",
+        "A second name for root is a way in that nobody looks at",
+        Check::Image(accounts::root_alone),
+    ),
+    rule(
+        "ssh-server",
+        "sshd takes keys from the users' own files alone, and lets in neither root nor a password",
+        "Whoever holds another key, a certificate or a password has every node",
+        Check::Image(ssh::daemon),
+    ),
     // Content
     rule(
         "private-keys",
-        "No private key anywhere: files, names, tables, initramfs",
+        "No private key anywhere: files, names, tables, initramfs; also in Base64 as in a kubeconfig, and WireGuard's in configuration",
         "Whoever has the image has the key",
         Check::Secret(Secret::PrivateKey),
     ),
     rule(
         "k3s-tokens",
-        "No k3s token anywhere",
+        "No k3s token anywhere, and in configuration none in K3S_TOKEN or after --token",
         "Whoever has the image can join the cluster, or own it",
         Check::Secret(Secret::K3sToken),
     ),
@@ -382,6 +400,12 @@ pub const RULES: &[Rule] = &[
         "No bootstrap token where a token is expected",
         "Whoever has the image can join the cluster",
         Check::Secret(Secret::BootstrapToken),
+    ),
+    rule(
+        "configured-passwords",
+        "No hash of a password in configuration; no password or login in cloud-init's files and registries.yaml",
+        "It would be the same on every node, and whoever has the image has it",
+        Check::Secret(Secret::Password),
     ),
     rule(
         "wifi-passphrases",
@@ -397,7 +421,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "build-host",
-        "Nothing that only the build host knows: its name, its user and home, name servers, proxies",
+        "Nothing that only the build host knows: its name, its user and home, the folder of the build, name servers, proxies",
         "A leak, and a sign that the image depends on who built it",
         Check::Secret(Secret::BuildHost),
     ),
@@ -416,15 +440,15 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "units-not-enabled",
-        "Nothing starts the k3s agent before its configuration; no ordering cycle; a preset says so too",
-        "An agent without identity joins as the wrong node, or restarts for ever",
+        "Nothing starts the k3s agent before its configuration; no ordering cycle; a preset says so too; no vendor's first boot, no update of firmware",
+        "An agent without identity joins as the wrong node, or restarts for ever; firmware changes with gild alone",
         Check::Image(behaviour::units_not_enabled),
     ),
     rule(
         "cloud-init-source",
-        "The data source is exactly [ NoCloud ], and cloud-init leaves the network alone",
+        "The data source is exactly [ NoCloud ], cloud-init leaves the network alone, and no kernel argument says otherwise",
         "With a second source the seed that is written at boot is ignored",
-        Check::Image(behaviour::cloud_init),
+        Check::Image(cloud_init::source),
     ),
     rule(
         "gild-programs",

@@ -3,6 +3,7 @@
 //! Its kernel is 64 bytes of header and a version, its modules and programs are a few bytes: what is judged is real,
 //! what would run is not there.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -13,6 +14,8 @@ use std::process::{Command, Stdio};
 use cpio::newc;
 use tempfile::TempDir;
 
+/// dpkg's state of a package that no upgrade touches.
+pub const HELD: &str = "hold ok installed";
 pub const VERSION: &str = "6.99.0-test-arm64";
 pub const BOOT_START: u64 = 16 << 20;
 pub const ROOT_START: u64 = 96 << 20;
@@ -21,7 +24,7 @@ pub const SIZE: u64 = ROOT_START + ROOT_SIZE + (1 << 20);
 const BOOT_GUID: &str = "11111111-2222-4333-8444-555555555555";
 const ROOT_GUID: &str = "66666666-7777-4888-9999-aaaaaaaaaaaa";
 
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 13] = [
     "overlay",
     "br_netfilter",
     "ip_vs",
@@ -31,14 +34,50 @@ const MODULES: [&str; 14] = [
     "nf_conntrack",
     "vxlan",
     "iscsi_tcp",
-    "nvme",
     "macb",
     "broadcom",
     "r8169",
-    "ext4",
+    "virtio_blk",
 ];
 
-const LINKS: [(&str, &str); 10] = [
+/// The boards and the modules that they need before the root file system is there.
+pub const EARLY: [(&str, &[&str]); 2] = [
+    (
+        "rpi5",
+        &[
+            "nvme",
+            "ext4",
+            "bcm2835_wdt",
+            "fixed",
+            "gpio_brcmstb",
+            "gpio_regulator",
+            "irq_bcm2712_mip",
+            "pinctrl_brcmstb_bcm2712",
+            "reset_raspberrypi",
+            "sdhci_brcmstb",
+        ],
+    ),
+    (
+        "rock5b",
+        &[
+            "nvme",
+            "ext4",
+            "dw_mmc_rockchip",
+            "dw_wdt",
+            "fan53555",
+            "gpio_rockchip",
+            "i2c_rk3x",
+            "phy_rockchip_naneng_combphy",
+            "phy_rockchip_snps_pcie3",
+            "rk808_regulator",
+            "sdhci_of_dwcmshc",
+            "spi_rockchip",
+        ],
+    ),
+];
+
+/// What is enabled, as folder and unit.
+pub const LINKS: [(&str, &str); 10] = [
     ("cloud-init.target.wants", "gild-seed.service"),
     ("cloud-init.target.wants", "k3s-init.service"),
     ("cloud-init.target.wants", "cloud-init-network.service"),
@@ -204,6 +243,18 @@ impl Golden {
             "etc/cloud/cloud.cfg.d/90-gild.cfg",
             "datasource_list: [ NoCloud ]\nnetwork: {config: disabled}\n",
         );
+        self.put(
+            "etc/ssh/sshd_config",
+            "Include /etc/ssh/sshd_config.d/*.conf\nAuthorizedKeysFile .ssh/authorized_keys\nPermitRootLogin yes\n",
+        );
+        self.put(
+            "etc/ssh/sshd_config.d/10-gild.conf",
+            "PasswordAuthentication no\nPermitRootLogin no\n",
+        );
+        self.put(
+            "etc/rancher/k3s/registries.yaml",
+            "mirrors:\n  docker.io:\n    endpoint: [\"https://registry.example\"]\n",
+        );
         self.put("var/log/wtmp", "");
         self.put(
             "usr/lib/gild/image-release",
@@ -236,12 +287,50 @@ impl Golden {
         }
         let modules = format!("usr/lib/modules/{VERSION}");
         let mut index = String::new();
-        for name in MODULES {
+        let early = EARLY.iter().flat_map(|(_, modules)| *modules);
+        for name in MODULES.iter().chain(early).collect::<BTreeSet<_>>() {
             let path = format!("kernel/{}.ko.xz", name.replace('_', "-"));
             self.put(&format!("{modules}/{path}"), "module");
             writeln!(index, "{path}:").expect("into memory");
         }
         self.put(&format!("{modules}/modules.dep"), index);
+        self.kernel_packages(HELD, HELD);
+    }
+
+    /// dpkg's state of the package with the kernel's modules, and of the one that wants the newest kernel.
+    pub fn kernel_packages(&self, modules: &str, newest: &str) {
+        let stanza = |name: &str, state: &str| format!("Package: {name}\nStatus: {state}\n\n");
+        let status = [
+            stanza(&format!("linux-modules-{VERSION}"), modules),
+            stanza("linux-image-arm64", newest),
+            stanza("linux-image-6.1.0-1-arm64", "deinstall ok not-installed"),
+        ];
+        self.put("var/lib/dpkg/status", status.concat());
+        let list = format!("var/lib/dpkg/info/linux-modules-{VERSION}.list");
+        let folder = format!("/usr/lib/modules/{VERSION}/kernel");
+        self.put(&list, format!("/.\n/usr\n{folder}\n"));
+    }
+
+    /// Makes it an image of the other board.
+    pub fn rock5b(&self) {
+        for path in ["config.txt", "bcm2712-rpi-5-b.dtb"] {
+            fs::remove_file(self.boot(path)).expect("it was there");
+        }
+        let arguments = fs::read_to_string(self.boot("cmdline.txt")).expect("it was there");
+        fs::remove_file(self.boot("cmdline.txt")).expect("it was there");
+        self.put_boot("rk3588-rock-5b.dtb", "device tree");
+        self.put_boot(
+            "extlinux/extlinux.conf",
+            format!("label gild\n  kernel /vmlinuz.gz\n  initrd /initrd.img\n  append {arguments}"),
+        );
+        self.put_boot(
+            "gild-image.env",
+            "image_id=rock5b-0123456789ab\nboard=rock5b\n",
+        );
+        self.put(
+            "usr/lib/gild/image-release",
+            "GILD_BOARD=rock5b\nGILD_IMAGE_ID=rock5b-0123456789ab\n",
+        );
     }
 
     pub fn link(&self, target: &str, path: &str) {
@@ -252,7 +341,7 @@ impl Golden {
 
     fn fill_boot(&self) {
         self.kernel(1);
-        self.put_boot("initrd.img", initrd(&["nvme", "ext4"], &[]));
+        self.put_boot("initrd.img", initrd(&[]));
         self.put_boot("bcm2712-rpi-5-b.dtb", "device tree");
         self.put_boot(
             "config.txt",
@@ -273,9 +362,7 @@ impl Golden {
         image[24] = pages << 1;
         image[56..60].copy_from_slice(b"ARM\x64");
         image.extend(format!("Linux version {VERSION} (builder@example) #1").as_bytes());
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&image).expect("into memory");
-        self.put_boot("vmlinuz.gz", gzip.finish().expect("into memory"));
+        self.put_boot("vmlinuz.gz", gzip(&image));
     }
 
     /// Makes the image.
@@ -356,16 +443,27 @@ pub fn poke(image: &Path, offset: u64, bytes: &[u8]) {
     file.write_all_at(bytes, offset).expect("it can be written");
 }
 
-/// An initramfs as Debian's: first a plain archive, then one compressed with zstd.
-pub fn initrd(modules: &[&str], more: &[(&str, &str)]) -> Vec<u8> {
-    let early = archive(&[("early/microcode".into(), "code")]);
-    let paths: Vec<(String, &str)> = modules
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).expect("into memory");
+    gzip.finish().expect("into memory")
+}
+
+/// An initramfs as Debian's, with all early modules: first a plain archive, then one compressed with zstd.
+pub fn initrd(more: &[(&str, &[u8])]) -> Vec<u8> {
+    initrd_without(&[], more)
+}
+
+/// The same without these modules.
+pub fn initrd_without(modules: &[&str], more: &[(&str, &[u8])]) -> Vec<u8> {
+    let early = archive(&[("early/microcode".into(), b"code")]);
+    let present = EARLY.iter().flat_map(|(_, all)| *all);
+    let present: BTreeSet<_> = present.filter(|name| !modules.contains(*name)).collect();
+    let paths: Vec<(String, &[u8])> = present
         .iter()
         .map(|name| {
-            (
-                format!("usr/lib/modules/{VERSION}/kernel/{name}.ko"),
-                "module",
-            )
+            let path = format!("usr/lib/modules/{VERSION}/kernel/{name}.ko");
+            (path, &b"module"[..])
         })
         .chain(
             more.iter()
@@ -376,14 +474,14 @@ pub fn initrd(modules: &[&str], more: &[(&str, &str)]) -> Vec<u8> {
     [early, main].concat()
 }
 
-fn archive(files: &[(String, &str)]) -> Vec<u8> {
+fn archive(files: &[(String, &[u8])]) -> Vec<u8> {
     let mut archive = Vec::new();
     for (path, content) in files {
         let length = u32::try_from(content.len()).expect("short");
         let mut writer = newc::Builder::new(path)
             .mode(0o100_644)
             .write(&mut archive, length);
-        writer.write_all(content.as_bytes()).expect("into memory");
+        writer.write_all(content).expect("into memory");
         writer.finish().expect("into memory");
     }
     newc::trailer(&mut archive).expect("into memory");

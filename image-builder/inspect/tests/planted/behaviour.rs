@@ -43,6 +43,29 @@ pub fn defects() -> Vec<Planted> {
             }),
         ),
         (
+            "cloud-init-source",
+            "a network in a later file",
+            Before(|golden| {
+                golden.put(
+                    "etc/cloud/cloud.cfg.d/95-site.cfg",
+                    "\"network\":\n  version: 2\n",
+                );
+            }),
+        ),
+        (
+            "cloud-init-source",
+            "among the kernel's arguments",
+            Before(|golden| golden.replace_boot("cmdline.txt", "rootwait", "ds=nocloud;s=/srv/")),
+        ),
+        (
+            "units-not-enabled",
+            "an update of firmware",
+            Before(|golden| {
+                let link = "etc/systemd/system/multi-user.target.wants/rpi-eeprom-update.service";
+                golden.link("/usr/lib/systemd/system/rpi-eeprom-update.service", link);
+            }),
+        ),
+        (
             "gild-programs",
             "of another mode",
             Before(|golden| {

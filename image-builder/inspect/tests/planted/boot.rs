@@ -4,7 +4,7 @@ use std::fs;
 
 use super::Defect::{Before, Changed};
 use super::Planted;
-use crate::common::{VERSION, initrd};
+use crate::common::{HELD, VERSION, initrd, initrd_without};
 
 pub fn defects() -> Vec<Planted> {
     vec![
@@ -25,7 +25,7 @@ pub fn defects() -> Vec<Planted> {
             "a long initramfs",
             Changed(|golden| {
                 golden.boot_mib = 80;
-                let mut bytes = initrd(&["nvme", "ext4"], &[]);
+                let mut bytes = initrd(&[]);
                 bytes.resize(32 << 20, 0);
                 golden.put_boot("initrd.img", bytes);
             }),
@@ -58,7 +58,25 @@ pub fn defects() -> Vec<Planted> {
         (
             "initramfs-modules",
             "no nvme",
-            Before(|golden| golden.put_boot("initrd.img", initrd(&["ext4"], &[]))),
+            Before(|golden| golden.put_boot("initrd.img", initrd_without(&["nvme"], &[]))),
+        ),
+        (
+            "kernel-held",
+            "the modules' package",
+            Before(|golden| golden.kernel_packages("install ok installed", HELD)),
+        ),
+        (
+            "kernel-held",
+            "the newest kernel's package",
+            Before(|golden| golden.kernel_packages(HELD, "install ok installed")),
+        ),
+        (
+            "kernel-held",
+            "of no package",
+            Before(|golden| {
+                let list = format!("var/lib/dpkg/info/linux-modules-{VERSION}.list");
+                fs::remove_file(golden.root(&list)).expect("it was there");
+            }),
         ),
         (
             "image-id",

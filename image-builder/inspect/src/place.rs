@@ -1,0 +1,42 @@
+//! What a file's path says about the text in it.
+
+/// Where an administrator configures a machine.
+const CONFIGURATION: [&str; 8] = [
+    "etc/",
+    "home/",
+    "opt/",
+    "root/",
+    "srv/",
+    "usr/lib/systemd/network/",
+    "usr/lib/systemd/system/",
+    // In the initramfs.
+    "conf/",
+];
+
+/// Files in which the word `password` is the key of one.
+const ACCOUNTS: [&str; 2] = ["etc/cloud/", "etc/rancher/k3s/registries.yaml"];
+
+/// How much is meant of what stands in a file. Each place is also the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// It may be documentation.
+    Anywhere,
+    /// It configures a machine.
+    Configuration,
+    /// It configures accounts.
+    Accounts,
+}
+
+impl Place {
+    /// Of this path of the root file system or of the initramfs.
+    pub fn of(path: &str) -> Self {
+        let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
+        if is_in(&ACCOUNTS) {
+            Self::Accounts
+        } else if is_in(&CONFIGURATION) {
+            Self::Configuration
+        } else {
+            Self::Anywhere
+        }
+    }
+}
