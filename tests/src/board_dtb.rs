@@ -102,7 +102,7 @@ impl Product {
         self == Self::Rpi5
     }
 
-    fn overlay(self) -> String {
+    fn overlay(self, firmware: &str) -> String {
         let compatible = match self {
             Self::Rpi5 => r#""raspberrypi,5-model-b", "brcm,bcm2712""#,
             Self::Rock5b => r#""radxa,rock-5b", "rockchip,rk3588""#,
@@ -139,6 +139,7 @@ impl Product {
                 chosen {{ /delete-property/ rng-seed; /delete-property/ kaslr-seed; }};
                 leds {{ compatible = "gpio-leds"; led-0 {{ {led} default-state = "off"; }}; }};
                 {eeprom}
+                {firmware}
             }};"#,
             model = self.model(),
             serial = self.serial_number(),
@@ -146,8 +147,8 @@ impl Product {
     }
 }
 
-/// Writes the device tree of `product` to `dtb`.
-pub fn write(product: Product, qemu: &str, dtb: &Path) -> Result<()> {
+/// Writes the device tree of `product` to `dtb`, with what the board's firmware adds to it.
+pub fn write(product: Product, firmware: &str, qemu: &str, dtb: &Path) -> Result<()> {
     let dump = dtb.with_extension("virt.dtb");
     run(command(qemu)
         .arg("-M")
@@ -156,7 +157,7 @@ pub fn write(product: Product, qemu: &str, dtb: &Path) -> Result<()> {
     let mut source = run(command("dtc")
         .args(["-q", "-I", "dtb", "-O", "dts"])
         .arg(&dump))?;
-    source.extend_from_slice(product.overlay().as_bytes());
+    source.extend_from_slice(product.overlay(firmware).as_bytes());
     let dts = dtb.with_extension("dts");
     fs::write(&dts, source).with_context(|| format!("writing {}", dts.display()))?;
     run(command("dtc")

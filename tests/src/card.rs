@@ -3,6 +3,7 @@
 //! It carries the configuration only. The kernel and the agent that a real card also holds are handed to the virtual
 //! board by QEMU, in the place of the board's firmware.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -59,6 +60,53 @@ impl Card {
                 .arg(format!("::{name}")),
             text,
         )?;
+        Ok(())
+    }
+
+    /// Writes a file of any kind, over an earlier one. Its folders are made as needed.
+    pub fn put(&self, path: &str, content: &[u8]) -> Result<()> {
+        for (end, _) in path.match_indices('/') {
+            let folder = format!("::{}", &path[..end]);
+            // It may be there already; one that cannot be made is missed by the next command.
+            let _ = run(command("mmd").arg("-i").arg(self.drive()).arg(folder));
+        }
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(content)?;
+        run(command("mcopy")
+            .arg("-o")
+            .arg("-i")
+            .arg(self.drive())
+            .arg(file.path())
+            .arg(format!("::{path}")))?;
+        Ok(())
+    }
+
+    /// Reads a file of any kind from the root directory, if it is there.
+    pub fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        if !self.names()?.iter().any(|found| found == name) {
+            return Ok(None);
+        }
+        let content = run(command("mcopy")
+            .arg("-i")
+            .arg(self.drive())
+            .arg(format!("::{name}"))
+            .arg("-"))?;
+        Ok(Some(content))
+    }
+
+    /// Gives a file in the root directory another name.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let names = [format!("::{from}"), format!("::{to}")];
+        run(command("mren").arg("-i").arg(self.drive()).args(names))?;
+        Ok(())
+    }
+
+    /// Removes a file from the root directory.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        run(command("mdel")
+            .arg("-i")
+            .arg(self.drive())
+            .arg(format!("::{name}")))?;
         Ok(())
     }
 

@@ -7,6 +7,7 @@ pub mod card;
 pub mod cargo;
 pub mod command;
 pub mod disk;
+pub mod eeprom;
 pub mod firmware;
 pub mod flasher;
 pub mod ganesha;

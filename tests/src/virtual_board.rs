@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::board_dtb::{self, BOOTLOADER_CONFIG_ADDRESS, MACHINE, Product};
 use crate::command::command;
+use crate::eeprom::Eeprom;
 use crate::led;
 use crate::qmp::Qmp;
 use crate::serial::SerialLog;
@@ -78,6 +79,8 @@ pub struct Hardware {
     pub network: bool,
     /// Memory, MiB: at least 512.
     pub memory: u32,
+    /// The EEPROM of an `rpi5`, if its firmware tells about it; else it only shows the factory's configuration.
+    pub eeprom: Option<Eeprom>,
     /// Directory of the serial log, the LED trace and the device tree.
     pub directory: PathBuf,
 }
@@ -93,6 +96,7 @@ impl Hardware {
             spare_slot: false,
             network: true,
             memory: 512,
+            eeprom: None,
             directory: directory.to_path_buf(),
         }
     }
@@ -102,7 +106,8 @@ impl Hardware {
         let slot = Slot::take()?;
         fs::create_dir_all(&self.directory)?;
         let dtb = self.directory.join("board.dtb");
-        board_dtb::write(self.product, QEMU, &dtb)?;
+        let firmware = self.eeprom.as_ref().map(Eeprom::device_tree);
+        board_dtb::write(self.product, &firmware.unwrap_or_default(), QEMU, &dtb)?;
         let start = next_free(&self.directory);
         let log = self.directory.join(format!("serial-{start}.log"));
         let led = self.directory.join(format!("led-{start}.trace"));
@@ -157,7 +162,8 @@ impl Hardware {
         }
         if self.product == Product::Rpi5 {
             let config = self.directory.join("bootconf.txt");
-            fs::write(&config, BOOTLOADER_CONFIG)?;
+            let text = self.eeprom.as_ref().map(Eeprom::config).transpose()?;
+            fs::write(&config, text.unwrap_or(BOOTLOADER_CONFIG))?;
             let address = BOOTLOADER_CONFIG_ADDRESS;
             qemu.arg("-device");
             qemu.arg(format!(

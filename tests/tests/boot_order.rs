@@ -1,0 +1,162 @@
+//! The boot order of the Raspberry Pi 5, from the factory's to the disk first, with the card left in.
+//!
+//! Real: the agent, the card's FAT, the device tree and the memory in which Linux finds the firmware's configuration.
+//! Simulated: the EEPROM, the boot ROM and `recovery.bin`, by what the vendor documents of them (`gild_tests::eeprom`);
+//! the vendor's files are stand-ins made from their documented format.
+
+use anyhow::{Context, Result};
+use gild_boards::rpi_eeprom::Image;
+use gild_card::firmware::{self as card_firmware, RPI5, RPI5_FILES};
+use gild_tests::board_dtb::Product;
+use gild_tests::eeprom::Eeprom;
+use gild_tests::firmware;
+use gild_tests::scene::{PATIENCE, Scene};
+use gild_tests::virtual_board::End;
+use serde_json::Value;
+
+#[path = "../../boards/tests/common/mod.rs"]
+mod vendor;
+
+/// A stand-in for the vendor's image, built at this time.
+fn published(built: u32) -> Result<Vec<u8>> {
+    let mut image = vendor::eeprom_2712();
+    let version = format!("BUILD_TIMESTAMP={built}\0");
+    image[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
+    Ok(Image::parse(image)?.bytes().to_vec())
+}
+
+fn recovery() -> Vec<u8> {
+    vendor::pattern(40_000)
+}
+
+/// A board with the factory's EEPROM, and a card with firmware files as `gild card build` makes them.
+fn scene(name: &str) -> Result<Scene> {
+    let mut scene = Scene::new(name, Product::Rpi5)?;
+    scene.hardware.eeprom = Some(Eeprom::new(published(1_700_000_000)?)?);
+    let (upd, sig) = card_firmware::eeprom(published(1_780_000_000)?)?;
+    let recovery = card_firmware::recovery(recovery())?;
+    let mut sums = String::new();
+    for (name, content) in RPI5_FILES.iter().zip([upd, sig.into_bytes(), recovery]) {
+        let path = format!("{RPI5}/{name}");
+        sums += &format!("{}  {path}\n", vendor::sha256(&content));
+        scene.card.put(&path, &content)?;
+    }
+    scene.card.write("SHA256SUMS", &sums)?;
+    Ok(scene)
+}
+
+/// A restart of the board, up to where its firmware chooses what to start.
+fn rom(scene: &mut Scene) -> Result<bool> {
+    let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
+    eeprom.start(&scene.card, &recovery())
+}
+
+fn is_nvme_first(scene: &Scene) -> Result<bool> {
+    let eeprom = scene.hardware.eeprom.as_ref().context("an EEPROM")?;
+    Ok(eeprom.boot_order()?.is_nvme_first())
+}
+
+fn boot_order(receipt: &Value) -> &str {
+    receipt["boot_order"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn the_order_is_changed_after_the_disk_is_good_and_the_disk_starts() -> Result<()> {
+    let mut scene = scene("boot-order")?;
+    assert!(!rom(&mut scene)? && !is_nvme_first(&scene)?);
+    let receipt = scene.flash()?;
+    assert_eq!(receipt["outcome"], "flashed");
+    assert_eq!(boot_order(&receipt), "staged");
+    assert!(receipt["fault"].is_null(), "{receipt}");
+
+    assert!(rom(&mut scene)?, "the update is where the ROM looks for it");
+    assert!(is_nvme_first(&scene)?);
+    let boot = firmware::boot_from_disk(Product::Rpi5, &scene.nvme(), scene.path())?;
+    let mut node = scene.hardware.power_on(&boot)?;
+    node.wait_for("golden: image", PATIENCE)?;
+    assert_eq!(node.wait_end(PATIENCE)?, End::PowerOff);
+    drop(node);
+
+    // Somebody starts from the card all the same: no server is asked, and what the update left is removed.
+    let mut board = scene.power_on()?;
+    board.wait_for("which this card has seen finished", PATIENCE)?;
+    board.wait_for("gild: boot order already-right", PATIENCE)?;
+    let receipt = scene.finish(&mut board)?;
+    assert_eq!(
+        boot_order(&receipt),
+        "staged",
+        "the receipt of the flash stays"
+    );
+    let lines = board.console();
+    assert!(
+        !lines.iter().any(|line| line.contains("stage network")),
+        "{lines:?}"
+    );
+    let left = scene.card.names()?;
+    let is_left = |name: &String| name.starts_with("recovery.") || name.starts_with("pieeprom.");
+    assert!(!left.iter().any(is_left), "{left:?}");
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_while_the_update_is_staged_is_completed_by_the_next_power_on() -> Result<()> {
+    let mut scene = scene("boot-order-cut")?;
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: stage boot-order", PATIENCE)?;
+    board.cut_power()?;
+
+    // Cold start: the ROM first. Only a whole update may have an effect.
+    rom(&mut scene)?;
+    let receipt = scene.flash()?;
+    assert_eq!(receipt["outcome"], "already-done");
+    rom(&mut scene)?;
+    assert!(is_nvme_first(&scene)?, "{receipt}");
+    scene.assert_disk_is_the_image()
+}
+
+/// Its ROM never takes the update, and its firmware knows no `set_reboot_order`.
+#[test]
+fn a_board_that_comes_back_twice_is_fault_8_until_the_count_is_deleted() -> Result<()> {
+    let scene = scene("comes-back")?;
+    assert_eq!(boot_order(&scene.flash()?), "staged");
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: boot order staged", PATIENCE)?;
+    scene.finish(&mut board)?;
+    drop(board);
+
+    let mut board = scene.power_on()?;
+    board.tolerate_faults();
+    let line = board.wait_for("came back to this agent 2 times", PATIENCE)?;
+    assert!(
+        line.contains("FAULT 8") && line.contains("2 attempts"),
+        "{line}"
+    );
+    board.wait_for("gild: hold:", PATIENCE)?;
+    board.cut_power()?;
+    let note = scene.note()?;
+    assert!(
+        note.contains("FAULT 8") && note.contains("recovery.bin"),
+        "{note}"
+    );
+    let names = scene.card.names()?;
+    assert!(
+        !names.iter().any(|name| name == "recovery.bin"),
+        "{names:?}"
+    );
+
+    scene
+        .card
+        .remove(&format!("gild-{}.boot", Product::Rpi5.mac12()))?;
+    let mut board = scene.power_on()?;
+    board.tolerate_faults();
+    let receipt = scene.finish(&mut board)?;
+    assert_eq!(receipt["outcome"], "already-done");
+    assert_eq!(receipt["fault"], 8);
+    assert!(
+        boot_order(&receipt).starts_with("not-possible: "),
+        "{receipt}"
+    );
+    let seen = board.led()?;
+    assert!(seen.faults.contains(&8) && seen.steady, "{seen:?}");
+    scene.assert_disk_is_the_image()
+}
