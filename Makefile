@@ -42,7 +42,14 @@ demo: setup ## Flash both virtual boards from power-on to their first line (BOAR
 	@[ -e target/release/gild-demo ] || echo "demo: compiling gild's own programs (about 5 minutes, the first time)"
 	@cargo run --quiet --release -p gild-tests --bin gild-demo -- $(BOARD)
 
-image: setup ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
+.PHONY: image-inputs
+image-inputs:
+	@[ -n "$(BOARD)" ] && [ -d "boards/$(BOARD)" ] || \
+		{ echo "image: \"$(BOARD)\" is no board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
+	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
+		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
+
+image: image-inputs setup ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
 	@agent/toolchain/arm64-programs
 	@cargo build --quiet --release -p gild
 	@$(FIRST_BOOT)
