@@ -39,7 +39,8 @@ const INITRAMFS_TOOLS: &str = "etc/initramfs-tools";
 pub enum BaseError {
     /// The host's apt knows no Debian archive.
     #[error(
-        "this machine's apt has no source of Debian's archive; next: give one with --mirror URL"
+        "this machine's apt has no source of Debian's archive that nodes could reach too (http or https); next: give one \
+         with --mirror URL"
     )]
     NoMirror,
     /// A mirror that cannot be used.
@@ -141,8 +142,26 @@ impl Builder<'_> {
         packages: &[String],
         initramfs: Initramfs,
     ) -> Result<Cached, BaseError> {
+        let key = self.added_key(base, recipe, packages, initramfs)?;
+        self.made(&key, recipe, |run| {
+            run.source_date = run.source_date.max(base.about.source_date);
+            run.extend(&base.tar, packages, initramfs)
+        })
+    }
+
+    fn added_key(
+        &self,
+        base: &Cached,
+        recipe: &Recipe,
+        packages: &[String],
+        initramfs: Initramfs,
+    ) -> Result<Key, BaseError> {
         let mut key = Key::new("added");
         self.add_common_inputs(&mut key, recipe)?;
+        // What is built of it tells of all that went in, the vendor's image among it.
+        for (what, value) in &base.about.inputs {
+            key.add(&format!("base: {what}"), &**value);
+        }
         key.add("base", &*base.about.sha256);
         key.add("packages", packages.join(" "));
         key.add(
@@ -150,10 +169,7 @@ impl Builder<'_> {
             hex::encode(Sha256::digest([SET_ASIDE, ADD_PACKAGES].concat())),
         );
         key.add("initramfs", format!("{initramfs:?}"));
-        self.made(&key, recipe, |run| {
-            run.source_date = run.source_date.max(base.about.source_date);
-            run.extend(&base.tar, packages, initramfs)
-        })
+        Ok(key)
     }
 
     /// The base of this key: the one in the cache, or a new one.
@@ -163,20 +179,21 @@ impl Builder<'_> {
         recipe: &Recipe,
         make: impl FnOnce(&mut mmdebstrap::Run<'_>) -> Result<(), BaseError>,
     ) -> Result<Cached, BaseError> {
-        let slot = self.cache.lock(key)?;
-        if let Some(cached) = slot.existing().filter(|_| !self.refresh) {
-            self.progress
-                .note(&format!("from the cache: {}", cached.tar.display()));
+        let slot = self.cache.lock(key, self.progress)?;
+        if !self.refresh
+            && let Some(cached) = slot.existing(self.progress)
+        {
             return Ok(cached);
         }
         emulation::check()?;
         let sources = self.sources(recipe)?;
         let access = mirror::access()?;
+        // A proxy's password may be in what apt is told.
+        let private = self.cache.scratch()?;
         let source_date = if let Some(given) = self.source_date {
             given
         } else {
-            let folder = self.cache.subfolder("apt")?;
-            dates::newest(&folder, &sources, &access, ARCHITECTURE)?
+            dates::newest(private.path(), &sources, &access, ARCHITECTURE)?
         };
         let mut run = mmdebstrap::Run {
             slot: &slot,
@@ -186,14 +203,17 @@ impl Builder<'_> {
             rootfs: self.rootfs,
             packages: self.cache.subfolder("packages")?,
             scratch: self.cache.subfolder("tmp")?,
+            private: private.path(),
             source_date,
             progress: self.progress,
         };
         make(&mut run)?;
-        Ok(slot.finish(key, run.source_date)?)
+        Ok(slot.finish(run.source_date)?)
     }
 
     fn add_common_inputs(&self, key: &mut Key, recipe: &Recipe) -> Result<(), BaseError> {
+        key.add("builder", mmdebstrap::VERSION);
+        key.add("mmdebstrap", mmdebstrap::program_version()?);
         key.add("architecture", ARCHITECTURE);
         key.add("suite", &*recipe.suite);
         key.add("components", recipe.components.join(" "));
@@ -266,4 +286,58 @@ pub fn leave_sources(tree: &mut Tree, recipe: &Recipe, mirrors: &Mirrors) -> Res
         0o644,
         text.into_bytes(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cache::About;
+
+    struct Silent;
+
+    impl Progress for Silent {
+        fn stage(&self, _: &str) {}
+        fn note(&self, _: &str) {}
+        fn warn(&self, _: &str) {}
+    }
+
+    #[test]
+    fn what_packages_are_added_to_stays_among_the_inputs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let mirrors = Mirrors {
+            main: "https://mirror.example/debian".to_owned(),
+            security: None,
+        };
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let recipe =
+            Recipe::read(&project.join("boards/rpi5/image.toml")).expect("the project's recipe");
+        let vendor = Cached {
+            tar: folder.path().join("vendor.tar"),
+            about: About {
+                inputs: BTreeMap::from([("image sha256".to_owned(), "ab".repeat(32))]),
+                source_date: 1,
+                sha256: "cd".repeat(32),
+            },
+        };
+        let builder = Builder {
+            cache: &cache,
+            mirrors: &mirrors,
+            rootfs: &project.join("image-builder/rootfs"),
+            source_date: None,
+            refresh: false,
+            progress: &Silent,
+        };
+        let key = builder
+            .added_key(&vendor, &recipe, &["curl".to_owned()], Initramfs::Kept)
+            .expect("a key");
+        let inputs = key.inputs();
+        assert_eq!(inputs["base: image sha256"], "ab".repeat(32));
+        assert_eq!(inputs["base"], "cd".repeat(32));
+        // Another way of making it, or another mmdebstrap, gives another root.
+        assert!(inputs["mmdebstrap"].starts_with("mmdebstrap "));
+        assert!(inputs.contains_key("builder"));
+    }
 }

@@ -116,9 +116,8 @@ pub fn import(
     let mut key = Key::new("vendor");
     key.add("image sha256", image.sha256.trim().to_lowercase());
     key.add("import", VERSION);
-    let slot = cache.lock(&key)?;
-    if let Some(cached) = slot.existing() {
-        progress.note(&format!("from the cache: {}", cached.tar.display()));
+    let slot = cache.lock(&key, progress)?;
+    if let Some(cached) = slot.existing(progress) {
         return Ok(cached);
     }
     let scratch = cache.subfolder("tmp")?;
@@ -143,7 +142,7 @@ pub fn import(
     let mut tar = BufWriter::new(File::create(&part).map_err(failed("write", &part))?);
     tree.write_tar(&mut tar, newest)?;
     tar.flush().map_err(failed("write", &part))?;
-    Ok(slot.finish(&key, newest)?)
+    Ok(slot.finish(newest)?)
 }
 
 #[derive(Clone, Copy)]

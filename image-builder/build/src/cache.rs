@@ -1,12 +1,19 @@
 //! What takes long is made once: a root file system under a name made of everything that went into it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use crate::progress::Progress;
+
+/// How scratch folders begin. Others in the same place are mmdebstrap's, and it may have something mounted in them.
+const SCRATCH: &str = "gild-";
 
 /// What went into a cached root file system, by name.
 #[derive(Clone, Debug)]
@@ -45,7 +52,15 @@ pub struct Cache {
 #[derive(Debug)]
 pub struct Slot {
     folder: PathBuf,
-    stem: String,
+    key: Key,
+    _lock: File,
+}
+
+/// A folder for what is in the way later: nobody else may look into it, and it is gone afterwards, at the latest when
+/// another gild needs one.
+#[derive(Debug)]
+pub struct Scratch {
+    folder: TempDir,
     _lock: File,
 }
 
@@ -120,17 +135,59 @@ impl Cache {
         Ok(path)
     }
 
-    /// Waits until nobody else makes this root file system, and gives the right to make it.
-    pub fn lock(&self, key: &Key) -> Result<Slot, CacheError> {
-        let stem = key.stem();
-        let path = self.folder.join(format!("{stem}.lock"));
-        let lock = File::create(&path).map_err(failed("make the lock", &path))?;
-        lock.lock().map_err(failed("lock", &path))?;
-        Ok(Slot {
-            folder: self.folder.clone(),
-            stem,
+    /// A scratch folder. Those of gilds that were killed are removed.
+    pub fn scratch(&self) -> Result<Scratch, CacheError> {
+        let place = self.subfolder("tmp")?;
+        // So that nobody takes a folder for abandoned that is not locked yet.
+        let gate = File::open(&place).map_err(failed("open", &place))?;
+        gate.lock().map_err(failed("lock", &place))?;
+        for entry in fs::read_dir(&place).map_err(failed("read", &place))? {
+            let path = entry.map_err(failed("read", &place))?.path();
+            let is_ours = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH));
+            if is_ours && File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok()) {
+                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        let folder = tempfile::Builder::new()
+            .prefix(SCRATCH)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&place)
+            .map_err(failed("make a folder in", &place))?;
+        let lock = File::open(folder.path()).map_err(failed("open", folder.path()))?;
+        lock.lock().map_err(failed("lock", folder.path()))?;
+        Ok(Scratch {
+            folder,
             _lock: lock,
         })
+    }
+
+    /// Waits until nobody else makes this root file system, and gives the right to make it.
+    pub fn lock(&self, key: &Key, progress: &dyn Progress) -> Result<Slot, CacheError> {
+        let path = self.folder.join(format!("{}.lock", key.stem()));
+        let lock = File::create(&path).map_err(failed("make the lock", &path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                progress.note("another gild makes this base: waiting until it has");
+                lock.lock().map_err(failed("lock", &path))?;
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
+        }
+        Ok(Slot {
+            folder: self.folder.clone(),
+            key: key.clone(),
+            _lock: lock,
+        })
+    }
+}
+
+impl Scratch {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 }
 
@@ -138,16 +195,37 @@ impl Slot {
     /// The file of this ending.
     #[must_use]
     pub fn file(&self, ending: &str) -> PathBuf {
-        self.folder.join(format!("{}.{ending}", self.stem))
+        self.folder.join(format!("{}.{ending}", self.key.stem()))
     }
 
-    /// The root file system, if it was made before.
+    /// The root file system, if it was made before, out of the same things, and is still what it was then.
     #[must_use]
-    pub fn existing(&self) -> Option<Cached> {
+    pub fn existing(&self, progress: &dyn Progress) -> Option<Cached> {
         let tar = self.file("tar");
-        let about = fs::read(self.file("json")).ok()?;
-        let about = serde_json::from_slice(&about).ok()?;
-        tar.exists().then_some(Cached { tar, about })
+        let text = fs::read(self.file("json")).ok()?;
+        match self.judge(&text, &tar) {
+            Ok(about) => {
+                progress.note(&format!("from the cache: {}", tar.display()));
+                Some(Cached { tar, about })
+            }
+            Err(reason) => {
+                progress.note(&format!("{} is made anew: {reason}", tar.display()));
+                None
+            }
+        }
+    }
+
+    fn judge(&self, about: &[u8], tar: &Path) -> Result<About, String> {
+        let about: About = serde_json::from_slice(about)
+            .map_err(|error| format!("what is told about it is damaged ({error})"))?;
+        if about.inputs != self.key.inputs {
+            return Err("it was made of other things than its name says".to_owned());
+        }
+        let digest = sha256_of(tar).map_err(|error| format!("{error} ({})", error.source))?;
+        if digest != about.sha256 {
+            return Err("it changed since it was made".to_owned());
+        }
+        Ok(about)
     }
 
     /// Where the tar file is made. It gets its name once it is complete.
@@ -157,21 +235,36 @@ impl Slot {
     }
 
     /// Gives the tar file its name, and says what went into it.
-    pub fn finish(&self, key: &Key, source_date: u64) -> Result<Cached, CacheError> {
+    pub fn finish(&self, source_date: u64) -> Result<Cached, CacheError> {
         let (part, tar, json) = (self.unfinished(), self.file("tar"), self.file("json"));
         let sha256 = sha256_of(&part)?;
         let about = About {
-            inputs: key.inputs.clone(),
+            inputs: self.key.inputs.clone(),
             source_date,
             sha256,
         };
         let text = serde_json::to_vec_pretty(&about)
             .map_err(|error| failed("write", &json)(error.into()))?;
-        fs::write(&json, text).map_err(failed("write", &json))?;
+        // Whatever is interrupted here, nothing is told of a tar file that is not the one told of.
+        match fs::remove_file(&json) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &json)(error));
+            }
+            _ => {}
+        }
         File::open(&part)
             .and_then(|file| file.sync_all())
             .and_then(|()| fs::rename(&part, &tar))
             .map_err(failed("finish", &tar))?;
+        tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o644))
+            .tempfile_in(&self.folder)
+            .and_then(|mut file| {
+                file.write_all(&text)?;
+                file.as_file().sync_all()?;
+                file.persist(&json).map_err(io::Error::from)
+            })
+            .map_err(failed("write", &json))?;
         Ok(Cached { tar, about })
     }
 }
@@ -187,5 +280,113 @@ pub fn sha256_of(path: &Path) -> Result<String, CacheError> {
             return Ok(hex::encode(hasher.finalize()));
         }
         hasher.update(&buffer[..length]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Notes(RefCell<String>);
+
+    impl Progress for Notes {
+        fn stage(&self, _: &str) {}
+        fn note(&self, text: &str) {
+            self.0.borrow_mut().push_str(text);
+        }
+        fn warn(&self, _: &str) {}
+    }
+
+    fn key(value: &str) -> Key {
+        let mut key = Key::new("base");
+        key.add("what", value);
+        key
+    }
+
+    /// A cache in which a root file system was made.
+    fn made() -> (TempDir, Slot) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let slot = cache.lock(&key("a"), &Notes::default()).expect("a slot");
+        fs::write(slot.unfinished(), "root").expect("a file");
+        slot.finish(1).expect("a root");
+        (folder, slot)
+    }
+
+    fn why_not(slot: &Slot) -> String {
+        let notes = Notes::default();
+        assert!(slot.existing(&notes).is_none());
+        notes.0.into_inner()
+    }
+
+    #[test]
+    fn only_what_was_made_of_the_same_things_and_did_not_change_is_taken() {
+        let (_folder, slot) = made();
+        assert!(slot.existing(&Notes::default()).is_some());
+        fs::write(slot.file("tar"), "Root").expect("a file");
+        assert!(why_not(&slot).contains("it changed since"));
+
+        let (_folder, slot) = made();
+        let text = fs::read_to_string(slot.file("json")).expect("the file");
+        let by_hand = text.replace("\"what\": \"a\"", "\"note\": \"made by hand\"");
+        assert_ne!(text, by_hand);
+        fs::write(slot.file("json"), by_hand).expect("a file");
+        assert!(why_not(&slot).contains("made of other things"));
+
+        fs::write(slot.file("json"), &text[..20]).expect("a file");
+        assert!(why_not(&slot).contains("damaged"));
+    }
+
+    #[test]
+    fn a_root_that_does_not_get_its_name_leaves_nothing_told_of_another() {
+        let (_folder, slot) = made();
+        fs::write(slot.unfinished(), "newer root").expect("a file");
+        // Takes no file's name.
+        fs::remove_file(slot.file("tar")).expect("the file");
+        fs::create_dir(slot.file("tar")).expect("a folder");
+        slot.finish(2).expect_err("a folder is in the way");
+        assert!(!slot.file("json").exists());
+    }
+
+    #[test]
+    fn who_waits_for_another_is_told_so() {
+        struct Sender(mpsc::Sender<String>);
+        impl Progress for Sender {
+            fn stage(&self, _: &str) {}
+            fn note(&self, text: &str) {
+                self.0.send(text.to_owned()).expect("somebody listens");
+            }
+            fn warn(&self, _: &str) {}
+        }
+        let (folder, slot) = made();
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let (send, told) = mpsc::channel();
+        let waiting = thread::spawn(move || cache.lock(&key("a"), &Sender(send)).map(drop));
+        let text = told.recv().expect("a note before it waits");
+        assert!(text.contains("another gild"), "{text}");
+        drop(slot);
+        waiting.join().expect("no panic").expect("the slot");
+    }
+
+    #[test]
+    fn scratch_folders_are_private_and_those_in_use_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let used = cache.scratch().expect("a folder");
+        let mode = fs::metadata(used.path()).expect("a folder").permissions();
+        assert_eq!(mode.mode() & 0o777, 0o700);
+        let abandoned = folder.path().join("tmp/gild-abandoned");
+        let of_mmdebstrap = folder.path().join("tmp/mmdebstrap.abandoned");
+        for path in [&abandoned, &of_mmdebstrap] {
+            fs::create_dir(path).expect("a folder");
+        }
+        let other = cache.scratch().expect("a folder");
+        assert!(used.path().exists() && other.path().exists() && of_mmdebstrap.exists());
+        assert!(!abandoned.exists());
     }
 }

@@ -14,4 +14,4 @@ done
 [ ! -e "$aside/update-initramfs.conf" ] ||
     mv -f "$aside/update-initramfs.conf" "$1/etc/initramfs-tools/update-initramfs.conf"
 rm -rf "$aside"
-rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap" "$1"/etc/ssh/ssh_host_*
+rm -f "$1"/etc/apt/apt.conf.d/9?mmdebstrap* "$1"/etc/ssh/ssh_host_*

@@ -12,7 +12,7 @@ rm -f "$root"/etc/ssh/ssh_host_*
 # The initramfs gets a copy of it: every node would be the same iSCSI initiator, and no two builds the same.
 [ ! -e "$root/etc/iscsi/initiatorname.iscsi" ] || echo GenerateName=yes >"$root/etc/iscsi/initiatorname.iscsi"
 
-rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
+rm -f "$root"/etc/apt/apt.conf.d/9?mmdebstrap* "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 
 # The boot partition holds the kernel: /boot would hold it a second time, and these links point to it.
 rm -f "$root"/boot/vmlinuz-* "$root"/boot/System.map-* "$root"/boot/initrd.img* "$root"/vmlinuz* "$root"/initrd.img*

@@ -71,7 +71,7 @@ impl Source {
     }
 }
 
-/// A mirror's address ends up in the image, and a password in it would too.
+/// A mirror's address ends up in the image: a password in it would too, and a folder of this machine is none of a node's.
 fn check(url: &str) -> Result<(), BaseError> {
     let refuse = |reason| {
         Err(BaseError::BadMirror {
@@ -82,8 +82,8 @@ fn check(url: &str) -> Result<(), BaseError> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return refuse("it is no URL");
     };
-    if !["http", "https", "file"].contains(&scheme) {
-        return refuse("it is neither http, https nor file");
+    if !["http", "https"].contains(&scheme) {
+        return refuse("it is neither http nor https, and nodes are to reach it too");
     }
     if url.contains(|c: char| !c.is_ascii_graphic()) {
         return refuse("it has spaces");

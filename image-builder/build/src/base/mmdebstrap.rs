@@ -18,6 +18,13 @@ const NOTED_PACKAGES: usize = 25;
 /// How much of a failed run is shown.
 const LAST_LINES: usize = 15;
 
+/// What a run does beyond the inputs that are named, as a part of the cache's key: raised when the same inputs give
+/// another root.
+pub const VERSION: &str = "1";
+
+/// What the host's apt was told about reaching its mirrors, in the root while it is made.
+const ACCESS: &str = "etc/apt/apt.conf.d/98mmdebstrap-access";
+
 /// What of the host's environment packages may see.
 const ENVIRONMENT: [&str; 6] = [
     "HOME",
@@ -39,6 +46,8 @@ pub struct Run<'a> {
     pub packages: PathBuf,
     /// Room for the root while it is made.
     pub scratch: PathBuf,
+    /// Room for what nobody else may read.
+    pub private: &'a Path,
     pub source_date: u64,
     pub progress: &'a dyn Progress,
 }
@@ -154,11 +163,14 @@ impl Run<'_> {
     fn run(&self, mut command: Command) -> Result<(), BaseError> {
         // By its ending mmdebstrap knows the form.
         let sources = self.file("list", self.sources)?;
-        let access = self.file("access", self.access)?;
+        let access = self.private.join("access");
+        fs::write(&access, self.access).map_err(failed(&access))?;
         let log_path = self.slot.file("log");
         let mut log = File::create(&log_path).map_err(failed(&log_path))?;
         command
-            .arg(format!("--aptopt={}", access.display()))
+            // As an option it would be read by root of a user's name space, who may not.
+            .arg(format!("--setup-hook=upload {} /{ACCESS}", quoted(&access)))
+            .arg(format!("--setup-hook=chmod 600 \"$1/{ACCESS}\""))
             .arg(self.suite)
             .arg(self.slot.unfinished())
             .arg(&sources);
@@ -200,7 +212,7 @@ impl Run<'_> {
             }
         }
         let status = child.wait().map_err(failed(&log_path))?;
-        for path in [sources, access, self.slot.file("modules")] {
+        for path in [sources, self.slot.file("modules")] {
             // Scratch: a run that leaves it behind is none the worse.
             let _ = fs::remove_file(path);
         }
@@ -221,6 +233,18 @@ impl Run<'_> {
         fs::write(&path, text).map_err(failed(&path))?;
         Ok(path)
     }
+}
+
+/// What mmdebstrap calls itself: another version may make another root.
+pub fn program_version() -> Result<String, BaseError> {
+    let output = Command::new("mmdebstrap")
+        .arg("--version")
+        .output()
+        .map_err(|source| BaseError::Program {
+            program: "mmdebstrap",
+            source,
+        })?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> BaseError {
