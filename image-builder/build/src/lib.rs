@@ -8,6 +8,7 @@ pub mod boot;
 pub mod cache;
 pub mod error;
 pub mod first_boot;
+pub mod hold;
 pub mod image_id;
 pub mod k3s;
 pub mod overlay;

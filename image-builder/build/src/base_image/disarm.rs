@@ -35,12 +35,16 @@ const CLOUD_CONFIG: &str = "etc/cloud/cloud.cfg.d/*.cfg";
 /// What the package itself brings.
 const DEBIAN_CLOUD_CONFIG: [&str; 2] = ["05_logging.cfg", "README"];
 
-/// Services that would configure the network a second time, beside systemd-networkd.
-const RIVALS: [&str; 4] = [
+/// Services that must not start, whatever enables them.
+const MASKED: [&str; 6] = [
+    // They would configure the network a second time, beside systemd-networkd.
     "NetworkManager.service",
+    "NetworkManager-wait-online.service",
     "dhcpcd.service",
     "networking.service",
     "connman.service",
+    // It writes the boot EEPROM when it likes: a power cut then leaves a board that does not start.
+    "rpi-eeprom-update.service",
 ];
 
 /// Takes the vendor's first boot away.
@@ -56,9 +60,12 @@ pub fn disarm(tree: &mut Tree) -> Result<(), TreeError> {
         }
     }
     remove_dangling_units(tree)?;
-    for rival in RIVALS {
-        if tree.contains(&format!("usr/lib/systemd/system/{rival}")) {
-            tree.insert_symlink(&format!("etc/systemd/system/{rival}"), "/dev/null")?;
+    for unit in MASKED {
+        for link in tree.glob(&format!("etc/systemd/system/*.{{wants,requires}}/{unit}"))? {
+            tree.remove(&link)?;
+        }
+        if tree.contains(&format!("usr/lib/systemd/system/{unit}")) {
+            tree.insert_symlink(&format!("etc/systemd/system/{unit}"), "/dev/null")?;
         }
     }
     Ok(())

@@ -36,6 +36,30 @@ impl Vendor {
         }
     }
 
+    /// The packages that dpkg knows of.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Armbian => &[
+                "base-files",
+                "linux-image-vendor-rk35xx",
+                "linux-dtb-vendor-rk35xx",
+                "linux-u-boot-rock-5b-vendor",
+                "armbian-bsp-cli-rock-5b",
+            ],
+            Self::RaspberryPiOs => &["base-files", "linux-image-6.12.47-v8", "raspi-firmware"],
+        }
+    }
+
+    fn dpkg_status(self) -> String {
+        let stanza = |name: &&str| {
+            format!(
+                "Package: {name}\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n\
+                 Maintainer: Somebody <a@example.org>\nDescription: stand-in\n\n"
+            )
+        };
+        self.packages().iter().map(stanza).collect()
+    }
+
     /// Paths and contents of its root file system.
     fn files(self) -> Vec<(&'static str, &'static str)> {
         let mut files = vec![
@@ -44,10 +68,6 @@ impl Vendor {
             ("etc/shadow", "root:$y$secret:20000::::::\n"),
             ("etc/group", "root:x:0:\n"),
             ("etc/hostname", "vendor\n"),
-            (
-                "var/lib/dpkg/status",
-                "Package: base-files\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\nMaintainer: Somebody <a@example.org>\nDescription: stand-in\n\n",
-            ),
             (
                 "etc/cloud/cloud.cfg.d/99-vendor.cfg",
                 "datasource_list: [ None ]\n",
@@ -82,6 +102,10 @@ impl Vendor {
             Self::RaspberryPiOs => vec![
                 ("etc/vendor-release", "raspberry pi os\n"),
                 ("usr/lib/systemd/system/userconfig.service", "[Service]\n"),
+                (
+                    "usr/lib/systemd/system/rpi-eeprom-update.service",
+                    "[Service]\n",
+                ),
                 ("usr/lib/modules/6.12.47-v8/modules.dep", ""),
                 ("usr/lib/modules/6.12.47-2712/modules.dep", ""),
                 ("boot/vmlinuz-6.12.47-v8", "stand-in for the kernel -v8"),
@@ -143,6 +167,11 @@ impl Site {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
         fs::write(path, bytes).expect("a file");
+    }
+
+    /// A file of the site's overlay.
+    pub fn in_overlay(&self, path: &str, text: &str) {
+        self.write(&format!("overlay/{path}"), text.as_bytes());
     }
 
     /// A file that looks like a secret key of SSH. Put together here, so that no scanner finds one in the project.
@@ -243,16 +272,20 @@ impl Site {
         for (path, text) in vendor.files() {
             self.write(&format!("vendor-root/{path}"), text.as_bytes());
         }
+        self.write(
+            "vendor-root/var/lib/dpkg/status",
+            vendor.dpkg_status().as_bytes(),
+        );
         symlink("usr/lib", root.join("lib")).expect("a link");
         symlink("../usr/lib/os-release", root.join("etc/os-release")).expect("a link");
         let wants = root.join("etc/systemd/system/multi-user.target.wants");
         fs::create_dir_all(&wants).expect("a folder");
-        if vendor == Vendor::Armbian {
-            symlink(
-                "/usr/lib/systemd/system/armbian-firstrun.service",
-                wants.join("armbian-firstrun.service"),
-            )
-            .expect("a link");
+        let enabled = match vendor {
+            Vendor::Armbian => ["armbian-firstrun.service", "NetworkManager.service"],
+            Vendor::RaspberryPiOs => ["rpi-eeprom-update.service", "NetworkManager.service"],
+        };
+        for unit in enabled {
+            symlink(format!("/usr/lib/systemd/system/{unit}"), wants.join(unit)).expect("a link");
         }
         let disk = self.path("vendor.img");
         File::create(&disk)
