@@ -100,6 +100,10 @@ impl gild_build::progress::Progress for Stages {
     fn note(&self, text: &str) {
         log::info!("   [{}] {text}", spoken(self.started));
     }
+
+    fn warn(&self, text: &str) {
+        log::warn!("{text}");
+    }
 }
 
 fn spoken(since: Instant) -> String {

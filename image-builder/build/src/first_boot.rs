@@ -79,6 +79,13 @@ fn named<'a>(program: &[u8], folders: &'a [PathBuf]) -> Option<&'a Path> {
     })
 }
 
+/// Their names, and where they are on the host.
+pub fn programs(folder: &Path) -> impl Iterator<Item = (&'static str, PathBuf)> {
+    PROGRAMS
+        .map(|(name, _)| (name, folder.join(name)))
+        .into_iter()
+}
+
 /// Puts them into the tree.
 pub fn install(tree: &mut Tree, folder: &Path) -> Result<(), FirstBootError> {
     for (name, place) in PROGRAMS {

@@ -1,9 +1,11 @@
 //! A directory of the host laid into the tree.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use crate::tree::{Content, Tree, TreeError};
 
@@ -18,7 +20,7 @@ pub enum OverlayError {
         /// Why not.
         source: io::Error,
     },
-    /// Something that is no file, directory or symbolic link, or whose name is not UTF-8.
+    /// Something that an image cannot or must not hold.
     #[error("cannot lay {} into the image: {reason}", path.display())]
     Refused {
         /// What it is about.
@@ -36,60 +38,129 @@ pub enum OverlayError {
     },
 }
 
-/// Lays all that is below a directory of the host into the tree, where it belongs to root.
+/// Lays all that is below a directory of the host into the tree, where it belongs to root, and says which files and links
+/// these are.
 ///
 /// Files get the mode 0755 when their owner may execute them on the host and 0644 when not, and replace what is there;
 /// directories are made with 0755, those that are there stay as they are; symbolic links are taken as they are.
-pub fn lay(tree: &mut Tree, directory: &Path) -> Result<(), OverlayError> {
-    lay_below(tree, directory, "")
+pub fn lay(tree: &mut Tree, directory: &Path) -> Result<Vec<String>, OverlayError> {
+    let mut laid = Vec::new();
+    walk(directory, "", &mut |place, path, metadata| {
+        let taken = |source| OverlayError::Tree {
+            path: path.to_owned(),
+            source,
+        };
+        if metadata.is_dir() {
+            return tree.ensure_dir(place).map(drop).map_err(taken);
+        }
+        if metadata.is_symlink() {
+            tree.insert_symlink(place, &target(path)?).map_err(taken)?;
+        } else {
+            let content = Content::of_host_file(path).map_err(taken)?;
+            let mode = if is_executable(metadata) {
+                0o755
+            } else {
+                0o644
+            };
+            tree.insert_file(place, mode, content).map_err(taken)?;
+        }
+        laid.push(place.to_owned());
+        Ok(())
+    })?;
+    Ok(laid)
 }
 
-fn lay_below(tree: &mut Tree, directory: &Path, prefix: &str) -> Result<(), OverlayError> {
-    let listed: io::Result<Vec<_>> = fs::read_dir(directory).and_then(Iterator::collect);
-    let mut entries = listed.map_err(|source| OverlayError::Read {
-        path: directory.to_owned(),
-        source,
+/// Refuses a directory with something in it that others on the host may not read: in the image everybody can.
+pub fn check_public(directory: &Path) -> Result<(), OverlayError> {
+    walk(directory, "", &mut |_, path, metadata| {
+        let needed = if metadata.is_dir() { 0o005 } else { 0o004 };
+        // The mode of a link says nothing.
+        if metadata.is_symlink() || metadata.permissions().mode() & needed == needed {
+            return Ok(());
+        }
+        Err(OverlayError::Refused {
+            path: path.to_owned(),
+            reason: "others may not read it here, so it looks like a secret, which an image must not hold; next: take it \
+                     out, or if it is public, chmod a+rX",
+        })
+    })
+}
+
+/// The SHA-256 over all that [`lay`] takes of a directory: names, kinds, contents, and who may execute.
+pub fn digest(directory: &Path) -> Result<String, OverlayError> {
+    let mut hasher = Sha256::new();
+    walk(directory, "", &mut |place, path, metadata| {
+        let (kind, content) = if metadata.is_dir() {
+            ("directory", Vec::new())
+        } else if metadata.is_symlink() {
+            ("link", target(path)?.into_bytes())
+        } else {
+            let content = fs::read(path).map_err(unread(path))?;
+            let kind = if is_executable(metadata) {
+                "program"
+            } else {
+                "file"
+            };
+            (kind, content)
+        };
+        for part in [kind.as_bytes(), place.as_bytes(), &content] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        Ok(())
     })?;
+    Ok(hex::encode(hasher.finalize()))
+}
+
+/// Shows everything below a directory, in order: its place, its path on the host, and what the host says of it.
+fn walk(
+    directory: &Path,
+    prefix: &str,
+    visit: &mut dyn FnMut(&str, &Path, &Metadata) -> Result<(), OverlayError>,
+) -> Result<(), OverlayError> {
+    let listed: io::Result<Vec<_>> = fs::read_dir(directory).and_then(Iterator::collect);
+    let mut entries = listed.map_err(unread(directory))?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let read = |source| OverlayError::Read {
-            path: path.clone(),
-            source,
-        };
-        let refused = |reason| OverlayError::Refused {
-            path: path.clone(),
-            reason,
-        };
-        let taken = |source| OverlayError::Tree {
-            path: path.clone(),
-            source,
-        };
         let name = entry.file_name();
         let name = name
             .to_str()
-            .ok_or_else(|| refused("its name is not UTF-8"))?;
+            .ok_or_else(|| refused(&path, "its name is not UTF-8"))?;
         let place = format!("{prefix}{name}");
-        let metadata = entry.metadata().map_err(read)?;
+        let metadata = entry.metadata().map_err(unread(&path))?;
+        if !(metadata.is_dir() || metadata.is_symlink() || metadata.is_file()) {
+            let reason = "it is neither a file nor a directory nor a symbolic link";
+            return Err(refused(&path, reason));
+        }
+        visit(&place, &path, &metadata)?;
         if metadata.is_dir() {
-            tree.ensure_dir(&place).map_err(taken)?;
-            lay_below(tree, &path, &format!("{place}/"))?;
-        } else if metadata.is_symlink() {
-            let target = fs::read_link(&path).map_err(read)?;
-            let target = target
-                .to_str()
-                .ok_or_else(|| refused("its target is not UTF-8"))?;
-            tree.insert_symlink(&place, target).map_err(taken)?;
-        } else if metadata.is_file() {
-            let executable = metadata.permissions().mode() & 0o100 != 0;
-            let content = Content::of_host_file(&path).map_err(taken)?;
-            tree.insert_file(&place, if executable { 0o755 } else { 0o644 }, content)
-                .map_err(taken)?;
-        } else {
-            return Err(refused(
-                "it is neither a file nor a directory nor a symbolic link",
-            ));
+            walk(&path, &format!("{place}/"), visit)?;
         }
     }
     Ok(())
+}
+
+fn is_executable(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+fn target(path: &Path) -> Result<String, OverlayError> {
+    let target = fs::read_link(path).map_err(unread(path))?;
+    let target = target.to_str().map(str::to_owned);
+    target.ok_or_else(|| refused(path, "its target is not UTF-8"))
+}
+
+fn unread(path: &Path) -> impl FnOnce(io::Error) -> OverlayError {
+    move |source| OverlayError::Read {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn refused(path: &Path, reason: &'static str) -> OverlayError {
+    OverlayError::Refused {
+        path: path.to_owned(),
+        reason,
+    }
 }

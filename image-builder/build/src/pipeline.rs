@@ -8,7 +8,7 @@ use crate::assemble::{self, Assembly, Identity};
 use crate::base::{self, Builder, Initramfs, Mirrors};
 use crate::base_image::{self, BaseImage};
 use crate::boot::{self, Kernel};
-use crate::cache::{Cache, Cached};
+use crate::cache::{Cache, Cached, sha256_of};
 use crate::error::BuildError;
 use crate::first_boot;
 use crate::image_id;
@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::sbom::{self, Component};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{overlay, seal, units};
+use crate::{hold, overlay, seal, units};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -98,7 +98,7 @@ pub fn build(
     progress.stage("files: overlay, k3s, first boot, site");
     let mut tree = Tree::from_tar(&base.tar)?;
     let identity = Identity::of(&options.board);
-    lay(&mut tree, options, &inputs, &identity)?;
+    let of_the_site = lay(&mut tree, options, &inputs, &identity)?;
     let kernel = Kernel::find(&tree)?;
     let mut boot = boot::files(&mut tree, &kernel, recipe, &identity)?;
 
@@ -106,6 +106,13 @@ pub fn build(
     let sealed = seal::seal(&mut tree)?;
     for change in &sealed {
         progress.note(&format!("{}: {}", change.item, change.path));
+        for path in of_the_site.iter().filter(|path| change.is_about(path)) {
+            progress.warn(&format!(
+                "your overlay's /{path} is not in the image as it was: the seal is for all nodes, and this is {:?} in \
+                 its table (docs/golden-image.md)",
+                change.item
+            ));
+        }
     }
     let image_id = image_id::compute(&options.board, &tree, &boot, source_date)?;
     image_id::stamp(&mut tree, &options.board, &image_id)?;
@@ -131,6 +138,7 @@ pub fn build(
         base: base.about,
         recipe: serde_json::to_value(recipe)?,
         site: serde_json::to_value(&inputs.site)?,
+        files: digests(options)?,
         k3s: serde_json::to_value(&inputs.k3s)?,
         packages: options.packages.clone(),
         tools: tools(&options.mke2fs),
@@ -165,6 +173,9 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
                 path: folder.clone(),
             });
         }
+    }
+    for folder in &options.overlays {
+        overlay::check_public(folder)?;
     }
     first_boot::check(&options.first_boot)?;
     if !options.mke2fs.is_file() {
@@ -219,19 +230,21 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
     Ok(builder.with_packages(&base, recipe, &packages, initramfs)?)
 }
 
-/// Puts into the tree what is not a package: the project's files last but for the site's.
+/// Puts into the tree what is not a package: the project's files last but for the site's. Says which files are of the
+/// site's overlays.
 fn lay(
     tree: &mut Tree,
     options: &Options,
     inputs: &Inputs,
     identity: &Identity,
-) -> Result<(), BuildError> {
+) -> Result<Vec<String>, BuildError> {
     let recipe = &inputs.recipe;
     if options.base.is_some() {
         base_image::disarm(tree)?;
     } else {
         base::leave_sources(tree, recipe, &inputs.mirrors)?;
     }
+    hold::hold(tree)?;
     overlay::lay(tree, &options.rootfs)?;
     recipe.install(tree)?;
     first_boot::install(tree, &options.first_boot)?;
@@ -243,12 +256,25 @@ fn lay(
     }
     tree.insert_dir("boot/firmware", 0o755)?;
     tree.insert_file("etc/fstab", 0o644, assemble::fstab(identity).into_bytes())?;
+    let mut of_the_site = Vec::new();
     for overlay in &options.overlays {
-        overlay::lay(tree, overlay)?;
+        of_the_site.extend(overlay::lay(tree, overlay)?);
     }
     inputs.site.install(tree)?;
     units::apply(tree, &recipe.units)?;
-    Ok(())
+    Ok(of_the_site)
+}
+
+/// Digests of the files that go in as they are. Their names say nothing of the host.
+fn digests(options: &Options) -> Result<BTreeMap<String, String>, BuildError> {
+    let mut digests = BTreeMap::from([("rootfs".to_owned(), overlay::digest(&options.rootfs)?)]);
+    for (name, path) in first_boot::programs(&options.first_boot) {
+        digests.insert(name.to_owned(), sha256_of(&path)?);
+    }
+    for (number, folder) in (1..).zip(&options.overlays) {
+        digests.insert(format!("overlay {number}"), overlay::digest(folder)?);
+    }
+    Ok(digests)
 }
 
 /// What is in the image and no package.

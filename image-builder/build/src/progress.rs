@@ -6,4 +6,6 @@ pub trait Progress {
     fn stage(&self, what: &str);
     /// Something worth knowing within a stage.
     fn note(&self, text: &str);
+    /// Something that was probably not meant so.
+    fn warn(&self, text: &str);
 }

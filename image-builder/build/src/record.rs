@@ -25,6 +25,8 @@ pub struct Record {
     pub recipe: Value,
     /// What the site added.
     pub site: Value,
+    /// Digests of what is laid into every image: the programs of first boot, gild's own files, the site's.
+    pub files: BTreeMap<String, String>,
     /// k3s, or null.
     pub k3s: Value,
     /// Packages beyond the recipe's.

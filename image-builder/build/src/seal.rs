@@ -6,6 +6,8 @@
 mod action;
 mod table;
 
+use std::path::Path;
+
 use serde::Serialize;
 
 pub use action::Action;
@@ -33,6 +35,14 @@ pub struct Change {
     pub item: &'static str,
     /// Where.
     pub path: String,
+}
+
+impl Change {
+    /// Whether this path is what it changed, or below it.
+    #[must_use]
+    pub fn is_about(&self, path: &str) -> bool {
+        Path::new(path).starts_with(&self.path)
+    }
 }
 
 /// Seals a tree and says what there was to change.

@@ -3,25 +3,33 @@
 
 mod stand_in;
 
+use std::cell::RefCell;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use gild_build::pipeline::{self, Built, Options};
 use gild_build::progress::Progress;
 use stand_in::{Site, Vendor};
 
-struct Silent;
+/// Keeps the warnings.
+#[derive(Default)]
+struct Warnings(RefCell<Vec<String>>);
 
-impl Progress for Silent {
+impl Progress for Warnings {
     fn stage(&self, _: &str) {}
     fn note(&self, _: &str) {}
+    fn warn(&self, text: &str) {
+        self.0.borrow_mut().push(text.to_owned());
+    }
 }
 
 fn build(site: &Site, options: &Options) -> Built {
-    pipeline::build(options, &site.path("disk.img"), &Silent).expect("an image")
+    pipeline::build(options, &site.path("disk.img"), &Warnings::default()).expect("an image")
 }
 
 fn refused(site: &Site, options: &Options) -> String {
-    let error = pipeline::build(options, &site.path("disk.img"), &Silent).expect_err("a refusal");
+    let error = pipeline::build(options, &site.path("disk.img"), &Warnings::default())
+        .expect_err("a refusal");
     assert!(!site.path("disk.img").exists(), "an image all the same");
     let mut said = error.to_string();
     let mut cause = std::error::Error::source(&error);
@@ -40,6 +48,7 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     let root = site.root("disk.img");
     for gone in [
         "/root/.not_logged_in_yet",
+        "/etc/systemd/system/multi-user.target.wants/NetworkManager.service",
         "/etc/systemd/system/multi-user.target.wants/armbian-firstrun.service",
         "/usr/lib/systemd/system/armbian-firstrun.service",
         "/etc/cloud/cloud.cfg.d/99-vendor.cfg",
@@ -71,6 +80,104 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     assert!(extlinux.contains("append root=PARTUUID="), "{extlinux}");
     let mark = site.on_boot_partition("disk.img", "gild-image.env");
     assert_eq!(mark, format!("image_id={}\nboard=rock5b\n", built.image_id));
+}
+
+#[test]
+fn a_vendor_s_kernel_and_what_writes_where_it_starts_from_are_held() {
+    for (vendor, held) in [
+        (
+            Vendor::Armbian,
+            [
+                "linux-image-vendor-rk35xx",
+                "linux-dtb-vendor-rk35xx",
+                "linux-u-boot-rock-5b-vendor",
+                "armbian-bsp-cli-rock-5b",
+            ]
+            .as_slice(),
+        ),
+        (
+            Vendor::RaspberryPiOs,
+            &["linux-image-6.12.47-v8", "raspi-firmware"],
+        ),
+    ] {
+        let site = Site::new();
+        build(&site, &site.options(vendor));
+        let status = site
+            .root("disk.img")
+            .read_to_string("/var/lib/dpkg/status")
+            .expect("dpkg's status");
+        for stanza in status.split_terminator("\n\n") {
+            let name = stanza.lines().next().expect("a name");
+            let name = name.strip_prefix("Package: ").expect("a name");
+            let wanted = if held.contains(&name) {
+                "hold"
+            } else {
+                "install"
+            };
+            assert!(
+                stanza.contains(&format!("\nStatus: {wanted} ok installed\n")),
+                "{stanza}"
+            );
+        }
+        for name in held {
+            assert!(status.contains(&format!("Package: {name}\n")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_site_is_told_which_of_its_files_the_seal_takes() {
+    let site = Site::new();
+    for (path, text) in [
+        ("etc/apt/apt.conf.d/01proxy", "Acquire::Retries \"3\";\n"),
+        ("etc/hosts", "192.0.2.1 registry.example\n"),
+        (
+            "etc/systemd/network/10-names.link",
+            "[Match]\nDriver=r8169\n[Link]\nName=lan0\n",
+        ),
+        ("var/lib/cloud/data/site", "x"),
+    ] {
+        site.in_overlay(path, text);
+    }
+    let warnings = Warnings::default();
+    let options = site.options(Vendor::Armbian);
+    pipeline::build(&options, &site.path("disk.img"), &warnings).expect("an image");
+    let warnings = warnings.0.into_inner();
+    let taken = [
+        "/etc/apt/apt.conf.d/01proxy",
+        "/etc/hosts",
+        "/var/lib/cloud/data/site",
+    ];
+    for path in taken {
+        assert!(
+            warnings.iter().any(|text| text.contains(path)),
+            "{path}: {warnings:?}"
+        );
+    }
+    assert_eq!(warnings.len(), taken.len(), "{warnings:?}");
+    let root = site.root("disk.img");
+    assert!(
+        root.exists("/etc/systemd/network/10-names.link")
+            .expect("a path")
+    );
+}
+
+#[test]
+fn the_record_tells_files_apart_that_have_the_same_names() {
+    let site = Site::new();
+    let digests = || {
+        let built = build(&site, &site.options(Vendor::Armbian));
+        let record: serde_json::Value = serde_json::from_str(&built.record).expect("JSON");
+        record["files"].clone()
+    };
+    let before = digests();
+    for name in ["gild-seed", "gild-reprovision", "rootfs", "overlay 1"] {
+        assert_eq!(before[name].as_str().map(str::len), Some(64), "{name}");
+    }
+    site.in_overlay("srv/site", "changed\n");
+    let after = digests();
+    assert_ne!(before["overlay 1"], after["overlay 1"]);
+    assert_eq!(before["rootfs"], after["rootfs"]);
 }
 
 #[test]
@@ -146,6 +253,12 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
     );
     let config = site.on_boot_partition("disk.img", "config.txt");
     assert!(config.contains("kernel=vmlinuz.gz"), "{config}");
+    // Nothing but gild's card writes the boot EEPROM.
+    let eeprom = "/etc/systemd/system/rpi-eeprom-update.service";
+    let masked = root.read_link(eeprom).expect("a mask");
+    assert_eq!(masked.display().to_string(), "/dev/null");
+    let wanted = "/etc/systemd/system/multi-user.target.wants/rpi-eeprom-update.service";
+    assert!(!root.exists(wanted).expect("a path"));
     // Raspberry Pi's kernel calls the device tree of the newer stepping as its firmware does.
     for name in [
         "bcm2712-rpi-5-b.dtb",
@@ -212,6 +325,16 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     let mut options = good();
     options.mirror = Some("https://me:secret@mirror.example/debian".to_owned());
     assert!(refused(&site, &options).contains("/etc/apt/auth.conf"));
+
+    let mut options = good();
+    options.mirror = Some("file:///srv/mirror/debian".to_owned());
+    assert!(refused(&site, &options).contains("nodes are to reach it too"));
+
+    let options = good();
+    let secret = site.path("overlay/srv/site");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("a mode");
+    assert!(refused(&site, &options).contains("looks like a secret"));
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).expect("a mode");
 
     let mut options = good();
     options.mke2fs = site.path("none");

@@ -132,7 +132,14 @@ const PLANTS: &[(&str, &[&str])] = &[
         &[
             "etc/udev/rules.d/70-persistent-net.rules",
             "etc/udev/rules.d/60-persistent-net.rules",
+        ],
+    ),
+    (
+        "link files bound to a MAC address",
+        &[
             "etc/systemd/network/10-lan.link",
+            "etc/systemd/network/10-dashes.link",
+            "etc/systemd/network/10-dots.link",
         ],
     ),
     (
@@ -242,6 +249,7 @@ const KEPT: &[&str] = &[
     "etc/passwd",
     "etc/rancher/k3s/registries.yaml",
     "etc/ssh/sshd_config",
+    "etc/systemd/network/10-by-driver.link",
     "etc/systemd/network/20-gild-wired.network",
     "etc/systemd/system/k3s-agent.service",
     "home/pi/.profile",
@@ -259,6 +267,9 @@ fn careless_root() -> Result<Tree> {
         let text = match *path {
             "etc/shadow" => SHADOW,
             "etc/gshadow" => "sudo:$6$hash::pi\n",
+            "etc/systemd/network/10-lan.link" => "[Match]\nMACAddress=02:00:5e:10:00:01\n",
+            "etc/systemd/network/10-dashes.link" => "[Match]\nMACAddress=x 02-00-5E-10-00-01\n",
+            "etc/systemd/network/10-dots.link" => "[Match]\nPermanentMACAddress=0200.5e10.0001\n",
             _ => SECRET,
         };
         match path.strip_suffix('/') {
@@ -278,7 +289,7 @@ fn survives(tree: &Tree, path: &str) -> Result<bool> {
         Some(Kind::Directory) => Ok(true),
         Some(_) => {
             let text = tree.read_text(path)?;
-            Ok(text == SECRET || text.contains('$'))
+            Ok(text == SECRET || text.contains('$') || text.contains("MACAddress"))
         }
     }
 }

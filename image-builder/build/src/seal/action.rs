@@ -11,6 +11,8 @@ pub enum Action {
     Remove,
     /// Files go; directories stay, for services expect them with their owners.
     RemoveFiles,
+    /// Files go that name a hardware address.
+    RemoveBoundToHardware,
     /// It is there, and this is its text. With `only_with`, only where that path exists.
     Put {
         /// The text.
@@ -45,6 +47,19 @@ impl Action {
                     tree.remove(path)?;
                 }
                 Ok(found)
+            }
+            Self::RemoveBoundToHardware => {
+                let mut bound = Vec::new();
+                for path in matching(tree, paths)? {
+                    let is_file = tree
+                        .get(&path)
+                        .is_some_and(|entry| matches!(entry.kind, Kind::File { .. }));
+                    if is_file && names_hardware(&tree.read_text(&path)?) {
+                        tree.remove(&path)?;
+                        bound.push(path);
+                    }
+                }
+                Ok(bound)
             }
             Self::Put { only_with, .. } if only_with.is_some_and(|path| !tree.contains(path)) => {
                 Ok(Vec::new())
@@ -89,6 +104,9 @@ impl fmt::Display for Action {
         match self {
             Self::Remove => formatter.write_str("removed"),
             Self::RemoveFiles => formatter.write_str("files removed, directories kept"),
+            Self::RemoveBoundToHardware => {
+                formatter.write_str("removed if a hardware address is in it")
+            }
             Self::Put { text: "", .. } => formatter.write_str("an empty file"),
             Self::Put { text, .. } if text.lines().count() == 1 => {
                 write!(formatter, "the text `{}`", text.trim_end())
@@ -127,6 +145,22 @@ fn holds(tree: &Tree, path: &str, text: &str) -> Result<bool, TreeError> {
         Some(Kind::File { .. }) => Ok(tree.read(path)? == text.as_bytes()),
         _ => Ok(false),
     }
+}
+
+/// Whether a MAC address is in the text, as systemd reads them: 02:00:00:00:00:01, 02-00-…, or 0200.0000.0001.
+fn names_hardware(text: &str) -> bool {
+    let words = text.split(|c: char| !(c.is_ascii_hexdigit() || ":-.".contains(c)));
+    words.into_iter().any(|word| {
+        [(':', 6, 2), ('-', 6, 2), ('.', 3, 4)]
+            .into_iter()
+            .any(|(separator, count, length)| {
+                let parts: Vec<&str> = word.split(separator).collect();
+                let is_hex = |part: &&str| {
+                    part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+                };
+                parts.len() == count && parts.iter().all(is_hex)
+            })
+    })
 }
 
 /// shadow(5): a hash becomes `*`; the day of the last change, which would be a day of the build, becomes nothing.

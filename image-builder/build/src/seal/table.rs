@@ -50,7 +50,7 @@ ff02::2 ip6-allrouters
 ";
 
 /// The seal.
-pub const TABLE: [Row; 35] = [
+pub const TABLE: [Row; 36] = [
     put(
         "machine id",
         &["etc/machine-id"],
@@ -207,12 +207,15 @@ pub const TABLE: [Row; 35] = [
     ),
     remove(
         "names bound to a MAC address",
-        &[
-            "etc/udev/rules.d/{70-persistent-*,*-persistent-net}.rules",
-            "etc/systemd/network/10-*.link",
-        ],
+        &["etc/udev/rules.d/{70-persistent-*,*-persistent-net}.rules"],
         "they fit one board only",
     ),
+    Row {
+        item: "link files bound to a MAC address",
+        paths: &["etc/systemd/network/10-*.link"],
+        action: Action::RemoveBoundToHardware,
+        why: "they fit one board only; those for a driver or a path fit all",
+    },
     remove(
         "histories and caches of users",
         &[
