@@ -72,6 +72,30 @@ fn what_is_missing_is_named_before_anything_starts() {
 }
 
 #[test]
+fn a_build_that_is_killed_leaves_nothing_in_the_published_folder_nor_for_long_elsewhere() {
+    let bench = Bench::new();
+    // A recipe that never comes holds the build up.
+    bench.tool("mkfifo", &["recipe"]).succeeds();
+    let mut child = bench
+        .command()
+        .args(["image", "build", "--board", "rpi5", "--key", "signing.key"])
+        .args(["--output", "out", "--cache", "cache", "--without-k3s"])
+        .args(["--recipe", "recipe"])
+        .spawn()
+        .expect("gild");
+    // Returns once the build has opened the other end.
+    let recipe = fs::File::create(bench.path("recipe")).expect("a pipe");
+    assert_eq!(bench.names("cache/tmp").len(), 1);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("an end");
+    drop(recipe);
+    assert!(bench.names("out/rpi5").is_empty());
+
+    build(&bench, &["--without-k3s", "--cache", "cache"]).fails_saying(&["cannot be read"]);
+    assert!(bench.names("cache/tmp").is_empty());
+}
+
+#[test]
 fn what_is_told_about_an_image_goes_to_the_share_with_it() {
     let bench = Bench::with_disk();
     bench.pack(&["--id", "rpi5-0123456789ab"]).succeeds();

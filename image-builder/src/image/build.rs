@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_build::base_image::BaseImage;
+use gild_build::cache::Cache;
 use gild_build::k3s::K3s;
-use gild_build::pipeline::{self, Built, Options};
+use gild_build::pipeline::{self, Options};
 use gild_build::progress::Progress as _;
 use gild_build::site;
 
@@ -113,14 +114,11 @@ pub fn run(args: Args) -> Result<()> {
     let options = args.options()?;
     Signer::read(&args.key)?;
     let inspection = inspection(&args.exemptions)?;
-    let folder = args.output.join(&args.board);
-    drop(Folder::open(&folder)?);
+    drop(Folder::open(&args.output.join(&args.board))?);
 
     let stages = Stages::new();
-    let scratch = tempfile::Builder::new()
-        .prefix(".build-")
-        .tempdir_in(&folder)
-        .with_context(|| format!("cannot use the folder {}", folder.display()))?;
+    // Not in the folder that is published: whatever stops the build leaves nothing there.
+    let scratch = Cache::open(&args.cache).and_then(|cache| cache.scratch())?;
     let disk = scratch.path().join("disk.img");
     let built = pipeline::build(&options, &disk, &stages)
         .with_context(|| format!("cannot build the image of {}", args.board))?;
@@ -136,8 +134,10 @@ pub fn run(args: Args) -> Result<()> {
     stages.note(&report.to_string());
 
     stages.stage("package: compressed, signed, published in the folder");
-    put_companions(&folder, &built, &serde_json::to_string_pretty(&report)?)?;
-    pack::run(pack::Args {
+    let inspection = serde_json::to_string_pretty(&report)?;
+    let texts = [&*built.sbom, &built.record, &inspection];
+    let about: Vec<_> = ABOUT.into_iter().zip(texts).collect();
+    let args = pack::Args {
         disk,
         board: args.board,
         key: args.key,
@@ -147,7 +147,8 @@ pub fn run(args: Args) -> Result<()> {
         rollback_counter: args.rollback_counter,
         sector_size: 512,
         build_time: Some(built.source_date),
-    })?;
+    };
+    pack::pack(args, &about)?;
     stages.finish();
     Ok(())
 }
@@ -216,17 +217,4 @@ fn inspection(exemptions: &[String]) -> Result<gild_inspect::Options> {
         options.exemptions.push(text.parse()?);
     }
     Ok(options)
-}
-
-/// Puts what is told about an image beside it, before the manifest says that the image is there.
-fn put_companions(folder: &Path, built: &Built, inspection: &str) -> Result<()> {
-    let folder = Folder::open(folder)?;
-    for (ending, text) in ABOUT
-        .into_iter()
-        .zip([&built.sbom, &built.record, inspection])
-    {
-        let staged = folder.stage_bytes(text.as_bytes())?;
-        folder.put(staged, &format!("{}.{ending}", built.image_id))?;
-    }
-    Ok(())
 }

@@ -59,6 +59,11 @@ fn sector_size(text: &str) -> Result<u32, String> {
 
 /// Runs `gild image pack`.
 pub fn run(args: Args) -> Result<()> {
+    pack(args, &[])
+}
+
+/// Packs an image with what is told about it: the endings of these files' names, and their texts.
+pub fn pack(args: Args, about: &[(&str, &str)]) -> Result<()> {
     // All that can be refused is refused before anything is compressed.
     let board = gild_boards::by_name(&args.board).ok_or_else(|| {
         let known: Vec<&str> = gild_boards::all()
@@ -129,6 +134,10 @@ pub fn run(args: Args) -> Result<()> {
 
     let signed = sign(&folder, &manifest, &key)?;
     folder.put(file, &manifest.stored_file)?;
+    for (ending, text) in about {
+        let staged = folder.stage_bytes(text.as_bytes())?;
+        folder.put(staged, &format!("{}.{ending}", manifest.image_id))?;
+    }
     folder.put_manifest(&manifest, &signed)?;
     folder.set_current(&signed)?;
     report(&manifest, folder.path());
@@ -216,4 +225,63 @@ fn report(manifest: &Manifest, folder: &Path) {
         manifest.stored_size
     );
     println!("{}", manifest.image_id);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::FileExt;
+    use std::process::Command;
+
+    use super::{Args, pack};
+    use crate::key;
+
+    const SECTOR: u64 = 512;
+
+    /// A disk with one partition and these bytes in it.
+    fn make_disk(path: &std::path::Path, content: &[u8]) {
+        let disk = fs::File::create(path).expect("a file");
+        disk.set_len(8 << 20).expect("a size");
+        let script = path.with_extension("sfdisk");
+        fs::write(&script, "label: gpt\nstart=2048, size=8192\n").expect("a file");
+        let made = Command::new("sfdisk")
+            .arg("--quiet")
+            .arg(path)
+            .stdin(fs::File::open(&script).expect("the file"))
+            .status()
+            .expect("sfdisk: run `make setup`");
+        assert!(made.success());
+        disk.write_all_at(content, 2048 * SECTOR).expect("bytes");
+    }
+
+    #[test]
+    fn a_refused_image_leaves_what_is_told_about_the_published_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        key::run(key::Command::New { output: at("site") }).expect("a key");
+        let pack_of = |content: &[u8], told: &str| {
+            make_disk(&at("disk.img"), content);
+            let args = Args {
+                disk: at("disk.img"),
+                board: "rpi5".to_owned(),
+                key: at("site.key"),
+                id: Some("rpi5-0123456789ab".to_owned()),
+                output: at("out"),
+                level: 1,
+                rollback_counter: 0,
+                sector_size: 512,
+                build_time: Some(1_767_312_000),
+            };
+            pack(args, &[("build.json", told)])
+        };
+        let told = || fs::read_to_string(at("out/rpi5/rpi5-0123456789ab.build.json"));
+        pack_of(b"one", "of one").expect("a set");
+        assert_eq!(told().expect("the file"), "of one");
+        let refused = pack_of(b"two", "of two").expect_err("another content");
+        assert!(
+            refused.to_string().contains("with other content"),
+            "{refused}"
+        );
+        assert_eq!(told().expect("the file"), "of one");
+    }
 }
