@@ -38,7 +38,7 @@ fn scene(name: &str) -> Result<Scene> {
     let mut sums = String::new();
     for (name, content) in RPI5_FILES.iter().zip([upd, sig.into_bytes(), recovery]) {
         let path = format!("{RPI5}/{name}");
-        sums += &format!("{}  {path}\n", vendor::sha256(&content));
+        sums.extend([&vendor::sha256(&content), "  ", &path, "\n"]);
         scene.card.put(&path, &content)?;
     }
     scene.card.write("SHA256SUMS", &sums)?;
