@@ -10,6 +10,8 @@ mod layout;
 mod ssh;
 mod table;
 
+use std::path::Path;
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 pub use table::RULES;
@@ -139,6 +141,13 @@ pub(crate) fn globs<'a>(
         set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
     }
     set.build()
+}
+
+/// Has the name of a file this ending?
+fn has_ending(path: &str, ending: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|found| found == ending)
 }
 
 fn constant<'a>(patterns: impl IntoIterator<Item = &'a str>) -> GlobSet {

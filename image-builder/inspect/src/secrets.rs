@@ -52,17 +52,12 @@ const PEM_KINDS: [&str; 6] = ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED 
 /// A header alone is no key: every program that reads keys has it. So the patterns ask for what follows as well.
 pub fn patterns() -> Vec<Pattern> {
     use Place::{Accounts, Anywhere, Configuration};
-    // Line ends as such, or written `\n` as in JSON, YAML and source code.
-    let end = r#"(?:[ \t"',+]|\\[nr]|[\r\n])"#;
-    let pem = format!(
-        r"-----BEGIN (?:[A-Z0-9]{{2,16}} ){{0,3}}PRIVATE KEY(?: BLOCK)?-----{end}{{1,8}}(?:[A-Za-z-]{{2,20}}: [^\r\n\\]{{0,100}}{end}{{1,8}}){{0,4}}[A-Za-z0-9+/=]{{24}}"
-    );
     let pem_in_base64 = format!("(?:{})[A-Za-z0-9+/]{{24}}", pem_headers_in_base64());
     // What is no value yet: a variable, a place to fill in, a table.
     let value = r#"["']?[^\s"'$<{]"#;
     let setting = r#"["']?[ \t]{0,4}[:=][ \t]{0,4}"#;
     let rows = [
-        (Secret::PrivateKey, "a private key", Anywhere, pem),
+        (Secret::PrivateKey, "a private key", Anywhere, pem()),
         (
             Secret::PrivateKey,
             "a private key in Base64",
@@ -156,6 +151,15 @@ pub fn patterns() -> Vec<Pattern> {
             regex: Regex::new(&format!("(?-u){regex}")).expect("a constant pattern"),
         })
         .collect()
+}
+
+/// A private key in PEM: its header, what may stand below it, and the beginning of the key.
+fn pem() -> String {
+    // Line ends as such, or written `\n` as in JSON, YAML and source code.
+    let end = r#"(?:[ \t"',+]|\\[nr]|[\r\n])"#;
+    format!(
+        r"-----BEGIN (?:[A-Z0-9]{{2,16}} ){{0,3}}PRIVATE KEY(?: BLOCK)?-----{end}{{1,8}}(?:[A-Za-z-]{{2,20}}: [^\r\n\\]{{0,100}}{end}{{1,8}}){{0,4}}[A-Za-z0-9+/=]{{24}}"
+    )
 }
 
 /// Headers of private keys as kubeconfig and Kubernetes' secrets have them.

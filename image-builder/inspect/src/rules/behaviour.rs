@@ -1,11 +1,12 @@
 //! What starts at the first boot, and what must not.
 
 use std::io::Read;
-use std::path::Path;
 
 use crate::image::{Image, missing};
 use crate::report::Finding;
 use crate::root::Kind;
+
+use super::has_ending;
 
 const SYSTEM: &str = "etc/systemd/system";
 
@@ -42,12 +43,6 @@ const NOT_ENABLED: [&str; 10] = [
     "NetworkManager.service",
     "rpi-eeprom-update.service",
 ];
-
-fn has_ending(path: &str, ending: &str) -> bool {
-    Path::new(path)
-        .extension()
-        .is_some_and(|found| found == ending)
-}
 
 fn is_wanted(folder: &str) -> bool {
     has_ending(folder, "wants") || has_ending(folder, "requires")

@@ -3,6 +3,8 @@
 use crate::image::Image;
 use crate::report::Finding;
 
+use super::has_ending;
+
 const FOLDER: &str = "etc/cloud/cloud.cfg.d";
 
 /// Keys of the whole configuration and the line that has to be the last of each: ds-identify reads it without a YAML
@@ -24,7 +26,7 @@ const ARGUMENTS: [&str; 5] = [
 pub fn source(image: &Image) -> Vec<Finding> {
     let files = image.root.in_folder(FOLDER);
     let texts: Vec<_> = files
-        .filter(|(path, _)| path.ends_with(".cfg"))
+        .filter(|(path, _)| has_ending(path, "cfg"))
         .filter_map(|(path, _)| Some((path, image.root_text(path)?)))
         .collect();
     let mut findings = Vec::new();

@@ -13,8 +13,8 @@ pub fn kernel(image: &Image) -> Vec<Finding> {
         // The rule about the kernel's modules says so.
         return Vec::new();
     };
-    let status = image.root_text(STATUS).unwrap_or_default();
-    let states = states(&status);
+    let text = image.root_text(STATUS).unwrap_or_default();
+    let states = states(&text);
     let owners = owners(image, &format!("lib/modules/{version}/kernel"));
     if owners.is_empty() {
         let what = format!("no package has the modules of the kernel {version}");
@@ -41,10 +41,10 @@ pub fn kernel(image: &Image) -> Vec<Finding> {
 }
 
 /// The state of each package.
-fn states(status: &str) -> HashMap<&str, &str> {
+fn states(text: &str) -> HashMap<&str, &str> {
     let mut states = HashMap::new();
     let mut package = "";
-    for line in status.lines() {
+    for line in text.lines() {
         if let Some(name) = line.strip_prefix("Package: ") {
             package = name.trim();
         } else if let Some(state) = line.strip_prefix("Status: ") {

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use crate::image::Image;
 use crate::report::Finding;
 
+use super::has_ending;
+
 const MAIN: &str = "etc/ssh/sshd_config";
 const DROP_INS: &str = "etc/ssh/sshd_config.d";
 
@@ -63,7 +65,7 @@ pub fn daemon(image: &Image) -> Vec<Finding> {
 /// All lines in the order in which sshd reads them: Debian's file begins with the drop-ins.
 fn lines(image: &Image) -> Vec<(String, String)> {
     let drop_ins = image.root.in_folder(DROP_INS);
-    let drop_ins = drop_ins.filter(|(path, _)| path.ends_with(".conf"));
+    let drop_ins = drop_ins.filter(|(path, _)| has_ending(path, "conf"));
     drop_ins
         .map(|(path, _)| path)
         .chain([MAIN])

@@ -1,10 +1,13 @@
 //! Defects beside those that follow from a rule's own list of paths.
 
+mod accounts;
 mod behaviour;
 mod boot;
 mod build_host;
+mod configured;
 mod disk;
 mod identity;
+mod packed;
 mod secrets;
 
 use std::path::Path;
@@ -47,7 +50,10 @@ pub fn defects() -> Vec<Planted> {
         disk::defects(),
         boot::defects(),
         identity::defects(),
+        accounts::defects(),
         secrets::defects(),
+        configured::defects(),
+        packed::defects(),
         build_host::defects(),
         behaviour::defects(),
     ]
