@@ -56,8 +56,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long the LED says that all is well: the kernel turns it off for the reboot.
 const SHOWN: Duration = Duration::from_secs(2);
 
-/// How long a boot order that could not be changed is shown: the LED's cycle of fault 8, and a little of the next.
-const FAULT_SHOWN: Duration = Duration::from_secs(13);
+/// How long a boot order that could not be changed is shown: three cycles of fault 8, for one is easily miscounted.
+const FAULT_SHOWN: Duration = Duration::from_secs(38);
 
 const HELP: &str = "\
 gild-agent: PID 1 on gild's flasher card.
