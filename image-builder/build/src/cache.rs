@@ -288,6 +288,7 @@ mod tests {
     use std::cell::RefCell;
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -367,7 +368,10 @@ mod tests {
         let cache = Cache::open(folder.path()).expect("a cache");
         let (send, told) = mpsc::channel();
         let waiting = thread::spawn(move || cache.lock(&key("a"), &Sender(send)).map(drop));
-        let text = told.recv().expect("a note before it waits");
+        // Long enough for any machine: without the note it would wait for ever.
+        let text = told
+            .recv_timeout(Duration::from_mins(1))
+            .expect("a note before it waits");
         assert!(text.contains("another gild"), "{text}");
         drop(slot);
         waiting.join().expect("no panic").expect("the slot");
