@@ -1,7 +1,7 @@
 //! The status LED: what the agent says to someone without a screen.
 //!
-//! A pattern is a cycle of phases, lit or dark. The table of patterns is [`Pattern::phases`]; `docs/failures.md` is
-//! tested against it.
+//! A pattern is a cycle of phases, lit or dark. The table of patterns is [`Pattern::phases`]; `docs/failures.md`
+//! and `docs/led-card.md` are tested against it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -262,10 +262,25 @@ mod tests {
         );
     }
 
-    const DOCUMENT: &str = include_str!("../../docs/failures.md");
+    const FAILURES: (&str, &str) = ("docs/failures.md", include_str!("../../docs/failures.md"));
+    const CARD: (&str, &str) = ("docs/led-card.md", include_str!("../../docs/led-card.md"));
+
+    /// The whole table stands there: a row that does not hold any more is found as well.
+    fn assert_tells((name, text): (&str, &str), head: &str, rows: &[String]) {
+        let line = head
+            .split(" | ")
+            .map(|_| "---")
+            .collect::<Vec<_>>()
+            .join(" | ");
+        let table = format!("| {head} |\n| {line} |\n| {} |\n", rows.join(" |\n| "));
+        assert!(
+            text.contains(&format!("\n\n{table}\n")),
+            "{name} should have the table:\n{table}"
+        );
+    }
 
     #[test]
-    fn the_document_tells_every_pattern() {
+    fn the_documents_tell_every_pattern() {
         let look = |pattern| match (cycle(pattern), blinks(pattern).as_slice()) {
             (_, []) => "dark".to_owned(),
             (cycle, [(0, lit)]) if *lit == cycle => "lit".to_owned(),
@@ -273,35 +288,38 @@ mod tests {
             (1000, blinks) => format!("{} short blinks each second", blinks.len()),
             (cycle, _) => format!("{} blinks each second", 1000 / cycle),
         };
-        for (pattern, meaning) in [
+        let rows = [
             (Pattern::Starting, "is starting"),
             (Pattern::WaitingForNetwork, "waits for the network"),
             (Pattern::WaitingForServer, "waits for the image server"),
             (Pattern::Verifying, "reads the disk back"),
             (Pattern::Writing, "writes the disk or the boot order"),
             (Pattern::Done, "is done, and reboots"),
-        ] {
-            let row = format!("| {} | {meaning} |\n", look(pattern));
-            assert!(DOCUMENT.contains(&row), "docs/failures.md lacks: {row}");
+        ]
+        .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));
+        for document in [FAILURES, CARD] {
+            assert_tells(document, "LED | the node", &rows);
         }
     }
 
     #[test]
-    fn the_document_tells_every_fault() {
-        for fault in Fault::ALL {
+    fn the_documents_tell_every_fault() {
+        let rows = Fault::ALL.map(|fault| {
             let policy = match fault.policy() {
                 Policy::RetryForever => "tries again for ever",
                 Policy::Bounded => "tries three times, then holds",
                 Policy::Hold => "holds",
             };
-            let row = format!(
-                "| {} | {} | {policy} | {} |\n",
-                fault.number(),
-                fault.meaning(),
-                fault.next_step()
-            );
-            assert!(DOCUMENT.contains(&row), "docs/failures.md lacks: {row}");
-        }
+            let (number, meaning) = (fault.number(), fault.meaning());
+            let next_step = fault.next_step();
+            format!("{number} | {meaning} | {policy} | {next_step}")
+        });
+        assert_tells(FAILURES, "blinks | meaning | the node | to do", &rows);
+        let rows = Fault::ALL.map(|fault| {
+            let (number, meaning) = (fault.number(), fault.meaning());
+            format!("{number} | {meaning} | {}", fault.next_step())
+        });
+        assert_tells(CARD, "blinks | meaning | to do", &rows);
     }
 
     #[test]
