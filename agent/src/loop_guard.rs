@@ -1,14 +1,15 @@
 //! The loop guard: a node that comes back to the agent again and again without having started its disk stops.
 //!
 //! Mounting the disk's file systems for writing changes their first bytes. So equal bytes mean that nothing has started
-//! from the disk since, whatever reset the board. docs/card.md has the rule.
+//! from the disk since, whatever reset the board, and other ones that something has, even if the disk must be written
+//! again. docs/card.md has the rule.
 
 use std::io;
 
 use gild_boards::Board;
 use gild_flash::select::Candidate;
 use gild_flash::{AlignedBuffer, Fault, Target};
-use gild_format::record::{FIRST_MIB, RECORD_LENGTH};
+use gild_format::manifest::Partition;
 use log::{info, warn};
 use sha2::{Digest, Sha256};
 
@@ -149,7 +150,9 @@ pub fn count(
     machine.alive();
     let mark = {
         let disk = flash::open(target)?;
-        mark(&disk).map_err(|error| LoopError::Disk {
+        let partitions = disk.partition_table();
+        let mark = partitions.and_then(|table| mark(&disk, &table.unwrap_or_default()));
+        mark.map_err(|error| LoopError::Disk {
             disk: target.to_string(),
             error,
         })?
@@ -157,10 +160,10 @@ pub fn count(
     let now = Count {
         image_id: image_id.to_owned(),
         disk: target.serial.clone(),
-        mark,
+        mark: mark.unwrap_or_default(),
         attempts: 0,
     };
-    let file = format!("gild-{}.boot", node.id());
+    let file = file(node);
     let written = match &node.card {
         Some(card) => write(card, &file, now),
         None => Err(io::Error::other("there is none")),
@@ -208,20 +211,49 @@ fn write(card: &dyn Folder, file: &str, now: Count) -> io::Result<Option<u32>> {
     Ok(Some(count.attempts))
 }
 
-/// A digest of what changes as soon as something starts from the disk.
-fn mark(disk: &dyn Target) -> io::Result<String> {
+/// Forgets the count if the disk was started since: somebody wants it written again. `partitions` are those of the image,
+/// for what is to be written again may have no partition table.
+pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition]) {
+    let Some(card) = &node.card else {
+        return;
+    };
+    let forget = || {
+        let mark = mark(disk, partitions)?;
+        forget_if(card, &file(node), mark.as_deref())
+    };
+    if let Err(error) = forget() {
+        warn!("restarts before this one still count: {error}");
+    }
+}
+
+/// A disk that reads as zero tells nothing: it may be a new one, or one that loses what is written to it.
+fn forget_if(card: &dyn Folder, file: &str, mark: Option<&str>) -> io::Result<()> {
+    let before = card.read(file)?.unwrap_or_default();
+    let before = Count::parse(&String::from_utf8_lossy(&before));
+    match (before, mark) {
+        (Some(before), Some(mark)) if before.mark != mark => card.remove(file),
+        _ => Ok(()),
+    }
+}
+
+fn file(node: &Node) -> String {
+    format!("gild-{}.boot", node.id())
+}
+
+/// A digest of what changes as soon as something starts from the disk; none if all of that is zero.
+fn mark(disk: &dyn Target, partitions: &[Partition]) -> io::Result<Option<String>> {
     let mut hash = Sha256::new();
-    let mut buffer = AlignedBuffer::new(usize::try_from(FIRST_MIB).map_err(io::Error::other)?);
-    disk.read_at(&mut buffer, 0)?;
-    hash.update(&buffer[..buffer.len() - RECORD_LENGTH]);
-    for partition in disk.partition_table()?.unwrap_or_default() {
+    let mut buffer = AlignedBuffer::new(usize::try_from(HEAD).map_err(io::Error::other)?);
+    let mut is_zero = true;
+    for partition in partitions {
         let sector = u64::from(disk.sector_size());
         let length = partition.length.min(HEAD) / sector * sector;
         let head = &mut buffer[..usize::try_from(length).map_err(io::Error::other)?];
         disk.read_at(head, partition.start)?;
+        is_zero &= head.iter().all(|byte| *byte == 0);
         hash.update(head);
     }
-    Ok(hex::encode(hash.finalize()))
+    Ok((!is_zero).then(|| hex::encode(hash.finalize())))
 }
 
 #[cfg(test)]
@@ -252,6 +284,20 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
+        let card = MemoryCard::new(&Power::on());
+        let restart = || write(&card, "count", now("a")).expect("a card");
+        let found = |mark| forget_if(&card, "count", mark).expect("a card");
+        found(Some("b"));
+        assert_eq!(restart(), Some(1));
+        found(Some("a"));
+        found(None);
+        assert_eq!(restart(), Some(2), "written again, and never started");
+        found(Some("b"));
+        assert_eq!(restart(), Some(1));
+    }
+
+    #[test]
     fn another_image_or_disk_is_another_count() {
         let before = now("a").after(None).expect("a first one");
         assert_eq!(Count::parse(&before.to_text()), Some(before.clone()));
@@ -274,29 +320,35 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_changes_with_the_head_of_a_partition_and_not_with_the_record() {
+    fn the_mark_changes_with_the_head_of_a_partition_alone() {
         use std::fs::File;
         use std::os::unix::fs::FileExt;
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("disk");
         let file = File::create_new(&path).expect("a disk");
         file.set_len(4 << 20).expect("its size");
-        let mut sector = [0; 512];
-        sector[446 + 4] = 0x83;
-        sector[446 + 8..446 + 16].copy_from_slice(&[0, 8, 0, 0, 0, 8, 0, 0]);
-        sector[510..].copy_from_slice(&[0x55, 0xaa]);
-        file.write_all_at(&sector, 0).expect("a table");
+        let start = 1 << 20;
+        let partition = Partition {
+            number: 1,
+            start,
+            length: 2 << 20,
+            kind: "0x83".to_owned(),
+            uuid: String::new(),
+            name: String::new(),
+        };
         let mark = || {
             let disk = gild_flash::BlockDevice::open_file(&path, 512).expect("the disk");
-            mark(&disk).expect("a mark")
+            mark(&disk, std::slice::from_ref(&partition)).expect("a mark")
         };
+        assert_eq!(mark(), None, "nothing is there");
+        let write = |at| file.write_all_at(b"x", at).expect("a byte");
+        write(start + 1024);
         let first = mark();
-        file.write_all_at(b"x", FIRST_MIB - 1).expect("the record");
-        file.write_all_at(b"x", FIRST_MIB + HEAD)
-            .expect("later data");
+        assert!(first.is_some());
+        write(start - 1);
+        write(start + HEAD);
         assert_eq!(mark(), first);
-        file.write_all_at(b"x", FIRST_MIB + 1024)
-            .expect("a superblock");
+        write(start + 1025);
         assert_ne!(mark(), first);
     }
 }

@@ -180,12 +180,13 @@ fn install(
 
     machine.enter(Stage::Target);
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
-    let target = node.target.insert(target);
+    node.target = Some(target.clone());
 
     machine.enter(Stage::Flash);
-    let disk = flash::open(target)?;
+    let disk = flash::open(&target)?;
     if !flash::is_done(&image, &disk)? {
+        loop_guard::forget_if_started(node, &disk, &image.manifest.partitions);
         node.report = Some(flash::flash(machine, &image, &disk)?);
     }
-    Ok((target.clone(), image.manifest.image_id))
+    Ok((target, image.manifest.image_id))
 }
