@@ -1,23 +1,34 @@
 //! The flasher card as the board sees it: an MBR disk with one FAT32 partition labelled `GILD`.
 //!
-//! It carries the configuration only. The kernel and the agent that a real card also holds are handed to the virtual
-//! board by QEMU, in the place of the board's firmware.
+//! [`Card::make`] gives one with the configuration only: kernel and agent are handed to the virtual board by QEMU, in the
+//! place of the board's firmware. [`Card::whole`] gives the one that `gild card build` makes, with all that is on it.
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use gild_card::firmware::Firmware;
+use gild_card::{Contents, layout};
 
+use crate::cargo::board_program;
 use crate::command::{command, run, run_with_text};
-use crate::disk;
+use crate::kernel::Kernel;
+use crate::{disk, flasher, workspace};
 
 const SIZE: u64 = 64 << 20;
 const PARTITION_OFFSET: u64 = 1 << 20;
+/// Drivers of what a board started by U-Boot has besides: the card on virtio, and the flash.
+/// The last one asks the others what the chip is, and would find none.
+const WITH_U_BOOT: [&str; 4] = ["virtio_blk", "cfi_probe", "cfi_cmdset_0001", "physmap"];
+/// Of nobody: each test writes its own configuration over it.
+const ANY_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 /// A card image in a file.
 #[derive(Clone, Debug)]
 pub struct Card {
     image: PathBuf,
+    partition: u64,
 }
 
 impl Card {
@@ -36,10 +47,27 @@ impl Card {
             .arg(kibibytes))?;
         let card = Self {
             image: image.to_path_buf(),
+            partition: PARTITION_OFFSET,
         };
         if let Some(text) = configuration {
             card.write("gild.toml", text)?;
         }
+        Ok(card)
+    }
+
+    /// A card with everything on it, for both boards, with these firmware files and drivers of QEMU's hardware.
+    pub fn whole(image: &Path, firmware: &Firmware, configuration: &str) -> Result<Self> {
+        run(command("cp")
+            .args(["--sparse=always"])
+            .arg(built(firmware)?)
+            .arg(image))?;
+        // QEMU's cards have a power of two, as the smallest ones that are sold.
+        File::options().write(true).open(image)?.set_len(1 << 30)?;
+        let card = Self {
+            image: image.to_path_buf(),
+            partition: layout::FAT_AT,
+        };
+        card.write("gild.toml", configuration)?;
         Ok(card)
     }
 
@@ -154,6 +182,43 @@ impl Card {
     }
 
     fn drive(&self) -> String {
-        format!("{}@@{PARTITION_OFFSET}", self.image.display())
+        format!("{}@@{}", self.image.display(), self.partition)
     }
+}
+
+/// The image of a whole card, with some configuration, made when what goes on it has changed.
+fn built(firmware: &Firmware) -> Result<PathBuf> {
+    let kernel = Kernel::with_flash()?;
+    let agent = board_program("gild-agent")?;
+    let extra_modules = flasher::MODULES.iter().chain(&WITH_U_BOOT);
+    let extra_modules: Vec<String> = extra_modules.map(ToString::to_string).collect();
+    let config = format!("server = \"nfs://192.0.2.1/gild\"\npublic_key = \"{ANY_KEY}\"\n");
+    let contents = Contents {
+        config: &config,
+        kernel: kernel.directory(),
+        agent: &agent,
+        firmware,
+        extra_modules: &extra_modules,
+    };
+    let mut inputs = vec![agent.clone()];
+    for folder in ["initramfs/src", "initramfs/card/src", "boards/src"] {
+        for entry in fs::read_dir(workspace::root().join(folder))? {
+            inputs.extend(Some(entry?.path()).filter(|path| path.is_file()));
+        }
+    }
+    inputs.sort();
+    let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
+    let words = [
+        &kernel.version()?,
+        &extra_modules.join(" "),
+        &format!("{firmware:?}"),
+    ];
+    let key = workspace::key(&inputs, &words.map(String::as_str))?;
+    // Boards have different firmware files on their cards, and each its own card in the cache.
+    let name = format!("card-{}", workspace::key(&[], &[words[2]])?);
+    let place = workspace::cached(&name, &key, |directory| {
+        gild_card::build(&contents)?.write(&directory.join("card.img"))?;
+        Ok(())
+    })?;
+    Ok(place.join("card.img"))
 }

@@ -30,6 +30,11 @@ impl Eeprom {
         Ok(std::str::from_utf8(self.image.config()?)?)
     }
 
+    /// Changes the configuration by hand, as with `rpi-eeprom-config`.
+    pub fn set_config(&mut self, config: &str) -> Result<()> {
+        Ok(self.image.set_config(config.as_bytes())?)
+    }
+
     /// Where the firmware looks first at a cold start.
     pub fn boot_order(&self) -> Result<BootOrder> {
         BootOrder::of(self.config()?).context("a configuration without a boot order")

@@ -1,4 +1,4 @@
-//! A stand-in for the board's firmware on the second start: it boots the NVMe disk.
+//! A stand-in for the board's firmware where it starts a disk or a card.
 //!
 //! It is not the board's firmware: no EEPROM and no U-Boot run here. It does what they do with a disk that is meant
 //! to boot: reads the disk's own partition table, the configuration in the disk's own boot partition, and from there
@@ -13,11 +13,12 @@ use crate::board_dtb::Product;
 use crate::command::{command, run};
 use crate::virtual_board::Boot;
 
+const FAT_IN_GPT: Option<&str> = Some("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7");
+const FAT_IN_MBR: Option<&str> = Some("c");
+
 /// Finds what the disk wants to have booted, as the firmware of `product` would, and puts it into `directory`.
 pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
-    let offset = boot_partition(product, disk)
-        .with_context(|| format!("{} does not boot", disk.display()))?;
-    let drive = format!("{}@@{offset}", disk.display());
+    let drive = boot_drive(product, disk)?;
     let wanted = match product {
         Product::Rpi5 => {
             from_config_txt(&text(&drive, "config.txt")?, &text(&drive, "cmdline.txt")?)?
@@ -41,6 +42,27 @@ pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result
     })
 }
 
+/// A file in the boot partition of a disk.
+pub fn file_in_boot_partition(product: Product, disk: &Path, name: &str) -> Result<String> {
+    text(&boot_drive(product, disk)?, name)
+}
+
+/// The command line for a machine that has neither board's serial port: QEMU's in the place of theirs.
+#[must_use]
+pub fn on_qemu(command_line: &str, more: &str) -> String {
+    let words = command_line.split_whitespace();
+    let words = words.filter(|word| !word.starts_with("console="));
+    let words: Vec<&str> = words.chain(["console=ttyAMA0", more]).collect();
+    words.join(" ").trim_end().to_owned()
+}
+
+/// As mtools calls it.
+fn boot_drive(product: Product, disk: &Path) -> Result<String> {
+    let offset = boot_partition(product, disk)
+        .with_context(|| format!("{} does not boot", disk.display()))?;
+    Ok(format!("{}@@{offset}", disk.display()))
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Wanted {
     kernel: String,
@@ -56,7 +78,7 @@ fn boot_partition(product: Product, disk: &Path) -> Result<u64> {
         .as_array()
         .context("an empty partition table")?;
     let boots = |partition: &Value| match product {
-        Product::Rpi5 => partition["type"] == "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+        Product::Rpi5 => [FAT_IN_GPT, FAT_IN_MBR].contains(&partition["type"].as_str()),
         Product::Rock5b | Product::Unknown => partition["attrs"]
             .as_str()
             .is_some_and(|attributes| attributes.contains("LegacyBIOSBootable")),

@@ -11,7 +11,7 @@ use crate::virtual_board::Boot;
 use crate::workspace;
 
 /// Drivers of the hardware that QEMU has in the place of the board's own.
-const MODULES: [&str; 5] = [
+pub const MODULES: [&str; 5] = [
     "virtio_net",
     "sdhci_pci",
     "virtio_rng",

@@ -140,7 +140,7 @@ fn build_boot(
     write_initramfs(kernel, init, &tree.join("initramfs"))?;
     fs::write(
         tree.join("gild-image.env"),
-        format!("IMAGE_ID={image_id}\nBOARD={}\n", product.name()),
+        format!("image_id={image_id}\nboard={}\n", product.name()),
     )?;
     let command_line = identity.command_line();
     if product == Product::Rpi5 {

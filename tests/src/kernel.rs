@@ -32,6 +32,16 @@ impl Kernel {
         Ok(Self { directory })
     }
 
+    /// The same with drivers of QEMU's flash in it, which Debian leaves out of its kernel; built now when they are not there.
+    pub fn with_flash() -> Result<Self> {
+        Self::fetched()?;
+        let _lock = workspace::lock("kernel-flash")?;
+        let script = workspace::root().join("tests/toolchain/flash-modules");
+        run(&mut command(&script.to_string_lossy()))?;
+        let directory = workspace::target().join("kernel-flash");
+        Ok(Self { directory })
+    }
+
     /// Where it lies.
     #[must_use]
     pub fn directory(&self) -> &Path {

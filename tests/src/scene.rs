@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use gild_card::firmware::Firmware;
 use serde_json::Value;
 
 use crate::board_dtb::Product;
@@ -12,6 +13,7 @@ use crate::card::Card;
 use crate::ganesha::Ganesha;
 use crate::nfs_server::{EXPORT, NfsServer};
 use crate::share::{self, Share};
+use crate::u_boot::UBoot;
 use crate::virtual_board::{End, Hardware, Nvme, VirtualBoard};
 use crate::{disk, flasher, workspace};
 
@@ -77,6 +79,20 @@ impl Scene {
         };
         scene.card.write("gild.toml", &scene.configuration())?;
         Ok(scene)
+    }
+
+    /// Puts a whole card into the slot, as `gild card build` makes it with these firmware files.
+    pub fn use_whole_card(&mut self, firmware: &Firmware) -> Result<()> {
+        self.card = Card::whole(self.card.image(), firmware, &self.configuration())?;
+        Ok(())
+    }
+
+    /// Gives the board a U-Boot that starts it, and the memory that one counts on.
+    pub fn use_u_boot(&mut self) -> Result<UBoot> {
+        let u_boot = UBoot::new(&self.path().join("flash.img"))?;
+        self.hardware.u_boot = Some(u_boot.clone());
+        self.hardware.memory = 1024;
+        Ok(u_boot)
     }
 
     /// Lets nfs-ganesha serve the share, in the place of the embedded server.

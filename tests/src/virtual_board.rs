@@ -1,7 +1,10 @@
 //! A virtual board: one QEMU process that looks to the kernel like a board.
 //!
 //! Real: the kernel, the agent, its modules for NVMe, SD card and file systems, and all they do. Simulated: the
-//! hardware (QEMU's `virt` machine, an emulated Cortex-A76) and the firmware (QEMU loads the kernel itself).
+//! hardware (QEMU's `virt` machine, an emulated Cortex-A76) and the firmware: QEMU loads the kernel itself, or
+//! Debian's U-Boot finds it.
+
+mod devices;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use self::devices::{card_arguments, firmware_arguments, kernel_arguments, nvme_arguments};
 use crate::board_dtb::{self, BOOTLOADER_CONFIG_ADDRESS, MACHINE, Product};
 use crate::command::command;
 use crate::eeprom::Eeprom;
@@ -18,6 +22,7 @@ use crate::led;
 use crate::qmp::Qmp;
 use crate::serial::SerialLog;
 use crate::slot::Slot;
+use crate::u_boot::UBoot;
 
 const QEMU: &str = "qemu-system-aarch64";
 const POLL: Duration = Duration::from_millis(20);
@@ -81,6 +86,8 @@ pub struct Hardware {
     pub memory: u32,
     /// The EEPROM of an `rpi5`, if its firmware tells about it; else it only shows the factory's configuration.
     pub eeprom: Option<Eeprom>,
+    /// The U-Boot that starts the board, if [`Hardware::switch_on`] does.
+    pub u_boot: Option<UBoot>,
     /// Directory of the serial log, the LED trace and the device tree.
     pub directory: PathBuf,
 }
@@ -97,17 +104,33 @@ impl Hardware {
             network: true,
             memory: 512,
             eeprom: None,
+            u_boot: None,
             directory: directory.to_path_buf(),
         }
     }
 
-    /// Applies power.
+    /// Applies power; QEMU starts this kernel in the place of the firmware, and a restart ends the run.
     pub fn power_on(&self, boot: &Boot) -> Result<VirtualBoard> {
+        self.start(&kernel_arguments(boot), &self.firmware_s_tree())
+    }
+
+    /// Applies power; the board's U-Boot starts what it finds, and after a restart again.
+    pub fn switch_on(&self) -> Result<VirtualBoard> {
+        let u_boot = self.u_boot.as_ref().context("a board without a U-Boot")?;
+        self.start(&firmware_arguments(u_boot), &UBoot::device_tree())
+    }
+
+    /// What the firmware of an `rpi5` adds to the device tree.
+    fn firmware_s_tree(&self) -> String {
+        let eeprom = self.eeprom.as_ref().map(Eeprom::device_tree);
+        eeprom.unwrap_or_default()
+    }
+
+    fn start(&self, starter: &[String], tree: &str) -> Result<VirtualBoard> {
         let slot = Slot::take()?;
         fs::create_dir_all(&self.directory)?;
         let dtb = self.directory.join("board.dtb");
-        let firmware = self.eeprom.as_ref().map(Eeprom::device_tree);
-        board_dtb::write(self.product, &firmware.unwrap_or_default(), QEMU, &dtb)?;
+        board_dtb::write(self.product, tree, QEMU, &dtb)?;
         let start = next_free(&self.directory);
         let log = self.directory.join(format!("serial-{start}.log"));
         let led = self.directory.join(format!("led-{start}.trace"));
@@ -119,21 +142,8 @@ impl Hardware {
             .args(MACHINE);
         // QEMU writes the size into the device tree that it is given; the last `-m` counts.
         qemu.args(["-m", &format!("{}M", self.memory)]);
-        qemu.arg("-kernel")
-            .arg(&boot.kernel)
-            .arg("-initrd")
-            .arg(&boot.initramfs)
-            .arg("-dtb")
-            .arg(&dtb);
-        qemu.args([
-            "-append",
-            &boot.command_line,
-            "-no-reboot",
-            "-qmp",
-            "stdio",
-            "-msg",
-            "timestamp=on",
-        ]);
+        qemu.args(starter).arg("-dtb").arg(&dtb);
+        qemu.args(["-qmp", "stdio", "-msg", "timestamp=on"]);
         qemu.arg("-serial").arg(format!("file:{}", log.display()));
         qemu.arg("-trace")
             .arg(format!("enable=pl061_set_output,file={}", led.display()));
@@ -145,13 +155,7 @@ impl Hardware {
             qemu.args(nvme_arguments(index, nvme));
         }
         if let Some(card) = &self.card {
-            qemu.args(file_arguments("card", card, &[]));
-            qemu.args([
-                "-device",
-                "sdhci-pci",
-                "-device",
-                "sd-card,drive=card,id=card-slot",
-            ]);
+            qemu.args(card_arguments(card, self.u_boot.is_some()));
         }
         if self.network {
             qemu.args(["-netdev", "user,id=net0", "-device"]);
@@ -213,57 +217,6 @@ fn next_free(directory: &Path) -> u32 {
     (1..=u32::MAX)
         .find(|start| !taken(start))
         .unwrap_or(u32::MAX)
-}
-
-/// A file, the errors it is to have, and above both the node that a device is plugged into.
-fn file_arguments(node: &str, file: &Path, errors: &[Value]) -> Vec<String> {
-    let storage = json!({
-        "driver": "file", "node-name": format!("{node}-file"), "filename": file,
-        "discard": "unmap", "cache": { "direct": false, "no-flush": false },
-    });
-    let mut arguments = vec!["-blockdev".into(), storage.to_string()];
-    let mut below = format!("{node}-file");
-    if !errors.is_empty() {
-        let debug = json!({
-            "driver": "blkdebug", "node-name": format!("{node}-errors"), "image": below, "inject-error": errors,
-        });
-        arguments.extend(["-blockdev".into(), debug.to_string()]);
-        below = format!("{node}-errors");
-    }
-    let raw = json!({ "driver": "raw", "node-name": node, "file": below, "discard": "unmap" });
-    arguments.extend(["-blockdev".into(), raw.to_string()]);
-    arguments
-}
-
-fn nvme_arguments(index: usize, nvme: &Nvme) -> Vec<String> {
-    let node = format!("nvme{index}");
-    let mut arguments = file_arguments(&node, &nvme.file, &nvme.errors);
-    let mut drive = node.clone();
-    if nvme.bytes_per_second > 0 {
-        let group = json!({
-            "qom-type": "throttle-group", "id": format!("{node}-limit"),
-            "limits": { "bps-total": nvme.bytes_per_second },
-        });
-        let throttle = json!({
-            "driver": "throttle", "node-name": format!("{node}-slow"), "throttle-group": format!("{node}-limit"),
-            "file": node,
-        });
-        arguments.extend([
-            "-object".into(),
-            group.to_string(),
-            "-blockdev".into(),
-            throttle.to_string(),
-        ]);
-        drive = format!("{node}-slow");
-    }
-    let (serial, sector) = (&nvme.serial, nvme.sector_size);
-    arguments.extend([
-        "-device".into(),
-        format!(
-            "nvme,id={node}-slot,drive={drive},serial={serial},logical_block_size={sector},physical_block_size={sector}"
-        ),
-    ]);
-    arguments
 }
 
 /// How a board's run ended.

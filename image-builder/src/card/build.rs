@@ -48,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
         kernel: &args.kernel,
         agent: &args.agent,
         firmware: &firmware,
+        extra_modules: &[],
     })?;
     card.write(&args.out)?;
     print!("{}", card.initramfs);

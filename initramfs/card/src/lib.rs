@@ -39,6 +39,8 @@ pub struct Contents<'a> {
     pub agent: &'a Path,
     /// Firmware files, checked.
     pub firmware: &'a Firmware,
+    /// Modules to load after a board's own: drivers of a virtual board's hardware.
+    pub extra_modules: &'a [String],
 }
 
 /// Why there is no card.
@@ -119,7 +121,7 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
         kernel: contents.kernel,
         agent: contents.agent,
         boards: &[rpi5, rock5b],
-        extra_modules: &[],
+        extra_modules: contents.extra_modules,
     })?;
     let mut files = contents.firmware.files();
     let mut put = |name: &str, content: Vec<u8>| files.insert(name.to_owned(), content);

@@ -21,7 +21,10 @@ pub struct Report(String);
 pub fn boot(scene: &mut Scene, number: u32, secrets: &[&str]) -> Result<Report> {
     let product = scene.hardware.product;
     let mut boot = firmware::boot_from_disk(product, &scene.nvme(), scene.path())?;
-    boot.command_line = on_qemu(&boot.command_line);
+    boot.command_line = firmware::on_qemu(
+        &boot.command_line,
+        "systemd.default_device_timeout_sec=1200",
+    );
     let mut node = scene.hardware.power_on(&boot)?;
     node.tolerate_faults();
     node.wait_for(&format!("gild-witness: boot {number} is told"), PATIENCE)?;
@@ -44,16 +47,6 @@ pub fn boot(scene: &mut Scene, number: u32, secrets: &[&str]) -> Result<Report> 
     )?);
     std::fs::write(scene.path().join(format!("report-{number}.txt")), &report.0)?;
     Ok(report)
-}
-
-/// QEMU has neither board's serial port, and its processor is slow. All else is the image's own command line.
-fn on_qemu(command_line: &str) -> String {
-    let words = command_line
-        .split_whitespace()
-        .filter(|word| !word.starts_with("console="));
-    let mut words: Vec<&str> = words.collect();
-    words.extend(["console=ttyAMA0", "systemd.default_device_timeout_sec=1200"]);
-    words.join(" ")
 }
 
 /// A file of the root file system, read from the disk of a board that is off, even of one without a partition table.

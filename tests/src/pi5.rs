@@ -1,0 +1,93 @@
+//! The firmware of the Raspberry Pi 5, played by the harness at each start: its ROM, its EEPROM's boot order, and what it
+//! reads on the medium that it starts.
+//!
+//! Simulated: all of that, by what the vendor documents. Real: the files that it reads, from the card's and the disk's own
+//! file systems, and what they start.
+
+use anyhow::{Context, Result, bail};
+
+use crate::board_dtb::Product;
+use crate::firmware;
+use crate::scene::Scene;
+use crate::virtual_board::{Boot, VirtualBoard};
+
+/// Digits of `BOOT_ORDER`, tried from the lowest.
+const CARD: u32 = 0x1;
+const NVME: u32 = 0x6;
+
+/// What the firmware has started from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Medium {
+    /// The card.
+    Card,
+    /// The disk.
+    Nvme,
+}
+
+/// The firmware of one board.
+#[derive(Debug)]
+pub struct Pi5 {
+    /// The vendor's program that updates the EEPROM: the only one that the ROM would run.
+    recovery: Vec<u8>,
+    /// What the medium that was started last asked for at a restart, in its `config.txt`.
+    reboot_order: Option<u32>,
+}
+
+impl Pi5 {
+    /// A firmware that updates itself by this program.
+    #[must_use]
+    pub fn new(recovery: &[u8]) -> Self {
+        Self {
+            recovery: recovery.to_vec(),
+            reboot_order: None,
+        }
+    }
+
+    /// Applies power.
+    pub fn power_on(&mut self, scene: &mut Scene) -> Result<(Medium, VirtualBoard)> {
+        self.reboot_order = None;
+        self.restart(scene)
+    }
+
+    /// Starts again what has asked for a restart.
+    pub fn restart(&mut self, scene: &mut Scene) -> Result<(Medium, VirtualBoard)> {
+        let (medium, boot) = self.choose(scene)?;
+        Ok((medium, scene.hardware.power_on(&boot)?))
+    }
+
+    fn choose(&mut self, scene: &mut Scene) -> Result<(Medium, Boot)> {
+        let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
+        if scene.hardware.card.is_some() {
+            // An update ends with a restart of its own, which forgets what had been asked for.
+            while eeprom.start(&scene.card, &self.recovery)? {
+                self.reboot_order = None;
+            }
+        }
+        let order = self.reboot_order.take().unwrap_or(eeprom.boot_order()?.0);
+        for digit in (0..8).map(|place| order >> (4 * place) & 0xf) {
+            let (medium, disk) = match digit {
+                CARD => (Medium::Card, scene.hardware.card.clone()),
+                NVME => (Medium::Nvme, Some(scene.nvme())),
+                // Nothing hangs there; 0xf begins anew, with the same media.
+                _ => continue,
+            };
+            let Some(disk) = disk else { continue };
+            let Ok(mut boot) = firmware::boot_from_disk(Product::Rpi5, &disk, scene.path()) else {
+                continue;
+            };
+            boot.command_line = firmware::on_qemu(&boot.command_line, "quiet");
+            let config = firmware::file_in_boot_partition(Product::Rpi5, &disk, "config.txt")?;
+            self.reboot_order = reboot_order(&config)?;
+            return Ok((medium, boot));
+        }
+        bail!("with the order {order:#x} the board finds nothing to start")
+    }
+}
+
+fn reboot_order(config: &str) -> Result<Option<u32>> {
+    let line = config
+        .lines()
+        .find_map(|line| line.strip_prefix("set_reboot_order=0x"));
+    let order = line.map(|digits| u32::from_str_radix(digits.trim(), 16));
+    order.transpose().context("set_reboot_order in config.txt")
+}

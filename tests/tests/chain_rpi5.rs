@@ -1,0 +1,118 @@
+//! The whole chain of the Raspberry Pi 5: from power-on with an empty disk to the golden image, the card as `gild card build`
+//! makes it.
+//!
+//! Real: kernel, initramfs, command line and configuration on the card and on the disk, and the agent. Simulated: the
+//! hardware and the board's firmware, which the harness plays at each start (`gild_tests::pi5`, `gild_tests::eeprom`); the
+//! vendor's files are stand-ins made from their documented format.
+
+use anyhow::{Context, Result};
+use gild_boards::rpi_eeprom::{Image, set_keys};
+use gild_card::firmware::{self as card_firmware, Firmware, Rpi5};
+use gild_tests::board_dtb::Product;
+use gild_tests::disk;
+use gild_tests::eeprom::Eeprom;
+use gild_tests::pi5::{Medium, Pi5};
+use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
+use gild_tests::virtual_board::{End, VirtualBoard};
+
+#[path = "../../boards/tests/common/mod.rs"]
+mod vendor;
+
+/// A stand-in for the vendor's image, built at this time.
+fn published(built: u32) -> Result<Vec<u8>> {
+    let mut image = vendor::eeprom_2712();
+    let version = format!("BUILD_TIMESTAMP={built}\0");
+    image[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
+    Ok(Image::parse(image)?.bytes().to_vec())
+}
+
+/// A bare board as the factory sells it, a whole card in its slot.
+fn bare(name: &str) -> Result<(Scene, Pi5)> {
+    let recovery = vendor::pattern(40_000);
+    let (upd, sig) = card_firmware::eeprom(published(1_780_000_000)?)?;
+    let mut scene = Scene::new(name, Product::Rpi5)?;
+    scene.use_whole_card(&Firmware {
+        rpi5: Some(Rpi5 {
+            upd,
+            sig,
+            recovery: card_firmware::recovery(recovery.clone())?,
+        }),
+        ..Firmware::default()
+    })?;
+    scene.hardware.eeprom = Some(Eeprom::new(published(1_700_000_000)?)?);
+    Ok((scene, Pi5::new(&recovery)))
+}
+
+fn is_the_golden_image(scene: &Scene, medium: Medium, mut board: VirtualBoard) -> Result<()> {
+    assert_eq!(medium, Medium::Nvme);
+    let line = board.wait_for("golden: image", PATIENCE)?;
+    assert!(line.contains(&*scene.share.golden.image_id), "{line}");
+    assert_eq!(board.wait_end(PATIENCE)?, End::PowerOff);
+    Ok(())
+}
+
+/// Applies power and leaves the board alone until its golden image has run; gives what the agent said, if it was there.
+fn power_on(scene: &mut Scene, pi5: &mut Pi5) -> Result<Option<String>> {
+    let (medium, mut board) = pi5.power_on(scene)?;
+    if medium == Medium::Nvme {
+        is_the_golden_image(scene, medium, board)?;
+        return Ok(None);
+    }
+    board.tolerate_faults();
+    board.wait_for("gild: done, rebooting", PATIENCE)?;
+    assert_eq!(board.wait_end(PATIENCE)?, End::Reset);
+    let console = board.console().join("\n");
+    drop(board);
+    let (medium, board) = pi5.restart(scene)?;
+    is_the_golden_image(scene, medium, board)?;
+    Ok(Some(console))
+}
+
+fn is_nvme_first(scene: &Scene) -> Result<bool> {
+    let eeprom = scene.hardware.eeprom.as_ref().context("an EEPROM")?;
+    Ok(eeprom.boot_order()?.is_nvme_first())
+}
+
+fn eeprom_order(scene: &mut Scene, order: &str) -> Result<()> {
+    let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
+    let config = set_keys(eeprom.config()?, &[("BOOT_ORDER", order)])?;
+    eeprom.set_config(&config)
+}
+
+#[test]
+fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> Result<()> {
+    let (mut scene, mut pi5) = bare("pi5-chain")?;
+    assert!(!is_nvme_first(&scene)?);
+    let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;
+    assert!(agent.contains("gild: boot order staged"), "{agent}");
+    assert!(!agent.contains("FAULT"), "{agent}");
+    assert_eq!(scene.receipt()?["outcome"], "flashed");
+    assert!(is_nvme_first(&scene)?);
+
+    let agent = power_on(&mut scene, &mut pi5)?;
+    assert_eq!(agent, None, "the disk comes first now");
+
+    // Somebody puts the card first again, in the EEPROM: it is told, left so, and starts the disk all the same.
+    eeprom_order(&mut scene, "0xf461")?;
+    let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;
+    assert!(
+        agent.contains("which this card has seen finished"),
+        "{agent}"
+    );
+    assert!(
+        agent.contains("FAULT 8: the EEPROM holds the image"),
+        "{agent}"
+    );
+    assert!(!agent.contains("gild: stage network"), "{agent}");
+    eeprom_order(&mut scene, "0xf416")?;
+
+    // A new disk in the place of the old one.
+    disk::blank(&scene.nvme(), DISK_SIZE)?;
+    scene.hardware.nvme[0].serial = "NVME-SIM-0002".into();
+    let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;
+    assert!(agent.contains("gild: stage commit"), "{agent}");
+
+    scene.hardware.card = None;
+    assert_eq!(power_on(&mut scene, &mut pi5)?, None);
+    Ok(())
+}
