@@ -38,9 +38,18 @@ help: ## Show this list
 setup: ## Install what is missing to build and test (Debian 12 and 13)
 	@agent/toolchain/setup
 
-demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one)
+# The real image, and what surrounds it.
+ifeq ($(CHAIN),full)
+demo: DEMO = gild-test-image -- --demo
+demo: image-programs
+else
+demo: DEMO = gild-demo --
+endif
+
+demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
+	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is no chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@[ -e target/release/gild-demo ] || echo "demo: compiling gild's own programs (about 5 minutes, the first time)"
-	@cargo run --quiet --release -p gild-tests --bin gild-demo -- $(BOARD)
+	@cargo run --quiet --release -p gild-tests --bin $(DEMO) $(BOARD)
 
 .PHONY: image-inputs
 image-inputs:
@@ -49,10 +58,14 @@ image-inputs:
 	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
 		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
 
-image: image-inputs setup ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
+# What goes into an image and has to be built first.
+.PHONY: image-programs
+image-programs: setup
 	@agent/toolchain/arm64-programs
-	@cargo build --quiet --release -p gild
 	@$(FIRST_BOOT)
+
+image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
+	@cargo build --quiet --release -p gild
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
 		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
 	@target/release/gild image build --board "$(BOARD)" --key "$(KEY)" --output "$(OUTPUT)" $(K3S_OPTIONS) $(ARGS)
@@ -75,9 +88,7 @@ test: setup ## Run all tests, on virtual boards too
 	cargo test -p gild-probe --target $(BOARD_TARGET)
 	$(AS_ROOT) cargo test --workspace
 
-test-image: setup ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
-	@agent/toolchain/arm64-programs
-	@$(FIRST_BOOT)
+test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
 
 lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies

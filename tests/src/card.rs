@@ -4,7 +4,6 @@
 //! place of the board's firmware. [`Card::whole`] gives the one that `gild card build` makes, with all that is on it.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -88,24 +87,6 @@ impl Card {
                 .arg(format!("::{name}")),
             text,
         )?;
-        Ok(())
-    }
-
-    /// Writes a file of any kind, over an earlier one. Its folders are made as needed.
-    pub fn put(&self, path: &str, content: &[u8]) -> Result<()> {
-        for (end, _) in path.match_indices('/') {
-            let folder = format!("::{}", &path[..end]);
-            // It may be there already; one that cannot be made is missed by the next command.
-            let _ = run(command("mmd").arg("-i").arg(self.drive()).arg(folder));
-        }
-        let mut file = tempfile::NamedTempFile::new()?;
-        file.write_all(content)?;
-        run(command("mcopy")
-            .arg("-o")
-            .arg("-i")
-            .arg(self.drive())
-            .arg(file.path())
-            .arg(format!("::{path}")))?;
         Ok(())
     }
 

@@ -6,8 +6,15 @@
 
 use anyhow::{Context, Result, ensure};
 use gild_boards::rpi_eeprom::{BootOrder, Image, Signature};
+use gild_card::firmware::{self, Rpi5};
 
 use crate::card::Card;
+
+#[path = "../../boards/tests/common/mod.rs"]
+mod vendor;
+
+/// When the firmware was built that a new board has, and the newer one that goes on cards.
+const BUILT: [u32; 2] = [1_700_000_000, 1_780_000_000];
 
 /// What the EEPROM holds.
 #[derive(Clone, Debug)]
@@ -17,10 +24,30 @@ pub struct Eeprom {
     update: u32,
 }
 
+/// What `gild card build` makes of the vendor's files.
+pub fn files_for_the_card() -> Result<Rpi5> {
+    let (upd, sig) = firmware::eeprom(published(BUILT[1])?)?;
+    let recovery = firmware::recovery(recovery())?;
+    Ok(Rpi5 { upd, sig, recovery })
+}
+
+/// A stand-in for the vendor's image, built at this time.
+fn published(built: u32) -> Result<Vec<u8>> {
+    let mut image = vendor::eeprom_2712();
+    let version = format!("BUILD_TIMESTAMP={built}\0");
+    image[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
+    Ok(Image::parse(image)?.bytes().to_vec())
+}
+
+/// A stand-in for the vendor's program.
+fn recovery() -> Vec<u8> {
+    vendor::pattern(40_000)
+}
+
 impl Eeprom {
-    /// An EEPROM with this image.
-    pub fn new(image: Vec<u8>) -> Result<Self> {
-        let image = Image::parse(image)?;
+    /// As the factory leaves it.
+    pub fn new() -> Result<Self> {
+        let image = Image::parse(published(BUILT[0])?)?;
         let update = image.build_timestamp().context("no version")?;
         Ok(Self { image, update })
     }
@@ -51,12 +78,12 @@ impl Eeprom {
     }
 
     /// What the ROM does at every start, cold or warm; gives whether it updated the EEPROM.
-    pub fn start(&mut self, card: &Card, recovery: &[u8]) -> Result<bool> {
+    pub fn start(&mut self, card: &Card) -> Result<bool> {
         let Some(found) = card.get("recovery.bin")? else {
             return Ok(false);
         };
         ensure!(
-            found == recovery,
+            found == recovery(),
             "the ROM would run a recovery.bin that is not whole"
         );
         let upd = card

@@ -25,24 +25,13 @@ pub enum Medium {
 }
 
 /// The firmware of one board.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pi5 {
-    /// The vendor's program that updates the EEPROM: the only one that the ROM would run.
-    recovery: Vec<u8>,
     /// What the medium that was started last asked for at a restart, in its `config.txt`.
     reboot_order: Option<u32>,
 }
 
 impl Pi5 {
-    /// A firmware that updates itself by this program.
-    #[must_use]
-    pub fn new(recovery: &[u8]) -> Self {
-        Self {
-            recovery: recovery.to_vec(),
-            reboot_order: None,
-        }
-    }
-
     /// Applies power.
     pub fn power_on(&mut self, scene: &mut Scene) -> Result<(Medium, VirtualBoard)> {
         self.reboot_order = None;
@@ -59,7 +48,7 @@ impl Pi5 {
         let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
         if scene.hardware.card.is_some() {
             // An update ends with a restart of its own, which forgets what had been asked for.
-            while eeprom.start(&scene.card, &self.recovery)? {
+            while eeprom.start(&scene.card)? {
                 self.reboot_order = None;
             }
         }

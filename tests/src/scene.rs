@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::board_dtb::Product;
 use crate::card::Card;
+use crate::eeprom::{self, Eeprom};
 use crate::ganesha::Ganesha;
 use crate::nfs_server::{EXPORT, NfsServer};
 use crate::share::{self, Share};
@@ -87,11 +88,20 @@ impl Scene {
         Ok(())
     }
 
+    /// Gives the board the EEPROM of a new one, and the card the files that update it.
+    pub fn use_eeprom(&mut self) -> Result<()> {
+        self.hardware.eeprom = Some(Eeprom::new()?);
+        self.use_whole_card(&Firmware {
+            rpi5: Some(eeprom::files_for_the_card()?),
+            ..Firmware::default()
+        })
+    }
+
     /// Gives the board a U-Boot that starts it, and the memory that one counts on.
     pub fn use_u_boot(&mut self) -> Result<UBoot> {
         let u_boot = UBoot::new(&self.path().join("flash.img"))?;
         self.hardware.u_boot = Some(u_boot.clone());
-        self.hardware.memory = 1024;
+        self.hardware.memory = self.hardware.memory.max(1024);
         Ok(u_boot)
     }
 

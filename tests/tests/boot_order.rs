@@ -5,50 +5,23 @@
 //! the vendor's files are stand-ins made from their documented format.
 
 use anyhow::{Context, Result};
-use gild_boards::rpi_eeprom::Image;
-use gild_card::firmware::{self as card_firmware, RPI5, RPI5_FILES};
 use gild_tests::board_dtb::Product;
-use gild_tests::eeprom::Eeprom;
 use gild_tests::firmware;
 use gild_tests::scene::{PATIENCE, Scene};
 use gild_tests::virtual_board::End;
 use serde_json::Value;
 
-#[path = "../../boards/tests/common/mod.rs"]
-mod vendor;
-
-/// A stand-in for the vendor's image, built at this time.
-fn published(built: u32) -> Result<Vec<u8>> {
-    let mut image = vendor::eeprom_2712();
-    let version = format!("BUILD_TIMESTAMP={built}\0");
-    image[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
-    Ok(Image::parse(image)?.bytes().to_vec())
-}
-
-fn recovery() -> Vec<u8> {
-    vendor::pattern(40_000)
-}
-
 /// A board with the factory's EEPROM, and a card with firmware files as `gild card build` makes them.
 fn scene(name: &str) -> Result<Scene> {
     let mut scene = Scene::new(name, Product::Rpi5)?;
-    scene.hardware.eeprom = Some(Eeprom::new(published(1_700_000_000)?)?);
-    let (upd, sig) = card_firmware::eeprom(published(1_780_000_000)?)?;
-    let recovery = card_firmware::recovery(recovery())?;
-    let mut sums = String::new();
-    for (name, content) in RPI5_FILES.iter().zip([upd, sig.into_bytes(), recovery]) {
-        let path = format!("{RPI5}/{name}");
-        sums.extend([&vendor::sha256(&content), "  ", &path, "\n"]);
-        scene.card.put(&path, &content)?;
-    }
-    scene.card.write("SHA256SUMS", &sums)?;
+    scene.use_eeprom()?;
     Ok(scene)
 }
 
 /// A restart of the board, up to where its firmware chooses what to start.
 fn rom(scene: &mut Scene) -> Result<bool> {
     let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
-    eeprom.start(&scene.card, &recovery())
+    eeprom.start(&scene.card)
 }
 
 fn is_nvme_first(scene: &Scene) -> Result<bool> {

@@ -6,41 +6,18 @@
 //! vendor's files are stand-ins made from their documented format.
 
 use anyhow::{Context, Result};
-use gild_boards::rpi_eeprom::{Image, set_keys};
-use gild_card::firmware::{self as card_firmware, Firmware, Rpi5};
+use gild_boards::rpi_eeprom::set_keys;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
-use gild_tests::eeprom::Eeprom;
 use gild_tests::pi5::{Medium, Pi5};
 use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
 use gild_tests::virtual_board::{End, VirtualBoard};
 
-#[path = "../../boards/tests/common/mod.rs"]
-mod vendor;
-
-/// A stand-in for the vendor's image, built at this time.
-fn published(built: u32) -> Result<Vec<u8>> {
-    let mut image = vendor::eeprom_2712();
-    let version = format!("BUILD_TIMESTAMP={built}\0");
-    image[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
-    Ok(Image::parse(image)?.bytes().to_vec())
-}
-
 /// A bare board as the factory sells it, a whole card in its slot.
 fn bare(name: &str) -> Result<(Scene, Pi5)> {
-    let recovery = vendor::pattern(40_000);
-    let (upd, sig) = card_firmware::eeprom(published(1_780_000_000)?)?;
     let mut scene = Scene::new(name, Product::Rpi5)?;
-    scene.use_whole_card(&Firmware {
-        rpi5: Some(Rpi5 {
-            upd,
-            sig,
-            recovery: card_firmware::recovery(recovery.clone())?,
-        }),
-        ..Firmware::default()
-    })?;
-    scene.hardware.eeprom = Some(Eeprom::new(published(1_700_000_000)?)?);
-    Ok((scene, Pi5::new(&recovery)))
+    scene.use_eeprom()?;
+    Ok((scene, Pi5::default()))
 }
 
 fn is_the_golden_image(scene: &Scene, medium: Medium, mut board: VirtualBoard) -> Result<()> {

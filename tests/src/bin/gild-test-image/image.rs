@@ -29,6 +29,8 @@ pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share
     run(command(&gild)
         .args(["key", "new", "--output"])
         .arg(directory.join("test")))?;
+    let recipe = directory.join("image.toml");
+    fs::write(&recipe, on_qemu(product))?;
     let share = directory.join("share");
     let status = command(&gild)
         .current_dir(workspace::root())
@@ -44,6 +46,8 @@ pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share
             "--authorized-key",
         ])
         .arg(&keys)
+        .arg("--recipe")
+        .arg(&recipe)
         .arg("--overlay")
         .arg(workspace::root().join("tests/image-overlay"))
         .arg("--key")
@@ -81,4 +85,13 @@ pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share
             .to_owned(),
         own: true,
     })
+}
+
+/// The board's recipe with QEMU's serial port in the kernel's command line, and patience for its slow processor.
+fn on_qemu(product: Product) -> String {
+    let recipe = workspace::root().join(format!("boards/{}/image.toml", product.name()));
+    format!(
+        "extends = \"{}\"\nkernel_arguments = [\"systemd.default_device_timeout_sec=1200\", \"console=ttyAMA0\"]\n",
+        recipe.display()
+    )
 }

@@ -1,10 +1,13 @@
-//! `make test-image`: the real golden image of each board, from the build to the node that was flashed a second time.
+//! `make test-image`: the real golden image of each board, from the build to the node that was flashed a second time, by one
+//! power-on. `--demo` shows the console and ends with the first boot.
 //!
-//! Real: the image, its kernel and all its packages, the agent that flashes it, NVMe, network, first boot. Simulated:
-//! the hardware and the firmware (docs/virtual-boards.md), Matchbox, k3s and its server, of which there are stubs. The
-//! image differs in two things from an operator's: the stub, and a service that tells what became of the node
-//! (`tests/image-overlay`).
+//! Real: the image, its kernel and all its packages, the card and the agent on it, NVMe, network, first boot, and on the
+//! Rock 5B a U-Boot and its environment in flash. Simulated: the hardware, the firmware of the Pi 5
+//! (docs/virtual-boards.md), Matchbox, k3s and its server, of which there are stubs. The image differs in three things from an
+//! operator's: the stub, a service that tells what became of the node (`tests/image-overlay`), and QEMU's serial port on the
+//! kernel's command line.
 
+mod chain;
 mod cluster;
 mod image;
 mod node;
@@ -16,21 +19,31 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use gild_tests::board_dtb::Product;
 use gild_tests::matchbox::Matchbox;
+use gild_tests::pi5::Medium;
 use gild_tests::scene::Scene;
-use gild_tests::virtual_board::End;
 use gild_tests::{disk, firmware, workspace};
 
+use crate::chain::Chain;
 use crate::cluster::{Cluster, TOKEN};
 use crate::node::Report;
 
 /// A disk that is larger than any image, so that the root has something to grow to.
 const DISK_SIZE: u64 = 8 << 30;
+/// Shows the console, and ends with the first boot.
+const DEMO: &str = "--demo";
 /// Containers aside, this is what a node needs at least.
 const MEMORY: u32 = 2048;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match chosen(&arguments).and_then(|products| products.into_iter().try_for_each(one_board)) {
+    let (options, names): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word == DEMO);
+    let is_demo = !options.is_empty();
+    let run = |products: Vec<Product>| {
+        products
+            .into_iter()
+            .try_for_each(|product| one_board(product, is_demo))
+    };
+    match chosen(&names).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gild-test-image: {error:#}");
@@ -55,7 +68,7 @@ fn chosen(names: &[String]) -> Result<Vec<Product>> {
         .collect()
 }
 
-fn one_board(product: Product) -> Result<()> {
+fn one_board(product: Product, is_demo: bool) -> Result<()> {
     let story = Story::new(product);
     let directory = workspace::fresh(&format!("image-{}-made", product.name()))?;
     let cluster = Cluster::start()?;
@@ -70,80 +83,130 @@ fn one_board(product: Product) -> Result<()> {
     ));
     let mut scene = Scene::with_share(&format!("image-{}", product.name()), product, share)?;
     disk::blank(&scene.nvme(), DISK_SIZE)?;
+    scene.hardware.memory = MEMORY;
 
-    let outcome = both_flashes(&mut scene, &cluster, &matchbox, &story);
+    let image_id = scene.share.golden.image_id.clone();
+    let outcome = Chain::power_on(&mut scene, is_demo).and_then(|chain| {
+        let site = Site {
+            product,
+            image_id,
+            cluster: &cluster,
+            matchbox: &matchbox,
+        };
+        let mut life = Life {
+            chain,
+            site,
+            story: &story,
+        };
+        let first = life.becomes_a_node()?;
+        if is_demo {
+            return Ok(());
+        }
+        life.is_the_same_node_until_it_is_flashed_again(&first)
+    });
     if outcome.is_err() {
         scene.keep();
     }
     outcome
 }
 
-fn both_flashes(
-    scene: &mut Scene,
-    cluster: &Cluster,
-    matchbox: &Matchbox,
-    story: &Story,
-) -> Result<()> {
-    let product = scene.hardware.product;
-    let secrets = [TOKEN, cluster::NODE_PASSWORD];
-
-    flash(scene, story)?;
-    let first = node::boot(scene, 1, &secrets)?;
-    story.tell(&format!("first boot: {}", first.one("time")?));
-    let image_id = scene.share.golden.image_id.clone();
-    proof::a_node_of_this_image(&first, product, &image_id, &scene.nvme())?;
-    proof::joined_once(scene, cluster, matchbox, 1)?;
-
-    let second = node::boot(scene, 2, &secrets)?;
-    story.tell(&format!("second boot: {}", second.one("time")?));
-    proof::same_node(&first, &second)?;
-    proof::joined_once(scene, cluster, matchbox, 2)?;
-    ensure!(
-        firmware::boot_from_disk(product, &scene.nvme(), scene.path()).is_err(),
-        "the disk still boots after gild-reprovision"
-    );
-    story.tell("gild-reprovision has made the disk unbootable");
-
-    flash(scene, story)?;
-    let again = node::boot(scene, 1, &secrets)?;
-    story.tell(&format!(
-        "first boot after the second flash: {}",
-        again.one("time")?
-    ));
-    proof::a_node_of_this_image(&again, product, &image_id, &scene.nvme())?;
-    proof::same_place_other_identity(&first, &again)?;
-    ensure!(
-        cluster.joins().len() == 3 && cluster.refused().is_empty(),
-        "the stub server let in {:?} and refused {:?}",
-        cluster.joins(),
-        cluster.refused()
-    );
-    ensure!(
-        matchbox.requests().len() == 2,
-        "Matchbox was asked {:?}",
-        matchbox.requests()
-    );
-    story.tell("the flashed node has its old place in the stub cluster");
-    Ok(())
+/// What is to become of the board, and what it talks to.
+struct Site<'a> {
+    product: Product,
+    image_id: String,
+    cluster: &'a Cluster,
+    matchbox: &'a Matchbox,
 }
 
-fn flash(scene: &mut Scene, story: &Story) -> Result<()> {
-    // The card's kernel and agent need what a card needs.
-    scene.hardware.memory = 512;
-    let mut board = scene.power_on()?;
-    board.wait_for("gild: done, rebooting", node::PATIENCE)?;
-    let end = board.wait_end(node::PATIENCE)?;
-    ensure!(
-        end == End::Reset,
-        "the agent was to reboot, and ended with {end:?}"
-    );
-    let receipt = scene.receipt()?;
-    if receipt["outcome"] != "flashed" {
-        bail!("the agent did not flash: {receipt}");
+/// A board that was switched on once.
+struct Life<'a> {
+    chain: Chain<'a>,
+    site: Site<'a>,
+    story: &'a Story,
+}
+
+impl Life<'_> {
+    fn becomes_a_node(&mut self) -> Result<Report> {
+        self.story.tell("power on, card in the slot");
+        self.is_flashed()?;
+        let report = self.boot(1, Medium::Nvme, |site, scene, report| {
+            proof::a_node_of_this_image(report, site.product, &site.image_id, &scene.nvme())?;
+            proof::joined_once(scene, site.cluster, site.matchbox, 1)
+        })?;
+        self.story
+            .tell(&format!("first boot: {}", report.one("time")?));
+        self.story.tell(
+            "the node has its name from Matchbox, and the stub server has let its stub k3s in",
+        );
+        Ok(report)
     }
-    scene.hardware.memory = MEMORY;
-    story.tell("flashed by the agent");
-    Ok(())
+
+    fn is_the_same_node_until_it_is_flashed_again(&mut self, first: &Report) -> Result<()> {
+        let second = self.boot(2, Medium::Card, |site, scene, report| {
+            proof::same_node(first, report)?;
+            proof::joined_once(scene, site.cluster, site.matchbox, 2)?;
+            ensure!(
+                firmware::boot_from_disk(site.product, &scene.nvme(), scene.path()).is_err(),
+                "the disk still boots after gild-reprovision"
+            );
+            Ok(())
+        })?;
+        self.story
+            .tell(&format!("second boot: {}", second.one("time")?));
+        self.story
+            .tell("gild-reprovision has made the disk unbootable");
+
+        self.is_flashed()?;
+        let again = self.boot(1, Medium::Nvme, |site, scene, report| {
+            proof::a_node_of_this_image(report, site.product, &site.image_id, &scene.nvme())?;
+            proof::same_place_other_identity(first, report)
+        })?;
+        self.story.tell(&format!(
+            "first boot after the second flash: {}",
+            again.one("time")?
+        ));
+        let (joins, refused) = (self.site.cluster.joins(), self.site.cluster.refused());
+        ensure!(
+            joins.len() == 3 && refused.is_empty(),
+            "the stub server let in {joins:?} and refused {refused:?}"
+        );
+        let asked = self.site.matchbox.requests();
+        ensure!(asked.len() == 2, "Matchbox was asked {asked:?}");
+        self.story
+            .tell("the flashed node has its old place in the stub cluster");
+        Ok(())
+    }
+
+    fn is_flashed(&mut self) -> Result<()> {
+        self.chain.wait_for("gild: done, rebooting")?;
+        let receipt = self
+            .chain
+            .restart(Medium::Nvme, |scene, _| scene.receipt())?;
+        ensure!(
+            receipt["outcome"] == "flashed" && receipt["fault"].is_null(),
+            "the agent did not flash: {receipt}"
+        );
+        self.story.tell("flashed by the agent");
+        Ok(())
+    }
+
+    /// A boot of the image to its end, and what must be true of it before the board starts from `next`.
+    fn boot(
+        &mut self,
+        number: u32,
+        next: Medium,
+        proof: impl FnOnce(&Site, &Scene, &Report) -> Result<()>,
+    ) -> Result<Report> {
+        let told = format!("gild-witness: boot {number} is told");
+        self.chain.wait_for(&told)?;
+        let site = &self.site;
+        self.chain.restart(next, |scene, console| {
+            let secrets = [TOKEN, cluster::NODE_PASSWORD];
+            let report = node::report(scene, console, number, &secrets)?;
+            proof(site, scene, &report)?;
+            Ok(report)
+        })
+    }
 }
 
 /// What happens, for whoever waits.
