@@ -21,6 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gild_boards::Board;
+use gild_config::BootOrderPolicy;
 use log::{error, info, warn};
 
 use crate::card::Card;
@@ -83,8 +84,8 @@ pub struct BootOrderError {
 /// Kinds of [`BootOrderError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The card was made without firmware files: whoever made it was told.
-    NoFiles,
+    /// It is meant to stay so, or the card was made without firmware files: whoever made it knows.
+    Known,
     /// Nothing this agent does will change it.
     NotPossible,
     /// Something went wrong that may go right the next time.
@@ -92,9 +93,9 @@ pub enum Kind {
 }
 
 impl BootOrderError {
-    fn no_files(reason: &str, next_step: &'static str) -> Self {
+    fn known(reason: &str, next_step: &'static str) -> Self {
         Self {
-            kind: Kind::NoFiles,
+            kind: Kind::Known,
             reason: reason.to_owned(),
             next_step,
         }
@@ -130,15 +131,24 @@ struct Job<'a> {
     /// The name of this one board in the names of files.
     id: String,
     card: &'a dyn Folder,
+    policy: BootOrderPolicy,
     alive: &'a dyn Fn(),
 }
 
 /// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
 /// it even where the firmware looks at the card first.
-pub fn set(machine: &Machine, board: &Board, node: &Node) -> BootOrder {
+pub fn set(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Node) -> BootOrder {
+    if policy.keep {
+        let next_step =
+            "leave the card in the slot: it starts the disk; or set the boot order by hand";
+        return told(BootOrder::Left(BootOrderError::known(
+            "gild.toml says so (boot_order.keep)",
+            next_step,
+        )));
+    }
     let Some(card) = &node.card else {
         let next_step = "set the boot order by hand: the node was started without a card";
-        return told(BootOrder::Left(BootOrderError::no_files(
+        return told(BootOrder::Left(BootOrderError::known(
             "there is no card with firmware files",
             next_step,
         )));
@@ -147,6 +157,7 @@ pub fn set(machine: &Machine, board: &Board, node: &Node) -> BootOrder {
         board,
         id: node.id(),
         card,
+        policy,
         alive: &|| machine.alive(),
     };
     for attempt in 1.. {
@@ -179,7 +190,7 @@ fn set_once(job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
 fn told(outcome: BootOrder) -> BootOrder {
     match outcome.trouble() {
         None => info!("boot order {outcome}"),
-        Some(trouble) if trouble.kind == Kind::NoFiles => {
+        Some(trouble) if trouble.kind == Kind::Known => {
             warn!("boot order left as it is: {trouble}");
             warn!("to do: {}", trouble.next_step);
         }

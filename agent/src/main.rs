@@ -102,7 +102,7 @@ fn run() -> ! {
         .boot_order
         .as_ref()
         .and_then(boot_order::BootOrder::trouble);
-    if trouble.is_some_and(|trouble| trouble.kind != Kind::NoFiles) {
+    if trouble.is_some_and(|trouble| trouble.kind != Kind::Known) {
         machine.led.show(Pattern::Fault(Fault::BootOrder));
         machine.wait(FAULT_SHOWN);
         machine.led.show(Pattern::Done);
@@ -139,7 +139,7 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     node.image_id = Some(image_id.clone());
 
     machine.enter(Stage::BootOrder);
-    let boot_order = boot_order::set(machine, board, node);
+    let boot_order = boot_order::set(machine, board, config.boot_order, node);
     node.boot_order = Some(boot_order.clone());
     // After the boot order, whatever came of it: nothing more can be done for it now.
     if let Some(card) = &node.card

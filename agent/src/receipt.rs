@@ -288,7 +288,7 @@ mod tests {
     fn a_boot_order_that_stayed_is_told_beside_the_good_disk() {
         let machine = Machine::new(Led::start(), Duration::from_secs(1));
         let left = BootOrderError {
-            kind: Kind::NoFiles,
+            kind: Kind::Known,
             reason: "no files".to_owned(),
             next_step: "leave the card in",
         };

@@ -12,7 +12,7 @@ mod edit;
 mod section;
 mod signature;
 
-pub use config::{BootOrder, ConfigError, NVME_FIRST, get_key, set_keys};
+pub use config::{BootOrder, ConfigError, NVME_FIRST, get_key, set_keys, with_nvme_first};
 pub use edit::CONFIG_MAX;
 pub use section::{Section, SectionKind};
 pub use signature::{Signature, SignatureError};

@@ -37,6 +37,18 @@ pub struct Config {
     pub network: Option<Static>,
     /// Serial number of the disk to write.
     pub target_serial: Option<String>,
+    /// What may be done to the board's firmware.
+    pub boot_order: BootOrderPolicy,
+}
+
+/// What may be done to the board's firmware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct BootOrderPolicy {
+    /// Nothing.
+    pub keep: bool,
+    /// It may be replaced by an older one.
+    pub allow_older: bool,
 }
 
 /// A static address.
@@ -119,6 +131,7 @@ struct File {
     min_rollback: u64,
     network: NetworkSection,
     target: TargetSection,
+    boot_order: BootOrderPolicy,
 }
 
 #[derive(Default, Deserialize)]
@@ -190,6 +203,11 @@ impl Kind {
                 value: text.to_owned(),
                 problem: "it should be a number".to_owned(),
             })?),
+            Self::Flag => Value::Boolean(text.parse().map_err(|_| ConfigError::Value {
+                key,
+                value: text.to_owned(),
+                problem: "it should be true or false".to_owned(),
+            })?),
             Self::List => Value::Array(text.split(',').map(|item| item.trim().into()).collect()),
         })
     }
@@ -253,6 +271,7 @@ impl File {
             min_rollback: self.min_rollback,
             network: self.network.check()?,
             target_serial: self.target.serial,
+            boot_order: self.boot_order,
         })
     }
 }
@@ -357,6 +376,7 @@ mod tests {
         let config = parse(&minimal(), "").expect("the least configuration");
         assert_eq!(config.min_rollback, 0);
         assert_eq!(config.network, None);
+        assert_eq!(config.boot_order, BootOrderPolicy::default());
         assert_eq!(config.public_key.to_string(), KEY);
     }
 
@@ -373,6 +393,9 @@ mod tests {
             dns = ["192.168.1.1", "9.9.9.9"]
             [target]
             serial = "S1"
+            [boot_order]
+            keep = true
+            allow_older = true
         "#;
         let config = parse(&file, "").expect("a full configuration");
         assert_eq!(config.matchbox.as_deref(), Some("http://10.0.2.2:8080"));
@@ -394,9 +417,10 @@ mod tests {
     fn kernel_arguments_override_the_card_and_suffice_without_one() {
         let config = parse(
             &(minimal() + "min_rollback = 1\n[target]\nserial = \"S1\""),
-            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2",
+            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2 gild.boot_order.keep=true",
         )
         .expect("both");
+        assert!(config.boot_order.keep && !config.boot_order.allow_older);
         assert_eq!(config.min_rollback, 9);
         assert_eq!(config.target_serial.as_deref(), Some("7"));
         assert_eq!(config.network.expect("an address").dns.len(), 2);
@@ -445,6 +469,7 @@ mod tests {
             ("matchbox = \"10.0.2.2:8080\"", "it should be a URL like"),
             ("status_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
+            ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
             ("[network]\naddress = \"10.0.0.1\"", "and a prefix"),
             ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
             ("[network]\naddress = \"10.0.0/8\"", "no IPv4 address"),
@@ -459,6 +484,7 @@ mod tests {
         }
         assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
         assert!(complaint(&minimal(), "gild.min_rollback=many").contains("should be a number"));
+        assert!(complaint(&minimal(), "gild.boot_order.keep=1").contains("true or false"));
         assert!(
             complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
         );

@@ -5,6 +5,7 @@
 pub enum Kind {
     Text,
     Number,
+    Flag,
     List,
 }
 
@@ -20,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 9] = [
+pub const KEYS: [Key; 11] = [
     Key {
         name: "server",
         kind: Kind::Text,
@@ -78,6 +79,20 @@ pub const KEYS: [Key; 9] = [
         kind: Kind::Text,
         needed: "no",
         what: "serial number of the NVMe disk to write, where there are several",
+    },
+    Key {
+        name: "boot_order.keep",
+        kind: Kind::Flag,
+        needed: "no, false",
+        what: "`true`: the boot order in the board's EEPROM or boot flash is left as it is. A board that looks at the card \
+            first then starts its finished disk by way of the card",
+    },
+    Key {
+        name: "boot_order.allow_older",
+        kind: Kind::Flag,
+        needed: "no, false",
+        what: "`true`: the EEPROM image on the card may replace a newer one on a Raspberry Pi 5, for fleets that are pinned to \
+            one. Not one that is older than the board's parts ask for",
     },
 ];
 

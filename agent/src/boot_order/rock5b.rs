@@ -149,7 +149,7 @@ fn without_file(
             return environment::set(job, &Part { flash: boot, place }, serial);
         }
     }
-    Err(BootOrderError::no_files(
+    Err(BootOrderError::known(
         "the card has no u-boot-rockchip-spi.bin for the boot flash of the Rock 5B",
         "leave the card in the slot: it starts the disk; or make the card with --rock5b-spi",
     ))

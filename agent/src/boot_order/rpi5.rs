@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use gild_boards::rpi_eeprom::{BootOrder as Order, Chip, Image, Signature};
+use gild_boards::rpi_eeprom::{BootOrder as Order, Chip, Image, Signature, with_nvme_first};
 use log::{info, warn};
 
 use super::nor::compatible;
@@ -98,12 +98,12 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         return Ok(done(job));
     }
     let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {
-        return Err(BootOrderError::no_files(
+        return Err(BootOrderError::known(
             "the card has no firmware files for the EEPROM of the Raspberry Pi 5",
             "make the card with --rpi-eeprom and --rpi-recovery, or set BOOT_ORDER=0xf416 by hand, or take the card out when the disk is done",
         ));
     };
-    let update = Update::check(upd, sig, recovery, running)?;
+    let update = Update::check(upd, sig, recovery, running, job.policy.allow_older)?;
     if running.update == Some(update.time) {
         return match &running.config {
             // The firmware keeps its configuration to itself; the update holds the right one.
@@ -139,6 +139,7 @@ impl Update {
         sig: Vec<u8>,
         recovery: Vec<u8>,
         running: &Running,
+        allow_older: bool,
     ) -> Result<Self, BootOrderError> {
         if running.is_signed {
             return Err(BootOrderError::not_possible(
@@ -156,7 +157,7 @@ impl Update {
             .timestamp
             .filter(|_| signature.matches(&upd))
             .ok_or_else(|| unusable(format!("{SIG} on the card is not that of {UPD}")))?;
-        let image = Image::parse(upd)
+        let mut image = Image::parse(upd)
             .map_err(|error| unusable(format!("{UPD} on the card cannot be used: {error}")))?;
         if image.chip() != Chip::Bcm2712 {
             let chip = image.chip().name();
@@ -179,7 +180,7 @@ impl Update {
             )));
         }
         match (image.build_timestamp(), running.build) {
-            (Some(new), Some(old)) if new >= old => {}
+            (Some(new), Some(old)) if new >= old || allow_older => {}
             (Some(new), Some(old)) => {
                 return Err(unusable(format!(
                     "{UPD} on the card, built {new}, is older than the board's firmware, built {old} (seconds since 1970)"
@@ -190,6 +191,7 @@ impl Update {
                     "{UPD} on the card does not say when it was built"
                 )));
             }
+            (Some(_), None) if allow_older => {}
             (_, None) => {
                 return Err(BootOrderError::not_possible(
                     "the board's firmware does not say when it was built, so that the one on the card may be older",
@@ -197,6 +199,10 @@ impl Update {
                 ));
             }
         }
+        let sig = match &running.config {
+            Some(config) => keep_settings(&mut image, config, time)?.into_bytes(),
+            None => sig,
+        };
         Ok(Self {
             upd: image.bytes().to_vec(),
             sig,
@@ -204,6 +210,22 @@ impl Update {
             time,
         })
     }
+}
+
+/// Gives the image the board's own configuration, with the disk first; gives the new `.sig`. Its time stays, for by that the
+/// update is known to be done.
+fn keep_settings(image: &mut Image, config: &str, time: u32) -> Result<String, BootOrderError> {
+    let lost = |problem: String| {
+        BootOrderError::not_possible(
+            format!("the board's own EEPROM settings would be lost: {problem}"),
+            BY_HAND,
+        )
+    };
+    let config = with_nvme_first(config).map_err(|error| lost(error.to_string()))?;
+    image
+        .set_config(config.as_bytes())
+        .map_err(|error| lost(error.to_string()))?;
+    Ok(Signature::of(image.bytes(), time).to_text())
 }
 
 /// Puts the update where the ROM looks for it.

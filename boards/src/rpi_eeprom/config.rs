@@ -8,6 +8,8 @@ use thiserror::Error;
 pub const NVME_FIRST: BootOrder = BootOrder(0xf416);
 
 const BOOT_ORDER: &str = "BOOT_ORDER";
+/// Asks disks on adapters that do not announce themselves.
+const PCIE_PROBE: (&str, &str) = ("PCIE_PROBE", "1");
 
 /// Why a key cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -99,6 +101,14 @@ pub fn get_key<'a>(config: &'a str, key: &str) -> Option<&'a str> {
             _ => None,
         })
         .last()
+}
+
+/// The configuration with the NVMe disk first. One that has it first already keeps its order, and every one keeps all else
+/// it says.
+pub fn with_nvme_first(config: &str) -> Result<String, ConfigError> {
+    let order = BootOrder::of(config).filter(|order| order.is_nvme_first());
+    let order = format!("{:#x}", order.unwrap_or(NVME_FIRST).0);
+    set_keys(config, &[(BOOT_ORDER, &order), PCIE_PROBE])
 }
 
 /// The configuration with these keys set for every board. All else in it stays as it is, comments too.

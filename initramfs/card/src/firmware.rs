@@ -1,7 +1,7 @@
 //! The firmware files that the user supplies: checked before they go on the card, and made ready for the agent.
 
 use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error};
-use gild_boards::rpi_eeprom::{self, BootOrder, Chip, ConfigError, EepromError, Signature};
+use gild_boards::rpi_eeprom::{self, Chip, ConfigError, EepromError, Signature};
 use sha2::{Digest, Sha256};
 
 use crate::fat::Files;
@@ -13,9 +13,6 @@ pub const RPI5: &str = "firmware/rpi5";
 /// What the agent writes to the Rock 5B's boot flash.
 pub const ROCK5B_SPI: &str = "firmware/rock5b/u-boot-rockchip-spi.bin";
 
-const BOOT_ORDER: &str = "BOOT_ORDER";
-/// Asks disks on adapters that do not announce themselves.
-const PCIE_PROBE: (&str, &str) = ("PCIE_PROBE", "1");
 /// The known ones have about 100 KiB.
 const RECOVERY_LENGTH: std::ops::RangeInclusive<usize> = 32 << 10..=1 << 20;
 
@@ -72,8 +69,7 @@ pub struct Rpi5 {
     pub recovery: Vec<u8>,
 }
 
-/// An EEPROM image with the NVMe disk first. A configuration that has it first already keeps its order, and every
-/// configuration keeps all else it says.
+/// An EEPROM image with the NVMe disk first.
 pub fn eeprom(file: Vec<u8>) -> Result<(Vec<u8>, String), FirmwareError> {
     let mut image = rpi_eeprom::Image::parse(file)?;
     if image.chip() != Chip::Bcm2712 {
@@ -82,9 +78,7 @@ pub fn eeprom(file: Vec<u8>) -> Result<(Vec<u8>, String), FirmwareError> {
     let built = image.build_timestamp().ok_or(FirmwareError::NoVersion)?;
     let config =
         String::from_utf8(image.config()?.to_vec()).map_err(|_| FirmwareError::Encoding)?;
-    let order = BootOrder::of(&config).filter(|order| order.is_nvme_first());
-    let order = format!("{:#x}", order.unwrap_or(rpi_eeprom::NVME_FIRST).0);
-    let config = rpi_eeprom::set_keys(&config, &[(BOOT_ORDER, &order), PCIE_PROBE])?;
+    let config = rpi_eeprom::with_nvme_first(&config)?;
     image.set_config(config.as_bytes())?;
     let upd = image.bytes().to_vec();
     let sig = Signature::of(&upd, update_time(built, &upd)).to_text();

@@ -36,6 +36,7 @@ fn set_with(
         board: gild_boards::by_name("rock5b").expect("a board"),
         id: "00e04c5b5b5b".to_owned(),
         card,
+        policy: gild_config::BootOrderPolicy::default(),
         alive: &|| (),
     };
     let flash = Flash {
@@ -210,7 +211,7 @@ fn a_missing_flash_and_a_missing_file_are_told_apart() {
     let boot = MemoryNor::new(&power, BLOCK, chip(&[]));
     for boot in [None, Some(&boot)] {
         let error = set_with(&card, boot, None, true).expect_err("no file");
-        assert_eq!(error.kind, Kind::NoFiles);
+        assert_eq!(error.kind, Kind::Known);
         assert!(
             error.next_step.contains("leave the card in"),
             "{}",

@@ -1,4 +1,5 @@
 use gild_boards::rpi_eeprom::{get_key, set_keys};
+use gild_config::BootOrderPolicy;
 
 use super::*;
 use crate::boot_order::Kind;
@@ -51,10 +52,19 @@ fn factory() -> Running {
 }
 
 fn set_on(card: &MemoryCard, running: &Running) -> Result<BootOrder, BootOrderError> {
+    set_by(BootOrderPolicy::default(), card, running)
+}
+
+fn set_by(
+    policy: BootOrderPolicy,
+    card: &MemoryCard,
+    running: &Running,
+) -> Result<BootOrder, BootOrderError> {
     let job = Job {
         board: gild_boards::by_name("rpi5").expect("a board"),
         id: "d83add123456".to_owned(),
         card,
+        policy,
         alive: &|| (),
     };
     set(&job, running)
@@ -243,6 +253,63 @@ fn what_must_not_get_into_the_eeprom_is_refused_and_not_staged() {
     assert!(error.reason.contains("not that of"), "{error}");
 }
 
+#[test]
+fn an_older_image_is_taken_where_the_configuration_allows_it() {
+    let card = card(&Power::on());
+    let running = Running {
+        build: Some(NEW + 1),
+        ..factory()
+    };
+    set_on(&card, &running).expect_err("an older one");
+    let policy = BootOrderPolicy {
+        allow_older: true,
+        ..BootOrderPolicy::default()
+    };
+    assert_eq!(set_by(policy, &card, &running), Ok(BootOrder::Staged));
+    let needs_more = Running {
+        least_version: 4,
+        ..running
+    };
+    set_by(policy, &card, &needs_more).expect_err("too old for the board's parts");
+}
+
+#[test]
+fn the_board_keeps_its_own_settings() {
+    let card = card(&Power::on());
+    let mut running = Running {
+        config: Some("# mine\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf41\n".to_owned()),
+        ..factory()
+    };
+    assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+    rom(&card, &mut running);
+    assert_eq!(
+        running.config.as_deref(),
+        Some("# mine\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n")
+    );
+    assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
+}
+
+#[test]
+fn settings_that_cannot_be_kept_are_not_lost() {
+    for (config, complaint) in [
+        ("x".repeat(5000) + "\nBOOT_ORDER=0xf41\n", "4076"),
+        (
+            "[0x12345678]\nBOOT_ORDER=0xf1\n[all]\nBOOT_ORDER=0xf41\n".to_owned(),
+            "depends on the board",
+        ),
+    ] {
+        let card = card(&Power::on());
+        let before = card.names().expect("names");
+        let running = Running {
+            config: Some(config),
+            ..factory()
+        };
+        let error = set_on(&card, &running).expect_err(complaint);
+        assert!(error.reason.contains(complaint), "{error}");
+        assert_eq!(card.names().expect("names"), before);
+    }
+}
+
 fn memchr_find(bytes: &[u8], text: &[u8]) -> usize {
     bytes
         .windows(text.len())
@@ -254,7 +321,7 @@ fn memchr_find(bytes: &[u8], text: &[u8]) -> usize {
 fn a_card_without_files_says_so_and_what_to_do() {
     let card = MemoryCard::new(&Power::on());
     let error = set_on(&card, &factory()).expect_err("no files");
-    assert_eq!(error.kind, Kind::NoFiles);
+    assert_eq!(error.kind, Kind::Known);
     assert!(
         error.next_step.contains("--rpi-eeprom"),
         "{}",
