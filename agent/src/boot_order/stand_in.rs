@@ -187,6 +187,8 @@ pub struct MemoryNor {
     block: usize,
     pub bytes: RefCell<Vec<u8>>,
     pub is_locked: Cell<bool>,
+    /// A byte that takes nothing any more.
+    pub worn: Cell<Option<usize>>,
 }
 
 impl MemoryNor {
@@ -196,6 +198,7 @@ impl MemoryNor {
             block,
             bytes: RefCell::new(bytes),
             is_locked: Cell::new(false),
+            worn: Cell::new(None),
         }
     }
 }
@@ -238,6 +241,13 @@ impl Nor for MemoryNor {
         let mut bytes = self.bytes.borrow_mut();
         for (byte, new) in bytes[at..].iter_mut().zip(&content[..length]) {
             *byte &= new;
+        }
+        if let Some(worn) = self
+            .worn
+            .get()
+            .filter(|worn| (at..at + length).contains(worn))
+        {
+            bytes[worn] = 0xff;
         }
         if supply == Supply::Half {
             return off();

@@ -179,6 +179,48 @@ fn a_locked_flash_and_a_card_without_room_for_the_backup_change_nothing() {
 }
 
 #[test]
+fn a_backup_that_reads_back_wrong_leaves_the_flash_as_it_is() {
+    let u_boot = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    let digest = hex::encode(sha2::Sha256::digest(&u_boot));
+    let variables = environment(FACTORY, 64 << 10);
+    for (backup, old) in [
+        (format!("flash-{SERIAL}-{}.bin", &digest[..8]), u_boot),
+        (format!("env-{SERIAL}.bin"), variables),
+    ] {
+        let power = Power::on();
+        let flash = MemoryNor::new(&power, BLOCK, old.clone());
+        let card = MemoryCard::new(&power);
+        card.bad.set(Some(backup.leak()));
+        let set = if old.len() == FLASH_SIZE {
+            card.put_firmware(FILE, &wanted());
+            set_with(&card, Some(&flash), None, true)
+        } else {
+            set_with(&card, None, Some(&flash), true)
+        };
+        let error = set.expect_err("a card that does not keep what is written");
+        assert_eq!(error.kind, Kind::Failed);
+        assert!(error.reason.contains("reads back"), "{error}");
+        assert!(*flash.bytes.borrow() == old);
+    }
+}
+
+#[test]
+fn a_flash_that_does_not_keep_what_is_written_is_a_failure_and_starts_nothing_half() {
+    let (old, new) = (chip(&Workshop::new().rock5b_spi(MAINLINE)), chip(&wanted()));
+    let changed = (0..FLASH_SIZE).find(|at| old[*at] != new[*at]);
+    for worn in [changed.expect("another order"), ID_BLOCK] {
+        let power = Power::on();
+        let boot = MemoryNor::new(&power, BLOCK, old.clone());
+        boot.worn.set(Some(worn));
+        let card = MemoryCard::new(&power);
+        card.put_firmware(FILE, &wanted());
+        let error = set_with(&card, Some(&boot), None, true).expect_err("worn out");
+        assert_eq!(error.kind, Kind::Failed);
+        assert!(is_safe(&boot.bytes.borrow(), [&old, &new]), "{worn:#x}");
+    }
+}
+
+#[test]
 fn a_file_for_another_board_or_medium_or_order_is_refused() {
     let shop = Workshop::new();
     let u_boot = Workshop::u_boot("nvme mmc1 mmc0 scsi usb pxe dhcp spi");
@@ -251,6 +293,7 @@ fn a_cut_at_every_step_of_a_new_environment_is_completed_by_the_next_power_on() 
     for changes in 0.. {
         let power = Power::on();
         let card = MemoryCard::new(&power);
+        card.put("gate.env", b"rock5b=rock5b-1\nrpi5=rpi5-1\n");
         let flash = MemoryNor::new(&power, size, old.clone());
         power.cut_after(changes);
         let cut = set_with(&card, None, Some(&flash), false);
@@ -261,6 +304,10 @@ fn a_cut_at_every_step_of_a_new_environment_is_completed_by_the_next_power_on() 
         }
         cut.expect_err("the power went");
         let found = flash.bytes.borrow().clone();
+        if found != old {
+            let gate = card.text("gate.env").expect("a gate");
+            assert_eq!(gate, "rpi5=rpi5-1\n", "after {changes} changes");
+        }
         let is_whole = found == old || found == new;
         assert_eq!(
             environment::is_valid(&found),

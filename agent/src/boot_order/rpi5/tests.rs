@@ -110,15 +110,15 @@ fn an_update_is_staged_taken_by_the_rom_and_found_done() {
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
 
-#[test]
-fn a_cut_at_every_step_is_completed_by_the_next_power_on() {
+/// Cuts the power in the middle of every change, on a card with these files in its root.
+fn survives_every_cut(root: &[(&str, &[u8])]) {
     let mut changes = 0;
     loop {
         let power = Power::on();
         let card = card(&power);
-        // What a reused card may have in its root.
-        card.put("recovery.000", b"used");
-        card.put("pieeprom.upd", b"another one's");
+        for (name, content) in root {
+            card.put(name, content);
+        }
         let mut running = factory();
         power.cut_after(changes);
         let cut = set_on(&card, &running);
@@ -139,6 +139,34 @@ fn a_cut_at_every_step_is_completed_by_the_next_power_on() {
         changes += 1;
     }
     assert!(changes >= 7, "{changes} changes");
+}
+
+#[test]
+fn a_cut_at_every_step_is_completed_by_the_next_power_on() {
+    survives_every_cut(&[
+        ("recovery.000", b"used"),
+        ("pieeprom.upd", b"another one's"),
+    ]);
+}
+
+#[test]
+fn nothing_is_left_for_the_rom_before_it_is_counted() {
+    for changes in 0..8 {
+        let power = Power::on();
+        let card = card(&power);
+        power.cut_after(changes);
+        // All of these end differently; what counts is what is on the card.
+        let _ = set_on(&card, &factory());
+        power.restore();
+        let is_counted = card.get("gild-d83add123456.eeprom").is_some();
+        assert!(is_counted || card.get(RECOVERY).is_none(), "{changes}");
+    }
+}
+
+#[test]
+fn a_cut_while_an_earlier_update_is_cleared_away_leaves_all_of_it_or_none() {
+    let (upd, sig, _) = update();
+    survives_every_cut(&[(UPD, &upd), (SIG, sig.as_bytes()), (RECOVERY, RECOVERY_BIN)]);
 }
 
 #[test]
