@@ -63,7 +63,9 @@ impl fmt::Display for BootOrder {
             Self::AlreadyRight => "already-right",
             Self::Staged => "staged",
             Self::Written => "written",
-            Self::Left(error) if error.kind == Kind::Failed => return write!(f, "failed: {error}"),
+            Self::Left(error) if error.is_worth_another_try() => {
+                return write!(f, "failed: {error}");
+            }
             Self::Left(error) => return write!(f, "not-possible: {error}"),
         })
     }
@@ -90,6 +92,8 @@ pub enum Kind {
     NotPossible,
     /// Something went wrong that may go right the next time.
     Failed,
+    /// The same, and the flash is half written: what starts the board now is this card.
+    Unfinished,
 }
 
 impl BootOrderError {
@@ -116,6 +120,18 @@ impl BootOrderError {
             next_step: "set the boot order by hand, or replace the card",
         }
     }
+
+    fn unfinished(reason: String) -> Self {
+        Self {
+            kind: Kind::Unfinished,
+            reason,
+            next_step: "leave this card in the slot: nothing else may start the board as its flash is now, and the next start tries again",
+        }
+    }
+
+    fn is_worth_another_try(&self) -> bool {
+        matches!(self.kind, Kind::Failed | Kind::Unfinished)
+    }
 }
 
 /// The card failed.
@@ -131,6 +147,8 @@ struct Job<'a> {
     /// The name of this one board in the names of files.
     id: String,
     card: &'a dyn Folder,
+    /// Whether the board's firmware can start from the card.
+    is_boot_medium: bool,
     policy: BootOrderPolicy,
     alive: &'a dyn Fn(),
 }
@@ -157,13 +175,14 @@ pub fn set(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Nod
         board,
         id: node.id(),
         card,
+        is_boot_medium: card.is_boot_medium,
         policy,
         alive: &|| machine.alive(),
     };
     for attempt in 1.. {
         match set_once(&job, card) {
             Ok(outcome) => return told(outcome),
-            Err(error) if error.kind == Kind::Failed && attempt < ATTEMPTS => {
+            Err(error) if error.is_worth_another_try() && attempt < ATTEMPTS => {
                 warn!("boot order: {error}; trying again");
                 machine.wait(PAUSE * attempt);
             }
@@ -185,6 +204,13 @@ fn set_once(job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
             "set the boot order by hand",
         )),
     }
+}
+
+/// Whether the firmware takes the order of a restart from the card: since January 2025 the Raspberry Pi's does.
+pub fn knows_reboot_order(board: &Board) -> bool {
+    const SINCE: u32 = 1_736_812_800;
+    let build = || rpi5::Running::read(Path::new("/proc"), Path::new("/sys")).build;
+    board.name == "rpi5" && build().is_some_and(|build| build >= SINCE)
 }
 
 fn told(outcome: BootOrder) -> BootOrder {

@@ -38,6 +38,8 @@ pub struct Card {
     uuid: String,
     /// Whether it sits in the slot that the board boots from.
     in_slot: bool,
+    /// The same, or the kernel knows no such slot.
+    pub is_boot_medium: bool,
 }
 
 /// The card is there and cannot be used.
@@ -108,8 +110,9 @@ fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<C
     };
     loop {
         let now = Instant::now();
-        if let Some(card) = choose(look(board, uuid), now >= last_resort)? {
-            if has_slot && !card.in_slot {
+        if let Some(mut card) = choose(look(board, uuid), now >= last_resort)? {
+            card.is_boot_medium = card.in_slot || !has_slot;
+            if !card.is_boot_medium {
                 warn!("the card is not in the slot that the board boots from");
             }
             return Ok(Some(card));
@@ -159,6 +162,7 @@ fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
             };
             (found.kind == "vfat" && wanted).then(|| Card {
                 in_slot: is_in_slot(&name, board),
+                is_boot_medium: false,
                 uuid: found.uuid,
                 name,
             })
@@ -287,6 +291,7 @@ mod tests {
             name: name.to_owned(),
             uuid: "0000-0000".to_owned(),
             in_slot,
+            is_boot_medium: in_slot,
         }
     }
 

@@ -10,10 +10,11 @@ use gild_boards::Board;
 use gild_flash::select::Candidate;
 use gild_flash::{AlignedBuffer, Fault, Target};
 use gild_format::manifest::Partition;
+use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 use sha2::{Digest, Sha256};
 
-use crate::boot_order::BootOrder;
+use crate::boot_order::{self, BootOrder};
 use crate::card::folder::Folder;
 use crate::failure::StepError;
 use crate::flash::{self, FlashStepError};
@@ -21,7 +22,7 @@ use crate::machine::Machine;
 use crate::node::Node;
 
 /// Restarts that may come to nothing.
-const ATTEMPTS: u32 = 2;
+pub const ATTEMPTS: u32 = 2;
 /// Bytes of each partition that the mark covers: the superblock of every usual file system is among them.
 const HEAD: u64 = 128 << 10;
 
@@ -138,7 +139,7 @@ impl Count {
     }
 }
 
-/// Counts the restart that is about to come, or says why there should be none.
+/// Counts the restart that is about to come, or says why there should be none. Gives the count.
 pub fn count(
     machine: &Machine,
     board: &Board,
@@ -146,7 +147,7 @@ pub fn count(
     target: &Candidate,
     image_id: &str,
     boot_order: &BootOrder,
-) -> Result<(), LoopError> {
+) -> Result<u32, LoopError> {
     machine.alive();
     let mark = {
         let disk = flash::open(target)?;
@@ -160,7 +161,7 @@ pub fn count(
     let now = Count {
         image_id: image_id.to_owned(),
         disk: target.serial.clone(),
-        mark: mark.unwrap_or_default(),
+        mark,
         attempts: 0,
     };
     let file = file(node);
@@ -171,7 +172,7 @@ pub fn count(
     match written {
         Ok(Some(attempts)) => {
             info!("restart {attempts} of {ATTEMPTS} without a start from the disk in between");
-            Ok(())
+            Ok(attempts)
         }
         Ok(None) => Err(LoopError::CameBack {
             image_id: image_id.to_owned(),
@@ -181,8 +182,9 @@ pub fn count(
         }),
         Err(error) => {
             warn!("restarts are not counted, for the card cannot be written: {error}");
-            if may_restart_uncounted(board, node, boot_order) {
-                return Ok(());
+            let knows_order = boot_order::knows_reboot_order(board);
+            if may_restart_uncounted(node.report.is_some(), boot_order, knows_order) {
+                return Ok(ATTEMPTS);
             }
             Err(LoopError::NoCount {
                 image_id: image_id.to_owned(),
@@ -194,10 +196,15 @@ pub fn count(
     }
 }
 
-/// A disk that was just written is news, and worth a restart. So is a firmware that is known to start it, or that may: the
-/// Raspberry Pi's takes the order of a restart from the card.
-fn may_restart_uncounted(board: &Board, node: &Node, boot_order: &BootOrder) -> bool {
-    node.report.is_some() || boot_order.trouble().is_none() || board.name == "rpi5"
+/// A disk that was just written is news, and worth a restart. So is a change of the order, and a firmware that takes the order
+/// of a restart from the card. One that looks at the disk first has not started it, or this agent would not run.
+fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: bool) -> bool {
+    let may_start = match boot_order {
+        BootOrder::AlreadyRight => false,
+        BootOrder::Staged | BootOrder::Written => true,
+        BootOrder::Left(_) => knows_order,
+    };
+    is_written || may_start
 }
 
 /// Writes the count; `None` if there have been enough.
@@ -218,47 +225,58 @@ pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition
         return;
     };
     let forget = || {
-        let mark = mark(disk, partitions)?;
-        forget_if(card, &file(node), mark.as_deref())
+        let mut record = AlignedBuffer::new(RECORD_LENGTH);
+        disk.read_at(&mut record, RECORD_OFFSET)?;
+        let Some(record) = Record::parse(&record) else {
+            return Ok(());
+        };
+        let found = (record, mark(disk, partitions)?);
+        forget_if(card, &file(node), &found)
     };
     if let Err(error) = forget() {
         warn!("restarts before this one still count: {error}");
     }
 }
 
-/// A disk that reads as zero tells nothing: it may be a new one, or one that loses what is written to it.
-fn forget_if(card: &dyn Folder, file: &str, mark: Option<&str>) -> io::Result<()> {
+/// Only a disk that has kept the commit of the counted image: any other may be one that loses what is written to it.
+fn forget_if(card: &dyn Folder, file: &str, (record, mark): &(Record, String)) -> io::Result<()> {
     let before = card.read(file)?.unwrap_or_default();
     let before = Count::parse(&String::from_utf8_lossy(&before));
-    match (before, mark) {
-        (Some(before), Some(mark)) if before.mark != mark => card.remove(file),
-        _ => Ok(()),
+    let is_started = before.is_some_and(|before| {
+        record.state == State::Committed
+            && record.image_id == before.image_id
+            && *mark != before.mark
+    });
+    if is_started {
+        card.remove(file)?;
     }
+    Ok(())
 }
 
 fn file(node: &Node) -> String {
     format!("gild-{}.boot", node.id())
 }
 
-/// A digest of what changes as soon as something starts from the disk; none if all of that is zero.
-fn mark(disk: &dyn Target, partitions: &[Partition]) -> io::Result<Option<String>> {
+/// A digest of what changes as soon as something starts from the disk.
+fn mark(disk: &dyn Target, partitions: &[Partition]) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = AlignedBuffer::new(usize::try_from(HEAD).map_err(io::Error::other)?);
-    let mut is_zero = true;
     for partition in partitions {
         let sector = u64::from(disk.sector_size());
         let length = partition.length.min(HEAD) / sector * sector;
         let head = &mut buffer[..usize::try_from(length).map_err(io::Error::other)?];
         disk.read_at(head, partition.start)?;
-        is_zero &= head.iter().all(|byte| *byte == 0);
         hash.update(head);
     }
-    Ok((!is_zero).then(|| hex::encode(hash.finalize())))
+    Ok(hex::encode(hash.finalize()))
 }
 
 #[cfg(test)]
 mod tests {
+    use gild_format::manifest::Sha256Hex;
+
     use super::*;
+    use crate::boot_order::BootOrderError;
     use crate::boot_order::stand_in::{MemoryCard, Power};
 
     fn now(mark: &str) -> Count {
@@ -287,14 +305,38 @@ mod tests {
     fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
         let card = MemoryCard::new(&Power::on());
         let restart = || write(&card, "count", now("a")).expect("a card");
-        let found = |mark| forget_if(&card, "count", mark).expect("a card");
-        found(Some("b"));
+        let found = |state, image_id: &str, mark: &str| {
+            let record = Record {
+                state,
+                image_id: image_id.to_owned(),
+                manifest_sha256: Sha256Hex([7; 32]),
+            };
+            forget_if(&card, "count", &(record, mark.to_owned())).expect("a card");
+        };
+        found(State::Committed, "rpi5-1", "b");
         assert_eq!(restart(), Some(1));
-        found(Some("a"));
-        found(None);
+        found(State::Committed, "rpi5-1", "a");
+        found(State::Flashing, "rpi5-1", "b");
+        found(State::Committed, "rpi5-0", "b");
         assert_eq!(restart(), Some(2), "written again, and never started");
-        found(Some("b"));
+        found(State::Committed, "rpi5-1", "b");
         assert_eq!(restart(), Some(1));
+    }
+
+    #[test]
+    fn without_a_count_only_what_may_start_the_disk_is_worth_a_restart() {
+        let left = BootOrder::Left(BootOrderError::from(io::Error::other("read-only")));
+        for (is_written, boot_order, knows_order, restarts) in [
+            (true, &BootOrder::AlreadyRight, false, true),
+            (false, &BootOrder::AlreadyRight, true, false),
+            (false, &BootOrder::Written, false, true),
+            (false, &BootOrder::Staged, false, true),
+            (false, &left, false, false),
+            (false, &left, true, true),
+        ] {
+            let found = may_restart_uncounted(is_written, boot_order, knows_order);
+            assert_eq!(found, restarts, "{is_written} {boot_order} {knows_order}");
+        }
     }
 
     #[test]
@@ -340,15 +382,12 @@ mod tests {
             let disk = gild_flash::BlockDevice::open_file(&path, 512).expect("the disk");
             mark(&disk, std::slice::from_ref(&partition)).expect("a mark")
         };
-        assert_eq!(mark(), None, "nothing is there");
         let write = |at| file.write_all_at(b"x", at).expect("a byte");
-        write(start + 1024);
         let first = mark();
-        assert!(first.is_some());
         write(start - 1);
         write(start + HEAD);
         assert_eq!(mark(), first);
-        write(start + 1025);
+        write(start + 1024);
         assert_ne!(mark(), first);
     }
 }

@@ -141,13 +141,19 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     machine.enter(Stage::BootOrder);
     let boot_order = boot_order::set(machine, board, config.boot_order, node);
     node.boot_order = Some(boot_order.clone());
-    // After the boot order, whatever came of it: nothing more can be done for it now.
-    if let Some(card) = &node.card
+    let restarts = loop_guard::count(machine, board, node, &target, &image_id, &boot_order)?;
+    // The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
+    // nothing, a node that runs is worth more.
+    let goes_on = restarts < loop_guard::ATTEMPTS
+        && boot_order
+            .trouble()
+            .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
+    if !goes_on
+        && let Some(card) = &node.card
         && let Err(error) = gate::remember(card, board, &image_id)
     {
         warn!("the gate stays closed: {error}");
     }
-    loop_guard::count(machine, board, node, &target, &image_id, &boot_order)?;
     Ok(())
 }
 

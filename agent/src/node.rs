@@ -4,7 +4,8 @@ use gild_boards::Board;
 use gild_flash::Report;
 use gild_flash::select::Candidate;
 
-use crate::boot_order::BootOrder;
+use crate::board;
+use crate::boot_order::{BootOrder, file_id};
 use crate::card::Card;
 use crate::interface::{Interface, cpu_id};
 use crate::mac::Mac;
@@ -58,8 +59,15 @@ impl Node {
         Some(Mac(gild_boards::mac::from_cpuid(&number, 0)))
     }
 
-    /// Its name in the names of files on the card.
+    /// Its name in the names of files on the card: the same after each start.
     pub fn id(&self) -> String {
-        self.mac().map_or_else(|| "unknown".to_owned(), Mac::digits)
+        let is_random = |mac| {
+            let mut all = Interface::all().into_iter();
+            all.any(|interface| interface.has_random_mac() && interface.mac() == Some(mac))
+        };
+        match self.mac() {
+            Some(mac) if !is_random(mac) => mac.digits(),
+            _ => file_id(board::serial(), "unknown"),
+        }
     }
 }

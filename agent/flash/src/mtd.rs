@@ -54,15 +54,24 @@ impl NorFlash {
         Ok(bytes)
     }
 
-    /// Erases whole blocks.
-    pub fn erase(&self, place: Range<usize>) -> io::Result<()> {
-        let device = self.writable()?;
-        let (start, length) = (number(place.start)?, number(place.len())?);
-        // Most flash has no locks, and says so. One that stays locked is found out by reading back.
-        if let Err(error) = sys::mtd_unlock(&device, start, length) {
+    /// Takes away the protection of all of it. Most flash has none, and says so; one that stays protected is found out by
+    /// reading back what was erased.
+    pub fn unlock(&self) {
+        let unlocked = self
+            .writable()
+            .and_then(|device| sys::mtd_unlock(&device, 0, self.size));
+        if let Err(error) = unlocked {
             log::debug!("{}: unlocking: {error}", self.path.display());
         }
-        sys::mtd_erase(&device, start, length)
+    }
+
+    /// Erases whole blocks.
+    pub fn erase(&self, place: Range<usize>) -> io::Result<()> {
+        sys::mtd_erase(
+            &self.writable()?,
+            number(place.start)?,
+            number(place.len())?,
+        )
     }
 
     /// Programs erased bytes.

@@ -29,9 +29,17 @@ pub fn of_flash(
     keep(job, &format!("{stem}{}{KIND}", &digest[..8]), content)
 }
 
-/// Keeps a valid environment, in the place of an earlier one.
+/// Keeps a valid environment. An earlier one gets a name of its own.
 pub fn of_environment(job: &Job, content: &[u8], serial: &str) -> Result<(), BootOrderError> {
-    keep(job, &environment_file(serial), content)
+    let name = environment_file(serial);
+    if let Some(earlier) = job.card.read(&name)?
+        && earlier != content
+    {
+        let digest = hex::encode(Sha256::digest(&earlier));
+        job.card
+            .rename(&name, &format!("env-{serial}-{}{KIND}", &digest[..8]))?;
+    }
+    keep(job, &name, content)
 }
 
 /// The environment that this board had before it was changed.

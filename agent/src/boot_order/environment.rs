@@ -3,6 +3,7 @@
 //! A valid environment replaces the built-in one whole, so it is changed and written whole. Between erase and write there
 //! is none, and U-Boot takes its built-in order; the next attempt goes on from the backup on the card.
 
+use gild_boards::nor::PAGE;
 use gild_boards::uboot_env::Block;
 use log::info;
 
@@ -40,6 +41,7 @@ pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOr
         ));
     }
     let order = with_nvme_first(&block)?;
+    let before = block.clone();
     if is_present && block.environment.get(ORDER) == Some(&order) {
         return Ok(BootOrder::AlreadyRight);
     }
@@ -51,12 +53,28 @@ pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOr
         .and_then(|wanted| {
             if is_present {
                 backup::of_environment(job, &current, serial)?;
+            } else {
+                is_interrupted(&current, &before, &wanted)?;
             }
             gate::close(job.card, job.board)?;
             info!("writing U-Boot's environment: {ORDER}={order}");
             rewrite(flash, &current, &wanted, 0, job.alive)
         })?;
     Ok(BootOrder::Written)
+}
+
+/// Whether a power cut may have made this of an environment: its first page goes first and comes back last. Anything else
+/// is another program's.
+fn is_interrupted(current: &[u8], before: &Block, wanted: &[u8]) -> Result<(), BootOrderError> {
+    let before = before.to_bytes(current.len(), 0).unwrap_or_default();
+    let mut page = current.iter().zip(&before).zip(wanted).take(PAGE);
+    if page.all(|((found, old), new)| [0xff, *old, *new].contains(found)) {
+        return Ok(());
+    }
+    Err(BootOrderError::not_possible(
+        "where U-Boot kept its environment there is something else now",
+        BY_HAND,
+    ))
 }
 
 fn with_nvme_first(block: &Block) -> Result<String, BootOrderError> {

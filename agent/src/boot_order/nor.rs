@@ -10,7 +10,7 @@ use gild_flash::mtd::NorFlash;
 
 use log::info;
 
-use super::BootOrderError;
+use super::{BootOrderError, Kind};
 
 /// How often progress is told: erasing and writing a block takes some tenths of a second.
 const SOME_STEPS: usize = 100;
@@ -23,6 +23,8 @@ pub trait Nor {
     fn block(&self) -> usize;
     /// Reads from the chip, through a fresh open.
     fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>>;
+    /// Takes away the protection of all of it, where it has one.
+    fn unlock(&self);
     /// Erases whole blocks.
     fn erase(&self, place: Range<usize>) -> io::Result<()>;
     /// Programs erased bytes.
@@ -40,6 +42,10 @@ impl Nor for NorFlash {
 
     fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>> {
         self.read(place)
+    }
+
+    fn unlock(&self) {
+        self.unlock();
     }
 
     fn erase(&self, place: Range<usize>) -> io::Result<()> {
@@ -78,6 +84,10 @@ impl Nor for Part<'_> {
         self.flash.read(self.on_flash(&place))
     }
 
+    fn unlock(&self) {
+        self.flash.unlock();
+    }
+
     fn erase(&self, place: Range<usize>) -> io::Result<()> {
         self.flash.erase(self.on_flash(&place))
     }
@@ -105,15 +115,24 @@ pub fn rewrite(
 ) -> Result<(), BootOrderError> {
     let steps = plan(current, wanted, flash.block(), commit)
         .map_err(|error| BootOrderError::failed(error.to_string()))?;
+    // As one: flash protects ranges from one of its ends, and none in its middle.
+    flash.unlock();
     for (done, step) in steps.iter().enumerate() {
         alive();
         if done > 0 && done.is_multiple_of(SOME_STEPS) {
             info!("boot flash: step {done} of {}", steps.len());
         }
-        carry_out(flash, step, wanted)?;
+        carry_out(flash, step, wanted).map_err(|error| match flash.read(0..current.len()) {
+            // Locked flash takes nothing.
+            Ok(found) if found == current => BootOrderError {
+                kind: Kind::Failed,
+                ..error
+            },
+            _ => error,
+        })?;
     }
     if read_all(flash)? != wanted {
-        return Err(BootOrderError::failed(
+        return Err(BootOrderError::unfinished(
             "the boot flash reads back differently from what was written to it".to_owned(),
         ));
     }
@@ -150,7 +169,7 @@ fn carry_out(flash: &dyn Nor, step: &Step, wanted: &[u8]) -> Result<(), BootOrde
     };
     done.map_err(|error| {
         let (start, length) = (place.start, place.len());
-        BootOrderError::failed(format!(
+        BootOrderError::unfinished(format!(
             "{action} {length} bytes at {start:#x} of the boot flash: {error}"
         ))
     })

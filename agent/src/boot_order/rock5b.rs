@@ -14,7 +14,7 @@ use gild_flash::mtd::NorFlash;
 use log::info;
 
 use super::nor::{Device, Nor, Part, devices, read_all, rewrite};
-use super::{BootOrder, BootOrderError, Job, backup, environment, file_id, firmware};
+use super::{BootOrder, BootOrderError, Job, Kind, backup, environment, file_id, firmware};
 use crate::card::Card;
 use crate::{board, gate};
 
@@ -58,6 +58,9 @@ pub fn set_on_this_board(job: &Job, card: &Card) -> Result<BootOrder, BootOrderE
         boot: boot.as_ref().map(|flash| flash as &dyn Nor),
         environment: environment.as_ref().map(|flash| flash as &dyn Nor),
         card_starts: &|| {
+            if !job.is_boot_medium {
+                return false;
+            }
             let u_boot = card.read_disk(CARD_U_BOOT, Medium::Card.limit()).ok();
             u_boot.is_some_and(|bytes| is_for_this_board(job, bytes, Medium::Card).is_ok())
         },
@@ -70,7 +73,21 @@ pub fn set_on_this_board(job: &Job, card: &Card) -> Result<BootOrder, BootOrderE
 pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrderError> {
     let file = firmware::read(job.card, [FILE])?;
     match (file, flash.boot) {
-        (Some([file]), Some(boot)) => write_image(job, boot, file, flash.card_starts, serial),
+        (Some([file]), Some(boot)) => {
+            let image = write_image(job, boot, file, flash.card_starts, serial)?;
+            // A valid environment would overrule the order that is built into the image.
+            match flash.environment {
+                Some(declared) if environment::is_valid(&read_all(declared)?) => {
+                    let order = environment::set(job, declared, serial)?;
+                    Ok(if order == BootOrder::AlreadyRight {
+                        image
+                    } else {
+                        order
+                    })
+                }
+                _ => Ok(image),
+            }
+        }
         (Some(_), None) if flash.environment.is_none() => Err(BootOrderError::not_possible(
             "the kernel shows no boot flash (16 MiB of NOR at the controller rockchip,sfc)",
             STAYS_IN,
@@ -95,14 +112,17 @@ fn write_image(
     let current = read_all(boot)?;
     let wanted = flash_content(&current, &image, None)
         .map_err(|error| BootOrderError::not_possible(error.to_string(), STAYS_IN))?;
-    if current == wanted {
+    // Another U-Boot that does it is as good, and may be newer.
+    let is_right = !environment::is_valid(&current[ENVIRONMENT])
+        && is_for_this_board(job, current.clone(), Medium::Spi).is_ok();
+    if is_right || current == wanted {
         return Ok(BootOrder::AlreadyRight);
     }
     let starts = may_start(&current);
     if starts && !card_starts() {
         return Err(BootOrderError::not_possible(
-            "the card has no U-Boot, and if the power went while the boot flash is written nothing would start the board",
-            "make the card anew with --rock5b-u-boot as well",
+            "the card has no U-Boot or is not in the board's slot, and if the power went while the boot flash is written nothing would start the board",
+            "make the card anew with --rock5b-u-boot as well, and put it into the board's slot",
         ));
     }
     backup::of_flash(job, &current, serial, starts)?;
@@ -135,8 +155,12 @@ fn without_file(
     declared: Option<&dyn Nor>,
     serial: &str,
 ) -> Result<BootOrder, BootOrderError> {
-    if let Some(environment) = declared {
-        return environment::set(job, environment, serial);
+    let declared = declared.map(|environment| environment::set(job, environment, serial));
+    match &declared {
+        // A U-Boot that has never saved its environment may have the order built in.
+        Some(Err(error)) if error.kind == Kind::NotPossible && boot.is_some() => {}
+        Some(outcome) => return outcome.clone(),
+        None => {}
     }
     if let Some(boot) = boot {
         let content = read_all(boot)?;
@@ -149,10 +173,12 @@ fn without_file(
             return environment::set(job, &Part { flash: boot, place }, serial);
         }
     }
-    Err(BootOrderError::known(
-        "the card has no u-boot-rockchip-spi.bin for the boot flash of the Rock 5B",
-        "leave the card in the slot: it starts the disk; or make the card with --rock5b-spi",
-    ))
+    declared.unwrap_or_else(|| {
+        Err(BootOrderError::known(
+            "the card has no u-boot-rockchip-spi.bin for the boot flash of the Rock 5B",
+            "leave the card in the slot: it starts the disk; or make the card with --rock5b-spi",
+        ))
+    })
 }
 
 /// Whether these bytes start this board, and in the SPI flash with the NVMe first.

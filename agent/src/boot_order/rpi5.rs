@@ -7,7 +7,9 @@
 use std::fs;
 use std::path::Path;
 
-use gild_boards::rpi_eeprom::{BootOrder as Order, Chip, Image, Signature, with_nvme_first};
+use gild_boards::rpi_eeprom::{
+    BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, get_key, with_nvme_first,
+};
 use log::{info, warn};
 
 use super::nor::compatible;
@@ -94,16 +96,29 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     if let Some(order) = order {
         info!("boot order in the EEPROM: {order}");
     }
-    if order.is_some_and(Order::is_nvme_first) {
+    let is_nvme_first = order.is_some_and(Order::is_nvme_first);
+    let config = running.config.as_deref().unwrap_or_default();
+    if is_nvme_first && get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1) {
         return Ok(done(job));
     }
     let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {
+        if is_nvme_first {
+            return Ok(done(job));
+        }
         return Err(BootOrderError::known(
             "the card has no firmware files for the EEPROM of the Raspberry Pi 5",
             "make the card with --rpi-eeprom and --rpi-recovery, or set BOOT_ORDER=0xf416 by hand, or take the card out when the disk is done",
         ));
     };
-    let update = Update::check(upd, sig, recovery, running, job.policy.allow_older)?;
+    let update = Update::check(upd, sig, recovery, running, job.policy.allow_older)
+        // One that was staged before, for another board or before this was known, must not be taken either.
+        .inspect_err(|_| tidy(job))?;
+    if !job.is_boot_medium {
+        return Err(BootOrderError::not_possible(
+            "the card is not in the board's slot, where the board's ROM would look for the update",
+            "put the card into the board's slot",
+        ));
+    }
     if running.update == Some(update.time) {
         return match &running.config {
             // The firmware keeps its configuration to itself; the update holds the right one.
@@ -119,7 +134,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         tidy(job);
         return Err(BootOrderError::not_possible(
             format!(
-                "the EEPROM was not updated by the board's ROM in {attempts} attempts (recovery.bin on the card)"
+                "the EEPROM was not updated by the board's ROM in {attempts} attempts (recovery.bin on the card), or was changed back"
             ),
             "make the card anew with the newest recovery.bin for the BCM2712, or set BOOT_ORDER=0xf416 by hand; gild-<mac>.eeprom on the card counts the attempts",
         ));

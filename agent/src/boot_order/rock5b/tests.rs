@@ -37,6 +37,7 @@ fn set_with(
         id: "00e04c5b5b5b".to_owned(),
         card,
         policy: gild_config::BootOrderPolicy::default(),
+        is_boot_medium: true,
         alive: &|| (),
     };
     let flash = Flash {
@@ -128,11 +129,94 @@ fn what_is_right_is_left_alone_with_and_without_a_file() {
 }
 
 #[test]
+fn another_u_boot_with_the_disk_first_is_left_alone() {
+    let power = Power::on();
+    let own = chip(&Workshop::new().rock5b_spi("nvme mmc1 mmc0 usb scsi pxe dhcp spi"));
+    let boot = MemoryNor::new(&power, BLOCK, own.clone());
+    let card = MemoryCard::new(&power);
+    card.put_firmware(FILE, &wanted());
+    assert!(own != chip(&wanted()));
+    assert_eq!(
+        set_with(&card, Some(&boot), None, true),
+        Ok(BootOrder::AlreadyRight)
+    );
+    assert!(*boot.bytes.borrow() == own);
+}
+
+#[test]
+fn a_declared_environment_does_not_overrule_the_image() {
+    let power = Power::on();
+    let boot = MemoryNor::new(&power, BLOCK, chip(&[]));
+    let size = 64 << 10;
+    let declared = MemoryNor::new(&power, BLOCK, environment(FACTORY, size));
+    let card = MemoryCard::new(&power);
+    card.put_firmware(FILE, &wanted());
+    let set = || set_with(&card, Some(&boot), Some(&declared), true);
+    assert_eq!(set(), Ok(BootOrder::Written));
+    assert!(*boot.bytes.borrow() == chip(&wanted()));
+    assert!(*declared.bytes.borrow() == environment(CHANGED, size));
+    assert_eq!(set(), Ok(BootOrder::AlreadyRight));
+}
+
+#[test]
+fn where_no_environment_was_saved_the_built_in_order_counts() {
+    let power = Power::on();
+    let blank = MemoryNor::new(&power, BLOCK, vec![0xff; 64 << 10]);
+    let card = MemoryCard::new(&power);
+    let right = MemoryNor::new(&power, BLOCK, chip(&wanted()));
+    assert_eq!(
+        set_with(&card, Some(&right), Some(&blank), true),
+        Ok(BootOrder::AlreadyRight)
+    );
+    let other = MemoryNor::new(&power, BLOCK, chip(&Workshop::new().rock5b_spi(MAINLINE)));
+    let error = set_with(&card, Some(&other), Some(&blank), true).expect_err("the card first");
+    assert_eq!(error.kind, Kind::NotPossible);
+}
+
+#[test]
+fn an_environment_s_backup_is_not_put_where_something_else_is_now() {
+    let power = Power::on();
+    let size = 64 << 10;
+    let flash = MemoryNor::new(&power, BLOCK, environment(FACTORY, size));
+    let card = MemoryCard::new(&power);
+    let set = || set_with(&card, None, Some(&flash), true);
+    assert_eq!(set(), Ok(BootOrder::Written));
+    let firmware: Vec<u8> = (0..=255).cycle().take(size).collect();
+    flash.bytes.borrow_mut().clone_from(&firmware);
+    let error = set().expect_err("another program's");
+    assert!(error.reason.contains("something else"), "{error}");
+    assert!(*flash.bytes.borrow() == firmware);
+}
+
+#[test]
+fn each_environment_that_is_replaced_stays_on_the_card() {
+    let power = Power::on();
+    let size = 64 << 10;
+    let edited = FACTORY.replace("usb", "usb pxe");
+    let flash = MemoryNor::new(&power, BLOCK, environment(FACTORY, size));
+    let card = MemoryCard::new(&power);
+    for text in [FACTORY, &edited] {
+        *flash.bytes.borrow_mut() = environment(text, size);
+        assert_eq!(
+            set_with(&card, None, Some(&flash), true),
+            Ok(BootOrder::Written)
+        );
+    }
+    let names = card.names().expect("names");
+    let kept = names.iter().filter(|name| name.starts_with("env-"));
+    let kept: Vec<_> = kept.filter_map(|name| card.get(name)).collect();
+    assert_eq!(kept.len(), 2, "{names:?}");
+    for text in [FACTORY, &edited] {
+        assert!(kept.contains(&environment(text, size)));
+    }
+}
+
+#[test]
 fn a_stale_environment_does_not_outlive_the_image() {
     let power = Power::on();
     let image = wanted();
     let mut old = chip(&image);
-    old[ENVIRONMENT].fill(7);
+    old[ENVIRONMENT].copy_from_slice(&environment(FACTORY, ENVIRONMENT.len()));
     let boot = MemoryNor::new(&power, BLOCK, old);
     let card = MemoryCard::new(&power);
     card.put_firmware(FILE, &image);
@@ -215,7 +299,12 @@ fn a_flash_that_does_not_keep_what_is_written_is_a_failure_and_starts_nothing_ha
         let card = MemoryCard::new(&power);
         card.put_firmware(FILE, &wanted());
         let error = set_with(&card, Some(&boot), None, true).expect_err("worn out");
-        assert_eq!(error.kind, Kind::Failed);
+        assert_eq!(error.kind, Kind::Unfinished);
+        assert!(
+            error.next_step.contains("leave this card"),
+            "{}",
+            error.next_step
+        );
         assert!(is_safe(&boot.bytes.borrow(), [&old, &new]), "{worn:#x}");
     }
 }

@@ -65,6 +65,7 @@ fn set_by(
         id: "d83add123456".to_owned(),
         card,
         policy,
+        is_boot_medium: true,
         alive: &|| (),
     };
     set(&job, running)
@@ -318,9 +319,51 @@ fn the_board_keeps_its_own_settings() {
 }
 
 #[test]
+fn an_order_without_the_look_for_disks_on_plain_adapters_is_put_right() {
+    let running = Running {
+        config: Some("[all]\nBOOT_ORDER=0xf416\n".to_owned()),
+        ..factory()
+    };
+    let with_files = card(&Power::on());
+    assert_eq!(set_on(&with_files, &running), Ok(BootOrder::Staged));
+    let without = MemoryCard::new(&Power::on());
+    assert_eq!(set_on(&without, &running), Ok(BootOrder::AlreadyRight));
+}
+
+#[test]
+fn what_is_refused_does_not_stay_staged() {
+    let card = card(&Power::on());
+    assert_eq!(set_on(&card, &factory()), Ok(BootOrder::Staged));
+    let other_board = Running {
+        is_signed: true,
+        ..factory()
+    };
+    set_on(&card, &other_board).expect_err("secure boot");
+    assert_eq!(card.get(RECOVERY), None);
+    assert_eq!(card.get(UPD), None);
+}
+
+#[test]
+fn a_card_that_the_rom_does_not_read_gets_no_update() {
+    let card = card(&Power::on());
+    let before = card.names().expect("names");
+    let job = Job {
+        board: gild_boards::by_name("rpi5").expect("a board"),
+        id: "d83add123456".to_owned(),
+        card: &card,
+        policy: BootOrderPolicy::default(),
+        is_boot_medium: false,
+        alive: &|| (),
+    };
+    let error = set(&job, &factory()).expect_err("a card in a reader");
+    assert!(error.reason.contains("slot"), "{error}");
+    assert_eq!(card.names().expect("names"), before);
+}
+
+#[test]
 fn settings_that_cannot_be_kept_are_not_lost() {
     for (config, complaint) in [
-        ("x".repeat(5000) + "\nBOOT_ORDER=0xf41\n", "4076"),
+        ("x".repeat(5000) + "\nBOOT_ORDER=0xf41\n", "4072"),
         (
             "[0x12345678]\nBOOT_ORDER=0xf1\n[all]\nBOOT_ORDER=0xf41\n".to_owned(),
             "depends on the board",
