@@ -2,7 +2,7 @@
 //!
 //! A boot medium is valid by its first page alone: the ID block's header, or the checksum of an environment. That page
 //! goes first and comes back last, after everything that it leads to has been read back. In between the firmware finds
-//! nothing there and goes on to the next medium, the card with the flasher.
+//! nothing there and goes on to the next medium: an eMMC that starts something, else the card with the flasher.
 
 use std::ops::Range;
 
