@@ -8,9 +8,9 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gild_boards::nor::{self, Step};
-use gild_boards::rk3588::{FLASH_SIZE, NVME_FIRST};
+use gild_boards::rk3588::{FLASH_SIZE, Medium};
 use gild_boards::uboot_env::Environment;
 use gild_card::firmware::{Firmware, rock5b_spi, rock5b_u_boot};
 use gild_tests::board_dtb::Product;
@@ -128,11 +128,11 @@ fn whole(step: &Step, bytes: &mut [u8], wanted: &[u8]) {
     }
 }
 
-/// Every state that a power cut while the environment is written can leave, in their order.
-fn states(current: &[u8], wanted: &[u8]) -> Result<Vec<Vec<u8>>> {
+/// Every state that a power cut can leave while this is written, in their order.
+fn states(current: &[u8], wanted: &[u8], commit: usize) -> Result<Vec<Vec<u8>>> {
     let mut bytes = current.to_vec();
     let mut states = vec![bytes.clone()];
-    for step in nor::plan(current, wanted, BLOCK, 0)? {
+    for step in nor::plan(current, wanted, BLOCK, commit)? {
         let mut cut = bytes.clone();
         half(&step, &mut cut, wanted);
         whole(&step, &mut bytes, wanted);
@@ -158,7 +158,7 @@ fn a_power_cut_at_any_step_of_the_order_s_change_is_completed_by_the_next_power_
     assert!(u_boot.environment()? == wanted);
     let changed = u_boot.read(&ENVIRONMENT)?;
 
-    let states = states(&current, &changed)?;
+    let states = states(&current, &changed, 0)?;
     assert!(states.len() > 5, "{} states", states.len());
     for (number, state) in states.iter().enumerate() {
         fs::copy(&card, scene.card.image())?;
@@ -176,7 +176,8 @@ fn chip(start: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The U-Boot in it is a stand-in made with mkimage, which nothing here runs: the machine goes on with its own.
+/// The U-Boot in it is a stand-in made with mkimage, which nothing here runs: the machine goes on with its own. What starts it
+/// after the cut is the environment, in a part of the chip that is not half written.
 #[test]
 fn the_whole_boot_flash_is_written_and_a_power_cut_in_the_middle_is_completed() -> Result<()> {
     let workshop = Workshop::new();
@@ -187,30 +188,46 @@ fn the_whole_boot_flash_is_written_and_a_power_cut_in_the_middle_is_completed() 
         rock5b_spi: Some(rock5b_spi(mainline.clone())?),
         rock5b_u_boot: Some(rock5b_u_boot(workshop.card(&fit))?),
     };
-    let image = firmware.rock5b_spi.clone().context("an image")?;
-    let order = NVME_FIRST.join(" ");
-    assert!(memchr::memmem::find(&image, order.as_bytes()).is_some());
     let (scene, u_boot) = bare("chain-flash", &firmware)?;
+    let factory = u_boot.environment()?;
     let before = chip(&mainline);
+    let image = chip(firmware.rock5b_spi.as_deref().context("an image")?);
     u_boot.write(BOOT_FLASH.start, &before)?;
 
-    let mut board = scene.hardware.switch_on()?;
-    board.wait_for("gild: writing the boot flash", PATIENCE)?;
-    board.cut_power()?;
     let console = power_on(&scene)?;
-    assert!(
-        console.contains("gild: boot order written")
-            || console.contains("gild: boot order already-right"),
-        "{console}"
+    assert!(console.contains("gild: boot order written"), "{console}");
+    assert!(u_boot.read(&BOOT_FLASH)? == image);
+    assert_eq!(
+        u_boot.environment()?.get(ORDER),
+        Some(NVME_THEN_THE_REST),
+        "a saved environment would overrule the image"
     );
-    assert!(u_boot.read(&BOOT_FLASH)? == chip(&image));
-    let names = scene.card.names()?;
-    let backup = names.iter().find(|name| name.starts_with("flash-"));
-    let backup = backup.with_context(|| format!("no backup among {names:?}"))?;
-    assert!(scene.card.get(backup)?.as_deref() == Some(&before[..]));
+    let backup = flash_backup(&scene)?;
+    assert!(scene.card.get(&backup)?.as_deref() == Some(&before[..]));
 
-    // The machine's own U-Boot still looks at the card first, and the gate in its script starts the disk.
+    let states = states(&before, &image, Medium::Spi.id_block_offset())?;
+    let half = &states[states.len() / 2];
+    assert!(*half != before && *half != image);
+    u_boot.write(BOOT_FLASH.start, half)?;
+    u_boot.set_environment(factory)?;
+    // As the agent leaves it before the first block is erased.
+    scene.card.remove("gate.env")?;
     let console = power_on(&scene)?;
-    assert!(console.contains("finished: starting it"), "{console}");
+    assert!(console.contains("gild: already done"), "{console}");
+    assert!(console.contains("gild: boot order written"), "{console}");
+    assert!(u_boot.read(&BOOT_FLASH)? == image);
+    assert_eq!(flash_backup(&scene)?, backup, "half a flash is no backup");
     Ok(())
+}
+
+fn flash_backup(scene: &Scene) -> Result<String> {
+    let names = scene.card.names()?;
+    let backups: Vec<_> = names
+        .iter()
+        .filter(|name| name.starts_with("flash-"))
+        .collect();
+    match backups[..] {
+        [backup] => Ok(backup.clone()),
+        _ => bail!("the backups on the card are {backups:?}"),
+    }
 }
