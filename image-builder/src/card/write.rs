@@ -193,3 +193,94 @@ fn for_each_part(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use gild_flash::{BlockDevice, ZeroMethod};
+    use gild_format::manifest::Partition;
+
+    use super::*;
+
+    /// A card in a file that gives one bit back wrong.
+    struct Worn {
+        file: BlockDevice,
+        bad: u64,
+    }
+
+    impl Target for Worn {
+        fn name(&self) -> &str {
+            self.file.name()
+        }
+
+        fn size(&self) -> u64 {
+            self.file.size()
+        }
+
+        fn sector_size(&self) -> u32 {
+            self.file.sector_size()
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            self.file.read_at(buffer, offset)?;
+            let place = self.bad.checked_sub(offset).map(usize::try_from);
+            if let Some(byte) = place.and_then(|place| buffer.get_mut(place.ok()?)) {
+                *byte ^= 1;
+            }
+            Ok(())
+        }
+
+        fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+            self.file.write_at(data, offset)
+        }
+
+        fn zero(&self, offset: u64, length: u64) -> io::Result<ZeroMethod> {
+            self.file.zero(offset, length)
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            self.file.flush()
+        }
+
+        fn reread_partition_table(&self) -> io::Result<()> {
+            self.file.reread_partition_table()
+        }
+
+        fn partition_table(&self) -> io::Result<Option<Vec<Partition>>> {
+            self.file.partition_table()
+        }
+    }
+
+    #[test]
+    fn a_card_that_reads_back_wrong_is_said_to_be_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sparse = |name: &str| {
+            let path = folder.path().join(name);
+            let file = File::create_new(&path).expect("a file");
+            file.set_len(CARD_LENGTH).expect("its size");
+            path
+        };
+        let image = sparse("card.img");
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&image)
+            .and_then(|image| image.write_all_at(&[0x55; 8192], 0))
+            .expect("a card");
+        let image = File::open(image).expect("the card");
+        for bad in [17, SECTOR + 4711, CARD_LENGTH - 1] {
+            let path = sparse(&bad.to_string());
+            let file = BlockDevice::open_file(&path, 512).expect("a device");
+            let error = write(&image, &Worn { file, bad }).expect_err("a bit turned over");
+            assert!(
+                error.to_string().contains("does not keep what is written"),
+                "{error}"
+            );
+            let mut first = [0; 512];
+            let device = File::open(&path).expect("the device");
+            device.read_exact_at(&mut first, 0).expect("its start");
+            let is_bootable = first != [0; 512];
+            assert_eq!(is_bootable, bad < SECTOR, "{bad}");
+        }
+    }
+}
