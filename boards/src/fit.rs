@@ -52,6 +52,11 @@ pub enum FitError {
         /// The algorithm of the hash.
         algorithm: String,
     },
+    /// Nothing says what an image should be.
+    #[error(
+        "image `{0}` of the FIT has no hash of the kind `sha256` or `crc32`, so that nobody could see damage in it"
+    )]
+    Unchecked(String),
 }
 
 /// A whole FIT.
@@ -80,7 +85,7 @@ pub struct Image {
     pub compression: String,
     /// Where its data stands, from the FIT's start.
     pub data: Range<usize>,
-    /// Its hashes. All that this program knows have been checked.
+    /// Its hashes. All that this program knows have been checked, and that is one at least.
     pub hashes: Vec<Hash>,
     /// The `compatible` of the device tree that it is, if it is one that can be read.
     pub compatible: Vec<String>,
@@ -236,14 +241,21 @@ impl Draft {
             });
         };
         let hashes: Vec<Hash> = self.hashes.into_values().collect();
-        let differs = |stored: &&Hash| {
-            hash(&stored.algorithm, data).is_some_and(|value| value != bytes[stored.place.clone()])
-        };
-        if let Some(differing) = hashes.iter().find(differs) {
-            return Err(FitError::Hash {
-                name,
-                algorithm: differing.algorithm.clone(),
-            });
+        let mut is_checked = false;
+        for stored in &hashes {
+            let Some(value) = hash(&stored.algorithm, data) else {
+                continue;
+            };
+            if value != bytes[stored.place.clone()] {
+                return Err(FitError::Hash {
+                    name,
+                    algorithm: stored.algorithm.clone(),
+                });
+            }
+            is_checked = true;
+        }
+        if !is_checked {
+            return Err(FitError::Unchecked(name));
         }
         let mut image = Image {
             name,

@@ -12,8 +12,9 @@ mod edit;
 mod section;
 mod signature;
 
-pub use config::{BootOrder, ConfigError, NVME_FIRST, get_key, set_keys, with_nvme_first};
-pub use edit::CONFIG_MAX;
+pub use config::{
+    BootOrder, CONFIG_MAX, ConfigError, NVME_FIRST, PCIE_PROBE, get_key, set_keys, with_nvme_first,
+};
 pub use section::{Section, SectionKind};
 pub use signature::{Signature, SignatureError};
 
@@ -23,6 +24,7 @@ use memchr::memmem;
 use thiserror::Error;
 
 use crate::wire::{be32, le32};
+use edit::VENDORS_MAX;
 
 /// Where the read-only area of an A/B image ends and its first half begins.
 const FIRST_HALF: usize = 64 << 10;
@@ -80,7 +82,7 @@ pub enum EepromError {
     #[error("it has no bootconf.txt, the configuration")]
     NoConfig,
     /// The configuration is longer than the vendor's tool allows.
-    #[error("a configuration of {0} bytes is too long: at most {CONFIG_MAX} fit")]
+    #[error("a configuration of {0} bytes is too long: at most {VENDORS_MAX} fit")]
     ConfigTooLong(usize),
     /// The configuration would run into what comes after it.
     #[error("a configuration of {length} bytes does not fit: there is room for {room}")]

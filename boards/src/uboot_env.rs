@@ -9,6 +9,8 @@ use thiserror::Error;
 use crate::wire::{le32, put};
 
 const CRC: usize = 4;
+/// Where the flag stands, in a block of which two copies are kept.
+pub const FLAG_AT: usize = CRC;
 
 /// Why an environment cannot be read or made.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -168,7 +170,7 @@ impl Block {
         let data = checked(bytes, CRC + 1)?;
         Ok(Self {
             environment: Environment::from_data(data)?,
-            flag: Some(bytes[CRC]),
+            flag: Some(bytes[FLAG_AT]),
         })
     }
 
@@ -196,7 +198,7 @@ impl Block {
         let mut bytes = vec![0; header];
         put(&mut bytes, 0, &crc32fast::hash(&data).to_le_bytes());
         if let Some(flag) = self.flag {
-            bytes[CRC] = flag;
+            bytes[FLAG_AT] = flag;
         }
         bytes.extend(data);
         Ok(bytes)

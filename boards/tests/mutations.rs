@@ -79,7 +79,11 @@ fn rounds(
 
 #[test]
 fn damaged_eeprom_images() {
-    for original in [eeprom_2712(), eeprom_2711(), eeprom_ab()] {
+    // A small image that says that it is one of the large kind.
+    let mut odd = eeprom_2711();
+    section(&mut odd, 0x1000, MODULE, 0xeff8, &[]);
+    file(&mut odd, 0x1_0000, "bootsys", &pattern(0xffe8));
+    for original in [eeprom_2712(), eeprom_2711(), eeprom_ab(), odd] {
         let image = EepromImage::parse(original.clone()).expect("an image");
         let structure: Vec<usize> = image.sections().iter().map(|s| s.offset).collect();
         let mut accepted = 0;

@@ -47,7 +47,13 @@ fn every_bit_of_an_id_block_that_is_used_is_guarded() {
     };
     assert_eq!(flipped(0), Err(IdBlockError::Magic));
     assert_eq!(flipped(8), Err(IdBlockError::Header));
-    assert_eq!(flipped(12), Err(IdBlockError::Header));
+    // The kind of hash, and the bits above it, which say that the block is signed.
+    for at in 12..16 {
+        assert_eq!(flipped(at), Err(IdBlockError::Header), "{at}");
+    }
+    let mut signed = whole.clone();
+    signed[12] |= 0x10;
+    assert_eq!(parse(&signed), Err(IdBlockError::Header));
     assert_eq!(flipped(4), Err(IdBlockError::HeaderHash));
     assert_eq!(flipped(0x5ff), Err(IdBlockError::HeaderHash));
     assert_eq!(flipped(0x600), Err(IdBlockError::HeaderHash));
@@ -143,6 +149,28 @@ fn a_file_that_is_not_whole_is_refused() {
     assert!(matches!(parse(&long), Err(Rk3588Error::TooLong { .. })));
     // The card's file has its parts at other places, and the flash's is none for the card.
     assert!(Image::parse(whole, Medium::Card).is_err());
+}
+
+#[test]
+fn an_image_without_a_hash_that_can_be_checked_is_refused() {
+    let shop = Workshop::new();
+    let sha1 = FitSettings {
+        algorithm: "sha1",
+        ..FitSettings::default()
+    };
+    let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &sha1);
+    let error = Image::parse(shop.spi(&fit), Medium::Spi).expect_err("sha1 alone");
+    let Rk3588Error::Fit { source, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(matches!(source, FitError::Unchecked(_)), "{error}");
+
+    // None at all: what was a hash is a node of another kind.
+    let mut bytes = shop.rock5b_spi(MAINLINE);
+    let name = bytes.windows(5).position(|text| text == b"hash\0");
+    bytes[name.expect("a hash")] = b'm';
+    let error = Image::parse(bytes, Medium::Spi).expect_err("one has none");
+    assert!(error.to_string().contains("has no hash"), "{error}");
 }
 
 #[test]
@@ -253,7 +281,7 @@ fn a_boot_order_that_cannot_be_changed_safely_is_refused() {
     assert_eq!(refusal(&make(&once, &signed)), BootTargetsError::Signed);
 
     let sha1 = FitSettings {
-        algorithm: "sha1",
+        extra: "hash-2 { algo = \"sha1\"; };",
         ..plain.clone()
     };
     let error = refusal(&make(&once, &sha1));
@@ -322,6 +350,22 @@ fn the_order_outside_the_fit_is_not_touched() {
     let mut bytes = shop.spi(&fit);
     bytes.extend(Workshop::u_boot(MAINLINE));
     assert_eq!(spi(bytes).boot_targets(), Err(BootTargetsError::Outside));
+}
+
+#[test]
+fn an_order_is_complete_if_the_card_comes_after_the_disk() {
+    let shop = Workshop::new();
+    for (order, is_complete) in [
+        ("nvme mmc1 mmc0", true),
+        ("nvme usb mmc1", true),
+        ("nvme mmc usb", true),
+        ("mmc1 nvme", false),
+        ("nvme", false),
+        ("nvme mmc0 usb", false),
+    ] {
+        let image = spi(shop.rock5b_spi(order));
+        assert_eq!(image.is_nvme_then_card(), Ok(is_complete), "{order}");
+    }
 }
 
 #[test]

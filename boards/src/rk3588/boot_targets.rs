@@ -85,6 +85,13 @@ impl Image {
             .is_some_and(|name| name == NVME_FIRST[0]))
     }
 
+    /// Whether the SD card comes after the NVMe disk: what a board starts from when the disk is empty.
+    pub fn is_nvme_then_card(&self) -> Result<bool, BootTargetsError> {
+        let names = self.boot_targets()?;
+        let is_card = |name: &String| name == NVME_FIRST[1] || name == "mmc";
+        Ok(names.first().is_some_and(|name| name == NVME_FIRST[0]) && names.iter().any(is_card))
+    }
+
     /// The file with these names first in its boot order. The names that it has besides follow in their order.
     pub fn with_boot_targets(&self, wanted: &[&str]) -> Result<Self, BootTargetsError> {
         let (image, place) = self.find_boot_targets()?;

@@ -16,6 +16,7 @@ const HASHED: usize = 0x600;
 const HASH: usize = 32;
 /// Where in the header the hash stands, in 32-bit words: there is no other place for it.
 const HASH_WORD: u32 = 0x600 / 4;
+/// How programs and header are hashed: by SHA-256, and not signed.
 const SHA256: u32 = 1;
 const MAX_IMAGES: u32 = 4;
 const ENTRIES: usize = 0x78;
@@ -38,8 +39,10 @@ pub enum IdBlockError {
         /// Bytes that there should be.
         expected: usize,
     },
-    /// It is made in a way that mkimage does not.
-    #[error("its header is not of the kind that U-Boot's mkimage makes for the RK3588")]
+    /// It is made in a way that mkimage does not, and this program cannot say whether it is whole: signed, for one.
+    #[error(
+        "its header is not of the kind that U-Boot's mkimage makes for the RK3588: signed, or hashed in another way"
+    )]
     Header,
     /// The header is not what its hash says.
     #[error("damaged: the hash of its header differs from the stored one")]
@@ -78,8 +81,7 @@ impl IdBlock {
         let field = |at| le32(header, at).ok_or_else(|| cut_off(HEADER));
         let (layout, hash_type) = (field(8)?, field(12)?);
         let (count, hash_word) = (layout >> 16, layout & 0xffff);
-        if hash_word != HASH_WORD || hash_type & 0xf != SHA256 || !(1..=MAX_IMAGES).contains(&count)
-        {
+        if hash_word != HASH_WORD || hash_type != SHA256 || !(1..=MAX_IMAGES).contains(&count) {
             return Err(IdBlockError::Header);
         }
         if !is_hash_of(&header[HASHED..], &header[..HASHED]) {

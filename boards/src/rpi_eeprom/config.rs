@@ -7,9 +7,18 @@ use thiserror::Error;
 /// NVMe first, then the SD card, then USB, then from the start again.
 pub const NVME_FIRST: BootOrder = BootOrder(0xf416);
 
+// Digits of a boot order.
+const SD_CARD: u32 = 1;
+const NVME: u32 = 6;
+const STOP: u32 = 0xe;
+const AGAIN: u32 = 0xf;
+
 const BOOT_ORDER: &str = "BOOT_ORDER";
-/// Asks disks on adapters that do not announce themselves.
-const PCIE_PROBE: (&str, &str) = ("PCIE_PROBE", "1");
+/// The setting that has the firmware look for disks on adapters that do not announce themselves.
+pub const PCIE_PROBE: (&str, &str) = ("PCIE_PROBE", "1");
+
+/// The longest configuration that lies in one erase block of the chip. The vendor's tool takes four bytes more.
+pub const CONFIG_MAX: usize = 4072;
 
 /// Why a key cannot be set.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -24,6 +33,9 @@ pub enum ConfigError {
         /// The condition under which it is set.
         filter: String,
     },
+    /// It would not fit with the keys in it.
+    #[error("with the boot order set it has {0} bytes, and at most {CONFIG_MAX} fit: shorten it")]
+    TooLong(usize),
 }
 
 /// A value of `BOOT_ORDER`: one hexadecimal digit for each place to boot from, the first one last.
@@ -52,7 +64,20 @@ impl BootOrder {
     /// Whether the NVMe disk is tried before everything else.
     #[must_use]
     pub fn is_nvme_first(self) -> bool {
-        self.0 & 0xf == 6
+        self.0 & 0xf == NVME
+    }
+
+    /// Whether the NVMe disk is tried first and the SD card after it: what a board starts from when the disk is empty.
+    #[must_use]
+    pub fn is_nvme_then_card(self) -> bool {
+        let mut rest = self.0 >> 4;
+        while !matches!(rest & 0xf, SD_CARD | STOP | AGAIN) {
+            rest >>= 4;
+            if rest == 0 {
+                return false;
+            }
+        }
+        self.is_nvme_first() && rest & 0xf == SD_CARD
     }
 }
 
@@ -63,15 +88,15 @@ impl fmt::Display for BootOrder {
         while rest != 0 {
             let name = match rest & 0xf {
                 0 => "SD card detect",
-                1 => "SD card",
+                SD_CARD => "SD card",
                 2 => "network",
                 3 => "rpiboot",
                 4 => "USB",
                 5 => "BCM USB",
-                6 => "NVMe",
+                NVME => "NVMe",
                 7 => "HTTP",
-                0xe => "stop",
-                0xf => "again",
+                STOP => "stop",
+                AGAIN => "again",
                 _ => "unknown",
             };
             rest >>= 4;
@@ -103,20 +128,30 @@ pub fn get_key<'a>(config: &'a str, key: &str) -> Option<&'a str> {
         .last()
 }
 
-/// The configuration with the NVMe disk first. One that has it first already keeps its order, and every one keeps all else
-/// it says.
+/// The configuration with the NVMe disk first. One that has it first already, and the card after it, keeps its order, and
+/// every one keeps all else it says.
 pub fn with_nvme_first(config: &str) -> Result<String, ConfigError> {
-    let order = BootOrder::of(config).filter(|order| order.is_nvme_first());
+    let order = BootOrder::of(config).filter(|order| order.is_nvme_then_card());
     let order = format!("{:#x}", order.unwrap_or(NVME_FIRST).0);
-    set_keys(config, &[(BOOT_ORDER, &order), PCIE_PROBE])
+    let text = set_keys(config, &[(BOOT_ORDER, &order), PCIE_PROBE])?;
+    match text.len() {
+        0..=CONFIG_MAX => Ok(text),
+        length => Err(ConfigError::TooLong(length)),
+    }
 }
 
 /// The configuration with these keys set for every board. All else in it stays as it is, comments too.
+///
+/// New keys go in front of the first section that is not for every board: whether an `[all]` behind a `[config.txt]` is
+/// one of the firmware's own is not documented.
 pub fn set_keys(config: &str, keys: &[(&str, &str)]) -> Result<String, ConfigError> {
     let mut missing: Vec<_> = keys.to_vec();
     let mut text = String::with_capacity(config.len() + 64);
-    let mut last_scope = Scope::All;
+    let mut place = None;
     for (scope, line) in lines(config) {
+        if scope != Scope::All {
+            place.get_or_insert(text.len());
+        }
         let wanted =
             assignment(line).and_then(|(found, _)| keys.iter().find(|(key, _)| *key == found));
         match (wanted, &scope) {
@@ -133,21 +168,17 @@ pub fn set_keys(config: &str, keys: &[(&str, &str)]) -> Result<String, ConfigErr
             }
             _ => text.push_str(line),
         }
-        last_scope = scope;
     }
-    if missing.is_empty() {
-        return Ok(text);
-    }
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    if last_scope != Scope::All || text.is_empty() {
+    let rest = text.split_off(place.unwrap_or(text.len()));
+    if text.is_empty() && !missing.is_empty() {
         text.push_str("[all]\n");
+    } else if !text.ends_with('\n') && !missing.is_empty() {
+        text.push('\n');
     }
     for (key, value) in missing {
         text.extend([key, "=", value, "\n"]);
     }
-    Ok(text)
+    Ok(text + &rest)
 }
 
 /// All lines with their ends, each with what it stands under.
@@ -188,7 +219,7 @@ mod tests {
     #[test]
     fn what_was_not_asked_for_is_kept() {
         let before = "# ours\n[all]\nBOOT_UART=1\n  BOOT_ORDER=0xf461\r\nSOME_KEY=1\n\n[config.txt]\nBOOT_ORDER=9\n";
-        let after = "# ours\n[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\r\nSOME_KEY=1\n\n[config.txt]\nBOOT_ORDER=9\n[all]\nPCIE_PROBE=1\n";
+        let after = "# ours\n[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\r\nSOME_KEY=1\n\nPCIE_PROBE=1\n[config.txt]\nBOOT_ORDER=9\n";
         assert_eq!(set_keys(before, &WANTED).as_deref(), Ok(after));
         assert_eq!(set_keys(after, &WANTED).as_deref(), Ok(after));
     }
@@ -199,6 +230,54 @@ mod tests {
         assert_eq!(made, "[all]\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
         let made = set_keys("BOOT_UART=1", &WANTED).expect("keys");
         assert_eq!(made, "BOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
+    }
+
+    #[test]
+    fn new_keys_stand_before_the_first_section_that_is_not_for_every_board() {
+        let keys = "BOOT_ORDER=0xf416\nPCIE_PROBE=1\n";
+        for (front, rest) in [
+            ("[all]\nA=1\n", "[gpio8=0]\nB=1\n[all]\nC=1\n"),
+            ("[all]\n", "[config.txt]\nB=1\n[all]\nC=1\n"),
+            ("[all]\nA=1\n[all]\nB=1\n", ""),
+        ] {
+            let made = set_keys(&format!("{front}{rest}"), &WANTED);
+            assert_eq!(made, Ok(format!("{front}{keys}{rest}")));
+        }
+        let made = set_keys("[none]\nB=1\n", &WANTED);
+        assert_eq!(made, Ok(format!("[all]\n{keys}[none]\nB=1\n")));
+    }
+
+    #[test]
+    fn an_order_is_kept_if_the_card_comes_after_the_disk() {
+        for (order, kept) in [
+            (0xf16, true),
+            (0xf2416, true),
+            (0xf641, false),
+            (0x6, false),
+            (0xf6, false),
+            (0xf46, false),
+            (0xe6, false),
+            // Nothing comes after the end or a new beginning.
+            (0x1e6, false),
+            (0x1f6, false),
+        ] {
+            assert_eq!(BootOrder(order).is_nvme_then_card(), kept, "{order:#x}");
+            let made = with_nvme_first(&format!("BOOT_ORDER={order:#x}\n")).expect("keys");
+            let wanted = if kept { BootOrder(order) } else { NVME_FIRST };
+            assert_eq!(BootOrder::of(&made), Some(wanted), "{order:#x}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_would_reach_into_the_next_erase_block_is_refused() {
+        let comment = |length: usize| "#".repeat(length - 1) + "\n";
+        let keys = "BOOT_ORDER=0xf416\nPCIE_PROBE=1\n".len();
+        let made = with_nvme_first(&comment(CONFIG_MAX - keys)).expect("it fits");
+        assert_eq!(made.len(), CONFIG_MAX);
+        assert_eq!(
+            with_nvme_first(&comment(CONFIG_MAX - keys + 1)),
+            Err(ConfigError::TooLong(CONFIG_MAX + 1))
+        );
     }
 
     #[test]

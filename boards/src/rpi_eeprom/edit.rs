@@ -4,16 +4,16 @@ use super::section::{FILE_HEADER, HEADER, magic_of_padding};
 use super::{EepromError, FIRST_HALF_END, Image, SCRATCH, SectionKind, UPDATETIME};
 use crate::wire::put;
 
-/// The longest configuration that the vendor's tool takes. It forgets four bytes of the header, so that more than 4072
-/// bytes reach into the next erase block of the chip.
-pub const CONFIG_MAX: usize = 4076;
+/// The longest configuration that the vendor's tool takes. It forgets four bytes of the header, so that more than
+/// [`CONFIG_MAX`](super::CONFIG_MAX) bytes reach into the next erase block of the chip.
+pub(super) const VENDORS_MAX: usize = 4076;
 
 impl Image {
     /// Replaces the configuration. On an error nothing is changed.
     pub fn set_config(&mut self, text: &[u8]) -> Result<(), EepromError> {
         self.check_editable()?;
         let index = self.config_index()?;
-        if text.len() > CONFIG_MAX {
+        if text.len() > VENDORS_MAX {
             return Err(EepromError::ConfigTooLong(text.len()));
         }
         let section = &self.sections[index];

@@ -62,11 +62,12 @@ impl Section {
     }
 }
 
-/// Whether the image holds the firmware in two halves.
+/// Whether the image holds the firmware in two halves. Smaller ones have no room for them, whatever they say.
 pub(super) fn is_ab(bytes: &[u8]) -> bool {
     let (name, offset) = BOOTSYS;
     let name_at = offset + HEADER;
-    be32(bytes, offset) == Some(magic_of_a_file())
+    bytes.len() > JOURNALS
+        && be32(bytes, offset) == Some(magic_of_a_file())
         && bytes.get(name_at..name_at + NAME).map(until_nul) == Some(name.as_bytes())
 }
 
