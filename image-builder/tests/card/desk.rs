@@ -24,6 +24,9 @@ impl Desk {
         fs::write(kernel.join("version"), "7.0.0-test\n").expect("the version");
         let mut image = vec![0; 100_000];
         image[56..60].copy_from_slice(b"ARM\x64");
+        // Its size, and that it may lie anywhere in memory, as every kernel of the last years says.
+        image[16..24].copy_from_slice(&100_000_u64.to_le_bytes());
+        image[24] = 0x0a;
         fs::write(kernel.join("vmlinuz"), image).expect("the kernel");
         // All built in.
         let modules = BOARDS.iter().flat_map(|name| &board(name).modules);

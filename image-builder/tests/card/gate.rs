@@ -1,20 +1,60 @@
-//! The gate in the card's boot script, run by a real U-Boot: Debian's for QEMU's arm64 machine.
+//! The gate in the card's boot script, run by real U-Boots: Debian's for QEMU's arm64 machine, of two ages.
 //!
-//! Simulated: the card hangs on virtio and not on an SD controller, which that U-Boot has no driver for, and the disk has
-//! no system on it, so that starting it ends where its kernel would be loaded.
+//! That of Debian 12 (2023.01) has no `bootflow` that the script could use and starts the disk by `bootcmd_nvme0`, as the
+//! vendor's does; that of Debian 13 (2025.01) has no such variable, like the Rock 5B's own.
+//!
+//! Simulated: the card hangs on virtio and not on an SD controller, which these have no driver for; the disk has no
+//! system on it, so that starting it ends where its kernel would be loaded; the card's kernel is a header without a
+//! program behind it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
-use crate::common::{Bench, MIB};
+use tempfile::TempDir;
+
+use crate::common::{Bench, MIB, Ran};
 use crate::desk::Desk;
 
-const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 const AGENT: &str = "gild: starting the agent";
 const DISK: &str = "Retrieving file: /Image";
+const KERNEL: &str = "Starting kernel";
+const BANNER: &str = "U-Boot 20";
 /// Longer than any start takes, on a machine however busy.
 const SECONDS: &str = "300";
+
+fn debian_12() -> &'static Path {
+    Path::new("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
+}
+
+/// Taken out of the archive once, whatever this machine runs.
+fn debian_13() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let program = root.join("target/debian/u-boot-2025.bin");
+        if !program.exists() {
+            fs::create_dir_all(root.join("target/debian")).expect("a folder");
+            let folder = TempDir::new_in(root.join("target/debian")).expect("a folder");
+            let archive = root.join("agent/toolchain/debian-archive");
+            let download = Command::new(archive)
+                .args(["download", "trixie", "arm64", "u-boot-qemu"])
+                .arg(folder.path())
+                .output();
+            Ran::from(download.expect("debian-archive")).succeeds();
+            let script = "dpkg-deb -x *.deb . && mv usr/lib/u-boot/qemu_arm64/u-boot.bin ..";
+            let unpack = Command::new("sh")
+                .args(["-ec", script])
+                .current_dir(folder.path())
+                .output();
+            Ran::from(unpack.expect("sh")).succeeds();
+            fs::rename(root.join("target/debian/u-boot.bin"), &program).expect("renamed");
+        }
+        program
+    });
+    &PROGRAM
+}
 
 /// A disk whose first partition is like a golden image's.
 fn disk(bench: &Bench, image_id: &str) {
@@ -43,8 +83,8 @@ fn disk(bench: &Bench, image_id: &str) {
     bench.shell("mcopy -s -i nvme.img@@16M p1/* ::").succeeds();
 }
 
-/// Applies power, and gives the console up to the line that says what is started.
-fn start(bench: &Bench) -> String {
+/// Applies power, and gives the console up to the line with which this is true.
+fn start(bench: &Bench, u_boot: &Path, is_enough: impl Fn(&str) -> bool) -> String {
     let mut qemu = Command::new("timeout")
         .args([
             SECONDS,
@@ -56,14 +96,8 @@ fn start(bench: &Bench) -> String {
             "-m",
             "512M",
         ])
-        .args([
-            "-nodefaults",
-            "-nographic",
-            "-serial",
-            "stdio",
-            "-bios",
-            U_BOOT,
-        ])
+        .args(["-nodefaults", "-nographic", "-serial", "stdio", "-bios"])
+        .arg(u_boot)
         .args([
             "-drive",
             "if=none,id=card,file=card.img,format=raw",
@@ -86,7 +120,7 @@ fn start(bench: &Bench) -> String {
         let line = String::from_utf8_lossy(&line.expect("the console")).into_owned();
         console += &line;
         console.push('\n');
-        if line.contains(AGENT) || line.contains(DISK) {
+        if is_enough(&console) {
             break;
         }
     }
@@ -97,13 +131,14 @@ fn start(bench: &Bench) -> String {
     console
 }
 
-#[test]
-fn a_finished_disk_starts_and_any_other_starts_the_agent() {
+fn a_finished_disk_starts_and_any_other_starts_the_agent(u_boot: &Path) {
     let desk = Desk::least();
     let bench = &desk.bench;
     disk(bench, "rock5b-0123456789ab");
     let starts = |what: &str, because: &str| {
-        let console = start(bench);
+        let console = start(bench, u_boot, |console| {
+            console.contains(AGENT) || console.contains(DISK)
+        });
         let last = console.lines().last().unwrap_or_default();
         assert!(last.contains(what), "{because}: {console}");
     };
@@ -127,4 +162,45 @@ fn a_finished_disk_starts_and_any_other_starts_the_agent() {
     desk.replace("gate.env", "rock5b=rock5b-0123456789ab\n");
     bench.poke("nvme.img", 0, &[0; 512]);
     starts(AGENT, "without its first sector the disk is not committed");
+}
+
+#[test]
+fn the_gate_of_debian_12() {
+    a_finished_disk_starts_and_any_other_starts_the_agent(debian_12());
+}
+
+#[test]
+fn the_gate_of_debian_13() {
+    a_finished_disk_starts_and_any_other_starts_the_agent(debian_13());
+}
+
+/// Neither has a place to unpack a kernel, and the vendor's could not unpack one.
+#[test]
+fn the_kernel_starts_without_being_unpacked() {
+    let desk = Desk::least();
+    disk(&desk.bench, "rock5b-0123456789ab");
+    for u_boot in [debian_12(), debian_13()] {
+        let console = start(&desk.bench, u_boot, |console| {
+            console.contains(KERNEL) || console.contains("did not start")
+        });
+        assert!(console.contains(KERNEL), "{console}");
+    }
+}
+
+#[test]
+fn a_card_whose_agent_does_not_start_leaves_no_board_at_the_prompt() {
+    let desk = Desk::least();
+    disk(&desk.bench, "rock5b-0123456789ab");
+    desk.replace("rockchip/Image", "half");
+    for u_boot in [debian_12(), debian_13()] {
+        let console = start(&desk.bench, u_boot, |console| {
+            console.matches(BANNER).count() == 2
+        });
+        let (before, after) = console
+            .split_once("gild: the agent did not start")
+            .unwrap_or_else(|| panic!("{console}"));
+        assert!(!before.contains(DISK), "the gate is closed: {console}");
+        assert!(after.contains(DISK), "the disk is tried: {console}");
+        assert!(after.contains(BANNER), "it begins anew: {console}");
+    }
 }

@@ -4,8 +4,10 @@ use gild_boards::Board;
 use gild_boards::uboot_script::{Script, ScriptError};
 use gild_config::GATE;
 
-/// The kernel, for both boards.
+/// The kernel for the Raspberry Pi 5.
 pub const KERNEL: &str = "vmlinuz.gz";
+/// The same kernel for the Rock 5B, not compressed: the `booti` of the vendor's U-Boot takes no other.
+pub const ROCK5B_KERNEL: &str = "rockchip/Image";
 /// The initramfs with the agent in it, for both boards.
 pub const INITRAMFS: &str = "initrd.img";
 /// The Raspberry Pi's configuration. Its presence makes the card one to start from.
@@ -66,8 +68,10 @@ pub fn boot_scr(board: &Board) -> Result<Vec<u8>, ScriptError> {
 
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
-/// Both files are imported one variable at a time, so that nothing else in them can change U-Boot's settings. What the
-/// script calls and an older U-Boot does not know only falls through to the agent.
+/// Both files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
+/// U-Boot 2017.09 cannot do that and takes all that stands there. What the script calls and an older U-Boot does not know
+/// only falls through to the agent. Where neither that starts nor the disk, the board begins anew: one failed read must
+/// not leave it at a prompt.
 #[must_use]
 pub fn boot_script(board: &Board) -> String {
     let name = &board.name;
@@ -99,15 +103,17 @@ if test -n "${{{name}}}"; then
   done
 fi
 echo "gild: starting the agent from ${{gild_card}}"
-test -n "${{kernel_comp_addr_r}}" || setenv kernel_comp_addr_r 0x0a000000
-test -n "${{kernel_comp_size}}" || setenv kernel_comp_size 0x08000000
 setenv bootargs {arguments} ${{gild_args}}
 setenv gild_fdt ${{fdt_addr}}
 if test -n "${{fdt_addr_r}}"; then
   load ${{gild_card}} ${{fdt_addr_r}} {ROCK5B_DTB} && setenv gild_fdt ${{fdt_addr_r}}
 fi
-load ${{gild_card}} ${{kernel_addr_r}} {KERNEL} && load ${{gild_card}} ${{ramdisk_addr_r}} {INITRAMFS} && booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{filesize}} ${{gild_fdt}}
-echo "gild: the agent did not start"
+load ${{gild_card}} ${{kernel_addr_r}} {ROCK5B_KERNEL} && load ${{gild_card}} ${{ramdisk_addr_r}} {INITRAMFS} && booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{filesize}} ${{gild_fdt}}
+echo "gild: the agent did not start: the NVMe disk is tried, and then everything again"
+bootflow scan -b nvme
+if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme0; fi
+sleep 10
+reset
 "#
     )
 }

@@ -1,4 +1,4 @@
-//! The kernel, as both boards' firmware takes it: an arm64 `Image`, gzipped.
+//! The kernel, as the boards' firmware takes it: an arm64 `Image`, and that gzipped.
 
 use std::io::{Read, Write};
 
@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const MAGIC_AT: usize = 56;
 const MAGIC: &[u8] = b"ARM\x64";
-/// Where U-Boot unpacks it there is room for no more.
+/// Where U-Boot loads it there is room for no more.
 const LONGEST: usize = 128 << 20;
 
 /// Why a file is not a kernel that the boards can start.
@@ -37,16 +37,19 @@ pub fn check(image: &[u8]) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// The kernel in gzip's format: the same kernel always gives the same bytes.
-pub fn pack(file: &[u8]) -> Result<Vec<u8>, KernelError> {
-    let unpacked;
+/// The kernel as it runs, whether the file is compressed or not.
+pub fn image(file: Vec<u8>) -> Result<Vec<u8>, KernelError> {
     let image = if file.starts_with(&GZIP) {
-        unpacked = unpack(file)?;
-        &unpacked
+        unpack(&file)?
     } else {
         file
     };
-    check(image)?;
+    check(&image)?;
+    Ok(image)
+}
+
+/// The kernel in gzip's format: the same kernel always gives the same bytes.
+pub fn pack(image: &[u8]) -> Result<Vec<u8>, KernelError> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder
         .write_all(image)

@@ -126,10 +126,9 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
     let mut files = contents.firmware.files();
     let mut put = |name: &str, content: Vec<u8>| files.insert(name.to_owned(), content);
     put(boot::INITRAMFS, initramfs.bytes.clone());
-    put(
-        boot::KERNEL,
-        packed_kernel(&contents.kernel.join("vmlinuz"))?,
-    );
+    let (image, packed) = kernels(&contents.kernel.join("vmlinuz"))?;
+    put(boot::KERNEL, packed);
+    put(boot::ROCK5B_KERNEL, image);
     put(boot::CONFIG_TXT, boot::config_txt().into_bytes());
     put(
         boot::CMDLINE_TXT,
@@ -176,11 +175,15 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn packed_kernel(path: &Path) -> Result<Vec<u8>, Error> {
-    kernel::pack(&read(path)?).map_err(|source| Error::Kernel {
+/// The kernel as it runs, and packed.
+fn kernels(path: &Path) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let cannot_start = |source| Error::Kernel {
         path: path.to_owned(),
         source,
-    })
+    };
+    let image = kernel::image(read(path)?).map_err(cannot_start)?;
+    let packed = kernel::pack(&image).map_err(cannot_start)?;
+    Ok((image, packed))
 }
 
 impl Card {
