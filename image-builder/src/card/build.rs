@@ -62,6 +62,11 @@ pub fn run(args: &Args) -> Result<()> {
             log::warn!("{consequence}");
         }
     }
+    if firmware.has_untried_loader() {
+        log::warn!(
+            "Rock 5B: --rock5b-spi and --rock5b-u-boot begin with different programs, so no board has started with the one for its boot flash before that is written; if it hangs, the board needs recovery by USB. Take both files from one build"
+        );
+    }
     Ok(())
 }
 

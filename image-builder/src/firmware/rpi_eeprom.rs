@@ -7,13 +7,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, value_parser};
-use gild_boards::rpi_eeprom::{BootOrder, Image, Signature};
+use gild_boards::rpi_eeprom::{BootOrder, CONFIG_MAX, Image, Signature};
 
 use super::facts::Facts;
 use super::file::{self, Output};
-
-/// What the firmware reads in one piece. The vendor's tool takes four bytes more, which lie in the next piece.
-const CONFIG_MAX: usize = 4072;
 
 /// EEPROM images of the Raspberry Pi
 #[derive(Debug, Subcommand)]

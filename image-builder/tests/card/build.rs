@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::desk::{Desk, versioned};
-use crate::firmware::{self, eeprom_ab};
+use crate::firmware::{self, MAINLINE, eeprom_ab};
 
 #[test]
 fn the_same_input_gives_the_same_card() {
@@ -177,6 +177,49 @@ fn what_is_missing_is_said_with_its_consequence() {
 }
 
 #[test]
+fn a_loader_for_the_flash_that_the_card_does_not_try_is_told() {
+    let desk = Desk::new();
+    let args = [
+        "--public-key",
+        "signing.pub",
+        "--rock5b-spi",
+        "spi.bin",
+        "--rock5b-u-boot",
+        "u-boot.bin",
+    ];
+    let words = "begin with different programs";
+    let ran = desk.build(&args).succeeds();
+    assert!(!ran.stderr.contains(words), "{}", ran.stderr);
+    desk.workshop.write("tpl", b"initializes another memory");
+    desk.put("spi.bin", desk.workshop.rock5b_spi(MAINLINE));
+    let ran = desk.build(&args).succeeds();
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+}
+
+#[test]
+fn a_boot_order_that_never_comes_back_to_the_card_is_not_kept() {
+    let desk = Desk::new();
+    let mut image =
+        gild_boards::rpi_eeprom::Image::parse(versioned(eeprom_ab())).expect("an EEPROM image");
+    image
+        .set_config(b"[all]\nBOOT_ORDER=0xf6\n")
+        .expect("a configuration");
+    desk.put("pieeprom.bin", image.bytes());
+    desk.put("spi.bin", desk.workshop.rock5b_spi("nvme usb mmc0 mmc1"));
+    let mut args = vec!["--public-key", "signing.pub", "--rock5b-spi", "spi.bin"];
+    args.extend(["--rpi-eeprom", "pieeprom.bin"]);
+    args.extend(["--rpi-recovery", "recovery.bin"]);
+    desk.build(&args).succeeds();
+    let inspection: Value = serde_json::from_str(&desk.inspect().succeeds().stdout).expect("JSON");
+    assert_eq!(inspection["rpi5"]["boot_order"], "0xf416");
+    assert_eq!(
+        desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
+        desk.bench.bytes("spi.bin"),
+        "the card comes late, but it comes"
+    );
+}
+
+#[test]
 fn other_tools_read_the_card() {
     let desk = Desk::full();
     let bench = &desk.bench;
@@ -229,6 +272,9 @@ fn other_tools_read_the_card() {
         .succeeds();
     bench
         .shell("gzip -dc all/vmlinuz.gz | cmp - kernel/vmlinuz")
+        .succeeds();
+    bench
+        .shell("cmp all/rockchip/Image kernel/vmlinuz")
         .succeeds();
     assert!(
         !bench.path("all/extlinux").exists(),

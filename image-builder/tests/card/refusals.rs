@@ -1,5 +1,7 @@
 //! What makes no card.
 
+use gild_boards::rpi_eeprom::Image;
+
 use crate::common::{self, MIB};
 use crate::desk::{Desk, versioned};
 use crate::firmware::{eeprom_2711, eeprom_2712};
@@ -28,6 +30,12 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
             desk.workshop.rock5b_spi("scsi usb"),
             "cannot boot from `nvme`",
         ),
+        (
+            "--rock5b-spi",
+            desk.workshop.rock5b_spi("nvme usb"),
+            "cannot boot from `mmc1`",
+        ),
+        ("--rpi-eeprom", with_config(4060), "at most 4072 fit"),
         (
             "--rock5b-u-boot",
             desk.bench.bytes("spi.bin"),
@@ -73,6 +81,15 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
         .fails_saying(&["cannot read nowhere (--rock5b-spi)"]);
 }
 
+/// An EEPROM image whose own configuration has so many bytes.
+fn with_config(length: usize) -> Vec<u8> {
+    let mut text = b"BOOT_ORDER=0xf416\n".to_vec();
+    text.resize(length, b'#');
+    let mut image = Image::parse(versioned(eeprom_2712())).expect("an EEPROM image");
+    image.set_config(&text).expect("the vendor's tool takes it");
+    image.bytes().to_vec()
+}
+
 #[test]
 fn a_configuration_that_a_node_would_refuse_makes_no_card() {
     let desk = Desk::new();
@@ -115,6 +132,10 @@ fn no_secret_gets_onto_the_card() {
         (
             "matchbox = \"http://user:5ecret@10.0.2.2/\"".to_owned(),
             "`matchbox` holds a user or a password",
+        ),
+        (
+            "matchbox = \"http://10.0.2.2/?token=5ecret\"".to_owned(),
+            "`matchbox` has a parameter that is called like a secret",
         ),
         (
             String::from_utf8(desk.bench.bytes("signing.key"))

@@ -1,6 +1,6 @@
 //! The firmware files that the user supplies: checked before they go on the card, and made ready for the agent.
 
-use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error};
+use gild_boards::rk3588::{self, BootTargetsError, IdBlock, Medium, Rk3588Error};
 use gild_boards::rpi_eeprom::{self, Chip, ConfigError, EepromError, Signature};
 use sha2::{Digest, Sha256};
 
@@ -69,7 +69,7 @@ pub struct Rpi5 {
     pub recovery: Vec<u8>,
 }
 
-/// An EEPROM image with the NVMe disk first.
+/// An EEPROM image with the NVMe disk first, and the card after it.
 pub fn eeprom(file: Vec<u8>) -> Result<(Vec<u8>, String), FirmwareError> {
     let mut image = rpi_eeprom::Image::parse(file)?;
     if image.chip() != Chip::Bcm2712 {
@@ -108,10 +108,10 @@ pub fn recovery(file: Vec<u8>) -> Result<Vec<u8>, FirmwareError> {
     Ok(file)
 }
 
-/// A complete image of the boot flash with the NVMe disk first.
+/// A complete image of the boot flash with the NVMe disk first, and the card after it.
 pub fn rock5b_spi(file: Vec<u8>) -> Result<Vec<u8>, FirmwareError> {
     let image = rock5b(file, Medium::Spi)?;
-    if image.is_nvme_first()? {
+    if image.is_nvme_then_card()? {
         return Ok(image.bytes().to_vec());
     }
     Ok(image
@@ -133,6 +133,22 @@ fn rock5b(file: Vec<u8>, medium: Medium) -> Result<rk3588::Image, FirmwareError>
 }
 
 impl Firmware {
+    /// Whether the two U-Boots begin with different programs. The card's has started a board before the flash is written
+    /// with the other one, which nobody has tried then: if that one hangs, the board does not look at a card any more.
+    #[must_use]
+    pub fn has_untried_loader(&self) -> bool {
+        let loader = |bytes: &[u8], medium: Medium| {
+            let bytes = bytes.get(medium.id_block_offset()..)?;
+            bytes
+                .get(..IdBlock::parse(bytes).ok()?.length)
+                .map(<[u8]>::to_vec)
+        };
+        match (&self.rock5b_spi, &self.rock5b_u_boot) {
+            (Some(spi), Some(card)) => loader(spi, Medium::Spi) != loader(card, Medium::Card),
+            _ => false,
+        }
+    }
+
     /// The files that lie on the card's file system.
     #[must_use]
     pub fn files(&self) -> Files {

@@ -227,6 +227,9 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
         let image = kernel::unpack(content).and_then(|image| kernel::check(&image));
         image.err().map(|error| error.to_string())
     });
+    check(boot::ROCK5B_KERNEL, &|content| {
+        kernel::check(content).err().map(|error| error.to_string())
+    });
     check(boot::INITRAMFS, &|content| {
         (!content.starts_with(&ZSTD)).then(|| "it is not compressed with zstd".to_owned())
     });
@@ -320,9 +323,9 @@ fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {
         .map(String::from_utf8_lossy)
         .unwrap_or_default();
     let order = BootOrder::of(&config);
-    if !order.is_some_and(BootOrder::is_nvme_first) {
+    if !order.is_some_and(BootOrder::is_nvme_then_card) {
         problems.push(format!(
-            "{}/pieeprom.upd does not look at the NVMe disk first",
+            "{}/pieeprom.upd does not look at the NVMe disk first and at the card after it",
             firmware::RPI5
         ));
     }
@@ -347,9 +350,9 @@ fn rock5b(files: &Files, problems: &mut Vec<String>) -> Option<Vec<String>> {
             return None;
         }
     };
-    if !image.is_nvme_first().unwrap_or(false) {
+    if !image.is_nvme_then_card().unwrap_or(false) {
         problems.push(format!(
-            "{} does not look at the NVMe disk first",
+            "{} does not look at the NVMe disk first and at the card after it",
             firmware::ROCK5B_SPI
         ));
     }
