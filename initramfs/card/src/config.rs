@@ -22,6 +22,11 @@ pub enum ConfigError {
         "`{0}` holds a user or a password: whoever holds the card can read it; use an address that needs none"
     )]
     Password(&'static str),
+    /// What looks like a secret behind an address.
+    #[error(
+        "`{0}` has a parameter that is called like a secret: whoever holds the card can read it; use an address that needs none"
+    )]
+    Parameter(&'static str),
     /// A secret key in the place of a public one.
     #[error(
         "it is a secret key, which stays on the workstation: give the public key, the file that ends in .pub"
@@ -85,14 +90,27 @@ pub fn prepare(text: &str, public_key: Option<&str>) -> Result<String, ConfigErr
         ("matchbox", &config.matchbox),
         ("status_url", &config.status_url),
     ] {
-        let url = address
-            .as_deref()
-            .and_then(|address| Url::parse(address).ok());
-        if url.is_some_and(|url| !url.username().is_empty() || url.password().is_some()) {
+        let Some(url) = address.as_deref().and_then(|text| Url::parse(text).ok()) else {
+            continue;
+        };
+        if !url.username().is_empty() || url.password().is_some() {
             return Err(ConfigError::Password(key));
+        }
+        if url
+            .query_pairs()
+            .any(|(name, _)| is_called_like_a_secret(&name))
+        {
+            return Err(ConfigError::Parameter(key));
         }
     }
     Ok(text)
+}
+
+fn is_called_like_a_secret(parameter: &str) -> bool {
+    let name = parameter.to_ascii_lowercase();
+    ["token", "secret", "passw", "key", "auth"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 /// The line of a public key's file that is the key.
@@ -172,6 +190,13 @@ mod tests {
             let error = prepare(&format!("{good}status_url = \"{url}\"\n"), None).expect_err(url);
             assert_eq!(error, ConfigError::Password("status_url"));
         }
+        for parameter in ["token", "api_key", "Password", "access-token"] {
+            let line = format!("matchbox = \"http://host/x?a=1&{parameter}=deadbeef\"");
+            let error = prepare(&format!("{good}{line}\n"), None).expect_err(parameter);
+            assert_eq!(error, ConfigError::Parameter("matchbox"));
+        }
+        let harmless = format!("{good}status_url = \"http://host/x?site=a\"\n");
+        assert_eq!(prepare(&harmless, None), Ok(harmless.clone()));
         for key in [
             "untrusted comment: minisign encrypted secret key\nRWRTY0Iyx",
             "RWQAAEIyx",
