@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
-use gild_boards::uboot_env::{Block, EnvError, Environment};
+use gild_boards::uboot_env::{Block, EnvError, Environment, FLAG_AT};
 use serde_json::{Map, Value};
 
 use super::facts::Facts;
@@ -200,11 +200,18 @@ pub fn set(args: &SetArgs) -> Result<()> {
     }
     // The older copy gives way, so that a power cut leaves the newer one.
     let copy = copies[(current + 1) % copies.len()].clone();
-    block.flag = block.flag.map(|flag| flag.wrapping_add(1));
+    block.flag = block.flag.map(|flag| match flag {
+        // In NOR flash Linux knows no counting: 1 is the copy in use and 0 the other one.
+        0 | 1 => 1,
+        flag => flag.wrapping_add(1),
+    });
     let written = block
         .to_bytes(copy.len(), 0)
         .with_context(|| format!("cannot write the environment of {}", args.file.display()))?;
     bytes[copy.clone()].copy_from_slice(&written);
+    if block.flag == Some(1) {
+        bytes[copies[current].start + FLAG_AT] = 0;
+    }
     let mut inputs = vec![args.file.as_path()];
     inputs.extend(args.defaults.as_deref());
     Output::stage(&args.out, &bytes, &inputs)?.put()?;
