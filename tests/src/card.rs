@@ -56,10 +56,7 @@ impl Card {
 
     /// A card with everything on it, for both boards, with these firmware files and drivers of QEMU's hardware.
     pub fn whole(image: &Path, firmware: &Firmware, configuration: &str) -> Result<Self> {
-        run(command("cp")
-            .args(["--sparse=always"])
-            .arg(built(firmware)?)
-            .arg(image))?;
+        disk::copy(&built(firmware)?, image)?;
         // QEMU's cards have a power of two, as the smallest ones that are sold.
         File::options().write(true).open(image)?.set_len(1 << 30)?;
         let card = Self {
@@ -87,6 +84,19 @@ impl Card {
                 .arg(format!("::{name}")),
             text,
         )?;
+        Ok(())
+    }
+
+    /// Writes a file of any kind in the root directory, over an earlier one.
+    pub fn put(&self, name: &str, content: &[u8]) -> Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        fs::write(file.path(), content)?;
+        run(command("mcopy")
+            .arg("-o")
+            .arg("-i")
+            .arg(self.drive())
+            .arg(file.path())
+            .arg(format!("::{name}")))?;
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::command::{command, run};
+
 const BLOCK: usize = 1 << 20;
 
 /// A blank disk: a sparse file.
@@ -27,6 +29,12 @@ pub fn filled(path: &Path, size: u64, value: u8) -> Result<()> {
     for _ in 0..size / BLOCK as u64 {
         file.write_all(&block)?;
     }
+    Ok(())
+}
+
+/// Copies a disk; what is zero takes no room.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    run(command("cp").arg("--sparse=always").args([from, to]))?;
     Ok(())
 }
 

@@ -153,7 +153,7 @@ fn a_power_cut_at_any_step_of_the_order_s_change_is_completed_by_the_next_power_
     board.wait_for("gild: writing U-Boot's environment", PATIENCE)?;
     board.cut_power()?;
     let card = scene.path().join("card-as-cut.img");
-    fs::copy(scene.card.image(), &card)?;
+    disk::copy(scene.card.image(), &card)?;
     power_on(&scene).context("after a cut")?;
     assert!(u_boot.environment()? == wanted);
     let changed = u_boot.read(&ENVIRONMENT)?;
@@ -161,7 +161,7 @@ fn a_power_cut_at_any_step_of_the_order_s_change_is_completed_by_the_next_power_
     let states = states(&current, &changed, 0)?;
     assert!(states.len() > 5, "{} states", states.len());
     for (number, state) in states.iter().enumerate() {
-        fs::copy(&card, scene.card.image())?;
+        disk::copy(&card, scene.card.image())?;
         u_boot.write(ENVIRONMENT.start, state)?;
         power_on(&scene).with_context(|| format!("state {number} of {}", states.len()))?;
         assert!(u_boot.environment()? == wanted, "state {number}");

@@ -7,8 +7,10 @@
 
 use anyhow::{Context, Result};
 use gild_boards::rpi_eeprom::set_keys;
+use gild_card::firmware::Rpi5;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
+use gild_tests::eeprom::{self, Eeprom};
 use gild_tests::pi5::{Medium, Pi5};
 use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
 use gild_tests::virtual_board::{End, VirtualBoard};
@@ -91,5 +93,44 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
 
     scene.hardware.card = None;
     assert_eq!(power_on(&mut scene, &mut pi5)?, None);
+    Ok(())
+}
+
+/// The first cut is a real one, just before the first file. The others are made of the files that the agent writes, in its
+/// order, the last of them half written.
+#[test]
+fn a_power_cut_at_any_step_of_the_update_is_completed_by_the_next_power_on() -> Result<()> {
+    let (mut scene, mut pi5) = bare("pi5-cuts")?;
+    let (_, mut board) = pi5.power_on(&mut scene)?;
+    board.wait_for("gild: stage boot-order", PATIENCE)?;
+    board.cut_power()?;
+    let (card, nvme) = (scene.path().join("card-as-cut.img"), scene.nvme());
+    let flashed = scene.path().join("flashed.img");
+    disk::copy(scene.card.image(), &card)?;
+    disk::copy(&nvme, &flashed)?;
+
+    let Rpi5 { upd, sig, recovery } = eeprom::files_for_the_card()?;
+    let count = format!("gild-{}.eeprom", Product::Rpi5.mac12());
+    let writes: [(&str, &[u8]); 5] = [
+        ("pieeprom.upd", &upd),
+        ("pieeprom.sig", sig.as_bytes()),
+        ("recovery.tmp", &recovery),
+        (&count, b"update=1\nattempts=1\n"),
+        ("recovery.bin", &recovery),
+    ];
+    for done in 0..=writes.len() {
+        disk::copy(&card, scene.card.image())?;
+        disk::copy(&flashed, &nvme)?;
+        scene.hardware.eeprom = Some(Eeprom::new()?);
+        for (name, content) in &writes[..done] {
+            scene.card.put(name, content)?;
+        }
+        // The last one appears by a rename, whole or not at all.
+        if let Some((name, content)) = writes[..writes.len() - 1].get(done) {
+            scene.card.put(name, &content[..content.len() / 2])?;
+        }
+        power_on(&mut scene, &mut pi5).with_context(|| format!("after {done} files"))?;
+        assert!(is_nvme_first(&scene)?, "after {done} files");
+    }
     Ok(())
 }
