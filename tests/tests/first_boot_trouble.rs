@@ -139,9 +139,9 @@ fn no_answer_but_a_good_one_makes_a_node_of_it() -> Result<()> {
             Behaviour::Redirect("https://10.77.0.9/metadata".into()),
             "another server",
         ),
-        (Behaviour::Truncated, "Matchbox"),
+        (Behaviour::Truncated, "error reading a body"),
         (Behaviour::Endless, "longer than"),
-        (Behaviour::Hanging, "Matchbox"),
+        (Behaviour::Hanging, "timed out"),
         (
             Behaviour::Body("<html>captive portal</html>".into()),
             "has no `=`",
