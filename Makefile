@@ -29,6 +29,7 @@ CARD ?= target/card.img
 BOARD ?= $(board)
 KEY ?= target/key/site.key
 OUTPUT ?= target/images
+SAY_COMPILING = [ -e target/release/gild ] || echo "compiling gild's own programs (about 5 minutes, the first time)"
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
 	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)") $(if $(WITHOUT_K3S),--without-k3s)
 
@@ -65,6 +66,7 @@ image-programs: setup
 	@$(FIRST_BOOT)
 
 image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
+	@$(SAY_COMPILING)
 	@cargo build --quiet --release -p gild
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
 		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
@@ -77,6 +79,7 @@ build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mou
 
 card: setup ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
 	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
+	@$(SAY_COMPILING)
 	@cargo build --quiet --release -p gild
 	@cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
 	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" --kernel target/kernel \

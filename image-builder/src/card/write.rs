@@ -4,6 +4,7 @@
 //! engine itself: that leaves a record on the disk, where a card has U-Boot.
 
 use std::fs::{self, File};
+use std::io::IsTerminal;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -70,9 +71,9 @@ pub fn run(args: &Args) -> Result<()> {
         " It is NOT a removable disk."
     };
     ensure!(
-        hint.is_empty() || !args.yes,
+        hint.is_empty() || (!args.yes && std::io::stdin().is_terminal()),
         Refused::target(format!(
-            "{} is not a removable disk: leave out --yes, look again and confirm by hand",
+            "{} is not a removable disk: run this in a terminal and without --yes, look again and confirm by hand",
             disk.description
         ))
     );

@@ -62,3 +62,26 @@ fn only_a_whole_card_is_written_and_only_where_it_fits() {
         ])
         .fails_saying(&["not written"]);
 }
+
+#[test]
+fn a_disk_that_stays_in_its_machine_is_never_written_without_a_person() {
+    let desk = Desk::full();
+    desk.bench.shell("truncate -s 600M disk").succeeds();
+    let attached = desk.bench.shell("losetup --show --find disk").succeeds();
+    let device = attached.stdout.trim();
+    let write = |more: &[&str]| {
+        let mut args = vec!["card", "write", "card.img", "--device", device];
+        args.extend(more);
+        desk.bench.gild(args)
+    };
+    let (asked, told) = (write(&[]), write(&["--yes"]));
+    desk.bench
+        .shell(&format!("losetup --detach {device}"))
+        .succeeds();
+    for outcome in [asked, told] {
+        outcome.fails_saying(&["not a removable disk", "in a terminal and without --yes"]);
+    }
+    desk.bench
+        .shell("cmp -n 629145600 disk /dev/zero")
+        .succeeds();
+}
