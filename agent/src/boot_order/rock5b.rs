@@ -187,8 +187,12 @@ fn is_for_this_board(job: &Job, bytes: Vec<u8>, medium: Medium) -> Result<Image,
     image
         .validate_for(job.board)
         .map_err(|error| error.to_string())?;
-    if medium == Medium::Spi && !image.is_nvme_first().map_err(|error| error.to_string())? {
-        return Err("it does not have the NVMe disk first".to_owned());
+    if medium == Medium::Spi
+        && !image
+            .is_nvme_then_card()
+            .map_err(|error| error.to_string())?
+    {
+        return Err("it does not have the NVMe disk first and the card after it".to_owned());
     }
     Ok(image)
 }

@@ -98,7 +98,8 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     }
     let is_nvme_first = order.is_some_and(Order::is_nvme_first);
     let config = running.config.as_deref().unwrap_or_default();
-    if is_nvme_first && get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1) {
+    let finds_the_card = order.is_some_and(Order::is_nvme_then_card);
+    if finds_the_card && get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1) {
         return Ok(done(job));
     }
     let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {

@@ -319,13 +319,20 @@ fn the_board_keeps_its_own_settings() {
 }
 
 #[test]
-fn an_order_without_the_look_for_disks_on_plain_adapters_is_put_right() {
+fn an_order_that_is_only_half_right_is_put_right() {
     let running = Running {
         config: Some("[all]\nBOOT_ORDER=0xf416\n".to_owned()),
         ..factory()
     };
     let with_files = card(&Power::on());
     assert_eq!(set_on(&with_files, &running), Ok(BootOrder::Staged));
+    // Without the card behind the disk, one that is to be flashed again would never be.
+    let disk_alone = Running {
+        config: Some("[all]\nBOOT_ORDER=0xf6\nPCIE_PROBE=1\n".to_owned()),
+        ..factory()
+    };
+    let with_files = card(&Power::on());
+    assert_eq!(set_on(&with_files, &disk_alone), Ok(BootOrder::Staged));
     let without = MemoryCard::new(&Power::on());
     assert_eq!(set_on(&without, &running), Ok(BootOrder::AlreadyRight));
 }
