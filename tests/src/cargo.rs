@@ -15,21 +15,46 @@ pub const BOARD_TARGET: &str = "aarch64-unknown-linux-musl";
 /// Builds a package for the boards with the agent's profile and gives its program.
 pub fn board_program(package: &str) -> Result<PathBuf> {
     let arguments = ["--profile", "agent", "--target", BOARD_TARGET];
-    program(package, &arguments, &format!("{BOARD_TARGET}/agent"))
+    program(package, &arguments, &format!("{BOARD_TARGET}/agent"), &[])
+}
+
+/// As [`board_program`], for one that goes into an image: it names no folder of whoever built it.
+pub fn image_program(package: &str) -> Result<PathBuf> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
+    let root = workspace::root().canonicalize()?;
+    let remap = format!(
+        "--remap-path-prefix={cargo}=/cargo --remap-path-prefix={}=/gild",
+        root.display()
+    );
+    let target = BOARD_TARGET.to_uppercase().replace('-', "_");
+    let variable = format!("CARGO_TARGET_{target}_RUSTFLAGS");
+    let arguments = ["--profile", "agent", "--target", BOARD_TARGET];
+    program(
+        package,
+        &arguments,
+        &format!("{BOARD_TARGET}/agent"),
+        &[(&variable, &remap)],
+    )
 }
 
 /// Builds a program that runs on the workstation, with the profile this harness was built with: its dependencies are
 /// built already.
 pub fn host_program(package: &str) -> Result<PathBuf> {
     if cfg!(debug_assertions) {
-        program(package, &[], "debug")
+        program(package, &[], "debug", &[])
     } else {
-        program(package, &["--release"], "release")
+        program(package, &["--release"], "release", &[])
     }
 }
 
 /// Builds at most once per process: the sources do not change under a running test.
-fn program(package: &str, arguments: &[&str], directory: &str) -> Result<PathBuf> {
+fn program(
+    package: &str,
+    arguments: &[&str],
+    directory: &str,
+    environment: &[(&str, &str)],
+) -> Result<PathBuf> {
     static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let path = workspace::target().join(directory).join(package);
@@ -41,6 +66,7 @@ fn program(package: &str, arguments: &[&str], directory: &str) -> Result<PathBuf
         run(command(&cargo)
             .current_dir(workspace::root())
             .args(["build", "--quiet", "-p", package])
+            .envs(environment.iter().copied())
             .args(arguments))?;
         built.insert(path.clone());
     }

@@ -301,7 +301,9 @@ fn tools(mke2fs: &Path) -> BTreeMap<String, String> {
     ]
     .into_iter()
     .filter_map(|(name, program, option)| {
-        let output = Command::new(program).arg(option).output().ok()?;
+        let mut command = Command::new(program);
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let output = command.arg(option).output().ok()?;
         let words = [output.stdout, output.stderr].concat();
         let first = String::from_utf8_lossy(&words).lines().next()?.to_owned();
         Some((name.to_owned(), first))

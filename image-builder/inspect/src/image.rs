@@ -165,6 +165,8 @@ fn e2fsck(path: &Path, offset: u64) -> Result<Option<String>, InspectError> {
     let output = Command::new("e2fsck")
         .args(["-f", "-n", &target])
         .env("LC_ALL", "C.UTF-8")
+        // It is no program of ordinary users' PATH.
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
         .output()
         .map_err(|source| InspectError::E2fsck { source })?;

@@ -9,6 +9,12 @@ rm -f "$root/etc/hostname" "$root/etc/.resolv.conf.systemd-resolved.bak"
 ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
 rm -f "$root"/etc/ssh/ssh_host_*
 
+# What was laid in still has the owner that it has on this machine.
+chown -R 0:0 "$root/etc/initramfs-tools" "$root/var/cache/apt/archives"
+
+# A name by which disks on the network know this host, made when the package was installed.
+rm -f "$root/etc/nvme/hostnqn" "$root/etc/nvme/hostid"
+
 # The initramfs gets a copy of it: every node would be the same iSCSI initiator, and no two builds the same.
 [ ! -e "$root/etc/iscsi/initiatorname.iscsi" ] || echo GenerateName=yes >"$root/etc/iscsi/initiatorname.iscsi"
 

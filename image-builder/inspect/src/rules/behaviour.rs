@@ -124,6 +124,16 @@ pub fn units_not_enabled(image: &Image) -> Vec<Finding> {
     findings
 }
 
+/// What belongs to people and not to the system.
+pub fn owners(image: &Image) -> Vec<Finding> {
+    let is_ordinary = |uid: u32| (1000..65_000).contains(&uid);
+    let nodes = image.root.nodes.iter();
+    nodes
+        .filter(|(path, node)| is_ordinary(node.uid) && !path.starts_with("home/"))
+        .map(|(path, node)| Finding::new(path, format!("belongs to user {}", node.uid)))
+        .collect()
+}
+
 /// An arm64 program that only root can change.
 fn program(image: &Image, path: &str) -> Option<Finding> {
     let Some(node) = image.root.nodes.get(path) else {

@@ -451,6 +451,12 @@ pub const RULES: &[Rule] = &[
         Check::Image(cloud_init::source),
     ),
     rule(
+        "owners",
+        "No path outside of home belongs to an ordinary user (1000 and above)",
+        "A file of whoever built the image is one of the first user of each node, who could then change what root runs",
+        Check::Image(behaviour::owners),
+    ),
+    rule(
         "gild-programs",
         "gild-seed and gild-reprovision are arm64 programs of root's",
         "They are the first boot",

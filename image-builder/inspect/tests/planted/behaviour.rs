@@ -66,6 +66,15 @@ pub fn defects() -> Vec<Planted> {
             }),
         ),
         (
+            "owners",
+            "of whoever built it",
+            Before(|golden| {
+                golden.put("etc/initramfs-tools/hooks/gild", "#!/bin/sh\n");
+                let hook = golden.root("etc/initramfs-tools/hooks/gild");
+                std::os::unix::fs::chown(hook, Some(1000), Some(1000)).expect("root runs this");
+            }),
+        ),
+        (
             "gild-programs",
             "of another mode",
             Before(|golden| {

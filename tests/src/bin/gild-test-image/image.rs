@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use gild_tests::board_dtb::Product;
-use gild_tests::cargo::{board_program, host_program};
+use gild_tests::cargo::{host_program, image_program};
 use gild_tests::command::{command, run};
 use gild_tests::golden::Golden;
 use gild_tests::share::Share;
@@ -22,7 +22,7 @@ pub const AUTHORIZED_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBg
 pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share> {
     let gild = host_program("gild")?;
     let gild = gild.to_string_lossy();
-    let stub = board_program("k3s-stub")?;
+    let stub = image_program("k3s-stub")?;
     let sha256 = hex::encode(Sha256::digest(fs::read(&stub)?));
     let keys = directory.join("authorized");
     fs::write(&keys, format!("{AUTHORIZED_KEY}\n"))?;
