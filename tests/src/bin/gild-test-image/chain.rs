@@ -15,6 +15,9 @@ use crate::node::PATIENCE;
 /// What U-Boot says first.
 const BANNER: &str = "U-Boot 20";
 
+/// What the test's service in the image says when it cannot go on.
+const FAILED: &str = "gild-witness: FAILED";
+
 /// A board that is on.
 pub struct Chain<'a> {
     scene: &'a mut Scene,
@@ -61,9 +64,10 @@ impl<'a> Chain<'a> {
             if show {
                 println!("{name} | {line}");
             }
-            line.contains(pattern)
-        });
-        line.map(|_| ())
+            line.contains(pattern) || line.contains(FAILED)
+        })?;
+        ensure!(!line.contains(FAILED), "the node says `{line}`");
+        Ok(())
     }
 
     /// Waits until the board restarts, and gives what `look` sees before anything runs again. The board goes on from
