@@ -111,7 +111,7 @@ impl Hardware {
 
     /// Applies power; QEMU starts this kernel in the place of the firmware, and a restart ends the run.
     pub fn power_on(&self, boot: &Boot) -> Result<VirtualBoard> {
-        self.start(&kernel_arguments(boot), &self.firmware_s_tree())
+        self.start(&kernel_arguments(boot), &self.firmware_tree())
     }
 
     /// Applies power; the board's U-Boot starts what it finds, and after a restart again.
@@ -121,7 +121,7 @@ impl Hardware {
     }
 
     /// What the firmware of an `rpi5` adds to the device tree.
-    fn firmware_s_tree(&self) -> String {
+    fn firmware_tree(&self) -> String {
         let eeprom = self.eeprom.as_ref().map(Eeprom::device_tree);
         eeprom.unwrap_or_default()
     }
