@@ -1,7 +1,9 @@
 //! Network interfaces, as sysfs describes them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use gild_boards::CpuId;
 
 use crate::mac::Mac;
 
@@ -76,27 +78,14 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// The processor's unique number, where the board keeps one.
-pub fn cpu_id(place: &gild_boards::CpuId) -> Option<[u8; 16]> {
-    let start = usize::try_from(place.offset).ok()?;
-    let memory = fs::read(nvmem_device(Path::new(NVMEM), &place.nvmem)?.join("nvmem")).ok()?;
-    let number: [u8; 16] = memory.get(start..start + 16)?.try_into().ok()?;
-    // Memory that was never programmed is no identity: all such boards would be one node.
-    (number != [0; 16] && number != [0xff; 16]).then_some(number)
-}
-
-/// The device of this name, which the kernel gives a number.
-fn nvmem_device(devices: &Path, name: &str) -> Option<PathBuf> {
-    fs::read_dir(devices)
-        .ok()?
-        .flatten()
-        .find(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .and_then(|found| found.strip_prefix(name))
-                .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-        .map(|entry| entry.path())
+pub fn cpu_id(place: &CpuId) -> Option<[u8; 16]> {
+    let device = fs::read_dir(NVMEM).ok()?.flatten().find(|entry| {
+        entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| place.is_in(name))
+    })?;
+    place.read(&fs::read(device.path().join("nvmem")).ok()?)
 }
 
 #[cfg(test)]
@@ -123,18 +112,5 @@ mod tests {
             "1",
             &["device", "phy80211", "wireless"]
         )));
-    }
-
-    #[test]
-    fn the_nvmem_device_is_found_by_its_name_whatever_its_number() {
-        let root = tempfile::tempdir().expect("a directory");
-        for name in ["rmem0", "rockchip-otp-x", "rockchip-otp12"] {
-            fs::create_dir(root.path().join(name)).expect("a device");
-        }
-        assert_eq!(
-            nvmem_device(root.path(), "rockchip-otp"),
-            Some(root.path().join("rockchip-otp12"))
-        );
-        assert_eq!(nvmem_device(root.path(), "nowhere"), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::cpu_id::CpuId;
+
 /// One supported product, as its `board.toml` describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,16 +70,6 @@ pub struct Card {
     pub controller: String,
     /// Name of the driver bound to it.
     pub driver: String,
-}
-
-/// Where the processor's unique number is read.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CpuId {
-    /// The device under `/sys/bus/nvmem/devices` is called this, followed by a number.
-    pub nvmem: String,
-    /// Offset of its 16 bytes there.
-    pub offset: u64,
 }
 
 impl Board {

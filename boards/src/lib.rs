@@ -3,6 +3,7 @@
 //! Each supported board has one folder of data beside this crate's `src`. The data is compiled in.
 
 mod board;
+mod cpu_id;
 mod detect;
 mod fdt;
 pub mod fit;
@@ -16,7 +17,8 @@ mod wire;
 
 use std::sync::LazyLock;
 
-pub use board::{Board, Card, Console, CpuId, Module, Watchdog};
+pub use board::{Board, Card, Console, Module, Watchdog};
+pub use cpu_id::CpuId;
 pub use detect::{UnknownBoard, detect};
 
 /// Every board's folder and its data file.
