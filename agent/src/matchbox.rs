@@ -3,10 +3,10 @@
 //! The golden image asks again on its first boot and acts on it; here the answer is only shown. It also holds the
 //! cluster's token, so no value but the host name is ever shown.
 
+use gild_boards::mac::Mac;
 use log::{info, warn};
 
 use crate::http;
-use crate::mac::Mac;
 
 /// Says which node this is going to be, or that Matchbox does not know it. Never fails: nothing depends on it.
 pub fn announce(matchbox: &str, mac: Mac) {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::Ipv4Addr;
 
+use gild_boards::mac::Mac;
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{
     Ifa, Ifla, RtAddrFamily, RtScope, RtTable, Rta, RtaType, Rtm, Rtn, Rtprot,
@@ -15,8 +16,6 @@ use neli::socket::synchronous::NlSocketHandle;
 use neli::types::{Buffer, RtBuffer};
 use neli::utils::Groups;
 use neli::{FromBytesWithInput, Size, ToBytes};
-
-use crate::mac::Mac;
 
 /// Every failure but the kernel's own answer would be a mistake in a message built here.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

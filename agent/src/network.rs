@@ -6,17 +6,18 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gild_boards::{Board, mac};
+use gild_boards::Board;
+use gild_boards::mac::{Mac, from_cpuid};
 use gild_config::Static;
+use gild_interface::{Interface, cpu_id};
 use log::{info, warn};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::interface::{Interface, cpu_id};
-use crate::mac::Mac;
 use crate::machine::Machine;
 use crate::netlink::Netlink;
 
@@ -134,7 +135,7 @@ async fn bring_up(
     let mut leases = JoinSet::new();
     loop {
         machine.alive();
-        for interface in Interface::all() {
+        for interface in Interface::wired(Path::new("/")) {
             if !seen.contains(&interface) {
                 // The others may do. What stays down has no carrier, and is named if none has.
                 if let Err(error) = prepare(&netlink, board, &seen, &interface) {
@@ -212,10 +213,10 @@ fn prepare(
 ) -> Result<(), NetworkError> {
     let mut change = None;
     if interface.has_random_mac() {
-        let derived = board.cpu_id.as_ref().and_then(cpu_id);
+        let place = board.cpu_id.as_ref();
         let position = u8::try_from(before.len()).unwrap_or(u8::MAX);
-        if let Some(number) = derived {
-            let mac = Mac(mac::from_cpuid(&number, position));
+        if let Some(number) = place.and_then(|place| cpu_id(Path::new("/"), place)) {
+            let mac = Mac(from_cpuid(&number, position));
             info!(
                 "{} has no MAC address of its own: {mac} from the processor's number",
                 interface.name

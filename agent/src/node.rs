@@ -1,14 +1,16 @@
 //! What is known of this node so far, for the receipt and for whoever reads it.
 
+use std::path::Path;
+
 use gild_boards::Board;
+use gild_boards::mac::{Mac, from_cpuid};
 use gild_flash::Report;
 use gild_flash::select::Candidate;
+use gild_interface::{Interface, cpu_id};
 
 use crate::board;
 use crate::boot_order::{BootOrder, file_id};
 use crate::card::Card;
-use crate::interface::{Interface, cpu_id};
-use crate::mac::Mac;
 use crate::network::Network;
 
 /// The node, as far as the story has got.
@@ -46,7 +48,7 @@ impl Node {
         if let Some(network) = &self.network {
             return Some(network.mac);
         }
-        let first = Interface::all().into_iter().next()?;
+        let first = Interface::wired(Path::new("/")).into_iter().next()?;
         self.stable_mac(&first).or_else(|| first.mac())
     }
 
@@ -55,14 +57,14 @@ impl Node {
         if !first.has_random_mac() {
             return None;
         }
-        let number = cpu_id(self.board?.cpu_id.as_ref()?)?;
-        Some(Mac(gild_boards::mac::from_cpuid(&number, 0)))
+        let number = cpu_id(Path::new("/"), self.board?.cpu_id.as_ref()?)?;
+        Some(Mac(from_cpuid(&number, 0)))
     }
 
     /// Its name in the names of files on the card: the same after each start.
     pub fn id(&self) -> String {
         let is_random = |mac| {
-            let mut all = Interface::all().into_iter();
+            let mut all = Interface::wired(Path::new("/")).into_iter();
             all.any(|interface| interface.has_random_mac() && interface.mac() == Some(mac))
         };
         match self.mac() {

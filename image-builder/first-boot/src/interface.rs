@@ -1,84 +1,19 @@
-//! Wired network interfaces, as the kernel shows them.
+//! The interfaces by which this node may be known, the likeliest first.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gild_boards::mac::Mac;
+use gild_interface::Interface;
 
-const NETWORK: &str = "sys/class/net";
 const ROUTES: &str = "proc/net/route";
-/// `ARPHRD_ETHER`.
-const ETHERNET: &str = "1";
-/// `NET_ADDR_RANDOM`: the driver found no address in the chip and made one up, another one at each start.
-const RANDOM: &str = "1";
-
-/// A wired interface with hardware behind it, or the one that leads out.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Interface {
-    /// The kernel's number for it.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    path: PathBuf,
-}
-
-impl Interface {
-    /// All wired interfaces, in the order the kernel found them: the flasher counts them in the same way.
-    #[must_use]
-    pub fn wired(root: &Path) -> Vec<Self> {
-        let mut all: Vec<Self> = fs::read_dir(root.join(NETWORK))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| Self::at(entry.path()))
-            .filter(Self::is_wired)
-            .collect();
-        all.sort();
-        all
-    }
-
-    fn at(path: PathBuf) -> Option<Self> {
-        Some(Self {
-            index: read(&path.join("ifindex"))?.parse().ok()?,
-            name: path.file_name()?.to_str()?.to_owned(),
-            path,
-        })
-    }
-
-    fn is_wired(&self) -> bool {
-        self.attribute("type").as_deref() == Some(ETHERNET)
-            && self.path.join("device").exists()
-            && !self.path.join("wireless").exists()
-            && !self.path.join("phy80211").exists()
-    }
-
-    /// Its present address.
-    #[must_use]
-    pub fn mac(&self) -> Option<Mac> {
-        Mac::parse(&self.attribute("address")?)
-    }
-
-    /// Whether its address will be another one after the next start.
-    #[must_use]
-    pub fn has_random_mac(&self) -> bool {
-        self.attribute("addr_assign_type").as_deref() == Some(RANDOM)
-    }
-
-    fn has_carrier(&self) -> bool {
-        self.attribute("carrier").as_deref() == Some("1")
-    }
-
-    fn attribute(&self, name: &str) -> Option<String> {
-        read(&self.path.join(name))
-    }
-}
 
 /// The interfaces to ask with: the one that leads out, then every other with a carrier.
 #[must_use]
 pub fn candidates(root: &Path) -> Vec<Interface> {
     let routes = fs::read_to_string(root.join(ROUTES)).unwrap_or_default();
     let leading_out = way_out(&routes)
-        .and_then(|name| Interface::at(root.join(NETWORK).join(name)))
+        .and_then(|name| Interface::named(root, name))
         .filter(|interface| interface.mac().is_some());
     let others: Vec<Interface> = Interface::wired(root)
         .into_iter()
@@ -120,10 +55,6 @@ fn way_out(routes: &str) -> Option<&str> {
         .map(|(_, name)| name)
 }
 
-fn read(path: &Path) -> Option<String> {
-    Some(fs::read_to_string(path).ok()?.trim().to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +63,7 @@ mod tests {
         "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
 
     fn make(root: &Path, name: &str, files: &[(&str, &str)], directories: &[&str]) {
-        let path = root.join(NETWORK).join(name);
+        let path = root.join("sys/class/net").join(name);
         fs::create_dir_all(&path).expect("an interface");
         for (file, content) in files {
             fs::write(path.join(file), format!("{content}\n")).expect("its file");

@@ -7,14 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use gild_boards::CpuId;
 use gild_boards::mac::{Mac, from_cpuid};
+use gild_interface::{Interface, cpu_id};
 use log::info;
 
-use crate::interface::Interface;
-
 const COMPATIBLE: &str = "proc/device-tree/compatible";
-const NVMEM: &str = "sys/bus/nvmem/devices";
 /// How long the driver of the processor's memory may take to appear.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,7 +26,7 @@ pub fn apply(root: &Path) -> Result<()> {
     if random.is_empty() {
         return Ok(());
     }
-    let number = cpu_id(root).with_context(|| {
+    let number = wait_for_cpu_id(root).with_context(|| {
         let names: Vec<&str> = random.iter().map(|(_, found)| &*found.name).collect();
         format!(
             "{} has no MAC address of its own, so this node is another one after each start",
@@ -47,7 +44,7 @@ pub fn apply(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn cpu_id(root: &Path) -> Result<[u8; 16]> {
+fn wait_for_cpu_id(root: &Path) -> Result<[u8; 16]> {
     let path = root.join(COMPATIBLE);
     let compatible = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     let board = gild_boards::detect(&compatible)?;
@@ -56,7 +53,7 @@ fn cpu_id(root: &Path) -> Result<[u8; 16]> {
     };
     let end = Instant::now() + PATIENCE;
     loop {
-        match number(root, place) {
+        match cpu_id(root, place) {
             Some(number) => return Ok(number),
             None if Instant::now() < end => thread::sleep(LOOK),
             None => bail!(
@@ -65,19 +62,6 @@ fn cpu_id(root: &Path) -> Result<[u8; 16]> {
             ),
         }
     }
-}
-
-fn number(root: &Path, place: &CpuId) -> Option<[u8; 16]> {
-    let device = fs::read_dir(root.join(NVMEM))
-        .ok()?
-        .flatten()
-        .find(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| place.is_in(name))
-        })?;
-    place.read(&fs::read(device.path().join("nvmem")).ok()?)
 }
 
 fn set(interface: &Interface, mac: Mac) -> Result<()> {
@@ -101,29 +85,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_processor_s_number_is_read_where_the_board_keeps_it() {
-        let root = tempfile::tempdir().expect("a directory");
-        let device = root.path().join(NVMEM).join("rockchip-otp3");
-        fs::create_dir_all(&device).expect("a device");
-        fs::create_dir_all(root.path().join("proc/device-tree")).expect("a directory");
-        fs::write(
-            root.path().join(COMPATIBLE),
-            b"radxa,rock-5b\0rockchip,rk3588\0",
-        )
-        .expect("a board");
-        let mut memory = vec![0; 7];
-        memory.extend(0x10..0x20);
-        fs::write(device.join("nvmem"), &memory).expect("its memory");
-        let number = cpu_id(root.path()).expect("a number");
-        assert_eq!(Mac(from_cpuid(&number, 0)).to_string(), "3e:30:52:fe:83:1a");
-    }
-
-    #[test]
     fn a_board_without_such_a_number_says_so() {
         let root = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(root.path().join("proc/device-tree")).expect("a directory");
         fs::write(root.path().join(COMPATIBLE), b"raspberrypi,5-model-b\0").expect("a board");
-        let error = cpu_id(root.path()).expect_err("no number");
+        let error = wait_for_cpu_id(root.path()).expect_err("no number");
         assert!(error.to_string().contains("Raspberry Pi 5"), "{error}");
     }
 }

@@ -1,0 +1,198 @@
+//! Wired network interfaces, as sysfs describes them.
+//!
+//! A node is known by the MAC addresses that are found here. The agent and the golden image look in the same way, or a
+//! node would be another one after its flash.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use gild_boards::CpuId;
+use gild_boards::mac::Mac;
+
+const NETWORK: &str = "sys/class/net";
+const NVMEM: &str = "sys/bus/nvmem/devices";
+/// `ARPHRD_ETHER`.
+const ETHERNET: &str = "1";
+/// `NET_ADDR_RANDOM`: the driver found no address in the chip and made one up, another one at each start.
+const RANDOM: &str = "1";
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    path: PathBuf,
+}
+
+impl Interface {
+    /// All wired interfaces with hardware behind them, in the order the kernel found them.
+    #[must_use]
+    pub fn wired(root: &Path) -> Vec<Self> {
+        let mut all: Vec<Self> = fs::read_dir(root.join(NETWORK))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Self::at(entry.path()))
+            .filter(Self::is_wired)
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// The interface of this name, of whatever kind.
+    #[must_use]
+    pub fn named(root: &Path, name: &str) -> Option<Self> {
+        Self::at(root.join(NETWORK).join(name))
+    }
+
+    /// Its present address.
+    #[must_use]
+    pub fn mac(&self) -> Option<Mac> {
+        Mac::parse(&self.attribute("address")?)
+    }
+
+    /// Whether its address will be another one after the next start.
+    #[must_use]
+    pub fn has_random_mac(&self) -> bool {
+        self.attribute("addr_assign_type").as_deref() == Some(RANDOM)
+    }
+
+    /// Whether a cable connects it to something that is switched on. Unknown while it is down.
+    #[must_use]
+    pub fn has_carrier(&self) -> bool {
+        self.attribute("carrier").as_deref() == Some("1")
+    }
+
+    /// How often the carrier came or went.
+    #[must_use]
+    pub fn carrier_changes(&self) -> Option<u64> {
+        self.attribute("carrier_changes")?.parse().ok()
+    }
+
+    fn at(path: PathBuf) -> Option<Self> {
+        Some(Self {
+            index: read(&path.join("ifindex"))?.parse().ok()?,
+            name: path.file_name()?.to_str()?.to_owned(),
+            path,
+        })
+    }
+
+    fn is_wired(&self) -> bool {
+        self.attribute("type").as_deref() == Some(ETHERNET)
+            && self.path.join("device").exists()
+            && !self.path.join("wireless").exists()
+            && !self.path.join("phy80211").exists()
+    }
+
+    fn attribute(&self, name: &str) -> Option<String> {
+        read(&self.path.join(name))
+    }
+}
+
+/// The processor's unique number, where the board keeps one.
+#[must_use]
+pub fn cpu_id(root: &Path, place: &CpuId) -> Option<[u8; 16]> {
+    let device = fs::read_dir(root.join(NVMEM))
+        .ok()?
+        .flatten()
+        .find(|entry| {
+            let name = entry.file_name();
+            name.to_str().is_some_and(|name| place.is_in(name))
+        })?;
+    place.read(&fs::read(device.path().join("nvmem")).ok()?)
+}
+
+fn read(path: &Path) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn make(root: &Path, name: &str, files: &[(&str, &str)], directories: &[&str]) {
+        let path = root.join(NETWORK).join(name);
+        fs::create_dir_all(&path).expect("an interface");
+        for (file, content) in files {
+            fs::write(path.join(file), format!("{content}\n")).expect("its file");
+        }
+        for directory in directories {
+            fs::create_dir(path.join(directory)).expect("its directory");
+        }
+    }
+
+    #[test]
+    fn hardware_with_a_cable_is_wired_and_comes_in_the_kernel_s_order() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path();
+        make(
+            root,
+            "eth0",
+            &[("ifindex", "10"), ("type", "1")],
+            &["device"],
+        );
+        make(
+            root,
+            "eth1",
+            &[("ifindex", "9"), ("type", "1")],
+            &["device"],
+        );
+        make(root, "lo", &[("ifindex", "1"), ("type", "772")], &[]);
+        make(root, "br0", &[("ifindex", "2"), ("type", "1")], &[]);
+        let radio = ["device", "phy80211", "wireless"];
+        make(root, "wlan0", &[("ifindex", "3"), ("type", "1")], &radio);
+        let names: Vec<String> = Interface::wired(root)
+            .into_iter()
+            .map(|interface| interface.name)
+            .collect();
+        assert_eq!(names, ["eth1", "eth0"]);
+        assert!(Interface::named(root, "br0").is_some());
+        assert_eq!(Interface::named(root, "eth7"), None);
+    }
+
+    #[test]
+    fn its_attributes_are_read() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path();
+        let files = [
+            ("ifindex", "2"),
+            ("address", "d8:3a:dd:12:34:56"),
+            ("addr_assign_type", "1"),
+            ("carrier", "1"),
+            ("carrier_changes", "5"),
+        ];
+        make(root, "eth0", &files, &[]);
+        make(
+            root,
+            "eth1",
+            &[("ifindex", "3"), ("addr_assign_type", "3")],
+            &[],
+        );
+        let eth0 = Interface::named(root, "eth0").expect("an interface");
+        assert_eq!(eth0.mac(), Mac::parse("d8:3a:dd:12:34:56"));
+        assert!(eth0.has_random_mac() && eth0.has_carrier());
+        assert_eq!(eth0.carrier_changes(), Some(5));
+        let eth1 = Interface::named(root, "eth1").expect("an interface");
+        assert_eq!(eth1.mac(), None);
+        assert!(!eth1.has_random_mac() && !eth1.has_carrier());
+    }
+
+    #[test]
+    fn the_processor_s_number_is_read_where_the_board_keeps_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let device = root.path().join(NVMEM).join("rockchip-otp3");
+        fs::create_dir_all(&device).expect("a device");
+        fs::write(device.join("nvmem"), (0..64).collect::<Vec<u8>>()).expect("its memory");
+        let number = |nvmem: &str| {
+            let place = CpuId {
+                nvmem: nvmem.to_owned(),
+                offset: 7,
+            };
+            cpu_id(root.path(), &place).map(Vec::from)
+        };
+        assert_eq!(number("rockchip-otp"), Some((7..23).collect()));
+        assert_eq!(number("rmem"), None, "no such memory");
+    }
+}

@@ -1,3 +1,0 @@
-//! MAC addresses: the golden image goes by the same ones.
-
-pub use gild_boards::mac::Mac;
