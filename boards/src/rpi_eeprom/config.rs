@@ -253,6 +253,9 @@ mod tests {
             (0xf16, true),
             (0xf2416, true),
             (0xf641, false),
+            // The disk is not first, whatever comes after it.
+            (0xf164, false),
+            (0xf14, false),
             (0x6, false),
             (0xf6, false),
             (0xf46, false),
