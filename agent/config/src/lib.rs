@@ -411,6 +411,11 @@ mod tests {
         );
         assert_eq!(network.dns.len(), 2);
         assert_eq!(config.target_serial.as_deref(), Some("S1"));
+        let said = BootOrderPolicy {
+            keep: true,
+            allow_older: true,
+        };
+        assert_eq!(config.boot_order, said);
     }
 
     #[test]
