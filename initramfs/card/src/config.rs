@@ -190,7 +190,14 @@ mod tests {
             let error = prepare(&format!("{good}status_url = \"{url}\"\n"), None).expect_err(url);
             assert_eq!(error, ConfigError::Password("status_url"));
         }
-        for parameter in ["token", "api_key", "Password", "access-token"] {
+        for parameter in [
+            "token",
+            "api_key",
+            "Password",
+            "access-token",
+            "client_secret",
+            "Authorization",
+        ] {
             let line = format!("matchbox = \"http://host/x?a=1&{parameter}=deadbeef\"");
             let error = prepare(&format!("{good}{line}\n"), None).expect_err(parameter);
             assert_eq!(error, ConfigError::Parameter("matchbox"));
