@@ -238,3 +238,26 @@ pub fn file_id(serial: Option<String>, otherwise: &str) -> String {
         .filter(|serial| !serial.is_empty())
         .unwrap_or_else(|| otherwise.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::led::Led;
+
+    /// A node without a card has nothing to change the order with: what is told shows how far it got.
+    #[test]
+    fn what_the_configuration_keeps_is_not_looked_at() {
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let board = gild_boards::by_name("rock5b").expect("a board");
+        for (keep, reason) in [(true, "boot_order.keep"), (false, "there is no card")] {
+            let policy = BootOrderPolicy {
+                keep,
+                ..BootOrderPolicy::default()
+            };
+            let outcome = set(&machine, board, policy, &Node::default());
+            let trouble = outcome.trouble().expect("the order is as it was");
+            assert_eq!(trouble.kind, Kind::Known);
+            assert!(trouble.reason.contains(reason), "{trouble}");
+        }
+    }
+}

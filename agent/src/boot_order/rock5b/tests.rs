@@ -159,6 +159,25 @@ fn a_declared_environment_does_not_overrule_the_image() {
 }
 
 #[test]
+fn a_change_is_told_wherever_it_was_made() {
+    let size = 64 << 10;
+    let (old, new) = (chip(&Workshop::new().rock5b_spi(MAINLINE)), chip(&wanted()));
+    for (flash, text) in [(&old, CHANGED), (&new, FACTORY)] {
+        let power = Power::on();
+        let boot = MemoryNor::new(&power, BLOCK, flash.clone());
+        let declared = MemoryNor::new(&power, BLOCK, environment(text, size));
+        let card = MemoryCard::new(&power);
+        card.put_firmware(FILE, &wanted());
+        assert_eq!(
+            set_with(&card, Some(&boot), Some(&declared), true),
+            Ok(BootOrder::Written)
+        );
+        assert!(*boot.bytes.borrow() == new);
+        assert!(*declared.bytes.borrow() == environment(CHANGED, size));
+    }
+}
+
+#[test]
 fn where_no_environment_was_saved_the_built_in_order_counts() {
     let power = Power::on();
     let blank = MemoryNor::new(&power, BLOCK, vec![0xff; 64 << 10]);
@@ -219,6 +238,26 @@ fn a_stale_environment_does_not_outlive_the_image() {
     old[ENVIRONMENT].copy_from_slice(&environment(FACTORY, ENVIRONMENT.len()));
     let boot = MemoryNor::new(&power, BLOCK, old);
     let card = MemoryCard::new(&power);
+    card.put_firmware(FILE, &image);
+    assert_eq!(
+        set_with(&card, Some(&boot), None, true),
+        Ok(BootOrder::Written)
+    );
+    assert!(*boot.bytes.borrow() == chip(&image));
+}
+
+#[test]
+fn an_environment_without_an_order_still_overrules_the_image() {
+    let power = Power::on();
+    let image = wanted();
+    let mut old = chip(&image);
+    let text = "bootcmd=bootflow scan -lb";
+    old[ENVIRONMENT].copy_from_slice(&environment(text, ENVIRONMENT.len()));
+    let boot = MemoryNor::new(&power, BLOCK, old.clone());
+    let card = MemoryCard::new(&power);
+    let error = set_with(&card, Some(&boot), None, true).expect_err("no order");
+    assert!(error.reason.contains("no boot_targets"), "{error}");
+    assert!(*boot.bytes.borrow() == old);
     card.put_firmware(FILE, &image);
     assert_eq!(
         set_with(&card, Some(&boot), None, true),
@@ -322,6 +361,8 @@ fn a_file_for_another_board_or_medium_or_order_is_refused() {
         ("rock-5b-plus", shop.spi(&other)),
         ("ID block", shop.card(&other)),
         ("NVMe disk first", shop.rock5b_spi(MAINLINE)),
+        // The eMMC is not the card.
+        ("the card after it", shop.rock5b_spi("nvme usb mmc0")),
         ("FIT", damaged),
     ] {
         let power = Power::on();
