@@ -108,7 +108,8 @@ pub fn ask(
     }
 }
 
-/// Asks once with each address: the first answer that is for this node counts, unless another one gives it another name.
+/// Asks once with each address. Of the answers that are for this node that of the lowest address counts, unless they give
+/// it two names.
 /// What is wrong with an answer for this node weighs more than silence.
 fn round(
     world: &dyn World,
@@ -129,8 +130,10 @@ fn round(
                             let name = first.hostname.clone();
                             return Err(AskError::TwoNames(first.mac, name, mac, node.hostname));
                         }
+                        // The node's password is made from the address, and the order from where the cable is.
+                        Some(first) if first.mac.0 < node.mac.0 => continue,
                         _ => {
-                            found.get_or_insert(node);
+                            found = Some(node);
                             continue;
                         }
                     },
