@@ -63,6 +63,13 @@ impl Place {
         let Some(found) = self.instance_id() else {
             return Present::None;
         };
+        let own = found.split_once('-').and_then(|(mac, _)| Mac::parse(mac));
+        // A boot that sees no interface knows nothing that speaks against what another one wrote.
+        let macs = if macs.is_empty() {
+            own.as_slice()
+        } else {
+            macs
+        };
         let is_of = |id: &dyn Fn(Mac) -> String| macs.iter().any(|mac| found == id(*mac));
         if is_of(&|mac| instance_id(mac, image)) {
             Present::Identity
@@ -194,7 +201,7 @@ mod tests {
         place.write(&Seed::fallback(Some(MAC))).expect("a seed");
         assert_eq!(present(&[OTHER, MAC]), Present::Fallback);
         assert_eq!(present(&[OTHER]), Present::None);
-        assert_eq!(present(&[]), Present::None);
+        assert_eq!(present(&[]), Present::Fallback, "nothing speaks against it");
         let real = Seed {
             meta_data: format!("{{\"instance-id\": \"{}\"}}", instance_id(MAC, &image())),
             ..Seed::fallback(None)
@@ -202,8 +209,18 @@ mod tests {
         place.write(&real).expect("a seed");
         assert_eq!(present(&[MAC]), Present::Identity);
         assert_eq!(present(&[OTHER]), Present::Foreign);
+        assert_eq!(present(&[]), Present::Identity, "nothing speaks against it");
+        let other_image = Image {
+            id: "rpi5-ba9876543210".to_owned(),
+            ..image()
+        };
+        assert_eq!(place.present(&[], &other_image), Present::Foreign);
         fs::write(root.path().join(SEED).join(META_DATA), "instance-id: own\n").expect("YAML");
         assert_eq!(present(&[MAC]), Present::Foreign);
+        assert_eq!(present(&[]), Present::Foreign);
+        place.write(&Seed::fallback(None)).expect("a seed");
+        assert_eq!(present(&[]), Present::Fallback);
+        assert_eq!(present(&[MAC]), Present::None);
         fs::remove_file(root.path().join(SEED).join(USER_DATA)).expect("half a seed");
         assert_eq!(present(&[MAC]), Present::None);
     }

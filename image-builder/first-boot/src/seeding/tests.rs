@@ -212,6 +212,18 @@ fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
 }
 
 #[test]
+fn an_identity_is_kept_by_a_boot_that_sees_no_interface() {
+    let root = node(Some(server(good_answer())));
+    run(root.path()).expect("an identity");
+    take_on(root.path(), IDENTITY);
+    write_config(root.path(), CONFIG);
+    fs::remove_dir_all(root.path().join("sys/class/net/eth0")).expect("no driver");
+    run(root.path()).expect("the identity that is there");
+    assert!(meta_data(root.path()).contains(IDENTITY));
+    assert!(!retry(root.path()).expect("nothing to do"));
+}
+
+#[test]
 fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times() {
     let root = node(Some(CLOSED));
     run(root.path()).expect_err("nobody there");
