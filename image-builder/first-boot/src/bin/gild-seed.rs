@@ -110,7 +110,21 @@ fn log_to_the_journal() {
                 Level::Info => 6,
                 Level::Debug | Level::Trace => 7,
             };
-            writeln!(line, "<{priority}>{}", record.args())
+            let text = printable(&record.args().to_string());
+            writeln!(line, "<{priority}>{text}")
         })
         .init();
+}
+
+/// Some of it comes from the network, and a serial console does what control characters say.
+fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
