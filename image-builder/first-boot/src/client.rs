@@ -141,8 +141,15 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, FetchError> {
     let failed = |why: &dyn std::fmt::Display| {
         FetchError::Setup(format!("reading {}: {why}", path.display()))
     };
+    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+    authorities(&pem).map_err(|error| failed(&error))
+}
+
+/// The certificate authorities in a PEM file: the image's builder reads them too, before a node has to.
+pub fn authorities(pem: &[u8]) -> Result<RootCertStore, FetchError> {
+    let failed = |why: &dyn std::fmt::Display| FetchError::Setup(why.to_string());
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))? {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| failed(&error))?;
         roots.add(certificate).map_err(|error| failed(&error))?;
     }

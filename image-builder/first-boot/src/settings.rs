@@ -79,7 +79,8 @@ impl Settings {
         })
     }
 
-    fn parse(text: &str) -> Result<Self, Problem> {
+    /// Reads the text of the file: the image's builder does, before a node has to.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
         let file: File =
             toml::from_str(text).map_err(|error| Problem::Syntax(error.message().to_owned()))?;
         if !DEADLINE.contains(&file.deadline_seconds) {
@@ -102,8 +103,14 @@ impl Settings {
     }
 }
 
-enum Problem {
+/// What is wrong with the file's text.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// It is no TOML, or not of this form.
+    #[error("{0}")]
     Syntax(String),
+    /// A value that its key does not take.
+    #[error("`{0}` {1}")]
     Value(&'static str, String),
 }
 
