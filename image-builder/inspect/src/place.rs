@@ -1,7 +1,7 @@
 //! What a file's path says about the text in it.
 
 /// Where an administrator configures a machine.
-const CONFIGURATION: [&str; 8] = [
+const CONFIGURATION: [&str; 9] = [
     "etc/",
     "home/",
     "opt/",
@@ -9,12 +9,16 @@ const CONFIGURATION: [&str; 8] = [
     "srv/",
     "usr/lib/systemd/network/",
     "usr/lib/systemd/system/",
+    "usr/local/",
     // In the initramfs.
     "conf/",
 ];
 
 /// Files in which the word `password` is the key of one.
 const ACCOUNTS: [&str; 2] = ["etc/cloud/", "etc/rancher/k3s/registries.yaml"];
+
+/// A program whose own text explains `--token`.
+const K3S: &str = "usr/local/bin/k3s";
 
 /// How much is meant of what stands in a file. Each place is also the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +35,9 @@ impl Place {
     /// Of this path of the root file system or of the initramfs.
     pub fn of(path: &str) -> Self {
         let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
-        if is_in(&ACCOUNTS) {
+        if path == K3S {
+            Self::Anywhere
+        } else if is_in(&ACCOUNTS) {
             Self::Accounts
         } else if is_in(&CONFIGURATION) {
             Self::Configuration

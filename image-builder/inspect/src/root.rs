@@ -111,18 +111,25 @@ impl Root {
         self.system.open(&node.raw).map_err(io_error)
     }
 
-    /// A regular file's text; `None` if there is none of this path.
+    /// The text of the regular file that a program finds at this path, by links too; `None` if it finds none.
     pub fn text(&self, path: &str) -> io::Result<Option<String>> {
-        let Some(Kind::File(_)) = self.kind(path) else {
+        let Some(path) = self.resolve(path) else {
+            return Ok(None);
+        };
+        let Some(Kind::File(_)) = self.kind(&path) else {
             return Ok(None);
         };
         let mut bytes = Vec::new();
-        self.file(path)?.take(MAX_TEXT).read_to_end(&mut bytes)?;
+        self.file(&path)?.take(MAX_TEXT).read_to_end(&mut bytes)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The paths directly in this folder.
-    pub fn in_folder<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a Node)> {
+    /// The paths directly in the folder that a program finds at this path, by links too.
+    pub fn in_folder<'a>(
+        &'a self,
+        folder: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a Node)> + use<'a> {
+        let folder = self.resolve(folder).unwrap_or_else(|| folder.to_owned());
         self.nodes
             .range(format!("{folder}/")..format!("{folder}0"))
             .filter(move |(path, _)| !path[folder.len() + 1..].contains('/'))

@@ -4,6 +4,7 @@ mod accounts;
 mod behaviour;
 mod boot;
 mod cloud_init;
+mod first_boot;
 mod held;
 mod identity;
 mod layout;
@@ -176,8 +177,19 @@ fn forbidden(image: &Image, patterns: &[&str], empty_may_be: bool) -> Vec<Findin
         .files
         .keys()
         .map(|path| (format!("boot:{path}"), "must not exist".to_owned()));
+    let is_denied = |path: &str| denied.is_match(path) && !allowed.is_match(path);
+    // A link in the place of a folder: what is in there would have other names, and is there all the same.
+    let leads_away = |path: &str| {
+        let is_link = matches!(image.root.kind(path), Some(Kind::Symlink(_)));
+        is_link
+            && is_denied(&format!("{path}/x"))
+            && image.root.resolve(path).is_some_and(|folder| {
+                image.root.kind(&folder) == Some(&Kind::Folder)
+                    && !is_denied(&format!("{folder}/x"))
+            })
+    };
     root.chain(boot)
-        .filter(|(path, _)| denied.is_match(path) && !allowed.is_match(path))
+        .filter(|(path, _)| is_denied(path) || leads_away(path))
         .map(|(path, what)| Finding { path, what })
         .collect()
 }

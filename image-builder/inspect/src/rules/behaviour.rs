@@ -11,7 +11,7 @@ use super::has_ending;
 const SYSTEM: &str = "etc/systemd/system";
 
 /// Units and the folder in which one of them has to be wanted.
-const ENABLED: [(&[&str], &str); 10] = [
+pub(super) const ENABLED: [(&[&str], &str); 10] = [
     (&["gild-seed.service"], "cloud-init.target.wants"),
     (&["k3s-init.service"], "cloud-init.target.wants"),
     (&["gild-seed-retry.timer"], "timers.target.wants"),
@@ -44,13 +44,40 @@ const NOT_ENABLED: [&str; 10] = [
     "rpi-eeprom-update.service",
 ];
 
+/// Settings by which a unit starts another one.
+const STARTS: [&str; 7] = [
+    "Wants",
+    "Requires",
+    "BindsTo",
+    "Upholds",
+    "OnSuccess",
+    "OnFailure",
+    "Unit",
+];
+/// What k3s-init alone starts.
+const K3S: [&str; 2] = ["k3s-agent.service", "k3s.service"];
+
 fn is_wanted(folder: &str) -> bool {
-    has_ending(folder, "wants") || has_ending(folder, "requires")
+    ["wants", "requires", "upholds"]
+        .iter()
+        .any(|ending| has_ending(folder, ending))
 }
 
-fn is_masked(image: &Image, unit: &str) -> bool {
+/// Does a line of this unit or drop-in start k3s?
+fn starts_k3s(text: &str) -> bool {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(key, _)| STARTS.contains(&key.trim()))
+        .flat_map(|(_, units)| units.split_whitespace())
+        .any(|unit| K3S.contains(&unit))
+}
+
+pub(super) fn is_masked(image: &Image, unit: &str) -> bool {
     let link = image.root.kind(&format!("{SYSTEM}/{unit}"));
-    matches!(link, Some(Kind::Symlink(target)) if target == "/dev/null")
+    match link {
+        Some(Kind::Symlink(target)) => target == "/dev/null",
+        link => link == Some(&Kind::File(0)),
+    }
 }
 
 pub fn units_enabled(image: &Image) -> Vec<Finding> {
@@ -75,9 +102,7 @@ pub fn units_enabled(image: &Image) -> Vec<Finding> {
             findings.push(Finding::new(path, "points to no unit"));
         }
         let places = [SYSTEM, "usr/lib/systemd/system"];
-        if is_masked(image, unit) {
-            findings.push(Finding::new(format!("{SYSTEM}/{unit}"), "is masked"));
-        } else if !places
+        if !places
             .iter()
             .any(|place| image.root.kind(&format!("{place}/{unit}")).is_some())
         {
@@ -104,6 +129,14 @@ pub fn units_not_enabled(image: &Image) -> Vec<Finding> {
             findings.push(Finding::new(path, "must not be enabled"));
         }
     }
+    let units = image.root.nodes.iter().filter(|(path, node)| {
+        path.contains("systemd/system") && matches!(node.kind, Kind::File(_))
+    });
+    findings.extend(
+        units
+            .filter(|(path, _)| image.root_text(path).is_some_and(|text| starts_k3s(&text)))
+            .map(|(path, _)| Finding::new(path, "must not start the k3s agent")),
+    );
     let preset = image
         .root
         .nodes

@@ -75,6 +75,14 @@ fn of_board(image: &Image, boards: &[(&str, &'static [&'static str])]) -> &'stat
     row.map_or(&[], |(_, modules)| modules)
 }
 
+/// The device tree of Pi 5 boards with stepping D0: the name that the firmware looks for, which is the vendor's, and
+/// that of Debian's kernel.
+const D0_TREES: [&str; 2] = ["bcm2712d0-rpi-5-b.dtb", "bcm2712-d-rpi-5-b.dtb"];
+
+fn is_named(path: &str, name: &str) -> bool {
+    path.rsplit('/').next() == Some(name)
+}
+
 pub fn files(image: &Image) -> Vec<Finding> {
     let own: &[&str] = match board(image) {
         RPI5 => &["config.txt", "cmdline.txt"],
@@ -109,15 +117,14 @@ pub fn files(image: &Image) -> Vec<Finding> {
             ));
         }
     }
-    let trees: Vec<&str> = image
-        .board()
-        .and_then(|board| board.dtb.first())
-        .and_then(|path| path.rsplit('/').next())
-        .into_iter()
-        .collect();
-    for tree in trees {
-        let has_name = |file: &String| file.rsplit('/').next() == Some(tree);
-        if !image.boot.files.keys().any(has_name) {
+    let first = image.board().and_then(|board| board.dtb.first());
+    let trees = first.and_then(|path| path.rsplit('/').next());
+    // A vendor's kernel may not know the newer boards.
+    let is_known = |name: &str| image.root.nodes.keys().any(|path| is_named(path, name));
+    let newer =
+        (board(image) == RPI5 && D0_TREES.iter().any(|name| is_known(name))).then_some(D0_TREES[0]);
+    for tree in trees.into_iter().chain(newer) {
+        if !image.boot.files.keys().any(|file| is_named(file, tree)) {
             findings.push(missing(format!("boot:{tree}")));
         }
     }

@@ -1,6 +1,6 @@
 //! Who may log in over the network: those whose keys are in the places that gild knows, and nobody else.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::image::Image;
 use crate::report::Finding;
@@ -34,48 +34,84 @@ fn objection(keyword: &str, value: &str) -> Option<&'static str> {
     }
 }
 
+/// Keywords that have to be said, for sshd's own defaults let in a password.
+const SAID: [(&str, &[&str]); 3] = [
+    ("passwordauthentication", &["no"]),
+    ("kbdinteractiveauthentication", &["no"]),
+    ("permitrootlogin", &["no", "prohibit-password"]),
+];
+
 /// The first value of a keyword counts, but for what follows `Match`.
 pub fn daemon(image: &Image) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut first = BTreeMap::new();
     // A block of `Match` goes on to the end of its file.
     let mut matching = None;
     for (path, line) in lines(image) {
-        let line = line.trim();
-        let (keyword, value) = line
-            .split_once(|c: char| c.is_whitespace() || c == '=')
-            .unwrap_or((line, ""));
-        let keyword = keyword.to_lowercase();
-        let value = value
-            .trim_matches(|c: char| c.is_whitespace() || c == '=')
-            .replace('"', "");
+        let Some((keyword, value)) = setting(&line) else {
+            continue;
+        };
         if keyword == "match" {
             matching = Some(path.clone());
         }
-        let counts = keyword == "include"
-            || matching.as_ref() == Some(&path)
-            || seen.insert(keyword.clone());
+        let counts = if keyword == "include" || matching.as_ref() == Some(&path) {
+            true
+        } else if first.contains_key(&keyword) {
+            false
+        } else {
+            first.insert(keyword.clone(), value.to_lowercase());
+            true
+        };
         if counts && let Some(objection) = objection(&keyword, &value) {
             findings.push(Finding::new(path, objection));
+        }
+    }
+    for (keyword, good) in SAID {
+        let value = first.get(keyword).map_or("", String::as_str);
+        if !good.contains(&value) && objection(keyword, value).is_none() {
+            let what = format!("does not say `{keyword} {}`", good[0]);
+            findings.push(Finding::new(MAIN, what));
         }
     }
     findings
 }
 
-/// All lines in the order in which sshd reads them: Debian's file begins with the drop-ins.
+/// Keyword and value of a line.
+fn setting(line: &str) -> Option<(String, String)> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let (keyword, value) = line
+        .split_once(|c: char| c.is_whitespace() || c == '=')
+        .unwrap_or((line, ""));
+    let keyword = match keyword.to_lowercase().as_str() {
+        "challengeresponseauthentication" => "kbdinteractiveauthentication".to_owned(),
+        keyword => keyword.to_owned(),
+    };
+    let value = value
+        .trim_matches(|c: char| c.is_whitespace() || c == '=')
+        .replace('"', "");
+    Some((keyword, value))
+}
+
+/// All lines in the order in which sshd reads them: the drop-ins where the main file includes them.
 fn lines(image: &Image) -> Vec<(String, String)> {
-    let drop_ins = image.root.in_folder(DROP_INS);
-    let drop_ins = drop_ins.filter(|(path, _)| has_ending(path, "conf"));
-    drop_ins
-        .map(|(path, _)| path)
-        .chain([MAIN])
-        .filter_map(|path| Some((path, image.root_text(path)?)))
-        .flat_map(|(path, text)| {
-            let lines: Vec<_> = text
-                .lines()
-                .map(|line| (path.to_owned(), line.to_owned()))
-                .collect();
-            lines
-        })
-        .collect()
+    let lines_of = |path: &str| -> Vec<(String, String)> {
+        let text = image.root_text(path).unwrap_or_default();
+        text.lines()
+            .map(|line| (path.to_owned(), line.to_owned()))
+            .collect()
+    };
+    let mut lines = Vec::new();
+    for (path, line) in lines_of(MAIN) {
+        let is_include = setting(&line).is_some_and(|(keyword, _)| keyword == "include");
+        lines.push((path, line));
+        if is_include {
+            let drop_ins = image.root.in_folder(DROP_INS);
+            let drop_ins = drop_ins.filter(|(path, _)| has_ending(path, "conf"));
+            lines.extend(drop_ins.flat_map(|(path, _)| lines_of(path)));
+        }
+    }
+    lines
 }

@@ -1,6 +1,8 @@
 //! The table itself. docs/sealed.md is made from it.
 
-use super::{Check, Rule, accounts, behaviour, boot, cloud_init, held, identity, layout, ssh};
+use super::{
+    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, layout, ssh,
+};
 use crate::secrets::Secret;
 
 const fn rule(id: &'static str, what: &'static str, why: &'static str, check: Check) -> Rule {
@@ -121,9 +123,9 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "ssh-user-files",
-        "No keys, known hosts or authorized keys of users",
+        "No keys, known hosts or authorized keys of users, nor in what a new user's home is made of",
         "The site's keys come with first boot; others are somebody's way in",
-        Check::Forbidden(&["root/.ssh/**", "home/*/.ssh/**"]),
+        Check::Forbidden(&["**/.ssh/**"]),
     ),
     rule(
         "host-name",
@@ -211,13 +213,14 @@ pub const RULES: &[Rule] = &[
     // Left behind
     rule(
         "cloud-init-state",
-        "cloud-init has never run",
-        "It would take the node for one that is set up",
+        "cloud-init has never run, and nothing keeps it from it",
+        "It would take the node for one that is set up, or do nothing",
         Check::Forbidden(&[
             "var/lib/cloud/**",
             "var/log/cloud-init*.log",
             "etc/ssh/sshd_config.d/50-cloud-init.conf",
             "etc/cloud/cloud-init.disabled",
+            "etc/cloud/ds-identify.cfg",
             "etc/sudoers.d/90-cloud-init-users",
         ]),
     ),
@@ -443,6 +446,18 @@ pub const RULES: &[Rule] = &[
         "Nothing starts the k3s agent before its configuration; no ordering cycle; a preset says so too; no vendor's first boot, no update of firmware",
         "An agent without identity joins as the wrong node, or restarts for ever; firmware changes with gild alone",
         Check::Image(behaviour::units_not_enabled),
+    ),
+    rule(
+        "first-boot-units",
+        "Nothing masks, replaces or changes the units of first boot and of cloud-init, or puts a condition on the network and ssh",
+        "Each is one of many ways for a node to come up without a name, a network or a way in",
+        Check::Image(first_boot::units),
+    ),
+    rule(
+        "first-boot-files",
+        "What first boot hangs on is there and not overruled: the network's configuration, modules and sysctls, ssh host keys at each boot, growpart",
+        "Without them the node has no address, no pods, no ssh or a full disk",
+        Check::Image(first_boot::files),
     ),
     rule(
         "cloud-init-source",

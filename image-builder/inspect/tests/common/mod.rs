@@ -249,7 +249,7 @@ impl Golden {
         );
         self.put(
             "etc/ssh/sshd_config.d/10-gild.conf",
-            "PasswordAuthentication no\nPermitRootLogin no\n",
+            "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin no\n",
         );
         self.put(
             "etc/rancher/k3s/registries.yaml",
@@ -273,6 +273,16 @@ impl Golden {
             "[Unit]\nConditionPathExists=/etc/rancher/k3s/config.yaml\n",
         );
         self.link("../run/systemd/resolve/stub-resolv.conf", "etc/resolv.conf");
+        for path in [
+            "usr/lib/systemd/network/20-gild-wired.network",
+            "usr/lib/systemd/system/sshd-keygen.service.d/10-gild.conf",
+            "usr/lib/systemd/system/systemd-networkd-wait-online.service.d/10-gild.conf",
+            "etc/modules-load.d/gild.conf",
+            "etc/sysctl.d/90-gild.conf",
+            "usr/bin/growpart",
+        ] {
+            self.put(path, "# as in the real image\n");
+        }
         for path in [
             "usr/lib/gild/gild-seed",
             "usr/sbin/gild-reprovision",

@@ -1,5 +1,7 @@
 //! Ways in.
 
+use std::fs;
+
 use super::Defect::Before;
 use super::Planted;
 
@@ -14,6 +16,58 @@ pub fn defects() -> Vec<Planted> {
             "passwords",
             "none at all",
             Before(|golden| golden.append("etc/shadow", "pi::20000::::::\n")),
+        ),
+        (
+            "passwords",
+            "a hash by a link",
+            Before(|golden| {
+                golden.put("usr/share/shadow", "root:$y$j9T$x$y:20000::::::\n");
+                fs::remove_file(golden.root("etc/shadow")).expect("it was there");
+                golden.link("../usr/share/shadow", "etc/shadow");
+            }),
+        ),
+        (
+            "ssh-user-files",
+            "a folder in another place",
+            Before(|golden| {
+                golden.put("opt/keys/authorized_keys", "ssh-ed25519 AAAA somebody\n");
+                golden.link("../opt/keys", "root/.ssh");
+            }),
+        ),
+        (
+            "ssh-server",
+            "our own file is gone",
+            Before(|golden| {
+                let own = "etc/ssh/sshd_config.d/10-gild.conf";
+                fs::remove_file(golden.root(own)).expect("it was there");
+                golden.put(
+                    "etc/ssh/sshd_config",
+                    "Include /etc/ssh/sshd_config.d/*.conf\n",
+                );
+            }),
+        ),
+        (
+            "ssh-server",
+            "the drop-ins are not read",
+            Before(|golden| golden.put("etc/ssh/sshd_config", "X11Forwarding no\n")),
+        ),
+        (
+            "ssh-server",
+            "a password, before the drop-ins",
+            Before(|golden| {
+                golden.put(
+                    "etc/ssh/sshd_config",
+                    "PasswordAuthentication yes\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+                );
+            }),
+        ),
+        (
+            "ssh-server",
+            "root, by a link",
+            Before(|golden| {
+                golden.put("usr/share/site/ssh", "PermitRootLogin yes\n");
+                golden.link("/usr/share/site/ssh", "etc/ssh/sshd_config.d/00-site.conf");
+            }),
         ),
         (
             "root-account",

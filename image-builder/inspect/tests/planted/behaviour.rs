@@ -34,6 +34,14 @@ pub fn defects() -> Vec<Planted> {
         ),
         (
             "cloud-init-source",
+            "a second source by a link",
+            Before(|golden| {
+                golden.put("usr/share/site/none", "datasource_list: [ None ]\n");
+                golden.link("/usr/share/site/none", "etc/cloud/cloud.cfg.d/99-site.cfg");
+            }),
+        ),
+        (
+            "cloud-init-source",
             "a second source",
             Before(|golden| {
                 golden.put(

@@ -17,6 +17,14 @@ pub fn defects() -> Vec<Planted> {
         ),
         (
             "boot-files",
+            "the kernel's device tree for newer boards",
+            Before(|golden| {
+                let tree = format!("usr/lib/linux-image-{VERSION}/broadcom/bcm2712-d-rpi-5-b.dtb");
+                golden.put(&tree, "device tree");
+            }),
+        ),
+        (
+            "boot-files",
             "a file that config.txt names",
             Before(|golden| golden.replace_boot("config.txt", "[all]", "[all]\ndtoverlay=vc4")),
         ),

@@ -29,6 +29,14 @@ pub fn defects() -> Vec<Planted> {
         ),
         (
             "host-name",
+            "one, by a link",
+            Before(|golden| {
+                golden.put("usr/share/site/name", "node\n");
+                golden.link("/usr/share/site/name", "etc/hostname");
+            }),
+        ),
+        (
+            "host-name",
             "in hosts",
             Before(|golden| golden.append("etc/hosts", "127.0.1.1 node\n")),
         ),

@@ -6,6 +6,7 @@ mod boot;
 mod build_host;
 mod configured;
 mod disk;
+mod first_boot;
 mod identity;
 mod packed;
 mod secrets;
@@ -56,6 +57,7 @@ pub fn defects() -> Vec<Planted> {
         packed::defects(),
         build_host::defects(),
         behaviour::defects(),
+        first_boot::defects(),
     ]
     .into_iter()
     .flatten()

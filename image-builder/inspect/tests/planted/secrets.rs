@@ -12,6 +12,16 @@ use crate::common::{debugfs, initrd};
 pub fn defects() -> Vec<Planted> {
     vec![
         (
+            "k3s-tokens",
+            "in a script of the site's",
+            Before(|golden| {
+                golden.put(
+                    "usr/local/bin/join",
+                    "#!/bin/sh\nexport K3S_TOKEN=a-password\n",
+                );
+            }),
+        ),
+        (
             "private-keys",
             "in a file",
             Before(|golden| golden.put("opt/app/id", key())),

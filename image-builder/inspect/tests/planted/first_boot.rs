@@ -1,0 +1,95 @@
+//! Ways for a node to come up as nobody.
+
+use std::fs;
+
+use super::Defect::Before;
+use super::Planted;
+
+pub fn defects() -> Vec<Planted> {
+    vec![
+        (
+            "units-not-enabled",
+            "the agent, upheld",
+            Before(|golden| {
+                let link = "etc/systemd/system/multi-user.target.upholds/k3s-agent.service";
+                golden.link("/etc/systemd/system/k3s-agent.service", link);
+            }),
+        ),
+        (
+            "units-not-enabled",
+            "the agent, wanted in a drop-in",
+            Before(|golden| {
+                golden.put(
+                    "etc/systemd/system/multi-user.target.d/x.conf",
+                    "[Unit]\nWants=site.service k3s-agent.service\n",
+                );
+            }),
+        ),
+        (
+            "first-boot-units",
+            "cloud-init masked",
+            Before(|golden| golden.link("/dev/null", "etc/systemd/system/cloud-init.target")),
+        ),
+        (
+            "first-boot-units",
+            "masked by an empty file",
+            Before(|golden| golden.put("etc/systemd/system/cloud-init-local.service", "")),
+        ),
+        (
+            "first-boot-units",
+            "the network masked",
+            Before(|golden| {
+                golden.link("/dev/null", "etc/systemd/system/systemd-networkd.service");
+            }),
+        ),
+        (
+            "first-boot-units",
+            "an ordering cycle by a drop-in",
+            Before(|golden| {
+                golden.put(
+                    "etc/systemd/system/gild-seed.service.d/x.conf",
+                    "[Unit]\nAfter=network-online.target\n",
+                );
+            }),
+        ),
+        (
+            "first-boot-units",
+            "a drop-in for all whose names begin alike",
+            Before(|golden| {
+                golden.put(
+                    "usr/local/lib/systemd/system/cloud-.service.d/x.conf",
+                    "[Service]\nExecStart=\n",
+                );
+            }),
+        ),
+        (
+            "first-boot-units",
+            "another unit in its place",
+            Before(|golden| golden.put("etc/systemd/system/k3s-init.service", "[Unit]\n")),
+        ),
+        (
+            "first-boot-units",
+            "a condition on ssh",
+            Before(|golden| {
+                golden.put(
+                    "etc/systemd/system/ssh.service.d/x.conf",
+                    "[Unit]\nConditionPathExists=/nowhere\n",
+                );
+            }),
+        ),
+        (
+            "first-boot-files",
+            "the disk does not grow",
+            Before(|golden| {
+                fs::remove_file(golden.root("usr/bin/growpart")).expect("it was there");
+            }),
+        ),
+        (
+            "first-boot-files",
+            "no network, by a link in /etc",
+            Before(|golden| {
+                golden.link("/dev/null", "etc/systemd/network/20-gild-wired.network");
+            }),
+        ),
+    ]
+}
