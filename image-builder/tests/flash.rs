@@ -242,7 +242,7 @@ fn a_disk_is_flashed_unless_it_is_mounted() {
     // A kernel that was built without GPT is told.
     bench
         .shell(&format!(
-            "test -e {root} || addpart {} 2 49152 65536",
+            "test -e {root} || partx --add --nr 2 {}",
             device.0
         ))
         .succeeds();

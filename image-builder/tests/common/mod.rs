@@ -198,6 +198,15 @@ impl Bench {
         self.tool("sh", &["-ec", script])
     }
 
+    /// Runs a script where only 4 MiB fit into this folder: a file system that is mounted where nobody else sees it.
+    pub fn with_little_room(&self, folder: &str, script: &str) -> Ran {
+        let script = format!("mount -t tmpfs -o size=4m tmpfs {folder} && {{ {script}; }}");
+        // Root in a user namespace of its own could not look into another user's home, where this may lie.
+        let unshare =
+            r#"test "$(id -u)" = 0 || map=--map-root-user; exec unshare $map --mount sh -c "$1""#;
+        self.tool("sh", &["-c", unshare, "sh", &script])
+    }
+
     /// A `gild image pack` that was stopped (SIGSTOP) while it compresses.
     pub fn stopped_pack(&self, more: &[&str]) -> Stopped {
         // The highest level, so that there is time to stop it.
