@@ -24,7 +24,12 @@ const PLANTS: &[(&str, &[&str])] = &[
     ),
     (
         "users' SSH files",
-        &["root/.ssh/id_ed25519", "home/pi/.ssh/authorized_keys"],
+        &[
+            "root/.ssh/id_ed25519",
+            "home/pi/.ssh/authorized_keys",
+            "etc/skel/.ssh/authorized_keys",
+            "var/lib/backup/.ssh/authorized_keys",
+        ],
     ),
     (
         "cloud-init state",

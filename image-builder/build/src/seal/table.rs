@@ -70,8 +70,8 @@ pub const TABLE: [Row; 36] = [
     ),
     remove(
         "users' SSH files",
-        &["root/.ssh", "home/*/.ssh"],
-        "keys of the people who built it would open every node; the site's keys come through cloud-init",
+        &["**/.ssh"],
+        "keys of the people who built it would open every node, and cloud-init copies /etc/skel into the home that it makes; the site's keys come through cloud-init",
     ),
     remove(
         "cloud-init state",
