@@ -4,6 +4,7 @@ mod dates;
 mod emulation;
 mod mirror;
 mod mmdebstrap;
+mod packages;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -201,7 +202,9 @@ impl Builder<'_> {
             sources: &sources,
             access: &access,
             rootfs: self.rootfs,
-            packages: self.cache.subfolder("packages")?,
+            packages: packages::Packages {
+                folder: self.cache.subfolder("packages")?,
+            },
             scratch: self.cache.subfolder("tmp")?,
             private: private.path(),
             source_date,
@@ -267,6 +270,13 @@ pub enum Initramfs {
     Updated,
     /// It stays as the base image's vendor made it.
     Kept,
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> BaseError {
+    move |source| BaseError::File {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 /// Writes the sources that a node's own apt reads: the mirrors that its packages came from.

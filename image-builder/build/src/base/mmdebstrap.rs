@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::packages::Packages;
 use super::{
     ADD_PACKAGES, ARCHITECTURE, BaseError, CUSTOMIZE, INITRAMFS_TOOLS, Initramfs, LEAN, SET_ASIDE,
+    failed,
 };
 use crate::cache::Slot;
 use crate::progress::Progress;
@@ -43,7 +45,7 @@ pub struct Run<'a> {
     pub access: &'a str,
     pub rootfs: &'a Path,
     /// Packages that were fetched before.
-    pub packages: PathBuf,
+    pub packages: Packages,
     /// Room for the root while it is made.
     pub scratch: PathBuf,
     /// Room for what nobody else may read.
@@ -147,17 +149,27 @@ impl Run<'_> {
         command
     }
 
-    /// The hooks that bring packages of earlier runs, and keep those of this one.
+    /// The hooks that bring packages of earlier runs, and take out those of this one.
     fn package_hooks(&self) -> [String; 2] {
         let archives = Path::new("/var/cache/apt/archives");
         [
-            sync_in("setup", &self.packages, archives),
+            sync_in("setup", &self.before(), archives),
             format!(
                 "--customize-hook=sync-out {} {}",
                 archives.display(),
-                quoted(&self.packages)
+                quoted(&self.after())
             ),
         ]
+    }
+
+    /// Where packages of earlier runs are for this one.
+    fn before(&self) -> PathBuf {
+        self.private.join("before")
+    }
+
+    /// Where this run's packages are taken out to.
+    fn after(&self) -> PathBuf {
+        self.private.join("after")
     }
 
     fn run(&self, mut command: Command) -> Result<(), BaseError> {
@@ -165,6 +177,10 @@ impl Run<'_> {
         let sources = self.file("list", self.sources)?;
         let access = self.private.join("access");
         fs::write(&access, self.access).map_err(failed(&access))?;
+        for folder in [self.before(), self.after()] {
+            fs::create_dir(&folder).map_err(failed(&folder))?;
+        }
+        self.packages.bring(&self.before(), self.progress)?;
         let log_path = self.slot.file("log");
         let mut log = File::create(&log_path).map_err(failed(&log_path))?;
         command
@@ -217,7 +233,7 @@ impl Run<'_> {
             let _ = fs::remove_file(path);
         }
         if status.success() {
-            return Ok(());
+            return self.packages.keep(&self.after());
         }
         let _ = fs::remove_file(self.slot.unfinished());
         Err(BaseError::Mmdebstrap {
@@ -245,13 +261,6 @@ pub fn program_version() -> Result<String, BaseError> {
             source,
         })?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> BaseError {
-    move |source| BaseError::File {
-        path: path.to_owned(),
-        source,
-    }
 }
 
 /// mmdebstrap changes its folder while it works.
