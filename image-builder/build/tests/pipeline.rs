@@ -48,6 +48,7 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     let root = site.root("disk.img");
     for gone in [
         "/root/.not_logged_in_yet",
+        "/etc/netplan/10-dhcp-all-interfaces.yaml",
         "/etc/systemd/system/multi-user.target.wants/NetworkManager.service",
         "/etc/systemd/system/multi-user.target.wants/armbian-firstrun.service",
         "/usr/lib/systemd/system/armbian-firstrun.service",

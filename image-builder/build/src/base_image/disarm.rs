@@ -2,8 +2,11 @@
 
 use crate::tree::{Kind, Tree, TreeError};
 
-/// Files of Armbian's and Raspberry Pi OS's first boot: questions to a person, partitions grown, swap in memory.
-const DOOMED: [&str; 22] = [
+/// Files of Armbian's and Raspberry Pi OS's first boot: questions to a person, partitions grown, swap in memory, the
+/// network.
+const DOOMED: [&str; 23] = [
+    // It makes networks for systemd-networkd that come before gild's, and ask for a lease by another name.
+    "{etc,lib,usr/lib}/netplan/*.yaml",
     // Armbian
     "root/.not_logged_in_yet",
     "etc/profile.d/armbian-check-first-login*.sh",

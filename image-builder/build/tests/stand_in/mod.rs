@@ -82,6 +82,10 @@ impl Vendor {
                 ("etc/vendor-release", "armbian\n"),
                 ("root/.not_logged_in_yet", ""),
                 (
+                    "etc/netplan/10-dhcp-all-interfaces.yaml",
+                    "network: {version: 2, renderer: networkd}\n",
+                ),
+                (
                     "usr/lib/systemd/system/armbian-firstrun.service",
                     "[Service]\n",
                 ),
