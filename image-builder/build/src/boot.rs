@@ -3,12 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use crate::assemble::{self, AssembleError, Identity};
+use crate::assemble::{self, AssembleError, Identity, TOO_LARGE};
 use crate::recipe::{Boot, Loader, Recipe};
 use crate::tree::{Content, Kind, Tree, TreeError};
-
-/// Firmware of a Pi 5 from before 2025-06-09 cannot read files of this size or more from NVMe.
-const TOO_LARGE: u64 = 32 << 20;
 
 /// The names of kernels with pages of 16 KiB, which containers built for 4 KiB do not survive.
 const LARGE_PAGES: [&str; 2] = ["16k", "2712"];

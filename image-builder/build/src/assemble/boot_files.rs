@@ -9,7 +9,7 @@ use super::AssembleError;
 use crate::tree::Content;
 
 /// Firmware of a Pi 5 from before 2025-06-09 cannot read files of this size or more from NVMe.
-const TOO_LARGE: u64 = 32 << 20;
+pub const TOO_LARGE: u64 = 32 << 20;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
