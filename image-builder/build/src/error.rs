@@ -39,6 +39,14 @@ pub enum BuildError {
         path: PathBuf,
     },
     /// A file for the boot partition cannot be read.
+    /// What went in may be another thing than what was checked.
+    #[error(
+        "{what} changed while the image was built, and no image was made of it; next: build again"
+    )]
+    Changed {
+        /// What changed.
+        what: String,
+    },
     #[error("cannot read {path} for the boot partition")]
     BootFile {
         /// The file.

@@ -105,18 +105,24 @@ impl K3s {
                 path: self.program.clone(),
             });
         }
-        let airgap_images_sha256 = match &self.airgap_images {
-            Some(images) => {
-                images_name(images)?;
-                Some(sha256_of(images)?)
-            }
-            None => None,
-        };
+        if let Some(images) = &self.airgap_images {
+            images_name(images)?;
+        }
         Ok(Installed {
             version: version_of(&self.program)?,
             sha256,
-            airgap_images_sha256,
+            airgap_images_sha256: self.images_digest()?,
         })
+    }
+
+    /// Whether the files are what they were when they were checked.
+    pub fn is_still(&self, installed: &Installed) -> Result<bool, K3sError> {
+        Ok(sha256_of(&self.program)? == installed.sha256
+            && self.images_digest()? == installed.airgap_images_sha256)
+    }
+
+    fn images_digest(&self) -> Result<Option<String>, CacheError> {
+        self.airgap_images.as_deref().map(sha256_of).transpose()
     }
 
     /// Puts it into the tree.

@@ -1,6 +1,7 @@
 //! A build from the recipe to the raw image. It reads as the list in docs/golden-image.md.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -79,6 +80,8 @@ struct Inputs {
     site: Site,
     k3s: Option<k3s::Installed>,
     cache: Cache,
+    /// Digests of the files that go in as they are. Their names say nothing of the host.
+    files: BTreeMap<String, String>,
 }
 
 /// Builds a golden image's raw disk image.
@@ -130,6 +133,11 @@ pub fn build(
     };
     assemble::assemble(&assembly, output)?;
     let sbom = sbom::spdx(&tree, &image_id, source_date, &components(&inputs))?;
+    if let Err(error) = check_unchanged(options, &inputs) {
+        // The error that is told is the one that matters.
+        let _ = fs::remove_file(output);
+        return Err(error);
+    }
     let record = Record {
         image_id: image_id.clone(),
         board: options.board.clone(),
@@ -138,7 +146,7 @@ pub fn build(
         base: base.about,
         recipe: serde_json::to_value(recipe)?,
         site: serde_json::to_value(&inputs.site)?,
-        files: digests(options)?,
+        files: inputs.files.clone(),
         k3s: serde_json::to_value(&inputs.k3s)?,
         packages: options.packages.clone(),
         tools: tools(&options.mke2fs),
@@ -199,6 +207,7 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     })
 }
 
+        files: digests(options)?,
 /// The base of the recipe's packages or of a vendor's image, with the site's packages.
 fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<Cached, BuildError> {
     let builder = Builder {
@@ -265,7 +274,24 @@ fn lay(
     Ok(of_the_site)
 }
 
-/// Digests of the files that go in as they are. Their names say nothing of the host.
+/// Refuses files that are not what they were when the build began: they are read after they are checked, and a base takes
+/// long.
+fn check_unchanged(options: &Options, inputs: &Inputs) -> Result<(), BuildError> {
+    let changed = |what: &str| BuildError::Changed {
+        what: what.to_owned(),
+    };
+    for (name, digest) in digests(options)? {
+        if inputs.files.get(&name) != Some(&digest) {
+            return Err(changed(&name));
+        }
+    }
+    match options.k3s.as_ref().zip(inputs.k3s.as_ref()) {
+        Some((k3s, checked)) if !k3s.is_still(checked)? => Err(changed("k3s")),
+        _ => Ok(()),
+    }
+}
+
+/// Digests of the files that go in as they are, by names that say nothing of the host.
 fn digests(options: &Options) -> Result<BTreeMap<String, String>, BuildError> {
     let mut digests = BTreeMap::from([("rootfs".to_owned(), overlay::digest(&options.rootfs)?)]);
     for (name, path) in first_boot::programs(&options.first_boot) {

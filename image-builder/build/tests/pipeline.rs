@@ -181,6 +181,39 @@ fn the_record_tells_files_apart_that_have_the_same_names() {
     assert_eq!(before["rootfs"], after["rootfs"]);
 }
 
+/// Has a file changed once the inputs are checked.
+struct Meddler(std::path::PathBuf);
+
+impl Progress for Meddler {
+    fn stage(&self, text: &str) {
+        if text.starts_with("base:") {
+            let mut bytes = fs::read(&self.0).expect("a file");
+            bytes.push(b'x');
+            fs::write(&self.0, bytes).expect("a file");
+        }
+    }
+    fn note(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+}
+
+#[test]
+fn what_changes_while_it_is_built_becomes_no_image() {
+    let site = Site::new();
+    for name in [
+        "overlay/srv/site",
+        "programs/gild-seed",
+        "k3s-arm64",
+        "k3s-airgap-images-arm64.tar.zst",
+    ] {
+        let options = site.options(Vendor::Armbian);
+        let output = site.path("disk.img");
+        let error = pipeline::build(&options, &output, &Meddler(site.path(name)))
+            .expect_err("another file than was checked");
+        assert!(error.to_string().contains("build again"), "{name}: {error}");
+        assert!(!output.exists(), "{name}");
+    }
+}
+
 #[test]
 fn k3s_is_installed_and_neither_enabled_nor_configured() {
     let site = Site::new();
