@@ -12,6 +12,7 @@ use crate::first_boot::FirstBootError;
 use crate::k3s::K3sError;
 use crate::overlay::OverlayError;
 use crate::recipe::RecipeError;
+use crate::settings::SettingsError;
 use crate::site::SiteError;
 use crate::tree::TreeError;
 use crate::units::UnitError;
@@ -38,7 +39,6 @@ pub enum BuildError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// A file for the boot partition cannot be read.
     /// What went in may be another thing than what was checked.
     #[error(
         "{what} changed while the image was built, and no image was made of it; next: build again"
@@ -47,6 +47,7 @@ pub enum BuildError {
         /// What changed.
         what: String,
     },
+    /// A file for the boot partition cannot be read.
     #[error("cannot read {path} for the boot partition")]
     BootFile {
         /// The file.
@@ -72,6 +73,8 @@ pub enum BuildError {
     FirstBoot(#[from] FirstBootError),
     #[error(transparent)]
     Site(#[from] SiteError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Unit(#[from] UnitError),
     #[error(transparent)]

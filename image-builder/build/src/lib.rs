@@ -18,6 +18,7 @@ pub mod recipe;
 pub mod record;
 pub mod sbom;
 pub mod seal;
+pub mod settings;
 pub mod site;
 pub mod tree;
 pub mod units;

@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::recipe::{self, Recipe};
 use crate::record::Record;
 use crate::sbom::{self, Component};
+use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
 use crate::{hold, overlay, seal, units};
@@ -79,9 +80,9 @@ struct Inputs {
     mirrors: Mirrors,
     site: Site,
     k3s: Option<k3s::Installed>,
-    cache: Cache,
     /// Digests of the files that go in as they are. Their names say nothing of the host.
     files: BTreeMap<String, String>,
+    cache: Cache,
 }
 
 /// Builds a golden image's raw disk image.
@@ -132,12 +133,12 @@ pub fn build(
         slack: SLACK,
     };
     assemble::assemble(&assembly, output)?;
-    let sbom = sbom::spdx(&tree, &image_id, source_date, &components(&inputs))?;
     if let Err(error) = check_unchanged(options, &inputs) {
         // The error that is told is the one that matters.
         let _ = fs::remove_file(output);
         return Err(error);
     }
+    let sbom = sbom::spdx(&tree, &image_id, source_date, &components(&inputs))?;
     let record = Record {
         image_id: image_id.clone(),
         board: options.board.clone(),
@@ -195,19 +196,36 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
         base.check()?;
     }
     let k3s = options.k3s.as_ref().map(K3s::check).transpose()?;
+    let site = options.site.read()?;
+    site.check_alone(&options.overlays)?;
+    check_settings(options, &site)?;
     Ok(Inputs {
         recipe,
         mirrors: Mirrors::find(
             options.mirror.as_deref(),
             options.security_mirror.as_deref(),
         )?,
-        site: options.site.read()?,
+        site,
         k3s,
+        files: digests(options)?,
         cache: Cache::open(&options.cache)?,
     })
 }
 
-        files: digests(options)?,
+/// Checks what the site tells first boot, as far as it can be seen without the base.
+fn check_settings(options: &Options, site: &Site) -> Result<(), BuildError> {
+    let mut tree = Tree::default();
+    for overlay in &options.overlays {
+        overlay::lay(&mut tree, overlay)?;
+    }
+    site.install(&mut tree)?;
+    match settings::check(&tree) {
+        // It may be a package's.
+        Err(SettingsError::NoAuthorities { .. }) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
 /// The base of the recipe's packages or of a vendor's image, with the site's packages.
 fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<Cached, BuildError> {
     let builder = Builder {
@@ -270,6 +288,7 @@ fn lay(
         of_the_site.extend(overlay::lay(tree, overlay)?);
     }
     inputs.site.install(tree)?;
+    settings::check(tree)?;
     units::apply(tree, &recipe.units)?;
     Ok(of_the_site)
 }

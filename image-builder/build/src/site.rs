@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::tree::{Tree, TreeError};
 
 const LOGIN: &str = "etc/cloud/cloud.cfg.d/60-gild-site.cfg";
-const FIRST_BOOT: &str = "etc/gild/first-boot.toml";
+/// What first boot reads, in the image.
+pub const FIRST_BOOT: &str = "etc/gild/first-boot.toml";
 const CA: &str = "etc/gild/matchbox-ca.pem";
 
 /// The kinds of public keys that OpenSSH knows.
@@ -64,17 +65,19 @@ pub enum SiteError {
         /// What it should be.
         what: &'static str,
     },
-    /// An address that nodes could not ask.
+    /// A file that both an option and an overlay give: one would be lost without a word.
     #[error(
-        "{url:?} is no address of a Matchbox; next: give it as http://host:8080 or https://host:8443"
+        "{option} writes /{place}, and {} has one too; next: leave one of them out, or say in your own file all that is to be \
+         in it", overlay.display()
     )]
-    Url {
-        /// What was given.
-        url: String,
+    Twice {
+        /// The option that writes it.
+        option: &'static str,
+        /// The file in the image.
+        place: &'static str,
+        /// The overlay.
+        overlay: PathBuf,
     },
-    /// A certificate without an address.
-    #[error("a Matchbox's certificates are given, and no https address of one")]
-    UnusedCa,
     /// The tree refused it.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -87,17 +90,7 @@ impl Options {
         for path in &self.authorized_keys {
             authorized_keys.extend(public_keys(path)?);
         }
-        if let Some(url) = &self.matchbox {
-            check_url(url)?;
-        }
-        let is_https = self
-            .matchbox
-            .as_ref()
-            .is_some_and(|url| url.starts_with("https://"));
-        if self.matchbox_ca.is_some() && !is_https {
-            return Err(SiteError::UnusedCa);
-        }
-        let matchbox_ca = self.matchbox_ca.as_deref().map(certificates).transpose()?;
+        let matchbox_ca = self.matchbox_ca.as_deref().map(read).transpose()?;
         Ok(Site {
             authorized_keys,
             matchbox: self.matchbox.clone(),
@@ -109,27 +102,52 @@ impl Options {
 impl Site {
     /// Puts it into the tree.
     pub fn install(&self, tree: &mut Tree) -> Result<(), SiteError> {
+        for (_, place, text) in self.files() {
+            tree.insert_file(place, 0o644, text)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses overlays that have a file which an option writes.
+    pub fn check_alone(&self, overlays: &[PathBuf]) -> Result<(), SiteError> {
+        for (option, place, _) in self.files() {
+            for overlay in overlays {
+                if overlay.join(place).symlink_metadata().is_ok() {
+                    return Err(SiteError::Twice {
+                        option,
+                        place,
+                        overlay: overlay.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its files in the image: the option that each is for, the place, the text.
+    fn files(&self) -> Vec<(&'static str, &'static str, String)> {
+        let mut files = Vec::new();
         if !self.authorized_keys.is_empty() {
             let keys = self
                 .authorized_keys
                 .iter()
                 .map(|key| format!("  - {}\n", quoted(key)));
             let text = format!("ssh_authorized_keys:\n{}", keys.collect::<String>());
-            tree.insert_file(LOGIN, 0o644, text.into_bytes())?;
+            files.push(("--authorized-key", LOGIN, text));
         }
         let mut settings = String::new();
         if let Some(url) = &self.matchbox {
             settings = format!("matchbox = {}\n", quoted(url));
         }
         if let Some(certificates) = &self.matchbox_ca {
-            tree.insert_file(CA, 0o644, certificates.clone().into_bytes())?;
+            files.push(("--matchbox-ca", CA, certificates.clone()));
             settings = format!("{settings}ca = \"/{CA}\"\n");
         }
         // Without the file a node asks nobody; and a site may bring its own in its overlay.
         if !settings.is_empty() {
-            tree.insert_file(FIRST_BOOT, 0o644, settings.into_bytes())?;
+            files.push(("--matchbox", FIRST_BOOT, settings));
         }
-        Ok(())
+        files
     }
 }
 
@@ -181,36 +199,4 @@ fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
         });
     }
     Ok(keys)
-}
-
-fn certificates(path: &Path) -> Result<String, SiteError> {
-    let text = read(path)?;
-    if !text.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(SiteError::Content {
-            path: path.to_owned(),
-            line: None,
-            what: "certificate in PEM form",
-        });
-    }
-    Ok(text)
-}
-
-fn check_url(url: &str) -> Result<(), SiteError> {
-    let host = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| url.strip_prefix(scheme));
-    let is_good = host.is_some_and(|rest| {
-        let host = rest.split('/').next().unwrap_or_default();
-        // What is given to every node is no place for a password.
-        !host.is_empty() && !host.contains('@')
-    });
-    let plain = url
-        .chars()
-        .all(|c| c.is_ascii_graphic() && !"\"\\?#".contains(c));
-    if is_good && plain {
-        return Ok(());
-    }
-    Err(SiteError::Url {
-        url: url.to_owned(),
-    })
 }

@@ -343,11 +343,9 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     assert!(refused(&site, &options).contains("private key"));
 
     for (url, complaint) in [
-        ("matchbox.example", "no address of a Matchbox"),
-        (
-            "https://user:secret@matchbox.example",
-            "no address of a Matchbox",
-        ),
+        ("matchbox.example", "not a URL"),
+        ("https://matchbox.example:80800", "not a URL"),
+        ("https://user:secret@matchbox.example", "a password"),
         ("http://matchbox.example:8080", "no https address"),
     ] {
         let mut options = good();
@@ -355,6 +353,15 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         let said = refused(&site, &options);
         assert!(said.contains(complaint), "{url}: {said}");
     }
+
+    fs::write(
+        site.path("no-ca.pem"),
+        "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n",
+    )
+    .expect("a file");
+    let mut options = good();
+    options.site.matchbox_ca = Some(site.path("no-ca.pem"));
+    assert!(refused(&site, &options).contains("base64"));
 
     let mut options = good();
     options.mirror = Some("https://me:secret@mirror.example/debian".to_owned());
@@ -399,4 +406,33 @@ fn a_vendor_s_file_that_is_no_disk_of_an_operating_system_is_refused() {
         let said = refused(&site, &options);
         assert!(said.contains(complaint), "{name}: {said}");
     }
+}
+
+#[test]
+fn a_site_s_own_settings_of_first_boot_are_kept_or_refused() {
+    const SETTINGS: &str = "etc/gild/first-boot.toml";
+    let site = Site::new();
+    site.in_overlay(SETTINGS, "deadline_seconds = 300\n");
+    let said = refused(&site, &site.options(Vendor::Armbian));
+    assert!(said.contains("--matchbox writes /etc/gild"), "{said}");
+
+    let mut options = site.options(Vendor::Armbian);
+    options.site.matchbox = None;
+    options.site.matchbox_ca = None;
+    build(&site, &options);
+    let kept = site
+        .root("disk.img")
+        .read_to_string("/etc/gild/first-boot.toml");
+    assert_eq!(kept.ok().as_deref(), Some("deadline_seconds = 300\n"));
+    fs::remove_file(site.path("disk.img")).expect("the image");
+
+    site.in_overlay(SETTINGS, "deadline_secs = 300\n");
+    assert!(refused(&site, &options).contains("unknown field"));
+    // Certificates that a package might bring are looked for once the packages are there.
+    site.in_overlay(
+        SETTINGS,
+        "matchbox = \"https://mb.example\"\nca = \"/usr/share/site/ca.pem\"\n",
+    );
+    let said = refused(&site, &options);
+    assert!(said.contains("the image does not have"), "{said}");
 }

@@ -144,10 +144,7 @@ impl Site {
             "key.pub",
             b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFake admin@example\n",
         );
-        site.write(
-            "ca.pem",
-            b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
-        );
+        site.write("ca.pem", include_bytes!("ca.pem"));
         // The header of an arm64 program, and nothing else of one.
         let mut program = b"\x7fELF\x02\x01\x01".to_vec();
         program.resize(18, 0);
