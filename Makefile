@@ -29,7 +29,9 @@ CARD ?= target/card.img
 BOARD ?= $(board)
 KEY ?= target/key/site.key
 OUTPUT ?= target/images
-SAY_COMPILING = [ -e target/release/gild ] || echo "compiling gild's own programs (about 5 minutes, the first time)"
+# Cargo is told to be quiet, so what it has to compile is said: a program that is not there, or is older than its sources.
+SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -newer $(1) -print -quit 2>&1)" ] || echo "$@: compiling $(2)"
+OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
 	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)") $(if $(WITHOUT_K3S),--without-k3s)
 
@@ -49,12 +51,12 @@ endif
 
 demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
 	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is no chain; next: CHAIN=full, or none" >&2; exit 2; }
-	@[ -e target/release/gild-demo ] || echo "demo: compiling gild's own programs (about 5 minutes, the first time)"
+	@$(call SAY_COMPILING,target/release/$(firstword $(DEMO)),$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin $(DEMO) $(BOARD)
 
 .PHONY: image-inputs
 image-inputs:
-	@[ -n "$(BOARD)" ] && [ -d "boards/$(BOARD)" ] || \
+	@[ -n "$(BOARD)" ] && [ -e "boards/$(BOARD)/image.toml" ] || \
 		{ echo "image: \"$(BOARD)\" is no board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
 	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
 		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
@@ -63,10 +65,11 @@ image-inputs:
 .PHONY: image-programs
 image-programs: setup
 	@agent/toolchain/arm64-programs
+	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
 
 image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
-	@$(SAY_COMPILING)
+	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
 	@cargo build --quiet --release -p gild
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
 		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
@@ -79,8 +82,9 @@ build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mou
 
 card: setup ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
 	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
-	@$(SAY_COMPILING)
+	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
 	@cargo build --quiet --release -p gild
+	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/agent/gild-agent,the boards' agent (minutes the first time))
 	@cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
 	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" --kernel target/kernel \
 		--agent target/$(BOARD_TARGET)/agent/gild-agent $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(ARGS)
@@ -92,6 +96,7 @@ test: setup ## Run all tests, on virtual boards too
 	$(AS_ROOT) cargo test --workspace
 
 test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
+	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
 
 lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
@@ -106,5 +111,5 @@ lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 
 bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
 	@$(ASK_FOR_ROOT)
-	@[ -e target/release/gild-bench ] || echo "bench: compiling gild's own programs (about 5 minutes, the first time)"
+	@$(call SAY_COMPILING,target/release/gild-bench,$(OWN_PROGRAMS))
 	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-bench
