@@ -72,7 +72,7 @@ fn what_is_missing_is_named_before_anything_starts() {
 }
 
 #[test]
-fn a_build_that_is_killed_leaves_nothing_in_the_published_folder_nor_for_long_elsewhere() {
+fn a_build_has_its_folder_alone_and_leaves_nothing_there_when_killed_nor_for_long_elsewhere() {
     let bench = Bench::new();
     // A recipe that never comes holds the build up.
     bench.tool("mkfifo", &["recipe"]).succeeds();
@@ -86,6 +86,8 @@ fn a_build_that_is_killed_leaves_nothing_in_the_published_folder_nor_for_long_el
     // Returns once the build has opened the other end.
     let recipe = fs::File::create(bench.path("recipe")).expect("a pipe");
     assert_eq!(bench.names("cache/tmp").len(), 1);
+    build(&bench, &["--without-k3s", "--cache", "other"]).fails_saying(&["another gild"]);
+    assert!(bench.names("other").is_empty());
     child.kill().expect("SIGKILL");
     child.wait().expect("an end");
     drop(recipe);

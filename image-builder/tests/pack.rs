@@ -231,7 +231,7 @@ fn an_image_id_never_gets_other_content() {
     bench
         .pack(&["--id", "taken"])
         .fails_saying(&["taken", "other content", "--id"]);
-    bench.make_disk("disk.img", "content");
+    bench.make_disk("disk.img", "one");
     bench
         .pack(&["--id", "taken", "--rollback-counter", "1"])
         .fails_saying(&["taken", "--rollback-counter", "--output"]);

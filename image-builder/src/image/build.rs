@@ -114,7 +114,8 @@ pub fn run(args: Args) -> Result<()> {
     let options = args.options()?;
     Signer::read(&args.key)?;
     let inspection = inspection(&args.exemptions)?;
-    drop(Folder::open(&args.output.join(&args.board))?);
+    // Held to the end: another build into it would be told so only when all its work is done.
+    let folder = Folder::open(&args.output.join(&args.board))?;
 
     let stages = Stages::new();
     // Not in the folder that is published: whatever stops the build leaves nothing there.
@@ -148,7 +149,7 @@ pub fn run(args: Args) -> Result<()> {
         sector_size: 512,
         build_time: Some(built.source_date),
     };
-    pack::pack(args, &about)?;
+    pack::pack(args, &about, Some(folder))?;
     stages.finish();
     Ok(())
 }

@@ -59,11 +59,12 @@ fn sector_size(text: &str) -> Result<u32, String> {
 
 /// Runs `gild image pack`.
 pub fn run(args: Args) -> Result<()> {
-    pack(args, &[])
+    pack(args, &[], None)
 }
 
-/// Packs an image with what is told about it: the endings of these files' names, and their texts.
-pub fn pack(args: Args, about: &[(&str, &str)]) -> Result<()> {
+/// Packs an image with what is told about it: the endings of these files' names, and their texts. The board's folder is
+/// opened unless the caller holds it.
+pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<()> {
     // All that can be refused is refused before anything is compressed.
     let board = gild_boards::by_name(&args.board).ok_or_else(|| {
         let known: Vec<&str> = gild_boards::all()
@@ -109,7 +110,10 @@ pub fn pack(args: Args, about: &[(&str, &str)]) -> Result<()> {
     };
     let refused = || format!("cannot pack {}", args.disk.display());
     manifest.validate_all_but_chunks().with_context(refused)?;
-    let folder = Folder::open(&args.output.join(&board.name))?;
+    let folder = match held {
+        Some(folder) => folder,
+        None => Folder::open(&args.output.join(&board.name))?,
+    };
 
     let mut file = folder.stage()?;
     let Stored {
@@ -163,7 +167,8 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer) -> Result<Signed> {
             });
             if !same {
                 bail!(
-                    "image id {id} exists in {} with other content, nothing was changed: give another --id",
+                    "image id {id} exists in {} with other content, or packed in another way (--level, --rollback-counter), and \
+                     nothing was changed; next: give another --output, or `gild image pack` another --id",
                     folder.path().display()
                 );
             }
@@ -272,7 +277,7 @@ mod tests {
                 sector_size: 512,
                 build_time: Some(1_767_312_000),
             };
-            pack(args, &[("build.json", told)])
+            pack(args, &[("build.json", told)], None)
         };
         let told = || fs::read_to_string(at("out/rpi5/rpi5-0123456789ab.build.json"));
         pack_of(b"one", "of one").expect("a set");
