@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use gild_tests::nspawn::{Cable, MAC, Machine, Rack, SERVER, assert_secret, ssh_answers};
+use gild_tests::nspawn::{
+    Cable, MAC, Machine, Rack, SERVER, assert_joined, assert_secret, ssh_answers,
+};
 use serde_json::{Value, json};
 
 /// Everything in it is something else in YAML, in a shell or in a template, unless it is quoted.
@@ -29,28 +31,6 @@ impl Identity {
             initiator: machine.read("etc/iscsi/initiatorname.iscsi")?,
         })
     }
-}
-
-fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
-    assert_eq!(machine.output("hostname", &[])?, hostname);
-    let active = machine.unit("k3s-agent.service", "ActiveState")?;
-    assert_eq!(active, "active", "{}", machine.journal()?);
-    assert_eq!(
-        machine.unit("k3s-agent.service", "UnitFileState")?,
-        "enabled"
-    );
-    assert_eq!(
-        machine.unit("k3s-init.service", "UnitFileState")?,
-        "disabled"
-    );
-    assert_eq!(
-        machine.unit("k3s.service", "LoadState")?,
-        "not-found",
-        "the server"
-    );
-    // This is what the stub in k3s' place was started with.
-    assert_eq!(machine.read("run/k3s-stub/arguments")?, "agent\n");
-    Ok(())
 }
 
 fn config(machine: &Machine<'_>) -> Result<Value> {

@@ -2,27 +2,11 @@
 
 use anyhow::{Context, Result};
 use gild_tests::matchbox::Behaviour;
-use gild_tests::nspawn::{End, FALLBACK_NAME, MAC, Machine, Rack, ssh_answers};
+use gild_tests::nspawn::{End, FALLBACK_NAME, MAC, Machine, Rack, assert_joined, ssh_answers};
 
 const TOKEN: &str = "s3cret-of-the-cluster";
 const INIT_UNIT: &str = "usr/lib/systemd/system/k3s-init.service";
 const CUT: &str = "etc/systemd/system/k3s-init.service.d/cut.conf";
-
-fn assert_joined(machine: &Machine<'_>) -> Result<()> {
-    assert_eq!(machine.output("hostname", &[])?, "node-1");
-    let active = machine.unit("k3s-agent.service", "ActiveState")?;
-    assert_eq!(active, "active", "{}", machine.journal()?);
-    assert_eq!(
-        machine.unit("k3s-agent.service", "UnitFileState")?,
-        "enabled"
-    );
-    assert_eq!(
-        machine.unit("k3s-init.service", "UnitFileState")?,
-        "disabled"
-    );
-    assert_eq!(machine.read("run/k3s-stub/starts")?, "started\n", "once");
-    Ok(())
-}
 
 /// The shipped unit's own steps, of which the machine goes down without a warning after the first so many.
 fn cut_after(machine: &Machine<'_>, steps: usize) -> Result<()> {
@@ -64,7 +48,7 @@ fn the_entry_into_the_cluster_goes_on_after_a_power_cut_at_each_step() -> Result
     }
     std::fs::remove_file(machine.path(CUT))?;
     machine.boot()?;
-    assert_joined(&machine)?;
+    assert_joined(&machine, "node-1")?;
     assert_eq!(matchbox.requests().len(), 1);
     Ok(())
 }
@@ -94,7 +78,7 @@ fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<(
     // This one's step was noted, and not taken.
     std::fs::remove_file(machine.path(PASSWORD))?;
     machine.boot()?;
-    assert_joined(&machine)?;
+    assert_joined(&machine, "node-1")?;
     assert_eq!(machine.read(CONFIG)?, config);
     assert_eq!(machine.read(PASSWORD)?, password);
     assert!(ssh_answers(&rack, &machine)?);
@@ -120,7 +104,7 @@ fn power_fails_while_matchbox_is_asked() -> Result<()> {
     machine.cut_power()?;
     matchbox.behave(Behaviour::Faithful);
     machine.boot()?;
-    assert_joined(&machine)
+    assert_joined(&machine, "node-1")
 }
 
 #[test]
@@ -153,7 +137,7 @@ fn power_fails_while_the_seed_is_replaced() -> Result<()> {
     machine.cut_power()?;
     let _matchbox = rack.matchbox()?;
     machine.boot()?;
-    assert_joined(&machine)
+    assert_joined(&machine, "node-1")
 }
 
 #[test]

@@ -4,7 +4,8 @@ use anyhow::Result;
 use gild_tests::matchbox::tls::{Authority, Validity};
 use gild_tests::matchbox::{Behaviour, Matchbox};
 use gild_tests::nspawn::{
-    End, FALLBACK_NAME, GATEWAY, MAC, Machine, Rack, SERVER, assert_secret, ssh_answers,
+    End, FALLBACK_NAME, GATEWAY, MAC, Machine, Rack, SERVER, assert_joined, assert_secret,
+    ssh_answers,
 };
 use serde_json::json;
 
@@ -39,14 +40,6 @@ fn assert_fallback(rack: &Rack, machine: &Machine<'_>) -> Result<()> {
     Ok(())
 }
 
-fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
-    assert_eq!(machine.output("hostname", &[])?, hostname);
-    assert_eq!(machine.unit("k3s-agent.service", "ActiveState")?, "active");
-    let config = machine.read("etc/rancher/k3s/config.yaml")?;
-    assert!(config.contains(TOKEN) && config.contains(SERVER));
-    Ok(())
-}
-
 #[test]
 fn a_node_heals_when_matchbox_comes_up_after_it() -> Result<()> {
     let rack = Rack::new()?;
@@ -64,6 +57,8 @@ fn a_node_heals_when_matchbox_comes_up_after_it() -> Result<()> {
     assert_eq!(machine.wait_for_end()?, End::Reboot);
     machine.boot()?;
     assert_joined(&machine, "node-1")?;
+    let config = machine.read("etc/rancher/k3s/config.yaml")?;
+    assert!(config.contains(TOKEN));
     assert_eq!(machine.read("etc/machine-id")?, before);
     assert_secret(&machine, &[TOKEN])?;
     // It is what it is going to be: nothing asks or reboots any more.
@@ -165,6 +160,14 @@ fn no_answer_but_a_good_one_makes_a_node_of_it() -> Result<()> {
         check(&format!("{hostname} {token:?}"), said)?;
         rack.remove_node(hostname)?;
     }
+    let escape = json!({"\u{1b}[2J": "x"});
+    rack.group(
+        "n",
+        &json!({"mac": MAC}),
+        &json!({"hostname": "n", "k3s_url": SERVER, "k3s_token": TOKEN, "ssh_keys": escape}),
+    )?;
+    check("a key that clears the screen", r"`ssh_keys_\u{1b}[2j`")?;
+    rack.remove_node("n")?;
 
     // Certificates: of another authority, and of a time that the node's clock has not reached.
     drop(matchbox);

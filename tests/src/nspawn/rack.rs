@@ -125,6 +125,37 @@ pub fn ssh_answers(rack: &Rack, machine: &Machine<'_>) -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).contains(" ssh-ed25519 "))
 }
 
+/// Checks that the machine is a member of its cluster under this name, and that nothing of its entry is left to do.
+pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
+    let name = machine.output("hostname", &[])?;
+    ensure!(name == hostname, "its name is {name}, not {hostname}");
+    for (unit, property, expected) in [
+        ("k3s-agent.service", "ActiveState", "active"),
+        ("k3s-agent.service", "UnitFileState", "enabled"),
+        ("k3s-init.service", "UnitFileState", "disabled"),
+        // The server.
+        ("k3s.service", "LoadState", "not-found"),
+    ] {
+        let found = machine.unit(unit, property)?;
+        ensure!(
+            found == expected,
+            "{property} of {unit} is {found}, not {expected}; {}",
+            machine.journal()?
+        );
+    }
+    // What the stub in k3s' place found when it was started, and how often that was in this boot.
+    for (file, expected) in [("arguments", "agent\n"), ("starts", "started\n")] {
+        let found = machine.read(&format!("run/k3s-stub/{file}"))?;
+        ensure!(
+            found == expected,
+            "the {file} of k3s are {found:?}, not {expected:?}"
+        );
+    }
+    let config = machine.read("run/k3s-stub/config.yaml")?;
+    ensure!(config.contains(SERVER), "k3s was not sent to {SERVER}");
+    Ok(())
+}
+
 /// Checks that no file that others than root can read holds any of these words, and that the journal and the console
 /// do not.
 pub fn assert_secret(machine: &Machine<'_>, words: &[&str]) -> Result<()> {
