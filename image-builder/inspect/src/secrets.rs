@@ -11,7 +11,7 @@ use crate::place::Place;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Secret {
-    /// A private key in PEM, `OpenSSH`, `OpenPGP`, `PuTTY`, age, minisign or `WireGuard` form.
+    /// A private key in PEM, DER, `OpenSSH`, `OpenPGP`, `PuTTY`, age, minisign or `WireGuard` form.
     PrivateKey,
     /// A k3s token with the hash of the cluster's CA, or any where k3s expects one.
     K3sToken,
@@ -52,42 +52,10 @@ const PEM_KINDS: [&str; 6] = ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED 
 /// A header alone is no key: every program that reads keys has it. So the patterns ask for what follows as well.
 pub fn patterns() -> Vec<Pattern> {
     use Place::{Accounts, Anywhere, Configuration};
-    let pem_in_base64 = format!("(?:{})[A-Za-z0-9+/]{{24}}", pem_headers_in_base64());
     // What is no value yet: a variable, a place to fill in, a table.
     let value = r#"["']?[^\s"'$<{]"#;
     let setting = r#"["']?[ \t]{0,4}[:=][ \t]{0,4}"#;
     let rows = [
-        (Secret::PrivateKey, "a private key", Anywhere, pem()),
-        (
-            Secret::PrivateKey,
-            "a private key in Base64",
-            Anywhere,
-            pem_in_base64,
-        ),
-        (
-            Secret::PrivateKey,
-            "a PuTTY private key",
-            Anywhere,
-            r"PuTTY-User-Key-File-[0-9]: [a-z0-9-]{4,40}\r?\n".into(),
-        ),
-        (
-            Secret::PrivateKey,
-            "an age private key",
-            Anywhere,
-            "AGE-SECRET-KEY-1[0-9A-Z]{50}".into(),
-        ),
-        (
-            Secret::PrivateKey,
-            "a minisign private key",
-            Anywhere,
-            "RW(?:RTY0Iy|QAAEIy)[A-Za-z0-9+/]{180}".into(),
-        ),
-        (
-            Secret::PrivateKey,
-            "a WireGuard key",
-            Configuration,
-            r"\b(?:PrivateKey|PresharedKey)[ \t]{0,4}=[ \t]{0,4}[A-Za-z0-9+/]{43}=".into(),
-        ),
         (
             Secret::K3sToken,
             "a k3s token",
@@ -143,7 +111,9 @@ pub fn patterns() -> Vec<Pattern> {
             r#"(?:^|[\s{,"'])auth["']?[ \t]{0,4}:[ \t]{0,4}["']?[A-Za-z0-9+/]{4}"#.into(),
         ),
     ];
-    rows.into_iter()
+    private_keys()
+        .into_iter()
+        .chain(rows)
         .map(|(secret, what, place, regex)| Pattern {
             secret,
             what,
@@ -151,6 +121,65 @@ pub fn patterns() -> Vec<Pattern> {
             regex: Regex::new(&format!("(?-u){regex}")).expect("a constant pattern"),
         })
         .collect()
+}
+
+/// Private keys in all the forms that programs write.
+fn private_keys() -> Vec<(Secret, &'static str, Place, String)> {
+    use Place::{Anywhere, Configuration};
+    let pem_in_base64 = format!("(?:{})[A-Za-z0-9+/]{{24}}", pem_headers_in_base64());
+    vec![
+        (Secret::PrivateKey, "a private key", Anywhere, pem()),
+        (
+            Secret::PrivateKey,
+            "a private key in Base64",
+            Anywhere,
+            pem_in_base64,
+        ),
+        (
+            Secret::PrivateKey,
+            "a private key in DER",
+            Configuration,
+            der(),
+        ),
+        (
+            Secret::PrivateKey,
+            "a PuTTY private key",
+            Anywhere,
+            r"PuTTY-User-Key-File-[0-9]: [a-z0-9-]{4,40}\r?\n".into(),
+        ),
+        (
+            Secret::PrivateKey,
+            "an age private key",
+            Anywhere,
+            "AGE-SECRET-KEY-1[0-9A-Z]{50}".into(),
+        ),
+        (
+            Secret::PrivateKey,
+            "a minisign private key",
+            Anywhere,
+            "RW(?:RTY0Iy|QAAEIy)[A-Za-z0-9+/]{180}".into(),
+        ),
+        (
+            Secret::PrivateKey,
+            "a WireGuard key",
+            Configuration,
+            r"\b(?:PrivateKey|PresharedKey)[ \t]{0,4}=[ \t]{0,4}[A-Za-z0-9+/]{43}=".into(),
+        ),
+    ]
+}
+
+/// How a private key begins in DER (RFC 5208, 8017, 5915): PKCS #8 with RSA, elliptic curve and Ed25519; RSA alone; P-256
+/// and P-384 alone. Libraries have such bytes as their tests' keys, so they count in configuration only.
+fn der() -> String {
+    let keys = [
+        r"\x30\x82..\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00\x04\x82",
+        r"\x02\x01\x00\x30.\x06\x07\x2a\x86\x48\xce\x3d\x02\x01",
+        r"\x30.\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20",
+        r"\x30\x82..\x02\x01\x00\x02\x82[\x01-\x04]\x01\x00",
+        r"\x30\x77\x02\x01\x01\x04\x20",
+        r"\x30\x81.\x02\x01\x01\x04\x30",
+    ];
+    format!("(?s-u:{})", keys.join("|"))
 }
 
 /// A private key in PEM: its header, what may stand below it, and the beginning of the key.
@@ -184,9 +213,13 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<Secret> {
+        found_in(text.as_bytes())
+    }
+
+    fn found_in(bytes: &[u8]) -> Vec<Secret> {
         patterns()
             .iter()
-            .filter(|pattern| pattern.regex.is_match(text.as_bytes()))
+            .filter(|pattern| pattern.regex.is_match(bytes))
             .map(|pattern| pattern.secret)
             .collect()
     }
@@ -275,6 +308,24 @@ mod tests {
         }
         let certificate = "-----BEGIN CERTIFICATE-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC";
         assert_eq!(found(&STANDARD_NO_PAD.encode(certificate)), []);
+    }
+
+    #[test]
+    fn a_private_key_in_der_is_recognised_by_its_beginning() {
+        // What `openssl` writes, 24 bytes of each.
+        for head in [
+            "308204be020100300d06092a864886f70d01010105000482",
+            "308187020100301306072a8648ce3d020106082a8648ce3d",
+            "302e020100300506032b657004220420a5a5a5a5a5a5a5a5",
+            "308204a40201000282010100ddc618cdc8d326cd5462935a",
+            "3077020101042047768a7bc01b24d5e1a5a5a5a5a5a5a5a5",
+            "3081a40201010430a8349fbf048a20e3a5a5a5a5a5a5a5a5",
+        ] {
+            let head = hex::decode(head).expect("hexadecimal");
+            assert_eq!(found_in(&head), [Secret::PrivateKey], "{head:02x?}");
+        }
+        let certificate = hex::decode("308203a53082028da003020102021431").expect("hexadecimal");
+        assert_eq!(found_in(&certificate), []);
     }
 
     #[test]

@@ -388,7 +388,7 @@ pub const RULES: &[Rule] = &[
     // Content
     rule(
         "private-keys",
-        "No private key anywhere: files, names, tables, initramfs; also in Base64 as in a kubeconfig, and WireGuard's in configuration",
+        "No private key anywhere: files, names, tables, initramfs; also in Base64 as in a kubeconfig; in configuration also DER and WireGuard's",
         "Whoever has the image has the key",
         Check::Secret(Secret::PrivateKey),
     ),

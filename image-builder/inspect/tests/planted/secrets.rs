@@ -12,6 +12,15 @@ use crate::common::{debugfs, initrd};
 pub fn defects() -> Vec<Planted> {
     vec![
         (
+            "private-keys",
+            "in DER",
+            Before(|golden| {
+                // PKCS #8, Ed25519.
+                let head = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+                golden.put("opt/app/tls.der", [&head[..], &[0xa5; 32]].concat());
+            }),
+        ),
+        (
             "k3s-tokens",
             "in a script of the site's",
             Before(|golden| {
