@@ -10,9 +10,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gild_boards::Board;
-use gild_boards::mac::{Mac, from_cpuid};
+use gild_boards::mac::Mac;
 use gild_config::Static;
-use gild_interface::{Interface, cpu_id};
+use gild_interface::{Interface, cpu_id, lasting_macs};
 use log::{info, warn};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
 use tokio::task::JoinSet;
@@ -135,10 +135,11 @@ async fn bring_up(
     let mut leases = JoinSet::new();
     loop {
         machine.alive();
-        for interface in Interface::wired(Path::new("/")) {
+        let wired = Interface::wired(Path::new("/"));
+        for interface in wired.clone() {
             if !seen.contains(&interface) {
                 // The others may do. What stays down has no carrier, and is named if none has.
-                if let Err(error) = prepare(&netlink, board, &seen, &interface) {
+                if let Err(error) = prepare(&netlink, board, &wired, &interface) {
                     warn!("{error}: {} is left out", interface.name);
                 }
                 seen.push(interface.clone());
@@ -208,15 +209,15 @@ fn give_up(netlink: &Netlink, before: &Network) {
 fn prepare(
     netlink: &Netlink,
     board: &Board,
-    before: &[Interface],
+    wired: &[Interface],
     interface: &Interface,
 ) -> Result<(), NetworkError> {
     let mut change = None;
     if interface.has_random_mac() {
         let place = board.cpu_id.as_ref();
-        let position = u8::try_from(before.len()).unwrap_or(u8::MAX);
-        if let Some(number) = place.and_then(|place| cpu_id(Path::new("/"), place)) {
-            let mac = Mac(from_cpuid(&number, position));
+        let number = place.and_then(|place| cpu_id(Path::new("/"), place));
+        let mac = number.and_then(|number| lasting_macs(wired, &number).remove(interface));
+        if let Some(mac) = mac {
             info!(
                 "{} has no MAC address of its own: {mac} from the processor's number",
                 interface.name

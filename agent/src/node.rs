@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use gild_boards::Board;
-use gild_boards::mac::{Mac, from_cpuid};
+use gild_boards::mac::Mac;
 use gild_flash::Report;
 use gild_flash::select::Candidate;
-use gild_interface::{Interface, cpu_id};
+use gild_interface::{Interface, cpu_id, lasting_macs};
 
 use crate::board;
 use crate::boot_order::{BootOrder, file_id};
@@ -48,17 +48,15 @@ impl Node {
         if let Some(network) = &self.network {
             return Some(network.mac);
         }
-        let first = Interface::wired(Path::new("/")).into_iter().next()?;
-        self.stable_mac(&first).or_else(|| first.mac())
+        let wired = Interface::wired(Path::new("/"));
+        let first = wired.first()?;
+        self.lasting_mac(&wired, first).or_else(|| first.mac())
     }
 
     /// The address that an interface without one of its own gets when the network is brought up.
-    fn stable_mac(&self, first: &Interface) -> Option<Mac> {
-        if !first.has_random_mac() {
-            return None;
-        }
+    fn lasting_mac(&self, wired: &[Interface], interface: &Interface) -> Option<Mac> {
         let number = cpu_id(Path::new("/"), self.board?.cpu_id.as_ref()?)?;
-        Some(Mac(from_cpuid(&number, 0)))
+        lasting_macs(wired, &number).remove(interface)
     }
 
     /// Its name in the names of files on the card: the same after each start.

@@ -3,11 +3,12 @@
 //! A node is known by the MAC addresses that are found here. The agent and the golden image look in the same way, or a
 //! node would be another one after its flash.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use gild_boards::CpuId;
-use gild_boards::mac::Mac;
+use gild_boards::mac::{Mac, from_cpuid};
 
 const NETWORK: &str = "sys/class/net";
 const NVMEM: &str = "sys/bus/nvmem/devices";
@@ -89,6 +90,22 @@ impl Interface {
     fn attribute(&self, name: &str) -> Option<String> {
         read(&self.path.join(name))
     }
+}
+
+/// The addresses that last for those of these interfaces whose own will be other ones after the next start: made from the
+/// processor's unique number, in order, as far as no interface has them yet. An interface with an address of its own
+/// does not count, so that no adapter makes another node of this one.
+#[must_use]
+pub fn lasting_macs<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&'a Interface, Mac> {
+    // Another process may be giving them at this moment: an address says something only once it is not random any more.
+    let (random, others): (Vec<_>, Vec<_>) = wired
+        .iter()
+        .partition(|interface| interface.has_random_mac());
+    let taken: Vec<Mac> = others.into_iter().filter_map(Interface::mac).collect();
+    let free = (0..=u8::MAX)
+        .map(|number| Mac(from_cpuid(cpu_id, number)))
+        .filter(|mac| !taken.contains(mac));
+    random.into_iter().zip(free).collect()
 }
 
 /// The processor's unique number, where the board keeps one.
@@ -177,6 +194,42 @@ mod tests {
         let eth1 = Interface::named(root, "eth1").expect("an interface");
         assert_eq!(eth1.mac(), None);
         assert!(!eth1.has_random_mac() && !eth1.has_carrier());
+    }
+
+    #[test]
+    fn only_interfaces_without_an_address_of_their_own_are_counted() {
+        const NUMBER: [u8; 16] = [7; 16];
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path();
+        let ethernet = |name: &str, index: &str, mac: &str, assigned: &str| {
+            let files = [
+                ("ifindex", index),
+                ("type", "1"),
+                ("address", mac),
+                ("addr_assign_type", assigned),
+            ];
+            make(root, name, &files, &["device"]);
+        };
+        let lasting = || -> Vec<(String, Mac)> {
+            lasting_macs(&Interface::wired(root), &NUMBER)
+                .into_iter()
+                .map(|(interface, mac)| (interface.name.clone(), mac))
+                .collect()
+        };
+        let [first, second] = [0, 1].map(|number| Mac(from_cpuid(&NUMBER, number)));
+        // An adapter that was found before the board's own chips.
+        ethernet("usb0", "2", "00:e0:4c:00:00:01", "0");
+        ethernet("eth0", "3", "02:00:00:00:00:01", RANDOM);
+        ethernet("eth1", "4", "02:00:00:00:00:02", RANDOM);
+        let both = [("eth0".to_owned(), first), ("eth1".to_owned(), second)];
+        assert_eq!(lasting(), both);
+        // Another process is just giving the first its address.
+        fs::write(root.join(NETWORK).join("eth0/address"), first.to_string()).expect("its address");
+        assert_eq!(lasting(), both);
+        // The second was found after the first had got its address, or the first has it from U-Boot.
+        fs::remove_dir_all(root.join(NETWORK).join("eth0")).expect("an interface");
+        ethernet("eth0", "3", &first.to_string(), "3");
+        assert_eq!(lasting(), both[1..]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use gild_boards::mac::{Mac, from_cpuid};
-use gild_interface::{Interface, cpu_id};
+use gild_boards::mac::Mac;
+use gild_interface::{Interface, cpu_id, lasting_macs};
 use log::info;
 
 const COMPATIBLE: &str = "proc/device-tree/compatible";
@@ -18,23 +18,22 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Gives every wired interface whose address is made up one that is made from the processor's number.
 pub fn apply(root: &Path) -> Result<()> {
-    let interfaces = Interface::wired(root);
-    let random: Vec<(u8, &Interface)> = (0..=u8::MAX)
-        .zip(&interfaces)
-        .filter(|(_, interface)| interface.has_random_mac())
+    let wired = Interface::wired(root);
+    let random: Vec<&Interface> = wired
+        .iter()
+        .filter(|interface| interface.has_random_mac())
         .collect();
     if random.is_empty() {
         return Ok(());
     }
     let number = wait_for_cpu_id(root).with_context(|| {
-        let names: Vec<&str> = random.iter().map(|(_, found)| &*found.name).collect();
+        let names: Vec<&str> = random.iter().map(|found| &*found.name).collect();
         format!(
             "{} has no MAC address of its own, so this node is another one after each start",
             names.join(", ")
         )
     })?;
-    for (position, interface) in random {
-        let mac = Mac(from_cpuid(&number, position));
+    for (interface, mac) in lasting_macs(&wired, &number) {
         set(interface, mac)?;
         info!(
             "{} has no MAC address of its own: {mac} from the processor's number",
