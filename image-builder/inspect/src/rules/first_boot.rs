@@ -1,11 +1,16 @@
 //! What first boot hangs on: its units as gild and Debian made them, and the files that they need.
 
+use gild_first_boot::client::authorities;
+use gild_first_boot::settings::Settings;
+
 use crate::image::{Image, missing};
 use crate::report::Finding;
 use crate::root::Kind;
 
 use super::behaviour::{ENABLED, is_masked};
 use super::has_ending;
+
+const SETTINGS: &str = "etc/gild/first-boot.toml";
 
 /// Where systemd looks for units, what counts most first.
 const FOLDERS: [&str; 4] = [
@@ -121,6 +126,29 @@ fn drop_ins<'a>(image: &'a Image, unit: &str) -> impl Iterator<Item = &'a str> {
         .flat_map(|folder| image.root.in_folder(&folder))
         .map(|(path, _)| path)
         .filter(|path| has_ending(path, "conf"))
+}
+
+/// Read with the node's own code, for that is what decides.
+pub fn settings(image: &Image) -> Vec<Finding> {
+    let Some(text) = image.root_text(SETTINGS) else {
+        return Vec::new();
+    };
+    let ca = match Settings::parse(&text) {
+        Err(error) => return vec![Finding::new(SETTINGS, format!("no node takes it: {error}"))],
+        Ok(settings) => settings.ca.map(|path| path.display().to_string()),
+    };
+    let Some(path) = ca else {
+        return Vec::new();
+    };
+    let what = match image.root_text(path.trim_start_matches('/')) {
+        None => Some("is missing, and first-boot.toml names it".to_owned()),
+        Some(pem) => authorities(pem.as_bytes())
+            .err()
+            .map(|error| format!("no node takes it: {error}")),
+    };
+    what.map(|what| Finding::new(path, what))
+        .into_iter()
+        .collect()
 }
 
 pub fn files(image: &Image) -> Vec<Finding> {

@@ -460,6 +460,12 @@ pub const RULES: &[Rule] = &[
         Check::Image(first_boot::files),
     ),
     rule(
+        "first-boot-settings",
+        "What first-boot.toml says, if it is there, is what a node takes, and the certificates that it names are there",
+        "A node that cannot read it has no name, and never will",
+        Check::Image(first_boot::settings),
+    ),
+    rule(
         "cloud-init-source",
         "The data source is exactly [ NoCloud ], cloud-init leaves the network alone, and no kernel argument says otherwise",
         "With a second source the seed that is written at boot is ignored",

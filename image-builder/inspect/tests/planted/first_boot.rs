@@ -6,6 +6,10 @@ use super::Defect::Before;
 use super::Planted;
 
 pub fn defects() -> Vec<Planted> {
+    [units(), files()].into_iter().flatten().collect()
+}
+
+fn units() -> Vec<Planted> {
     vec![
         (
             "units-not-enabled",
@@ -74,6 +78,37 @@ pub fn defects() -> Vec<Planted> {
                 golden.put(
                     "etc/systemd/system/ssh.service.d/x.conf",
                     "[Unit]\nConditionPathExists=/nowhere\n",
+                );
+            }),
+        ),
+    ]
+}
+
+fn files() -> Vec<Planted> {
+    vec![
+        (
+            "first-boot-settings",
+            "an unknown word",
+            Before(|golden| golden.put("etc/gild/first-boot.toml", "match_box = \"http://m\"\n")),
+        ),
+        (
+            "first-boot-settings",
+            "no certificates",
+            Before(|golden| {
+                golden.put(
+                    "etc/gild/first-boot.toml",
+                    "matchbox = \"https://m.example\"\nca = \"/etc/gild/ca.pem\"\n",
+                );
+            }),
+        ),
+        (
+            "first-boot-settings",
+            "certificates that are none",
+            Before(|golden| {
+                golden.put("etc/gild/ca.pem", "-----BEGIN CERTIFICATE-----\nx\n");
+                golden.put(
+                    "etc/gild/first-boot.toml",
+                    "matchbox = \"https://m.example\"\nca = \"/etc/gild/ca.pem\"\n",
                 );
             }),
         ),
