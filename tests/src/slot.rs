@@ -18,6 +18,7 @@ impl Slot {
     /// Waits for a free slot.
     pub fn take() -> Result<Self> {
         let directory = workspace::directory("locks")?;
+        let mut told = false;
         loop {
             for slot in 0..SLOTS {
                 let path = directory.join(format!("board-{slot}"));
@@ -30,6 +31,12 @@ impl Slot {
                         return Err(error).with_context(|| format!("locking {}", path.display()));
                     }
                 }
+            }
+            if !told {
+                eprintln!(
+                    "{SLOTS} virtual boards are running already: waiting for one of them to end"
+                );
+                told = true;
             }
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -1,8 +1,10 @@
 //! Where the harness finds the checkout and keeps what it makes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -47,11 +49,24 @@ pub fn lock(name: &str) -> Result<File> {
     Ok(file)
 }
 
+/// Locks of the artefacts that this process uses, until it ends.
+static IN_USE: Mutex<BTreeMap<PathBuf, File>> = Mutex::new(BTreeMap::new());
+
+fn use_lock(artefact: &str) -> Result<File> {
+    let path = directory("locks")?.join(format!("{artefact}.used"));
+    File::create(&path).with_context(|| format!("creating {}", path.display()))
+}
+
 /// Builds an artefact once: `build` fills a fresh directory, which then takes its place under the given key. A second
-/// call with the same key, from any process, returns at once.
+/// call with the same key, from any process, returns at once. It stays as long as this process runs.
 pub fn cached(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = directory("cache")?;
     let place = parent.join(format!("{name}-{key}"));
+    let used = use_lock(&format!("{name}-{key}"))?;
+    used.lock_shared().context("locking an artefact")?;
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    in_use.insert(place.clone(), used);
+    drop(in_use);
     if place.exists() {
         return Ok(place);
     }
@@ -63,14 +78,17 @@ pub fn cached(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) ->
         .prefix(&format!(".{name}-"))
         .tempdir_in(&parent)?;
     build(work.path()).with_context(|| format!("building {name}"))?;
-    // The newest is the only one in use: the others are left over from earlier inputs.
+    // Those of earlier inputs go, unless another process still uses them: a demo beside the tests has other inputs.
     for entry in fs::read_dir(&parent)?.flatten() {
         let stem = entry.file_name().to_string_lossy().into_owned();
         if stem
             .strip_prefix(&format!("{name}-"))
             .is_some_and(|rest| rest.len() == key.len())
         {
-            let _ = fs::remove_dir_all(entry.path());
+            let used = use_lock(&stem)?;
+            if stem != format!("{name}-{key}") && used.try_lock().is_ok() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
         }
     }
     fs::rename(work.path(), &place)?;
@@ -91,4 +109,26 @@ pub fn key(files: &[&Path], words: &[&str]) -> Result<String> {
         hash.update(word.as_bytes());
     }
     Ok(hex::encode(&hash.finalize()[..6]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artefact_stays_while_it_is_used() {
+        let name = format!("artefact-{}", std::process::id());
+        let make = |key: &str| {
+            let build = |work: &Path| Ok(fs::write(work.join("made"), key)?);
+            cached(&name, key, build).expect("a new folder")
+        };
+        let (old, unused) = (make("1"), make("2"));
+        // What another process that has ended does not use any more.
+        IN_USE.lock().expect("this test's own").remove(&unused);
+        let new = make("3");
+        assert!(old.exists() && !unused.exists() && new.exists());
+        for place in [old, new] {
+            fs::remove_dir_all(place).expect("this test's own");
+        }
+    }
 }

@@ -73,6 +73,7 @@ fn one_board(product: Product) -> Result<Value> {
     let mut board = scene.hardware.power_on(&flasher)?;
     show_until(&mut board, name, "gild: done, rebooting")?;
     end(&mut board, &End::Reset)?;
+    drop(board);
     let receipt = scene.receipt()?;
     say(
         name,
