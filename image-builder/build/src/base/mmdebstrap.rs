@@ -112,8 +112,8 @@ impl Run<'_> {
                     ""
                 },
             )
-            .args(self.package_hooks())
-            .arg(format!("--customize-hook={ADD_PACKAGES}"));
+            .arg(format!("--customize-hook={ADD_PACKAGES}"))
+            .args(self.package_hooks());
         self.run(command)
     }
 

@@ -38,7 +38,7 @@ impl Packages {
         }
         if removed > 0 {
             progress.note(&format!(
-                "{removed} files in {} are not what was fetched: they are fetched again",
+                "files in {} that are not what was fetched, and are fetched again: {removed}",
                 self.folder.display()
             ));
         }
@@ -125,6 +125,6 @@ mod tests {
             .expect("packages");
         assert_eq!(names(&folder("damaged")), ["a_1%3a2_arm64.deb"]);
         assert_eq!(names(&packages.folder), kept[..1]);
-        assert!(notes.0.take().starts_with("2 files"));
+        assert!(notes.0.take().ends_with(": 2"));
     }
 }
