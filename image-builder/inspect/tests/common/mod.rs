@@ -372,6 +372,8 @@ impl Golden {
         image[24] = pages << 1;
         image[56..60].copy_from_slice(b"ARM\x64");
         image.extend(format!("Linux version {VERSION} (builder@example) #1").as_bytes());
+        // The kernel's own tests have keys in DER.
+        image.extend(b"\x30\x82\x04\xa4\x02\x01\x00\x02\x82\x01\x01\x00");
         self.put_boot("vmlinuz.gz", gzip(&image));
     }
 
