@@ -244,6 +244,8 @@ fn configuration(directory: &Path, nfs_port: u16, mount_port: u16) -> Result<Str
         .to_str()
         .context("the exported directory has a name that is not UTF-8")?;
     let plugins = format!("/usr/lib/{}-linux-gnu/ganesha", std::env::consts::ARCH);
+    // Ganesha 6 asks the kernel for CAP_SYS_RESOURCE, which containers do not have, and gives up without it; 4 does not
+    // know the option and goes on.
     Ok(format!(
         r#"NFS_CORE_PARAM {{
     NFS_Protocols = 3;
@@ -254,6 +256,7 @@ fn configuration(directory: &Path, nfs_port: u16, mount_port: u16) -> Result<Str
     Enable_NLM = false;
     Enable_RQUOTA = false;
     Enable_UDP = false;
+    Allow_Set_Io_Flusher_Fail = true;
     Plugins_Dir = "{plugins}";
 }}
 EXPORT {{
