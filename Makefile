@@ -93,7 +93,7 @@ test: setup ## Run all tests, on virtual boards too
 	@$(ASK_FOR_ROOT)
 	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
 	cargo test -p gild-probe --target $(BOARD_TARGET)
-	$(AS_ROOT) cargo test --workspace
+	$(AS_ROOT) cargo test --workspace --no-fail-fast
 
 test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
