@@ -14,7 +14,7 @@ pub enum SettingsError {
     Refused(#[source] Problem),
     /// The certificates cannot be used.
     #[error(
-        "nodes could not check Matchbox's certificate with {path}, which --matchbox-ca or your overlay gives"
+        "nodes could not check Matchbox's certificate with {path}, which --matchbox-ca or your overlay gives; next: a PEM file with the certificate of its authority"
     )]
     Authorities {
         /// Their path in the image.
@@ -31,7 +31,9 @@ pub enum SettingsError {
         path: String,
     },
     /// Certificates that no node would look at.
-    #[error("a Matchbox's certificates are given, and no https address of one")]
+    #[error(
+        "a Matchbox's certificates are given, and no https address of one; next: an address that begins with https, or no certificates"
+    )]
     UnusedAuthorities,
     /// The tree could not be read.
     #[error(transparent)]
