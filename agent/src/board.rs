@@ -16,10 +16,6 @@ use crate::watchdog;
 const COMPATIBLE: &str = "/proc/device-tree/compatible";
 /// One file for each board: paths of modules, in load order.
 const MODULE_LISTS: &str = "/etc/gild/modules";
-/// A disk that hangs must fail, which is fault 7, before the watchdog resets the board, and would do so for ever: the
-/// kernel gives a command this long twice, then resets the disk, and its own 30 s exceed the 15 s of the Raspberry Pi.
-const PARAMETERS: [(&str, &str); 1] = [("nvme_core", "io_timeout=4 admin_timeout=4")];
-
 /// This machine is none that is supported.
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
@@ -90,15 +86,11 @@ fn load(path: &Path, command_line: &str) -> io::Result<()> {
 fn parameters(path: &Path, command_line: &str) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let module = stem.replace('-', "_");
-    let own = PARAMETERS
-        .iter()
-        .filter(|(name, _)| *name == module)
-        .map(|(_, parameters)| *parameters);
     let given = command_line.split_whitespace().filter_map(|word| {
         let (name, parameter) = word.split_once('.')?;
         (name.replace('-', "_") == module).then_some(parameter)
     });
-    own.chain(given).collect::<Vec<_>>().join(" ")
+    given.collect::<Vec<_>>().join(" ")
 }
 
 /// The board's serial number, where its firmware hands one on.
@@ -118,7 +110,7 @@ mod tests {
             "console=ttyS2 nvme-core.io_timeout=9 nvme.noacpi=1 gild.card=A nvme_core.multipath=N";
         assert_eq!(
             parameters(Path::new("/lib/modules/1/nvme-core.ko"), line),
-            "io_timeout=4 admin_timeout=4 io_timeout=9 multipath=N"
+            "io_timeout=9 multipath=N"
         );
         assert_eq!(parameters(Path::new("/x/nvme.ko"), line), "noacpi=1");
         assert_eq!(parameters(Path::new("/x/vfat.ko"), line), "");

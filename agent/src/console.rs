@@ -1,13 +1,19 @@
 //! The agent's lines on the serial console and in the kernel's log.
+//!
+//! A serial port whose transmitter does not get on must not stop PID 1: no write to a terminal waits longer than
+//! [`WRITABLE`], and a terminal that made it wait so long loses lines until it takes bytes again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use gild_boards::Board;
 use log::{Level, LevelFilter};
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{BaudRate, SetArg, cfsetspeed, tcgetattr, tcsetattr};
 
 /// What each line on the console begins with.
@@ -40,7 +46,7 @@ fn lines(message: &str) -> String {
 }
 
 struct Console {
-    terminals: Vec<File>,
+    terminals: Vec<Terminal>,
     kernel_log: Option<File>,
 }
 
@@ -54,7 +60,7 @@ impl Console {
                 .filter_map(|port| serial_port(port, board)),
         );
         Self {
-            terminals,
+            terminals: terminals.into_iter().map(Terminal::new).collect(),
             kernel_log: OpenOptions::new().write(true).open("/dev/kmsg").ok(),
         }
     }
@@ -86,10 +92,70 @@ fn real_serial_ports() -> Vec<String> {
         .collect()
 }
 
+/// How long a terminal may keep the agent from going on. A port of 115 200 bit/s sends the kernel's whole buffer of 4 KiB
+/// in less.
+const WRITABLE: Duration = Duration::from_secs(1);
+
+/// A terminal that is written to without waiting for it for long.
+struct Terminal {
+    device: File,
+    is_stuck: bool,
+}
+
+impl Terminal {
+    fn new(device: File) -> Self {
+        Self {
+            device,
+            is_stuck: false,
+        }
+    }
+
+    /// Writes what the terminal takes in time. What it does not take is lost.
+    fn write(&mut self, mut text: &[u8]) {
+        let patience = if self.is_stuck {
+            Duration::ZERO
+        } else {
+            WRITABLE
+        };
+        let deadline = Instant::now() + patience;
+        self.is_stuck = false;
+        while !text.is_empty() {
+            match self.device.write(text) {
+                Ok(0) => return,
+                Ok(written) => text = &text[written..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if !self.is_writable_before(deadline) {
+                        self.is_stuck = true;
+                        return;
+                    }
+                }
+                // A console that fails must not stop the work, nor the other outputs.
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn is_writable_before(&self, deadline: Instant) -> bool {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let mut wanted = [PollFd::new(self.device.as_fd(), PollFlags::POLLOUT)];
+        let timeout = PollTimeout::try_from(rest).unwrap_or(PollTimeout::ZERO);
+        poll(&mut wanted, timeout).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// The kernel opens the console for PID 1, as one that waits. The panic hook writes to it.
+pub fn never_block_standard_streams() {
+    for stream in [io::stdout().as_fd(), io::stderr().as_fd()] {
+        // Without the flag a stuck port only stops a panic before there is a log.
+        let _ = fcntl(stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
+    }
+}
+
 fn terminal(path: impl AsRef<Path>) -> Option<File> {
     OpenOptions::new()
         .write(true)
-        .custom_flags(OFlag::O_NOCTTY.bits())
+        .custom_flags((OFlag::O_NOCTTY | OFlag::O_NONBLOCK).bits())
         .open(path)
         .ok()
 }
@@ -113,8 +179,7 @@ fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
 impl Write for Console {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         for terminal in &mut self.terminals {
-            // A console that fails must not stop the work, nor the other outputs.
-            let _ = terminal.write_all(text);
+            terminal.write(text);
         }
         if let Some(kernel_log) = &mut self.kernel_log {
             for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -137,6 +202,44 @@ mod tests {
     #[test]
     fn every_line_begins_with_the_name() {
         assert_eq!(lines("one\ntwo"), "gild: one\ngild: two\n");
+    }
+
+    #[test]
+    fn a_terminal_that_takes_nothing_does_not_stop_the_writer_and_gets_later_lines() {
+        use std::io::Read;
+        use std::sync::mpsc;
+
+        let pair = nix::pty::openpty(None, None).expect("a pseudo terminal");
+        fcntl(&pair.slave, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("a flag");
+        let mut terminal = Terminal::new(File::from(pair.slave));
+        let (done, is_done) = mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            // More than a terminal's buffer holds, and nobody reads.
+            for _ in 0..100 {
+                terminal.write(&[b'x'; 4096]);
+            }
+            let was_stuck = terminal.is_stuck;
+            done.send(was_stuck).expect("the test waits");
+            terminal
+        });
+        let was_stuck = is_done.recv_timeout(Duration::from_mins(1));
+        assert_eq!(was_stuck, Ok(true), "the writer waits for a reader");
+        let mut terminal = writer.join().expect("the writer ends");
+        let mut master = File::from(pair.master);
+        let mut read = vec![0; 1 << 20];
+        let (sent, is_read) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Ok(length) = master.read(&mut read) {
+                if read[..length].contains(&b'y') {
+                    let _ = sent.send(());
+                }
+            }
+        });
+        let late = std::iter::repeat_with(|| {
+            terminal.write(b"y\n");
+            is_read.recv_timeout(Duration::from_millis(10))
+        });
+        assert!(late.take(1000).any(|read| read.is_ok()), "later lines come");
     }
 
     #[test]

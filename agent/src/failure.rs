@@ -1,10 +1,10 @@
 //! What a node does when a step failed: say so everywhere, wait as the fault's policy asks, start the story again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gild_flash::select::SelectError;
 use gild_flash::{Fault, Policy};
-use log::{error, info};
+use log::{error, info, warn};
 
 use crate::backoff;
 use crate::board::BoardError;
@@ -14,8 +14,8 @@ use crate::machine::Machine;
 use crate::manifest::FetchError;
 use crate::network::NetworkError;
 use crate::node::Node;
-use crate::receipt;
 use crate::stage::Stage;
+use crate::{reboot, receipt, restarts};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -31,6 +31,21 @@ pub struct Failure {
     pub message: String,
     /// What the operator does about it.
     pub next_step: &'static str,
+    /// What the node does besides looking again.
+    pub remedy: Remedy,
+}
+
+/// What a node does besides looking again once a hold, when a fault stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Nothing.
+    LookAgain,
+    /// It holds once, as long as a node holds that restarted so often (see [`restarts::pause`]), and goes on.
+    Pause(Option<u32>),
+    /// Hardware that a restart may bring back: it restarts the board, with pauses that grow.
+    Restart,
+    /// The same, after so many restarts that another count knows of.
+    CountedRestart(Option<u32>),
 }
 
 /// What a step's error means to the node.
@@ -41,6 +56,11 @@ pub trait StepError: std::error::Error {
     /// What the operator does about it.
     fn next_step(&self) -> &'static str {
         self.fault().next_step()
+    }
+
+    /// What the node does besides looking again.
+    fn remedy(&self) -> Remedy {
+        Remedy::LookAgain
     }
 }
 
@@ -65,6 +85,13 @@ impl StepError for NetworkError {
     fn fault(&self) -> Fault {
         Fault::NoNetwork
     }
+
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::NoInterface(_) => Remedy::Restart,
+            Self::NoCarrier(..) | Self::NoLease(..) | Self::Kernel { .. } => Remedy::LookAgain,
+        }
+    }
 }
 
 impl StepError for FetchError {
@@ -77,11 +104,34 @@ impl StepError for SelectError {
     fn fault(&self) -> Fault {
         self.fault()
     }
+
+    fn next_step(&self) -> &'static str {
+        if self.may_be_hidden {
+            "check that the disk is fitted and well seated; the board restarts by itself to find it, and where that does not help, switch the power off and on"
+        } else {
+            self.fault().next_step()
+        }
+    }
+
+    fn remedy(&self) -> Remedy {
+        if self.may_be_hidden {
+            Remedy::Restart
+        } else {
+            Remedy::LookAgain
+        }
+    }
 }
 
 impl StepError for FlashStepError {
     fn fault(&self) -> Fault {
         self.fault()
+    }
+
+    fn remedy(&self) -> Remedy {
+        match self.fault() {
+            Fault::TargetFailed => Remedy::Restart,
+            _ => Remedy::LookAgain,
+        }
     }
 }
 
@@ -91,6 +141,7 @@ impl<E: StepError> From<E> for Failure {
             fault: error.fault(),
             message: message(&error),
             next_step: error.next_step(),
+            remedy: error.remedy(),
         }
     }
 }
@@ -116,6 +167,8 @@ pub struct Failures {
     attempts: u32,
     /// The furthest stage that failed in these attempts.
     furthest: Option<Stage>,
+    /// Time held because of faults that a restart may cure.
+    held: Duration,
 }
 
 /// What comes after a failure.
@@ -136,17 +189,58 @@ impl Failures {
         if is_news {
             receipt::tell(machine, node, Some(&failure));
         }
+        let remedy = failure.remedy;
         self.last = Some(failure);
-        match next {
-            Next::Retry(wait) => {
+        match (next, remedy) {
+            (_, Remedy::Pause(restarts)) => {
+                let pause = restarts::pause(restarts, machine.hold);
+                info!("hold: trying again in {} s", pause.as_secs());
+                machine.wait(pause);
+            }
+            (Next::Retry(wait), Remedy::LookAgain) => {
                 info!("waiting: next attempt in {:.1} s", wait.as_secs_f64());
                 machine.wait(wait);
             }
-            Next::Hold => {
+            (Next::Hold, Remedy::LookAgain) => {
+                self.held = Duration::ZERO;
                 info!("hold: looking again in {} s", machine.hold.as_secs());
                 machine.wait(machine.hold);
             }
+            (Next::Retry(wait), Remedy::Restart | Remedy::CountedRestart(_)) => {
+                self.retry_then_restart(machine, node, remedy, wait);
+            }
+            (Next::Hold, Remedy::Restart | Remedy::CountedRestart(_)) => {
+                self.retry_then_restart(machine, node, remedy, machine.hold);
+            }
         }
+    }
+
+    /// Looks again, and restarts the board if the fault is still there when the pause before a restart is over: a disk or a
+    /// network interface that the kernel has lost may come back with it.
+    fn retry_then_restart(
+        &mut self,
+        machine: &Machine,
+        node: &Node,
+        remedy: Remedy,
+        wait: Duration,
+    ) {
+        let restarts = match remedy {
+            Remedy::CountedRestart(restarts) => restarts,
+            _ => restarts::before(node),
+        };
+        let left = restarts::pause(restarts, machine.hold).saturating_sub(self.held);
+        if left.is_zero() {
+            restart(machine, node, remedy, self.held);
+        }
+        let wait = wait.min(left);
+        info!(
+            "hold: looking again in {:.1} s, and restarting the board in {} s if that does not help",
+            wait.as_secs_f64(),
+            left.as_secs()
+        );
+        let begun = Instant::now();
+        machine.wait(wait);
+        self.held += begun.elapsed();
     }
 
     /// Another fault, or one in a later stage than ever before, is another trouble, with attempts of its own.
@@ -164,6 +258,17 @@ impl Failures {
             Policy::Bounded | Policy::Hold => Next::Hold,
         }
     }
+}
+
+/// Counts the restart, unless another count has it, and restarts the board. What nothing counts comes after the longest pause.
+fn restart(machine: &Machine, node: &Node, remedy: Remedy, held: Duration) -> ! {
+    if remedy == Remedy::Restart && restarts::count(node).is_none() {
+        let left = restarts::pause(None, machine.hold).saturating_sub(held);
+        info!("hold: restarting the board in {} s", left.as_secs());
+        machine.wait(left);
+    }
+    warn!("restarting the board: what was not there may be there after a restart");
+    reboot::reboot()
 }
 
 #[cfg(test)]
@@ -191,6 +296,7 @@ mod tests {
                     fault: *fault,
                     message: String::new(),
                     next_step: fault.next_step(),
+                    remedy: Remedy::LookAgain,
                 });
                 next
             })

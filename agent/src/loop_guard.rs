@@ -1,4 +1,5 @@
-//! The loop guard: a node that comes back to the agent again and again without having started its disk stops.
+//! The loop guard: a node that comes back to the agent again and again without having started its disk says so, and restarts
+//! with pauses that grow. It never stops: what kept the disk from starting may have been two power cuts.
 //!
 //! Mounting the disk's file systems for writing changes their first bytes. So equal bytes mean that nothing has started
 //! from the disk since, whatever reset the board, and other ones that something has, even if the disk must be written
@@ -16,12 +17,12 @@ use sha2::{Digest, Sha256};
 
 use crate::boot_order::{self, BootOrder};
 use crate::card::folder::Folder;
-use crate::failure::StepError;
+use crate::failure::{Remedy, StepError};
 use crate::flash::{self, FlashStepError};
 use crate::machine::Machine;
 use crate::node::Node;
 
-/// Restarts that may come to nothing.
+/// Restarts that may come to nothing before that is a fault.
 pub const ATTEMPTS: u32 = 2;
 /// Bytes of each partition that the mark covers: the superblock of every usual file system is among them.
 const HEAD: u64 = 128 << 10;
@@ -31,7 +32,7 @@ const HEAD: u64 = 128 << 10;
 pub enum LoopError {
     /// It came back.
     #[error(
-        "image {image_id} is on {disk}, and the board came back to this agent {ATTEMPTS} times without starting it; boot order: {boot_order}; {file} on the card counts"
+        "image {image_id} is on {disk}, and the board came back to this agent {times} times without starting it; boot order: {boot_order}; {file} on the card counts"
     )]
     CameBack {
         /// The image.
@@ -42,6 +43,8 @@ pub enum LoopError {
         boot_order: String,
         /// The file with the count.
         file: String,
+        /// How often it came back.
+        times: u32,
     },
     /// It would come back, and nothing could count that.
     #[error(
@@ -81,10 +84,18 @@ impl StepError for LoopError {
     fn next_step(&self) -> &'static str {
         match self {
             Self::CameBack { .. } => {
-                "set the boot order by hand or take the card out; to have it tried again, delete that file on the card"
+                "set the boot order by hand, or take the card out; until then the node restarts again and again, with growing pauses"
             }
             Self::NoCount { .. } => "let the card be written to, or take it out",
             Self::Disk { .. } | Self::Open(_) => self.fault().next_step(),
+        }
+    }
+
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::CameBack { times, .. } => Remedy::CountedRestart(Some(times - ATTEMPTS)),
+            Self::NoCount { .. } => Remedy::CountedRestart(None),
+            Self::Disk { .. } | Self::Open(_) => Remedy::Restart,
         }
     }
 }
@@ -120,30 +131,17 @@ impl Count {
         format!("image_id={image_id}\ndisk={disk}\nmark={mark}\nattempts={attempts}\n")
     }
 
-    /// The count with this restart in it, unless there have been enough.
-    fn after(self, before: Option<&Self>) -> Option<Self> {
-        let attempts = match before {
-            Some(before)
-                if before.image_id == self.image_id
-                    && before.disk == self.disk
-                    && before.mark == self.mark =>
-            {
-                before.attempts
-            }
-            _ => 0,
-        };
-        (attempts < ATTEMPTS).then_some(Self {
-            attempts: attempts + 1,
-            ..self
-        })
+    /// The same restart: of this image on this disk, which nothing has started since.
+    fn is_same(&self, other: &Self) -> bool {
+        self.image_id == other.image_id && self.disk == other.disk && self.mark == other.mark
     }
 }
 
-/// Counts the restart that is about to come, or says why there should be none. Gives the count.
+/// Counts the restart that is about to come, once in each start. Gives the count, or says that there have been too many.
 pub fn count(
     machine: &Machine,
     board: &Board,
-    node: &Node,
+    node: &mut Node,
     target: &Candidate,
     image_id: &str,
     boot_order: &BootOrder,
@@ -165,23 +163,29 @@ pub fn count(
         attempts: 0,
     };
     let file = file(node);
+    // A change of the order is news: whatever came before, the next start may be another one.
+    let is_news = matches!(boot_order, BootOrder::Staged | BootOrder::Written);
     let written = match &node.card {
-        Some(card) => write(card, &file, now),
+        Some(card) => write(card, &file, now, is_news, node.has_counted_restart),
         None => Err(io::Error::other("there is none")),
     };
     match written {
-        Ok(Some(attempts)) => {
-            info!("restart {attempts} of {ATTEMPTS} without a start from the disk in between");
-            Ok(attempts)
+        Ok(attempts) => {
+            node.has_counted_restart = true;
+            info!("restart {attempts} without a start from the disk in between");
+            if attempts <= ATTEMPTS {
+                return Ok(attempts);
+            }
+            Err(LoopError::CameBack {
+                image_id: image_id.to_owned(),
+                disk: target.to_string(),
+                boot_order: boot_order.to_string(),
+                file,
+                times: attempts - 1,
+            })
         }
-        Ok(None) => Err(LoopError::CameBack {
-            image_id: image_id.to_owned(),
-            disk: target.to_string(),
-            boot_order: boot_order.to_string(),
-            file,
-        }),
         Err(error) => {
-            warn!("restarts are not counted, for the card cannot be written: {error}");
+            warn!("restarts are not counted, because the card cannot be written: {error}");
             let knows_order = boot_order::knows_reboot_order(board);
             if may_restart_uncounted(node.report.is_some(), boot_order, knows_order) {
                 return Ok(ATTEMPTS);
@@ -207,15 +211,24 @@ fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: 
     is_written || may_start
 }
 
-/// Writes the count; `None` if there have been enough.
-fn write(card: &dyn Folder, file: &str, now: Count) -> io::Result<Option<u32>> {
+/// Writes the count with this restart in it, unless this start has counted it already.
+fn write(
+    card: &dyn Folder,
+    file: &str,
+    now: Count,
+    is_news: bool,
+    is_counted: bool,
+) -> io::Result<u32> {
     let before = card.read(file)?.unwrap_or_default();
     let before = Count::parse(&String::from_utf8_lossy(&before));
-    let Some(count) = now.after(before.as_ref()) else {
-        return Ok(None);
-    };
-    card.write(file, count.to_text().as_bytes())?;
-    Ok(Some(count.attempts))
+    let before = before.filter(|before| before.is_same(&now) && !is_news);
+    let attempts = before.map_or(0, |before| before.attempts);
+    if is_counted && attempts > 0 {
+        return Ok(attempts);
+    }
+    let attempts = attempts.saturating_add(1);
+    card.write(file, Count { attempts, ..now }.to_text().as_bytes())?;
+    Ok(attempts)
 }
 
 /// Forgets the count if the disk was started since: somebody wants it written again. `partitions` are those of the image,
@@ -288,23 +301,54 @@ mod tests {
         }
     }
 
+    /// A restart of a later start.
+    fn restart(card: &MemoryCard, now: Count) -> u32 {
+        write(card, "count", now, false, false).expect("a card")
+    }
+
     #[test]
-    fn two_restarts_may_come_to_nothing_and_the_third_is_none() {
+    fn restarts_are_counted_until_the_disk_is_started_or_the_order_is_changed() {
         let card = MemoryCard::new(&Power::on());
-        let restart = |mark| write(&card, "count", now(mark)).expect("a card");
-        assert_eq!(restart("a"), Some(1));
-        assert_eq!(restart("a"), Some(2));
-        assert_eq!(restart("a"), None);
-        assert_eq!(restart("a"), None, "it stays so");
-        assert_eq!(restart("b"), Some(1), "the disk was started");
+        let counts: Vec<_> = (0..4).map(|_| restart(&card, now("a"))).collect();
+        assert_eq!(counts, [1, 2, 3, 4], "there is no last one");
+        assert_eq!(restart(&card, now("b")), 1, "the disk was started");
+        assert_eq!(restart(&card, now("b")), 2);
+        let changed = write(&card, "count", now("b"), true, false).expect("a card");
+        assert_eq!(changed, 1, "the order was changed");
         card.remove("count").expect("an operator");
-        assert_eq!(restart("b"), Some(1));
+        assert_eq!(restart(&card, now("b")), 1);
+    }
+
+    #[test]
+    fn one_start_counts_one_restart_however_often_it_tries() {
+        let card = MemoryCard::new(&Power::on());
+        assert_eq!(restart(&card, now("a")), 1);
+        let again = |mark| write(&card, "count", now(mark), false, true).expect("a card");
+        assert_eq!([again("a"), again("a")], [1, 1]);
+        assert_eq!(again("b"), 1, "the disk was written meanwhile");
+        assert_eq!(restart(&card, now("b")), 2, "the next start");
+    }
+
+    #[test]
+    fn the_pauses_of_a_board_that_comes_back_grow() {
+        let after = |times| {
+            let error = LoopError::CameBack {
+                image_id: String::new(),
+                disk: String::new(),
+                boot_order: String::new(),
+                file: String::new(),
+                times,
+            };
+            error.remedy()
+        };
+        assert_eq!(after(ATTEMPTS), Remedy::CountedRestart(Some(0)));
+        assert_eq!(after(ATTEMPTS + 3), Remedy::CountedRestart(Some(3)));
     }
 
     #[test]
     fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
         let card = MemoryCard::new(&Power::on());
-        let restart = || write(&card, "count", now("a")).expect("a card");
+        let restart = || restart(&card, now("a"));
         let found = |state, image_id: &str, mark: &str| {
             let record = Record {
                 state,
@@ -314,13 +358,13 @@ mod tests {
             forget_if(&card, "count", &(record, mark.to_owned())).expect("a card");
         };
         found(State::Committed, "rpi5-1", "b");
-        assert_eq!(restart(), Some(1));
+        assert_eq!(restart(), 1);
         found(State::Committed, "rpi5-1", "a");
         found(State::Flashing, "rpi5-1", "b");
         found(State::Committed, "rpi5-0", "b");
-        assert_eq!(restart(), Some(2), "written again, and never started");
+        assert_eq!(restart(), 2, "written again, and never started");
         found(State::Committed, "rpi5-1", "b");
-        assert_eq!(restart(), Some(1));
+        assert_eq!(restart(), 1);
     }
 
     #[test]
@@ -341,7 +385,10 @@ mod tests {
 
     #[test]
     fn another_image_or_disk_is_another_count() {
-        let before = now("a").after(None).expect("a first one");
+        let before = Count {
+            attempts: 1,
+            ..now("a")
+        };
         assert_eq!(Count::parse(&before.to_text()), Some(before.clone()));
         for other in [
             Count {
@@ -353,11 +400,9 @@ mod tests {
                 ..now("a")
             },
         ] {
-            assert_eq!(
-                other.after(Some(&before)).map(|count| count.attempts),
-                Some(1)
-            );
+            assert!(!before.is_same(&other), "{other:?}");
         }
+        assert!(before.is_same(&now("a")));
         assert_eq!(Count::parse("image_id=a\ndisk="), None);
     }
 

@@ -15,6 +15,9 @@ use crate::watchdog::Watchdog;
 /// The longest sleep between two feedings of the watchdog.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Longer than the kernel takes to give up an NVMe disk that hangs: 30 s until it aborts a command, 30 s until it resets
+/// the controller, and twice up to 25.6 s for the reset (CAP.TO of common disks).
+pub const WATCHDOG: Duration = Duration::from_mins(3);
 /// Least and longest wait of a step; a short hold, as in tests, makes the waits short too.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
@@ -24,8 +27,12 @@ pub struct Machine {
     pub led: Led,
     /// How long a node holds before it looks again.
     pub hold: Duration,
+    /// After how long without progress the watchdog resets the board.
+    pub watchdog_timeout: Duration,
     start: Instant,
     watchdog: Mutex<Option<Watchdog>>,
+    /// When the work was last seen alive.
+    alive: Mutex<Instant>,
     progress: Mutex<Progress>,
 }
 
@@ -43,13 +50,23 @@ impl Machine {
         Self {
             led,
             hold,
+            watchdog_timeout: WATCHDOG,
             start: Instant::now(),
             watchdog: Mutex::new(None),
+            alive: Mutex::new(Instant::now()),
             progress: Mutex::new(Progress {
                 stages: Stages::start(),
                 failed: None,
                 is_over: false,
             }),
+        }
+    }
+
+    /// The same machine with another time-out of its watchdog.
+    pub fn with_watchdog_timeout(self, watchdog_timeout: Duration) -> Self {
+        Self {
+            watchdog_timeout,
+            ..self
         }
     }
 
@@ -62,7 +79,7 @@ impl Machine {
     pub fn start_watchdog(&self) -> io::Result<()> {
         let mut watchdog = lock(&self.watchdog);
         if watchdog.is_none() {
-            *watchdog = Some(Watchdog::start()?);
+            *watchdog = Some(Watchdog::start(self.watchdog_timeout)?);
         }
         Ok(())
     }
@@ -131,9 +148,15 @@ impl Machine {
 
     /// The work is alive.
     pub fn alive(&self) {
+        *lock(&self.alive) = Instant::now();
         if let Some(watchdog) = &mut *lock(&self.watchdog) {
             watchdog.feed();
         }
+    }
+
+    /// For how long nothing has said that the work is alive.
+    pub fn silence(&self) -> Duration {
+        lock(&self.alive).elapsed()
     }
 
     /// Waits, alive.

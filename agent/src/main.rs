@@ -26,7 +26,9 @@ mod patience;
 mod progress;
 mod reboot;
 mod receipt;
+mod restarts;
 mod stage;
+mod stall;
 mod takeover;
 mod target;
 mod watchdog;
@@ -46,6 +48,7 @@ use crate::led::Pattern;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::stage::Stage;
+use crate::stall::Watcher;
 
 /// musl's own allocator costs several times the processor time when data comes in at the speed of the network.
 #[global_allocator]
@@ -90,9 +93,11 @@ fn run() -> ! {
     let (machine, arguments) = takeover::take_over();
     let mut node = Node::default();
     let mut failures = Failures::default();
-    while let Err(failure) = story(machine, &arguments, &mut node) {
+    let watcher = Watcher::start(machine);
+    while let Err(failure) = story(machine, &arguments, &mut node, &watcher) {
         failures.handle(machine, &node, failure);
     }
+    restarts::forget(&node);
     machine.enter(Stage::Receipt);
     machine.led.show(Pattern::Done);
     receipt::tell(machine, &node, None);
@@ -111,7 +116,12 @@ fn run() -> ! {
 }
 
 /// The story. After a failure it is told again from the start: what has been done already is found done.
-fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> Result<(), Failure> {
+fn story(
+    machine: &'static Machine,
+    arguments: &Arguments,
+    node: &mut Node,
+    watcher: &Watcher,
+) -> Result<(), Failure> {
     node.start_over();
 
     machine.enter(Stage::Board);
@@ -123,6 +133,8 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     node.card = card;
     let config = config?;
     node.status_url.clone_from(&config.status_url);
+    watcher.knows(node);
+    stall::show_last(node)?;
 
     machine.enter(Stage::Gate);
     let open = node
@@ -131,7 +143,7 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
         .and_then(|card| gate::open(machine, board, &config, card));
     let (target, image_id) = match open {
         Some(finished) => finished,
-        None => install(machine, board, &config, node)?,
+        None => install(machine, board, &config, node, watcher)?,
     };
     node.target = Some(target.clone());
     node.image_id = Some(image_id.clone());
@@ -161,6 +173,7 @@ fn install(
     board: &'static Board,
     config: &Config,
     node: &mut Node,
+    watcher: &Watcher,
 ) -> Result<(Candidate, String), Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
@@ -185,6 +198,7 @@ fn install(
     machine.enter(Stage::Target);
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
     node.target = Some(target.clone());
+    watcher.knows(node);
 
     machine.enter(Stage::Flash);
     let disk = flash::open(&target)?;

@@ -47,6 +47,15 @@ impl Netlink {
         self.request(Rtm::Newlink, NlmF::empty(), message.build()?)
     }
 
+    /// Takes an interface down.
+    pub fn take_down(&self, interface: u32) -> Result<()> {
+        let message = IfinfomsgBuilder::default()
+            .ifi_family(RtAddrFamily::Unspecified)
+            .ifi_index(interface.try_into()?)
+            .down();
+        self.request(Rtm::Newlink, NlmF::empty(), message.build()?)
+    }
+
     /// Gives an interface an address.
     pub fn add_address(&self, interface: u32, address: Ipv4Addr, prefix: u8) -> Result<()> {
         let flags = NlmF::CREATE | NlmF::REPLACE;
@@ -211,6 +220,20 @@ mod tests {
             .remove_address(LOOPBACK, address, 32)
             .expect_err("there is no such address");
         assert!(refusal.to_string().contains("os error"), "{refusal}");
+    }
+
+    #[test]
+    fn an_interface_goes_down_and_comes_up_again() {
+        unshare(CloneFlags::CLONE_NEWNET)
+            .expect("a network namespace: run this as root, as `make test` does");
+        let netlink = Netlink::open().expect("a netlink socket");
+        let router = Ipv4Addr::new(198, 51, 100, 1);
+        netlink.bring_up(LOOPBACK, None).expect("link up");
+        netlink.route_by(LOOPBACK, router).expect("a route");
+        netlink.take_down(LOOPBACK).expect("link down");
+        assert_eq!(routes(), [], "an interface that is down has no routes");
+        netlink.bring_up(LOOPBACK, None).expect("link up");
+        netlink.route_by(LOOPBACK, router).expect("a route again");
     }
 
     /// As the kernel prints addresses in its routing table.

@@ -2,7 +2,7 @@
 //!
 //! Every wired interface is brought up; the first one that gets an address is used.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_config::Static;
+use gild_flash::revive::Revival;
+use gild_flash::select::System;
 use gild_interface::{Interface, cpu_id, lasting_macs};
 use log::{info, warn};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
@@ -39,6 +41,8 @@ pub struct Network {
     /// When the lease is half over.
     renew: Option<Instant>,
     carrier_changes: Option<u64>,
+    /// Packets sent when the network was last found good.
+    sent: Option<u64>,
 }
 
 /// There is no network.
@@ -84,6 +88,11 @@ impl Network {
             && self.interface.has_carrier()
             && self.interface.carrier_changes() == self.carrier_changes
     }
+
+    /// Whether nothing has left the chip since the last look: each attempt sends something.
+    fn has_stalled(&self) -> bool {
+        has_stalled(&self.interface, self.sent)
+    }
 }
 
 /// Gets the node an address, or keeps the one it has.
@@ -94,7 +103,10 @@ pub fn up(
     present: Option<Network>,
 ) -> Result<Network, NetworkError> {
     let before = match present {
-        Some(network) if network.is_good(settings) => return Ok(network),
+        Some(mut network) if network.is_good(settings) && !network.has_stalled() => {
+            network.sent = network.interface.packets_sent();
+            return Ok(network);
+        }
         other => other,
     };
     let network = tokio::runtime::Builder::new_current_thread()
@@ -107,6 +119,12 @@ pub fn up(
         network.interface.name, network.mac, network.address.address, network.address.prefix
     );
     Ok(network)
+}
+
+/// Whether an interface with a carrier has sent nothing since. The MAC of the Raspberry Pi 5 (macb) can stop like this, with
+/// no word from its driver, until the link is taken down and up again (raspberrypi/linux#7339).
+fn has_stalled(interface: &Interface, sent: Option<u64>) -> bool {
+    sent.is_some() && interface.packets_sent() == sent && interface.has_carrier()
 }
 
 fn kernel<E: std::fmt::Display>(action: impl Into<String>) -> impl FnOnce(E) -> NetworkError {
@@ -126,12 +144,16 @@ async fn bring_up(
     let netlink = Netlink::open().map_err(kernel("opening a netlink socket"))?;
     if let Some(before) = before {
         give_up(&netlink, &before);
+        if before.has_stalled() {
+            toggle(&netlink, &before.interface);
+        }
     }
 
     let patience = machine.patience();
     let deadline = Instant::now() + patience;
     let mut seen = Vec::new();
-    let mut asked = HashSet::new();
+    let mut asked = HashMap::new();
+    let mut revival = Revival::within(patience);
     let mut leases = JoinSet::new();
     loop {
         machine.alive();
@@ -144,11 +166,11 @@ async fn bring_up(
                 }
                 seen.push(interface.clone());
             }
-            if interface.has_carrier() && !asked.contains(&interface.index) {
+            if interface.has_carrier() && !asked.contains_key(&interface.index) {
                 if let Some(settings) = settings {
                     return apply(&netlink, interface, settings.clone(), Vec::new(), None);
                 }
-                asked.insert(interface.index);
+                asked.insert(interface.index, interface.packets_sent());
                 leases.spawn(async { (lease(&interface).await, interface) });
             }
         }
@@ -167,13 +189,23 @@ async fn bring_up(
             Ok(None) => tokio::time::sleep(LOOK).await,
             Err(_) => (),
         }
-        if Instant::now() >= deadline {
+        let waited = patience.saturating_sub(deadline.saturating_duration_since(Instant::now()));
+        if seen.is_empty() {
+            revival.step(&System::default(), waited);
+        }
+        if waited >= patience {
+            for interface in &seen {
+                let sent = asked.get(&interface.index).copied().flatten();
+                if has_stalled(interface, sent) {
+                    toggle(&netlink, interface);
+                }
+            }
             return Err(nothing(&seen, &asked, patience.as_secs()));
         }
     }
 }
 
-fn nothing(seen: &[Interface], asked: &HashSet<u32>, seconds: u64) -> NetworkError {
+fn nothing(seen: &[Interface], asked: &HashMap<u32, Option<u64>>, seconds: u64) -> NetworkError {
     let names = |of: Vec<&Interface>| {
         of.iter()
             .map(|interface| interface.name.as_str())
@@ -187,7 +219,7 @@ fn nothing(seen: &[Interface], asked: &HashSet<u32>, seconds: u64) -> NetworkErr
     } else {
         let asked = seen
             .iter()
-            .filter(|interface| asked.contains(&interface.index));
+            .filter(|interface| asked.contains_key(&interface.index));
         NetworkError::NoLease(names(asked.collect()), seconds)
     }
 }
@@ -202,6 +234,19 @@ fn give_up(netlink: &Netlink, before: &Network) {
             "{} keeps its address of before, {address}: {error}",
             before.interface.name
         );
+    }
+}
+
+/// Takes the link down and up, which has the driver set up the chip again.
+fn toggle(netlink: &Netlink, interface: &Interface) {
+    let name = &interface.name;
+    warn!("{name} has a carrier and sends nothing: taking its link down and up again");
+    let index = interface.index;
+    if let Err(error) = netlink
+        .take_down(index)
+        .and_then(|()| netlink.bring_up(index, None))
+    {
+        warn!("taking the link of {name} down and up failed: {error}");
     }
 }
 
@@ -301,6 +346,7 @@ fn apply(
             .ok_or("it has no MAC address")
             .map_err(kernel(format!("using {}", interface.name)))?,
         carrier_changes: interface.carrier_changes(),
+        sent: interface.packets_sent(),
         interface,
         address,
         named_time_servers: time_servers,
@@ -314,4 +360,30 @@ fn write_resolv_conf(dns: &[Ipv4Addr]) -> std::io::Result<()> {
     file.write_all(RESOLVER_OPTIONS)?;
     dns.iter()
         .try_for_each(|server| writeln!(file, "nameserver {server}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_carrier_and_a_counter_that_stands_still_are_a_stall() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("sys/class/net/eth0");
+        fs::create_dir_all(path.join("device")).expect("an interface");
+        fs::create_dir_all(path.join("statistics")).expect("its counters");
+        let put = |name: &str, text: &str| fs::write(path.join(name), text).expect("a file");
+        put("ifindex", "2\n");
+        put("type", "1\n");
+        let stalled = |carrier, sent, before| {
+            put("carrier", carrier);
+            put("statistics/tx_packets", sent);
+            let all = Interface::wired(root.path());
+            has_stalled(all.first().expect("it is wired"), before)
+        };
+        assert!(stalled("1\n", "17\n", Some(17)));
+        assert!(!stalled("1\n", "18\n", Some(17)), "it sends");
+        assert!(!stalled("0\n", "17\n", Some(17)), "there is no cable");
+        assert!(!stalled("1\n", "17\n", None), "nothing is known of before");
+    }
 }

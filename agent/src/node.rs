@@ -14,7 +14,7 @@ use crate::card::Card;
 use crate::network::Network;
 
 /// The node, as far as the story has got.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Node {
     /// Which board it is.
     pub board: Option<&'static Board>,
@@ -32,6 +32,10 @@ pub struct Node {
     pub report: Option<Report>,
     /// What was done to the boot order.
     pub boot_order: Option<BootOrder>,
+    /// Whether a disk that hung before this start has been shown.
+    pub has_shown_hangs: bool,
+    /// Whether the restart that follows this start is in the loop guard's count.
+    pub has_counted_restart: bool,
 }
 
 impl Node {

@@ -9,8 +9,13 @@ use nix::unistd::sync;
 
 /// Writes back what is cached and restarts the board. PID 1 never returns, so neither does this.
 pub fn reboot() -> ! {
+    sync();
+    at_once()
+}
+
+/// Restarts the board without waiting for its disks.
+pub fn at_once() -> ! {
     loop {
-        sync();
         let Err(error) = restart(RebootMode::RB_AUTOBOOT);
         error!("the reboot failed: {error}; switch the board off and on");
         thread::sleep(Duration::from_mins(1));

@@ -61,7 +61,6 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
         String::new()
     });
     info!("receipt {json}");
-    machine.alive();
     if let Some(card) = &node.card {
         let name = format!("gild-{}", node.id());
         let files = [
@@ -77,13 +76,11 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
             warn!("the receipt is not on the card: {error}");
         }
     }
-    machine.alive();
     if let (Some(url), Some(_)) = (&node.status_url, &node.network)
         && let Err(error) = http::post_json(url, json)
     {
         warn!("the receipt did not reach the status URL: {error}");
     }
-    machine.alive();
 }
 
 /// Whether the receipt on the card says more than this one: how the disk came by the image that it is found to carry.
@@ -186,7 +183,7 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
     let outcome = match failure {
         Some(failure) => format!(
             "FAULT {}: {}\nWhile:  {}\nWhat:   {}\nDo:     {}\n\
-             The node looks again by itself: it need not be touched once the cause is mended.\n",
+             The node looks again by itself: nobody need touch it once the cause is fixed.\n",
             failure.fault.number(),
             failure.fault.meaning(),
             stage,
@@ -228,6 +225,7 @@ mod tests {
 
     use super::*;
     use crate::boot_order::{BootOrderError, Kind};
+    use crate::failure::Remedy;
     use crate::led::Led;
 
     fn node() -> Node {
@@ -252,6 +250,7 @@ mod tests {
             fault: Fault::NoTarget,
             message: "no NVMe disk was found".to_owned(),
             next_step: Fault::NoTarget.next_step(),
+            remedy: Remedy::LookAgain,
         };
         let receipt = receipt(&machine, &node(), Some(&failure));
         let json = serde_json::to_value(&receipt).expect("JSON");

@@ -16,13 +16,15 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::sync;
 
 use crate::led::Led;
-use crate::machine::Machine;
+use crate::machine::{Machine, WATCHDOG};
 use crate::stage::Stage;
 use crate::{board, console, reboot};
 
 const HOLD: Duration = Duration::from_mins(1);
 /// Shortest and longest hold, in seconds: none at all would be a tight loop, and an endless one never looks again.
 const HOLDS: (u64, u64) = (1, 86_400);
+/// Shortest and longest time-out of the watchdog, in seconds.
+const WATCHDOGS: (u64, u64) = (10, 3600);
 /// How long a panic is shown before the board starts again.
 const SHOWN: Duration = Duration::from_mins(1);
 
@@ -39,6 +41,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
         thread::sleep(SHOWN);
         reboot::reboot();
     }));
+    console::never_block_standard_streams();
     let trouble = mount_all();
     console::start(board::detect().ok());
     info!("agent {} starting", env!("CARGO_PKG_VERSION"));
@@ -51,24 +54,32 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     quiet_kernel(&command_line);
     reap_children();
     // The machine lasts as long as the process.
-    let machine: &Machine = Box::leak(Box::new(Machine::new(Led::start(), hold(&arguments))));
+    let hold = seconds(&arguments, "hold_seconds", HOLD, HOLDS);
+    let watchdog = seconds(&arguments, "watchdog_seconds", WATCHDOG, WATCHDOGS);
+    let machine = Machine::new(Led::start(), hold).with_watchdog_timeout(watchdog);
+    let machine: &Machine = Box::leak(Box::new(machine));
     end_panics_in_a_reboot(machine);
     (machine, arguments)
 }
 
-/// How long a node holds before it looks again.
-fn hold(arguments: &Arguments) -> Duration {
-    let Some(seconds) = arguments.get("hold_seconds") else {
-        return HOLD;
+/// A time that the kernel arguments may give in seconds, within limits.
+fn seconds(
+    arguments: &Arguments,
+    name: &str,
+    usual: Duration,
+    (least, most): (u64, u64),
+) -> Duration {
+    let Some(given) = arguments.get(name) else {
+        return usual;
     };
-    if let Ok(seconds) = seconds.parse::<u64>() {
-        return Duration::from_secs(seconds.clamp(HOLDS.0, HOLDS.1));
+    if let Ok(seconds) = given.parse::<u64>() {
+        return Duration::from_secs(seconds.clamp(least, most));
     }
     warn!(
-        "gild.hold_seconds={seconds} is no number of seconds: holding {} s",
-        HOLD.as_secs()
+        "gild.{name}={given} is not a number of seconds: {} s are used",
+        usual.as_secs()
     );
-    HOLD
+    usual
 }
 
 /// What could not be mounted: the log does not run yet.
@@ -145,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_hold_is_neither_a_tight_loop_nor_endless() {
-        for (said, seconds) in [
+        for (said, wanted) in [
             ("", 60),
             ("gild.hold_seconds=2", 2),
             ("gild.hold_seconds=0", 1),
@@ -153,8 +164,8 @@ mod tests {
             ("gild.hold_seconds=soon", 60),
         ] {
             assert_eq!(
-                hold(&Arguments::parse(said)),
-                Duration::from_secs(seconds),
+                seconds(&Arguments::parse(said), "hold_seconds", HOLD, HOLDS),
+                Duration::from_secs(wanted),
                 "{said}"
             );
         }

@@ -7,11 +7,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use gild_flash::watchdog::set_timeout;
 use log::{info, warn};
 
 /// Its device.
 pub const DEVICE: &str = "/dev/watchdog0";
 const SYSFS: &str = "/sys/class/watchdog/watchdog0";
+/// Time-outs to try after one that the driver does not take, in seconds.
+const FALLBACKS: [u32; 2] = [60, 30];
 /// More often is of no use to any watchdog, and the work reports several times a second.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -23,8 +26,18 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Starts the board's watchdog: opening its device does. A board without one works as well.
-    pub fn start() -> io::Result<Self> {
+    ///
+    /// The time-out is longer than the kernel needs to give up a disk that hangs, or the reset would come before the fault.
+    pub fn start(timeout: Duration) -> io::Result<Self> {
         let device = OpenOptions::new().write(true).open(DEVICE)?;
+        let wanted = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
+        let shorter = FALLBACKS.into_iter().filter(|seconds| *seconds < wanted);
+        for seconds in [wanted].into_iter().chain(shorter) {
+            match set_timeout(&device, seconds) {
+                Ok(_) => break,
+                Err(error) => warn!("the watchdog does not wait {seconds} s: {error}"),
+            }
+        }
         info!("watchdog {}, {} s", said("identity"), said("timeout"));
         Ok(Self {
             device,
@@ -37,7 +50,7 @@ impl Watchdog {
         if self.fed.elapsed() >= PAUSE {
             self.fed = Instant::now();
             if let Err(error) = self.device.write_all(b"\0") {
-                warn!("the watchdog did not take its food: {error}");
+                warn!("feeding the watchdog failed: {error}");
             }
         }
     }

@@ -58,8 +58,6 @@ pub struct Console {
 pub struct Watchdog {
     /// Its kernel module, which is also one of the board's [`Board::modules`].
     pub module: String,
-    /// The longest time-out the hardware can hold.
-    pub max_seconds: u32,
 }
 
 /// Hints that tell the flasher card's slot from other storage. Hints only: a virtual board has another controller.
@@ -149,12 +147,6 @@ impl Board {
                 self.watchdog.module
             ));
         }
-        if self.watchdog.max_seconds < 5 {
-            return Err(format!(
-                "watchdog.max_seconds {} is too short to feed",
-                self.watchdog.max_seconds
-            ));
-        }
         name_is(printable, "card.controller", &self.card.controller)?;
         name_is(printable, "card.driver", &self.card.driver)?;
         match &self.cpu_id {
@@ -181,7 +173,7 @@ mod tests {
         leds = ["status"]
         modules = [{ name = "some_wdt", why = "watchdog" }, { name = "nvme", why = "target" }]
         console = { device = "ttyS0", baud = 115200, earlycon = "pl011,0x1000" }
-        watchdog = { module = "some_wdt", max_seconds = 15 }
+        watchdog = { module = "some_wdt" }
         card = { controller = "1000.mmc", driver = "sdhci" }
     "#;
 
@@ -213,7 +205,6 @@ mod tests {
                 "module = \"other_wdt\"",
                 "not among the modules",
             ),
-            ("max_seconds = 15", "max_seconds = 0", "too short"),
             ("1000.mmc", "", "card.controller is empty"),
             ("driver =", "drivers =", "unknown field"),
         ] {

@@ -149,7 +149,11 @@ impl Hardware {
             .arg(format!("enable=pl061_set_output,file={}", led.display()));
         qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
         if self.spare_slot {
-            qemu.args(["-device", "pcie-root-port,id=spare-slot"]);
+            // Always powered, so that a disk in it answers without the kernel's help.
+            qemu.args([
+                "-device",
+                "pcie-root-port,id=spare-slot,power_controller_present=off",
+            ]);
         }
         for (index, nvme) in self.nvme.iter().enumerate() {
             qemu.args(nvme_arguments(index, nvme));

@@ -89,37 +89,12 @@ fn a_power_cut_while_the_update_is_staged_is_completed_by_the_next_power_on() ->
 
 /// Its ROM never takes the update, and its firmware knows no `set_reboot_order`.
 #[test]
-fn a_board_that_comes_back_twice_is_fault_8_until_the_count_is_deleted() -> Result<()> {
+fn a_board_that_comes_back_again_and_again_says_so_and_never_stops_trying() -> Result<()> {
     let scene = scene("comes-back")?;
-    assert_eq!(boot_order(&scene.flash()?), "staged");
-    let mut board = scene.power_on()?;
-    board.wait_for("gild: boot order staged", PATIENCE)?;
-    scene.finish(&mut board)?;
-    drop(board);
+    for _ in 0..2 {
+        assert_eq!(boot_order(&scene.flash()?), "staged");
+    }
 
-    let mut board = scene.power_on()?;
-    board.tolerate_faults();
-    let line = board.wait_for("came back to this agent 2 times", PATIENCE)?;
-    assert!(
-        line.contains("FAULT 8") && line.contains("2 attempts"),
-        "{line}"
-    );
-    board.wait_for("gild: hold:", PATIENCE)?;
-    board.cut_power()?;
-    let note = scene.note()?;
-    assert!(
-        note.contains("FAULT 8") && note.contains("recovery.bin"),
-        "{note}"
-    );
-    let names = scene.card.names()?;
-    assert!(
-        !names.iter().any(|name| name == "recovery.bin"),
-        "{names:?}"
-    );
-
-    scene
-        .card
-        .remove(&format!("gild-{}.boot", Product::Rpi5.mac12()))?;
     let mut board = scene.power_on()?;
     board.tolerate_faults();
     let receipt = scene.finish(&mut board)?;
@@ -131,5 +106,28 @@ fn a_board_that_comes_back_twice_is_fault_8_until_the_count_is_deleted() -> Resu
     );
     let seen = board.led()?;
     assert!(seen.faults.contains(&8) && seen.steady, "{seen:?}");
+    drop(board);
+    let names = scene.card.names()?;
+    assert!(
+        !names.iter().any(|name| name == "recovery.bin"),
+        "{names:?}"
+    );
+
+    for (times, pause) in [(2, 2), (3, 4)] {
+        let mut board = scene.power_on()?;
+        board.tolerate_faults();
+        let line = board.wait_for(&format!("came back to this agent {times} times"), PATIENCE)?;
+        assert!(
+            line.contains("FAULT 8") && line.contains("2 attempts"),
+            "{line}"
+        );
+        board.wait_for(&format!("and restarting the board in {pause} s"), PATIENCE)?;
+        assert_eq!(board.wait_end(PATIENCE)?, End::Reset);
+        let note = scene.note()?;
+        assert!(
+            note.contains("FAULT 8") && note.contains("recovery.bin"),
+            "{note}"
+        );
+    }
     scene.assert_disk_is_the_image()
 }

@@ -49,8 +49,8 @@ fn a_disk_that_cannot_be_read_back_is_fault_7_until_it_is_replaced() -> Result<(
 #[test]
 fn a_slow_disk_is_only_slow() -> Result<()> {
     let mut scene = Scene::new("slow-disk", Product::Rpi5)?;
-    // The watchdog waits as long as the Pi's own can; reading the disk back lasts longer.
-    scene.arguments += " i6300esb.heartbeat=15";
+    // Reading the disk back lasts longer than the watchdog waits.
+    scene.arguments += " gild.watchdog_seconds=24";
     scene.hardware.nvme[0].bytes_per_second = 4 << 20;
 
     assert_eq!(scene.flash()?["outcome"], "flashed");
@@ -94,16 +94,28 @@ fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_a
     scene.assert_disk_is_the_image()
 }
 
+/// The kernel's driver gives up a disk that hangs after a minute or two. Here it waits for an hour, as for a disk that hangs
+/// in a way that keeps the driver waiting.
 #[test]
-fn a_board_whose_disk_hangs_for_ever_is_reset_by_its_watchdog() -> Result<()> {
+fn a_disk_that_hangs_is_fault_7_before_the_watchdog_resets_the_board_and_after_it() -> Result<()> {
     let mut scene = Scene::new("watchdog", Product::Rock5b)?;
-    // The driver would give up on the disk before the watchdog gives up on the agent.
-    scene.arguments += " nvme_core.io_timeout=3600";
+    scene.arguments =
+        "gild.hold_seconds=20 gild.watchdog_seconds=60 nvme_core.io_timeout=3600".into();
 
     let mut board = scene.power_on()?;
+    board.wait_for("watchdog i6300ESB timer, 60 s", PATIENCE)?;
     board.wait_for("gild: progress", PATIENCE)?;
     board.freeze_disk(0)?;
-
+    let line = board.wait_for_fault(7, PATIENCE)?;
+    assert!(line.contains("has not answered for 40 s"), "{line}");
     assert_eq!(board.wait_end(PATIENCE)?, End::Watchdog);
-    Ok(())
+    let note = scene.note()?;
+    assert!(note.contains("FAULT 7"), "{note}");
+    drop(board);
+
+    let mut board = scene.power_on()?;
+    let line = board.wait_for_fault(7, PATIENCE)?;
+    assert!(line.contains("in the last 1 start(s)"), "{line}");
+    assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
 }

@@ -4,22 +4,47 @@ use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
 use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
-use gild_tests::virtual_board::Nvme;
+use gild_tests::virtual_board::{End, Nvme};
 
+/// No port has hot-plug here, as on the boards: the kernel looks at each once (`pcie_ports=compat` takes the service away).
 #[test]
-fn a_board_without_a_disk_is_fault_5_until_one_is_plugged_in() -> Result<()> {
-    let mut scene = Scene::new("no-disk", Product::Rpi5)?;
+fn a_disk_that_comes_late_is_found_without_hot_plug() -> Result<()> {
+    let mut scene = Scene::new("late-disk", Product::Rpi5)?;
     let nvme = scene.hardware.nvme.remove(0);
     scene.hardware.spare_slot = true;
+    scene.arguments += " pcie_ports=compat";
 
     let mut board = scene.power_on()?;
     board.wait_for_fault(5, PATIENCE)?;
     board.plug_nvme(0, &nvme)?;
+    board.wait_for("looking again for devices on PCI Express", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
 
     scene.hardware.nvme.push(nvme);
     assert_eq!(receipt["outcome"], "flashed");
     scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_board_without_a_disk_restarts_with_growing_pauses() -> Result<()> {
+    let mut scene = Scene::new("no-disk", Product::Rpi5)?;
+    let nvme = scene.hardware.nvme.remove(0);
+
+    for pause in [2, 4] {
+        let mut board = scene.power_on()?;
+        board.wait_for_fault(5, PATIENCE)?;
+        board.wait_for(&format!("and restarting the board in {pause} s"), PATIENCE)?;
+        board.wait_for("restarting the board: what", PATIENCE)?;
+        assert_eq!(board.wait_end(PATIENCE)?, End::Reset);
+    }
+    scene.hardware.nvme.push(nvme);
+    assert_eq!(scene.flash()?["outcome"], "flashed");
+    assert_eq!(
+        scene.card.read("gild-d83add123456.restarts").ok(),
+        None,
+        "the next trouble is a new one"
+    );
+    Ok(())
 }
 
 fn with_second_disk(name: &str) -> Result<Scene> {

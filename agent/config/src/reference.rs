@@ -97,7 +97,7 @@ pub const KEYS: [Key; 11] = [
 ];
 
 /// Keys that are kernel arguments only: they are needed before the card is read.
-pub const ARGUMENT_KEYS: [&str; 2] = ["card", "hold_seconds"];
+pub const ARGUMENT_KEYS: [&str; 3] = ["card", "hold_seconds", "watchdog_seconds"];
 
 /// The table of all keys, as docs/configuration.md has it.
 #[must_use]

@@ -17,10 +17,12 @@ mod observer;
 mod plan;
 mod progress;
 mod report;
+pub mod revive;
 pub mod select;
 mod source;
 mod sys;
 mod target;
+pub mod watchdog;
 
 pub use buffer::AlignedBuffer;
 pub use clock::{Clock, SystemClock};

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::revive::Revival;
 use crate::{Clock, Fault};
 
 /// Where the kernel tells about its disks. Tests point it at directories of their own.
@@ -91,6 +92,9 @@ pub struct Finding {
 pub struct SelectError {
     /// What was found, why each disk was refused, and what to do.
     pub message: String,
+    /// Whether the disk may be there and the kernel does not see it: then a restart of the board may bring it back. Never
+    /// where another disk could be taken for it after the restart.
+    pub may_be_hidden: bool,
 }
 
 impl SelectError {
@@ -106,34 +110,66 @@ const POLL: Duration = Duration::from_millis(500);
 /// sysfs gives sizes in these, whatever the disk's sectors.
 const SYSFS_BLOCK: u64 = 512;
 /// PCI class of an NVMe controller: mass storage, non-volatile memory, NVM Express.
-const NVME_CLASS: &str = "0x010802";
+pub(crate) const NVME_CLASS: &str = "0x010802";
 
 /// Picks the one NVMe namespace that may be written.
 ///
 /// Waits, at most so long, until every NVMe controller of the machine is up and shows a namespace (and the wanted one
-/// is there), so that a second disk that is slower to come is not overlooked.
+/// is there), so that a second disk that is slower to come is not overlooked. Meanwhile it has the kernel look again for
+/// what is missing ([`crate::revive`]): first after a third of the time, with more effort after two thirds.
 pub fn choose(
     system: &System,
     wanted: &Wanted,
     clock: &dyn Clock,
     wait: Duration,
 ) -> Result<Candidate, SelectError> {
-    let failed = |error: io::Error| SelectError {
-        message: format!("looking for NVMe disks failed: {error}"),
-    };
-    let deadline = clock.now() + wait;
+    let start = clock.now();
+    let mut revival = Revival::within(wait);
     loop {
-        let settled = settle(system).map_err(failed)?;
-        let findings = survey(system, wanted).map_err(failed)?;
-        let shown = findings.iter().any(|finding| {
-            let serial = wanted.serial.as_ref();
-            serial.is_none_or(|serial| *serial == finding.candidate.serial)
-        });
-        if (settled && shown) || clock.now() >= deadline {
-            return decide(findings, settled, wanted, wait);
+        let look = look(system, wanted);
+        let elapsed = clock.now().saturating_sub(start);
+        match look {
+            Ok(look) if look.is_complete || elapsed >= wait => {
+                return decide(look, wanted, wait);
+            }
+            // A controller that is reset takes its files in sysfs away, at any moment.
+            Err(error) if elapsed >= wait => {
+                return Err(SelectError {
+                    message: format!("looking for NVMe disks failed: {error}"),
+                    may_be_hidden: true,
+                });
+            }
+            Ok(_) | Err(_) => {}
         }
+        revival.step(system, elapsed);
         clock.sleep(POLL);
     }
+}
+
+/// What one look at sysfs has found.
+struct Look {
+    findings: Vec<Finding>,
+    /// NVMe controllers, whether they show a namespace or not.
+    controllers: usize,
+    /// Every controller is up and shows a namespace.
+    settled: bool,
+    /// The same, and the wanted disk is there.
+    is_complete: bool,
+}
+
+fn look(system: &System, wanted: &Wanted) -> io::Result<Look> {
+    let (controllers, settled) = settle(system)?;
+    let findings = survey(system, wanted)?;
+    let shown = findings.iter().any(|finding| {
+        let serial = wanted.serial.as_ref();
+        serial.is_none_or(|serial| *serial == finding.candidate.serial)
+    });
+    Ok(Look {
+        findings,
+        controllers,
+        settled,
+        is_complete: settled && shown,
+    })
 }
 
 /// All NVMe namespaces, each with what stands against it.
@@ -279,8 +315,8 @@ fn share_a_parent(system: &System, disk: &str, boot: &str) -> io::Result<bool> {
     Ok(disk == boot || disk.parent() == boot.parent())
 }
 
-/// Whether every NVMe controller is up and shows a namespace. One that shows none is scanned again.
-fn settle(system: &System) -> io::Result<bool> {
+/// How many NVMe controllers there are, and whether each is up and shows a namespace. One that shows none is scanned again.
+fn settle(system: &System) -> io::Result<(usize, bool)> {
     let class = system.sys.join("class/nvme");
     let controllers = names(&class).unwrap_or_default();
     let mut settled = true;
@@ -307,16 +343,18 @@ fn settle(system: &System) -> io::Result<bool> {
             read(&pci.join(device).join("class")).is_ok_and(|class| class == NVME_CLASS)
         })
         .count();
-    Ok(settled && controllers.len() >= expected)
+    let known = controllers.len();
+    Ok((known.max(expected), settled && known >= expected))
 }
 
-/// Takes the only disk that can be meant, if it may be written. `settled`: no other one can still come.
-fn decide(
-    mut findings: Vec<Finding>,
-    settled: bool,
-    wanted: &Wanted,
-    wait: Duration,
-) -> Result<Candidate, SelectError> {
+/// Takes the only disk that can be meant, if it may be written and no other one can still come.
+fn decide(look: Look, wanted: &Wanted, wait: Duration) -> Result<Candidate, SelectError> {
+    let Look {
+        mut findings,
+        controllers,
+        settled,
+        ..
+    } = look;
     // First those that can be meant.
     findings.sort_by_key(|finding| !finding.competes);
     let meant = findings.iter().filter(|finding| finding.competes).count();
@@ -326,6 +364,7 @@ fn decide(
     {
         return Ok(only.candidate.clone());
     }
+    let is_missing = meant == 0 || !certain;
     let mut message = if meant > 1 {
         format!(
             "{meant} NVMe disks could be the target; name one by its serial, or remove the others"
@@ -337,8 +376,8 @@ fn decide(
         )
     } else if !certain {
         format!(
-            "an NVMe controller shows no disk after {} s, and that disk may be the one that is meant; mend or remove it, \
-             or name the target by its serial",
+            "an NVMe controller shows no disk after {} s, and that disk may be the one that is meant; repair or remove \
+             it, or name the target by its serial",
             wait.as_secs()
         )
     } else {
@@ -354,7 +393,10 @@ fn decide(
         message.push_str(": ");
         message.push_str(refusal.as_deref().unwrap_or("could be the target"));
     }
-    Err(SelectError { message })
+    Err(SelectError {
+        message,
+        may_be_hidden: is_missing && (controllers <= 1 || wanted.serial.is_some()),
+    })
 }
 
 /// The names in a directory, sorted.

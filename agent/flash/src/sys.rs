@@ -1,4 +1,4 @@
-//! The ioctls of block devices and flash: the one place of the agent's own code with `unsafe`.
+//! The ioctls of block devices, flash and the watchdog: the one place of the agent's own code with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -9,6 +9,8 @@ use std::os::fd::AsRawFd;
 const BLOCK: u8 = 0x12;
 /// mtd/mtd-abi.h: the "type" of all flash ioctls.
 const MTD: u8 = b'M';
+/// linux/watchdog.h: the "type" of all watchdog ioctls.
+const WATCHDOG: u8 = b'W';
 
 /// `struct mtd_info_user`.
 #[repr(C)]
@@ -35,7 +37,7 @@ struct MtdRange {
 }
 
 mod raw {
-    use super::{BLOCK, MTD, MtdInfo, MtdRange};
+    use super::{BLOCK, MTD, MtdInfo, MtdRange, WATCHDOG};
 
     nix::ioctl_read!(mtd_info, MTD, 1, MtdInfo);
     nix::ioctl_write_ptr!(mtd_erase, MTD, 2, MtdRange);
@@ -50,6 +52,8 @@ mod raw {
     );
     nix::ioctl_read!(size, BLOCK, 114, u64);
     nix::ioctl_write_ptr_bad!(zero_out, nix::request_code_none!(BLOCK, 127), [u64; 2]);
+
+    nix::ioctl_readwrite!(watchdog_timeout, WATCHDOG, 6, nix::libc::c_int);
 }
 
 /// `BLKGETSIZE64`: size in bytes.
@@ -111,4 +115,12 @@ pub fn mtd_unlock(device: &File, start: u32, length: u32) -> io::Result<()> {
     // SAFETY: the kernel reads one `erase_info_user` through the pointer, which is valid for the call.
     unsafe { raw::mtd_unlock(device.as_raw_fd(), &raw const range) }?;
     Ok(())
+}
+
+/// `WDIOC_SETTIMEOUT`: gives the time-out in seconds that the driver took.
+pub fn watchdog_timeout(device: &File, seconds: u32) -> io::Result<u32> {
+    let mut seconds = nix::libc::c_int::try_from(seconds).map_err(io::Error::other)?;
+    // SAFETY: the kernel reads and writes one int through the pointer, which is valid for the call.
+    unsafe { raw::watchdog_timeout(device.as_raw_fd(), &raw mut seconds) }?;
+    u32::try_from(seconds).map_err(io::Error::other)
 }

@@ -72,6 +72,12 @@ impl Interface {
         self.attribute("carrier_changes")?.parse().ok()
     }
 
+    /// How many packets its driver has sent. It stands still while the chip does not get them out.
+    #[must_use]
+    pub fn packets_sent(&self) -> Option<u64> {
+        self.attribute("statistics/tx_packets")?.parse().ok()
+    }
+
     fn at(path: PathBuf) -> Option<Self> {
         Some(Self {
             index: read(&path.join("ifindex"))?.parse().ok()?,

@@ -406,6 +406,117 @@ fn a_second_disk_that_is_slower_to_come_is_not_overlooked() {
     .expect_err("there are two");
 }
 
+/// What the choice has written to this file of sysfs.
+fn written(machine: &Machine, file: &str) -> String {
+    fs::read_to_string(machine.path(file)).expect("the file is there")
+}
+
+/// A machine with the files that make the kernel look again, and a PCI Express host of the processor.
+fn with_a_host(machine: &Machine, name: &str) -> String {
+    let host = format!("sys/devices/platform/{name}");
+    machine.put("sys/bus/pci/rescan", "");
+    machine.put("sys/bus/pci/drivers_probe", "");
+    machine.put("sys/bus/platform/drivers_probe", "");
+    machine.put(&format!("{host}/of_node/device_type"), "pci\0");
+    fs::create_dir_all(machine.path("sys/bus/platform/devices")).expect("writable");
+    machine.link(&format!("sys/bus/platform/devices/{name}"), &host);
+    host
+}
+
+/// A device on PCI below a host, of this class.
+fn with_a_device(machine: &Machine, host: &str, address: &str, class: &str) -> String {
+    let device = format!("{host}/pci0000:00/{address}");
+    machine.put(&format!("{device}/class"), &format!("{class}\n"));
+    machine.link(&format!("sys/bus/pci/devices/{address}"), &device);
+    device
+}
+
+#[test]
+fn a_missing_disk_has_the_kernel_look_again_and_start_the_empty_host() {
+    let machine = Machine::new();
+    let empty = with_a_host(&machine, "1000110000.pcie");
+    let busy = with_a_host(&machine, "1000120000.pcie");
+    machine.put(&format!("{empty}/driver/unbind"), "");
+    machine.put(&format!("{busy}/driver/unbind"), "");
+    with_a_device(&machine, &empty, "0000:00:00.0", "0x060400");
+    with_a_device(&machine, &busy, "0002:00:00.0", "0x060400");
+    with_a_device(&machine, &busy, "0002:01:00.0", "0x020000");
+    let error = machine.choose(&wanted()).expect_err("no disk came");
+    assert!(error.may_be_hidden, "a restart may bring it back");
+    assert_eq!(written(&machine, "sys/bus/pci/rescan"), "1");
+    assert_eq!(
+        written(&machine, &format!("{empty}/driver/unbind")),
+        "1000110000.pcie"
+    );
+    assert_eq!(
+        written(&machine, "sys/bus/platform/drivers_probe"),
+        "1000110000.pcie"
+    );
+    assert_eq!(
+        written(&machine, &format!("{busy}/driver/unbind")),
+        "",
+        "the network hangs on that host"
+    );
+}
+
+#[test]
+fn a_disk_that_the_kernel_gave_up_is_taken_off_the_bus_only_if_there_is_no_other() {
+    for others in [false, true] {
+        let machine = Machine::new();
+        let host = with_a_host(&machine, "1000110000.pcie");
+        let device = with_a_device(&machine, &host, "0000:01:00.0", "0x010802");
+        machine.put(&format!("{device}/remove"), "");
+        if others {
+            machine.disk(DISK);
+        }
+        let error = machine.choose(&wanted()).expect_err("it is dead");
+        let removed = if others { "" } else { "1" };
+        assert_eq!(written(&machine, &format!("{device}/remove")), removed);
+        let probed = if others { "0000:01:00.0" } else { "" };
+        assert_eq!(written(&machine, "sys/bus/pci/drivers_probe"), probed);
+        assert_eq!(
+            error.may_be_hidden, !others,
+            "after a restart the other disk might be the only one"
+        );
+    }
+}
+
+#[test]
+fn a_disk_at_work_is_left_alone() {
+    for state in ["live", "resetting", "connecting", "new"] {
+        let machine = Machine::new();
+        with_a_host(&machine, "1000110000.pcie");
+        let (_, controller) = machine.controller();
+        machine.put(&format!("{controller}/state"), &format!("{state}\n"));
+        machine.put("sys/devices/pci/0000:00:00.0/remove", "");
+        machine.choose(&wanted()).expect_err("it shows no disk");
+        assert_eq!(
+            written(&machine, "sys/devices/pci/0000:00:00.0/remove"),
+            "",
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn files_that_vanish_while_they_are_read_are_looked_for_again() {
+    let machine = Machine::new();
+    let path = machine.disk(DISK);
+    let size = machine.path(&format!("{path}/size"));
+    fs::remove_file(&size).expect("it was there");
+    let clock = Surprise {
+        clock: FakeClock::default(),
+        at: Duration::from_secs(5),
+        happen: Box::new(|| machine.put(&format!("{path}/size"), &format!("{}\n", SIZE / 512))),
+    };
+    let wait = Duration::from_secs(30);
+    choose(&machine.system(), &wanted(), &clock, wait).expect("it came back");
+    fs::remove_file(&size).expect("it was there");
+    let error = machine.choose(&wanted()).expect_err("it stays away");
+    assert!(error.message.contains("size"), "{}", error.message);
+    assert!(error.may_be_hidden);
+}
+
 #[test]
 fn any_disk_tells_what_it_is_in_use_for() {
     let machine = Machine::new();
