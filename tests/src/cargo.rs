@@ -1,6 +1,7 @@
 //! Builds programs of this workspace for the boards.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -63,7 +64,11 @@ fn program(
             eprintln!("building {package} (up to 3 minutes, the first time)");
         }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        run(command(&cargo)
+        let mut clean = command(&cargo);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_run(name)) {
+            clean.env_remove(name);
+        }
+        run(clean
             .current_dir(workspace::root())
             .args(["build", "--quiet", "-p", package])
             .envs(environment.iter().copied())
@@ -71,4 +76,21 @@ fn program(
         built.insert(path.clone());
     }
     Ok(path)
+}
+
+/// Whether cargo gave this variable to the program that it runs, this one. Some build scripts compile again when one of them
+/// changes (ring's does), and all that stands on their crates with them.
+fn is_of_this_run(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_")
+        || name.starts_with("CARGO_BIN_")
+        || [
+            "CARGO_CRATE_NAME",
+            "CARGO_MANIFEST_DIR",
+            "CARGO_MANIFEST_PATH",
+            "CARGO_PRIMARY_PACKAGE",
+            "CARGO_TARGET_TMPDIR",
+            "OUT_DIR",
+        ]
+        .contains(&&*name)
 }
