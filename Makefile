@@ -49,7 +49,7 @@ else
 demo: DEMO = gild-demo --
 endif
 
-demo: setup ## Flash both virtual boards from power-on to their first line (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
+demo: setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
 	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is no chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(call SAY_COMPILING,target/release/$(firstword $(DEMO)),$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin $(DEMO) $(BOARD)

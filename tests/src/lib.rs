@@ -5,6 +5,7 @@
 pub mod board_dtb;
 pub mod card;
 pub mod cargo;
+pub mod chain;
 pub mod command;
 pub mod disk;
 pub mod eeprom;

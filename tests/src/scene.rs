@@ -97,6 +97,19 @@ impl Scene {
         })
     }
 
+    /// Gives the board its firmware, with the card before the disk, and puts a whole card into the slot from which the
+    /// agent changes that order.
+    pub fn use_firmware(&mut self) -> Result<()> {
+        match self.hardware.product {
+            Product::Rpi5 => self.use_eeprom(),
+            Product::Rock5b | Product::Unknown => {
+                self.use_whole_card(&Firmware::default())?;
+                self.use_u_boot()?;
+                Ok(())
+            }
+        }
+    }
+
     /// Gives the board a U-Boot that starts it, and the memory that one counts on.
     pub fn use_u_boot(&mut self) -> Result<UBoot> {
         let u_boot = UBoot::new(&self.path().join("flash.img"))?;

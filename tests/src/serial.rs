@@ -72,3 +72,45 @@ impl SerialLog {
         }
     }
 }
+
+/// A line for a terminal: without what U-Boot sends to move its cursor or to ask it something.
+#[must_use]
+pub fn printable(line: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = line.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            '\x1b' => {
+                // `ESC [` goes on to the first letter; any other sequence here is one character long.
+                if rest.next() == Some('[') {
+                    rest.find(|end| ('@'..='~').contains(end));
+                }
+            }
+            '\t' => shown.push(character),
+            _ if character.is_control() => {}
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_the_text_of_a_line_only() {
+        for (line, shown) in [
+            (
+                "\x1b7\x1b[r\x1b[999;999H\x1b[6n\x1b8Cannot persist",
+                "Cannot persist",
+            ),
+            ("\x1b[?25h", ""),
+            ("autoboot:  2 \x08\x08\x08 1", "autoboot:  2  1"),
+            ("1:\tgild", "1:\tgild"),
+            ("at 110 \u{b0}C \x1b", "at 110 \u{b0}C "),
+        ] {
+            assert_eq!(printable(line), shown);
+        }
+    }
+}

@@ -7,7 +7,6 @@
 //! operator's: the stub, a service that tells what became of the node (`tests/image-overlay`), and QEMU's serial port on the
 //! kernel's command line.
 
-mod chain;
 mod cluster;
 mod image;
 mod node;
@@ -18,12 +17,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_tests::board_dtb::Product;
+use gild_tests::chain::{Chain, Watch};
 use gild_tests::matchbox::Matchbox;
 use gild_tests::pi5::Medium;
 use gild_tests::scene::Scene;
 use gild_tests::{disk, firmware, workspace};
 
-use crate::chain::Chain;
 use crate::cluster::{Cluster, TOKEN};
 use crate::node::Report;
 
@@ -31,6 +30,8 @@ use crate::node::Report;
 const DISK_SIZE: u64 = 8 << 30;
 /// Shows the console, and ends with the first boot.
 const DEMO: &str = "--demo";
+/// What the test's service in the image says when it cannot go on.
+const FAILED: &str = "gild-witness: FAILED";
 /// Containers aside, this is what a node needs at least.
 const MEMORY: u32 = 2048;
 
@@ -86,7 +87,13 @@ fn one_board(product: Product, is_demo: bool) -> Result<()> {
     scene.hardware.memory = MEMORY;
 
     let image_id = scene.share.golden.image_id.clone();
-    let outcome = Chain::power_on(&mut scene, is_demo).and_then(|chain| {
+    scene.use_firmware()?;
+    let watch = Watch {
+        patience: node::PATIENCE,
+        show: is_demo,
+        failure: Some(FAILED),
+    };
+    let outcome = Chain::power_on(&mut scene, Medium::Card, watch).and_then(|chain| {
         let site = Site {
             product,
             image_id,

@@ -1,0 +1,81 @@
+//! What a board's demo has shown, in numbers.
+
+use std::time::Duration;
+
+use gild_tests::board_dtb::Product;
+use serde_json::Value;
+
+use crate::order::Order;
+
+/// The agent's stages, in the order of its story.
+const STAGES: [&str; 12] = [
+    "takeover",
+    "board",
+    "card",
+    "gate",
+    "network",
+    "manifest",
+    "target",
+    "flash",
+    "verify",
+    "commit",
+    "boot-order",
+    "receipt",
+];
+
+/// One board's way from bare to node.
+pub struct Summary {
+    pub product: Product,
+    pub before: Order,
+    pub after: Order,
+    /// From the first power-on until the agent was done.
+    pub flashed: Duration,
+    /// From the first power-on to the golden image's first line.
+    pub golden: Duration,
+    /// From the second power-on to that line.
+    pub again: Duration,
+    /// What the agent left on the card.
+    pub receipt: Value,
+}
+
+impl Summary {
+    /// Shows it.
+    pub fn print(&self) {
+        let receipt = &self.receipt;
+        println!("\n{} ({})", self.product.name(), self.product.model());
+        println!("  boot order {} -> {}", self.before, self.after);
+        println!(
+            "  power-on   flashed after {:.1} s, golden image after {:.1} s; from the second power-on, straight from the disk, {:.1} s",
+            self.flashed.as_secs_f64(),
+            self.golden.as_secs_f64(),
+            self.again.as_secs_f64()
+        );
+        println!(
+            "  image      {}",
+            receipt["image_id"].as_str().unwrap_or("?")
+        );
+        println!(
+            "  fetched    {:.1} MB, written {:.1} MB, made zero {:.1} MB, read back and hashed {:.1} MB",
+            self.megabytes("bytes_fetched"),
+            self.megabytes("bytes_written"),
+            self.megabytes("bytes_zeroed"),
+            self.megabytes("bytes_read_back")
+        );
+        println!(
+            "  rate       {:.1} MB/s of image in flash and verify, on an emulated processor",
+            (self.megabytes("bytes_written") + self.megabytes("bytes_zeroed"))
+                / (self.stage("flash") + self.stage("verify")).max(0.001)
+        );
+        let times = STAGES.map(|name| format!("{name} {:.1}", self.stage(name)));
+        println!("  seconds    {}", times.join(", "));
+        println!("  receipt    {receipt}");
+    }
+
+    fn megabytes(&self, key: &str) -> f64 {
+        self.receipt[key].as_f64().unwrap_or(0.0) / 1e6
+    }
+
+    fn stage(&self, name: &str) -> f64 {
+        self.receipt["seconds"][name].as_f64().unwrap_or(0.0)
+    }
+}

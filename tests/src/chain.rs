@@ -1,0 +1,147 @@
+//! A board from a power-on through all its restarts.
+//!
+//! The Rock 5B goes through them by itself, in one QEMU process: U-Boot decides what is started. For the Pi 5 the harness
+//! plays the firmware at each restart.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::pi5::{Medium, Pi5};
+use crate::scene::Scene;
+use crate::serial::printable;
+use crate::virtual_board::{End, VirtualBoard};
+
+/// What U-Boot says first.
+const BANNER: &str = "U-Boot 20";
+
+/// How a board's console is watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    /// Time for one step. It only ends a run that hangs.
+    pub patience: Duration,
+    /// Is everything on the console shown?
+    pub show: bool,
+    /// What the console says when the run cannot go on.
+    pub failure: Option<&'static str>,
+}
+
+/// A board that is on.
+pub struct Chain<'a> {
+    scene: &'a mut Scene,
+    board: VirtualBoard,
+    /// Of a Pi 5.
+    firmware: Option<Pi5>,
+    watch: Watch,
+}
+
+impl<'a> Chain<'a> {
+    /// Applies power to a board with firmware ([`Scene::use_firmware`]), which has to start from `first`.
+    pub fn power_on(scene: &'a mut Scene, first: Medium, watch: Watch) -> Result<Self> {
+        let (board, firmware) = if scene.hardware.u_boot.is_some() {
+            (scene.hardware.switch_on()?, None)
+        } else {
+            let mut firmware = Pi5::default();
+            let (medium, board) = firmware.power_on(scene)?;
+            ensure!(
+                medium == first,
+                "the firmware started {medium:?} and not {first:?}"
+            );
+            (board, Some(firmware))
+        };
+        let mut chain = Self {
+            scene,
+            board,
+            firmware,
+            watch,
+        };
+        if chain.firmware.is_none() {
+            chain.wait_for(BANNER)?;
+            chain.u_boot_starts(first)?;
+        }
+        Ok(chain)
+    }
+
+    /// The board's setting, as it is now.
+    #[must_use]
+    pub fn scene(&self) -> &Scene {
+        self.scene
+    }
+
+    /// Waits for a line on the console.
+    pub fn wait_for(&mut self, pattern: &str) -> Result<()> {
+        let name = self.scene.hardware.product.name();
+        let Watch {
+            patience,
+            show,
+            failure,
+        } = self.watch;
+        let has_failed = |line: &str| failure.is_some_and(|failure| line.contains(failure));
+        let line = self.board.wait_until(pattern, patience, |line| {
+            let text = printable(line);
+            if show && !text.is_empty() {
+                println!("{name} | {text}");
+            }
+            line.contains(pattern) || has_failed(line)
+        })?;
+        ensure!(!has_failed(&line), "the node says `{line}`");
+        Ok(())
+    }
+
+    /// Waits until the board restarts, and gives what `look` sees before anything runs again. The board goes on from
+    /// `next`.
+    pub fn restart<T>(
+        &mut self,
+        next: Medium,
+        look: impl FnOnce(&Scene, &str) -> Result<T>,
+    ) -> Result<T> {
+        let Some(firmware) = &mut self.firmware else {
+            return self.restart_by_u_boot(next, look);
+        };
+        let end = self.board.wait_end(self.watch.patience)?;
+        ensure!(
+            end == End::Reset,
+            "the board was to restart, and ended with {end:?}"
+        );
+        let seen = look(self.scene, &self.board.console().join("\n"))?;
+        let (medium, board) = firmware.restart(self.scene)?;
+        ensure!(
+            medium == next,
+            "the firmware started {medium:?} and not {next:?}"
+        );
+        self.board = board;
+        Ok(seen)
+    }
+
+    fn restart_by_u_boot<T>(
+        &mut self,
+        next: Medium,
+        look: impl FnOnce(&Scene, &str) -> Result<T>,
+    ) -> Result<T> {
+        self.wait_for(BANNER)?;
+        self.board.qmp().execute("stop", json!({}))?;
+        let seen = look(self.scene, &self.board.console().join("\n"))?;
+        self.board.qmp().execute("cont", json!({}))?;
+        self.u_boot_starts(next)?;
+        Ok(seen)
+    }
+
+    fn u_boot_starts(&mut self, medium: Medium) -> Result<()> {
+        self.wait_for(match medium {
+            Medium::Card => "gild: starting the agent",
+            Medium::Nvme => "with extlinux",
+        })
+        .context("U-Boot started something else")
+    }
+
+    /// Waits until the board switches itself off; gives all that was on its console since the last start of QEMU.
+    pub fn power_off(mut self) -> Result<String> {
+        let end = self.board.wait_end(self.watch.patience)?;
+        ensure!(
+            end == End::PowerOff,
+            "the board was to switch itself off, and ended with {end:?}"
+        );
+        Ok(self.board.console().join("\n"))
+    }
+}
