@@ -3,7 +3,7 @@
 use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
-use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
+use gild_tests::scene::{DISK_SIZE, HOLD_FOR_THE_LED, PATIENCE, Scene};
 use gild_tests::virtual_board::{End, Nvme};
 
 /// No port has hot-plug here, as on the boards: the kernel looks at each once (`pcie_ports=compat` takes the service away).
@@ -12,7 +12,7 @@ fn a_disk_that_comes_late_is_found_without_hot_plug() -> Result<()> {
     let mut scene = Scene::new("late-disk", Product::Rpi5)?;
     let nvme = scene.hardware.nvme.remove(0);
     scene.hardware.spare_slot = true;
-    scene.arguments += " pcie_ports=compat";
+    scene.arguments = format!("{HOLD_FOR_THE_LED} pcie_ports=compat");
 
     let mut board = scene.power_on()?;
     board.wait_for_fault(5, PATIENCE)?;
