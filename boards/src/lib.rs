@@ -5,6 +5,7 @@
 mod board;
 mod cpu_id;
 mod detect;
+pub mod dtbo;
 mod fdt;
 pub mod fit;
 pub mod mac;
