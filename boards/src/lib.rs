@@ -18,7 +18,7 @@ mod wire;
 
 use std::sync::LazyLock;
 
-pub use board::{Board, Card, Console, Module, Watchdog};
+pub use board::{Board, Card, Console, Module, Relative, Stepping, Watchdog};
 pub use cpu_id::CpuId;
 pub use detect::{UnknownBoard, detect};
 
