@@ -45,8 +45,6 @@ pub struct Stepping {
     pub vendor_dtb: String,
     /// The overlay that the firmware applies, by its path on the boot partition.
     pub overlay: String,
-    /// `compatible` of a device that only this stepping has.
-    pub device: String,
 }
 
 /// A product that is easily taken for a supported board.
@@ -159,7 +157,6 @@ impl Board {
             }
             name_is(printable, "stepping.vendor_dtb", &stepping.vendor_dtb)?;
             name_is(printable, "stepping.overlay", &stepping.overlay)?;
-            name_is(printable, "stepping.device", &stepping.device)?;
         }
         for relative in &self.relatives {
             name_is(printable, "relatives.compatible", &relative.compatible)?;
@@ -239,7 +236,7 @@ mod tests {
         model = "A Board"
         compatible = ["vendor,board1", "vendor,soc"]
         dtb = ["vendor/board1.dtb", "vendor/board1-new.dtb"]
-        stepping = { dtb = "vendor/board1-new.dtb", vendor_dtb = "b1new.dtb", overlay = "b1new.dtbo", device = "vendor,new" }
+        stepping = { dtb = "vendor/board1-new.dtb", vendor_dtb = "b1new.dtb", overlay = "b1new.dtbo" }
         relatives = [{ compatible = "vendor,board2", model = "Another Board" }]
         leds = ["status"]
         modules = [{ name = "some_wdt", why = "watchdog" }, { name = "nvme", why = "target" }]

@@ -9,6 +9,8 @@
 //! to the same node; trees that do not are refused. An added node must have no phandle, because the firmware renumbers
 //! those of an overlay. `__symbols__` is not compared: no kernel reads it, and the base tree keeps its own.
 
+use std::collections::BTreeMap;
+
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::overlay::OverlayApplier;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
@@ -60,9 +62,14 @@ pub enum DtboError {
     /// A result that is not the wanted one.
     #[error("applied to the base tree, it does not give the wanted tree: {0}")]
     OtherResult(String),
-    /// A device that the overlay should bring.
-    #[error("applied to the base tree, it does not bring the device `{0}`")]
-    NoDevice(String),
+    /// Two trees that both describe the same devices.
+    #[error("the two device trees have the same devices, so they are not of two steppings")]
+    SameDevices,
+    /// A device that the overlay should change.
+    #[error(
+        "applied to the base tree, it does not make {0} the device that it is in the other tree"
+    )]
+    OtherDevice(String),
 }
 
 /// What one node of the other tree has besides or in another form.
@@ -111,13 +118,21 @@ pub fn check_gives(base: &[u8], overlay: &[u8], wanted: &[u8]) -> Result<(), Dtb
     }
 }
 
-/// Checks that the overlay can be applied to the base tree, and that the result has a device with this `compatible`.
-pub fn check_brings(base: &[u8], overlay: &[u8], device: &str) -> Result<(), DtboError> {
+/// Checks that the overlay can be applied to the base tree, and that each device that is another one in the other tree,
+/// by its `compatible`, is that one in the result. A vendor's overlay may do more or less besides.
+pub fn check_devices(base: &[u8], overlay: &[u8], other: &[u8]) -> Result<(), DtboError> {
     let result = apply(base, overlay)?;
-    if has_device(&result.root, device) {
-        Ok(())
-    } else {
-        Err(DtboError::NoDevice(device.to_owned()))
+    let base = read("the base tree", base)?;
+    let other = read("the other tree", other)?;
+    let (base, other, result) = (devices(&base), devices(&other), devices(&result));
+    let mut changed = other
+        .into_iter()
+        .filter(|(path, device)| base.get(path).is_some_and(|before| before != device))
+        .peekable();
+    changed.peek().ok_or(DtboError::SameDevices)?;
+    match changed.find(|(path, device)| result.get(path) != Some(device)) {
+        None => Ok(()),
+        Some((path, _)) => Err(DtboError::OtherDevice(path)),
     }
 }
 
@@ -132,7 +147,7 @@ fn apply(base: &[u8], overlay: &[u8]) -> Result<DeviceTree, DtboError> {
         return Err(DtboError::NotAnOverlay);
     }
     let fixups = overlay.root.child(NODE_FIXUPS);
-    let symbols = fixups.into_iter().flat_map(|fixups| fixups.properties());
+    let symbols = fixups.into_iter().flat_map(Node::properties);
     for symbol in symbols {
         let name = symbol.name();
         let path = tree
@@ -235,9 +250,20 @@ fn has_phandle_within(node: &DeviceTreeNode) -> bool {
     has_phandle(node) || node.children().any(has_phandle_within)
 }
 
-fn has_device(node: &DeviceTreeNode, wanted: &str) -> bool {
-    compatible(node).iter().any(|entry| entry == wanted)
-        || node.children().any(|child| has_device(child, wanted))
+/// The paths of all nodes that have a `compatible`, with it.
+fn devices(tree: &DeviceTree) -> BTreeMap<String, Vec<String>> {
+    fn collect(node: &DeviceTreeNode, path: &str, devices: &mut BTreeMap<String, Vec<String>>) {
+        let entries = compatible(node);
+        if !entries.is_empty() {
+            devices.insert(path.to_owned(), entries);
+        }
+        for child in node.children() {
+            collect(child, &format!("{path}/{}", child.name()), devices);
+        }
+    }
+    let mut devices = BTreeMap::new();
+    collect(&tree.root, "", &mut devices);
+    devices
 }
 
 /// The entries of a node's `compatible`.

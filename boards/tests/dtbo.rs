@@ -105,8 +105,7 @@ fn the_overlay_turns_debian_s_tree_for_c0_into_the_one_for_d0() {
     assert_eq!(processor.trim(), "brcm,bcm2712");
 
     assert_eq!(dtbo::check_gives(&c0, &overlay, &d0), Ok(()));
-    let device = "brcm,bcm2712d0-pinctrl";
-    assert_eq!(dtbo::check_brings(&c0, &overlay, device), Ok(()));
+    assert_eq!(dtbo::check_devices(&c0, &overlay, &d0), Ok(()));
 }
 
 #[test]
@@ -126,10 +125,28 @@ fn what_is_new_or_changed_gets_into_a_fragment_of_its_node() {
         bench.source(&other)
     );
     assert_eq!(dtbo::check_gives(&base, &overlay, &other), Ok(()));
-    assert_eq!(dtbo::check_brings(&base, &overlay, "a,new"), Ok(()));
+}
+
+#[test]
+fn an_overlay_that_leaves_a_device_of_the_older_stepping_is_refused() {
+    let bench = Bench::new();
+    let device = |name: &str| format!("value = <1>; compatible = \"{name}\"");
+    let with = |one: &str, two: &str| {
+        let (one, two) = (device(one), format!("two: two {{ compatible = \"{two}\";"));
+        bench.tree(&small(&[("value = <1>", &one), ("two: two {", &two)]))
+    };
+    let (older, newer) = (with("a,one", "a,two"), with("a,one-d0", "a,two-d0"));
+    let whole = dtbo::between(&older, &newer).expect("an overlay");
+    let half = dtbo::between(&older, &with("a,one-d0", "a,two")).expect("an overlay");
+    assert_eq!(dtbo::check_devices(&older, &whole, &newer), Ok(()));
     assert_eq!(
-        dtbo::check_brings(&base, &overlay, "a,newer"),
-        Err(DtboError::NoDevice("a,newer".into()))
+        dtbo::check_devices(&older, &half, &newer),
+        Err(DtboError::OtherDevice("/two".into()))
+    );
+    // Nothing is proven by a tree that is a copy.
+    assert_eq!(
+        dtbo::check_devices(&older, &whole, &older),
+        Err(DtboError::SameDevices)
     );
 }
 
@@ -233,6 +250,6 @@ fn damaged_overlays_are_refused_or_applied_and_nothing_else() {
             damaged[at] = random.u8(..);
         }
         let _ = dtbo::check_gives(&c0, &damaged, &d0);
-        let _ = dtbo::check_brings(&damaged, &overlay, "a,b");
+        let _ = dtbo::check_devices(&damaged, &overlay, &d0);
     }
 }
