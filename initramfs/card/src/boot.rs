@@ -44,8 +44,6 @@ initramfs {INITRAMFS} followkernel
 enable_uart=1
 uart_2ndstage=1
 disable_splash=1
-# The device trees are those of the mainline kernel, which the check does not know.
-os_check=0
 # A restart out of the flasher looks at the NVMe disk first, then at this card.
 # Firmware from before January 2025 does not know this line.
 set_reboot_order=0xf16
