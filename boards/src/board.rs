@@ -19,6 +19,7 @@ pub struct Board {
     /// A newer stepping of the processor, for which the firmware changes the device tree.
     pub stepping: Option<Stepping>,
     /// Products that look like this board and are not supported.
+    #[serde(default)]
     pub relatives: Vec<Relative>,
     /// Names under `/sys/class/leds`, preferred first. None of them need exist.
     pub leds: Vec<String>,
