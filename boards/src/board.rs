@@ -16,6 +16,11 @@ pub struct Board {
     pub compatible: Vec<String>,
     /// Device trees of the kernel that fit this board, relative to the kernel's `dtb/`, preferred first.
     pub dtb: Vec<String>,
+    /// A newer stepping of the processor, for which the firmware changes the device tree.
+    pub stepping: Option<Stepping>,
+    /// Products that look like this board and are not supported.
+    #[serde(default)]
+    pub relatives: Vec<Relative>,
     /// Names under `/sys/class/leds`, preferred first. None of them need exist.
     pub leds: Vec<String>,
     /// Kernel modules to load, in this order. Their dependencies are computed when the initramfs is built.
@@ -28,6 +33,29 @@ pub struct Board {
     pub card: Card,
     /// Where the processor keeps its unique number, if the board needs it for a stable MAC address.
     pub cpu_id: Option<CpuId>,
+}
+
+/// A newer stepping of a board's processor. The firmware loads the same device tree for every board, the first of
+/// [`Board::dtb`], and applies an overlay to it on a board with this stepping.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stepping {
+    /// The kernel's device tree for this stepping, one of [`Board::dtb`]: the overlay is made from it.
+    pub dtb: String,
+    /// The vendor's name for that device tree.
+    pub vendor_dtb: String,
+    /// The overlay that the firmware applies, by its path on the boot partition.
+    pub overlay: String,
+}
+
+/// A product that is easily taken for a supported board.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relative {
+    /// The entry of its device tree's `compatible` that is this product and no other.
+    pub compatible: String,
+    /// Its name, for people.
+    pub model: String,
 }
 
 /// A kernel module and the reason it is needed.
@@ -77,6 +105,12 @@ impl Board {
         &self.compatible[0]
     }
 
+    /// The file name of the device tree that the board's firmware loads.
+    #[must_use]
+    pub fn base_dtb(&self) -> &str {
+        file_name(&self.dtb[0])
+    }
+
     /// Reads one data file and checks every field of it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let board: Self = toml::from_str(text).map_err(|error| error.to_string())?;
@@ -112,6 +146,27 @@ impl Board {
             return Err(format!(
                 "dtb `{path}` is not a relative path to a .dtb file"
             ));
+        }
+        if let Some(stepping) = &self.stepping {
+            if !self.dtb[1..].contains(&stepping.dtb) {
+                return Err(format!(
+                    "stepping.dtb `{}` is not one of dtb after the first",
+                    stepping.dtb
+                ));
+            }
+            name_is(printable, "stepping.vendor_dtb", &stepping.vendor_dtb)?;
+            name_is(printable, "stepping.overlay", &stepping.overlay)?;
+        }
+        for relative in &self.relatives {
+            name_is(printable, "relatives.compatible", &relative.compatible)?;
+            let is_text = |c: char| c == ' ' || c.is_ascii_graphic();
+            name_is(is_text, "relatives.model", &relative.model)?;
+            if self.compatible.contains(&relative.compatible) {
+                return Err(format!(
+                    "relatives.compatible `{}` is the board's own",
+                    relative.compatible
+                ));
+            }
         }
         for (position, module) in self.modules.iter().enumerate() {
             name_is(word, "module", &module.name)?;
@@ -156,6 +211,10 @@ impl Board {
     }
 }
 
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
 fn is_plain_dtb_path(path: &str) -> bool {
     path.strip_suffix(".dtb")
         .is_some_and(|stem| stem.split('/').all(|part| !matches!(part, "" | "." | "..")))
@@ -169,7 +228,9 @@ mod tests {
         name = "board1"
         model = "A Board"
         compatible = ["vendor,board1", "vendor,soc"]
-        dtb = ["vendor/board1.dtb"]
+        dtb = ["vendor/board1.dtb", "vendor/board1-new.dtb"]
+        stepping = { dtb = "vendor/board1-new.dtb", vendor_dtb = "b1new.dtb", overlay = "b1new.dtbo" }
+        relatives = [{ compatible = "vendor,board2", model = "Another Board" }]
         leds = ["status"]
         modules = [{ name = "some_wdt", why = "watchdog" }, { name = "nvme", why = "target" }]
         console = { device = "ttyS0", baud = 115200, earlycon = "pl011,0x1000" }
@@ -194,6 +255,14 @@ mod tests {
                 "vendor/board1.dts",
                 "not a relative path",
             ),
+            (
+                "{ dtb = \"vendor/board1-new.dtb\"",
+                "{ dtb = \"vendor/board1.dtb\"",
+                "stepping.dtb `vendor/board1.dtb`",
+            ),
+            ("b1new.dtbo", "", "stepping.overlay is empty"),
+            ("vendor,board2", "vendor,board1", "is the board's own"),
+            ("Another Board", "", "relatives.model is empty"),
             ("[\"status\"]", "[]", "leds lists nothing"),
             ("\"nvme\"", "\"irq-mip\"", "module `irq-mip`"),
             ("\"nvme\"", "\"some_wdt\"", "listed twice"),

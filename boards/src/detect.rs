@@ -1,17 +1,20 @@
 //! Which board this is, from the bytes of the device tree's `compatible`.
 
-use crate::{Board, all};
+use crate::{Board, Relative, all};
 
 /// The device tree names no board that is supported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this board is not supported: its device tree says compatible = {}; supported are {}",
+    "{}: its device tree says compatible = {}; supported are {}",
+    headline(*.relative),
     shown(.seen),
     shown(&all().iter().map(|board| board.identity().to_owned()).collect::<Vec<_>>())
 )]
 pub struct UnknownBoard {
     /// The entries of `compatible`, with what is not printable escaped.
     pub seen: Vec<String>,
+    /// The product, where gild knows it, and the supported board that it is easily taken for.
+    pub relative: Option<(&'static Relative, &'static Board)>,
 }
 
 /// Finds the board whose identity is an entry of `compatible`: the content of `/proc/device-tree/compatible`,
@@ -34,7 +37,27 @@ pub fn detect(compatible: &[u8]) -> Result<&'static Board, UnknownBoard> {
             seen: entries()
                 .map(|entry| entry.escape_ascii().to_string())
                 .collect(),
+            relative: entries().find_map(relative),
         })
+}
+
+/// The product with this entry of `compatible`.
+fn relative(entry: &[u8]) -> Option<(&'static Relative, &'static Board)> {
+    all().iter().find_map(|board| {
+        let mut relatives = board.relatives.iter();
+        let found = relatives.find(|relative| relative.compatible.as_bytes() == entry)?;
+        Some((found, board))
+    })
+}
+
+fn headline(relative: Option<(&Relative, &Board)>) -> String {
+    match relative {
+        Some((product, board)) => format!(
+            "this is a {}, and gild supports the {} only",
+            product.model, board.model
+        ),
+        None => "this board is not supported".to_owned(),
+    }
 }
 
 fn shown(entries: &[String]) -> String {
@@ -125,5 +148,30 @@ mod tests {
                 .to_string()
                 .contains("compatible = nothing;")
         );
+    }
+    #[test]
+    fn a_product_that_is_easily_taken_for_a_board_is_named() {
+        for (compatible, sentence) in [
+            (
+                &b"raspberrypi,5-compute-module\0brcm,bcm2712\0"[..],
+                "this is a Raspberry Pi Compute Module 5, and gild supports the Raspberry Pi 5 only: ",
+            ),
+            (
+                b"raspberrypi,500\0brcm,bcm2712\0",
+                "this is a Raspberry Pi 500, and gild supports the Raspberry Pi 5 only: ",
+            ),
+            (
+                b"radxa,rock-5b-plus\0rockchip,rk3588\0",
+                "this is a Radxa ROCK 5B+, and gild supports the Radxa ROCK 5B only: ",
+            ),
+            (
+                b"radxa,rock-5t\0rockchip,rk3588\0",
+                "this is a Radxa ROCK 5T, and gild supports the Radxa ROCK 5B only: ",
+            ),
+        ] {
+            let error = detect(compatible).expect_err("another product").to_string();
+            assert!(error.starts_with(sentence), "{error}");
+            assert!(error.contains("its device tree says"), "{error}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod board;
 mod cpu_id;
 mod detect;
+pub mod dtbo;
 mod fdt;
 pub mod fit;
 pub mod mac;
@@ -17,7 +18,7 @@ mod wire;
 
 use std::sync::LazyLock;
 
-pub use board::{Board, Card, Console, Module, Watchdog};
+pub use board::{Board, Card, Console, Module, Relative, Stepping, Watchdog};
 pub use cpu_id::CpuId;
 pub use detect::{UnknownBoard, detect};
 

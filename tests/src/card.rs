@@ -192,7 +192,13 @@ fn built(firmware: &Firmware) -> Result<PathBuf> {
         extra_modules: &extra_modules,
     };
     let mut inputs = vec![agent.clone()];
-    for folder in ["initramfs/src", "initramfs/card/src", "boards/src"] {
+    for folder in [
+        "initramfs/src",
+        "initramfs/card/src",
+        "boards/src",
+        "boards/rpi5",
+        "boards/rock5b",
+    ] {
         for entry in fs::read_dir(workspace::root().join(folder))? {
             inputs.extend(Some(entry?.path()).filter(|path| path.is_file()));
         }

@@ -4,6 +4,8 @@
 //! to boot: reads the disk's own partition table, the configuration in the disk's own boot partition, and from there
 //! the kernel, the initramfs and the command line that the configuration names. Nothing comes from anywhere else.
 
+mod device_tree;
+
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -13,11 +15,30 @@ use crate::board_dtb::Product;
 use crate::command::{command, run};
 use crate::virtual_board::Boot;
 
+pub use device_tree::Revision;
+
 const FAT_IN_GPT: Option<&str> = Some("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7");
 const FAT_IN_MBR: Option<&str> = Some("c");
 
-/// Finds what the disk wants to have booted, as the firmware of `product` would, and puts it into `directory`.
+/// Finds what the disk wants to have booted, as the firmware of `product` would, and puts it into `directory`. The kernel
+/// on it must survive its start on the newest revision of the board.
 pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
+    let boot = files_on_disk(product, disk, directory)?;
+    if product == Product::Rpi5 {
+        start_tree(Revision::default(), disk, directory)?;
+    }
+    Ok(boot)
+}
+
+/// Hands the kernel of a disk for the Raspberry Pi 5 its device tree; an error says why it dies.
+pub fn start_tree(revision: Revision, disk: &Path, directory: &Path) -> Result<()> {
+    let drive = boot_drive(Product::Rpi5, disk)?;
+    let config = text(&drive, "config.txt")?;
+    device_tree::start(&drive, &config, revision, directory)
+}
+
+/// As [`boot_from_disk`], without a look at the device tree.
+pub fn files_on_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
     let drive = boot_drive(product, disk)?;
     let wanted = match product {
         Product::Rpi5 => {

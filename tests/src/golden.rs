@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use gild_boards::dtbo;
 
 use crate::board_dtb::Product;
 use crate::cargo::board_program;
@@ -45,7 +46,9 @@ pub fn image(product: Product) -> Result<Golden> {
     let kernel = Kernel::fetched()?;
     let init = board_program("golden-init")?;
     let recipe = include_str!("golden.rs");
-    let key = workspace::key(&[&init], &[recipe, &kernel.version()?, product.name()])?;
+    let trees = format!("{:?}", device_trees(product, &kernel)?);
+    let words = [recipe, &kernel.version()?, product.name(), &trees];
+    let key = workspace::key(&[&init], &words)?;
     let image_id = format!("golden-{key}");
     let place = workspace::cached(&format!("golden-{}", product.name()), &key, |directory| {
         build(product, &image_id, &kernel, &init, directory)
@@ -55,6 +58,26 @@ pub fn image(product: Product) -> Result<Golden> {
         image_id,
         raw: place.join("golden.img"),
     })
+}
+
+/// What the firmware makes the kernel's device tree of, by its path on the boot partition: on the Raspberry Pi 5 the tree for
+/// all boards and the overlay for newer ones. U-Boot has a tree of its own in these tests.
+fn device_trees(product: Product, kernel: &Kernel) -> Result<Vec<(String, Vec<u8>)>> {
+    let board = gild_boards::by_name(product.name());
+    let Some((board, stepping)) = board.and_then(|board| Some((board, board.stepping.as_ref()?)))
+    else {
+        return Ok(Vec::new());
+    };
+    let read = |path: &str| {
+        let path = kernel.directory().join("dtb").join(path);
+        fs::read(&path).with_context(|| format!("reading {}", path.display()))
+    };
+    let base = read(&board.dtb[0])?;
+    let overlay = dtbo::between(&base, &read(&stepping.dtb)?)?;
+    Ok(vec![
+        (board.base_dtb().to_owned(), base),
+        (stepping.overlay.clone(), overlay),
+    ])
 }
 
 fn build(
@@ -142,6 +165,11 @@ fn build_boot(
         tree.join("gild-image.env"),
         format!("image_id={image_id}\nboard={}\n", product.name()),
     )?;
+    for (path, content) in device_trees(product, kernel)? {
+        let path = tree.join(path);
+        fs::create_dir_all(path.parent().context("a file in the tree")?)?;
+        fs::write(path, content)?;
+    }
     let command_line = identity.command_line();
     if product == Product::Rpi5 {
         fs::write(

@@ -7,7 +7,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::board_dtb::Product;
-use crate::firmware;
+use crate::firmware::{self, Revision};
 use crate::scene::Scene;
 use crate::virtual_board::{Boot, VirtualBoard};
 
@@ -27,6 +27,8 @@ pub enum Medium {
 /// The firmware of one board.
 #[derive(Debug, Default)]
 pub struct Pi5 {
+    /// The stepping of its processor: a new board's, unless a test says otherwise.
+    pub revision: Revision,
     /// What the medium that was started last asked for at a restart, in its `config.txt`.
     reboot_order: Option<u32>,
 }
@@ -61,9 +63,11 @@ impl Pi5 {
                 _ => continue,
             };
             let Some(disk) = disk else { continue };
-            let Ok(mut boot) = firmware::boot_from_disk(Product::Rpi5, &disk, scene.path()) else {
+            let Ok(mut boot) = firmware::files_on_disk(Product::Rpi5, &disk, scene.path()) else {
                 continue;
             };
+            // What the firmware has started it does not take back: a kernel that dies is no reason for another medium.
+            firmware::start_tree(self.revision, &disk, scene.path())?;
             boot.command_line = firmware::on_qemu(&boot.command_line, "quiet");
             let config = firmware::file_in_boot_partition(Product::Rpi5, &disk, "config.txt")?;
             self.reboot_order = reboot_order(&config)?;

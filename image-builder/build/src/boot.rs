@@ -3,12 +3,22 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use gild_boards::dtbo::{self, DtboError};
+
 use crate::assemble::{self, AssembleError, Identity, TOO_LARGE};
-use crate::recipe::{Boot, Loader, Recipe};
+use crate::recipe::{Boot, Loader, Overlay, Recipe};
 use crate::tree::{Content, Kind, Tree, TreeError};
 
 /// The names of kernels with pages of 16 KiB, which containers built for 4 KiB do not survive.
 const LARGE_PAGES: [&str; 2] = ["16k", "2712"];
+
+/// Where the device trees of a kernel are, with its version in the place of `V`.
+const TREE_FOLDERS: [&str; 4] = [
+    "usr/lib/modules/V/dtb",
+    "usr/lib/linux-image-V",
+    "boot/dtb-V",
+    "boot/dtb",
+];
 
 /// Why there is no boot partition.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +51,21 @@ pub enum BootError {
         path: String,
         /// Its size.
         bytes: u64,
+    },
+    /// Boards that need an overlay would not start.
+    #[error(
+        "kernel {version}: {name} cannot be {what}, and boards that need it do not start: {source}; next: take a kernel \
+         that supports these boards, or leave {name} out of a recipe of your own if you have no such board"
+    )]
+    Overlay {
+        /// The kernel.
+        version: String,
+        /// The overlay's path on the boot partition.
+        name: String,
+        /// What was tried with it.
+        what: &'static str,
+        /// Why not.
+        source: DtboError,
     },
     /// The root file system could not be read.
     #[error(transparent)]
@@ -120,14 +145,12 @@ pub fn files(
     files.insert("initrd.img".to_owned(), initramfs);
     let image = content(tree, &kernel.image)?;
     files.insert("vmlinuz.gz".to_owned(), assemble::gzip(&image)?.into());
-    for (name, path) in &recipe.boot.device_trees {
-        let device_tree = device_tree(tree, kernel, name, path)?;
-        let mut bytes = tree.read(&device_tree)?;
-        if recipe.boot.one_size_cell {
-            bytes = assemble::one_size_cell(&bytes)?;
-        }
+    let trees = device_trees(tree, kernel, &recipe.boot)?;
+    for (name, overlay) in &recipe.boot.overlays {
+        let bytes = device_tree_overlay(tree, kernel, (name, overlay), &trees)?;
         files.insert(name.clone(), bytes.into());
     }
+    files.extend(trees.into_iter().map(|(name, bytes)| (name, bytes.into())));
     // The root need not hold them a second time.
     for path in [&kernel.initramfs, &kernel.image] {
         tree.remove(path)?;
@@ -164,15 +187,62 @@ fn extlinux(boot: &Boot, arguments: &str) -> String {
     )
 }
 
+/// The device trees, by their names on the boot partition.
+fn device_trees(
+    tree: &Tree,
+    kernel: &Kernel,
+    boot: &Boot,
+) -> Result<BTreeMap<String, Vec<u8>>, BootError> {
+    let mut trees = BTreeMap::new();
+    for (name, path) in &boot.device_trees {
+        let mut bytes = tree.read(&device_tree(tree, kernel, name, path)?)?;
+        if boot.one_size_cell {
+            bytes = assemble::one_size_cell(&bytes)?;
+        }
+        trees.insert(name.clone(), bytes);
+    }
+    Ok(trees)
+}
+
+/// An overlay for the boot partition: the kernel's own if it comes with one, else one made of two trees.
+///
+/// A vendor's kernel changes more in its overlay than the stepping needs, and fits its own tree only. The mainline kernel
+/// has none.
+fn device_tree_overlay(
+    tree: &Tree,
+    kernel: &Kernel,
+    (name, overlay): (&str, &Overlay),
+    trees: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<u8>, BootError> {
+    let refused = |what| {
+        move |source| BootError::Overlay {
+            version: kernel.version.clone(),
+            name: name.to_owned(),
+            what,
+            source,
+        }
+    };
+    let (from, to) = (&trees[&overlay.from], &trees[&overlay.to]);
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let own = places(&kernel.version, &TREE_FOLDERS)
+        .into_iter()
+        .map(|folder| format!("{folder}/overlays/{file}"))
+        .find(|place| is_file(tree, place));
+    let bytes = match own {
+        Some(place) => tree.read(&place)?,
+        None => {
+            let bytes = dtbo::between(from, to).map_err(refused("made"))?;
+            dtbo::check_gives(from, &bytes, to).map_err(refused("used"))?;
+            bytes
+        }
+    };
+    dtbo::check_devices(from, &bytes, to).map_err(refused("used"))?;
+    Ok(bytes)
+}
+
 /// The path of a device tree that comes with the kernel. Vendors' kernels may call it as the firmware does.
 fn device_tree(tree: &Tree, kernel: &Kernel, name: &str, path: &str) -> Result<String, BootError> {
-    let folders = [
-        "usr/lib/modules/V/dtb",
-        "usr/lib/linux-image-V",
-        "boot/dtb-V",
-        "boot/dtb",
-    ];
-    let places: Vec<String> = places(&kernel.version, &folders)
+    let places: Vec<String> = places(&kernel.version, &TREE_FOLDERS)
         .into_iter()
         .flat_map(|folder| {
             let vendor = path.split('/').next().unwrap_or_default();

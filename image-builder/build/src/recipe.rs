@@ -79,9 +79,22 @@ pub struct Boot {
     pub config: String,
     /// Device trees: name on the boot partition, and path among the kernel's device trees.
     pub device_trees: BTreeMap<String, String>,
+    /// Device tree overlays that the firmware applies on some boards, by their paths on the boot partition.
+    #[serde(default)]
+    pub overlays: BTreeMap<String, Overlay>,
     /// Whether device trees are changed to give sizes in one cell, for old firmware of the Raspberry Pi.
     #[serde(default)]
     pub one_size_cell: bool,
+}
+
+/// An overlay that turns one of the boot partition's device trees into another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
+    /// The device tree that the firmware loads.
+    pub from: String,
+    /// The device tree that the overlay makes of it.
+    pub to: String,
 }
 
 /// Which program reads the boot partition.
@@ -228,15 +241,31 @@ impl Boot {
         if self.device_trees.is_empty() {
             return Err("`boot.device_trees` is empty: no board starts without one".to_owned());
         }
+        let plain = |text: &str| {
+            text.split('/').all(|part| {
+                !part.starts_with('.') && is_word(part, |c| c.is_ascii_graphic() && c != '\\')
+            })
+        };
         for (name, path) in &self.device_trees {
-            let plain = |text: &str| {
-                text.split('/').all(|part| {
-                    !part.starts_with('.') && is_word(part, |c| c.is_ascii_graphic() && c != '\\')
-                })
-            };
             if !plain(name) || !plain(path) {
                 return Err(format!(
                     "`boot.device_trees` has {name:?} = {path:?}, which are no relative paths"
+                ));
+            }
+        }
+        for (name, overlay) in &self.overlays {
+            if !plain(name) {
+                return Err(format!(
+                    "`boot.overlays` has {name:?}, which is not a relative path"
+                ));
+            }
+            let trees = [&overlay.from, &overlay.to];
+            if let Some(tree) = trees
+                .into_iter()
+                .find(|tree| !self.device_trees.contains_key(*tree))
+            {
+                return Err(format!(
+                    "`boot.overlays` has {name:?} with {tree:?}, which is not in `boot.device_trees`"
                 ));
             }
         }

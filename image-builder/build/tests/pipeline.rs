@@ -305,6 +305,9 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
             "{name}"
         );
     }
+    // Its kernel comes with an overlay that fits its own tree.
+    let overlay = site.on_boot_partition("disk.img", "overlays/bcm2712d0.dtbo");
+    assert!(overlay.contains("vendors-own"), "{overlay}");
     // The other kernel there has pages of 16 KiB.
     let kernel = site.on_boot_partition("disk.img", "vmlinuz.gz");
     assert!(kernel.contains("-v8"), "{kernel}");

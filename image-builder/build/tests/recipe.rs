@@ -52,6 +52,21 @@ fn every_board_has_a_recipe() {
                 board.name
             );
         }
+        let overlays: Vec<&String> = recipe.boot.overlays.keys().collect();
+        let stepping = board.stepping.as_ref();
+        let wanted: Vec<&String> = stepping
+            .map(|stepping| &stepping.overlay)
+            .into_iter()
+            .collect();
+        assert_eq!(overlays, wanted, "{}", board.name);
+        for overlay in recipe.boot.overlays.values() {
+            let vendor_dtb = stepping.map(|stepping| stepping.vendor_dtb.as_str());
+            assert_eq!(overlay.from, board.base_dtb());
+            assert_eq!(Some(overlay.to.as_str()), vendor_dtb);
+        }
+        // The firmware's check stays on, and it loads no overlay that it does not choose itself.
+        assert!(!recipe.boot.config.contains("os_check"));
+        assert!(!recipe.boot.config.contains("dtoverlay"));
     }
 }
 
@@ -138,6 +153,16 @@ fn a_mistake_is_found_and_named() {
             "\"vendor/board.dtb\"",
             "\"../board.dtb\"",
             "no relative paths",
+        ),
+        (
+            "[boot.device_trees]",
+            "[boot.overlays]\n\"../new.dtbo\" = { from = \"board.dtb\", to = \"board.dtb\" }\n[boot.device_trees]",
+            "`boot.overlays` has \"../new.dtbo\"",
+        ),
+        (
+            "[boot.device_trees]",
+            "[boot.overlays]\n\"new.dtbo\" = { from = \"board.dtb\", to = \"new.dtb\" }\n[boot.device_trees]",
+            "with \"new.dtb\", which is not in `boot.device_trees`",
         ),
         (
             "loader = \"extlinux\"",

@@ -8,7 +8,7 @@ use fatfs::{Dir, FileSystem, FsOptions};
 use crate::range::Range;
 
 /// No file that a rule reads is longer.
-const MAX_TEXT: u64 = 1 << 20;
+const MAX_READ: u64 = 1 << 20;
 
 /// The boot partition.
 pub struct Fat {
@@ -53,14 +53,20 @@ impl Fat {
         self.system.root_dir().open_file(path)
     }
 
-    /// A file's text, if there is such a file.
-    pub fn text(&self, path: &str) -> io::Result<Option<String>> {
+    /// A file's bytes, if there is such a file.
+    pub fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         if !self.files.contains_key(&path.to_lowercase()) {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        self.file(path)?.take(MAX_TEXT).read_to_end(&mut bytes)?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        self.file(path)?.take(MAX_READ).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// A file's text, if there is such a file.
+    pub fn text(&self, path: &str) -> io::Result<Option<String>> {
+        let bytes = self.bytes(path)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The whole partition.

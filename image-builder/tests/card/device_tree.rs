@@ -1,13 +1,12 @@
 //! The Raspberry Pi 5's device tree, as the kernel of target/kernel has it and as the card has it.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, FAT};
 
 #[test]
 fn the_pi_s_device_trees_fit_old_firmware_and_have_leds_and_the_boot_configuration() {
     let desk = Desk::least();
     for (name, stepping) in [
         ("bcm2712-rpi-5-b.dtb", "brcm,bcm2712c0-pinctrl"),
-        ("bcm2712-d-rpi-5-b.dtb", "brcm,bcm2712d0-pinctrl"),
         ("bcm2712d0-rpi-5-b.dtb", "brcm,bcm2712d0-pinctrl"),
     ] {
         desk.put("edited.dtb", desk.read(name));
@@ -86,4 +85,25 @@ fn the_pi_s_device_trees_fit_old_firmware_and_have_leds_and_the_boot_configurati
         let lost = before.iter().filter(|line| !after.contains(line)).count();
         assert!(lost <= 6, "{name}: {lost} lines are gone");
     }
+}
+
+#[test]
+fn the_overlay_for_newer_boards_turns_the_card_s_tree_into_the_one_of_their_stepping() {
+    let desk = Desk::least();
+    let base = "bcm2712-rpi-5-b.dtb";
+    desk.put("base.dtb", desk.read(base));
+    desk.put("d0.dtb", desk.read("bcm2712d0-rpi-5-b.dtb"));
+    desk.put("d0.dtbo", desk.read("overlays/bcm2712d0.dtbo"));
+    let arguments = ["-i", "base.dtb", "-o", "applied.dtb", "d0.dtbo"];
+    desk.bench.tool("fdtoverlay", &arguments).succeeds();
+    let source = |dtb: &str| {
+        let arguments = ["-q", "-s", "-I", "dtb", "-O", "dts", dtb];
+        desk.bench.tool("dtc", &arguments).succeeds().stdout
+    };
+    assert_eq!(source("applied.dtb"), source("d0.dtb"));
+    // Nothing looks for mainline's name of that tree.
+    let listing = desk.bench.tool("mdir", &["-b", "-i", FAT, "::"]);
+    let listing = listing.succeeds().stdout;
+    assert!(listing.contains(base), "{listing}");
+    assert!(!listing.contains("bcm2712-d-"), "{listing}");
 }

@@ -85,6 +85,16 @@ fn disk(bench: &Bench, image_id: &str) {
 
 /// Applies power, and gives the console up to the line with which this is true.
 fn start(bench: &Bench, u_boot: &Path, is_enough: impl Fn(&str) -> bool) -> String {
+    start_with(bench, u_boot, &[], is_enough)
+}
+
+/// The same, with more options for QEMU.
+fn start_with(
+    bench: &Bench,
+    u_boot: &Path,
+    options: &[&str],
+    is_enough: impl Fn(&str) -> bool,
+) -> String {
     let mut qemu = Command::new("timeout")
         .args([
             SECONDS,
@@ -110,6 +120,7 @@ fn start(bench: &Bench, u_boot: &Path, is_enough: impl Fn(&str) -> bool) -> Stri
             "-device",
             "nvme,drive=nvme,serial=S1",
         ])
+        .args(options)
         .current_dir(bench.path(""))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -202,5 +213,51 @@ fn a_card_whose_agent_does_not_start_leaves_no_board_at_the_prompt() {
         assert!(!before.contains(DISK), "the gate is closed: {console}");
         assert!(after.contains(DISK), "the disk is tried: {console}");
         assert!(after.contains(BANNER), "it begins anew: {console}");
+    }
+}
+
+/// U-Boot's own device tree is QEMU's here, with the `compatible` of the product.
+#[test]
+fn a_product_that_is_easily_taken_for_the_board_is_refused() {
+    let desk = Desk::least();
+    let bench = &desk.bench;
+    disk(bench, "rock5b-0123456789ab");
+    desk.replace("gate.env", "rock5b=rock5b-0123456789ab\n");
+    bench
+        .shell("qemu-system-aarch64 -M virt,acpi=off,dumpdtb=board.dtb -cpu cortex-a72 -m 512M -nodefaults -nographic")
+        .succeeds();
+    for u_boot in [debian_12(), debian_13()] {
+        let console = |compatible: &str| {
+            let arguments = [
+                "-t",
+                "s",
+                "board.dtb",
+                "/",
+                "compatible",
+                compatible,
+                "rockchip,rk3588",
+            ];
+            bench.tool("fdtput", &arguments).succeeds();
+            start_with(bench, u_boot, &["-dtb", "board.dtb"], |console| {
+                [AGENT, DISK, "gild: this is"]
+                    .iter()
+                    .any(|line| console.contains(line))
+            })
+        };
+        for (compatible, words) in [
+            ("radxa,rock-5b", DISK),
+            (
+                "radxa,rock-5b-plus",
+                "gild: this is a Radxa ROCK 5B+, and gild supports the Radxa ROCK 5B only",
+            ),
+            (
+                "radxa,rock-5t",
+                "gild: this is a Radxa ROCK 5T, and gild supports the Radxa ROCK 5B only",
+            ),
+        ] {
+            let console = console(compatible);
+            let last = console.lines().last().unwrap_or_default();
+            assert!(last.contains(words), "{compatible}: {console}");
+        }
     }
 }

@@ -69,6 +69,43 @@ fn inspect_says_what_is_wrong_with_a_card() {
         &["it lacks what the board"],
     );
     wrong(
+        &|desk| {
+            desk.bench
+                .tool("mdel", &["-i", FAT, "::overlays/bcm2712d0.dtbo"])
+                .succeeds();
+        },
+        &["overlays/bcm2712d0.dtbo is missing: a Raspberry Pi 5 with the newer stepping"],
+    );
+    wrong(
+        &|desk| desk.replace("overlays/bcm2712d0.dtbo", "d0"),
+        &["overlays/bcm2712d0.dtbo: the overlay is not a device tree"],
+    );
+    wrong(
+        &|desk| {
+            desk.replace(
+                "overlays/bcm2712d0.dtbo",
+                desk.read("bcm2712d0-rpi-5-b.dtb"),
+            )
+        },
+        &["overlays/bcm2712d0.dtbo: it is a device tree, but not an overlay"],
+    );
+    // The vendor's own overlay names what the mainline tree does not have.
+    wrong(
+        &|desk| desk.replace("overlays/bcm2712d0.dtbo", overlay(desk, "spi10", "")),
+        &["overlays/bcm2712d0.dtbo: it needs the symbol `spi10`"],
+    );
+    wrong(
+        &|desk| desk.replace("overlays/bcm2712d0.dtbo", overlay(desk, "uart10", "")),
+        &["it does not make /soc@107c000000/pinctrl@7d504100 the device"],
+    );
+    // The devices are right, and the rest of the difference is missing.
+    let devices = "compatible = \"brcm,bcm2712d0-pinctrl\"; }; \
+        &pinctrl_aon { compatible = \"brcm,bcm2712d0-aon-pinctrl\";";
+    wrong(
+        &|desk| desk.replace("overlays/bcm2712d0.dtbo", overlay(desk, "pinctrl", devices)),
+        &["it does not give the wanted tree"],
+    );
+    wrong(
         &|desk| desk.replace("config.txt", "kernel=kernel8.img\n"),
         &["the line `kernel=vmlinuz.gz` is missing"],
     );
@@ -106,6 +143,15 @@ fn inspect_says_what_is_wrong_with_a_card() {
         },
         &["U-Boot takes it before boot.scr"],
     );
+}
+
+/// An overlay with one fragment.
+fn overlay(desk: &Desk, symbol: &str, properties: &str) -> Vec<u8> {
+    let source = format!("/dts-v1/; /plugin/; &{symbol} {{ {properties} }};");
+    desk.put("one.dts", source);
+    let arguments = ["-q", "-@", "-O", "dtb", "-o", "one.dtbo", "one.dts"];
+    desk.bench.tool("dtc", &arguments).succeeds();
+    desk.bench.bytes("one.dtbo")
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn a_kernel_or_a_device_tree_of_another_kind_is_refused() {
         "it is for `radxa,rock-5b`, not for `raspberrypi,5-model-b`",
     ]);
     desk.put(dtb, &tree[..tree.len() / 2]);
-    build().fails_saying(&[dtb, "it is no device tree"]);
+    build().fails_saying(&[dtb, "it is not a device tree"]);
     desk.put(dtb, tree);
     desk.bench
         .tool(

@@ -1,7 +1,7 @@
 //! What each board's firmware reads on the card to start the agent.
 
-use gild_boards::Board;
 use gild_boards::uboot_script::{Script, ScriptError};
+use gild_boards::{Board, Relative};
 use gild_config::GATE;
 
 /// The kernel for the Raspberry Pi 5.
@@ -44,8 +44,6 @@ initramfs {INITRAMFS} followkernel
 enable_uart=1
 uart_2ndstage=1
 disable_splash=1
-# The device trees are those of the mainline kernel, which the check does not know.
-os_check=0
 # A restart out of the flasher looks at the NVMe disk first, then at this card.
 # Firmware from before January 2025 does not know this line.
 set_reboot_order=0xf16
@@ -66,6 +64,22 @@ pub fn boot_scr(board: &Board) -> Result<Vec<u8>, ScriptError> {
     script.to_bytes()
 }
 
+/// Stops on a product that is easily taken for the board. U-Boot for several of them names the product in `fdtfile`; one
+/// that sets no `fdtfile`, as the vendor's, is asked for the device tree that it was started with itself.
+fn relatives(board: &Board) -> String {
+    let refusal = |relative: &Relative| {
+        format!(
+            r#"if test "${{gild_board}}" = "{}"; then
+  echo "gild: this is a {}, and gild supports the {} only"
+  exit
+fi
+"#,
+            relative.compatible, relative.model, board.model
+        )
+    };
+    board.relatives.iter().map(refusal).collect()
+}
+
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
 /// Both files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
@@ -76,6 +90,7 @@ pub fn boot_scr(board: &Board) -> Result<Vec<u8>, ScriptError> {
 pub fn boot_script(board: &Board) -> String {
     let name = &board.name;
     let arguments = kernel_arguments(board);
+    let relatives = relatives(board);
     format!(
         r#"# gild: start the NVMe disk if it carries the image that this card has seen finished, else the agent.
 setenv gild_card ${{devtype}} ${{devnum}}:${{distro_bootpart}}
@@ -83,7 +98,11 @@ if test -n "${{fdtfile}}" -a "${{fdtfile}}" != {ROCK5B_DTB}; then
   echo "gild: the device tree of this board is ${{fdtfile}}: this card is for {ROCK5B_DTB} only"
   exit
 fi
-setenv {name}
+setenv gild_board
+if test -n "${{fdtcontroladdr}}"; then
+  fdt addr ${{fdtcontroladdr}} && fdt get value gild_board / compatible
+fi
+{relatives}setenv {name}
 if test -e ${{gild_card}} {GATE}; then
   load ${{gild_card}} ${{scriptaddr}} {GATE} && env import -t ${{scriptaddr}} ${{filesize}} {name}
 fi

@@ -5,14 +5,15 @@
 //! - Mainline has no LED. The agent shows its state on `ACT`.
 //! - The firmware copies its configuration, the boot order in it, into the memory that the alias `blconfig` leads to.
 //!
-//! These are edits and no overlay on the card, so that nothing depends on how old firmware applies overlays.
+//! These are edits of the tree itself, so that they do not depend on how old firmware applies overlays. One overlay is
+//! still needed: the firmware loads this one tree on every board, and on a board with the D0 stepping it applies
+//! `overlays/bcm2712d0.dtbo` to it. [`overlay`] makes that file. The edits are the same in the trees of both steppings,
+//! and no property of the overlay is measured in the root's cells, so the overlay fits the edited tree.
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
-
-/// Names under which the firmware looks for the tree of the D0 stepping: Raspberry Pi's own, and mainline's.
-pub const D0_NAMES: (&str, &str) = ("bcm2712d0-rpi-5-b.dtb", "bcm2712-d-rpi-5-b.dtb");
+use gild_boards::dtbo::{self, DtboError};
 
 const RESERVED: &str = "/reserved-memory";
 const NVRAM: &str = "nvram@0";
@@ -27,7 +28,7 @@ const LEDS: [(&str, &str, &str, u32); 2] = [
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceTreeError {
     /// Not a device tree.
-    #[error("it is no device tree: {0}")]
+    #[error("it is not a device tree: {0}")]
     NotOne(String),
     /// A device tree of something else.
     #[error("it is for `{found}`, not for `{wanted}`")]
@@ -46,6 +47,9 @@ pub enum DeviceTreeError {
         /// Path of the node.
         node: String,
     },
+    /// The overlay for the newer stepping.
+    #[error("no overlay for the newer stepping can be made: {0}")]
+    Overlay(#[from] DtboError),
 }
 
 /// Checks which board a tree is for.
@@ -108,6 +112,14 @@ pub fn edit(dtb: &[u8], identity: &str) -> Result<Vec<u8>, DeviceTreeError> {
         tree.root.add_child(led);
     }
     Ok(tree.to_dtb())
+}
+
+/// The overlay that turns the first tree into the second one, both as [`edit`] gives them.
+pub fn overlay(edited: &[u8], edited_newer: &[u8]) -> Result<Vec<u8>, DeviceTreeError> {
+    let overlay = dtbo::between(edited, edited_newer)?;
+    dtbo::check_gives(edited, &overlay, edited_newer)?;
+    dtbo::check_devices(edited, &overlay, edited_newer)?;
+    Ok(overlay)
 }
 
 /// Whether a tree has all that [`edit`] brings.

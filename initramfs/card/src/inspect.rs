@@ -5,6 +5,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use gild_boards::Board;
+use gild_boards::dtbo;
 use gild_boards::rk3588::{self, IdBlock, Medium};
 use gild_boards::rpi_eeprom::{self, BootOrder, Signature};
 use gild_boards::uboot_script::Script;
@@ -253,13 +255,9 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
     });
     check(list::CONFIG, &|_| None);
     let (rpi5, rock5b) = (board("rpi5"), board("rock5b"));
-    let mut trees: Vec<_> = rpi5
-        .dtb
-        .iter()
-        .filter_map(|path| path.rsplit('/').next())
-        .collect();
-    trees.push(device_tree::D0_NAMES.0);
-    for name in trees {
+    let newer = rpi5.stepping.as_ref();
+    let trees = newer.map(|stepping| stepping.vendor_dtb.as_str());
+    for name in [rpi5.base_dtb()].into_iter().chain(trees) {
         check(
             name,
             &|content| match device_tree::is_edited(content, rpi5.identity()) {
@@ -276,6 +274,7 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
             .err()
             .map(|error| error.to_string())
     });
+    problems.extend(overlay(files, rpi5));
     if files
         .keys()
         .any(|path| path.starts_with(boot::NEVER_ON_THE_CARD))
@@ -286,6 +285,24 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
             boot::BOOT_SCR
         ));
     }
+}
+
+/// What is wrong with the overlay that the Raspberry Pi's firmware applies on boards with the newer stepping.
+fn overlay(files: &Files, rpi5: &Board) -> Option<String> {
+    let stepping = rpi5.stepping.as_ref()?;
+    let name = &stepping.overlay;
+    let Some(content) = files.get(name) else {
+        return Some(format!(
+            "{name} is missing: a Raspberry Pi 5 with the newer stepping of the processor does not start"
+        ));
+    };
+    // A tree that is missing is a problem of its own.
+    let base = files.get(rpi5.base_dtb())?;
+    let newer = files.get(&stepping.vendor_dtb)?;
+    let wrong = dtbo::check_devices(base, content, newer)
+        .and_then(|()| dtbo::check_gives(base, content, newer))
+        .err()?;
+    Some(format!("{name}: {wrong}"))
 }
 
 fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {

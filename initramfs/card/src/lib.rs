@@ -135,24 +135,7 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
         (boot::kernel_arguments(rpi5) + "\n").into_bytes(),
     );
     put(boot::BOOT_SCR, boot::boot_scr(rock5b)?);
-    for path in &rpi5.dtb {
-        let path = contents.kernel.join("dtb").join(path);
-        let tree = device_tree::edit(&read(&path)?, rpi5.identity());
-        let tree = tree.map_err(|source| Error::DeviceTree {
-            path: path.clone(),
-            source,
-        })?;
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let (vendors, mainlines) = device_tree::D0_NAMES;
-        if name == mainlines {
-            put(vendors, tree.clone());
-        }
-        put(&name, tree);
-    }
+    put_rpi5_trees(contents.kernel, rpi5, &mut put)?;
     let path = contents.kernel.join("dtb").join(boot::ROCK5B_DTB);
     let tree = read(&path)?;
     device_tree::check(&tree, rock5b.identity())
@@ -166,6 +149,31 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
         u_boot: contents.firmware.rock5b_u_boot.clone(),
         initramfs,
     })
+}
+
+/// The device tree that the Raspberry Pi's firmware loads, and what it changes in it on a board with the newer stepping.
+fn put_rpi5_trees(
+    kernel: &Path,
+    rpi5: &Board,
+    put: &mut impl FnMut(&str, Vec<u8>) -> Option<Vec<u8>>,
+) -> Result<(), Error> {
+    let edited = |path: &str| {
+        let path = kernel.join("dtb").join(path);
+        let tree = device_tree::edit(&read(&path)?, rpi5.identity());
+        tree.map_err(|source| Error::DeviceTree { path, source })
+    };
+    let base = edited(&rpi5.dtb[0])?;
+    if let Some(stepping) = &rpi5.stepping {
+        let newer = edited(&stepping.dtb)?;
+        let overlay = device_tree::overlay(&base, &newer).map_err(|source| Error::DeviceTree {
+            path: kernel.join("dtb").join(&stepping.dtb),
+            source,
+        })?;
+        put(&stepping.overlay, overlay);
+        put(&stepping.vendor_dtb, newer);
+    }
+    put(rpi5.base_dtb(), base);
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -19,6 +19,39 @@ const MIB: u64 = 1 << 20;
 const BOOT: u64 = 16 * MIB;
 const ROOT: u64 = 528 * MIB;
 
+/// Device trees of Raspberry Pi OS, and the vendor's own overlay between them, which changes more than the trees differ
+/// in. A pair of them is all that the builder looks at.
+const DEVICE_TREES: [(&str, &str); 3] = [
+    (
+        "broadcom/bcm2712-rpi-5-b.dtb",
+        "/ { pins: pins { compatible = \"brcm,bcm2712-pinctrl\"; }; };",
+    ),
+    (
+        "broadcom/bcm2712d0-rpi-5-b.dtb",
+        "/ { pins: pins { compatible = \"brcm,bcm2712d0-pinctrl\"; }; };",
+    ),
+    (
+        "overlays/bcm2712d0.dtbo",
+        "/plugin/; &pins { compatible = \"brcm,bcm2712d0-pinctrl\"; vendors-own; };",
+    ),
+];
+
+/// A device tree with symbols.
+fn compiled(source: &str) -> Vec<u8> {
+    let mut dtc = Command::new("dtc")
+        .args(["-q", "-@", "-I", "dts", "-O", "dtb"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("dtc: run `make setup`");
+    let mut input = dtc.stdin.take().expect("a pipe");
+    write!(input, "/dts-v1/; {source}").expect("into dtc");
+    drop(input);
+    let output = dtc.wait_with_output().expect("dtc");
+    assert!(output.status.success(), "{source}");
+    output.stdout
+}
+
 /// Which image is stood in for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Vendor {
@@ -115,14 +148,6 @@ impl Vendor {
                 ("boot/vmlinuz-6.12.47-v8", "stand-in for the kernel -v8"),
                 ("boot/vmlinuz-6.12.47-2712", "stand-in for the kernel -2712"),
                 ("boot/initrd.img-6.12.47-v8", "stand-in for an initramfs"),
-                (
-                    "usr/lib/linux-image-6.12.47-v8/broadcom/bcm2712-rpi-5-b.dtb",
-                    "stand-in for a device tree",
-                ),
-                (
-                    "usr/lib/linux-image-6.12.47-v8/broadcom/bcm2712d0-rpi-5-b.dtb",
-                    "stand-in for a device tree",
-                ),
             ],
         });
         files
@@ -273,6 +298,12 @@ impl Site {
         for (path, text) in vendor.files() {
             self.write(&format!("vendor-root/{path}"), text.as_bytes());
         }
+        if vendor == Vendor::RaspberryPiOs {
+            let folder = "vendor-root/usr/lib/linux-image-6.12.47-v8";
+            for (name, source) in DEVICE_TREES {
+                self.write(&format!("{folder}/{name}"), &compiled(source));
+            }
+        }
         self.write(
             "vendor-root/var/lib/dpkg/status",
             vendor.dpkg_status().as_bytes(),
@@ -352,7 +383,7 @@ impl Site {
             .expect("gzip");
             return text;
         }
-        String::from_utf8(output.stdout).expect("text")
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

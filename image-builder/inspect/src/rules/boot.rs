@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use gild_boards::{Stepping, dtbo};
+
 use crate::content::INITRD;
 use crate::image::{IMAGE_ENV, Image, KERNEL, RELEASE, missing};
 use crate::report::Finding;
@@ -75,10 +77,6 @@ fn of_board(image: &Image, boards: &[(&str, &'static [&'static str])]) -> &'stat
     row.map_or(&[], |(_, modules)| modules)
 }
 
-/// The device tree of Pi 5 boards with stepping D0: the name that the firmware looks for, which is the vendor's, and
-/// that of Debian's kernel.
-const D0_TREES: [&str; 2] = ["bcm2712d0-rpi-5-b.dtb", "bcm2712-d-rpi-5-b.dtb"];
-
 fn is_named(path: &str, name: &str) -> bool {
     path.rsplit('/').next() == Some(name)
 }
@@ -117,18 +115,52 @@ pub fn files(image: &Image) -> Vec<Finding> {
             ));
         }
     }
-    let first = image.board().and_then(|board| board.dtb.first());
-    let trees = first.and_then(|path| path.rsplit('/').next());
-    // A vendor's kernel may not know the newer boards.
-    let is_known = |name: &str| image.root.nodes.keys().any(|path| is_named(path, name));
-    let newer =
-        (board(image) == RPI5 && D0_TREES.iter().any(|name| is_known(name))).then_some(D0_TREES[0]);
-    for tree in trees.into_iter().chain(newer) {
-        if !image.boot.files.keys().any(|file| is_named(file, tree)) {
-            findings.push(missing(format!("boot:{tree}")));
-        }
+    let Some(board) = image.board() else {
+        return findings;
+    };
+    let (tree, stepping) = (board.base_dtb(), board.stepping.as_ref());
+    // U-Boot is told where the tree is; the Pi's firmware looks in the root folder only.
+    let is_there = if stepping.is_some() {
+        image.boot.files.contains_key(tree)
+    } else {
+        image.boot.files.keys().any(|file| is_named(file, tree))
+    };
+    if !is_there {
+        findings.push(missing(format!("boot:{tree}")));
+    }
+    if let Some(Stepping { overlay, .. }) = stepping
+        && !image.boot.files.contains_key(overlay)
+    {
+        let what = "is missing: boards with the newer stepping of the processor do not start";
+        findings.push(Finding::new(format!("boot:{overlay}"), what));
     }
     findings
+}
+
+/// The overlay that the firmware applies on boards with the newer stepping, and the trees that it stands between.
+pub fn device_trees(image: &Image) -> Vec<Finding> {
+    let Some(board) = image.board() else {
+        return Vec::new();
+    };
+    let Some(stepping) = &board.stepping else {
+        return Vec::new();
+    };
+    // What is missing is found by the rule about files, but for the tree that the overlay is measured by.
+    let read = |path: &str| image.boot.bytes(path).ok().flatten();
+    let (Some(base), Some(overlay)) = (read(board.base_dtb()), read(&stepping.overlay)) else {
+        return Vec::new();
+    };
+    let Some(newer) = read(&stepping.vendor_dtb) else {
+        let what = "is missing: nothing shows what the overlay is to give";
+        return vec![Finding::new(format!("boot:{}", stepping.vendor_dtb), what)];
+    };
+    match dtbo::check_devices(&base, &overlay, &newer) {
+        Ok(()) => Vec::new(),
+        Err(error) => vec![Finding::new(
+            format!("boot:{}", stepping.overlay),
+            error.to_string(),
+        )],
+    }
 }
 
 /// The files that the Raspberry Pi's firmware is told to load.

@@ -67,6 +67,12 @@ pub const RULES: &[Rule] = &[
         Check::Image(boot::files),
     ),
     rule(
+        "device-tree-overlay",
+        "Raspberry Pi 5: the overlay for boards with the D0 stepping applies to the device tree and gives the devices of the stepping's own tree",
+        "The firmware drops an overlay that does not apply, and the kernel dies on these boards",
+        Check::Image(boot::device_trees),
+    ),
+    rule(
         "boot-file-sizes",
         "Raspberry Pi 5: kernel and initramfs are shorter than 32 MiB",
         "Firmware from before June 2025 fails on longer files on an NVMe",

@@ -131,6 +131,27 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of the test's own")
 }
 
+/// What is needed of the Raspberry Pi 5's device trees and of its overlay.
+const C0: &str = "/ { pinctrl: pins { compatible = \"brcm,bcm2712c0-pinctrl\"; }; };";
+const D0: &str = "/ { pinctrl: pins { compatible = \"brcm,bcm2712d0-pinctrl\"; }; };";
+const OVERLAY: &str = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; };";
+
+/// A device tree with symbols, made by dtc.
+pub fn device_tree(source: &str) -> Vec<u8> {
+    let mut dtc = Command::new("dtc")
+        .args(["-q", "-@", "-I", "dts", "-O", "dtb"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("dtc: run `make setup`");
+    let mut input = dtc.stdin.take().expect("a pipe");
+    write!(input, "/dts-v1/; {source}").expect("into dtc");
+    drop(input);
+    let output = dtc.wait_with_output().expect("dtc");
+    assert!(output.status.success(), "{source}");
+    output.stdout
+}
+
 impl Golden {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -323,7 +344,12 @@ impl Golden {
 
     /// Makes it an image of the other board.
     pub fn rock5b(&self) {
-        for path in ["config.txt", "bcm2712-rpi-5-b.dtb"] {
+        for path in [
+            "config.txt",
+            "bcm2712-rpi-5-b.dtb",
+            "bcm2712d0-rpi-5-b.dtb",
+            "overlays/bcm2712d0.dtbo",
+        ] {
             fs::remove_file(self.boot(path)).expect("it was there");
         }
         let arguments = fs::read_to_string(self.boot("cmdline.txt")).expect("it was there");
@@ -352,7 +378,13 @@ impl Golden {
     fn fill_boot(&self) {
         self.kernel(1);
         self.put_boot("initrd.img", initrd(&[]));
-        self.put_boot("bcm2712-rpi-5-b.dtb", "device tree");
+        for (path, source) in [
+            ("bcm2712-rpi-5-b.dtb", C0),
+            ("bcm2712d0-rpi-5-b.dtb", D0),
+            ("overlays/bcm2712d0.dtbo", OVERLAY),
+        ] {
+            self.put_boot(path, device_tree(source));
+        }
         self.put_boot(
             "config.txt",
             "[all]\nkernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n",

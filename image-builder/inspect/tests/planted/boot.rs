@@ -4,7 +4,9 @@ use std::fs;
 
 use super::Defect::{Before, Changed};
 use super::Planted;
-use crate::common::{HELD, VERSION, initrd, initrd_without};
+use crate::common::{HELD, VERSION, device_tree, initrd, initrd_without};
+
+const OVERLAY: &str = "overlays/bcm2712d0.dtbo";
 
 pub fn defects() -> Vec<Planted> {
     vec![
@@ -17,10 +19,43 @@ pub fn defects() -> Vec<Planted> {
         ),
         (
             "boot-files",
-            "the kernel's device tree for newer boards",
+            "no overlay for newer boards",
             Before(|golden| {
-                let tree = format!("usr/lib/linux-image-{VERSION}/broadcom/bcm2712-d-rpi-5-b.dtb");
-                golden.put(&tree, "device tree");
+                fs::remove_file(golden.boot(OVERLAY)).expect("it was there");
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "not a device tree",
+            Before(|golden| golden.put_boot(OVERLAY, "overlay")),
+        ),
+        (
+            "device-tree-overlay",
+            "not an overlay",
+            Before(|golden| golden.put_boot(OVERLAY, device_tree("/ { };"))),
+        ),
+        (
+            "device-tree-overlay",
+            "a symbol that the tree lacks",
+            Before(|golden| {
+                let overlay =
+                    "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; }; &spi10 { };";
+                golden.put_boot(OVERLAY, device_tree(overlay));
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "the pins of the older stepping",
+            Before(|golden| {
+                let overlay = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712c0-pinctrl\"; };";
+                golden.put_boot(OVERLAY, device_tree(overlay));
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "no tree to measure by",
+            Before(|golden| {
+                fs::remove_file(golden.boot("bcm2712d0-rpi-5-b.dtb")).expect("it was there");
             }),
         ),
         (
