@@ -228,13 +228,12 @@ fn device_tree_overlay(
         .into_iter()
         .map(|folder| format!("{folder}/overlays/{file}"))
         .find(|place| is_file(tree, place));
-    let bytes = match own {
-        Some(place) => tree.read(&place)?,
-        None => {
-            let bytes = dtbo::between(from, to).map_err(refused("made"))?;
-            dtbo::check_gives(from, &bytes, to).map_err(refused("used"))?;
-            bytes
-        }
+    let bytes = if let Some(place) = own {
+        tree.read(&place)?
+    } else {
+        let bytes = dtbo::between(from, to).map_err(refused("made"))?;
+        dtbo::check_gives(from, &bytes, to).map_err(refused("used"))?;
+        bytes
     };
     dtbo::check_devices(from, &bytes, to).map_err(refused("used"))?;
     Ok(bytes)

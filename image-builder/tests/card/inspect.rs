@@ -5,25 +5,28 @@ use serde_json::Value;
 use crate::common::MIB;
 use crate::desk::{Desk, FAT};
 
+/// Changes a copy of `whole.img`, and reads in the inspection what is wrong with it.
+fn is_wrong(desk: &Desk, change: &dyn Fn(&Desk), words: &[&str]) {
+    desk.bench.shell("cp whole.img card.img").succeeds();
+    change(desk);
+    let ran = desk.inspect();
+    assert!(
+        ran.code.is_some_and(|code| code != 0 && code != 101),
+        "{words:?}: {ran:?}"
+    );
+    for words in words {
+        assert!(
+            ran.stdout.contains(words) || ran.stderr.contains(words),
+            "{words}: {ran:?}"
+        );
+    }
+}
+
 #[test]
 fn inspect_says_what_is_wrong_with_a_card() {
     let desk = Desk::full();
     desk.bench.shell("mv card.img whole.img").succeeds();
-    let wrong = |change: &dyn Fn(&Desk), words: &[&str]| {
-        desk.bench.shell("cp whole.img card.img").succeeds();
-        change(&desk);
-        let ran = desk.inspect();
-        assert!(
-            ran.code.is_some_and(|code| code != 0 && code != 101),
-            "{words:?}: {ran:?}"
-        );
-        for words in words {
-            assert!(
-                ran.stdout.contains(words) || ran.stderr.contains(words),
-                "{words}: {ran:?}"
-            );
-        }
-    };
+    let wrong = |change: &dyn Fn(&Desk), words: &[&str]| is_wrong(&desk, change, words);
     wrong(
         &|desk| desk.bench.poke("card.img", 510, &[0, 0]),
         &["it is no flasher card", "no MBR"],
@@ -69,43 +72,6 @@ fn inspect_says_what_is_wrong_with_a_card() {
         &["it lacks what the board"],
     );
     wrong(
-        &|desk| {
-            desk.bench
-                .tool("mdel", &["-i", FAT, "::overlays/bcm2712d0.dtbo"])
-                .succeeds();
-        },
-        &["overlays/bcm2712d0.dtbo is missing: a Raspberry Pi 5 with the newer stepping"],
-    );
-    wrong(
-        &|desk| desk.replace("overlays/bcm2712d0.dtbo", "d0"),
-        &["overlays/bcm2712d0.dtbo: the overlay is not a device tree"],
-    );
-    wrong(
-        &|desk| {
-            desk.replace(
-                "overlays/bcm2712d0.dtbo",
-                desk.read("bcm2712d0-rpi-5-b.dtb"),
-            )
-        },
-        &["overlays/bcm2712d0.dtbo: it is a device tree, but not an overlay"],
-    );
-    // The vendor's own overlay names what the mainline tree does not have.
-    wrong(
-        &|desk| desk.replace("overlays/bcm2712d0.dtbo", overlay(desk, "spi10", "")),
-        &["overlays/bcm2712d0.dtbo: it needs the symbol `spi10`"],
-    );
-    wrong(
-        &|desk| desk.replace("overlays/bcm2712d0.dtbo", overlay(desk, "uart10", "")),
-        &["it does not make /soc@107c000000/pinctrl@7d504100 the device"],
-    );
-    // The devices are right, and the rest of the difference is missing.
-    let devices = "compatible = \"brcm,bcm2712d0-pinctrl\"; }; \
-        &pinctrl_aon { compatible = \"brcm,bcm2712d0-aon-pinctrl\";";
-    wrong(
-        &|desk| desk.replace("overlays/bcm2712d0.dtbo", overlay(desk, "pinctrl", devices)),
-        &["it does not give the wanted tree"],
-    );
-    wrong(
         &|desk| desk.replace("config.txt", "kernel=kernel8.img\n"),
         &["the line `kernel=vmlinuz.gz` is missing"],
     );
@@ -143,6 +109,43 @@ fn inspect_says_what_is_wrong_with_a_card() {
         },
         &["U-Boot takes it before boot.scr"],
     );
+}
+
+#[test]
+fn inspect_says_what_is_wrong_with_the_overlay_for_newer_boards() {
+    const OVERLAY: &str = "overlays/bcm2712d0.dtbo";
+    let desk = Desk::least();
+    desk.bench.shell("mv card.img whole.img").succeeds();
+    let remove = |desk: &Desk| {
+        let name = format!("::{OVERLAY}");
+        desk.bench.tool("mdel", &["-i", FAT, &name]).succeeds();
+    };
+    let words = "overlays/bcm2712d0.dtbo is missing: a Raspberry Pi 5 with the newer stepping";
+    is_wrong(&desk, &remove, &[words]);
+    // The devices are right, and the rest of the difference is missing.
+    let devices = "compatible = \"brcm,bcm2712d0-pinctrl\"; }; \
+        &pinctrl_aon { compatible = \"brcm,bcm2712d0-aon-pinctrl\";";
+    for (content, words) in [
+        (b"d0".to_vec(), "the overlay is not a device tree"),
+        (
+            desk.bench
+                .bytes("kernel/dtb/broadcom/bcm2712-d-rpi-5-b.dtb"),
+            "it is a device tree, but not an overlay",
+        ),
+        // The vendor's own overlay names what the mainline tree does not have.
+        (overlay(&desk, "spi10", ""), "it needs the symbol `spi10`"),
+        (
+            overlay(&desk, "uart10", ""),
+            "it does not make /soc@107c000000/pinctrl@7d504100 the device",
+        ),
+        (
+            overlay(&desk, "pinctrl", devices),
+            "it does not give the wanted tree",
+        ),
+    ] {
+        let replace = |desk: &Desk| desk.replace(OVERLAY, &content);
+        is_wrong(&desk, &replace, &[OVERLAY, words]);
+    }
 }
 
 /// An overlay with one fragment.

@@ -25,40 +25,6 @@ pub fn defects() -> Vec<Planted> {
             }),
         ),
         (
-            "device-tree-overlay",
-            "not a device tree",
-            Before(|golden| golden.put_boot(OVERLAY, "overlay")),
-        ),
-        (
-            "device-tree-overlay",
-            "not an overlay",
-            Before(|golden| golden.put_boot(OVERLAY, device_tree("/ { };"))),
-        ),
-        (
-            "device-tree-overlay",
-            "a symbol that the tree lacks",
-            Before(|golden| {
-                let overlay =
-                    "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; }; &spi10 { };";
-                golden.put_boot(OVERLAY, device_tree(overlay));
-            }),
-        ),
-        (
-            "device-tree-overlay",
-            "the pins of the older stepping",
-            Before(|golden| {
-                let overlay = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712c0-pinctrl\"; };";
-                golden.put_boot(OVERLAY, device_tree(overlay));
-            }),
-        ),
-        (
-            "device-tree-overlay",
-            "no tree to measure by",
-            Before(|golden| {
-                fs::remove_file(golden.boot("bcm2712d0-rpi-5-b.dtb")).expect("it was there");
-            }),
-        ),
-        (
             "boot-files",
             "a file that config.txt names",
             Before(|golden| golden.replace_boot("config.txt", "[all]", "[all]\ndtoverlay=vc4")),
@@ -125,6 +91,46 @@ pub fn defects() -> Vec<Planted> {
             "image-id",
             "two ids",
             Before(|golden| golden.replace_boot("gild-image.env", "0123", "3210")),
+        ),
+    ]
+}
+
+/// The overlay for newer boards, and what it stands between.
+pub fn overlays() -> Vec<Planted> {
+    vec![
+        (
+            "device-tree-overlay",
+            "not a device tree",
+            Before(|golden| golden.put_boot(OVERLAY, "overlay")),
+        ),
+        (
+            "device-tree-overlay",
+            "not an overlay",
+            Before(|golden| golden.put_boot(OVERLAY, device_tree("/ { };"))),
+        ),
+        (
+            "device-tree-overlay",
+            "a symbol that the tree lacks",
+            Before(|golden| {
+                let overlay =
+                    "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; }; &spi10 { };";
+                golden.put_boot(OVERLAY, device_tree(overlay));
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "the pins of the older stepping",
+            Before(|golden| {
+                let overlay = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712c0-pinctrl\"; };";
+                golden.put_boot(OVERLAY, device_tree(overlay));
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "no tree to measure by",
+            Before(|golden| {
+                fs::remove_file(golden.boot("bcm2712d0-rpi-5-b.dtb")).expect("it was there");
+            }),
         ),
     ]
 }

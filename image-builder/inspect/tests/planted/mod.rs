@@ -50,6 +50,7 @@ pub fn defects() -> Vec<Planted> {
     [
         disk::defects(),
         boot::defects(),
+        boot::overlays(),
         identity::defects(),
         accounts::defects(),
         secrets::defects(),
