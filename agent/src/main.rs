@@ -137,7 +137,7 @@ fn story(machine: &'static Machine, arguments: &Arguments, node: &mut Node) -> R
     node.image_id = Some(image_id.clone());
 
     machine.enter(Stage::BootOrder);
-    let boot_order = boot_order::set(machine, board, config.boot_order, node);
+    let boot_order = boot_order::set(machine, board, config.boot_order, node, false);
     node.boot_order = Some(boot_order.clone());
     let restarts = loop_guard::count(machine, board, node, &target, &image_id, &boot_order)?;
     // The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
