@@ -7,6 +7,7 @@ mod backup;
 mod environment;
 mod firmware;
 mod nor;
+mod packed;
 mod rock5b;
 mod rpi5;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub mod stand_in;
 #[path = "../../boards/tests/common/mod.rs"]
 mod vendor;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -32,6 +34,10 @@ use crate::node::Node;
 /// Attempts at a change that failed.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
+
+const BY_HAND_OR_CARD: &str = "set the boot order by hand, or replace the card";
+/// What takes the room on a card are the copies of boot flashes.
+const MAKE_ROOM: &str = "the card is full: copy flash-*.bin.zst and flash-*.bin from it to another computer, and delete them on the card";
 
 /// What became of the boot order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +123,7 @@ impl BootOrderError {
         Self {
             kind: Kind::Failed,
             reason,
-            next_step: "set the boot order by hand, or replace the card",
+            next_step: BY_HAND_OR_CARD,
         }
     }
 
@@ -137,7 +143,13 @@ impl BootOrderError {
 /// The card failed.
 impl From<io::Error> for BootOrderError {
     fn from(error: io::Error) -> Self {
-        Self::failed(error.to_string())
+        Self {
+            next_step: match error.kind() {
+                io::ErrorKind::StorageFull => MAKE_ROOM,
+                _ => BY_HAND_OR_CARD,
+            },
+            ..Self::failed(error.to_string())
+        }
     }
 }
 
@@ -150,26 +162,58 @@ struct Job<'a> {
     /// Whether the board's firmware can start from the card.
     is_boot_medium: bool,
     policy: BootOrderPolicy,
+    /// Whether the board came back without having started its finished disk.
+    came_back: bool,
+    /// Takes what is changed on the board, for people.
+    changed: &'a dyn Fn(String),
     alive: &'a dyn Fn(),
 }
 
 /// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
 /// it even where the firmware looks at the card first.
-pub fn set(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Node) -> BootOrder {
+///
+/// A board that came back without having started its finished disk may lack a setting that others can do without.
+pub fn set(
+    machine: &Machine,
+    board: &Board,
+    policy: BootOrderPolicy,
+    node: &mut Node,
+    came_back: bool,
+) -> BootOrder {
+    let changes = RefCell::new(Vec::new());
+    let outcome = try_to_set(machine, board, policy, node, came_back, &changes);
+    node.boot_order_changes = match outcome {
+        BootOrder::Staged | BootOrder::Written => changes.into_inner(),
+        BootOrder::AlreadyRight | BootOrder::Left(_) => Vec::new(),
+    };
+    for change in &node.boot_order_changes {
+        info!("boot order change: {change}");
+    }
+    told(outcome)
+}
+
+fn try_to_set(
+    machine: &Machine,
+    board: &Board,
+    policy: BootOrderPolicy,
+    node: &Node,
+    came_back: bool,
+    changes: &RefCell<Vec<String>>,
+) -> BootOrder {
     if policy.keep {
         let next_step =
             "leave the card in the slot: it starts the disk; or set the boot order by hand";
-        return told(BootOrder::Left(BootOrderError::known(
+        return BootOrder::Left(BootOrderError::known(
             "gild.toml says so (boot_order.keep)",
             next_step,
-        )));
+        ));
     }
     let Some(card) = &node.card else {
         let next_step = "set the boot order by hand: the node was started without a card";
-        return told(BootOrder::Left(BootOrderError::known(
+        return BootOrder::Left(BootOrderError::known(
             "there is no card with firmware files",
             next_step,
-        )));
+        ));
     };
     let job = Job {
         board,
@@ -177,16 +221,19 @@ pub fn set(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Nod
         card,
         is_boot_medium: card.is_boot_medium,
         policy,
+        came_back,
+        changed: &|change| changes.borrow_mut().push(change),
         alive: &|| machine.alive(),
     };
     for attempt in 1.. {
+        changes.borrow_mut().clear();
         match set_once(&job, card) {
-            Ok(outcome) => return told(outcome),
+            Ok(outcome) => return outcome,
             Err(error) if error.is_worth_another_try() && attempt < ATTEMPTS => {
                 warn!("boot order: {error}; trying again");
                 machine.wait(PAUSE * attempt);
             }
-            Err(error) => return told(BootOrder::Left(error)),
+            Err(error) => return BootOrder::Left(error),
         }
     }
     unreachable!("the last attempt returns")
@@ -244,6 +291,19 @@ mod tests {
     use super::*;
     use crate::led::Led;
 
+    #[test]
+    fn a_full_card_says_what_to_delete() {
+        let full = BootOrderError::from(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(
+            full.next_step.contains("flash-*.bin.zst"),
+            "{}",
+            full.next_step
+        );
+        let other = BootOrderError::from(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
+        assert!(!other.next_step.contains("flash-"), "{}", other.next_step);
+        assert_eq!([full.kind, other.kind], [Kind::Failed; 2]);
+    }
+
     /// A node without a card has nothing to change the order with: what is told shows how far it got.
     #[test]
     fn what_the_configuration_keeps_is_not_looked_at() {
@@ -254,7 +314,7 @@ mod tests {
                 keep,
                 ..BootOrderPolicy::default()
             };
-            let outcome = set(&machine, board, policy, &Node::default());
+            let outcome = set(&machine, board, policy, &mut Node::default(), false);
             let trouble = outcome.trouble().expect("the order is as it was");
             assert_eq!(trouble.kind, Kind::Known);
             assert!(trouble.reason.contains(reason), "{trouble}");

@@ -137,6 +137,38 @@ impl Count {
     }
 }
 
+/// Whether this board has come back often enough without having started its disk that it cannot be chance.
+pub fn has_come_back(node: &Node, target: &Candidate, image_id: &str) -> bool {
+    let Some(card) = &node.card else {
+        return false;
+    };
+    let before = || -> Result<u32, LoopError> {
+        let now = restart_of(target, image_id)?;
+        let text = Folder::read(card, &file(node)).unwrap_or_default();
+        let before = Count::parse(&String::from_utf8_lossy(&text.unwrap_or_default()));
+        let before = before.filter(|before| before.is_same(&now));
+        Ok(before.map_or(0, |before| before.attempts))
+    };
+    // What cannot be read is no reason to change anything; counting the restart says why it cannot.
+    before().is_ok_and(|before| before >= ATTEMPTS)
+}
+
+/// A restart, not counted yet.
+fn restart_of(target: &Candidate, image_id: &str) -> Result<Count, LoopError> {
+    let disk = flash::open(target)?;
+    let partitions = disk.partition_table();
+    let mark = partitions.and_then(|table| mark(&disk, &table.unwrap_or_default()));
+    Ok(Count {
+        image_id: image_id.to_owned(),
+        disk: target.serial.clone(),
+        mark: mark.map_err(|error| LoopError::Disk {
+            disk: target.to_string(),
+            error,
+        })?,
+        attempts: 0,
+    })
+}
+
 /// Counts the restart that is about to come, once in each start. Gives the count, or says that there have been too many.
 pub fn count(
     machine: &Machine,
@@ -147,21 +179,7 @@ pub fn count(
     boot_order: &BootOrder,
 ) -> Result<u32, LoopError> {
     machine.alive();
-    let mark = {
-        let disk = flash::open(target)?;
-        let partitions = disk.partition_table();
-        let mark = partitions.and_then(|table| mark(&disk, &table.unwrap_or_default()));
-        mark.map_err(|error| LoopError::Disk {
-            disk: target.to_string(),
-            error,
-        })?
-    };
-    let now = Count {
-        image_id: image_id.to_owned(),
-        disk: target.serial.clone(),
-        mark,
-        attempts: 0,
-    };
+    let now = restart_of(target, image_id)?;
     let file = file(node);
     // A change of the order is news: whatever came before, the next start may be another one.
     let is_news = matches!(boot_order, BootOrder::Staged | BootOrder::Written);

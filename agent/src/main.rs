@@ -149,7 +149,8 @@ fn story(
     node.image_id = Some(image_id.clone());
 
     machine.enter(Stage::BootOrder);
-    let boot_order = boot_order::set(machine, board, config.boot_order, node);
+    let came_back = loop_guard::has_come_back(node, &target, &image_id);
+    let boot_order = boot_order::set(machine, board, config.boot_order, node, came_back);
     node.boot_order = Some(boot_order.clone());
     let restarts = loop_guard::count(machine, board, node, &target, &image_id, &boot_order)?;
     // The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to

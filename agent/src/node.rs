@@ -32,6 +32,8 @@ pub struct Node {
     pub report: Option<Report>,
     /// What was done to the boot order.
     pub boot_order: Option<BootOrder>,
+    /// What that changed on the board, for people.
+    pub boot_order_changes: Vec<String>,
     /// Whether a disk that hung before this start has been shown.
     pub has_shown_hangs: bool,
     /// Whether the restart that follows this start is in the loop guard's count.
@@ -45,6 +47,7 @@ impl Node {
         self.target = None;
         self.report = None;
         self.boot_order = None;
+        self.boot_order_changes.clear();
     }
 
     /// Its identity: the address in use, else the one of the first wired interface.

@@ -27,6 +27,8 @@ struct Receipt {
     message: Option<String>,
     /// `already-right`, `staged`, `written`, or why it is as it was; unknown if it was not come to.
     boot_order: Option<String>,
+    /// What is changed on the board with that: settings by their old and new values.
+    boot_order_changes: Vec<String>,
     /// What the operator does about it.
     #[serde(skip)]
     boot_order_next_step: Option<&'static str>,
@@ -91,7 +93,9 @@ fn keeps(on_card: &str, new: &Receipt) -> bool {
         return false;
     };
     let is_news = old["fault"].as_u64() != new.fault.map(u64::from)
-        || (new.fault.is_some() && old["boot_order"].as_str() != new.boot_order.as_deref());
+        || (new.fault.is_some() && old["boot_order"].as_str() != new.boot_order.as_deref())
+        || (!new.boot_order_changes.is_empty()
+            && old["boot_order_changes"] != Value::from(new.boot_order_changes.clone()));
     new.outcome == "already-done"
         && !is_news
         && old["outcome"] == "flashed"
@@ -121,6 +125,7 @@ fn receipt(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt
             .map(|failure| failure.message.clone())
             .or(left.map(|left| left.reason.clone())),
         boot_order: node.boot_order.as_ref().map(BootOrder::to_string),
+        boot_order_changes: node.boot_order_changes.clone(),
         boot_order_next_step: left.map(|left| left.next_step),
         bytes_fetched: report
             .map(|report| report.bytes_fetched)
@@ -205,9 +210,13 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
         ),
         _ => String::new(),
     };
+    let changes = receipt.boot_order_changes.iter();
+    let changes: String = changes
+        .flat_map(|change| ["        ", change, "\n"])
+        .collect();
     format!(
         "gild {}: the last outcome of one node\n\n{outcome}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
-         Boot:   {}\n",
+         Boot:   {}\n{changes}",
         receipt.agent_version,
         or_unknown(&receipt.board),
         or_unknown(&receipt.serial),
@@ -343,6 +352,34 @@ mod tests {
         assert!(!keeps(&flashed(BootOrder::Staged), &with(left("a"))));
         assert!(!keeps(&flashed(left("a")), &with(left("b"))));
         assert!(!keeps(&flashed(left("a")), &with(BootOrder::AlreadyRight)));
+    }
+
+    #[test]
+    fn what_is_changed_on_the_board_is_told_and_is_news() {
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let with = |changes: &[&str]| {
+            let node = Node {
+                boot_order: Some(BootOrder::Staged),
+                boot_order_changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+                ..node()
+            };
+            receipt(&machine, &node, None)
+        };
+        let change = "BOOT_ORDER 0xf461 -> 0xf416";
+        let changed = with(&[change]);
+        let json = serde_json::to_value(&changed).expect("JSON");
+        assert_eq!(json["boot_order_changes"], Value::from(vec![change]));
+        assert!(text(&changed, None, "receipt").contains(change));
+        let flashed = |changes: &[&str]| {
+            let receipt = Receipt {
+                outcome: "flashed",
+                ..with(changes)
+            };
+            serde_json::to_string(&receipt).expect("JSON")
+        };
+        assert!(!keeps(&flashed(&[]), &changed));
+        assert!(keeps(&flashed(&[change]), &changed));
+        assert!(keeps(&flashed(&[change]), &with(&[])));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod boot_targets;
 mod flash;
 mod id_block;
+mod loader;
 
 pub use boot_targets::{BootTargetsError, NVME_FIRST};
 pub use flash::{ENVIRONMENT, FLASH_SIZE, FlashError, flash_content};

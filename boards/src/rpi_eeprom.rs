@@ -9,12 +9,15 @@
 
 mod config;
 mod edit;
+mod recovery;
 mod section;
 mod signature;
 
 pub use config::{
-    BootOrder, CONFIG_MAX, ConfigError, NVME_FIRST, PCIE_PROBE, get_key, set_keys, with_nvme_first,
+    BootOrder, CONFIG_MAX, ConfigError, NVME_FIRST, PCIE_PROBE, changes, get_key, set_keys,
+    with_nvme_first,
 };
+pub use recovery::{RECOVERY_FOR_NEWER_PARTS, RECOVERY_LENGTH, Recovery, day};
 pub use section::{Section, SectionKind};
 pub use signature::{Signature, SignatureError};
 

@@ -1,7 +1,12 @@
 //! U-Boot's environment: a checksum, and variables one after another.
 //!
+//! Names and values are bytes: U-Boot takes any but the zero byte, so a block whose checksum is right is valid whatever it
+//! holds, and what this program was not asked to change is written again as it was.
+//!
 //! Where two copies are kept, each has a flag byte behind the checksum that says which one is newer. A valid
 //! environment replaces U-Boot's built-in one entirely, so one without `bootcmd` leaves a board at U-Boot's prompt.
+
+use std::collections::BTreeSet;
 
 use memchr::memmem;
 use thiserror::Error;
@@ -21,12 +26,6 @@ pub enum EnvError {
     /// The checksum is wrong: it was never written, a write was cut short, or the block has another size.
     #[error("no valid U-Boot environment of {0} bytes begins here: its checksum is wrong")]
     Crc(usize),
-    /// The variables do not end.
-    #[error("damaged U-Boot environment: its variables do not end")]
-    NoEnd,
-    /// Something is not text.
-    #[error("the U-Boot environment holds text that is not UTF-8")]
-    NotText,
     /// Not a name.
     #[error("`{0}` cannot be the name of a variable")]
     Name(String),
@@ -49,43 +48,56 @@ pub enum EnvError {
 /// Variables, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    variables: Vec<(String, String)>,
+    /// What stands between two zero bytes: `name=value`, or a name alone, which stands for a variable that is not set.
+    entries: Vec<Vec<u8>>,
 }
 
 impl Environment {
-    /// The value of a variable.
+    /// The value of a variable. The last entry of a name counts, as in U-Boot.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.iter()
-            .find(|(found, _)| *found == name)
-            .map(|(_, value)| value)
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = name.as_ref();
+        let mut entries = self.entries.iter().rev();
+        let entry = entries.find(|entry| name_of(entry) == name)?;
+        Some(split(entry)?.1).filter(|_| !name.is_empty())
     }
 
-    /// All variables.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+    /// All variables that are set, each with the value that counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut seen = BTreeSet::from([&b""[..]]);
+        let last = self.entries.iter().rev();
+        let mut variables: Vec<_> = last
+            .filter(|entry| seen.insert(name_of(entry)))
+            .filter_map(|entry| split(entry))
+            .collect();
+        variables.reverse();
+        variables.into_iter()
     }
 
     /// Sets a variable: in its place if it exists, else at the end.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), EnvError> {
-        if name.is_empty() || name.contains(|c: char| c == '=' || c.is_ascii_control()) {
-            return Err(EnvError::Name(name.to_owned()));
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), EnvError> {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        let shown = || String::from_utf8_lossy(name).into_owned();
+        if name.is_empty() || name.contains(&b'=') || name.contains(&0) {
+            return Err(EnvError::Name(shown()));
         }
-        if value.contains('\0') {
-            return Err(EnvError::Value(name.to_owned()));
+        if value.contains(&0) {
+            return Err(EnvError::Value(shown()));
         }
-        match self.variables.iter_mut().find(|(found, _)| found == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => self.variables.push((name.to_owned(), value.to_owned())),
+        let new = [name, b"=", value].concat();
+        let mut entries = self.entries.iter_mut().rev();
+        match entries.find(|entry| name_of(entry) == name) {
+            Some(old) => *old = new,
+            None => self.entries.push(new),
         }
         Ok(())
     }
 
     /// Removes a variable.
-    pub fn remove(&mut self, name: &str) {
-        self.variables.retain(|(found, _)| found != name);
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        self.entries
+            .retain(|entry| name.is_empty() || name_of(entry) != name);
     }
 
     /// Reads text with one `name=value` in a line, as `mkenvimage` takes it. Empty lines and comments are passed over.
@@ -117,27 +129,34 @@ impl Environment {
             }
             start = earlier;
         }
-        Self::from_data(&u_boot[start..]).ok()
+        let end = start + memmem::find(&u_boot[start..], b"\0\0")?;
+        let environment = Self::from_data(&u_boot[start..end]);
+        // There is no checksum, so that other data of the program may follow.
+        let is_text = |entry: &Vec<u8>| str::from_utf8(entry).is_ok();
+        environment
+            .entries
+            .iter()
+            .all(is_text)
+            .then_some(environment)
     }
 
-    /// Reads variables up to the empty one that ends them. The last one of a name counts, as in U-Boot.
-    fn from_data(data: &[u8]) -> Result<Self, EnvError> {
-        let mut environment = Self::default();
-        let mut rest = data;
-        loop {
-            let end = memchr::memchr(0, rest).ok_or(EnvError::NoEnd)?;
-            let (entry, after) = rest.split_at(end);
-            if entry.is_empty() {
-                return Ok(environment);
-            }
-            let entry = std::str::from_utf8(entry).map_err(|_| EnvError::NotText)?;
-            // A name alone stands for a variable that is not set.
-            if let Some((name, value)) = entry.split_once('=') {
-                environment.set(name, value)?;
-            }
-            rest = &after[1..];
+    /// Reads variables up to the empty one that ends them, or to the end of the block, as U-Boot does.
+    fn from_data(data: &[u8]) -> Self {
+        let entries = data.split(|byte| *byte == 0);
+        let entries = entries.take_while(|entry| !entry.is_empty());
+        Self {
+            entries: entries.map(<[u8]>::to_vec).collect(),
         }
     }
+}
+
+fn split(entry: &[u8]) -> Option<(&[u8], &[u8])> {
+    let equals = memchr::memchr(b'=', entry)?;
+    Some((&entry[..equals], &entry[equals + 1..]))
+}
+
+fn name_of(entry: &[u8]) -> &[u8] {
+    split(entry).map_or(entry, |(name, _)| name)
 }
 
 fn is_assignment(text: &[u8]) -> bool {
@@ -160,7 +179,7 @@ impl Block {
     pub fn parse_plain(bytes: &[u8]) -> Result<Self, EnvError> {
         let data = checked(bytes, CRC)?;
         Ok(Self {
-            environment: Environment::from_data(data)?,
+            environment: Environment::from_data(data),
             flag: None,
         })
     }
@@ -169,7 +188,7 @@ impl Block {
     pub fn parse_redundant(bytes: &[u8]) -> Result<Self, EnvError> {
         let data = checked(bytes, CRC + 1)?;
         Ok(Self {
-            environment: Environment::from_data(data)?,
+            environment: Environment::from_data(data),
             flag: Some(bytes[FLAG_AT]),
         })
     }
@@ -186,8 +205,9 @@ impl Block {
     pub fn to_bytes(&self, size: usize, fill: u8) -> Result<Vec<u8>, EnvError> {
         let header = CRC + usize::from(self.flag.is_some());
         let mut data: Vec<u8> = Vec::new();
-        for (name, value) in self.environment.iter() {
-            data.extend([name, "=", value, "\0"].concat().bytes());
+        for entry in &self.environment.entries {
+            data.extend(entry);
+            data.push(0);
         }
         data.push(0);
         let needed = header + data.len();

@@ -267,12 +267,13 @@ fn a_boot_order_that_cannot_be_changed_safely_is_refused() {
         compression: "gzip",
         ..plain.clone()
     };
-    let error = refusal(&make(&pattern(3000), &gzip));
-    assert!(
-        matches!(error, BootTargetsError::Compressed { .. }),
-        "{error}"
-    );
-    assert_eq!(refusal(&make(&once, &gzip)), BootTargetsError::Outside);
+    for u_boot in [&pattern(3000), &once] {
+        let error = refusal(&make(u_boot, &gzip));
+        assert!(
+            matches!(error, BootTargetsError::Compressed { .. }),
+            "{error}"
+        );
+    }
 
     let signed = FitSettings {
         extra: "signature { algo = \"sha256,rsa2048\"; };",
@@ -352,6 +353,28 @@ fn the_order_outside_the_fit_is_not_touched() {
     assert_eq!(spi(bytes).boot_targets(), Err(BootTargetsError::Outside));
 }
 
+/// A flash that came with the vendor's image has its U-Boot at 8 MiB.
+#[test]
+fn what_an_earlier_u_boot_left_behind_the_fit_does_not_count() {
+    let shop = Workshop::new();
+    let mut flash = shop.rock5b_spi(WANTED);
+    flash.resize(0x80_0000, 0xff);
+    flash.extend(shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default()));
+    let image = spi(flash.clone());
+    assert_eq!(image.boot_targets().expect("one order").join(" "), WANTED);
+    assert_eq!(image.is_nvme_then_card(), Ok(true));
+    let changed = image
+        .with_boot_targets(&["mmc1", "nvme"])
+        .expect("an order");
+    assert!(changed.bytes()[0x80_0000..] == flash[0x80_0000..]);
+
+    // In the U-Boot itself nobody could say which one counts.
+    let twice = [Workshop::u_boot(MAINLINE), Workshop::u_boot(WANTED)].concat();
+    let fit = shop.fit(&twice, ROCK5B, &FitSettings::default());
+    let error = spi(shop.spi(&fit)).boot_targets();
+    assert_eq!(error, Err(BootTargetsError::NotOne(2)));
+}
+
 #[test]
 fn an_order_is_complete_if_the_card_comes_after_the_disk() {
     let shop = Workshop::new();
@@ -415,4 +438,93 @@ fn names_that_the_specification_forbids_are_read() {
     let settings = FitSettings::default();
     let fit = shop.fit(&odd, ROCK5B, &settings);
     assert_eq!(Fit::parse(&fit).expect("a FIT").images.len(), 3);
+}
+
+/// The two files of one build, as binman makes them: the SPL of each holds where in its file the FIT stands, at these
+/// places.
+fn files_of_one_build(places: &[usize]) -> [Image; 2] {
+    let shop = Workshop::new();
+    let spl = shop.read("spl");
+    let with = |position: u32| {
+        let mut spl = spl.clone();
+        for place in places {
+            spl[*place..place + 4].copy_from_slice(&position.to_le_bytes());
+        }
+        shop.write("spl", spl);
+    };
+    let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
+    with(0x6_0000);
+    let flash = shop.spi(&fit);
+    with(0x7f_8000);
+    let card = shop.card(&fit);
+    [
+        spi(flash),
+        Image::parse(card, Medium::Card).expect("a card image"),
+    ]
+}
+
+/// As seen in mainline's files: the hash of the second program, the hash of the header, and two bytes of the place.
+#[test]
+fn the_two_files_of_one_build_have_one_loader() {
+    let [flash, card] = files_of_one_build(&[0x1ee0]);
+    let loaders = flash.bytes()[0x8000..].iter().zip(card.bytes());
+    let different: Vec<usize> = loaders
+        .take(flash.id_block().length)
+        .enumerate()
+        .filter(|(_, (one, other))| one != other)
+        .map(|(at, _)| at)
+        .collect();
+    let is_hash = |at: &usize| (0xe8..0x108).contains(at) || (0x600..0x620).contains(at);
+    let others: Vec<usize> = different
+        .iter()
+        .copied()
+        .filter(|at| !is_hash(at))
+        .collect();
+    assert_eq!(others, [0x2000 + 0x1ee1, 0x2000 + 0x1ee2]);
+    assert!(different.len() > 50, "the hashes differ too");
+    assert!(flash.has_loader_of(&card) && card.has_loader_of(&flash));
+}
+
+#[test]
+fn any_other_difference_is_another_loader() {
+    // Not a number of the program: it does not stand at a multiple of its length.
+    let [flash, card] = files_of_one_build(&[0x1ee2]);
+    assert!(!flash.has_loader_of(&card));
+    // The place of one file against something else in the other.
+    let [flash, card] = files_of_one_build(&[0x1ee0]);
+    let plain = Workshop::new();
+    let fit = plain.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
+    let plain_card = Image::parse(plain.card(&fit), Medium::Card).expect("a card image");
+    assert!(!flash.has_loader_of(&plain_card));
+    assert!(!card.has_loader_of(&spi(plain.spi(&fit))));
+    // More of them than any program has.
+    let [flash, card] = files_of_one_build(&[0, 8, 16, 24]);
+    assert!(flash.has_loader_of(&card));
+    let [flash, card] = files_of_one_build(&[0, 8, 16, 24, 32]);
+    assert!(!flash.has_loader_of(&card));
+
+    let shop = Workshop::new();
+    let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
+    let flash = spi(shop.spi(&fit));
+    let program = |name: &str| {
+        let bytes = shop.read(name);
+        let same = Image::parse(shop.card(&fit), Medium::Card).expect("a card image");
+        assert!(flash.has_loader_of(&same), "{name}");
+        for (changed, what) in [
+            ([&[bytes[0] ^ 1], &bytes[1..]].concat(), "one bit"),
+            ([&bytes[..], &[0; 4096]].concat(), "a longer one"),
+            (bytes[1..].to_vec(), "a shorter one"),
+            (
+                [&0x7f_8000_u32.to_le_bytes(), &bytes[4..]].concat(),
+                "a place against something else",
+            ),
+        ] {
+            shop.write(name, changed);
+            let card = Image::parse(shop.card(&fit), Medium::Card).expect("a card image");
+            assert!(!flash.has_loader_of(&card), "{name}: {what}");
+        }
+        shop.write(name, bytes);
+    };
+    program("tpl");
+    program("spl");
 }

@@ -89,7 +89,11 @@ fn fw_printenv_reads_what_is_written_here_and_the_other_way_round() {
             [Ok(first), _] => first,
             [Err(error), _] => panic!("{error}"),
         };
-        assert_eq!(newest.environment.get("bootdelay"), Some("3"), "{flag:?}");
+        assert_eq!(
+            newest.environment.get("bootdelay"),
+            Some(&b"3"[..]),
+            "{flag:?}"
+        );
         assert_eq!(
             newest.environment.get("bootcmd"),
             ours.environment.get("bootcmd")
@@ -141,7 +145,7 @@ fn the_built_in_environment_of_a_real_u_boot_is_found() {
     assert!(
         environment
             .get("kernel_addr_r")
-            .is_some_and(|at| at.starts_with("0x"))
+            .is_some_and(|at| at.starts_with(b"0x"))
     );
     assert!(
         (15..60).contains(&environment.iter().count()),
@@ -159,13 +163,15 @@ fn the_built_in_environment_of_a_real_u_boot_is_found() {
 fn a_built_in_environment_is_not_guessed() {
     let stand_in = Workshop::u_boot(MAINLINE);
     let found = Environment::built_into(&stand_in).expect("an environment");
-    let names: Vec<&str> = found.iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["bootcmd", "bootdelay", "boot_targets", "fdtfile"]);
+    let names: Vec<&[u8]> = found.iter().map(|(name, _)| name).collect();
+    assert_eq!(names.join(&b' '), b"bootcmd bootdelay boot_targets fdtfile");
     assert_eq!(
         Environment::built_into(&[stand_in.clone(), stand_in].concat()),
         None
     );
     assert_eq!(Environment::built_into(&pattern(1000)), None);
+    let data = b"\0bootcmd=boot\0\xff\xfe\0\0";
+    assert_eq!(Environment::built_into(data), None, "other data follow");
     assert_eq!(Environment::built_into(b"\0bootcmd=never ends"), None);
 }
 
@@ -183,18 +189,46 @@ fn a_damaged_environment_is_refused() {
         bytes[at] ^= 1;
         assert_eq!(Block::parse(&bytes), Err(EnvError::Crc(0x1000)), "{at}");
     }
+}
+
+/// U-Boot looks at the checksum alone.
+#[test]
+fn what_a_right_checksum_covers_is_valid_and_kept_byte_for_byte() {
     let with_data = |data: &[u8]| [&crc32fast::hash(data).to_le_bytes(), data].concat();
-    assert_eq!(Block::parse(&with_data(b"a=b\0c=d")), Err(EnvError::NoEnd));
-    assert_eq!(
-        Block::parse(&with_data(b"a=\xff\0\0")),
-        Err(EnvError::NotText)
-    );
+    let data = b"note=f\xfcr\0=x\0alone\0boot_targets=mmc1 nvme\0n\xe4me\x01=1\0\0\0\0";
+    let mut block = Block::parse(&with_data(data)).expect("valid");
+    assert_eq!(block.to_bytes(data.len() + 4, 0), Ok(with_data(data)));
+    assert!(block.environment.iter().eq([
+        (&b"note"[..], &b"f\xfcr"[..]),
+        (b"boot_targets", b"mmc1 nvme"),
+        (b"n\xe4me\x01", b"1"),
+    ]));
+    for name in [&b""[..], b"alone", b"x"] {
+        assert_eq!(block.environment.get(name), None, "{name:?}");
+    }
+    let environment = &mut block.environment;
+    environment
+        .set("boot_targets", "nvme mmc1")
+        .expect("a value");
+    environment.set(b"n\xe4me\x01", b"\xff").expect("a value");
+    environment.set("alone", "no more").expect("a value");
+    environment.remove("note");
+    let changed =
+        b"=x\0alone=no more\0boot_targets=nvme mmc1\0n\xe4me\x01=\xff\0\0\0\0\0\0\0\0\0\0\0";
+    let size = changed.len() + 4;
+    assert_eq!(block.to_bytes(size, 0), Ok(with_data(changed)));
+
+    // One that fills its block has no room for an end.
+    let full = Block::parse(&with_data(b"a=b\0a=c\0b=\0b")).expect("valid");
+    assert!(full.environment.iter().eq([(&b"a"[..], &b"c"[..])]));
+    assert_eq!(full.environment.get("a"), Some(&b"c"[..]));
+    assert_eq!(full.environment.get("b"), None, "a name alone unsets it");
 }
 
 #[test]
 fn what_no_environment_can_hold_is_refused() {
     let mut environment = Environment::default();
-    for name in ["", "a=b", "a\0", "a\nb"] {
+    for name in ["", "a=b", "a\0"] {
         assert_eq!(
             environment.set(name, ""),
             Err(EnvError::Name(name.to_owned()))
@@ -228,7 +262,11 @@ fn variables_are_changed_in_their_place() {
     let mut environment = Environment::from_text("# ours\n\na=1\nb=2\na=3\n").expect("text");
     environment.set("b", "").expect("a variable");
     environment.set("c", "x=y").expect("a variable");
-    assert!(environment.iter().eq([("a", "3"), ("b", ""), ("c", "x=y")]));
+    let variables: Vec<_> = environment
+        .iter()
+        .map(|(name, value)| [name, value])
+        .collect();
+    assert_eq!(variables, [[&b"a"[..], b"3"], [b"b", b""], [b"c", b"x=y"]]);
     environment.remove("a");
     assert_eq!(environment.get("a"), None);
 }

@@ -5,7 +5,9 @@ mod common;
 #[path = "../../boards/tests/common/mod.rs"]
 mod stand_in;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use common::{Bench, Ran};
@@ -148,8 +150,8 @@ fn an_eeprom_image_that_must_not_be_changed_is_refused_with_the_reason() {
     let good = stand_in::eeprom_2712();
     fs::write(bench.path("boot.conf"), "#".repeat(4073)).expect("a file");
     refused(&good, &["boot.conf has 4073 bytes", "4072"]);
-    fs::write(bench.path("boot.conf"), [0xff; 10]).expect("a file");
-    refused(&good, &["boot.conf is no text"]);
+    fs::write(bench.path("boot.conf"), [0; 10]).expect("a file");
+    refused(&good, &["boot.conf is not a text"]);
     fs::remove_file(bench.path("boot.conf")).expect("removed");
     refused(&good, &["cannot read boot.conf"]);
 }
@@ -209,6 +211,35 @@ fn inspect_names_every_kind_of_file() {
         let plain = bench.gild(["firmware", "inspect", "file"]).succeeds();
         assert!(plain.stdout.contains(kind), "{}", plain.stdout);
     }
+}
+
+/// The vendor's program has no published format: nothing more is said than its texts say.
+#[test]
+fn inspect_says_of_a_recovery_bin_what_its_texts_say() {
+    let bench = bench();
+    let line = "RPi: BOOTSYS release VERSION:086b83e3 DATE: 2026/05/26 TIME: 16:01:25";
+    let mut program = stand_in::pattern(100_000);
+    program[5000..5000 + line.len()].copy_from_slice(line.as_bytes());
+    program[5000 + line.len()] = 0;
+    let inspect = |program: &[u8]| {
+        fs::write(bench.path("recovery.bin"), program).expect("a file");
+        let ran = bench.gild(["firmware", "inspect", "recovery.bin", "--json"]);
+        json(&ran.succeeds())
+    };
+    let said = inspect(&program);
+    let kind = said["kind"].as_str().expect("a kind");
+    assert!(kind.starts_with("program of the Raspberry Pi's firmware"));
+    assert_eq!(said["says"], line);
+    assert_eq!(said["built"], "2026-05-26");
+    assert_eq!(said["build_timestamp"], 1_779_811_285);
+    let whole = said["whole"].as_str().expect("no yes and no no");
+    assert!(whole.starts_with("unknown"), "{whole}");
+    program[9000..9012].copy_from_slice(b"pieeprom.upd");
+    let said = inspect(&program);
+    assert_eq!(
+        said["kind"],
+        "Raspberry Pi recovery.bin, by the texts in it"
+    );
 }
 
 #[test]
@@ -420,6 +451,39 @@ fn variables_are_read_and_set_as_fw_printenv_sees_them() {
     let long = format!("a={}", "x".repeat(9000));
     run(&["set", "flash", &long, "--out", "other"]).fails_saying(&["the environment has 8192"]);
     assert!(!bench.path("other").exists());
+}
+
+#[test]
+fn an_environment_that_is_no_text_is_shown_and_keeps_its_bytes() {
+    let bench = bench();
+    let block = |order: &str| {
+        let mut data = format!("bootcmd=boot\0boot_targets={order}\0").into_bytes();
+        data.extend(b"note=f\xfcr\0=x\0alone\0\0");
+        data.resize(0x2000 - 4, 0);
+        [&crc32fast::hash(&data).to_le_bytes()[..], &data].concat()
+    };
+    fs::write(bench.path("env"), block("mmc1 nvme")).expect("a file");
+    let run = |args: &[&str]| bench.gild([&["firmware"], args].concat());
+    let all = run(&["uboot-env", "get", "env"]).succeeds();
+    assert_eq!(
+        all.stdout,
+        "bootcmd=boot\nboot_targets=mmc1 nvme\nnote=f\\xfcr\n"
+    );
+    let note = run(&["uboot-env", "get", "env", "note", "--json"]).succeeds();
+    assert_eq!(json(&note), "f\\xfcr");
+    let said = json(&run(&["inspect", "env", "--json"]).succeeds());
+    assert_eq!(said["kind"], "U-Boot environment");
+    assert_eq!(said["variables"][2], "note=f\\xfcr");
+    let order = "boot_targets=nvme mmc1";
+    run(&["uboot-env", "set", "env", order, "--out", "new"]).succeeds();
+    assert!(bench.bytes("new") == block("nvme mmc1"));
+    let mut set = bench.command();
+    set.args(["firmware", "uboot-env", "set", "new"])
+        .arg(OsStr::from_bytes(b"note=\xe4"))
+        .args(["--out", "newer"]);
+    Ran::of(&mut set).succeeds();
+    let note = run(&["uboot-env", "get", "newer", "note"]).succeeds();
+    assert_eq!(note.stdout, "\\xe4\n");
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Eeprom {
 
     /// Where the firmware looks first at a cold start.
     pub fn boot_order(&self) -> Result<BootOrder> {
-        BootOrder::of(self.config()?).context("a configuration without a boot order")
+        BootOrder::of(self.image.config()?).context("a configuration without a boot order")
     }
 
     /// What the firmware adds to the device tree.

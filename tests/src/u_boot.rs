@@ -178,7 +178,7 @@ fn with_settings(mut program: Vec<u8>) -> Result<Vec<u8>> {
 fn text(environment: &Environment) -> Vec<u8> {
     let variables = environment.iter();
     variables.fold(Vec::new(), |mut text, (name, value)| {
-        text.extend([name, "=", value, "\0"].concat().bytes());
+        text.extend([name, b"=", value, b"\0"].concat());
         text
     })
 }

@@ -14,6 +14,7 @@ use gild_boards::rk3588::{FLASH_SIZE, Medium};
 use gild_boards::uboot_env::Environment;
 use gild_card::firmware::{Firmware, rock5b_spi, rock5b_u_boot};
 use gild_tests::board_dtb::Product;
+use gild_tests::command::{command, run};
 use gild_tests::disk;
 use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
 use gild_tests::u_boot::{BLOCK, BOOT_FLASH, ENVIRONMENT, UBoot};
@@ -199,11 +200,15 @@ fn the_whole_boot_flash_is_written_and_a_power_cut_in_the_middle_is_completed() 
     assert!(u_boot.read(&BOOT_FLASH)? == image);
     assert_eq!(
         u_boot.environment()?.get(ORDER),
-        Some(NVME_THEN_THE_REST),
+        Some(NVME_THEN_THE_REST.as_bytes()),
         "a saved environment would overrule the image"
     );
     let backup = flash_backup(&scene)?;
-    assert!(scene.card.get(&backup)?.as_deref() == Some(&before[..]));
+    let packed = scene.card.get(&backup)?.context("the backup")?;
+    let file = scene.path().join("backup.bin.zst");
+    fs::write(&file, packed)?;
+    let unpacked = run(command("zstd").args(["-q", "-d", "-c"]).arg(&file))?;
+    assert!(unpacked == before);
 
     let states = states(&before, &image, Medium::Spi.id_block_offset())?;
     let half = &states[states.len() / 2];

@@ -54,8 +54,8 @@ fn is_nvme_first(scene: &Scene) -> Result<bool> {
 
 fn eeprom_order(scene: &mut Scene, order: &str) -> Result<()> {
     let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
-    let config = set_keys(eeprom.config()?, &[("BOOT_ORDER", order)])?;
-    eeprom.set_config(&config)
+    let config = set_keys(eeprom.config()?.as_bytes(), &[("BOOT_ORDER", order)])?;
+    eeprom.set_config(str::from_utf8(&config)?)
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub struct BootOrderPolicy {
     pub keep: bool,
     /// It may be replaced by an older one.
     pub allow_older: bool,
+    /// Its settings may be replaced where they cannot be read.
+    pub replace_settings: bool,
 }
 
 /// A static address.
@@ -396,6 +398,7 @@ mod tests {
             [boot_order]
             keep = true
             allow_older = true
+            replace_settings = true
         "#;
         let config = parse(&file, "").expect("a full configuration");
         assert_eq!(config.matchbox.as_deref(), Some("http://10.0.2.2:8080"));
@@ -414,6 +417,7 @@ mod tests {
         let said = BootOrderPolicy {
             keep: true,
             allow_older: true,
+            replace_settings: true,
         };
         assert_eq!(config.boot_order, said);
     }

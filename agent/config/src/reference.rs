@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 11] = [
+pub const KEYS: [Key; 12] = [
     Key {
         name: "server",
         kind: Kind::Text,
@@ -93,6 +93,14 @@ pub const KEYS: [Key; 11] = [
         needed: "no, false",
         what: "`true`: the EEPROM image on the card may replace a newer one on a Raspberry Pi 5, for fleets that are pinned to \
             one. Not one that is older than the board's parts ask for",
+    },
+    Key {
+        name: "boot_order.replace_settings",
+        kind: Kind::Flag,
+        needed: "no, false",
+        what: "`true`: where a Raspberry Pi 5 does not show its EEPROM settings to Linux, the ones in the EEPROM image on the card \
+            may replace them all. `false`: such an EEPROM is left as it is, because nobody could say what would be lost. Where \
+            the settings can be read they are kept either way",
     },
 ];
 

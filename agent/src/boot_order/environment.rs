@@ -12,7 +12,7 @@ use super::{BootOrder, BootOrderError, Job, backup};
 use crate::gate;
 
 const ORDER: &str = "boot_targets";
-const NVME: &str = "nvme";
+const NVME: &[u8] = b"nvme";
 const BY_HAND: &str = "set boot_targets in U-Boot's environment by hand, or leave this card in the slot: it starts the disk";
 
 /// Whether an environment is there.
@@ -42,9 +42,10 @@ pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOr
     }
     let order = with_nvme_first(&block)?;
     let before = block.clone();
-    if is_present && block.environment.get(ORDER) == Some(&order) {
+    if is_present && block.environment.get(ORDER) == Some(&order[..]) {
         return Ok(BootOrder::AlreadyRight);
     }
+    let shown = order.escape_ascii();
     block
         .environment
         .set(ORDER, &order)
@@ -57,9 +58,11 @@ pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOr
                 is_interrupted(&current, &before, &wanted)?;
             }
             gate::close(job.card, job.board)?;
-            info!("writing U-Boot's environment: {ORDER}={order}");
+            info!("writing U-Boot's environment: {ORDER}={shown}");
             rewrite(flash, &current, &wanted, 0, job.alive)
         })?;
+    let old = before.environment.get(ORDER).unwrap_or_default();
+    (job.changed)(format!("{ORDER} {} -> {shown}", old.escape_ascii()));
     Ok(BootOrder::Written)
 }
 
@@ -77,7 +80,7 @@ fn is_interrupted(current: &[u8], before: &Block, wanted: &[u8]) -> Result<(), B
     ))
 }
 
-fn with_nvme_first(block: &Block) -> Result<String, BootOrderError> {
+fn with_nvme_first(block: &Block) -> Result<Vec<u8>, BootOrderError> {
     let refused = |reason| BootOrderError::not_possible(reason, BY_HAND);
     if block.environment.get("bootcmd").is_none() {
         return Err(refused("U-Boot's environment has no bootcmd"));
@@ -87,10 +90,15 @@ fn with_nvme_first(block: &Block) -> Result<String, BootOrderError> {
         .get(ORDER)
         .ok_or_else(|| refused("U-Boot's environment has no boot_targets"))?;
     // Old U-Boots number their disks.
-    let is_nvme = |name: &&str| name.trim_end_matches(|c: char| c.is_ascii_digit()) == NVME;
-    let (first, rest): (Vec<&str>, Vec<&str>) = order.split_whitespace().partition(is_nvme);
+    let is_nvme = |name: &&[u8]| {
+        let number = name.strip_prefix(NVME);
+        number.is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+    };
+    let names = order.split(u8::is_ascii_whitespace);
+    let names = names.filter(|name| !name.is_empty());
+    let (first, rest): (Vec<&[u8]>, Vec<&[u8]>) = names.partition(is_nvme);
     if first.is_empty() {
         return Err(refused("the U-Boot on this board does not boot from NVMe"));
     }
-    Ok([first, rest].concat().join(" "))
+    Ok([first, rest].concat().join(&b' '))
 }

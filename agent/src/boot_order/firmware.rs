@@ -7,7 +7,7 @@ use crate::card::folder::Folder;
 
 /// Digests of what the builder put on the card.
 const SUMS: &str = "SHA256SUMS";
-const REPAIR: &str = "write the card anew: its firmware files are damaged";
+const REPAIR: &str = "write the card again: its firmware files are damaged";
 
 /// The files, if the card has any of them; all of them must be there and whole then.
 pub fn read<const N: usize>(

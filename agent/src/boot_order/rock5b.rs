@@ -27,7 +27,7 @@ const ENVIRONMENT_NODE: &str = "u-boot,env";
 const CARD_U_BOOT: u64 = 64 * 512;
 
 const REMAKE: &str =
-    "make the card anew with --rock5b-spi and a u-boot-rockchip-spi.bin for the Rock 5B";
+    "make the card again with --rock5b-spi and a u-boot-rockchip-spi.bin for the Rock 5B";
 const STAYS_IN: &str =
     "leave this card in the slot: it starts the disk; or set up the boot flash by hand";
 
@@ -122,7 +122,7 @@ fn write_image(
     if starts && !card_starts() {
         return Err(BootOrderError::not_possible(
             "the card has no U-Boot or is not in the board's slot, and if the power went while the boot flash is written nothing would start the board",
-            "make the card anew with --rock5b-u-boot as well, and put it into the board's slot",
+            "make the card again with --rock5b-u-boot as well, and put it into the board's slot",
         ));
     }
     backup::of_flash(job, &current, serial, starts)?;
@@ -135,6 +135,7 @@ fn write_image(
         Medium::Spi.id_block_offset(),
         job.alive,
     )?;
+    (job.changed)("the boot flash holds the U-Boot of the card now".to_owned());
     Ok(BootOrder::Written)
 }
 

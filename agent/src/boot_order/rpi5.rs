@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use gild_boards::rpi_eeprom::{
-    BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, get_key, with_nvme_first,
+    BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, changes, get_key, with_nvme_first,
 };
 use log::{info, warn};
 
@@ -33,7 +33,7 @@ const CONFIG_NODE: &str = "raspberrypi,bootloader-config";
 const BY_HAND: &str =
     "set BOOT_ORDER=0xf416 in the EEPROM by hand (rpi-eeprom-config), or take the card out";
 const NEWER: &str =
-    "make the card anew with the newest pieeprom-*.bin and recovery.bin for the BCM2712";
+    "make the card again with the newest pieeprom-*.bin and recovery.bin for the BCM2712";
 
 /// What the running firmware says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,8 +46,10 @@ pub struct Running {
     pub is_signed: bool,
     /// The least version that the board's parts ask for.
     pub least_version: u32,
-    /// Its configuration.
-    pub config: Option<String>,
+    /// Its configuration, if the firmware shows one.
+    pub config: Option<Vec<u8>>,
+    /// The name of this start of the kernel: no two starts have the same.
+    pub start: Option<String>,
 }
 
 impl Running {
@@ -65,19 +67,27 @@ impl Running {
             .map(|entry| entry.path())
             .find(|device| compatible(device).iter().any(|entry| entry == CONFIG_NODE))
             .and_then(|device| fs::read(device.join("nvmem")).ok())
-            .and_then(|bytes| {
-                let is_text = |byte: &u8| *byte != 0 && *byte != 0xff;
-                String::from_utf8(bytes.into_iter().take_while(is_text).collect()).ok()
-            })
-            .filter(|text| !text.trim().is_empty());
+            .and_then(|memory| text_in(&memory));
         Self {
             build: number("bootloader/build-timestamp"),
             update: number("bootloader/update-timestamp"),
             is_signed: number("bootloader/signed").is_some_and(|signed| signed != 0),
             least_version: number("rpi-min-boot-ver").unwrap_or(0),
             config,
+            start: fs::read_to_string(proc.join("sys/kernel/random/boot_id"))
+                .map(|text| text.trim().to_owned())
+                .ok()
+                .filter(|name| !name.is_empty()),
         }
     }
+}
+
+/// The text in this memory, without what fills it up: any byte but the zero byte may belong to it.
+fn text_in(memory: &[u8]) -> Option<Vec<u8>> {
+    let text = memory.split(|byte| *byte == 0).next()?;
+    let last = text.iter().rposition(|byte| *byte != 0xff)?;
+    let text = &text[..=last];
+    (!text.trim_ascii().is_empty()).then(|| text.to_vec())
 }
 
 /// The three files that make an update.
@@ -87,29 +97,25 @@ struct Update {
     recovery: Vec<u8>,
     /// The time by which the firmware reports it done.
     time: u32,
+    /// What it changes, for people.
+    changes: Vec<String>,
 }
 
 /// Stages the update, unless the order is right already. What the ROM made of an earlier one is told by the device
 /// tree.
 pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
-    let order = running.config.as_deref().and_then(Order::of);
+    let config = running.config.as_deref();
+    let order = config.and_then(Order::of);
     if let Some(order) = order {
         info!("boot order in the EEPROM: {order}");
     }
-    let is_nvme_first = order.is_some_and(Order::is_nvme_first);
-    let config = running.config.as_deref().unwrap_or_default();
     let finds_the_card = order.is_some_and(Order::is_nvme_then_card);
-    if finds_the_card && get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1) {
+    let lacks_probe = job.came_back && !probes(config.unwrap_or_default());
+    if finds_the_card && !lacks_probe {
         return Ok(done(job));
     }
     let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {
-        if is_nvme_first {
-            return Ok(done(job));
-        }
-        return Err(BootOrderError::known(
-            "the card has no firmware files for the EEPROM of the Raspberry Pi 5",
-            "make the card with --rpi-eeprom and --rpi-recovery, or set BOOT_ORDER=0xf416 by hand, or take the card out when the disk is done",
-        ));
+        return without_files(job, order, lacks_probe);
     };
     let update = Update::check(upd, sig, recovery, running, job.policy.allow_older)
         // One that was staged before, for another board or before this was known, must not be taken either.
@@ -120,32 +126,77 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
             "put the card into the board's slot",
         ));
     }
-    if running.update == Some(update.time) {
-        return match &running.config {
-            // The firmware keeps its configuration to itself; the update holds the right one.
-            None => Ok(done(job)),
-            Some(_) => Err(BootOrderError::not_possible(
-                "the EEPROM holds the image on the card, and its boot order is another one",
+    match config {
+        // The update holds the right one.
+        None if running.update == Some(update.time) => return Ok(done(job)),
+        None if !job.policy.replace_settings => {
+            tidy(job);
+            return Err(BootOrderError::not_possible(
+                "the board's firmware does not show its EEPROM settings, and all of them would be replaced by those of the image on the card",
+                "set BOOT_ORDER=0xf416 in the EEPROM by hand (rpi-eeprom-config); or, if the board has no settings of its own, write boot_order.replace_settings = true into gild.toml",
+            ));
+        }
+        Some(_) if running.update == Some(update.time) => {
+            return Err(BootOrderError::not_possible(
+                "the EEPROM holds the image on the card, and its settings are other ones",
                 BY_HAND,
-            )),
-        };
+            ));
+        }
+        _ => {}
     }
-    let attempts = attempts(job, update.time)?;
-    if attempts >= ATTEMPTS {
+    let count = Count::read(job, update.time)?;
+    let is_of_this_start = running.start.is_some() && count.start == running.start;
+    if is_of_this_start && is_staged(job, &update)? {
+        info!("the update of the EEPROM is on the card already, and waits for a restart");
+        return Ok(staged(job, &update));
+    }
+    // Only a restart lets the ROM try: what was counted since the last one is one attempt.
+    let attempt = count.attempts + u32::from(!is_of_this_start);
+    if attempt > ATTEMPTS {
         tidy(job);
         return Err(BootOrderError::not_possible(
             format!(
-                "the EEPROM was not updated by the board's ROM in {attempts} attempts (recovery.bin on the card), or was changed back"
+                "the EEPROM was not updated by the board's ROM in {ATTEMPTS} attempts (recovery.bin on the card), or was changed back"
             ),
-            "make the card anew with the newest recovery.bin for the BCM2712, or set BOOT_ORDER=0xf416 by hand; gild-<mac>.eeprom on the card counts the attempts",
+            "make the card again with the newest recovery.bin for the BCM2712, or set BOOT_ORDER=0xf416 by hand; gild-<mac>.eeprom on the card counts the attempts",
         ));
     }
-    let staged = stage(job, &update, attempts + 1);
-    if staged.is_err() {
+    let outcome = stage(job, &update, attempt, running);
+    if outcome.is_err() {
         // Nothing may be left that the ROM takes and nobody has read back.
         tidy(job);
     }
-    staged
+    outcome
+}
+
+fn probes(config: &[u8]) -> bool {
+    get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1.as_bytes())
+}
+
+/// What is said where nothing can be changed. An order with the disk first starts the disk, whatever comes after it.
+fn without_files(
+    job: &Job,
+    order: Option<Order>,
+    lacks_probe: bool,
+) -> Result<BootOrder, BootOrderError> {
+    if !order.is_some_and(Order::is_nvme_first) {
+        return Err(BootOrderError::known(
+            "the card has no firmware files for the EEPROM of the Raspberry Pi 5",
+            "make the card with --rpi-eeprom and --rpi-recovery, or set BOOT_ORDER=0xf416 by hand, or take the card out when the disk is done",
+        ));
+    }
+    if lacks_probe {
+        return Err(BootOrderError::known(
+            "the board did not start its finished disk, perhaps because its EEPROM has no PCIE_PROBE=1, which the firmware needs for an adapter that is not a HAT+; and the card has no firmware files",
+            "make the card with --rpi-eeprom and --rpi-recovery, or set PCIE_PROBE=1 in the EEPROM by hand (rpi-eeprom-config)",
+        ));
+    }
+    if !order.is_some_and(Order::is_nvme_then_card) {
+        warn!(
+            "BOOT_ORDER has no SD card after the NVMe disk: a board whose disk does not start will not look at a card"
+        );
+    }
+    Ok(done(job))
 }
 
 impl Update {
@@ -182,7 +233,7 @@ impl Update {
         let config = image
             .config()
             .map_err(|error| unusable(format!("{UPD} on the card: {error}")))?;
-        let order = Order::of(&String::from_utf8_lossy(config));
+        let order = Order::of(config);
         if !order.is_some_and(Order::is_nvme_first) {
             return Err(unusable(format!(
                 "{UPD} on the card does not have the NVMe disk first"
@@ -215,37 +266,61 @@ impl Update {
                 ));
             }
         }
-        let sig = match &running.config {
-            Some(config) => keep_settings(&mut image, config, time)?.into_bytes(),
-            None => sig,
+        let (sig, mut changes) = match &running.config {
+            Some(config) => {
+                let (sig, config) = keep_settings(&mut image, config, time)?;
+                (sig.into_bytes(), config)
+            }
+            None => (
+                sig,
+                vec!["all settings are replaced by those of the image on the card".to_owned()],
+            ),
         };
+        if let (Some(new), Some(old)) = (image.build_timestamp(), running.build)
+            && new != old
+        {
+            changes.push(format!(
+                "firmware built {old} -> {new} (seconds since 1970)"
+            ));
+        }
         Ok(Self {
             upd: image.bytes().to_vec(),
             sig,
             recovery,
             time,
+            changes,
         })
     }
 }
 
-/// Gives the image the board's own configuration, with the disk first; gives the new `.sig`. Its time stays, for by that the
-/// update is known to be done.
-fn keep_settings(image: &mut Image, config: &str, time: u32) -> Result<String, BootOrderError> {
+/// Gives the image the board's own configuration, with the disk first; gives the new `.sig`, and what is changed. Its time
+/// stays, because by that the update is known to be done.
+fn keep_settings(
+    image: &mut Image,
+    old: &[u8],
+    time: u32,
+) -> Result<(String, Vec<String>), BootOrderError> {
     let lost = |problem: String| {
         BootOrderError::not_possible(
             format!("the board's own EEPROM settings would be lost: {problem}"),
             BY_HAND,
         )
     };
-    let config = with_nvme_first(config).map_err(|error| lost(error.to_string()))?;
+    let new = with_nvme_first(old).map_err(|error| lost(error.to_string()))?;
     image
-        .set_config(config.as_bytes())
+        .set_config(&new)
         .map_err(|error| lost(error.to_string()))?;
-    Ok(Signature::of(image.bytes(), time).to_text())
+    let sig = Signature::of(image.bytes(), time).to_text();
+    Ok((sig, changes(old, &new)))
 }
 
 /// Puts the update where the ROM looks for it.
-fn stage(job: &Job, update: &Update, attempt: u32) -> Result<BootOrder, BootOrderError> {
+fn stage(
+    job: &Job,
+    update: &Update,
+    attempt: u32,
+    running: &Running,
+) -> Result<BootOrder, BootOrderError> {
     remove_leftovers(job)?;
     for (name, content) in [
         (UPD, &update.upd),
@@ -256,13 +331,39 @@ fn stage(job: &Job, update: &Update, attempt: u32) -> Result<BootOrder, BootOrde
         job.card.write(name, content)?;
         check(job, name, content)?;
     }
-    // Before the ROM can take it: an update that fails and is not counted would be tried for ever.
-    let count = format!("update={}\nattempts={attempt}\n", update.time);
-    job.card.write(&count_file(job), count.as_bytes())?;
+    // Before the ROM can take it: an update that fails and is not counted would be tried forever.
+    let count = Count {
+        attempts: attempt,
+        start: running.start.clone(),
+    };
+    count.write(job, update.time)?;
     job.card.rename(RECOVERY_BEFORE, RECOVERY)?;
     check(job, RECOVERY, &update.recovery)?;
     info!("the update of the EEPROM is on the card, attempt {attempt} of {ATTEMPTS}");
-    Ok(BootOrder::Staged)
+    Ok(staged(job, update))
+}
+
+fn staged(job: &Job, update: &Update) -> BootOrder {
+    update
+        .changes
+        .iter()
+        .for_each(|change| (job.changed)(change.clone()));
+    BootOrder::Staged
+}
+
+/// Whether what the ROM will take is all there, and is this update.
+fn is_staged(job: &Job, update: &Update) -> Result<bool, BootOrderError> {
+    for (name, content) in [
+        (UPD, &update.upd),
+        (SIG, &update.sig),
+        (RECOVERY, &update.recovery),
+    ] {
+        (job.alive)();
+        if job.card.read(name)?.as_ref() != Some(content) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn check(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {
@@ -294,7 +395,7 @@ fn tidy(job: &Job) {
     }
 }
 
-/// The order is right. Should somebody change it, the count begins anew.
+/// The order is right. Should somebody change it, the count begins at nothing.
 fn done(job: &Job) -> BootOrder {
     tidy(job);
     let count = count_file(job);
@@ -305,18 +406,43 @@ fn done(job: &Job) -> BootOrder {
     BootOrder::AlreadyRight
 }
 
-fn count_file(job: &Job) -> String {
-    format!("gild-{}.eeprom", job.id)
+/// How often an update has been staged for this board, once for each restart that the ROM has had to take it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Count {
+    attempts: u32,
+    /// The start of the kernel in which the last one was staged. Cards of earlier agents do not have it.
+    start: Option<String>,
 }
 
-/// How often this update has been staged for this board.
-fn attempts(job: &Job, time: u32) -> Result<u32, BootOrderError> {
-    let text = job.card.read(&count_file(job))?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let rest = text.strip_prefix(&format!("update={time}\nattempts="));
-    Ok(rest
-        .and_then(|rest| rest.trim_end().parse().ok())
-        .unwrap_or(0))
+impl Count {
+    fn read(job: &Job, time: u32) -> Result<Self, BootOrderError> {
+        let text = job.card.read(&count_file(job))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let value = |key: &str| {
+            let mut lines = text.lines();
+            lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        };
+        if value("update") != Some(time.to_string().as_str()) {
+            return Ok(Self::default());
+        }
+        Ok(Self {
+            attempts: value("attempts")
+                .and_then(|attempts| attempts.parse().ok())
+                .unwrap_or(0),
+            start: value("boot_id").map(str::to_owned),
+        })
+    }
+
+    fn write(&self, job: &Job, time: u32) -> Result<(), BootOrderError> {
+        let start = self.start.as_ref();
+        let start = start.map_or_else(String::new, |start| format!("boot_id={start}\n"));
+        let text = format!("update={time}\nattempts={}\n{start}", self.attempts);
+        Ok(job.card.write(&count_file(job), text.as_bytes())?)
+    }
+}
+
+fn count_file(job: &Job) -> String {
+    format!("gild-{}.eeprom", job.id)
 }
 
 #[cfg(test)]

@@ -75,6 +75,7 @@ pub struct MemoryCard {
     /// A file that reads back wrong.
     pub bad: Cell<Option<&'static str>>,
     pub is_read_only: Cell<bool>,
+    pub is_full: Cell<bool>,
 }
 
 impl MemoryCard {
@@ -84,6 +85,7 @@ impl MemoryCard {
             files: RefCell::default(),
             bad: Cell::new(None),
             is_read_only: Cell::new(false),
+            is_full: Cell::new(false),
         }
     }
 
@@ -141,6 +143,9 @@ impl Folder for MemoryCard {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        if self.is_full.get() {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
         let supply = self.change()?;
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         let beside = format!("{stem}.new");

@@ -80,6 +80,6 @@ impl Folder for Card {
 
 impl Card {
     fn told(&self, action: &'static str, what: &str, error: io::Error) -> io::Error {
-        io::Error::other(self.failed(action, what, error))
+        io::Error::new(error.kind(), self.failed(action, what, error))
     }
 }

@@ -138,41 +138,53 @@ impl Image {
     }
 
     /// The image in the FIT that holds the boot order, and where its value stands in the file.
+    ///
+    /// Only what this U-Boot is made of is looked at: in a flash an earlier one may have left its own order elsewhere.
     fn find_boot_targets(&self) -> Result<(&fit::Image, Range<usize>), BootTargetsError> {
         if self.fit.is_signed {
             return Err(BootTargetsError::Signed);
         }
-        let found: Vec<usize> = memmem::find_iter(&self.bytes, VARIABLE).take(100).collect();
-        let [at] = found[..] else {
-            let code = |image: &&fit::Image| image.kind != "flat_dt" && !image.is_plain();
-            return Err(match self.fit.images.iter().find(code) {
-                Some(image) if found.is_empty() => BootTargetsError::Compressed {
-                    name: image.name.clone(),
-                    compression: image.compression.clone(),
-                },
-                _ => BootTargetsError::NotOne(found.len()),
-            });
-        };
-        let start = at + VARIABLE.len();
-        let value = &self.bytes[start..];
-        let value = &value[..memchr(0, value).ok_or(BootTargetsError::Value)?];
-        // Some U-Boots leave a space at the end.
-        let place = start..start + value.trim_ascii_end().len();
         let base = self.medium.fit_offset();
-        let holds = |image: &&fit::Image| {
-            base + image.data.start <= at && place.end < base + image.data.end && image.is_plain()
+        let place_of = |image: &fit::Image| base + image.data.start..base + image.data.end;
+        let mut found: Vec<(usize, &fit::Image)> = Vec::new();
+        for image in self.fit.images.iter().filter(|image| image.is_plain()) {
+            let data = place_of(image);
+            let places = memmem::find_iter(&self.bytes[data.clone()], VARIABLE).take(100);
+            for at in places.map(|at| data.start + at) {
+                // Images may share their bytes.
+                if found.iter().all(|(other, _)| *other != at) {
+                    found.push((at, image));
+                }
+            }
+        }
+        let [(at, image)] = found[..] else {
+            return Err(self.not_one(found.len()));
         };
+        let data = place_of(image);
+        let start = at + VARIABLE.len();
+        let value = &self.bytes[start..data.end];
+        let value = &value[..memchr(0, value).ok_or(BootTargetsError::Value)?];
         // Only a variable, not the end of a longer word.
-        if at == 0 || self.bytes[at - 1] != 0 {
+        if at == data.start || self.bytes[at - 1] != 0 {
             return Err(BootTargetsError::Value);
         }
-        let image = self
-            .fit
-            .images
-            .iter()
-            .find(holds)
-            .ok_or(BootTargetsError::Outside)?;
-        Ok((image, place))
+        // Some U-Boots leave a space at the end.
+        Ok((image, start..start + value.trim_ascii_end().len()))
+    }
+
+    fn not_one(&self, count: usize) -> BootTargetsError {
+        if count > 0 {
+            return BootTargetsError::NotOne(count);
+        }
+        let is_packed = |image: &&fit::Image| image.kind != "flat_dt" && !image.is_plain();
+        match self.fit.images.iter().find(is_packed) {
+            Some(image) => BootTargetsError::Compressed {
+                name: image.name.clone(),
+                compression: image.compression.clone(),
+            },
+            None if memmem::find(&self.bytes, VARIABLE).is_some() => BootTargetsError::Outside,
+            None => BootTargetsError::NotOne(0),
+        }
     }
 
     fn names(&self, place: Range<usize>) -> Result<Vec<&str>, BootTargetsError> {

@@ -110,6 +110,12 @@ impl IdBlock {
     }
 }
 
+/// Where an ID block with so many programs keeps the hashes of its header and of each of them.
+pub(super) fn hashes(programs: usize) -> impl Iterator<Item = Range<usize>> {
+    let of_programs = (0..programs).map(|index| ENTRIES + ENTRY * index + ENTRY_HASH);
+    of_programs.chain([HASHED]).map(|at| at..at + HASH)
+}
+
 fn is_hash_of(stored: &[u8], data: &[u8]) -> bool {
     stored[..HASH] == *Sha256::digest(data)
 }

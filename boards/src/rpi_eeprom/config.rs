@@ -1,7 +1,10 @@
 //! The text of the configuration: keys, comments, and the filters that make a part of it apply to some boards only.
+//!
+//! It is bytes: the firmware asks for no encoding, and a comment in Latin-1 belongs to the board's settings like any other.
 
 use std::fmt;
 
+use memchr::memchr;
 use thiserror::Error;
 
 /// NVMe first, then the SD card, then USB, then from the start again.
@@ -45,15 +48,15 @@ pub struct BootOrder(pub u32);
 impl BootOrder {
     /// The order in a configuration, if it has one that is the same for every board.
     #[must_use]
-    pub fn of(config: &str) -> Option<Self> {
+    pub fn of(config: &[u8]) -> Option<Self> {
         let is_filtered = lines(config).any(|(scope, line)| {
             matches!(scope, Scope::Filter(_))
-                && assignment(line).is_some_and(|(key, _)| key == BOOT_ORDER)
+                && assignment(line).is_some_and(|(key, _)| key == BOOT_ORDER.as_bytes())
         });
         if is_filtered {
             return None;
         }
-        let text = get_key(config, BOOT_ORDER)?;
+        let text = str::from_utf8(get_key(config, BOOT_ORDER)?).ok()?;
         let order = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
             Some(digits) => u32::from_str_radix(digits, 16),
             None => text.parse(),
@@ -114,15 +117,15 @@ enum Scope {
     /// It applies to no board, or is passed on to config.txt.
     Elsewhere,
     /// It applies where this condition holds.
-    Filter(String),
+    Filter(Vec<u8>),
 }
 
 /// The value of a key that applies to every board: the last one wins.
 #[must_use]
-pub fn get_key<'a>(config: &'a str, key: &str) -> Option<&'a str> {
+pub fn get_key<'a>(config: &'a [u8], key: &str) -> Option<&'a [u8]> {
     lines(config)
         .filter_map(|(scope, line)| match assignment(line) {
-            Some((found, value)) if found == key && scope == Scope::All => Some(value),
+            Some((found, value)) if found == key.as_bytes() && scope == Scope::All => Some(value),
             _ => None,
         })
         .last()
@@ -130,7 +133,7 @@ pub fn get_key<'a>(config: &'a str, key: &str) -> Option<&'a str> {
 
 /// The configuration with the NVMe disk first. One that has it first already, and the card after it, keeps its order, and
 /// every one keeps all else it says.
-pub fn with_nvme_first(config: &str) -> Result<String, ConfigError> {
+pub fn with_nvme_first(config: &[u8]) -> Result<Vec<u8>, ConfigError> {
     let order = BootOrder::of(config).filter(|order| order.is_nvme_then_card());
     let order = format!("{:#x}", order.unwrap_or(NVME_FIRST).0);
     let text = set_keys(config, &[(BOOT_ORDER, &order), PCIE_PROBE])?;
@@ -144,70 +147,109 @@ pub fn with_nvme_first(config: &str) -> Result<String, ConfigError> {
 ///
 /// New keys go in front of the first section that is not for every board: whether an `[all]` behind a `[config.txt]` is
 /// one of the firmware's own is not documented.
-pub fn set_keys(config: &str, keys: &[(&str, &str)]) -> Result<String, ConfigError> {
+pub fn set_keys(config: &[u8], keys: &[(&str, &str)]) -> Result<Vec<u8>, ConfigError> {
     let mut missing: Vec<_> = keys.to_vec();
-    let mut text = String::with_capacity(config.len() + 64);
+    let mut text = Vec::with_capacity(config.len() + 64);
     let mut place = None;
     for (scope, line) in lines(config) {
         if scope != Scope::All {
             place.get_or_insert(text.len());
         }
-        let wanted =
-            assignment(line).and_then(|(found, _)| keys.iter().find(|(key, _)| *key == found));
+        let wanted = assignment(line)
+            .and_then(|(found, _)| keys.iter().find(|(key, _)| key.as_bytes() == found));
         match (wanted, &scope) {
             (Some((key, _)), Scope::Filter(filter)) => {
                 return Err(ConfigError::Filtered {
                     key: (*key).to_owned(),
-                    filter: filter.clone(),
+                    filter: filter.escape_ascii().to_string(),
                 });
             }
             (Some((key, value)), Scope::All) => {
                 missing.retain(|(other, _)| other != key);
-                let end = line.len() - line.trim_end_matches(['\r', '\n']).len();
-                text.extend([key, "=", value, &line[line.len() - end..]]);
+                put(&mut text, &[key, "=", value]);
+                text.extend(end_of(line));
             }
-            _ => text.push_str(line),
+            _ => text.extend(line),
         }
     }
     let rest = text.split_off(place.unwrap_or(text.len()));
     if text.is_empty() && !missing.is_empty() {
-        text.push_str("[all]\n");
-    } else if !text.ends_with('\n') && !missing.is_empty() {
-        text.push('\n');
+        put(&mut text, &["[all]\n"]);
+    } else if !text.ends_with(b"\n") && !missing.is_empty() {
+        put(&mut text, &["\n"]);
     }
     for (key, value) in missing {
-        text.extend([key, "=", value, "\n"]);
+        put(&mut text, &[key, "=", value, "\n"]);
     }
-    Ok(text + &rest)
+    text.extend(rest);
+    Ok(text)
+}
+
+/// What gild's keys say before and after a change, for people: a line for each that differs.
+#[must_use]
+pub fn changes(before: &[u8], after: &[u8]) -> Vec<String> {
+    let said = |config, key| {
+        get_key(config, key).map_or_else(
+            || "(not set)".to_owned(),
+            |value| value.escape_ascii().to_string(),
+        )
+    };
+    [BOOT_ORDER, PCIE_PROBE.0]
+        .into_iter()
+        .map(|key| (key, said(before, key), said(after, key)))
+        .filter(|(_, old, new)| old != new)
+        .map(|(key, old, new)| format!("{key} {old} -> {new}"))
+        .collect()
+}
+
+fn put(text: &mut Vec<u8>, words: &[&str]) {
+    for word in words {
+        text.extend(word.as_bytes());
+    }
+}
+
+/// What ends a line: a line feed, with a carriage return before it or without, or nothing.
+fn end_of(line: &[u8]) -> &[u8] {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let text = line.iter().rposition(|byte| !is_end(byte));
+    &line[text.map_or(0, |last| last + 1)..]
 }
 
 /// All lines with their ends, each with what it stands under.
-fn lines(config: &str) -> impl Iterator<Item = (Scope, &str)> {
+fn lines(config: &[u8]) -> impl Iterator<Item = (Scope, &[u8])> {
     let mut scope = Scope::All;
-    config.split_inclusive('\n').map(move |line| {
-        let filter = line
-            .trim()
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'));
-        if let Some((filter, _)) = filter {
-            scope = match filter {
-                "all" => Scope::All,
-                "none" | "config.txt" => Scope::Elsewhere,
-                // Filters add up until [all], so one that stands below another narrows it further.
-                _ => Scope::Filter(filter.to_owned()),
-            };
-        }
-        (scope.clone(), line)
-    })
+    config
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(move |line| {
+            if let Some(filter) = filter(line) {
+                scope = match filter {
+                    b"all" => Scope::All,
+                    b"none" | b"config.txt" => Scope::Elsewhere,
+                    // Filters add up until [all], so one that stands below another narrows it further.
+                    _ => Scope::Filter(filter.to_owned()),
+                };
+            }
+            (scope.clone(), line)
+        })
 }
 
-fn assignment(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim();
-    if line.starts_with(['#', '[']) {
+/// The condition in square brackets, if the line is one.
+fn filter(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.trim_ascii().strip_prefix(b"[")?;
+    let end = memchr(b']', rest)?;
+    Some(&rest[..end])
+}
+
+fn assignment(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii();
+    if line.starts_with(b"#") || line.starts_with(b"[") {
         return None;
     }
-    let (key, value) = line.split_once('=')?;
-    Some((key.trim_end(), value.trim_start()))
+    let equals = memchr(b'=', line)?;
+    Some((
+        line[..equals].trim_ascii_end(),
+        line[equals + 1..].trim_ascii_start(),
+    ))
 }
 
 #[cfg(test)]
@@ -218,18 +260,44 @@ mod tests {
 
     #[test]
     fn what_was_not_asked_for_is_kept() {
-        let before = "# ours\n[all]\nBOOT_UART=1\n  BOOT_ORDER=0xf461\r\nSOME_KEY=1\n\n[config.txt]\nBOOT_ORDER=9\n";
-        let after = "# ours\n[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\r\nSOME_KEY=1\n\nPCIE_PROBE=1\n[config.txt]\nBOOT_ORDER=9\n";
+        let before: &[u8] = b"# ours\n[all]\nBOOT_UART=1\n  BOOT_ORDER=0xf461\r\nSOME_KEY=1\n\n[config.txt]\nBOOT_ORDER=9\n";
+        let after: &[u8] = b"# ours\n[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\r\nSOME_KEY=1\n\nPCIE_PROBE=1\n[config.txt]\nBOOT_ORDER=9\n";
         assert_eq!(set_keys(before, &WANTED).as_deref(), Ok(after));
         assert_eq!(set_keys(after, &WANTED).as_deref(), Ok(after));
     }
 
     #[test]
+    fn bytes_that_are_no_text_are_kept() {
+        let before = b"# K\xfcche\nBOOT_ORDER=0xf41\nNAME=\xff\xfe=\n[\xfc]\nX=\xe4\n";
+        let after =
+            b"# K\xfcche\nBOOT_ORDER=0xf416\nNAME=\xff\xfe=\nPCIE_PROBE=1\n[\xfc]\nX=\xe4\n";
+        assert_eq!(set_keys(before, &WANTED).as_deref(), Ok(&after[..]));
+        assert_eq!(BootOrder::of(before), Some(BootOrder(0xf41)));
+        assert_eq!(get_key(before, "NAME"), Some(&b"\xff\xfe="[..]));
+        assert_eq!(BootOrder::of(b"BOOT_ORDER=0xf4\xfc\n"), None);
+    }
+
+    #[test]
+    fn what_was_changed_is_said_and_nothing_else() {
+        let before = b"SECRET=1\nBOOT_ORDER=0xf461\nBOOT_ORDER=0xf41\n";
+        let after = with_nvme_first(before).expect("keys");
+        assert_eq!(
+            changes(before, &after),
+            ["BOOT_ORDER 0xf41 -> 0xf416", "PCIE_PROBE (not set) -> 1"]
+        );
+        assert_eq!(changes(&after, &after), [""; 0]);
+        assert_eq!(
+            changes(b"PCIE_PROBE=\xfc\n", b""),
+            ["PCIE_PROBE \\xfc -> (not set)"]
+        );
+    }
+
+    #[test]
     fn an_empty_configuration_gets_the_keys() {
-        let made = set_keys("", &WANTED).expect("keys");
-        assert_eq!(made, "[all]\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
-        let made = set_keys("BOOT_UART=1", &WANTED).expect("keys");
-        assert_eq!(made, "BOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
+        let made = set_keys(b"", &WANTED).expect("keys");
+        assert_eq!(made, b"[all]\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
+        let made = set_keys(b"BOOT_UART=1", &WANTED).expect("keys");
+        assert_eq!(made, b"BOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n");
     }
 
     #[test]
@@ -240,11 +308,11 @@ mod tests {
             ("[all]\n", "[config.txt]\nB=1\n[all]\nC=1\n"),
             ("[all]\nA=1\n[all]\nB=1\n", ""),
         ] {
-            let made = set_keys(&format!("{front}{rest}"), &WANTED);
-            assert_eq!(made, Ok(format!("{front}{keys}{rest}")));
+            let made = set_keys(format!("{front}{rest}").as_bytes(), &WANTED);
+            assert_eq!(made, Ok(format!("{front}{keys}{rest}").into_bytes()));
         }
-        let made = set_keys("[none]\nB=1\n", &WANTED);
-        assert_eq!(made, Ok(format!("[all]\n{keys}[none]\nB=1\n")));
+        let made = set_keys(b"[none]\nB=1\n", &WANTED);
+        assert_eq!(made, Ok(format!("[all]\n{keys}[none]\nB=1\n").into_bytes()));
     }
 
     #[test]
@@ -265,7 +333,8 @@ mod tests {
             (0x1f6, false),
         ] {
             assert_eq!(BootOrder(order).is_nvme_then_card(), kept, "{order:#x}");
-            let made = with_nvme_first(&format!("BOOT_ORDER={order:#x}\n")).expect("keys");
+            let made =
+                with_nvme_first(format!("BOOT_ORDER={order:#x}\n").as_bytes()).expect("keys");
             let wanted = if kept { BootOrder(order) } else { NVME_FIRST };
             assert_eq!(BootOrder::of(&made), Some(wanted), "{order:#x}");
         }
@@ -273,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_configuration_that_would_reach_into_the_next_erase_block_is_refused() {
-        let comment = |length: usize| "#".repeat(length - 1) + "\n";
+        let comment = |length: usize| [vec![b'#'; length - 1], b"\n".to_vec()].concat();
         let keys = "BOOT_ORDER=0xf416\nPCIE_PROBE=1\n".len();
         let made = with_nvme_first(&comment(CONFIG_MAX - keys)).expect("it fits");
         assert_eq!(made.len(), CONFIG_MAX);
@@ -285,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_value_that_depends_on_the_board_is_not_touched() {
-        let config = "[all]\nBOOT_ORDER=0xf461\n[gpio8=0]\nBOOT_ORDER=0xf2\n";
+        let config = b"[all]\nBOOT_ORDER=0xf461\n[gpio8=0]\nBOOT_ORDER=0xf2\n";
         let error = set_keys(config, &WANTED).expect_err("a filter");
         assert_eq!(
             error,
@@ -295,19 +364,19 @@ mod tests {
             }
         );
         assert_eq!(BootOrder::of(config), None);
-        assert_eq!(get_key(config, "BOOT_ORDER"), Some("0xf461"));
+        assert_eq!(get_key(config, "BOOT_ORDER"), Some(&b"0xf461"[..]));
     }
 
     #[test]
     fn the_last_order_for_every_board_counts() {
         let config =
-            "BOOT_ORDER=0xf1\n#BOOT_ORDER=0xf2\n[none]\nBOOT_ORDER=0xf3\n[all]\nBOOT_ORDER=0xf6\n";
+            b"BOOT_ORDER=0xf1\n#BOOT_ORDER=0xf2\n[none]\nBOOT_ORDER=0xf3\n[all]\nBOOT_ORDER=0xf6\n";
         let order = BootOrder::of(config).expect("an order");
         assert_eq!(order, BootOrder(0xf6));
         assert!(order.is_nvme_first());
         assert!(!BootOrder(0xf461).is_nvme_first());
-        assert_eq!(BootOrder::of("[all]\nBOOT_UART=1\n"), None);
-        assert_eq!(BootOrder::of("BOOT_ORDER=sd\n"), None);
+        assert_eq!(BootOrder::of(b"[all]\nBOOT_UART=1\n"), None);
+        assert_eq!(BootOrder::of(b"BOOT_ORDER=sd\n"), None);
         assert_eq!(NVME_FIRST.to_string(), "0xf416 (NVMe, SD card, USB, again)");
     }
 }

@@ -62,6 +62,9 @@ pub fn run(args: &Args) -> Result<()> {
             log::warn!("{consequence}");
         }
     }
+    for doubt in firmware.rpi5.iter().flat_map(Rpi5::doubts) {
+        log::warn!("Raspberry Pi 5: {doubt}");
+    }
     if firmware.has_untried_loader() {
         log::warn!(
             "Rock 5B: --rock5b-spi and --rock5b-u-boot begin with different programs, so no board has started with the one for its boot flash before that is written; if it hangs, the board needs recovery by USB. Take both files from one build"

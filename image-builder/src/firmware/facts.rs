@@ -37,6 +37,17 @@ impl Facts {
     }
 }
 
+/// Bytes of a firmware file as people and JSON can have them: what is not UTF-8 is shown as `\xfc`.
+pub fn shown(bytes: &[u8]) -> String {
+    bytes
+        .utf8_chunks()
+        .flat_map(|chunk| {
+            let invalid = chunk.invalid().escape_ascii().map(char::from);
+            chunk.valid().chars().chain(invalid)
+        })
+        .collect()
+}
+
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "none".to_owned(),

@@ -12,7 +12,7 @@ use super::kind::identify;
 /// Say what a firmware file is, whether it is whole, and for which board
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// EEPROM image or its .sig, U-Boot for SPI flash or SD card, FIT, environment, boot script
+    /// EEPROM image or its .sig, recovery.bin, U-Boot for SPI flash or SD card, FIT, environment, boot script
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print JSON
@@ -29,7 +29,11 @@ pub fn run(args: &Args) -> Result<()> {
     facts.add("size", bytes.len());
     facts.add("sha256", hex::encode(Sha256::digest(&bytes)));
     facts.add("kind", found.kind);
-    facts.add("whole", found.problem.is_none());
+    if found.is_checked {
+        facts.add("whole", found.problem.is_none());
+    } else {
+        facts.add("whole", "unknown: nothing in such a file says so");
+    }
     facts.add_if("problem", found.problem.clone());
     facts.add("boards", found.boards);
     for (name, value) in found.details {

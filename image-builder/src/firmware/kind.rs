@@ -2,10 +2,14 @@
 
 use gild_boards::fit::{Fit, FitError};
 use gild_boards::rk3588::{ENVIRONMENT, IdBlock, Image as Loader, Medium};
-use gild_boards::rpi_eeprom::{BootOrder, Chip, Image as Eeprom, SectionKind, Signature};
+use gild_boards::rpi_eeprom::{
+    BootOrder, Chip, Image as Eeprom, Recovery, SectionKind, Signature, day,
+};
 use gild_boards::uboot_env::Block;
 use gild_boards::uboot_script::Script;
 use serde_json::{Value, json};
+
+use super::facts::shown;
 
 /// What is known of a file.
 pub struct Found {
@@ -13,6 +17,8 @@ pub struct Found {
     pub kind: &'static str,
     /// Why it is not whole.
     pub problem: Option<String>,
+    /// Whether that can be seen at all.
+    pub is_checked: bool,
     /// Names of the boards it is for, as gild calls them.
     pub boards: Vec<&'static str>,
     /// All the rest, by name.
@@ -24,6 +30,7 @@ impl Found {
         Self {
             kind,
             problem: Some(error.to_string()),
+            is_checked: true,
             boards: Vec::new(),
             details: Vec::new(),
         }
@@ -33,6 +40,7 @@ impl Found {
         Self {
             kind,
             problem: None,
+            is_checked: true,
             boards: Vec::new(),
             details,
         }
@@ -61,8 +69,11 @@ pub fn identify(bytes: &[u8]) -> Found {
         Found::whole("U-Boot environment", environment(&block))
     } else if let Some(signature) = text_of(bytes).and_then(|text| Signature::parse(text).ok()) {
         eeprom_signature(&signature)
+    } else if let Some(recovery) = Recovery::of(bytes) {
+        program(&recovery)
     } else {
         Found {
+            is_checked: true,
             kind: "unknown",
             problem: Some("it is none of the firmware files that gild knows".to_owned()),
             boards: Vec::new(),
@@ -82,10 +93,10 @@ fn eeprom(bytes: &[u8]) -> Found {
         Err(error) => return Found::damaged(kind, &error),
     };
     let config = match image.config() {
-        Ok(config) => String::from_utf8_lossy(config).into_owned(),
+        Ok(config) => config,
         Err(error) => return Found::damaged(kind, &error),
     };
-    let order = BootOrder::of(&config);
+    let order = BootOrder::of(config);
     let sections: Vec<Value> = image
         .sections()
         .iter()
@@ -115,7 +126,7 @@ fn eeprom(bytes: &[u8]) -> Found {
                 "nvme_first",
                 order.is_some_and(BootOrder::is_nvme_first).into(),
             ),
-            ("config", config.into()),
+            ("config", shown(config).into()),
             ("sections", sections.into()),
         ],
     );
@@ -123,6 +134,24 @@ fn eeprom(bytes: &[u8]) -> Found {
         found.boards = names_of(|board| board.compatible.iter().any(|name| name == "brcm,bcm2712"));
     }
     found
+}
+
+/// Its format is not published: what its texts say is all that is known of it.
+fn program(recovery: &Recovery) -> Found {
+    let kind = if recovery.names_eeprom {
+        "Raspberry Pi recovery.bin, by the texts in it"
+    } else {
+        "program of the Raspberry Pi's firmware, by the texts in it: recovery.bin is one"
+    };
+    let details = vec![
+        ("says", recovery.line.clone().into()),
+        ("build_timestamp", recovery.built.into()),
+        ("built", recovery.built.map(day).into()),
+    ];
+    Found {
+        is_checked: false,
+        ..Found::whole(kind, details)
+    }
 }
 
 fn eeprom_signature(signature: &Signature) -> Found {
@@ -225,7 +254,7 @@ fn script(bytes: &[u8]) -> Found {
 fn environment(block: &Block) -> Vec<(&'static str, Value)> {
     let variables = block.environment.iter();
     let variables: Vec<String> = variables
-        .map(|(name, value)| format!("{name}={value}"))
+        .map(|(name, value)| format!("{}={}", shown(name), shown(value)))
         .collect();
     vec![("flag", block.flag.into()), ("variables", variables.into())]
 }

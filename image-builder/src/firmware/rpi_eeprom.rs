@@ -54,13 +54,15 @@ pub fn set(args: &SetArgs) -> Result<()> {
         args.config.display(),
         config.len()
     );
-    let Ok(text) = std::str::from_utf8(&config) else {
+    // What no text has, in whatever encoding: the configuration may be in any.
+    let is_control = |byte: &u8| byte.is_ascii_control() && !b"\t\r\n".contains(byte);
+    if config.iter().any(is_control) {
         bail!(
-            "{} is no text: is it the configuration?",
+            "{} is not a text, because it holds control characters: is it the configuration?",
             args.config.display()
         );
-    };
-    if BootOrder::of(text).is_none() {
+    }
+    if BootOrder::of(&config).is_none() {
         log::warn!(
             "{} sets no BOOT_ORDER that is the same for every board",
             args.config.display()
@@ -95,7 +97,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
     facts.add("update_timestamp", time);
     facts.add(
         "boot_order",
-        BootOrder::of(text).map(|order| order.to_string()),
+        BootOrder::of(&config).map(|order| order.to_string()),
     );
     facts.print(args.json);
     Ok(())

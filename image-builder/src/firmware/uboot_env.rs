@@ -1,6 +1,8 @@
 //! `gild firmware uboot-env`: variables of a U-Boot environment, in a file or in a copy of a flash.
 
+use std::ffi::OsString;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -8,7 +10,7 @@ use clap::Subcommand;
 use gild_boards::uboot_env::{Block, EnvError, Environment, FLAG_AT};
 use serde_json::{Map, Value};
 
-use super::facts::Facts;
+use super::facts::{Facts, shown};
 use super::file::{self, Output};
 
 /// Environments of U-Boot
@@ -28,7 +30,7 @@ pub struct GetArgs {
     file: PathBuf,
     /// Print the value of this variable alone
     #[arg(value_name = "NAME")]
-    name: Option<String>,
+    name: Option<OsString>,
     #[command(flatten)]
     place: Place,
     /// Print JSON
@@ -44,7 +46,7 @@ pub struct SetArgs {
     file: PathBuf,
     /// Variables with their new values. One without a value is removed
     #[arg(value_name = "NAME=VALUE", required = true)]
-    variables: Vec<String>,
+    variables: Vec<OsString>,
     /// Where no valid environment is: start with the one built into this U-Boot (u-boot.bin)
     #[arg(long, value_name = "U-BOOT")]
     defaults: Option<PathBuf>,
@@ -143,12 +145,16 @@ pub fn get(args: &GetArgs) -> Result<()> {
         None => block
             .environment
             .iter()
-            .for_each(|(name, value)| println!("{name}={value}")),
+            .for_each(|(name, value)| println!("{}={}", shown(name), shown(value))),
         Some(name) => {
             let value = block
                 .environment
-                .get(name)
-                .with_context(|| format!("{} has no variable {name}", args.file.display()))?;
+                .get(name.as_bytes())
+                .map(shown)
+                .with_context(|| {
+                    let name = shown(name.as_bytes());
+                    format!("{} has no variable {name}", args.file.display())
+                })?;
             if args.json {
                 println!("{:#}", Value::from(value));
             } else {
@@ -184,9 +190,12 @@ pub fn set(args: &SetArgs) -> Result<()> {
         }
     };
     for variable in &args.variables {
-        let (name, value) = variable
-            .split_once('=')
-            .with_context(|| format!("`{variable}` is not NAME=VALUE"))?;
+        let variable = variable.as_bytes();
+        let equals = variable
+            .iter()
+            .position(|byte| *byte == b'=')
+            .with_context(|| format!("`{}` is not NAME=VALUE", shown(variable)))?;
+        let (name, value) = (&variable[..equals], &variable[equals + 1..]);
         if value.is_empty() {
             block.environment.remove(name);
         } else {
@@ -195,7 +204,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
     }
     if block.environment.get("bootcmd").is_none() {
         bail!(
-            "an environment without bootcmd leaves the board at U-Boot's prompt, for it replaces the built-in one whole: set bootcmd too"
+            "an environment without bootcmd leaves the board at U-Boot's prompt, because it replaces the built-in one whole: set bootcmd too"
         );
     }
     // The older copy gives way, so that a power cut leaves the newer one.
@@ -235,6 +244,6 @@ fn unreadable(file: &Path) -> String {
 fn object(environment: &Environment) -> Value {
     let fields = environment
         .iter()
-        .map(|(name, value)| (name.to_owned(), value.into()));
+        .map(|(name, value)| (shown(name), shown(value).into()));
     Value::Object(fields.collect::<Map<_, _>>())
 }

@@ -199,6 +199,54 @@ fn a_loader_for_the_flash_that_the_card_does_not_try_is_told() {
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
 }
 
+/// The files of one build differ where binman wrote the place of the FIT.
+#[test]
+fn two_files_of_one_build_are_no_untried_loader() {
+    let desk = Desk::new();
+    let spl = desk.workshop.read("spl");
+    let with = |place: u32| {
+        let spl = [&spl[..0x1ee0], &place.to_le_bytes(), &spl[0x1ee4..]].concat();
+        desk.workshop.write("spl", spl);
+    };
+    with(0x6_0000);
+    desk.put("spi.bin", desk.workshop.rock5b_spi(MAINLINE));
+    with(0x7f_8000);
+    let fit = desk.fit(firmware::ROCK5B);
+    desk.put("u-boot.bin", desk.workshop.card(&fit));
+    let mut args = vec!["--public-key", "signing.pub", "--rock5b-spi", "spi.bin"];
+    args.extend(["--rock5b-u-boot", "u-boot.bin"]);
+    let ran = desk.build(&args).succeeds();
+    let words = "begin with different programs";
+    assert!(!ran.stderr.contains(words), "{}", ran.stderr);
+}
+
+#[test]
+fn a_recovery_bin_that_may_be_too_old_is_told() {
+    let desk = Desk::new();
+    desk.put("pieeprom.bin", versioned(eeprom_ab()));
+    let mut args = vec!["--public-key", "signing.pub"];
+    args.extend(["--rpi-eeprom", "pieeprom.bin"]);
+    args.extend(["--rpi-recovery", "recovery.bin"]);
+    let (old, earlier) = ("newer parts", "from one release");
+    let (none, good) = ("when it was built", "recovery.bin");
+    for (date, told, not_told) in [
+        ("2025/02/11", &[old, earlier][..], none),
+        ("2026/04/14", &[earlier], old),
+        ("2026/05/26", &[], good),
+        ("unknown", &[none], earlier),
+    ] {
+        let line = format!("RPi: BOOTSYS release VERSION:086b83e3 DATE: {date} TIME: 00:00:01\0");
+        let mut program = firmware::pattern(100_000);
+        program[5000..5000 + line.len()].copy_from_slice(line.as_bytes());
+        desk.put("recovery.bin", program);
+        let ran = desk.build(&args).succeeds();
+        for words in told {
+            assert!(ran.stderr.contains(words), "{date}: {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains(not_told), "{date}: {}", ran.stderr);
+    }
+}
+
 #[test]
 fn a_boot_order_that_never_comes_back_to_the_card_is_not_kept() {
     let desk = Desk::new();

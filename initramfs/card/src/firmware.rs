@@ -1,7 +1,10 @@
 //! The firmware files that the user supplies: checked before they go on the card, and made ready for the agent.
 
-use gild_boards::rk3588::{self, BootTargetsError, IdBlock, Medium, Rk3588Error};
-use gild_boards::rpi_eeprom::{self, Chip, ConfigError, EepromError, Signature};
+use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error};
+use gild_boards::rpi_eeprom::{
+    self, Chip, ConfigError, EepromError, RECOVERY_FOR_NEWER_PARTS, RECOVERY_LENGTH, Recovery,
+    Signature, day,
+};
 use sha2::{Digest, Sha256};
 
 use crate::fat::Files;
@@ -13,9 +16,6 @@ pub const RPI5: &str = "firmware/rpi5";
 /// What the agent writes to the Rock 5B's boot flash.
 pub const ROCK5B_SPI: &str = "firmware/rock5b/u-boot-rockchip-spi.bin";
 
-/// The known ones have about 100 KiB.
-const RECOVERY_LENGTH: std::ops::RangeInclusive<usize> = 32 << 10..=1 << 20;
-
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FirmwareError {
@@ -25,9 +25,6 @@ pub enum FirmwareError {
     /// For an earlier Raspberry Pi.
     #[error("it is for the {0}, not for the BCM2712 of the Raspberry Pi 5")]
     OtherChip(&'static str),
-    /// Its configuration is not a text.
-    #[error("its configuration is not a text")]
-    Encoding,
     /// Its configuration cannot be set.
     #[error("its configuration cannot be set: {0}")]
     Config(#[from] ConfigError),
@@ -76,10 +73,8 @@ pub fn eeprom(file: Vec<u8>) -> Result<(Vec<u8>, String), FirmwareError> {
         return Err(FirmwareError::OtherChip(image.chip().name()));
     }
     let built = image.build_timestamp().ok_or(FirmwareError::NoVersion)?;
-    let config =
-        String::from_utf8(image.config()?.to_vec()).map_err(|_| FirmwareError::Encoding)?;
-    let config = rpi_eeprom::with_nvme_first(&config)?;
-    image.set_config(config.as_bytes())?;
+    let config = rpi_eeprom::with_nvme_first(image.config()?)?;
+    image.set_config(&config)?;
     let upd = image.bytes().to_vec();
     let sig = Signature::of(&upd, update_time(built, &upd)).to_text();
     Ok((upd, sig))
@@ -132,21 +127,50 @@ fn rock5b(file: Vec<u8>, medium: Medium) -> Result<rk3588::Image, FirmwareError>
     Ok(image)
 }
 
+impl Rpi5 {
+    /// What speaks against its `recovery.bin`, as far as its texts say when it was built.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let Some(built) = Recovery::of(&self.recovery).and_then(|recovery| recovery.built) else {
+            return vec![
+                "nothing in recovery.bin says when it was built, so it may be too old for boards with newer parts: take it from the same release as the EEPROM image"
+                    .to_owned(),
+            ];
+        };
+        let mut doubts = Vec::new();
+        if built < RECOVERY_FOR_NEWER_PARTS {
+            doubts.push(format!(
+                "recovery.bin is of {}: a board with newer parts needs one of {} or later, and stops with a red screen while this card is in its slot; take a newer one",
+                day(built),
+                day(RECOVERY_FOR_NEWER_PARTS)
+            ));
+        }
+        let image = rpi_eeprom::Image::parse(self.upd.clone()).ok();
+        // By the day: of one release they are built one after the other.
+        if let Some(image) = image.and_then(|image| image.build_timestamp())
+            && day(built) < day(image)
+        {
+            doubts.push(format!(
+                "recovery.bin is of {}, and the EEPROM image is of {}: take both from one release",
+                day(built),
+                day(image)
+            ));
+        }
+        doubts
+    }
+}
+
 impl Firmware {
     /// Whether the two U-Boots begin with different programs. The card's has started a board before the flash is written
     /// with the other one, which nobody has tried then: if that one hangs, the board does not look at a card any more.
     #[must_use]
     pub fn has_untried_loader(&self) -> bool {
-        let loader = |bytes: &[u8], medium: Medium| {
-            let bytes = bytes.get(medium.id_block_offset()..)?;
-            bytes
-                .get(..IdBlock::parse(bytes).ok()?.length)
-                .map(<[u8]>::to_vec)
+        let (Some(spi), Some(card)) = (&self.rock5b_spi, &self.rock5b_u_boot) else {
+            return false;
         };
-        match (&self.rock5b_spi, &self.rock5b_u_boot) {
-            (Some(spi), Some(card)) => loader(spi, Medium::Spi) != loader(card, Medium::Card),
-            _ => false,
-        }
+        let spi = rk3588::Image::parse(spi.clone(), Medium::Spi);
+        let card = rk3588::Image::parse(card.clone(), Medium::Card);
+        !matches!((spi, card), (Ok(spi), Ok(card)) if spi.has_loader_of(&card))
     }
 
     /// The files that lie on the card's file system.

@@ -335,11 +335,7 @@ fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {
             return Rpi5::default();
         }
     };
-    let config = image
-        .config()
-        .map(String::from_utf8_lossy)
-        .unwrap_or_default();
-    let order = BootOrder::of(&config);
+    let order = BootOrder::of(image.config().unwrap_or_default());
     if !order.is_some_and(BootOrder::is_nvme_then_card) {
         problems.push(format!(
             "{}/pieeprom.upd does not look at the NVMe disk first and at the card after it",

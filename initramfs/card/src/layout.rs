@@ -14,7 +14,7 @@ pub const SECTOR: u64 = 512;
 pub const U_BOOT_AT: u64 = 64 * SECTOR;
 /// Where the one partition begins.
 pub const FAT_AT: u64 = FAT_SECTOR as u64 * SECTOR;
-/// Length of the partition: room for the boot flash backups of some dozens of boards.
+/// Length of the partition: room for the packed boot flash backups of some hundred boards.
 pub const FAT_LENGTH: u64 = FAT_SECTORS as u64 * SECTOR;
 /// Length of the whole card image.
 pub const CARD_LENGTH: u64 = FAT_AT + FAT_LENGTH;

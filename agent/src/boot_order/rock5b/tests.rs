@@ -37,6 +37,8 @@ fn set_with(
         id: "00e04c5b5b5b".to_owned(),
         card,
         policy: gild_config::BootOrderPolicy::default(),
+        came_back: false,
+        changed: &|_| (),
         is_boot_medium: true,
         alive: &|| (),
     };
@@ -48,10 +50,29 @@ fn set_with(
     set(&job, &flash, SERIAL)
 }
 
+/// What the backups unpack to, by the stock tool.
 fn backups(card: &MemoryCard) -> Vec<Vec<u8>> {
     let names = card.names().expect("the names");
     let backups = names.iter().filter(|name| name.starts_with("flash-"));
-    backups.filter_map(|name| card.get(name)).collect()
+    backups
+        .map(|name| {
+            let file = card.get(name).expect("a backup");
+            match name.strip_suffix(".zst") {
+                Some(_) => unzstd(&file),
+                None => file,
+            }
+        })
+        .collect()
+}
+
+fn unzstd(packed: &[u8]) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("backup.bin.zst");
+    std::fs::write(&path, packed).expect("a file");
+    let mut zstd = std::process::Command::new("zstd");
+    let ran = zstd.args(["-q", "-d"]).arg(&path).status();
+    assert!(ran.is_ok_and(|status| status.success()), "zstd");
+    std::fs::read(path.with_extension("")).expect("what it unpacks")
 }
 
 /// The ROM starts what a header with a right hash leads to: then all must be in its place.
@@ -307,7 +328,7 @@ fn a_backup_that_reads_back_wrong_leaves_the_flash_as_it_is() {
     let digest = hex::encode(sha2::Sha256::digest(&u_boot));
     let variables = environment(FACTORY, 64 << 10);
     for (backup, old) in [
-        (format!("flash-{SERIAL}-{}.bin", &digest[..8]), u_boot),
+        (format!("flash-{SERIAL}-{}.bin.zst", &digest[..8]), u_boot),
         (format!("env-{SERIAL}.bin"), variables),
     ] {
         let power = Power::on();
@@ -325,6 +346,113 @@ fn a_backup_that_reads_back_wrong_leaves_the_flash_as_it_is() {
         assert!(error.reason.contains("reads back"), "{error}");
         assert!(*flash.bytes.borrow() == old);
     }
+}
+
+/// 16 MiB each would fill a card after some dozens of boards.
+#[test]
+fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
+    let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    let run = |card: &MemoryCard, flash: &[u8]| {
+        let boot = MemoryNor::new(&Power::on(), BLOCK, flash.to_vec());
+        card.put_firmware_again(FILE, &wanted());
+        let outcome = set_with(card, Some(&boot), None, true);
+        assert_eq!(outcome, Ok(BootOrder::Written));
+        let names = card.names().expect("the names");
+        names
+            .into_iter()
+            .filter(|name| name.starts_with("flash-"))
+            .collect::<Vec<_>>()
+    };
+    let card = MemoryCard::new(&Power::on());
+    let names = run(&card, &old);
+    let [name] = &names[..] else {
+        panic!("{names:?}")
+    };
+    assert!(name.ends_with(".bin.zst"), "{name}");
+    assert!(card.get(name).expect("the backup").len() < 100_000);
+
+    // Half of it gone: what starts nothing does not count as what the board had.
+    let mut half = old.clone();
+    half[ID_BLOCK..ID_BLOCK + BLOCK].fill(0xff);
+    assert_eq!(run(&card, &half), names);
+    assert!(backups(&card) == std::slice::from_ref(&old));
+
+    let unpacked = name.strip_suffix(".zst").expect("packed");
+    let card = MemoryCard::new(&Power::on());
+    card.put(unpacked, &old);
+    assert_eq!(run(&card, &old), [unpacked]);
+    assert_eq!(run(&card, &half), [unpacked]);
+    // A damaged one is no backup of a flash that can still be read.
+    card.put(unpacked, &old[1..]);
+    assert_eq!(run(&card, &old), [unpacked, name]);
+}
+
+#[test]
+fn a_card_without_room_for_the_backup_says_what_to_delete() {
+    let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    let boot = MemoryNor::new(&Power::on(), BLOCK, old.clone());
+    let card = MemoryCard::new(&Power::on());
+    card.put_firmware(FILE, &wanted());
+    card.is_full.set(true);
+    let error = set_with(&card, Some(&boot), None, true).expect_err("no room");
+    assert_eq!(error.kind, Kind::Failed);
+    assert!(
+        error.next_step.contains("delete them"),
+        "{}",
+        error.next_step
+    );
+    assert!(*boot.bytes.borrow() == old);
+}
+
+/// A flash that came with the vendor's image has its U-Boot at 8 MiB: nothing starts it.
+#[test]
+fn what_an_earlier_u_boot_left_in_the_flash_is_no_reason_to_write() {
+    let shop = Workshop::new();
+    let mut own = chip(&shop.rock5b_spi("nvme mmc1 mmc0 usb scsi pxe dhcp spi"));
+    let vendors = Workshop::u_boot(MAINLINE);
+    own[0x80_0000..0x80_0000 + vendors.len()].copy_from_slice(&vendors);
+    for has_file in [true, false] {
+        let boot = MemoryNor::new(&Power::on(), BLOCK, own.clone());
+        let card = MemoryCard::new(&Power::on());
+        if has_file {
+            card.put_firmware(FILE, &wanted());
+        }
+        assert_eq!(
+            set_with(&card, Some(&boot), None, true),
+            Ok(BootOrder::AlreadyRight)
+        );
+        assert!(*boot.bytes.borrow() == own);
+    }
+}
+
+/// U-Boot looks at the checksum alone, so such a block overrules what is built in.
+#[test]
+fn an_environment_that_is_no_text_counts_and_keeps_its_bytes() {
+    let block = |order: &str, size: usize| {
+        let mut data = format!("bootcmd=boot\0boot_targets={order}\0").into_bytes();
+        data.extend(b"note=f\xfcr\0=x\0alone\0");
+        data.resize(size - 4, 0);
+        [&crc32fast::hash(&data).to_le_bytes()[..], &data].concat()
+    };
+    let size = 64 << 10;
+    let flash = MemoryNor::new(&Power::on(), BLOCK, block("mmc1 nvme0 mmc0", size));
+    let card = MemoryCard::new(&Power::on());
+    let set = || set_with(&card, None, Some(&flash), true);
+    assert_eq!(set(), Ok(BootOrder::Written));
+    assert!(*flash.bytes.borrow() == block("nvme0 mmc1 mmc0", size));
+    assert_eq!(set(), Ok(BootOrder::AlreadyRight));
+
+    // In the boot flash it stands against the image that is right otherwise.
+    let mut old = chip(&wanted());
+    old[ENVIRONMENT].copy_from_slice(&block("mmc1 nvme", ENVIRONMENT.len()));
+    let boot = MemoryNor::new(&Power::on(), BLOCK, old);
+    let card = MemoryCard::new(&Power::on());
+    card.put_firmware(FILE, &wanted());
+    assert_eq!(
+        set_with(&card, Some(&boot), None, true),
+        Ok(BootOrder::Written)
+    );
+    assert!(*boot.bytes.borrow() == chip(&wanted()));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+
 use gild_boards::rpi_eeprom::{get_key, set_keys};
 use gild_config::BootOrderPolicy;
 
@@ -20,10 +22,8 @@ fn update() -> (Vec<u8>, String, u32) {
     bytes[0x2000..0x2000 + version.len()].copy_from_slice(version.as_bytes());
     let mut image = Image::parse(bytes).expect("an image");
     let keys = [("BOOT_ORDER", "0xf416"), ("PCIE_PROBE", "1")];
-    let config = set_keys(FACTORY, &keys).expect("keys");
-    image
-        .set_config(config.as_bytes())
-        .expect("a configuration");
+    let config = set_keys(FACTORY.as_bytes(), &keys).expect("keys");
+    image.set_config(&config).expect("a configuration");
     let upd = image.bytes().to_vec();
     let sig = Signature::of(&upd, NEW + 7);
     (upd, sig.to_text(), NEW + 7)
@@ -47,8 +47,19 @@ fn factory() -> Running {
         update: Some(OLD),
         is_signed: false,
         least_version: 2,
-        config: Some(FACTORY.to_owned()),
+        config: Some(FACTORY.into()),
+        start: Some("start 0".to_owned()),
     }
+}
+
+/// A restart in which the ROM did nothing.
+fn restart(running: &mut Running) {
+    let start = running
+        .start
+        .as_deref()
+        .and_then(|name| name.strip_prefix("start "));
+    let number: u32 = start.expect("a name").parse().expect("a number");
+    running.start = Some(format!("start {}", number + 1));
 }
 
 fn set_on(card: &MemoryCard, running: &Running) -> Result<BootOrder, BootOrderError> {
@@ -60,20 +71,42 @@ fn set_by(
     card: &MemoryCard,
     running: &Running,
 ) -> Result<BootOrder, BootOrderError> {
+    set_and_tell(policy, card, running, false).0
+}
+
+fn set_after_coming_back(
+    card: &MemoryCard,
+    running: &Running,
+) -> Result<BootOrder, BootOrderError> {
+    set_and_tell(BootOrderPolicy::default(), card, running, true).0
+}
+
+/// With what is changed.
+fn set_and_tell(
+    policy: BootOrderPolicy,
+    card: &MemoryCard,
+    running: &Running,
+    came_back: bool,
+) -> (Result<BootOrder, BootOrderError>, Vec<String>) {
+    let changes = RefCell::new(Vec::new());
     let job = Job {
         board: gild_boards::by_name("rpi5").expect("a board"),
         id: "d83add123456".to_owned(),
         card,
         policy,
+        came_back,
         is_boot_medium: true,
+        changed: &|change| changes.borrow_mut().push(change),
         alive: &|| (),
     };
-    set(&job, running)
+    let outcome = set(&job, running);
+    (outcome, changes.into_inner())
 }
 
 /// What the board's ROM does at a restart, as the vendor documents it: nothing without `recovery.bin`, else it checks
 /// the digest, writes the EEPROM and renames the file.
 fn rom(card: &MemoryCard, running: &mut Running) {
+    restart(running);
     if card.get(RECOVERY).as_deref() != Some(RECOVERY_BIN) {
         assert_eq!(card.get(RECOVERY), None, "the ROM would run nonsense");
         return;
@@ -88,7 +121,7 @@ fn rom(card: &MemoryCard, running: &mut Running) {
     *running = Running {
         build: image.build_timestamp(),
         update: sig.timestamp,
-        config: Some(String::from_utf8(image.config().expect("one").to_vec()).expect("text")),
+        config: Some(image.config().expect("one").to_vec()),
         ..running.clone()
     };
     card.rename(RECOVERY, "recovery.000").expect("a rename");
@@ -102,7 +135,7 @@ fn an_update_is_staged_taken_by_the_rom_and_found_done() {
     assert_eq!(card.get(RECOVERY_BEFORE), None);
     rom(&card, &mut running);
     let config = running.config.clone().expect("a configuration");
-    assert_eq!(get_key(&config, "BOOT_ORDER"), Some("0xf416"));
+    assert_eq!(get_key(&config, "BOOT_ORDER"), Some(&b"0xf416"[..]));
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
     let left = card.names().expect("the names");
     assert_eq!(left, ["SHA256SUMS"]);
@@ -176,7 +209,7 @@ fn what_is_right_already_needs_no_files_and_no_card_that_can_be_written() {
     card.put("recovery.000", b"used");
     card.is_read_only.set(true);
     let running = Running {
-        config: Some("[all]\nBOOT_ORDER=0xf16\n".to_owned()),
+        config: Some("[all]\nBOOT_ORDER=0xf16\n".into()),
         is_signed: true,
         ..factory()
     };
@@ -186,10 +219,11 @@ fn what_is_right_already_needs_no_files_and_no_card_that_can_be_written() {
 #[test]
 fn two_fruitless_attempts_are_enough() {
     let card = card(&Power::on());
-    let running = factory();
+    let mut running = factory();
     for _ in 0..2 {
-        // A ROM that does not find the file.
         assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+        // A ROM that does not find the file.
+        restart(&mut running);
     }
     let error = set_on(&card, &running).expect_err("a third attempt");
     assert_eq!(error.kind, Kind::NotPossible);
@@ -199,6 +233,52 @@ fn two_fruitless_attempts_are_enough() {
         None,
         "nothing is left for another board"
     );
+}
+
+/// The ROM tries at a restart. A node that holds, and looks again each minute, has not tried anything.
+#[test]
+fn an_attempt_is_a_restart_and_not_a_look() {
+    let card = card(&Power::on());
+    let mut running = factory();
+    for attempt in 1..=2 {
+        for _ in 0..5 {
+            let (outcome, changes) =
+                set_and_tell(BootOrderPolicy::default(), &card, &running, false);
+            assert_eq!(outcome, Ok(BootOrder::Staged));
+            assert!(changes.contains(&"BOOT_ORDER 0xf461 -> 0xf416".to_owned()));
+            let count = card.text("gild-d83add123456.eeprom").expect("a count");
+            assert!(count.contains(&format!("attempts={attempt}\n")), "{count}");
+            assert_eq!(card.get(RECOVERY).as_deref(), Some(RECOVERY_BIN));
+        }
+        // What is not there any more, or is not what was staged, is staged again and is the same attempt.
+        for name in [RECOVERY, SIG, UPD] {
+            for damage in [None, Some(b"half a fi")] {
+                match damage {
+                    None => card.remove(name).expect("a file"),
+                    Some(half) => card.put(name, half),
+                }
+                assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+                let (upd, _, _) = update();
+                assert_eq!(card.get(UPD), Some(upd));
+                assert_eq!(card.get(RECOVERY).as_deref(), Some(RECOVERY_BIN), "{name}");
+            }
+        }
+        restart(&mut running);
+    }
+    set_on(&card, &running).expect_err("a third attempt");
+    // A count of an earlier agent, and a kernel that does not say which start this is.
+    for start in [&running.start, &None] {
+        let time = update().2;
+        card.put(
+            "gild-d83add123456.eeprom",
+            format!("update={time}\nattempts=2\n").as_bytes(),
+        );
+        let running = Running {
+            start: start.clone(),
+            ..factory()
+        };
+        set_on(&card, &running).expect_err("a third attempt");
+    }
 }
 
 #[test]
@@ -306,35 +386,126 @@ fn an_older_image_is_taken_where_the_configuration_allows_it() {
 fn the_board_keeps_its_own_settings() {
     let card = card(&Power::on());
     let mut running = Running {
-        config: Some("# mine\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf41\n".to_owned()),
+        config: Some(b"# K\xfcche\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf41\n".to_vec()),
         ..factory()
     };
-    assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+    let (outcome, changes) = set_and_tell(BootOrderPolicy::default(), &card, &running, false);
+    assert_eq!(outcome, Ok(BootOrder::Staged));
+    assert_eq!(
+        changes,
+        [
+            "BOOT_ORDER 0xf41 -> 0xf416".to_owned(),
+            "PCIE_PROBE (not set) -> 1".to_owned(),
+            format!("firmware built {OLD} -> {NEW} (seconds since 1970)"),
+        ]
+    );
     rom(&card, &mut running);
     assert_eq!(
         running.config.as_deref(),
-        Some("# mine\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n")
+        Some(&b"# K\xfcche\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n"[..])
     );
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
 
+/// Settings that nobody can read may be worth something.
 #[test]
-fn an_order_that_is_only_half_right_is_put_right() {
+fn settings_that_are_not_shown_are_replaced_only_where_the_card_allows_it() {
+    let hidden = Running {
+        config: None,
+        ..factory()
+    };
+    let card = card(&Power::on());
+    card.put(RECOVERY, RECOVERY_BIN);
+    let error = set_on(&card, &hidden).expect_err("settings that would be lost");
+    assert_eq!(error.kind, Kind::NotPossible);
+    assert!(
+        error.next_step.contains("replace_settings"),
+        "{}",
+        error.next_step
+    );
+    assert_eq!(card.names().expect("names"), ["SHA256SUMS"]);
+    let policy = BootOrderPolicy {
+        replace_settings: true,
+        ..BootOrderPolicy::default()
+    };
+    let (outcome, changes) = set_and_tell(policy, &card, &hidden, false);
+    assert_eq!(outcome, Ok(BootOrder::Staged));
+    assert!(changes[0].contains("all settings"), "{changes:?}");
+    // What can be read is kept all the same.
+    let shown = Running {
+        config: Some(b"X=1\nBOOT_ORDER=0xf41\n".to_vec()),
+        ..factory()
+    };
+    let (outcome, changes) = set_and_tell(policy, &card, &shown, false);
+    assert_eq!(outcome, Ok(BootOrder::Staged));
+    assert_eq!(changes[0], "BOOT_ORDER 0xf41 -> 0xf416");
+    let staged = Image::parse(card.get(UPD).expect("an image")).expect("an image");
+    assert!(staged.config().expect("one").starts_with(b"X=1\n"));
+}
+
+/// `raspi-config` leaves an order like this. A HAT+ needs no more.
+#[test]
+fn the_disk_first_is_right_without_pcie_probe() {
     let running = Running {
-        config: Some("[all]\nBOOT_ORDER=0xf416\n".to_owned()),
+        config: Some("[all]\nBOOT_ORDER=0xf416\n".into()),
+        // Newer than the card's: to replace it would be a fault.
+        build: Some(NEW + 1),
         ..factory()
     };
-    let with_files = card(&Power::on());
-    assert_eq!(set_on(&with_files, &running), Ok(BootOrder::Staged));
-    // Without the card behind the disk, one that is to be flashed again would never be.
-    let disk_alone = Running {
-        config: Some("[all]\nBOOT_ORDER=0xf6\nPCIE_PROBE=1\n".to_owned()),
+    let card = card(&Power::on());
+    assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
+    assert_eq!(card.get(RECOVERY), None);
+}
+
+#[test]
+fn a_board_that_did_not_start_its_disk_gets_pcie_probe() {
+    let mut running = Running {
+        config: Some("[all]\nBOOT_ORDER=0xf2416\n".into()),
         ..factory()
     };
-    let with_files = card(&Power::on());
-    assert_eq!(set_on(&with_files, &disk_alone), Ok(BootOrder::Staged));
     let without = MemoryCard::new(&Power::on());
     assert_eq!(set_on(&without, &running), Ok(BootOrder::AlreadyRight));
+    let error = set_after_coming_back(&without, &running).expect_err("no files");
+    assert_eq!(error.kind, Kind::Known);
+    assert!(error.reason.contains("PCIE_PROBE"), "{error}");
+
+    let card = card(&Power::on());
+    assert_eq!(
+        set_after_coming_back(&card, &running),
+        Ok(BootOrder::Staged)
+    );
+    rom(&card, &mut running);
+    assert_eq!(
+        running.config.as_deref(),
+        Some(&b"[all]\nBOOT_ORDER=0xf2416\nPCIE_PROBE=1\n"[..])
+    );
+    // It has all that this step can give it.
+    assert_eq!(
+        set_after_coming_back(&card, &running),
+        Ok(BootOrder::AlreadyRight)
+    );
+}
+
+/// Without the card behind the disk, a board whose disk does not start would never look at a card.
+#[test]
+fn the_disk_first_and_no_card_after_it_is_put_right_where_that_can_be_done() {
+    let mut running = Running {
+        config: Some("[all]\nBOOT_ORDER=0xf46\n".into()),
+        ..factory()
+    };
+    let without = MemoryCard::new(&Power::on());
+    for came_back in [false, true] {
+        let (outcome, _) = set_and_tell(BootOrderPolicy::default(), &without, &running, came_back);
+        let is_right = outcome == Ok(BootOrder::AlreadyRight);
+        assert_eq!(is_right, !came_back, "it starts the disk");
+    }
+    let card = card(&Power::on());
+    assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+    rom(&card, &mut running);
+    assert_eq!(
+        running.config.as_deref(),
+        Some(&b"[all]\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n"[..])
+    );
 }
 
 #[test]
@@ -359,7 +530,9 @@ fn a_card_that_the_rom_does_not_read_gets_no_update() {
         id: "d83add123456".to_owned(),
         card: &card,
         policy: BootOrderPolicy::default(),
+        came_back: false,
         is_boot_medium: false,
+        changed: &|_| (),
         alive: &|| (),
     };
     let error = set(&job, &factory()).expect_err("a card in a reader");
@@ -379,7 +552,7 @@ fn settings_that_cannot_be_kept_are_not_lost() {
         let card = card(&Power::on());
         let before = card.names().expect("names");
         let running = Running {
-            config: Some(config),
+            config: Some(config.into_bytes()),
             ..factory()
         };
         let error = set_on(&card, &running).expect_err(complaint);
@@ -445,6 +618,7 @@ fn the_firmware_s_own_words_are_read_where_linux_has_them() {
         &format!("{chosen}/bootloader/update-timestamp"),
         &NEW.to_be_bytes(),
     );
+    put("proc/sys/kernel/random/boot_id", b"6ee9\n");
     put(&format!("{chosen}/bootloader/signed"), &1_u32.to_be_bytes());
     put(&format!("{chosen}/rpi-min-boot-ver"), &5_u32.to_be_bytes());
     let devices = "sys/bus/nvmem/devices";
@@ -468,10 +642,20 @@ fn the_firmware_s_own_words_are_read_where_linux_has_them() {
             update: Some(NEW),
             is_signed: true,
             least_version: 5,
-            config: Some(FACTORY.to_owned()),
+            config: Some(FACTORY.into()),
+            start: Some("6ee9".to_owned()),
         }
     );
+    // Bytes that are no text are the board's settings too; only what fills up the memory is not.
+    let umlaut = b"# \xff K\xfcche\nBOOT_ORDER=0xf41\n";
+    for fill in [0, 0xff] {
+        let memory = [&umlaut[..], &[fill; 50]].concat();
+        put(&format!("{devices}/rmem1/nvmem"), &memory);
+        assert_eq!(read().config.as_deref(), Some(&umlaut[..]), "{fill:#x}");
+    }
     // Memory that the firmware has not filled.
-    put(&format!("{devices}/rmem1/nvmem"), &[0; 4096]);
-    assert_eq!(read().config, None);
+    for nothing in [&[0; 4096], &[0xff; 4096], &[b' '; 4096]] {
+        put(&format!("{devices}/rmem1/nvmem"), nothing);
+        assert_eq!(read().config, None);
+    }
 }
