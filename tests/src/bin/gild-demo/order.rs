@@ -22,7 +22,9 @@ impl Order {
         if let Some(u_boot) = &scene.hardware.u_boot {
             let environment = u_boot.environment()?;
             let order = environment.get("boot_targets").context("no boot_targets")?;
-            return Ok(Self::Environment(order.to_owned()));
+            return Ok(Self::Environment(
+                String::from_utf8_lossy(order).into_owned(),
+            ));
         }
         let eeprom = scene.hardware.eeprom.as_ref().context("no EEPROM")?;
         Ok(Self::Eeprom(eeprom.boot_order()?))
