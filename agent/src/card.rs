@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gild_boards::Board;
@@ -223,6 +224,7 @@ impl Card {
 
     fn mount(&self, flags: MsFlags) -> Result<Mounted, CardError> {
         let failed = |error| self.failed("mounting", "the file system", error);
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         fs::create_dir_all(MOUNT_POINT).map_err(failed)?;
         mount(
             Some(&Path::new("/dev").join(&self.name)),
@@ -232,7 +234,7 @@ impl Card {
             None::<&str>,
         )
         .map_err(|error| failed(error.into()))?;
-        Ok(Mounted)
+        Ok(Mounted { _turn: turn })
     }
 
     fn failed(&self, action: &'static str, what: &str, error: io::Error) -> CardError {
@@ -261,8 +263,13 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
+/// Whoever mounts the card has it alone: there is one mount point, and the watcher of stalls writes to the card too.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The mounted card; unmounted when done, so that it can be pulled at any other time.
-struct Mounted;
+struct Mounted {
+    _turn: MutexGuard<'static, ()>,
+}
 
 impl Mounted {
     #[allow(

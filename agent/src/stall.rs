@@ -98,10 +98,11 @@ impl Watcher {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        // Any other stage may hang in the card itself.
         if failure.fault == Fault::TargetFailed {
             count_hang(&node);
+            receipt::tell(machine, &node, Some(&failure));
         }
-        receipt::tell(machine, &node, Some(&failure));
         while machine.silence() >= limit {
             // A board whose watchdog is missing or broken.
             if machine.silence() >= machine.watchdog_timeout * 3 / 2 {
