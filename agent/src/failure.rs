@@ -169,6 +169,8 @@ pub struct Failures {
     furthest: Option<Stage>,
     /// Time held because of faults that a restart may cure.
     held: Duration,
+    /// Whether the card takes no count of restarts.
+    is_uncountable: bool,
 }
 
 /// What comes after a failure.
@@ -190,7 +192,7 @@ impl Failures {
             receipt::tell(machine, node, Some(&failure));
         }
         let remedy = failure.remedy;
-        self.last = Some(failure);
+        self.remember(failure);
         match (next, remedy) {
             (_, Remedy::Pause(restarts)) => {
                 let pause = restarts::pause(restarts, machine.hold);
@@ -202,7 +204,6 @@ impl Failures {
                 machine.wait(wait);
             }
             (Next::Hold, Remedy::LookAgain) => {
-                self.held = Duration::ZERO;
                 info!("hold: looking again in {} s", machine.hold.as_secs());
                 machine.wait(machine.hold);
             }
@@ -226,11 +227,19 @@ impl Failures {
     ) {
         let restarts = match remedy {
             Remedy::CountedRestart(restarts) => restarts,
+            _ if self.is_uncountable => None,
             _ => restarts::before(node),
         };
-        let left = restarts::pause(restarts, machine.hold).saturating_sub(self.held);
+        let mut left = restarts::pause(restarts, machine.hold).saturating_sub(self.held);
+        if left.is_zero() && remedy == Remedy::Restart && !self.is_uncountable {
+            self.is_uncountable = restarts::count(node).is_none();
+            if self.is_uncountable {
+                left = restarts::pause(None, machine.hold).saturating_sub(self.held);
+            }
+        }
         if left.is_zero() {
-            restart(machine, node, remedy, self.held);
+            warn!("restarting the board: what was not there may be there after a restart");
+            reboot::reboot();
         }
         let wait = wait.min(left);
         info!(
@@ -241,6 +250,15 @@ impl Failures {
         let begun = Instant::now();
         machine.wait(wait);
         self.held += begun.elapsed();
+    }
+
+    /// What is held for one kind of trouble does not shorten the pause of another.
+    fn remember(&mut self, failure: Failure) {
+        let remedy = failure.remedy;
+        if self.last.as_ref().is_none_or(|last| last.remedy != remedy) {
+            self.held = Duration::ZERO;
+        }
+        self.last = Some(failure);
     }
 
     /// Another fault, or one in a later stage than ever before, is another trouble, with attempts of its own.
@@ -258,17 +276,6 @@ impl Failures {
             Policy::Bounded | Policy::Hold => Next::Hold,
         }
     }
-}
-
-/// Counts the restart, unless another count has it, and restarts the board. What nothing counts comes after the longest pause.
-fn restart(machine: &Machine, node: &Node, remedy: Remedy, held: Duration) -> ! {
-    if remedy == Remedy::Restart && restarts::count(node).is_none() {
-        let left = restarts::pause(None, machine.hold).saturating_sub(held);
-        info!("hold: restarting the board in {} s", left.as_secs());
-        machine.wait(left);
-    }
-    warn!("restarting the board: what was not there may be there after a restart");
-    reboot::reboot()
 }
 
 #[cfg(test)]
@@ -364,6 +371,25 @@ mod tests {
         ]);
         assert_eq!(retries(&next), 4);
         assert_eq!(next[4], Next::Hold);
+    }
+
+    #[test]
+    fn the_pause_of_one_trouble_is_not_shortened_by_another() {
+        let mut failures = Failures::default();
+        let mut held_after = |fault: Fault, remedy| {
+            failures.remember(Failure {
+                fault,
+                message: String::new(),
+                next_step: fault.next_step(),
+                remedy,
+            });
+            failures.held += HOLD;
+            failures.held
+        };
+        assert_eq!(held_after(Fault::NoTarget, Remedy::Restart), HOLD);
+        assert_eq!(held_after(Fault::TargetFailed, Remedy::Restart), HOLD * 2);
+        let came_back = Remedy::CountedRestart(Some(0));
+        assert_eq!(held_after(Fault::BootOrder, came_back), HOLD);
     }
 
     #[test]

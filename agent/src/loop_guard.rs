@@ -177,12 +177,12 @@ pub fn count(
     target: &Candidate,
     image_id: &str,
     boot_order: &BootOrder,
+    came_back: bool,
 ) -> Result<u32, LoopError> {
     machine.alive();
     let now = restart_of(target, image_id)?;
     let file = file(node);
-    // A change of the order is news: whatever came before, the next start may be another one.
-    let is_news = matches!(boot_order, BootOrder::Staged | BootOrder::Written);
+    let is_news = is_news(boot_order, came_back);
     let written = match &node.card {
         Some(card) => write(card, &file, now, is_news, node.has_counted_restart),
         None => Err(io::Error::other("there is none")),
@@ -227,6 +227,16 @@ fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: 
         BootOrder::Left(_) => knows_order,
     };
     is_written || may_start
+}
+
+/// Whether the next start may be another one, whatever came before. An update that is staged because the board came back is
+/// not: the ROM may leave it undone again and again.
+fn is_news(boot_order: &BootOrder, came_back: bool) -> bool {
+    match boot_order {
+        BootOrder::Written => true,
+        BootOrder::Staged => !came_back,
+        BootOrder::AlreadyRight | BootOrder::Left(_) => false,
+    }
 }
 
 /// Writes the count with this restart in it, unless this start has counted it already.
@@ -335,6 +345,26 @@ mod tests {
         assert_eq!(changed, 1, "the order was changed");
         card.remove("count").expect("an operator");
         assert_eq!(restart(&card, now("b")), 1);
+    }
+
+    #[test]
+    fn an_update_that_the_rom_leaves_undone_does_not_start_the_count_again() {
+        let card = MemoryCard::new(&Power::on());
+        let attempts = || {
+            let before = card.text("count").as_deref().and_then(Count::parse);
+            before.map_or(0, |before| before.attempts)
+        };
+        let counts: Vec<_> = (0..5)
+            .map(|_| {
+                let came_back = attempts() >= ATTEMPTS;
+                // Only what has come back stages an update here; else the order is right.
+                let is_news = came_back && is_news(&BootOrder::Staged, came_back);
+                write(&card, "count", now("a"), is_news, false).expect("a card")
+            })
+            .collect();
+        assert_eq!(counts, [1, 2, 3, 4, 5]);
+        assert!(is_news(&BootOrder::Staged, false), "a first update");
+        assert!(is_news(&BootOrder::Written, true), "the flash was written");
     }
 
     #[test]

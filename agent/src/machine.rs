@@ -15,8 +15,9 @@ use crate::watchdog::Watchdog;
 /// The longest sleep between two feedings of the watchdog.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Longer than the kernel takes to give up an NVMe disk that hangs: 30 s until it aborts a command, 30 s until it resets
-/// the controller, and twice up to 25.6 s for the reset (CAP.TO of common disks).
+/// Two thirds of it are longer than the kernel usually takes to give up an NVMe disk that hangs: 30 s until it aborts a
+/// command, 30 s until it resets the controller, and twice up to 25.6 s for the reset (CAP.TO of common disks). One that
+/// comes back from the reset and then hangs takes a minute more.
 pub const WATCHDOG: Duration = Duration::from_mins(3);
 /// Least and longest wait of a step; a short hold, as in tests, makes the waits short too.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
@@ -27,8 +28,7 @@ pub struct Machine {
     pub led: Led,
     /// How long a node holds before it looks again.
     pub hold: Duration,
-    /// After how long without progress the watchdog resets the board.
-    pub watchdog_timeout: Duration,
+    wanted_timeout: Duration,
     start: Instant,
     watchdog: Mutex<Option<Watchdog>>,
     /// When the work was last seen alive.
@@ -50,7 +50,7 @@ impl Machine {
         Self {
             led,
             hold,
-            watchdog_timeout: WATCHDOG,
+            wanted_timeout: WATCHDOG,
             start: Instant::now(),
             watchdog: Mutex::new(None),
             alive: Mutex::new(Instant::now()),
@@ -63,11 +63,18 @@ impl Machine {
     }
 
     /// The same machine with another time-out of its watchdog.
-    pub fn with_watchdog_timeout(self, watchdog_timeout: Duration) -> Self {
+    pub fn with_watchdog_timeout(self, wanted_timeout: Duration) -> Self {
         Self {
-            watchdog_timeout,
+            wanted_timeout,
             ..self
         }
+    }
+
+    /// After how long without progress the board is reset.
+    pub fn watchdog_timeout(&self) -> Duration {
+        let watchdog = lock(&self.watchdog);
+        let granted = watchdog.as_ref().and_then(Watchdog::timeout);
+        granted.unwrap_or(self.wanted_timeout)
     }
 
     /// How long a step waits for a network, a server or a disk before it calls that a fault.
@@ -79,7 +86,7 @@ impl Machine {
     pub fn start_watchdog(&self) -> io::Result<()> {
         let mut watchdog = lock(&self.watchdog);
         if watchdog.is_none() {
-            *watchdog = Some(Watchdog::start(self.watchdog_timeout)?);
+            *watchdog = Some(Watchdog::start(self.wanted_timeout)?);
         }
         Ok(())
     }

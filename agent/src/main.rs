@@ -134,7 +134,6 @@ fn story(
     let config = config?;
     node.status_url.clone_from(&config.status_url);
     watcher.knows(node);
-    stall::show_last(node)?;
 
     machine.enter(Stage::Gate);
     let open = node
@@ -152,7 +151,15 @@ fn story(
     let came_back = loop_guard::has_come_back(node, &target, &image_id);
     let boot_order = boot_order::set(machine, board, config.boot_order, node, came_back);
     node.boot_order = Some(boot_order.clone());
-    let restarts = loop_guard::count(machine, board, node, &target, &image_id, &boot_order)?;
+    let restarts = loop_guard::count(
+        machine,
+        board,
+        node,
+        &target,
+        &image_id,
+        &boot_order,
+        came_back,
+    )?;
     // The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
     // nothing, a node that runs is worth more.
     let goes_on = restarts < loop_guard::ATTEMPTS
@@ -200,6 +207,7 @@ fn install(
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
     node.target = Some(target.clone());
     watcher.knows(node);
+    stall::show_last(node, &target)?;
 
     machine.enter(Stage::Flash);
     let disk = flash::open(&target)?;

@@ -188,7 +188,7 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
     let outcome = match failure {
         Some(failure) => format!(
             "FAULT {}: {}\nWhile:  {}\nWhat:   {}\nDo:     {}\n\
-             The node looks again by itself: nobody need touch it once the cause is fixed.\n",
+             The node looks again by itself: nobody has to touch it once the cause is fixed.\n",
             failure.fault.number(),
             failure.fault.meaning(),
             stage,

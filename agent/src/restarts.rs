@@ -24,29 +24,37 @@ pub fn pause(restarts: Option<u32>, hold: Duration) -> Duration {
 }
 
 /// What is counted for one node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Restarts because of a fault that a restart may cure, since the node was last finished.
     pub restarts: u32,
-    /// Starts that ended in the watchdog's reset, because the disk did not answer.
+    /// Starts in which the disk stopped answering and did not go on before the watchdog reset the board.
     pub hangs: u32,
+    /// The serial number of that disk.
+    pub disk: String,
 }
 
 impl Tally {
     fn parse(text: &str) -> Self {
-        let number = |key: &str| {
+        let value = |key: &str| {
             text.lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('=')?.parse().ok())
-                .unwrap_or(0)
+                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         };
+        let number = |key| value(key).and_then(|value| value.parse().ok()).unwrap_or(0);
         Self {
             restarts: number("restarts"),
             hangs: number("hangs"),
+            disk: value("disk").unwrap_or_default().to_owned(),
         }
     }
 
-    fn to_text(self) -> String {
-        format!("restarts={}\nhangs={}\n", self.restarts, self.hangs)
+    fn to_text(&self) -> String {
+        let Self {
+            restarts,
+            hangs,
+            disk,
+        } = self;
+        format!("restarts={restarts}\nhangs={hangs}\ndisk={disk}\n")
     }
 
     /// What the card says of this node. Without a card nothing is counted.
@@ -56,7 +64,7 @@ impl Tally {
     }
 
     /// Writes it to the card.
-    pub fn write(self, card: &dyn Folder, id: &str) -> io::Result<()> {
+    pub fn write(&self, card: &dyn Folder, id: &str) -> io::Result<()> {
         card.write(&file(id), self.to_text().as_bytes())
     }
 }
@@ -122,6 +130,7 @@ mod tests {
         let tally = Tally {
             restarts: 3,
             hangs: 1,
+            disk: "S 1".to_owned(),
         };
         tally.write(&card, "a").expect("a card");
         assert_eq!(read(), tally);

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use gild_flash::Fault;
+use gild_flash::select::Candidate;
 use log::{error, warn};
 
 use crate::failure::{Failure, Remedy, StepError};
@@ -20,13 +21,13 @@ use crate::{reboot, receipt};
 
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The disk did not answer at the last start, and the watchdog reset the board.
+/// The disk stopped answering in starts before this one.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the disk stopped answering in the last {hangs} start(s) of this board, and the watchdog reset it each time; \
-     the disk is tried again after a pause"
+    "{disk} stopped answering in {hangs} start(s) of this board, and it is tried again after a pause"
 )]
 pub struct HungBefore {
+    disk: String,
     hangs: u32,
 }
 
@@ -40,8 +41,8 @@ impl StepError for HungBefore {
     }
 }
 
-/// Shows a disk that hung at the last start, once: then it is tried again.
-pub fn show_last(node: &mut Node) -> Result<(), HungBefore> {
+/// Shows once that this disk hung before: then it is tried again. Another disk has nothing to do with it.
+pub fn show_last(node: &mut Node, target: &Candidate) -> Result<(), HungBefore> {
     if std::mem::replace(&mut node.has_shown_hangs, true) {
         return Ok(());
     }
@@ -49,8 +50,11 @@ pub fn show_last(node: &mut Node) -> Result<(), HungBefore> {
         return Ok(());
     };
     match Tally::read(card, &node.id()) {
-        Ok(Tally { hangs: 0, .. }) => Ok(()),
-        Ok(Tally { hangs, .. }) => Err(HungBefore { hangs }),
+        Ok(Tally { hangs, disk, .. }) if hangs > 0 && disk == target.serial => Err(HungBefore {
+            disk: target.to_string(),
+            hangs,
+        }),
+        Ok(_) => Ok(()),
         Err(error) => {
             warn!("whether the disk hung before is not known: {error}");
             Ok(())
@@ -65,7 +69,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch. It is the last thread to go on when all others hang.
+    /// Starts to watch. Its thread touches neither card nor disk, so that it goes on when they hang.
     pub fn start(machine: &'static Machine) -> Self {
         let watcher = Self::default();
         let watching = watcher.clone();
@@ -85,7 +89,8 @@ impl Watcher {
 
     /// Shows a stall once two thirds of the watchdog's time have passed without a sign of life, and follows it to its end.
     fn look(&self, machine: &'static Machine) {
-        let limit = machine.watchdog_timeout * 2 / 3;
+        let timeout = machine.watchdog_timeout();
+        let limit = timeout * 2 / 3;
         if machine.silence() < limit {
             return;
         }
@@ -93,39 +98,55 @@ impl Watcher {
         machine.show_fault(failure.fault);
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
         error!("to do: {}", failure.next_step);
-        let node = self
-            .node
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        // Any other stage may hang in the card itself.
-        if failure.fault == Fault::TargetFailed {
-            count_hang(&node);
-            receipt::tell(machine, &node, Some(&failure));
+        let blames_disk = failure.fault == Fault::TargetFailed;
+        if blames_disk {
+            let node = self.node();
+            thread::spawn(move || {
+                change_hangs(&node, |hangs| hangs.saturating_add(1));
+                receipt::tell(machine, &node, Some(&failure));
+            });
         }
         while machine.silence() >= limit {
             // A board whose watchdog is missing or broken.
-            if machine.silence() >= machine.watchdog_timeout * 3 / 2 {
+            if machine.silence() >= timeout * 3 / 2 {
                 error!("the watchdog did not reset the board: restarting it");
                 reboot::at_once();
             }
             thread::sleep(LOOK);
         }
         warn!("the work goes on");
+        if blames_disk {
+            let node = self.node();
+            thread::spawn(move || change_hangs(&node, |hangs| hangs.saturating_sub(1)));
+        }
+    }
+
+    fn node(&self) -> Node {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        node.clone()
     }
 }
 
-/// On the card, which is another device than the one that hangs.
-fn count_hang(node: &Node) {
-    let Some(card) = &node.card else {
+/// Counts how often this disk hung, on the card, which is another device.
+fn change_hangs(node: &Node, change: impl Fn(u32) -> u32) {
+    let (Some(card), Some(target)) = (&node.card, &node.target) else {
         return;
     };
-    let counted = Tally::read(card, &node.id()).and_then(|tally| {
-        let hangs = tally.hangs.saturating_add(1);
-        Tally { hangs, ..tally }.write(card, &node.id())
+    let changed = Tally::read(card, &node.id()).and_then(|tally| {
+        let before = if tally.disk == target.serial {
+            tally.hangs
+        } else {
+            0
+        };
+        let tally = Tally {
+            hangs: change(before),
+            disk: target.serial.clone(),
+            ..tally
+        };
+        tally.write(card, &node.id())
     });
-    if let Err(error) = counted {
-        warn!("the next start will not know of this: {error}");
+    if let Err(error) = changed {
+        warn!("the next start does not know how often the disk hung: {error}");
     }
 }
 
@@ -133,7 +154,8 @@ fn count_hang(node: &Node) {
 /// that they are alive.
 fn stalled(stage: Stage, time: Duration) -> Failure {
     let (fault, what) = match stage {
-        Stage::Gate | Stage::Target | Stage::Flash | Stage::Verify | Stage::Commit => {
+        Stage::Gate => (Fault::TargetFailed, "the disk or the card has not answered"),
+        Stage::Target | Stage::Flash | Stage::Verify | Stage::Commit => {
             (Fault::TargetFailed, "the disk has not answered")
         }
         Stage::BootOrder => (
@@ -145,7 +167,7 @@ fn stalled(stage: Stage, time: Duration) -> Failure {
         | Stage::Card
         | Stage::Network
         | Stage::Manifest
-        | Stage::Receipt => (Fault::Internal, "the agent has not got on"),
+        | Stage::Receipt => (Fault::Internal, "nothing has happened"),
     };
     Failure {
         fault,

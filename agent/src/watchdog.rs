@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Watchdog {
     device: File,
     fed: Instant,
+    /// How long it waits, if its driver says so.
+    timeout: Option<Duration>,
 }
 
 impl Watchdog {
@@ -38,11 +40,18 @@ impl Watchdog {
                 Err(error) => warn!("the watchdog does not wait {seconds} s: {error}"),
             }
         }
-        info!("watchdog {}, {} s", said("identity"), said("timeout"));
+        let timeout = said("timeout");
+        info!("watchdog {}, {timeout} s", said("identity"));
         Ok(Self {
             device,
             fed: Instant::now(),
+            timeout: timeout.parse().ok().map(Duration::from_secs),
         })
+    }
+
+    /// How long it waits before it resets the board, if its driver says so.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Keeps the board from being reset for another period.

@@ -115,7 +115,7 @@ fn a_disk_that_hangs_is_fault_7_before_the_watchdog_resets_the_board_and_after_i
 
     let mut board = scene.power_on()?;
     let line = board.wait_for_fault(7, PATIENCE)?;
-    assert!(line.contains("in the last 1 start(s)"), "{line}");
+    assert!(line.contains("stopped answering in 1 start(s)"), "{line}");
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
     scene.assert_disk_is_the_image()
 }

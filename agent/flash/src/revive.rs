@@ -57,37 +57,38 @@ fn rescan(system: &System) {
 /// Starts again what the kernel has given up: NVMe controllers that it no longer uses, and PCI Express hosts with nothing
 /// behind them.
 fn rebind(system: &System) {
+    for host in empty_hosts(system) {
+        start_driver(&host, &system.sys.join("bus/platform"));
+    }
+    rescan(system);
     let controllers = nvme_controllers(system);
     for device in controllers.iter().filter(|device| !is_at_work(device)) {
-        info!(
-            "the kernel has given up {}: starting it again",
-            name(device)
-        );
         if controllers.len() == 1 {
+            info!("the kernel has given up {}: adding it again", name(device));
             write(&device.join("remove"), "1");
+            rescan(system);
         } else {
             start_driver(device, &system.sys.join("bus/pci"));
         }
     }
-    for host in empty_hosts(system) {
-        info!(
-            "nothing is behind the PCI Express host {}: starting it again",
-            name(&host)
-        );
-        start_driver(&host, &system.sys.join("bus/platform"));
-    }
-    rescan(system);
 }
 
-/// Starts a device's driver from the beginning. A host whose link stayed down at the start has none.
+/// Starts a device's driver from the beginning, where it lets go of the device: that of the Rock 5B's hosts does not
+/// (`suppress_bind_attrs`). A host whose link stayed down at the start has no driver.
 fn start_driver(device: &Path, bus: &Path) {
+    let unbind = device.join("driver/unbind");
     if device.join("driver").exists() {
-        write(&device.join("driver/unbind"), &name(device));
+        if !unbind.exists() {
+            return;
+        }
+        write(&unbind, &name(device));
     }
+    info!("starting the driver of {} again", name(device));
     write(&bus.join("drivers_probe"), &name(device));
 }
 
-fn nvme_controllers(system: &System) -> Vec<PathBuf> {
+/// All NVMe controllers on PCI, whether the kernel uses them or not.
+pub(crate) fn nvme_controllers(system: &System) -> Vec<PathBuf> {
     let mut devices = entries(&system.sys.join("bus/pci/devices"));
     devices.retain(|device| text(&device.join("class")).as_deref() == Some(NVME_CLASS));
     devices

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::revive::Revival;
+use crate::revive::{Revival, nvme_controllers};
 use crate::{Clock, Fault};
 
 /// Where the kernel tells about its disks. Tests point it at directories of their own.
@@ -125,8 +125,16 @@ pub fn choose(
 ) -> Result<Candidate, SelectError> {
     let start = clock.now();
     let mut revival = Revival::within(wait);
+    let mut most = 0;
     loop {
-        let look = look(system, wanted);
+        let look = look(system, wanted).map(|mut look| {
+            most = most.max(look.controllers);
+            // One that is gone may be the one that is meant.
+            look.settled &= look.controllers == most;
+            look.is_complete &= look.settled;
+            look.controllers = most;
+            look
+        });
         let elapsed = clock.now().saturating_sub(start);
         match look {
             Ok(look) if look.is_complete || elapsed >= wait => {
@@ -136,7 +144,7 @@ pub fn choose(
             Err(error) if elapsed >= wait => {
                 return Err(SelectError {
                     message: format!("looking for NVMe disks failed: {error}"),
-                    may_be_hidden: true,
+                    may_be_hidden: is_sole(most.max(nvme_controllers(system).len()), wanted),
                 });
             }
             Ok(_) | Err(_) => {}
@@ -144,6 +152,11 @@ pub fn choose(
         revival.step(system, elapsed);
         clock.sleep(POLL);
     }
+}
+
+/// Whether no other disk can be taken for the one that is meant.
+fn is_sole(controllers: usize, wanted: &Wanted) -> bool {
+    controllers <= 1 || wanted.serial.is_some()
 }
 
 /// What one look at sysfs has found.
@@ -395,7 +408,7 @@ fn decide(look: Look, wanted: &Wanted, wait: Duration) -> Result<Candidate, Sele
     }
     Err(SelectError {
         message,
-        may_be_hidden: is_missing && (controllers <= 1 || wanted.serial.is_some()),
+        may_be_hidden: is_missing && is_sole(controllers, wanted),
     })
 }
 

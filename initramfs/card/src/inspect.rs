@@ -247,7 +247,15 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
         let missing = names
             .iter()
             .find(|wanted| !text.lines().any(|line| line == *wanted));
-        missing.map(|line| format!("the line `{line}` is missing"))
+        // Without the check a board that is not supported would be started halfway. Overlays are the firmware's own choice.
+        let harmful = text.lines().find(|line| {
+            ["os_check", "dtoverlay"]
+                .iter()
+                .any(|key| line.trim().starts_with(key))
+        });
+        missing
+            .map(|line| format!("the line `{line}` is missing"))
+            .or(harmful.map(|line| format!("the line `{line}` must not be there")))
     });
     check(boot::CMDLINE_TXT, &|content| {
         let lines = String::from_utf8_lossy(content).trim().lines().count();

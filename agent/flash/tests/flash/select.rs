@@ -499,6 +499,36 @@ fn a_disk_at_work_is_left_alone() {
 }
 
 #[test]
+fn a_disk_that_drops_off_while_it_is_waited_for_is_not_replaced_by_the_other() {
+    let machine = Machine::new();
+    machine.disk(DISK);
+    let (number, controller) = machine.controller();
+    let clock = Surprise {
+        clock: FakeClock::default(),
+        at: Duration::from_secs(5),
+        happen: Box::new(|| {
+            for link in ["sys/bus/pci/devices/0000:01:00.0", "sys/class/nvme/nvme1"] {
+                fs::remove_file(machine.path(link)).expect("it was there");
+            }
+        }),
+    };
+    assert_eq!((number, controller.is_empty()), (1, false));
+    let wait = Duration::from_secs(30);
+    let error = choose(&machine.system(), &wanted(), &clock, wait).expect_err("one is missing");
+    assert!(!error.may_be_hidden, "a restart might leave the other one");
+}
+
+#[test]
+fn a_host_whose_driver_does_not_let_go_is_left_alone() {
+    let machine = Machine::new();
+    let host = with_a_host(&machine, "a40000000.pcie");
+    fs::create_dir_all(machine.path(&format!("{host}/driver"))).expect("writable");
+    machine.choose(&wanted()).expect_err("no disk came");
+    assert_eq!(written(&machine, "sys/bus/platform/drivers_probe"), "");
+    assert_eq!(written(&machine, "sys/bus/pci/rescan"), "1");
+}
+
+#[test]
 fn files_that_vanish_while_they_are_read_are_looked_for_again() {
     let machine = Machine::new();
     let path = machine.disk(DISK);

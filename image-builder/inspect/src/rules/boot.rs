@@ -145,16 +145,26 @@ pub fn device_trees(image: &Image) -> Vec<Finding> {
     let Some(stepping) = &board.stepping else {
         return Vec::new();
     };
-    // What is missing is found by the rule about files, but for the tree that the overlay is measured by.
-    let read = |path: &str| image.boot.bytes(path).ok().flatten();
-    let (Some(base), Some(overlay)) = (read(board.base_dtb()), read(&stepping.overlay)) else {
+    let mut files = Vec::new();
+    for path in [board.base_dtb(), &stepping.overlay, &stepping.vendor_dtb] {
+        match image.boot.bytes(path) {
+            Ok(Some(bytes)) => files.push(bytes),
+            Err(error) => {
+                let what = format!("cannot be read: {error}");
+                return vec![Finding::new(format!("boot:{path}"), what)];
+            }
+            Ok(None) if path == stepping.vendor_dtb => {
+                let what = "is missing: nothing shows what the overlay is to give";
+                return vec![Finding::new(format!("boot:{path}"), what)];
+            }
+            // The rule about files reports it.
+            Ok(None) => return Vec::new(),
+        }
+    }
+    let [base, overlay, newer] = &files[..] else {
         return Vec::new();
     };
-    let Some(newer) = read(&stepping.vendor_dtb) else {
-        let what = "is missing: nothing shows what the overlay is to give";
-        return vec![Finding::new(format!("boot:{}", stepping.vendor_dtb), what)];
-    };
-    match dtbo::check_devices(&base, &overlay, &newer) {
+    match dtbo::check_devices(base, overlay, newer) {
         Ok(()) => Vec::new(),
         Err(error) => vec![Finding::new(
             format!("boot:{}", stepping.overlay),
