@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_changed_on_the_board_is_told_and_is_news() {
+    fn what_is_changed_on_the_board_is_reported_and_is_news() {
         let machine = Machine::new(Led::start(), Duration::from_secs(1));
         let with = |changes: &[&str]| {
             let node = Node {

@@ -454,7 +454,7 @@ fn variables_are_read_and_set_as_fw_printenv_sees_them() {
 }
 
 #[test]
-fn an_environment_that_is_no_text_is_shown_and_keeps_its_bytes() {
+fn an_environment_that_is_not_text_is_shown_and_keeps_its_bytes() {
     let bench = bench();
     let block = |order: &str| {
         let mut data = format!("bootcmd=boot\0boot_targets={order}\0").into_bytes();

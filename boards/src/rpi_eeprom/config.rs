@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_kept() {
+    fn bytes_that_are_not_text_are_kept() {
         let before = b"# K\xfcche\nBOOT_ORDER=0xf41\nNAME=\xff\xfe=\n[\xfc]\nX=\xe4\n";
         let after =
             b"# K\xfcche\nBOOT_ORDER=0xf416\nNAME=\xff\xfe=\nPCIE_PROBE=1\n[\xfc]\nX=\xe4\n";

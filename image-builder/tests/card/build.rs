@@ -201,7 +201,7 @@ fn a_loader_for_the_flash_that_the_card_does_not_try_is_told() {
 
 /// The files of one build differ where binman wrote the place of the FIT.
 #[test]
-fn two_files_of_one_build_are_no_untried_loader() {
+fn two_files_of_one_build_are_not_an_untried_loader() {
     let desk = Desk::new();
     let spl = desk.workshop.read("spl");
     let with = |place: u32| {
@@ -221,7 +221,7 @@ fn two_files_of_one_build_are_no_untried_loader() {
 }
 
 #[test]
-fn a_recovery_bin_that_may_be_too_old_is_told() {
+fn a_recovery_bin_that_may_be_too_old_is_reported() {
     let desk = Desk::new();
     desk.put("pieeprom.bin", versioned(eeprom_ab()));
     let mut args = vec!["--public-key", "signing.pub"];

@@ -427,7 +427,7 @@ fn what_an_earlier_u_boot_left_in_the_flash_is_no_reason_to_write() {
 
 /// U-Boot looks at the checksum alone, so such a block overrules what is built in.
 #[test]
-fn an_environment_that_is_no_text_counts_and_keeps_its_bytes() {
+fn an_environment_that_is_not_text_counts_and_keeps_its_bytes() {
     let block = |order: &str, size: usize| {
         let mut data = format!("bootcmd=boot\0boot_targets={order}\0").into_bytes();
         data.extend(b"note=f\xfcr\0=x\0alone\0");

@@ -646,7 +646,7 @@ fn the_firmware_s_own_words_are_read_where_linux_has_them() {
             start: Some("6ee9".to_owned()),
         }
     );
-    // Bytes that are no text are the board's settings too; only what fills up the memory is not.
+    // Bytes that are not text are the board's settings too; only what fills up the memory is not.
     let umlaut = b"# \xff K\xfcche\nBOOT_ORDER=0xf41\n";
     for fill in [0, 0xff] {
         let memory = [&umlaut[..], &[fill; 50]].concat();
