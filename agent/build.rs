@@ -1,13 +1,25 @@
-//! What the agent's program can do without: it has to be small, for it is read from a card at every start.
+//! What the agent's program can do without: it has to be small, because it is read from a card at every start.
 
 use std::env;
+use std::path::Path;
+
+const UNWIND_TABLES: &str = "no-unwind-tables.ld";
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    if env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("musl") {
-        // The index of what unwinding needs. Nothing unwinds: a panic is told and the board starts again.
+    println!("cargo:rerun-if-changed={UNWIND_TABLES}");
+    let is = |name: &str, value: &str| env::var(name).as_deref() == Ok(value);
+    if !is("CARGO_CFG_TARGET_ENV", "musl") {
+        return;
+    }
+    // Functions that compile to the same code, once. Nothing here compares functions' addresses.
+    println!("cargo:rustc-link-arg-bins=--icf=all");
+    // The profile `agent`, the only one of this level, ends panics by aborting. (CARGO_CFG_PANIC does not know of profiles.)
+    if is("OPT_LEVEL", "z") {
+        // The tables that unwinding needs, and their index. Nothing unwinds: a panic is shown and the board starts again.
+        let folder = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        let script = Path::new(&folder).join(UNWIND_TABLES);
         println!("cargo:rustc-link-arg-bins=--no-eh-frame-hdr");
-        // Functions that compile to the same code, once. Nothing here compares functions' addresses.
-        println!("cargo:rustc-link-arg-bins=--icf=all");
+        println!("cargo:rustc-link-arg-bins={}", script.display());
     }
 }
