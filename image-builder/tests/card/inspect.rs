@@ -75,6 +75,13 @@ fn inspect_says_what_is_wrong_with_a_card() {
         &|desk| desk.replace("config.txt", "kernel=kernel8.img\n"),
         &["the line `kernel=vmlinuz.gz` is missing"],
     );
+    let config = "kernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n";
+    for line in ["os_check=0", "dtoverlay=vc4-kms-v3d-pi5"] {
+        wrong(
+            &|desk| desk.replace("config.txt", format!("{config}{line}\n")),
+            &[&format!("the line `{line}` must not be there")],
+        );
+    }
     wrong(&|desk| desk.replace("boot.scr", "echo\n"), &["boot.scr: "]);
     wrong(
         &|desk| {
