@@ -149,7 +149,7 @@ pub fn has_come_back(node: &Node, target: &Candidate, image_id: &str) -> bool {
         let before = before.filter(|before| before.is_same(&now));
         Ok(before.map_or(0, |before| before.attempts))
     };
-    // What cannot be read is no reason to change anything; counting the restart says why it cannot.
+    // What cannot be read must not change anything; counting the restart says why it cannot be read.
     before().is_ok_and(|before| before >= ATTEMPTS)
 }
 
