@@ -338,7 +338,7 @@ mod tests {
     fn restarts_are_counted_until_the_disk_is_started_or_the_order_is_changed() {
         let card = MemoryCard::new(&Power::on());
         let counts: Vec<_> = (0..4).map(|_| restart(&card, now("a"))).collect();
-        assert_eq!(counts, [1, 2, 3, 4], "there is no last one");
+        assert_eq!(counts, [1, 2, 3, 4], "the count never ends");
         assert_eq!(restart(&card, now("b")), 1, "the disk was started");
         assert_eq!(restart(&card, now("b")), 2);
         let changed = write(&card, "count", now("b"), true, false).expect("a card");

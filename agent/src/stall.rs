@@ -1,4 +1,4 @@
-//! A step that does not get on: shown as a fault before the watchdog resets the board, and again after the reset.
+//! A step that makes no progress: shown as a fault before the watchdog resets the board, and again after the reset.
 //!
 //! A disk that hangs keeps the threads that wait for it in the kernel, so that no error ever comes. The watchdog resets the
 //! board then, and without a trace the same would happen forever, with a dark LED. This watcher only looks: it never feeds
@@ -62,7 +62,7 @@ pub fn show_last(node: &mut Node, target: &Candidate) -> Result<(), HungBefore> 
     }
 }
 
-/// What the watcher says of the node when it does not get on.
+/// Watches the work, and knows what to report of the node when it hangs.
 #[derive(Clone, Default)]
 pub struct Watcher {
     node: Arc<Mutex<Node>>,
@@ -99,13 +99,13 @@ impl Watcher {
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
         error!("to do: {}", failure.next_step);
         let blames_disk = failure.fault == Fault::TargetFailed;
-        if blames_disk {
+        let reporting = blames_disk.then(|| {
             let node = self.node();
             thread::spawn(move || {
                 change_hangs(&node, |hangs| hangs.saturating_add(1));
                 receipt::tell(machine, &node, Some(&failure));
-            });
-        }
+            })
+        });
         while machine.silence() >= limit {
             // A board whose watchdog is missing or broken.
             if machine.silence() >= timeout * 3 / 2 {
@@ -115,9 +115,13 @@ impl Watcher {
             thread::sleep(LOOK);
         }
         warn!("the work goes on");
-        if blames_disk {
+        if let Some(reporting) = reporting {
             let node = self.node();
-            thread::spawn(move || change_hangs(&node, |hangs| hangs.saturating_sub(1)));
+            thread::spawn(move || {
+                // Taken back only once it is counted. A report that panicked has ended the agent already.
+                let _ = reporting.join();
+                change_hangs(&node, |hangs| hangs.saturating_sub(1));
+            });
         }
     }
 

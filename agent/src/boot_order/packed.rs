@@ -57,7 +57,7 @@ fn repeated(part: &[u8]) -> Option<u8> {
     (part[1..] == part[..part.len() - 1]).then_some(first)
 }
 
-/// Unpacks a file to so many bytes; fails if it is no such file, or one of other bytes.
+/// Unpacks a file to so many bytes; fails if it is another kind of file, or has another length.
 pub fn unpack(file: &[u8], length: usize) -> io::Result<Vec<u8>> {
     let content = zstd::bulk::decompress(file, length)?;
     if content.len() == length {

@@ -382,7 +382,7 @@ fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
     card.put(unpacked, &old);
     assert_eq!(run(&card, &old), [unpacked]);
     assert_eq!(run(&card, &half), [unpacked]);
-    // A damaged one is no backup of a flash that can still be read.
+    // A damaged file is not a backup of a flash that can still be read.
     card.put(unpacked, &old[1..]);
     assert_eq!(run(&card, &old), [unpacked, name]);
 }
