@@ -414,7 +414,12 @@ impl VirtualBoard {
 
     /// Lets an NVMe answer nothing any more, neither with data nor with errors.
     pub fn freeze_disk(&mut self, index: usize) -> Result<()> {
-        let mut limits = json!({ "id": format!("nvme{index}-slot"), "bps": 1 });
+        self.slow_disk_down(index, 1)
+    }
+
+    /// Lets an NVMe move only so many bytes a second, from now on.
+    pub fn slow_disk_down(&mut self, index: usize, bytes_per_second: u64) -> Result<()> {
+        let mut limits = json!({ "id": format!("nvme{index}-slot"), "bps": bytes_per_second });
         for unlimited in ["bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
             limits[unlimited] = json!(0);
         }

@@ -32,7 +32,9 @@ fn a_board_without_a_disk_restarts_with_growing_pauses() -> Result<()> {
 
     for pause in [2, 4] {
         let mut board = scene.power_on()?;
-        board.wait_for_fault(5, PATIENCE)?;
+        // The pauses are seconds here: on a busy machine the restart comes before the LED has blinked five times.
+        board.tolerate_faults();
+        board.wait_for("gild: FAULT 5:", PATIENCE)?;
         board.wait_for(&format!("and restarting the board in {pause} s"), PATIENCE)?;
         board.wait_for("restarting the board: what", PATIENCE)?;
         assert_eq!(board.wait_end(PATIENCE)?, End::Reset);
