@@ -9,14 +9,14 @@ BOARD_TARGET := aarch64-unknown-linux-musl
 
 # What runs in the golden image names no folder of whoever built it, is the same whoever builds it, and needs no symbols.
 FIRST_BOOT := CARGO_PROFILE_RELEASE_STRIP=true CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
-	--remap-path-prefix=$(CURDIR)=/gild" cargo build --quiet --release -p gild-first-boot --target $(BOARD_TARGET)
+	--remap-path-prefix=$(CURDIR)=/gild" cargo build --quiet --release -p gild-node --target $(BOARD_TARGET)
 
 # Debian's NFS server, network namespaces and loop devices need root: for anyone else the programs run through sudo. It
 # asks for its password before the minutes of compiling; files of root's in target/ are given back.
 ifneq ($(shell id -u),0)
 ASK_FOR_ROOT := sudo -v || { echo "make: parts of this need root; next: run it as root, or install sudo" >&2; exit 1; }
 AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TERM; \
-	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=agent/toolchain/as-root
+	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
 .PHONY: help setup demo image build-and-copy card test test-image lint bench
@@ -39,7 +39,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing to build and test (Debian 12 and 13)
-	@agent/toolchain/setup
+	@toolchain/setup
 
 # The real image, and what surrounds it.
 ifeq ($(CHAIN),full)
@@ -64,7 +64,7 @@ image-inputs:
 # What goes into an image and has to be built first.
 .PHONY: image-programs
 image-programs: setup
-	@agent/toolchain/arm64-programs
+	@toolchain/arm64-programs
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
 
@@ -102,7 +102,7 @@ test-image: image-programs ## Build, flash and boot the real images on virtual b
 lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	agent/toolchain/check-unsafe
+	toolchain/check-unsafe
 	@if command -v cargo-deny >/dev/null; then \
 		cargo deny check bans licenses sources; \
 	else \

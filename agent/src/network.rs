@@ -14,7 +14,7 @@ use gild_boards::mac::Mac;
 use gild_config::Static;
 use gild_flash::revive::Revival;
 use gild_flash::select::System;
-use gild_interface::{Interface, cpu_id, lasting_macs};
+use gild_identity::{Interface, cpu_id, lasting_macs};
 use log::{info, warn};
 use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@ use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_flash::Report;
 use gild_flash::select::Candidate;
-use gild_interface::{Interface, cpu_id, lasting_macs};
+use gild_identity::{Interface, cpu_id, lasting_macs};
 
 use crate::board;
 use crate::boot_order::{BootOrder, file_id};

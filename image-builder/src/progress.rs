@@ -89,7 +89,7 @@ impl Stages {
     }
 }
 
-impl gild_build::progress::Progress for Stages {
+impl gild_golden::progress::Progress for Stages {
     fn stage(&self, what: &str) {
         self.end();
         log::info!("== {what}");

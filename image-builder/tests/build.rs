@@ -1,5 +1,5 @@
 //! What `gild image build` says before it starts anything that takes long, and what `publish` does with what it made.
-//! The builds themselves are tested in `image-builder/build`.
+//! The builds themselves are tested in `image-builder/golden`.
 
 mod common;
 

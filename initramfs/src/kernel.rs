@@ -1,65 +1,68 @@
-//! A kernel directory: `version` and `modules/`, the tree of `/lib/modules/VERSION` with depmod's tables in it.
+//! The kernel, as the boards' firmware takes it: an arm64 `Image`, and that gzipped.
 
-use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write};
 
-use crate::Error;
-use crate::modules::ModuleIndex;
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 
-/// A kernel whose modules can be packed.
-#[derive(Debug)]
-pub struct Kernel {
-    /// The release, as `uname -r` says it.
-    pub version: String,
-    /// What it says about its modules.
-    pub index: ModuleIndex,
-    modules: PathBuf,
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const MAGIC_AT: usize = 56;
+const MAGIC: &[u8] = b"ARM\x64";
+/// Where U-Boot loads it there is room for no more.
+const LONGEST: usize = 128 << 20;
+
+/// Why a file is not a kernel that the boards can start.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Another format.
+    #[error("it is no arm64 kernel Image (nothing says `ARM\\x64` at byte 56)")]
+    NotAnImage,
+    /// Too large.
+    #[error("it has {0} bytes, and U-Boot has room for {LONGEST}")]
+    TooLong(usize),
+    /// Damaged.
+    #[error("it cannot be decompressed: {0}")]
+    Damaged(std::io::Error),
 }
 
-impl Kernel {
-    /// Reads the tables of the kernel in this directory.
-    pub fn open(directory: &Path) -> Result<Self, Error> {
-        let modules = directory.join("modules");
-        let read = |path: PathBuf| {
-            fs::read_to_string(&path).map_err(|source| Error::Kernel { path, source })
-        };
-        let version = read(directory.join("version"))?.trim().to_owned();
-        let index = ModuleIndex::parse(
-            &read(modules.join("modules.dep"))?,
-            &read(modules.join("modules.builtin"))?,
-            &read(modules.join("modules.softdep"))?,
-        )?;
-        Ok(Self {
-            version,
-            index,
-            modules,
-        })
+/// Checks that these bytes are an arm64 `Image`.
+pub fn check(image: &[u8]) -> Result<(), KernelError> {
+    if image.get(MAGIC_AT..MAGIC_AT + MAGIC.len()) != Some(MAGIC) {
+        return Err(KernelError::NotAnImage);
     }
-
-    /// The content of a module's file, ready for the kernel: not compressed, and the path it then has.
-    pub fn module(&self, path: &str) -> Result<(String, Vec<u8>), Error> {
-        let file = self.modules.join(path);
-        let stored = fs::read(&file).map_err(|source| Error::Kernel {
-            path: file.clone(),
-            source,
-        })?;
-        let (plain_path, content) = match path.rsplit_once('.') {
-            Some((plain, "xz")) => (
-                plain,
-                unpack(lzma_rust2::XzReader::new(stored.as_slice(), true)),
-            ),
-            Some((plain, "zst")) => (plain, zstd::stream::decode_all(stored.as_slice())),
-            Some((_, "ko")) => (path, Ok(stored)),
-            _ => return Err(Error::Compression { path: file }),
-        };
-        let content = content.map_err(|source| Error::Decompress { path: file, source })?;
-        Ok((plain_path.to_owned(), content))
+    if image.len() > LONGEST {
+        return Err(KernelError::TooLong(image.len()));
     }
+    Ok(())
 }
 
-fn unpack(mut reader: impl Read) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    reader.read_to_end(&mut content)?;
-    Ok(content)
+/// The kernel as it runs, whether the file is compressed or not.
+pub fn image(file: Vec<u8>) -> Result<Vec<u8>, KernelError> {
+    let image = if file.starts_with(&GZIP) {
+        unpack(&file)?
+    } else {
+        file
+    };
+    check(&image)?;
+    Ok(image)
+}
+
+/// The kernel in gzip's format: the same kernel always gives the same bytes.
+pub fn pack(image: &[u8]) -> Result<Vec<u8>, KernelError> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder
+        .write_all(image)
+        .and_then(|()| encoder.finish())
+        .map_err(KernelError::Damaged)
+}
+
+/// The kernel out of gzip's format.
+pub fn unpack(file: &[u8]) -> Result<Vec<u8>, KernelError> {
+    let mut image = Vec::new();
+    let read = GzDecoder::new(file)
+        .take(LONGEST as u64 + 1)
+        .read_to_end(&mut image);
+    read.map_err(KernelError::Damaged)?;
+    Ok(image)
 }

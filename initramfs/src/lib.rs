@@ -1,127 +1,94 @@
-//! Kernel modules and the agent, packed into the flasher's initramfs.
+//! The flasher card: one image from which either board starts the agent.
 //!
-//! ```text
-//! /init                        the agent: the only program
-//! /dev/console                 so that the agent's first words are seen
-//! /dev/null                    what a Rust program opens in its place when there is no console; without it, it aborts
-//! /etc/gild/modules/BOARD      that board's modules: one path a line, in the order to load them
-//! /lib/modules/VERSION/...     those modules, decompressed
-//! /mnt /proc /run /sys /tmp    empty, to be mounted on
-//! ```
+//! [`build`] makes one from a kernel, the agent, a configuration and the firmware files that the user supplies;
+//! [`inspect`](inspect::inspect) reads one back. The same input gives the same bytes, and no root is needed.
 
-mod agent;
-mod archive;
-mod kernel;
-mod modules;
+pub mod boot;
+pub mod config;
+pub mod device_tree;
+pub mod fat;
+pub mod firmware;
+pub mod inspect;
+pub mod kernel;
+pub mod layout;
+pub mod list;
+pub mod mkfs;
 
-use std::collections::BTreeSet;
-use std::fmt::{self, Write as _};
 use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-pub use agent::NotTheAgent;
-use archive::Archive;
 use gild_boards::Board;
-use kernel::Kernel;
-pub use modules::{IndexError, ModuleIndex, UnknownModule};
+use gild_boards::uboot_script::ScriptError;
+use gild_initramfs::Initramfs;
+use sha2::{Digest, Sha256};
 
-/// The largest agent that is packed: it should be stripped.
-pub const AGENT_BUDGET: usize = 3 << 20;
+use device_tree::DeviceTreeError;
+use fat::Files;
+use firmware::Firmware;
 
-/// The largest initramfs that is written: firmware reads it slowly, and old firmware not above 32 MiB.
-pub const INITRAMFS_BUDGET: usize = 16 << 20;
-
-/// What to pack.
-#[derive(Clone, Copy, Debug)]
+/// What goes on a card.
+#[derive(Debug)]
 pub struct Contents<'a> {
-    /// The kernel directory.
+    /// `gild.toml`, checked.
+    pub config: &'a str,
+    /// The kernel directory: `version`, `vmlinuz`, `modules/` and `dtb/`.
     pub kernel: &'a Path,
     /// The agent: a static aarch64 program.
     pub agent: &'a Path,
-    /// The boards it shall start on.
-    pub boards: &'a [&'a Board],
-    /// Modules to load on every board after its own.
+    /// Firmware files, checked.
+    pub firmware: &'a Firmware,
+    /// Modules to load after a board's own: drivers of a virtual board's hardware.
     pub extra_modules: &'a [String],
 }
 
-/// Why there is no initramfs.
+/// Why there is no card.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file of the kernel directory is not there or cannot be read.
+    /// The initramfs.
+    #[error(transparent)]
+    Initramfs(#[from] gild_initramfs::Error),
+    /// A file of the kernel directory.
     #[error(
         "cannot read {path}, a file of the kernel directory (`make setup` makes one in target/kernel)"
     )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel itself.
+    #[error("{path} cannot be started by the boards")]
     Kernel {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: kernel::KernelError,
     },
-    /// The kernel directory's tables are broken.
-    #[error("the kernel directory's module tables cannot be used")]
-    Index(#[from] IndexError),
-    /// The kernel has no such module.
+    /// A device tree.
+    #[error("{path} cannot be used on the card")]
+    DeviceTree {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: DeviceTreeError,
+    },
+    /// The boot script.
+    #[error("the boot script cannot be made")]
+    Script(#[from] ScriptError),
+    /// All of it together.
     #[error(
-        "kernel {version} has no module `{module}`, which {origin} asks for: {remedy}, or give another kernel"
+        "the files have {bytes} bytes together, and the card's file system has room for {room}"
     )]
-    UnknownModule {
-        /// The module.
-        module: String,
-        /// The kernel's release.
-        version: String,
-        /// Who asks for it.
-        origin: String,
-        /// Where to change that.
-        remedy: String,
+    TooMuch {
+        /// What there is.
+        bytes: u64,
+        /// What fits.
+        room: u64,
     },
-    /// A module's file has a suffix that is not known.
-    #[error("{path} is compressed in a way that is not known: expected .ko, .ko.xz or .ko.zst")]
-    Compression {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A module's file is damaged.
-    #[error("cannot decompress {path}: get the kernel again")]
-    Decompress {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The agent's file cannot be read.
-    #[error("cannot read the agent, {path}")]
-    ReadAgent {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is not one that could run as PID 1 on a board.
-    #[error("{path} cannot be the agent: build it with --target aarch64-unknown-linux-musl")]
-    NotTheAgent {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: NotTheAgent,
-    },
-    /// Something is larger than it may be.
-    #[error("{what} has {bytes} bytes, {over} more than its budget of {budget}: {remedy}", over = bytes - budget)]
-    OverBudget {
-        /// What.
-        what: &'static str,
-        /// Its size.
-        bytes: usize,
-        /// The most it may have.
-        budget: usize,
-        /// What to do.
-        remedy: &'static str,
-    },
-    /// The archive cannot be made.
-    #[error("cannot pack the initramfs")]
-    Pack(#[source] io::Error),
-    /// The result cannot be written.
+    /// The result.
     #[error("cannot write {path}")]
     Write {
         /// The file.
@@ -131,161 +98,138 @@ pub enum Error {
     },
 }
 
-/// A finished initramfs and its sizes.
+/// A finished card.
 #[derive(Debug)]
-pub struct Initramfs {
-    /// The compressed archive.
-    pub bytes: Vec<u8>,
-    /// The kernel's release.
-    pub kernel_version: String,
-    /// Size of the agent.
-    pub agent_bytes: usize,
-    /// Size of the archive before compression.
-    pub unpacked_bytes: usize,
-    /// Each board's modules.
-    pub boards: Vec<BoardModules>,
+pub struct Card {
+    /// Its files.
+    pub files: Files,
+    /// U-Boot for the Rock 5B.
+    pub u_boot: Option<Vec<u8>>,
+    /// The initramfs among the files, with its sizes.
+    pub initramfs: Initramfs,
 }
 
-/// The modules that one board loads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BoardModules {
-    /// The board's name.
-    pub board: String,
-    /// Paths in the initramfs, in the order to load them.
-    pub paths: Vec<String>,
-    /// What they weigh together.
-    pub bytes: usize,
+/// The board of this name, which gild has.
+fn board(name: &str) -> &'static Board {
+    gild_boards::by_name(name).expect("gild's own board")
 }
 
-/// Packs an initramfs.
-pub fn build(contents: &Contents) -> Result<Initramfs, Error> {
-    let kernel = Kernel::open(contents.kernel)?;
-    let agent = read_agent(contents.agent)?;
-    let agent_bytes = agent.len();
-
-    let mut archive = Archive::default();
-    for mount_point in ["dev", "mnt", "proc", "run", "sys", "tmp"] {
-        archive.directory(mount_point);
-    }
-    archive.character_device("dev/console", 5, 1);
-    archive.character_device("dev/null", 1, 3);
-    archive.program("init", agent);
-    let mut packed = BTreeSet::new();
-    let mut boards = Vec::new();
-    for board in contents.boards {
-        let mut modules = BoardModules {
-            board: board.name.clone(),
-            paths: Vec::new(),
-            bytes: 0,
-        };
-        for file in load_order(&kernel, board, contents.extra_modules)? {
-            let (path, content) = kernel.module(file)?;
-            let path = format!("lib/modules/{}/{path}", kernel.version);
-            modules.paths.push(format!("/{path}"));
-            modules.bytes += content.len();
-            if packed.insert(path.clone()) {
-                archive.file(&path, content);
-            }
-        }
-        let list = modules
-            .paths
-            .iter()
-            .fold(String::new(), |list, path| list + path + "\n");
-        archive.file(
-            &format!("etc/gild/modules/{}", board.name),
-            list.into_bytes(),
-        );
-        boards.push(modules);
-    }
-
-    let cpio = archive.to_cpio().map_err(Error::Pack)?;
-    let bytes = archive::compress(&cpio).map_err(Error::Pack)?;
-    within(
-        INITRAMFS_BUDGET,
-        "the initramfs",
-        bytes.len(),
-        "pack fewer boards or modules",
-    )?;
-    Ok(Initramfs {
-        bytes,
-        kernel_version: kernel.version,
-        agent_bytes,
-        unpacked_bytes: cpio.len(),
-        boards,
+/// Puts together what goes on a card.
+pub fn build(contents: &Contents) -> Result<Card, Error> {
+    let (rpi5, rock5b) = (board("rpi5"), board("rock5b"));
+    let initramfs = gild_initramfs::build(&gild_initramfs::Contents {
+        kernel: contents.kernel,
+        agent: contents.agent,
+        boards: &[rpi5, rock5b],
+        extra_modules: contents.extra_modules,
+    })?;
+    let mut files = contents.firmware.files();
+    let mut put = |name: &str, content: Vec<u8>| files.insert(name.to_owned(), content);
+    put(boot::INITRAMFS, initramfs.bytes.clone());
+    let (image, packed) = kernels(&contents.kernel.join("vmlinuz"))?;
+    put(boot::KERNEL, packed);
+    put(boot::ROCK5B_KERNEL, image);
+    put(boot::CONFIG_TXT, boot::config_txt().into_bytes());
+    put(
+        boot::CMDLINE_TXT,
+        (boot::kernel_arguments(rpi5) + "\n").into_bytes(),
+    );
+    put(boot::BOOT_SCR, boot::boot_scr(rock5b)?);
+    put_rpi5_trees(contents.kernel, rpi5, &mut put)?;
+    let path = contents.kernel.join("dtb").join(boot::ROCK5B_DTB);
+    let tree = read(&path)?;
+    device_tree::check(&tree, rock5b.identity())
+        .map_err(|source| Error::DeviceTree { path, source })?;
+    put(boot::ROCK5B_DTB, tree);
+    put(list::CONFIG, contents.config.as_bytes().to_vec());
+    let sums = list::write(&files);
+    files.insert(list::SUMS.to_owned(), sums.into_bytes());
+    Ok(Card {
+        files,
+        u_boot: contents.firmware.rock5b_u_boot.clone(),
+        initramfs,
     })
 }
 
-fn read_agent(path: &Path) -> Result<Vec<u8>, Error> {
-    let agent = fs::read(path).map_err(|source| Error::ReadAgent {
-        path: path.to_owned(),
-        source,
-    })?;
-    agent::check(&agent).map_err(|source| Error::NotTheAgent {
-        path: path.to_owned(),
-        source,
-    })?;
-    within(
-        AGENT_BUDGET,
-        "the agent",
-        agent.len(),
-        "build it with --profile agent, which strips it",
-    )?;
-    Ok(agent)
-}
-
-fn load_order<'k>(
-    kernel: &'k Kernel,
-    board: &Board,
-    extra: &[String],
-) -> Result<Vec<&'k str>, Error> {
-    let own = board.modules.iter().map(|module| module.name.as_str());
-    kernel
-        .index
-        .load_order(own.clone().chain(extra.iter().map(String::as_str)))
-        .map_err(|UnknownModule(module)| {
-            let (origin, remedy) = if own.clone().any(|name| name == module) {
-                (
-                    format!("board {}", board.name),
-                    format!("correct boards/{}/board.toml", board.name),
-                )
-            } else {
-                ("--extra-module".to_owned(), "correct the name".to_owned())
-            };
-            Error::UnknownModule {
-                module,
-                version: kernel.version.clone(),
-                origin,
-                remedy,
-            }
-        })
-}
-
-fn within(
-    budget: usize,
-    what: &'static str,
-    bytes: usize,
-    remedy: &'static str,
+/// The device tree that the Raspberry Pi's firmware loads, and what it changes in it on a board with the newer stepping.
+fn put_rpi5_trees(
+    kernel: &Path,
+    rpi5: &Board,
+    put: &mut impl FnMut(&str, Vec<u8>) -> Option<Vec<u8>>,
 ) -> Result<(), Error> {
-    if bytes > budget {
-        return Err(Error::OverBudget {
-            what,
-            bytes,
-            budget,
-            remedy,
-        });
+    let edited = |path: &str| {
+        let path = kernel.join("dtb").join(path);
+        let tree = device_tree::edit(&read(&path)?, rpi5.identity());
+        tree.map_err(|source| Error::DeviceTree { path, source })
+    };
+    let base = edited(&rpi5.dtb[0])?;
+    if let Some(stepping) = &rpi5.stepping {
+        let newer = edited(&stepping.dtb)?;
+        let overlay = device_tree::overlay(&base, &newer).map_err(|source| Error::DeviceTree {
+            path: kernel.join("dtb").join(&stepping.dtb),
+            source,
+        })?;
+        put(&stepping.overlay, overlay);
+        put(&stepping.vendor_dtb, newer);
     }
+    put(rpi5.base_dtb(), base);
     Ok(())
 }
 
-impl Initramfs {
-    /// Writes the file whole or not at all.
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The kernel as it runs, and packed.
+fn kernels(path: &Path) -> Result<(Vec<u8>, Vec<u8>), Error> {
+    let cannot_start = |source| Error::Kernel {
+        path: path.to_owned(),
+        source,
+    };
+    let image = kernel::image(read(path)?).map_err(cannot_start)?;
+    let packed = kernel::pack(&image).map_err(cannot_start)?;
+    Ok((image, packed))
+}
+
+impl Card {
+    /// Two numbers of the content: the disk's and the file system's. Not the same on two different cards, and the same
+    /// on two equal ones.
+    #[must_use]
+    pub fn ids(&self) -> (u32, u32) {
+        let mut hash = Sha256::new();
+        hash.update(&self.files[list::SUMS]);
+        hash.update(&self.files[list::CONFIG]);
+        hash.update(self.u_boot.as_deref().unwrap_or_default());
+        let digest = hash.finalize();
+        let word = |at: usize| {
+            u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]])
+        };
+        // A disk whose number is 0 has none.
+        (word(0).max(1), word(4).max(1))
+    }
+
+    /// Writes the card image, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
+        let bytes = self
+            .files
+            .values()
+            .map(|content| content.len() as u64)
+            .sum();
+        // Tables, and the rounding of a few files to clusters.
+        let room = layout::FAT_LENGTH - (8 << 20);
+        if bytes > room {
+            return Err(Error::TooMuch { bytes, room });
+        }
         let write = || {
             let directory = path
                 .parent()
                 .filter(|parent| !parent.as_os_str().is_empty());
             let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-            file.write_all(&self.bytes)?;
+            file.as_file().set_len(layout::CARD_LENGTH)?;
+            self.write_to(file.as_file_mut())?;
             file.as_file()
                 .set_permissions(Permissions::from_mode(0o644))?;
             file.as_file().sync_all()?;
@@ -297,31 +241,16 @@ impl Initramfs {
             source,
         })
     }
-}
 
-impl fmt::Display for Initramfs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut line = |what: &str, bytes: usize, note: &str| {
-            let mut size = String::new();
-            write!(
-                size,
-                "{}.{:02} MiB",
-                bytes >> 20,
-                ((bytes & 0xf_ffff) * 100) >> 20
-            )?;
-            writeln!(f, "{what:<18} {size:>10}  {note}")
-        };
-        let mib = |budget: usize| format!("budget {} MiB", budget >> 20);
-        line("agent", self.agent_bytes, &mib(AGENT_BUDGET))?;
-        for board in &self.boards {
-            let note = format!(
-                "{} modules of kernel {}",
-                board.paths.len(),
-                self.kernel_version
-            );
-            line(&format!("modules {}", board.board), board.bytes, &note)?;
+    /// Writes the card to a disk of its length that reads as zero.
+    fn write_to(&self, disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
+        let (disk_id, volume_id) = self.ids();
+        disk.seek(SeekFrom::Start(0))?;
+        disk.write_all(&layout::table(disk_id))?;
+        if let Some(u_boot) = &self.u_boot {
+            disk.seek(SeekFrom::Start(layout::U_BOOT_AT))?;
+            disk.write_all(u_boot)?;
         }
-        line("archive, unpacked", self.unpacked_bytes, "")?;
-        line("initramfs", self.bytes.len(), &mib(INITRAMFS_BUDGET))
+        mkfs::make(disk, volume_id, &self.files)
     }
 }

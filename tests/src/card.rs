@@ -194,7 +194,7 @@ fn built(firmware: &Firmware) -> Result<PathBuf> {
     let mut inputs = vec![agent.clone()];
     for folder in [
         "initramfs/src",
-        "initramfs/card/src",
+        "initramfs/cpio/src",
         "boards/src",
         "boards/rpi5",
         "boards/rock5b",

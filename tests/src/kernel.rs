@@ -1,4 +1,4 @@
-//! The Debian kernel that the virtual boards run, as `agent/toolchain/fetch-kernel` leaves it.
+//! The Debian kernel that the virtual boards run, as `toolchain/fetch-kernel` leaves it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,7 +24,7 @@ impl Kernel {
             if !directory.join("modules/modules.dep").exists() {
                 run(&mut command(
                     &workspace::root()
-                        .join("agent/toolchain/fetch-kernel")
+                        .join("toolchain/fetch-kernel")
                         .to_string_lossy(),
                 ))?;
             }
@@ -36,7 +36,7 @@ impl Kernel {
     pub fn with_flash() -> Result<Self> {
         Self::fetched()?;
         let _lock = workspace::lock("kernel-flash")?;
-        let script = workspace::root().join("tests/toolchain/flash-modules");
+        let script = workspace::root().join("toolchain/flash-modules");
         run(&mut command(&script.to_string_lossy()))?;
         let directory = workspace::target().join("kernel-flash");
         Ok(Self { directory })

@@ -124,7 +124,7 @@ impl UBoot {
 fn program() -> Result<PathBuf> {
     let key = workspace::key(&[], &[include_str!("u_boot.rs")])?;
     let place = workspace::cached("u-boot", &key, |directory| {
-        let archive = workspace::root().join("agent/toolchain/debian-archive");
+        let archive = workspace::root().join("toolchain/debian-archive");
         let packages = directory.join("packages");
         run(command(&archive.to_string_lossy())
             .args(["download", "trixie", "arm64", "u-boot-qemu"])

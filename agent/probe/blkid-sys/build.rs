@@ -1,4 +1,4 @@
-//! Links libblkid: the one of `agent/toolchain/libblkid` for a musl target, the system's for the host.
+//! Links libblkid: the one of `toolchain/libblkid` for a musl target, the system's for the host.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -94,7 +94,7 @@ pub fn eeprom_ab() -> Vec<u8> {
     image
 }
 
-/// Runs a tool of the field in this folder. It must be installed: `agent/toolchain/setup` does that.
+/// Runs a tool of the field in this folder. It must be installed: `toolchain/setup` does that.
 pub fn run<S: AsRef<OsStr>>(
     folder: &Path,
     program: &str,

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use gild_build::base_image::BaseImage;
-use gild_build::cache::Cache;
-use gild_build::k3s::K3s;
-use gild_build::pipeline::{self, Options};
-use gild_build::progress::Progress as _;
-use gild_build::site;
+use gild_golden::base_image::BaseImage;
+use gild_golden::cache::Cache;
+use gild_golden::k3s::K3s;
+use gild_golden::pipeline::{self, Options};
+use gild_golden::progress::Progress as _;
+use gild_golden::site;
 
 use super::pack;
 use super::release::{ABOUT, Folder};
@@ -94,7 +94,7 @@ pub struct Args {
     exemptions: Vec<String>,
 
     /// gild's own files for the image
-    #[arg(long, value_name = "DIR", default_value = "image-builder/rootfs")]
+    #[arg(long, value_name = "DIR", default_value = "image-builder/node/rootfs")]
     rootfs: PathBuf,
     /// Folder with gild-seed and gild-reprovision for the boards
     #[arg(

@@ -37,7 +37,7 @@ fn debian_13() -> &'static Path {
         if !program.exists() {
             fs::create_dir_all(root.join("target/debian")).expect("a folder");
             let folder = TempDir::new_in(root.join("target/debian")).expect("a folder");
-            let archive = root.join("agent/toolchain/debian-archive");
+            let archive = root.join("toolchain/debian-archive");
             let download = Command::new(archive)
                 .args(["download", "trixie", "arm64", "u-boot-qemu"])
                 .arg(folder.path())

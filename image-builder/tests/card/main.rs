@@ -13,7 +13,7 @@ mod firmware;
 mod gate;
 mod inspect;
 mod refusals;
-#[path = "../../../initramfs/tests/support/mod.rs"]
+#[path = "../../../initramfs/cpio/tests/support/mod.rs"]
 #[allow(dead_code, reason = "only its agent is used here")]
 mod support;
 mod write;

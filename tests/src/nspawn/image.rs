@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use gild_build::base::{self, Mirrors};
-use gild_build::k3s::K3s;
-use gild_build::recipe::Recipe;
-use gild_build::tree::Tree;
-use gild_build::{first_boot, image_id, overlay, seal, units};
+use gild_golden::base::{self, Mirrors};
+use gild_golden::k3s::K3s;
+use gild_golden::recipe::Recipe;
+use gild_golden::tree::Tree;
+use gild_golden::{first_boot, image_id, overlay, seal, units};
 
 use crate::command::{command, run};
 use crate::workspace;
@@ -31,8 +31,8 @@ const WIRED: &str = "usr/lib/systemd/network/20-gild-wired.network";
 /// What the image is made of besides packages and programs; the code that makes it too.
 const INPUTS: [&str; 4] = [
     "boards",
-    "image-builder/rootfs",
-    "image-builder/build/src",
+    "image-builder/node/rootfs",
+    "image-builder/golden/src",
     "tests/src/nspawn",
 ];
 
@@ -97,7 +97,7 @@ fn packages(recipe: &Recipe) -> Result<PathBuf> {
         .map(|(mirror, suite)| format!("deb {mirror} {suite} main"))
         .collect();
     let sources = sources.join("\n") + "\n";
-    let lean = workspace::root().join("image-builder/rootfs/etc/dpkg/dpkg.cfg.d/gild-lean");
+    let lean = workspace::root().join("image-builder/node/rootfs/etc/dpkg/dpkg.cfg.d/gild-lean");
     let key = workspace::key(&[&lean], &[&sources, &names.join(" ")])?;
     workspace::cached("first-boot-base", &key, |work| {
         let access = work.join("apt.conf");
@@ -123,7 +123,7 @@ fn programs() -> Result<PathBuf> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     run(command(&cargo)
         .current_dir(workspace::root())
-        .args(["build", "--quiet", "--release", "-p", "gild-first-boot"])
+        .args(["build", "--quiet", "--release", "-p", "gild-node"])
         .args(["--target", &target]))?;
     Ok(workspace::target().join(target).join("release"))
 }
@@ -178,7 +178,10 @@ fn stub() -> PathBuf {
 /// As `gild image build` makes it, in the same order.
 fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     let mut tree = Tree::from_tar(base)?;
-    overlay::lay(&mut tree, &workspace::root().join("image-builder/rootfs"))?;
+    overlay::lay(
+        &mut tree,
+        &workspace::root().join("image-builder/node/rootfs"),
+    )?;
     recipe.install(&mut tree)?;
     first_boot::install(&mut tree, programs)?;
     let k3s = K3s {

@@ -1,7 +1,7 @@
 //! What first boot hangs on: its units as gild and Debian made them, and the files that they need.
 
-use gild_first_boot::client::authorities;
-use gild_first_boot::settings::Settings;
+use gild_node::client::authorities;
+use gild_node::settings::Settings;
 
 use crate::image::{Image, missing};
 use crate::report::Finding;

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use gild_build::recipe::{Recipe, Setting};
+use gild_golden::recipe::{Recipe, Setting};
 use gild_tests::board_dtb::Product;
 use gild_tests::command::{command, run};
 use gild_tests::matchbox::Matchbox;

@@ -1,0 +1,353 @@
+//! The base: a root file system of Debian packages, made by mmdebstrap and kept in the cache.
+
+mod dates;
+mod emulation;
+mod mirror;
+mod mmdebstrap;
+mod packages;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::cache::{Cache, CacheError, Cached, Key, sha256_of};
+use crate::progress::Progress;
+use crate::recipe::Recipe;
+use crate::tree::{Tree, TreeError};
+
+pub use emulation::check as check_emulation;
+pub use mirror::{Mirrors, access};
+
+/// Debian's name for the processors of all boards.
+const ARCHITECTURE: &str = "arm64";
+
+/// The last steps in the new root, as mmdebstrap's hooks.
+const CUSTOMIZE: &str = include_str!("base/customize.sh");
+const SET_ASIDE: &str = include_str!("base/set-aside.sh");
+const ADD_PACKAGES: &str = include_str!("base/add-packages.sh");
+
+/// Debian's keyring in the image.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// What of the project's own files counts while packages are installed: which of their files are left out, and what
+/// the initramfs is made of.
+const LEAN: &str = "etc/dpkg/dpkg.cfg.d/gild-lean";
+const INITRAMFS_TOOLS: &str = "etc/initramfs-tools";
+
+/// Why there is no base.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// The host's apt knows no Debian archive.
+    #[error(
+        "this machine's apt has no source of Debian's archive that nodes could reach too (http or https); next: give one \
+         with --mirror URL"
+    )]
+    NoMirror,
+    /// A mirror that cannot be used.
+    #[error("the mirror {url:?} cannot be used: {reason}")]
+    BadMirror {
+        /// What was given.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Nothing to check packages with.
+    #[error(
+        "there is no Debian keyring on this machine; next: apt-get install debian-archive-keyring"
+    )]
+    NoKeyring,
+    /// The package lists cannot be had.
+    #[error(
+        "cannot read Debian's package lists: {words}; next: look at the mirror's address (--mirror), \
+         or install a newer debian-archive-keyring if a key is missing"
+    )]
+    Lists {
+        /// What apt said.
+        words: String,
+    },
+    /// A program that is needed could not be started.
+    #[error("cannot run {program}; next: make setup, or apt-get install {program}")]
+    Program {
+        /// The program.
+        program: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// mmdebstrap failed.
+    #[error("mmdebstrap failed ({status}); its last words:\n{words}\nnext: all of it is in {}", log.display())]
+    Mmdebstrap {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// The end of what it said.
+        words: String,
+        /// All that it said.
+        log: PathBuf,
+    },
+    /// Programs of the boards' processor do not run here.
+    #[error(
+        "this machine cannot run {ARCHITECTURE} programs ({reason}), which installing packages takes; \
+         next: make setup, which installs qemu-user-static and switches it on (update-binfmts --enable qemu-aarch64)"
+    )]
+    Emulation {
+        /// What was found.
+        reason: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot read or write {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The cache failed.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// How bases are made here.
+pub struct Builder<'a> {
+    /// Where they are kept.
+    pub cache: &'a Cache,
+    /// Where packages come from.
+    pub mirrors: &'a Mirrors,
+    /// The project's own files for the image.
+    pub rootfs: &'a Path,
+    /// The date of the image, if it is given.
+    pub source_date: Option<u64>,
+    /// Whether to make anew what is in the cache.
+    pub refresh: bool,
+    /// Who wants to know.
+    pub progress: &'a dyn Progress,
+}
+
+impl Builder<'_> {
+    /// The base of a recipe's packages.
+    pub fn debian(&self, recipe: &Recipe) -> Result<Cached, BaseError> {
+        let mut key = Key::new(&format!("{}-{ARCHITECTURE}", recipe.suite));
+        self.add_common_inputs(&mut key, recipe)?;
+        key.add("packages", recipe.packages.join(" "));
+        key.add("backports", recipe.backports.join(" "));
+        key.add("initramfs modules", recipe.initramfs_modules.join(" "));
+        key.add("own files", self.own_files()?);
+        key.add("last steps", hex::encode(Sha256::digest(CUSTOMIZE)));
+        self.made(&key, recipe, |run| run.bootstrap(recipe))
+    }
+
+    /// A root file system with packages added to it.
+    pub fn with_packages(
+        &self,
+        base: &Cached,
+        recipe: &Recipe,
+        packages: &[String],
+        initramfs: Initramfs,
+    ) -> Result<Cached, BaseError> {
+        let key = self.added_key(base, recipe, packages, initramfs)?;
+        self.made(&key, recipe, |run| {
+            run.source_date = run.source_date.max(base.about.source_date);
+            run.extend(&base.tar, packages, initramfs)
+        })
+    }
+
+    fn added_key(
+        &self,
+        base: &Cached,
+        recipe: &Recipe,
+        packages: &[String],
+        initramfs: Initramfs,
+    ) -> Result<Key, BaseError> {
+        let mut key = Key::new("added");
+        self.add_common_inputs(&mut key, recipe)?;
+        // What is built of it tells of all that went in, the vendor's image among it.
+        for (what, value) in &base.about.inputs {
+            key.add(&format!("base: {what}"), &**value);
+        }
+        key.add("base", &*base.about.sha256);
+        key.add("packages", packages.join(" "));
+        key.add(
+            "steps",
+            hex::encode(Sha256::digest([SET_ASIDE, ADD_PACKAGES].concat())),
+        );
+        key.add("initramfs", format!("{initramfs:?}"));
+        Ok(key)
+    }
+
+    /// The base of this key: the one in the cache, or a new one.
+    fn made(
+        &self,
+        key: &Key,
+        recipe: &Recipe,
+        make: impl FnOnce(&mut mmdebstrap::Run<'_>) -> Result<(), BaseError>,
+    ) -> Result<Cached, BaseError> {
+        let slot = self.cache.lock(key, self.progress)?;
+        if !self.refresh
+            && let Some(cached) = slot.existing(self.progress)
+        {
+            return Ok(cached);
+        }
+        emulation::check()?;
+        let sources = self.sources(recipe)?;
+        let access = mirror::access()?;
+        // A proxy's password may be in what apt is told.
+        let private = self.cache.scratch()?;
+        let source_date = if let Some(given) = self.source_date {
+            given
+        } else {
+            dates::newest(private.path(), &sources, &access, ARCHITECTURE)?
+        };
+        let mut run = mmdebstrap::Run {
+            slot: &slot,
+            suite: &recipe.suite,
+            sources: &sources,
+            access: &access,
+            rootfs: self.rootfs,
+            packages: packages::Packages {
+                folder: self.cache.subfolder("packages")?,
+            },
+            scratch: self.cache.subfolder("tmp")?,
+            private: private.path(),
+            source_date,
+            progress: self.progress,
+        };
+        make(&mut run)?;
+        Ok(slot.finish(run.source_date)?)
+    }
+
+    fn add_common_inputs(&self, key: &mut Key, recipe: &Recipe) -> Result<(), BaseError> {
+        key.add("builder", mmdebstrap::VERSION);
+        key.add("mmdebstrap", mmdebstrap::program_version()?);
+        key.add("architecture", ARCHITECTURE);
+        key.add("suite", &*recipe.suite);
+        key.add("components", recipe.components.join(" "));
+        key.add("mirror", &*self.mirrors.main);
+        key.add(
+            "security mirror",
+            self.mirrors.security.as_deref().unwrap_or("none"),
+        );
+        key.add("keyring", sha256_of(&mirror::keyring()?)?);
+        if let Some(date) = self.source_date {
+            key.add("source date", date.to_string());
+        }
+        Ok(())
+    }
+
+    /// The lines of a sources.list.
+    fn sources(&self, recipe: &Recipe) -> Result<String, BaseError> {
+        let keyring = mirror::keyring()?;
+        let line = |(mirror, suite): (&str, String)| {
+            let components = recipe.components.join(" ");
+            format!(
+                "deb [signed-by={}] {mirror} {suite} {components}\n",
+                keyring.display()
+            )
+        };
+        Ok(self
+            .mirrors
+            .suites(&recipe.suite)
+            .into_iter()
+            .map(line)
+            .collect())
+    }
+
+    /// The digest of the files that packages read while they are installed.
+    fn own_files(&self) -> Result<String, BaseError> {
+        let mut hasher = Sha256::new();
+        let mut files = mmdebstrap::files(&self.rootfs.join(INITRAMFS_TOOLS))?;
+        files.push(self.rootfs.join(LEAN));
+        for path in files {
+            let name = path.strip_prefix(self.rootfs).unwrap_or(&path);
+            hasher.update(format!("{} {}\n", name.display(), sha256_of(&path)?));
+        }
+        Ok(hex::encode(hasher.finalize()))
+    }
+}
+
+/// What becomes of the initramfs when packages are added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initramfs {
+    /// It is made again if a package asks for it.
+    Updated,
+    /// It stays as the base image's vendor made it.
+    Kept,
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> BaseError {
+    move |source| BaseError::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Writes the sources that a node's own apt reads: the mirrors that its packages came from.
+pub fn leave_sources(tree: &mut Tree, recipe: &Recipe, mirrors: &Mirrors) -> Result<(), TreeError> {
+    for path in tree.glob("etc/apt/sources.list{,.d/*}")? {
+        tree.remove(&path)?;
+    }
+    let stanzas = mirrors.suites(&recipe.suite).into_iter().map(|(mirror, suite)| {
+        format!(
+            "Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: {}\nSigned-By: {KEYRING}\n",
+            recipe.components.join(" ")
+        )
+    });
+    let text = stanzas.collect::<Vec<_>>().join("\n");
+    tree.insert_file(
+        "etc/apt/sources.list.d/debian.sources",
+        0o644,
+        text.into_bytes(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cache::About;
+
+    struct Silent;
+
+    impl Progress for Silent {
+        fn stage(&self, _: &str) {}
+        fn note(&self, _: &str) {}
+        fn warn(&self, _: &str) {}
+    }
+
+    #[test]
+    fn what_packages_are_added_to_stays_among_the_inputs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let mirrors = Mirrors {
+            main: "https://mirror.example/debian".to_owned(),
+            security: None,
+        };
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let recipe =
+            Recipe::read(&project.join("boards/rpi5/image.toml")).expect("the project's recipe");
+        let vendor = Cached {
+            tar: folder.path().join("vendor.tar"),
+            about: About {
+                inputs: BTreeMap::from([("image sha256".to_owned(), "ab".repeat(32))]),
+                source_date: 1,
+                sha256: "cd".repeat(32),
+            },
+        };
+        let builder = Builder {
+            cache: &cache,
+            mirrors: &mirrors,
+            rootfs: &project.join("image-builder/node/rootfs"),
+            source_date: None,
+            refresh: false,
+            progress: &Silent,
+        };
+        let key = builder
+            .added_key(&vendor, &recipe, &["curl".to_owned()], Initramfs::Kept)
+            .expect("a key");
+        let inputs = key.inputs();
+        assert_eq!(inputs["base: image sha256"], "ab".repeat(32));
+        assert_eq!(inputs["base"], "cd".repeat(32));
+        // Another way of making it, or another mmdebstrap, gives another root.
+        assert!(inputs["mmdebstrap"].starts_with("mmdebstrap "));
+        assert!(inputs.contains_key("builder"));
+    }
+}

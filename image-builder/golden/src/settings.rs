@@ -1,0 +1,112 @@
+//! What the image tells first boot, read with the node's own code: what a node would refuse, no image is built of.
+
+use gild_node::client::{self, FetchError};
+use gild_node::settings::{Problem, Settings};
+
+use crate::site::FIRST_BOOT;
+use crate::tree::{Tree, TreeError};
+
+/// Why nodes could not use what the image tells them.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file is not of the form that a node reads.
+    #[error("nodes would not take /{FIRST_BOOT}, which --matchbox writes, or your overlay has")]
+    Refused(#[source] Problem),
+    /// The certificates cannot be used.
+    #[error(
+        "nodes could not check Matchbox's certificate with {path}, which --matchbox-ca or your overlay gives; next: a PEM file with the certificate of its authority"
+    )]
+    Authorities {
+        /// Their path in the image.
+        path: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// The certificates are not there.
+    #[error(
+        "/{FIRST_BOOT} names {path} as its `ca`, which the image does not have; next: lay it in with --overlay"
+    )]
+    NoAuthorities {
+        /// Their path in the image.
+        path: String,
+    },
+    /// Certificates that no node would look at.
+    #[error(
+        "a Matchbox's certificates are given, and no https address of one; next: an address that begins with https, or no certificates"
+    )]
+    UnusedAuthorities,
+    /// The tree could not be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+/// Checks what the tree tells first boot, if anything.
+pub fn check(tree: &Tree) -> Result<(), SettingsError> {
+    if !tree.contains(FIRST_BOOT) {
+        return Ok(());
+    }
+    let text = String::from_utf8(tree.read(FIRST_BOOT)?)
+        .map_err(|error| SettingsError::Refused(Problem::Syntax(error.to_string())))?;
+    let settings = Settings::parse(&text).map_err(SettingsError::Refused)?;
+    let Some(ca) = settings.ca else {
+        return Ok(());
+    };
+    if settings.matchbox.is_none_or(|url| url.scheme() != "https") {
+        return Err(SettingsError::UnusedAuthorities);
+    }
+    let path = ca.display().to_string();
+    let pem = match tree.read(&path) {
+        Err(TreeError::Missing { .. }) => return Err(SettingsError::NoAuthorities { path }),
+        other => other?,
+    };
+    client::authorities(&pem)
+        .map(drop)
+        .map_err(|source| SettingsError::Authorities { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(settings: &[u8], ca: Option<&str>) -> String {
+        let mut tree = Tree::default();
+        tree.insert_file(FIRST_BOOT, 0o644, settings.to_vec())
+            .expect("a file");
+        if let Some(ca) = ca {
+            tree.insert_file("etc/gild/ca.pem", 0o644, ca)
+                .expect("a file");
+        }
+        let Err(error) = check(&tree) else {
+            return String::new();
+        };
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", cause.unwrap_or_default())
+    }
+
+    #[test]
+    fn what_a_node_would_refuse_is_refused() {
+        assert_eq!(said(b"deadline_seconds = 30\n", None), "");
+        assert!(check(&Tree::default()).is_ok());
+        let https = "matchbox = \"https://mb.example\"\nca = \"/etc/gild/ca.pem\"\n";
+        for (settings, ca, complaint) in [
+            ("deadline = 30\n", None, "unknown field"),
+            (
+                "matchbox = \"https://mb.example:80800\"\n",
+                None,
+                "not a URL",
+            ),
+            ("ca = \"/etc/gild/ca.pem\"\n", Some(""), "no https address"),
+            (https, None, "the image does not have"),
+            (https, Some("nothing\n"), "no certificate"),
+            (
+                https,
+                Some("-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"),
+                "base64",
+            ),
+        ] {
+            let said = said(settings.as_bytes(), ca);
+            assert!(said.contains(complaint), "{settings}: {said}");
+        }
+        assert!(said(b"# \xff\n", None).contains("utf-8"));
+    }
+}

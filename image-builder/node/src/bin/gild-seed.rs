@@ -1,0 +1,130 @@
+//! Gives a node of the golden image its identity. The image's units run it; docs/first-boot.md tells the story.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use gild_node::document::Seed;
+use gild_node::seed::Place;
+use gild_node::{interface, k3s_config, seeding, stable_mac};
+use log::{Level, LevelFilter, error};
+
+const ROOT: &str = "/";
+
+/// The node's identity from Matchbox, by MAC address, as a seed for cloud-init.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Write the seed (the default): the node's identity, or a fallback name. Always succeeds.
+    Run,
+    /// Try again; on success write the seed and reboot.
+    Retry,
+    /// Give interfaces whose chip has no MAC address one that lasts.
+    Mac,
+    /// Check a configuration of k3s.
+    Check {
+        /// Its path.
+        config: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    log_to_the_journal();
+    let result = match Arguments::parse().action.unwrap_or(Action::Run) {
+        Action::Run => {
+            run();
+            Ok(())
+        }
+        Action::Retry => retry(),
+        Action::Mac => stable_mac::apply(Path::new(ROOT)),
+        Action::Check { config } => k3s_config::check(&config),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The boot goes on in any case; the seed is on the disk before anything is asked.
+fn run() {
+    let root = Path::new(ROOT);
+    match catch_unwind(AssertUnwindSafe(|| seeding::run(root))) {
+        Ok(Ok(())) => (),
+        Ok(Err(error)) => {
+            error!("{error:#}");
+            error!(
+                "this node has a fallback name and joins no cluster yet; gild-seed-retry.timer asks again"
+            );
+        }
+        Err(_) => {
+            error!("gild-seed has a bug: please report the lines above");
+            let place = Place::below(root);
+            if !place.exists()
+                && let Err(error) =
+                    place.write(&Seed::fallback(interface::macs(root).first().copied()))
+            {
+                error!("{error}");
+            }
+        }
+    }
+}
+
+fn retry() -> Result<()> {
+    if !seeding::retry(Path::new(ROOT))? {
+        return Ok(());
+    }
+    let status = Command::new("systemctl")
+        .arg("reboot")
+        .status()
+        .context("running systemctl reboot")?;
+    if !status.success() {
+        bail!(
+            "systemctl reboot failed with {status}: reboot this node to have it take its identity on"
+        );
+    }
+    Ok(())
+}
+
+/// With the priorities that the journal reads at the start of a line.
+fn log_to_the_journal() {
+    env_logger::Builder::new()
+        .filter_level(LevelFilter::Warn)
+        .filter_module("gild_node", LevelFilter::Info)
+        .filter_module("gild_seed", LevelFilter::Info)
+        .format(|line, record| {
+            let priority = match record.level() {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
+            let text = printable(&record.args().to_string());
+            writeln!(line, "<{priority}>{text}")
+        })
+        .init();
+}
+
+/// Some of it comes from the network, and a serial console does what control characters say.
+fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        if c.is_control() && c != '\n' {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}

@@ -1,0 +1,23 @@
+//! What gild promises, end to end. One program, so that its cases fill all cores until the last one ends.
+
+mod boot_order;
+mod chain_rock5b;
+mod chain_rpi5;
+mod configuration;
+mod disk_trouble;
+mod first_boot;
+mod first_boot_cuts;
+mod first_boot_trouble;
+mod happy_path;
+mod matchbox;
+mod nfs;
+mod pi5_steppings;
+mod power_cuts;
+mod refusals;
+mod server_trouble;
+mod takeover;
+mod target_choice;
+mod unit_order;
+#[path = "../../boards/tests/common/mod.rs"]
+mod vendor;
+mod virtual_board;

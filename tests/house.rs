@@ -1,0 +1,198 @@
+//! Facts about the folders: which way the arrows between them go, and that ARCHITECTURE.md draws the ones there are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use gild_tests::workspace;
+use toml::{Table, Value};
+
+/// Each folder may use itself and those before it.
+const FLOORS: [&str; 5] = ["boards", "agent", "initramfs", "image-builder", "tests"];
+const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+
+/// A crate of the workspace.
+struct House {
+    /// Its folder, from the root of the project.
+    folder: PathBuf,
+    manifest: Table,
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// All crates by name, and the folder of each name that a dependency may have.
+fn crates() -> Result<(BTreeMap<String, House>, BTreeMap<String, PathBuf>)> {
+    let root = workspace::root();
+    let workspace: Table = read(&root.join("Cargo.toml"))?.parse()?;
+    let members = workspace["workspace"]["members"].as_array();
+    let mut crates = BTreeMap::new();
+    for member in members.context("the workspace has members")? {
+        let folder = PathBuf::from(member.as_str().context("a member is a path")?);
+        let manifest: Table = read(&root.join(&folder).join("Cargo.toml"))?.parse()?;
+        let name = manifest["package"]["name"]
+            .as_str()
+            .context("a name")?
+            .to_owned();
+        crates.insert(name, House { folder, manifest });
+    }
+    let folders = crates
+        .iter()
+        .map(|(name, house)| (name.clone(), house.folder.clone()))
+        .collect();
+    Ok((crates, folders))
+}
+
+/// The names in the tables of dependencies, those of one platform too.
+fn dependencies(manifest: &Table, kinds: &[&str]) -> BTreeSet<String> {
+    let platforms = manifest
+        .get("target")
+        .and_then(Value::as_table)
+        .into_iter()
+        .flat_map(Table::values);
+    platforms
+        .filter_map(Value::as_table)
+        .chain([manifest])
+        .flat_map(|table| kinds.iter().filter_map(|kind| table.get(*kind)?.as_table()))
+        .flat_map(Table::keys)
+        .cloned()
+        .collect()
+}
+
+/// Which floor a path from the root is on.
+fn floor(path: &Path) -> Result<usize> {
+    let first = path.components().next().context("a path")?.as_os_str();
+    FLOORS
+        .iter()
+        .position(|floor| first == *floor)
+        .with_context(|| format!("{} is in none of the folders {FLOORS:?}", path.display()))
+}
+
+#[test]
+fn no_crate_depends_on_one_in_a_folder_above_its_own() -> Result<()> {
+    let (crates, folders) = crates()?;
+    let mut arrows = 0;
+    for (name, house) in &crates {
+        for used in dependencies(&house.manifest, &DEPENDENCIES) {
+            let Some(folder) = folders.get(&used) else {
+                continue;
+            };
+            ensure!(
+                floor(folder)? <= floor(&house.folder)?,
+                "{name} in {} uses {used} in {}; next: move what both need to the lower folder",
+                house.folder.display(),
+                folder.display()
+            );
+            arrows += 1;
+        }
+    }
+    assert!(arrows > 30, "{arrows} arrows were looked at");
+    Ok(())
+}
+
+/// All Rust files of a folder.
+fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() {
+            sources(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The path without `..`.
+fn straight(path: &Path) -> PathBuf {
+    let mut straight = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                straight.pop();
+            }
+            other => straight.push(other),
+        }
+    }
+    straight
+}
+
+#[test]
+fn no_module_is_taken_from_a_folder_above() -> Result<()> {
+    const START: &str = "#[path = \"";
+    let root = workspace::root().canonicalize()?;
+    let mut files = Vec::new();
+    for folder in FLOORS {
+        sources(&root.join(folder), &mut files)?;
+    }
+    let mut taken = 0;
+    for file in files {
+        let text = read(&file)?;
+        for line in text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix(START))
+        {
+            let path = line.split('"').next().context("a path")?;
+            let from = straight(&file.with_file_name(path));
+            let (from, to) = (from.strip_prefix(&root)?, file.strip_prefix(&root)?);
+            ensure!(
+                floor(from)? <= floor(to)?,
+                "{} takes {}; next: move it to the lower folder",
+                to.display(),
+                from.display()
+            );
+            taken += 1;
+        }
+    }
+    assert!(taken > 0, "some modules are taken from another folder");
+    Ok(())
+}
+
+/// The lines `name ──> names` of the drawing.
+fn drawn(page: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut drawn = BTreeMap::new();
+    for line in page.lines() {
+        let Some((name, used)) = line.split_once("──>") else {
+            continue;
+        };
+        let used = used.split_whitespace().map(str::to_owned).collect();
+        let name = name.trim().to_owned();
+        ensure!(
+            drawn.insert(name.clone(), used).is_none(),
+            "{name} is drawn twice"
+        );
+    }
+    Ok(drawn)
+}
+
+#[test]
+fn the_drawing_of_the_arrows_is_what_the_manifests_say() -> Result<()> {
+    let (crates, _) = crates()?;
+    let mut real = BTreeMap::new();
+    for (name, house) in &crates {
+        let mut used = dependencies(&house.manifest, &["dependencies"]);
+        used.retain(|used| crates.contains_key(used));
+        if !used.is_empty() {
+            real.insert(name.clone(), used);
+        }
+    }
+    let drawn = drawn(&read(&workspace::root().join("ARCHITECTURE.md"))?)?;
+    for (name, used) in &real {
+        let line = used.iter().cloned().collect::<Vec<_>>().join(" ");
+        ensure!(
+            drawn.get(name) == Some(used),
+            "ARCHITECTURE.md needs the line: {name} ──> {line}"
+        );
+    }
+    let gone: Vec<_> = drawn
+        .keys()
+        .filter(|name| !real.contains_key(*name))
+        .collect();
+    ensure!(
+        gone.is_empty(),
+        "ARCHITECTURE.md draws {gone:?}, which use nothing of ours"
+    );
+    Ok(())
+}
