@@ -19,7 +19,9 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card test test-image lint bench
+.PHONY: help setup demo image build-and-copy card test check test-image lint bench
+
+COMMA := ,
 
 # Of `make card`.
 CONFIG ?= gild.toml
@@ -43,16 +45,16 @@ setup: ## Install what is missing to build and test (Debian 12 and 13)
 
 # The real image, and what surrounds it.
 ifeq ($(CHAIN),full)
-demo: DEMO = gild-test-image -- --demo
+demo: DEMO = --release --bin gild-test-image -- --demo
 demo: image-programs
 else
-demo: DEMO = gild-demo --
+demo: DEMO = --bin gild-demo --
 endif
 
 demo: setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
 	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is no chain; next: CHAIN=full, or none" >&2; exit 2; }
-	@$(call SAY_COMPILING,target/release/$(firstword $(DEMO)),$(OWN_PROGRAMS))
-	@cargo run --quiet --release -p gild-tests --bin $(DEMO) $(BOARD)
+	@$(if $(CHAIN),,$(call SAY_COMPILING,target/debug/gild-demo,the demo (some minutes$(COMMA) the first time)))
+	@cargo run --quiet $(DEMO) $(BOARD)
 
 .PHONY: image-inputs
 image-inputs:
@@ -93,7 +95,11 @@ test: setup ## Run all tests, on virtual boards too
 	@$(ASK_FOR_ROOT)
 	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
 	cargo test -p gild-probe --target $(BOARD_TARGET)
-	$(AS_ROOT) cargo test --workspace --no-fail-fast
+	$(AS_ROOT) RUST_TEST_THREADS=$(shell echo $$((2 * $$(nproc)))) cargo test --workspace --no-fail-fast --lib --bins --test '*' -- --include-ignored
+	cargo test --workspace --doc
+
+check: setup ## Run the tests that need neither root nor a virtual board
+	cargo test --workspace
 
 test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))

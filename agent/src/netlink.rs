@@ -187,6 +187,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root; `make test` runs it"]
     fn the_kernel_takes_address_route_and_mac_and_gives_them_up() {
         unshare(CloneFlags::CLONE_NEWNET)
             .expect("a network namespace: run this as root, as `make test` does");
@@ -223,6 +224,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root; `make test` runs it"]
     fn an_interface_goes_down_and_comes_up_again() {
         unshare(CloneFlags::CLONE_NEWNET)
             .expect("a network namespace: run this as root, as `make test` does");

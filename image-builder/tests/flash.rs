@@ -225,6 +225,7 @@ impl Drop for Loop {
 }
 
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn a_disk_is_flashed_unless_it_is_mounted() {
     let bench = packed();
     let device = Loop::new(&bench, "target.img");

@@ -168,6 +168,7 @@ fn a_flashed_disk_differs_by_its_commit_record_alone() {
 
 /// A real block device (a loop device), larger than the image as a node's disk is. Needs root.
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn a_block_device_is_compared() {
     let bench = packed();
     File::options()

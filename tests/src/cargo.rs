@@ -15,7 +15,14 @@ pub const BOARD_TARGET: &str = "aarch64-unknown-linux-musl";
 
 /// Builds a package for the boards with the agent's profile and gives its program.
 pub fn board_program(package: &str) -> Result<PathBuf> {
-    let arguments = ["--profile", "agent", "--target", BOARD_TARGET];
+    let arguments = [
+        "-p",
+        package,
+        "--profile",
+        "agent",
+        "--target",
+        BOARD_TARGET,
+    ];
     program(package, &arguments, &format!("{BOARD_TARGET}/agent"), &[])
 }
 
@@ -30,7 +37,14 @@ pub fn image_program(package: &str) -> Result<PathBuf> {
     );
     let target = BOARD_TARGET.to_uppercase().replace('-', "_");
     let variable = format!("CARGO_TARGET_{target}_RUSTFLAGS");
-    let arguments = ["--profile", "agent", "--target", BOARD_TARGET];
+    let arguments = [
+        "-p",
+        package,
+        "--profile",
+        "agent",
+        "--target",
+        BOARD_TARGET,
+    ];
     program(
         package,
         &arguments,
@@ -39,29 +53,41 @@ pub fn image_program(package: &str) -> Result<PathBuf> {
     )
 }
 
-/// Builds a program that runs on the workstation, with the profile this harness was built with: its dependencies are
-/// built already.
-pub fn host_program(package: &str) -> Result<PathBuf> {
-    if cfg!(debug_assertions) {
-        program(package, &[], "debug", &[])
+/// Builds a program that runs on the workstation, with the profile this harness was built with. Cargo looks at the whole
+/// workspace, as `cargo test --workspace` does: for one package alone, crates would have fewer features, and be built again.
+pub fn host_program(name: &str) -> Result<PathBuf> {
+    let (profile, directory): (&[_], _) = if cfg!(debug_assertions) {
+        (&[], "debug")
     } else {
-        program(package, &["--release"], "release", &[])
-    }
+        (&["--release"], "release")
+    };
+    let arguments = [&["--workspace", "--bin", name], profile].concat();
+    program(name, &arguments, directory, &[])
+}
+
+/// Builds the programs that run on a node, for this machine's processor, linked as those for the boards are, and gives
+/// their folder.
+pub fn node_programs() -> Result<PathBuf> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let directory = format!("{target}/debug");
+    let arguments = ["-p", "gild-node", "--bins", "--target", &target];
+    program("gild-seed", &arguments, &directory, &[])?;
+    Ok(workspace::target().join(directory))
 }
 
 /// Builds at most once per process: the sources do not change under a running test.
 fn program(
-    package: &str,
+    name: &str,
     arguments: &[&str],
     directory: &str,
     environment: &[(&str, &str)],
 ) -> Result<PathBuf> {
     static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = workspace::target().join(directory).join(package);
+    let path = workspace::target().join(directory).join(name);
     if !built.contains(&path) {
         if !path.exists() {
-            eprintln!("building {package} (up to 3 minutes, the first time)");
+            eprintln!("building {name} (up to 3 minutes, the first time)");
         }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut clean = command(&cargo);
@@ -70,7 +96,7 @@ fn program(
         }
         run(clean
             .current_dir(workspace::root())
-            .args(["build", "--quiet", "-p", package])
+            .args(["build", "--quiet"])
             .envs(environment.iter().copied())
             .args(arguments))?;
         built.insert(path.clone());

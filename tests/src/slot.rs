@@ -1,4 +1,5 @@
-//! At most two virtual boards run at once, over all test processes: an emulated core takes a whole real one.
+//! Two virtual boards for each of this machine's cores run at once, over all test processes. An emulated core takes a whole
+//! real one while it works, and most of the time it waits for a clock.
 
 use std::fs::{File, TryLockError};
 use std::time::Duration;
@@ -6,8 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::workspace;
-
-const SLOTS: usize = 2;
 
 /// The right to run one virtual board, until dropped.
 pub struct Slot {
@@ -18,9 +17,10 @@ impl Slot {
     /// Waits for a free slot.
     pub fn take() -> Result<Self> {
         let directory = workspace::directory("locks")?;
-        let mut told = false;
+        let slots = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+        let mut has_said = false;
         loop {
-            for slot in 0..SLOTS {
+            for slot in 0..slots {
                 let path = directory.join(format!("board-{slot}"));
                 let file =
                     File::create(&path).with_context(|| format!("creating {}", path.display()))?;
@@ -32,11 +32,11 @@ impl Slot {
                     }
                 }
             }
-            if !told {
+            if !has_said {
                 eprintln!(
-                    "{SLOTS} virtual boards are running already: waiting for one of them to end"
+                    "{slots} virtual boards are running already: waiting for one of them to end"
                 );
-                told = true;
+                has_said = true;
             }
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -64,6 +64,7 @@ fn only_a_whole_card_is_written_and_only_where_it_fits() {
 }
 
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn a_disk_that_stays_in_its_machine_is_never_written_without_a_person() {
     let desk = Desk::full();
     desk.bench.shell("truncate -s 600M disk").succeeds();

@@ -14,6 +14,7 @@ use gild_golden::recipe::Recipe;
 use gild_golden::tree::Tree;
 use gild_golden::{first_boot, image_id, overlay, seal, units};
 
+use crate::cargo::node_programs;
 use crate::command::{command, run};
 use crate::workspace;
 
@@ -65,7 +66,7 @@ impl Image {
 fn make() -> Result<PathBuf> {
     let recipe = Recipe::read(&workspace::root().join(format!("boards/{BOARD}/image.toml")))?;
     let base = packages(&recipe)?;
-    let programs = programs()?;
+    let programs = node_programs()?;
     let mut inputs = Inputs::default();
     inputs.add(&programs.join("gild-seed"))?;
     inputs.add(&programs.join("gild-reprovision"))?;
@@ -115,17 +116,6 @@ fn packages(recipe: &Recipe) -> Result<PathBuf> {
         .context("making a root file system of Debian's packages")?;
         Ok(())
     })
-}
-
-/// The programs of the golden image, for this machine's processor, linked as those for the boards are.
-fn programs() -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    run(command(&cargo)
-        .current_dir(workspace::root())
-        .args(["build", "--quiet", "--release", "-p", "gild-node"])
-        .args(["--target", &target]))?;
-    Ok(workspace::target().join(target).join("release"))
 }
 
 /// What the image is made of besides packages.

@@ -81,6 +81,7 @@ fn a_file_that_is_no_disk_is_refused() {
 }
 
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn a_loop_device_is_flashed() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let image = Image::new(Shape::default());
@@ -96,6 +97,7 @@ fn a_loop_device_is_flashed() {
 }
 
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn a_device_that_is_in_use_is_refused() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let device = Loop::new(&used_file(directory.path()), 512);
@@ -105,6 +107,7 @@ fn a_device_that_is_in_use_is_refused() {
 }
 
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn an_image_for_another_sector_size_is_refused_by_a_real_device() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let path = used_file(directory.path());
@@ -118,6 +121,7 @@ fn an_image_for_another_sector_size_is_refused_by_a_real_device() {
 }
 
 #[test]
+#[ignore = "needs root; `make test` runs it"]
 fn a_loop_device_with_large_sectors_is_flashed() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cargo made it");
     let path = used_file(directory.path());
