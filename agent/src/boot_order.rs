@@ -19,10 +19,9 @@ mod vendor;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
-use gild_boards::Board;
+use gild_boards::{Board, BootFirmware};
 use gild_config::BootOrderPolicy;
 use log::{error, info, warn};
 
@@ -225,39 +224,41 @@ fn try_to_set(
         changed: &|change| changes.borrow_mut().push(change),
         alive: &|| machine.alive(),
     };
-    for attempt in 1.. {
+    let firmware = of(board.boot_firmware);
+    let mut attempt = 1;
+    loop {
         changes.borrow_mut().clear();
-        match set_once(&job, card) {
+        match firmware.set(&job, card) {
             Ok(outcome) => return outcome,
             Err(error) if error.is_worth_another_try() && attempt < ATTEMPTS => {
                 warn!("boot order: {error}; trying again");
                 machine.wait(PAUSE * attempt);
+                attempt += 1;
             }
             Err(error) => return BootOrder::Left(error),
         }
     }
-    unreachable!("the last attempt returns")
 }
 
-fn set_once(job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
-    match job.board.name.as_str() {
-        "rpi5" => rpi5::set(
-            job,
-            &rpi5::Running::read(Path::new("/proc"), Path::new("/sys")),
-        ),
-        "rock5b" => rock5b::set_on_this_board(job, card),
-        other => Err(BootOrderError::not_possible(
-            format!("gild does not know how to change the boot order of {other}"),
-            "set the boot order by hand",
-        )),
+/// What the agent asks of a kind of boot firmware.
+trait Firmware {
+    /// Has the firmware of this board look at the disk first, and at the card after it.
+    fn set(&self, job: &Job, card: &Card) -> Result<BootOrder, BootOrderError>;
+
+    /// Whether it takes the order of a restart from the card.
+    fn knows_reboot_order(&self) -> bool;
+}
+
+fn of(firmware: BootFirmware) -> &'static dyn Firmware {
+    match firmware {
+        BootFirmware::RpiEeprom => &rpi5::Eeprom,
+        BootFirmware::Rk3588Spi => &rock5b::SpiFlash,
     }
 }
 
-/// Whether the firmware takes the order of a restart from the card: since January 2025 the Raspberry Pi's does.
+/// Whether the board's firmware takes the order of a restart from the card.
 pub fn knows_reboot_order(board: &Board) -> bool {
-    const SINCE: u32 = 1_736_812_800;
-    let build = || rpi5::Running::read(Path::new("/proc"), Path::new("/sys")).build;
-    board.name == "rpi5" && build().is_some_and(|build| build >= SINCE)
+    of(board.boot_firmware).knows_reboot_order()
 }
 
 fn told(outcome: BootOrder) -> BootOrder {

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::boot_firmware::BootFirmware;
 use crate::cpu_id::CpuId;
 
 /// One supported product, as its `board.toml` describes it.
@@ -16,6 +17,8 @@ pub struct Board {
     pub compatible: Vec<String>,
     /// Device trees of the kernel that fit this board, relative to the kernel's `dtb/`, preferred first.
     pub dtb: Vec<String>,
+    /// What starts it, and where its boot order is.
+    pub boot_firmware: BootFirmware,
     /// A newer stepping of the processor, for which the firmware changes the device tree.
     pub stepping: Option<Stepping>,
     /// Products that look like this board and are not supported.
@@ -76,8 +79,6 @@ pub struct Console {
     pub device: String,
     /// Bits per second.
     pub baud: u32,
-    /// Value of the kernel argument `earlycon=`, which works before the driver does.
-    pub earlycon: String,
 }
 
 /// A hardware watchdog.
@@ -94,8 +95,6 @@ pub struct Watchdog {
 pub struct Card {
     /// Name of the SD controller's device: a component of the card's path under `/sys/devices`.
     pub controller: String,
-    /// Name of the driver bound to it.
-    pub driver: String,
 }
 
 impl Board {
@@ -185,7 +184,6 @@ impl Board {
             "console.device",
             &self.console.device,
         )?;
-        name_is(printable, "console.earlycon", &self.console.earlycon)?;
         if !(9600..=4_000_000).contains(&self.console.baud) {
             return Err(format!(
                 "console.baud {} is no serial speed",
@@ -203,7 +201,6 @@ impl Board {
             ));
         }
         name_is(printable, "card.controller", &self.card.controller)?;
-        name_is(printable, "card.driver", &self.card.driver)?;
         match &self.cpu_id {
             Some(cpu_id) => name_is(printable, "cpu_id.nvmem", &cpu_id.nvmem),
             None => Ok(()),
@@ -228,14 +225,15 @@ mod tests {
         name = "board1"
         model = "A Board"
         compatible = ["vendor,board1", "vendor,soc"]
+        boot_firmware = "rpi-eeprom"
         dtb = ["vendor/board1.dtb", "vendor/board1-new.dtb"]
         stepping = { dtb = "vendor/board1-new.dtb", vendor_dtb = "b1new.dtb", overlay = "b1new.dtbo" }
         relatives = [{ compatible = "vendor,board2", model = "Another Board" }]
         leds = ["status"]
         modules = [{ name = "some_wdt", why = "watchdog" }, { name = "nvme", why = "target" }]
-        console = { device = "ttyS0", baud = 115200, earlycon = "pl011,0x1000" }
+        console = { device = "ttyS0", baud = 115200 }
         watchdog = { module = "some_wdt" }
-        card = { controller = "1000.mmc", driver = "sdhci" }
+        card = { controller = "1000.mmc" }
     "#;
 
     #[test]
@@ -249,6 +247,7 @@ mod tests {
                 "[]",
                 "compatible lists nothing",
             ),
+            ("\"rpi-eeprom\"", "\"uefi\"", "unknown variant `uefi`"),
             ("vendor/board1.dtb", "../board1.dtb", "not a relative path"),
             (
                 "vendor/board1.dtb",
@@ -275,7 +274,7 @@ mod tests {
                 "not among the modules",
             ),
             ("1000.mmc", "", "card.controller is empty"),
-            ("driver =", "drivers =", "unknown field"),
+            ("controller =", "controllers =", "unknown field"),
         ] {
             let text = GOOD.replacen(right, wrong, 1);
             assert_ne!(text, GOOD, "{right} is not in the data");

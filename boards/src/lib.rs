@@ -3,6 +3,7 @@
 //! Each supported board has one folder of data beside this crate's `src`. The data is compiled in.
 
 mod board;
+mod boot_firmware;
 mod cpu_id;
 mod detect;
 pub mod dtbo;
@@ -19,6 +20,7 @@ mod wire;
 use std::sync::LazyLock;
 
 pub use board::{Board, Card, Console, Module, Relative, Stepping, Watchdog};
+pub use boot_firmware::BootFirmware;
 pub use cpu_id::CpuId;
 pub use detect::{UnknownBoard, detect};
 
@@ -49,6 +51,13 @@ pub fn by_name(name: &str) -> Option<&'static Board> {
     all().iter().find(|board| board.name == name)
 }
 
+/// The boards that this kind of firmware starts.
+pub fn with_firmware(firmware: BootFirmware) -> impl Iterator<Item = &'static Board> {
+    all()
+        .iter()
+        .filter(move |board| board.boot_firmware == firmware)
+}
+
 /// The `compatible` of a device tree: the board's own entry first.
 pub fn device_tree_compatible(dtb: &[u8]) -> Result<Vec<String>, fit::DeviceTreeError> {
     fdt::Fdt::new(dtb)?.compatible()
@@ -67,6 +76,20 @@ mod tests {
             assert_eq!(by_name(folder), Some(&board));
         }
         assert_eq!(by_name("rpi"), None);
+    }
+
+    #[test]
+    fn boards_with_one_firmware_share_its_console() {
+        // The card has one file of kernel arguments for each kind of firmware.
+        for board in all() {
+            for other in with_firmware(board.boot_firmware) {
+                assert_eq!(
+                    board.console, other.console,
+                    "{}, {}",
+                    board.name, other.name
+                );
+            }
+        }
     }
 
     #[test]

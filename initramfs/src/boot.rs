@@ -6,8 +6,8 @@ use gild_config::GATE;
 
 /// The kernel for the Raspberry Pi 5.
 pub const KERNEL: &str = "vmlinuz.gz";
-/// The same kernel for the Rock 5B, not compressed: the `booti` of the vendor's U-Boot takes no other.
-pub const ROCK5B_KERNEL: &str = "rockchip/Image";
+/// The same kernel, not compressed: the `booti` of the Rock 5B's vendor's U-Boot takes no other.
+pub const PLAIN_KERNEL: &str = "rockchip/Image";
 /// The initramfs with the agent in it, for both boards.
 pub const INITRAMFS: &str = "initrd.img";
 /// The Raspberry Pi's configuration. Its presence makes the card one to start from.
@@ -16,8 +16,6 @@ pub const CONFIG_TXT: &str = "config.txt";
 pub const CMDLINE_TXT: &str = "cmdline.txt";
 /// The Rock 5B's boot script.
 pub const BOOT_SCR: &str = "boot.scr";
-/// The Rock 5B's device tree, as its U-Boot calls it.
-pub const ROCK5B_DTB: &str = "rockchip/rk3588-rock-5b.dtb";
 /// Where U-Boot would look before it looks for the script: the gate in it would be passed by.
 pub const NEVER_ON_THE_CARD: &str = "extlinux/";
 /// What a golden image calls itself, in its first partition.
@@ -91,11 +89,13 @@ pub fn boot_script(board: &Board) -> String {
     let name = &board.name;
     let arguments = kernel_arguments(board);
     let relatives = relatives(board);
+    // U-Boot calls it by the same name.
+    let tree = &board.dtb[0];
     format!(
         r#"# gild: start the NVMe disk if it carries the image that this card has seen finished, else the agent.
 setenv gild_card ${{devtype}} ${{devnum}}:${{distro_bootpart}}
-if test -n "${{fdtfile}}" -a "${{fdtfile}}" != {ROCK5B_DTB}; then
-  echo "gild: the device tree of this board is ${{fdtfile}}: this card is for {ROCK5B_DTB} only"
+if test -n "${{fdtfile}}" -a "${{fdtfile}}" != {tree}; then
+  echo "gild: the device tree of this board is ${{fdtfile}}: this card is for {tree} only"
   exit
 fi
 setenv gild_board
@@ -125,9 +125,9 @@ echo "gild: starting the agent from ${{gild_card}}"
 setenv bootargs {arguments} ${{gild_args}}
 setenv gild_fdt ${{fdt_addr}}
 if test -n "${{fdt_addr_r}}"; then
-  load ${{gild_card}} ${{fdt_addr_r}} {ROCK5B_DTB} && setenv gild_fdt ${{fdt_addr_r}}
+  load ${{gild_card}} ${{fdt_addr_r}} {tree} && setenv gild_fdt ${{fdt_addr_r}}
 fi
-load ${{gild_card}} ${{kernel_addr_r}} {ROCK5B_KERNEL} && load ${{gild_card}} ${{ramdisk_addr_r}} {INITRAMFS} && booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{filesize}} ${{gild_fdt}}
+load ${{gild_card}} ${{kernel_addr_r}} {PLAIN_KERNEL} && load ${{gild_card}} ${{ramdisk_addr_r}} {INITRAMFS} && booti ${{kernel_addr_r}} ${{ramdisk_addr_r}}:${{filesize}} ${{gild_fdt}}
 echo "gild: the agent did not start: the NVMe disk is tried, and then everything again"
 bootflow scan -b nvme
 if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme0; fi

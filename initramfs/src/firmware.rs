@@ -1,5 +1,6 @@
 //! The firmware files that the user supplies: checked before they go on the card, and made ready for the agent.
 
+use gild_boards::BootFirmware;
 use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error};
 use gild_boards::rpi_eeprom::{
     self, Chip, ConfigError, EepromError, RECOVERY_FOR_NEWER_PARTS, RECOVERY_LENGTH, Recovery,
@@ -120,10 +121,20 @@ pub fn rock5b_u_boot(file: Vec<u8>) -> Result<Vec<u8>, FirmwareError> {
     Ok(rock5b(file, Medium::Card)?.bytes().to_vec())
 }
 
+/// Checks that a U-Boot is for one of the boards that it is to start.
+pub(crate) fn validate(image: &rk3588::Image) -> Result<(), Rk3588Error> {
+    let mut judged =
+        gild_boards::with_firmware(BootFirmware::Rk3588Spi).map(|board| image.validate_for(board));
+    let first = judged.next().unwrap_or(Ok(()));
+    if judged.any(|other| other.is_ok()) {
+        return Ok(());
+    }
+    first
+}
+
 fn rock5b(file: Vec<u8>, medium: Medium) -> Result<rk3588::Image, FirmwareError> {
     let image = rk3588::Image::parse(file, medium)?;
-    let board = gild_boards::by_name("rock5b").expect("gild's own board");
-    image.validate_for(board)?;
+    validate(&image)?;
     Ok(image)
 }
 

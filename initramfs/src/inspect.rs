@@ -5,17 +5,17 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use gild_boards::Board;
 use gild_boards::dtbo;
 use gild_boards::rk3588::{self, IdBlock, Medium};
 use gild_boards::rpi_eeprom::{self, BootOrder, Signature};
 use gild_boards::uboot_script::Script;
+use gild_boards::{Board, BootFirmware};
 use gild_config::{GATE, Gate};
 use serde::Serialize;
 
 use crate::fat::{self, Files};
 use crate::layout::{self, LABEL, SECTOR};
-use crate::{board, boot, device_tree, firmware, kernel, list};
+use crate::{boot, device_tree, firmware, kernel, list};
 
 /// The zstd frame that the initramfs is.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -176,8 +176,8 @@ fn u_boot(disk: &mut (impl Read + Seek), end: u64, problems: &mut Vec<String>) -
         ));
         return Ok(false);
     }
-    let checked = rk3588::Image::parse(bytes, Medium::Card)
-        .and_then(|image| image.validate_for(board("rock5b")));
+    let checked =
+        rk3588::Image::parse(bytes, Medium::Card).and_then(|image| firmware::validate(&image));
     if let Err(error) = checked {
         problems.push(format!("the U-Boot at sector {sector}: {error}"));
     }
@@ -229,7 +229,7 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
         let image = kernel::unpack(content).and_then(|image| kernel::check(&image));
         image.err().map(|error| error.to_string())
     });
-    check(boot::ROCK5B_KERNEL, &|content| {
+    check(boot::PLAIN_KERNEL, &|content| {
         kernel::check(content).err().map(|error| error.to_string())
     });
     check(boot::INITRAMFS, &|content| {
@@ -262,27 +262,27 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
         (lines != 1).then(|| format!("it has {lines} lines, and the firmware takes one"))
     });
     check(list::CONFIG, &|_| None);
-    let (rpi5, rock5b) = (board("rpi5"), board("rock5b"));
-    let newer = rpi5.stepping.as_ref();
-    let trees = newer.map(|stepping| stepping.vendor_dtb.as_str());
-    for name in [rpi5.base_dtb()].into_iter().chain(trees) {
-        check(
-            name,
-            &|content| match device_tree::is_edited(content, rpi5.identity()) {
-                Err(error) => Some(error.to_string()),
-                Ok(false) => {
-                    Some("it lacks what the board's firmware and the agent need".to_owned())
+    for board in gild_boards::all() {
+        match board.boot_firmware {
+            BootFirmware::RpiEeprom => {
+                let newer = board.stepping.as_ref();
+                let trees = newer.map(|stepping| stepping.vendor_dtb.as_str());
+                for name in [board.base_dtb()].into_iter().chain(trees) {
+                    check(name, &|content| is_not_edited(content, board));
                 }
-                Ok(true) => None,
-            },
-        );
+            }
+            BootFirmware::Rk3588Spi => check(&board.dtb[0], &|content| {
+                device_tree::check(content, board.identity())
+                    .err()
+                    .map(|error| error.to_string())
+            }),
+        }
     }
-    check(boot::ROCK5B_DTB, &|content| {
-        device_tree::check(content, rock5b.identity())
-            .err()
-            .map(|error| error.to_string())
-    });
-    problems.extend(overlay(files, rpi5));
+    problems.extend(
+        gild_boards::all()
+            .iter()
+            .filter_map(|board| overlay(files, board)),
+    );
     if files
         .keys()
         .any(|path| path.starts_with(boot::NEVER_ON_THE_CARD))
@@ -295,17 +295,27 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
     }
 }
 
+/// What a device tree for the Raspberry Pi's firmware lacks.
+fn is_not_edited(content: &[u8], board: &Board) -> Option<String> {
+    match device_tree::is_edited(content, board.identity()) {
+        Err(error) => Some(error.to_string()),
+        Ok(false) => Some("it lacks what the board's firmware and the agent need".to_owned()),
+        Ok(true) => None,
+    }
+}
+
 /// What is wrong with the overlay that the Raspberry Pi's firmware applies on boards with the newer stepping.
-fn overlay(files: &Files, rpi5: &Board) -> Option<String> {
-    let stepping = rpi5.stepping.as_ref()?;
+fn overlay(files: &Files, board: &Board) -> Option<String> {
+    let stepping = board.stepping.as_ref()?;
     let name = &stepping.overlay;
     let Some(content) = files.get(name) else {
         return Some(format!(
-            "{name} is missing: a Raspberry Pi 5 with the newer stepping of the processor does not start"
+            "{name} is missing: a {} with the newer stepping of the processor does not start",
+            board.model
         ));
     };
     // A tree that is missing is a problem of its own.
-    let base = files.get(rpi5.base_dtb())?;
+    let base = files.get(board.base_dtb())?;
     let newer = files.get(&stepping.vendor_dtb)?;
     let wrong = dtbo::check_devices(base, content, newer)
         .and_then(|()| dtbo::check_gives(base, content, newer))
@@ -361,7 +371,7 @@ fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {
 fn rock5b(files: &Files, problems: &mut Vec<String>) -> Option<Vec<String>> {
     let spi = files.get(firmware::ROCK5B_SPI)?;
     let checked = rk3588::Image::parse(spi.clone(), Medium::Spi).and_then(|image| {
-        image.validate_for(board("rock5b"))?;
+        firmware::validate(&image)?;
         Ok(image)
     });
     let image = match checked {

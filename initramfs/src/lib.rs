@@ -19,8 +19,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use gild_boards::Board;
 use gild_boards::uboot_script::ScriptError;
+use gild_boards::{Board, BootFirmware};
 use gild_initramfs::Initramfs;
 use sha2::{Digest, Sha256};
 
@@ -109,18 +109,13 @@ pub struct Card {
     pub initramfs: Initramfs,
 }
 
-/// The board of this name, which gild has.
-fn board(name: &str) -> &'static Board {
-    gild_boards::by_name(name).expect("gild's own board")
-}
-
 /// Puts together what goes on a card.
 pub fn build(contents: &Contents) -> Result<Card, Error> {
-    let (rpi5, rock5b) = (board("rpi5"), board("rock5b"));
+    let boards: Vec<_> = gild_boards::all().iter().collect();
     let initramfs = gild_initramfs::build(&gild_initramfs::Contents {
         kernel: contents.kernel,
         agent: contents.agent,
-        boards: &[rpi5, rock5b],
+        boards: &boards,
         extra_modules: contents.extra_modules,
     })?;
     let mut files = contents.firmware.files();
@@ -128,19 +123,25 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
     put(boot::INITRAMFS, initramfs.bytes.clone());
     let (image, packed) = kernels(&contents.kernel.join("vmlinuz"))?;
     put(boot::KERNEL, packed);
-    put(boot::ROCK5B_KERNEL, image);
-    put(boot::CONFIG_TXT, boot::config_txt().into_bytes());
-    put(
-        boot::CMDLINE_TXT,
-        (boot::kernel_arguments(rpi5) + "\n").into_bytes(),
-    );
-    put(boot::BOOT_SCR, boot::boot_scr(rock5b)?);
-    put_rpi5_trees(contents.kernel, rpi5, &mut put)?;
-    let path = contents.kernel.join("dtb").join(boot::ROCK5B_DTB);
-    let tree = read(&path)?;
-    device_tree::check(&tree, rock5b.identity())
-        .map_err(|source| Error::DeviceTree { path, source })?;
-    put(boot::ROCK5B_DTB, tree);
+    put(boot::PLAIN_KERNEL, image);
+    for board in boards {
+        match board.boot_firmware {
+            BootFirmware::RpiEeprom => {
+                put(boot::CONFIG_TXT, boot::config_txt().into_bytes());
+                let arguments = boot::kernel_arguments(board) + "\n";
+                put(boot::CMDLINE_TXT, arguments.into_bytes());
+                put_edited_trees(contents.kernel, board, &mut put)?;
+            }
+            BootFirmware::Rk3588Spi => {
+                put(boot::BOOT_SCR, boot::boot_scr(board)?);
+                let path = contents.kernel.join("dtb").join(&board.dtb[0]);
+                let tree = read(&path)?;
+                device_tree::check(&tree, board.identity())
+                    .map_err(|source| Error::DeviceTree { path, source })?;
+                put(&board.dtb[0], tree);
+            }
+        }
+    }
     put(list::CONFIG, contents.config.as_bytes().to_vec());
     let sums = list::write(&files);
     files.insert(list::SUMS.to_owned(), sums.into_bytes());
@@ -152,18 +153,18 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
 }
 
 /// The device tree that the Raspberry Pi's firmware loads, and what it changes in it on a board with the newer stepping.
-fn put_rpi5_trees(
+fn put_edited_trees(
     kernel: &Path,
-    rpi5: &Board,
+    board: &Board,
     put: &mut impl FnMut(&str, Vec<u8>) -> Option<Vec<u8>>,
 ) -> Result<(), Error> {
     let edited = |path: &str| {
         let path = kernel.join("dtb").join(path);
-        let tree = device_tree::edit(&read(&path)?, rpi5.identity());
+        let tree = device_tree::edit(&read(&path)?, board.identity());
         tree.map_err(|source| Error::DeviceTree { path, source })
     };
-    let base = edited(&rpi5.dtb[0])?;
-    if let Some(stepping) = &rpi5.stepping {
+    let base = edited(&board.dtb[0])?;
+    if let Some(stepping) = &board.stepping {
         let newer = edited(&stepping.dtb)?;
         let overlay = device_tree::overlay(&base, &newer).map_err(|source| Error::DeviceTree {
             path: kernel.join("dtb").join(&stepping.dtb),
@@ -172,7 +173,7 @@ fn put_rpi5_trees(
         put(&stepping.overlay, overlay);
         put(&stepping.vendor_dtb, newer);
     }
-    put(rpi5.base_dtb(), base);
+    put(board.base_dtb(), base);
     Ok(())
 }
 

@@ -14,7 +14,9 @@ use gild_flash::mtd::NorFlash;
 use log::info;
 
 use super::nor::{Device, Nor, Part, devices, read_all, rewrite};
-use super::{BootOrder, BootOrderError, Job, Kind, backup, environment, file_id, firmware};
+use super::{
+    BootOrder, BootOrderError, Firmware, Job, Kind, backup, environment, file_id, firmware,
+};
 use crate::card::Card;
 use crate::{board, gate};
 
@@ -41,32 +43,42 @@ pub struct Flash<'a> {
     pub card_starts: &'a dyn Fn() -> bool,
 }
 
-/// Finds the flash of this board and sets the order there.
-pub fn set_on_this_board(job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
-    let all = devices(Path::new("/sys"));
-    let open = |device: &Device| {
-        info!("flash {}, {} bytes", device.name, device.size);
-        NorFlash::open(&device.path())
-            .map_err(|error| BootOrderError::failed(format!("opening {}: {error}", device.name)))
-    };
-    let find = |is_it: &dyn Fn(&&Device) -> bool| all.iter().find(is_it).map(open).transpose();
-    let boot = find(&|device| {
-        device.size == FLASH_SIZE && device.parents.iter().any(|entry| entry == CONTROLLER)
-    })?;
-    let environment = find(&|device| device.own.iter().any(|entry| entry == ENVIRONMENT_NODE))?;
-    let flash = Flash {
-        boot: boot.as_ref().map(|flash| flash as &dyn Nor),
-        environment: environment.as_ref().map(|flash| flash as &dyn Nor),
-        card_starts: &|| {
-            if !job.is_boot_medium {
-                return false;
-            }
-            let u_boot = card.read_disk(CARD_U_BOOT, Medium::Card.limit()).ok();
-            u_boot.is_some_and(|bytes| is_for_this_board(job, bytes, Medium::Card).is_ok())
-        },
-    };
-    let serial = file_id(board::serial(), &job.id);
-    set(job, &flash, &serial)
+/// The SPI flash of the board that the agent runs on.
+pub struct SpiFlash;
+
+impl Firmware for SpiFlash {
+    fn set(&self, job: &Job, card: &Card) -> Result<BootOrder, BootOrderError> {
+        let all = devices(Path::new("/sys"));
+        let open = |device: &Device| {
+            info!("flash {}, {} bytes", device.name, device.size);
+            NorFlash::open(&device.path()).map_err(|error| {
+                BootOrderError::failed(format!("opening {}: {error}", device.name))
+            })
+        };
+        let find = |is_it: &dyn Fn(&&Device) -> bool| all.iter().find(is_it).map(open).transpose();
+        let boot = find(&|device| {
+            device.size == FLASH_SIZE && device.parents.iter().any(|entry| entry == CONTROLLER)
+        })?;
+        let environment = find(&|device| device.own.iter().any(|entry| entry == ENVIRONMENT_NODE))?;
+        let flash = Flash {
+            boot: boot.as_ref().map(|flash| flash as &dyn Nor),
+            environment: environment.as_ref().map(|flash| flash as &dyn Nor),
+            card_starts: &|| {
+                if !job.is_boot_medium {
+                    return false;
+                }
+                let u_boot = card.read_disk(CARD_U_BOOT, Medium::Card.limit()).ok();
+                u_boot.is_some_and(|bytes| is_for_this_board(job, bytes, Medium::Card).is_ok())
+            },
+        };
+        let serial = file_id(board::serial(), &job.id);
+        set(job, &flash, &serial)
+    }
+
+    /// U-Boot starts the card's script, which decides.
+    fn knows_reboot_order(&self) -> bool {
+        false
+    }
 }
 
 /// Sets the order in the flash, unless it is right already.

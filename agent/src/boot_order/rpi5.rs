@@ -13,7 +13,8 @@ use gild_boards::rpi_eeprom::{
 use log::{info, warn};
 
 use super::nor::compatible;
-use super::{BootOrder, BootOrderError, Job, firmware};
+use super::{BootOrder, BootOrderError, Firmware, Job, firmware};
+use crate::card::Card;
 
 const UPD: &str = "pieeprom.upd";
 const SIG: &str = "pieeprom.sig";
@@ -53,6 +54,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// What the firmware of the board says that the agent runs on.
+    fn of_this_board() -> Self {
+        Self::read(Path::new("/proc"), Path::new("/sys"))
+    }
+
     /// Reads it from the device tree, and the configuration from the memory that the firmware left it in.
     pub fn read(proc: &Path, sys: &Path) -> Self {
         let chosen = proc.join("device-tree/chosen");
@@ -101,8 +107,24 @@ struct Update {
     changes: Vec<String>,
 }
 
-/// Stages the update, unless the order is right already. What the ROM made of an earlier one is told by the device
-/// tree.
+/// The EEPROM of the board that the agent runs on.
+pub struct Eeprom;
+
+impl Firmware for Eeprom {
+    fn set(&self, job: &Job, _: &Card) -> Result<BootOrder, BootOrderError> {
+        set(job, &Running::of_this_board())
+    }
+
+    /// The Raspberry Pi's does since January 2025.
+    fn knows_reboot_order(&self) -> bool {
+        const SINCE: u32 = 1_736_812_800;
+        Running::of_this_board()
+            .build
+            .is_some_and(|build| build >= SINCE)
+    }
+}
+
+/// Stages the update, unless the order is right already. The device tree says what the ROM made of an earlier one.
 pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     let config = running.config.as_deref();
     let order = config.and_then(Order::of);

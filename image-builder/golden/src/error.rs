@@ -1,6 +1,5 @@
 //! Why an image could not be built.
 
-use std::io;
 use std::path::PathBuf;
 
 use crate::assemble::AssembleError;
@@ -46,14 +45,6 @@ pub enum BuildError {
     Changed {
         /// What changed.
         what: String,
-    },
-    /// A file for the boot partition cannot be read.
-    #[error("cannot read {path} for the boot partition")]
-    BootFile {
-        /// The file.
-        path: String,
-        /// Why not.
-        source: io::Error,
     },
     #[error(transparent)]
     Recipe(#[from] RecipeError),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gild_boards::{Stepping, dtbo};
+use gild_boards::{Board, BootFirmware, Stepping, dtbo};
 
 use crate::content::INITRD;
 use crate::image::{IMAGE_ENV, Image, KERNEL, RELEASE, missing};
@@ -10,8 +10,6 @@ use crate::report::Finding;
 
 /// Firmware of the Pi 5 from before June 2025 fails on longer files on an NVMe.
 const LIMIT: u64 = 32 << 20;
-const RPI5: &str = "rpi5";
-const ROCK5B: &str = "rock5b";
 
 /// What every node needs, whatever its board.
 const MODULES: [&str; 10] = [
@@ -27,18 +25,24 @@ const MODULES: [&str; 10] = [
     "nvme",
 ];
 
-/// The drivers of the boards' own wired network.
-const NETWORK: [(&str, &[&str]); 2] = [(RPI5, &["macb", "broadcom"]), (ROCK5B, &["r8169"])];
-
 /// What finds the root file system.
 const EARLY: [&str; 2] = ["nvme", "ext4"];
 
-/// What supplies the way to it with power, clocks and interrupts, and feeds the watchdog. A vendor's kernel has some of
-/// it built in, or not at all.
-const EARLY_IF_MODULES: [(&str, &[&str]); 2] = [
-    (
-        RPI5,
-        &[
+/// What a board's image needs besides. A vendor's kernel may have any of it built in.
+struct Drivers {
+    board: &'static str,
+    /// Its own wired network.
+    network: &'static [&'static str],
+    /// What supplies the way to its root with power, clocks and interrupts, and feeds the watchdog. A vendor's kernel may not
+    /// have all of it.
+    early: &'static [&'static str],
+}
+
+const DRIVERS: [Drivers; 2] = [
+    Drivers {
+        board: "rpi5",
+        network: &["macb", "broadcom"],
+        early: &[
             "bcm2835_wdt",
             "fixed",
             "gpio_brcmstb",
@@ -48,10 +52,11 @@ const EARLY_IF_MODULES: [(&str, &[&str]); 2] = [
             "reset_raspberrypi",
             "sdhci_brcmstb",
         ],
-    ),
-    (
-        ROCK5B,
-        &[
+    },
+    Drivers {
+        board: "rock5b",
+        network: &["r8169"],
+        early: &[
             "dw_mmc_rockchip",
             "dw_wdt",
             "fan53555",
@@ -63,18 +68,21 @@ const EARLY_IF_MODULES: [(&str, &[&str]); 2] = [
             "sdhci_of_dwcmshc",
             "spi_rockchip",
         ],
-    ),
+    },
 ];
 
-fn board(image: &Image) -> &'static str {
-    image.board().map_or("", |board| board.name.as_str())
+/// The drivers of a board. An inspection that has none to look for has looked for nothing, and must not pass.
+fn drivers(board: &Board) -> Result<&'static Drivers, Finding> {
+    let found = DRIVERS.iter().find(|drivers| drivers.board == board.name);
+    found.ok_or_else(|| {
+        let what = "is a board whose drivers this inspection does not know";
+        Finding::new(&*board.name, what)
+    })
 }
 
-/// The modules of the image's board.
-fn of_board(image: &Image, boards: &[(&str, &'static [&'static str])]) -> &'static [&'static str] {
-    let name = board(image);
-    let row = boards.iter().find(|(board, _)| *board == name);
-    row.map_or(&[], |(_, modules)| modules)
+/// The firmware that starts the image's board.
+fn firmware(image: &Image) -> Option<BootFirmware> {
+    image.board().map(|board| board.boot_firmware)
 }
 
 fn is_named(path: &str, name: &str) -> bool {
@@ -82,10 +90,10 @@ fn is_named(path: &str, name: &str) -> bool {
 }
 
 pub fn files(image: &Image) -> Vec<Finding> {
-    let own: &[&str] = match board(image) {
-        RPI5 => &["config.txt", "cmdline.txt"],
-        ROCK5B => &["extlinux/extlinux.conf"],
-        _ => &[],
+    let own: &[&str] = match firmware(image) {
+        Some(BootFirmware::RpiEeprom) => &["config.txt", "cmdline.txt"],
+        Some(BootFirmware::Rk3588Spi) => &["extlinux/extlinux.conf"],
+        None => &[],
     };
     let mut findings = Vec::new();
     let mut wanted: BTreeSet<(String, &str)> = [KERNEL, INITRD, IMAGE_ENV]
@@ -220,7 +228,7 @@ pub fn file_sizes(image: &Image) -> Vec<Finding> {
     let sizes = [KERNEL, INITRD].map(|path| (path, image.boot.files.get(path)));
     sizes
         .into_iter()
-        .filter(|_| board(image) == RPI5)
+        .filter(|_| firmware(image) == Some(BootFirmware::RpiEeprom))
         .filter_map(|(path, size)| {
             let size = size.copied().filter(|&size| size >= LIMIT)?;
             let what = format!("{size} bytes, 32 MiB or more");
@@ -293,9 +301,13 @@ pub fn modules(image: &Image) -> Vec<Finding> {
         .chain(builtin.lines())
         .filter_map(module_name)
         .collect();
+    let network = match image.board().map(drivers).transpose() {
+        Ok(drivers) => drivers.map_or(&[][..], |drivers| drivers.network),
+        Err(unknown) => return vec![unknown],
+    };
     MODULES
         .iter()
-        .chain(of_board(image, &NETWORK))
+        .chain(network)
         .filter(|&&name| !known.contains(name))
         .map(|name| Finding::new(&folder, format!("no module {name}")))
         .collect()
@@ -324,10 +336,14 @@ pub fn initramfs(image: &Image) -> Vec<Finding> {
     let index = image.root_text(&index).unwrap_or_default();
     let paths = index.lines().filter_map(|line| line.split(':').next());
     let modules: BTreeSet<String> = paths.filter_map(module_name).collect();
-    let of_board = of_board(image, &EARLY_IF_MODULES).iter();
+    let early = match image.board().map(drivers).transpose() {
+        Ok(drivers) => drivers.map_or(&[][..], |drivers| drivers.early),
+        Err(unknown) => return vec![unknown],
+    };
+    let early = early.iter().filter(|&&name| modules.contains(name));
     EARLY
         .iter()
-        .chain(of_board.filter(|&&name| modules.contains(name)))
+        .chain(early)
         .filter(|&&name| !known.contains(name))
         .map(|name| Finding::new(&place, format!("no module {name}")))
         .collect()
@@ -352,4 +368,20 @@ pub fn image_id(image: &Image) -> Vec<Finding> {
         findings.push(Finding::new(&place, "an unknown board"));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_board_has_drivers_to_look_for_and_no_other_passes() {
+        for board in gild_boards::all() {
+            let drivers = drivers(board).expect("rows for the board");
+            assert!(!drivers.network.is_empty() && !drivers.early.is_empty());
+            let mut other = board.clone();
+            other.name.push('x');
+            assert!(super::drivers(&other).is_err());
+        }
+    }
 }
