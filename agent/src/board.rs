@@ -15,7 +15,6 @@ use crate::watchdog;
 
 const COMPATIBLE: &str = "/proc/device-tree/compatible";
 /// One file for each board: paths of modules, in load order.
-const MODULE_LISTS: &str = "/etc/gild/modules";
 /// This machine is none that is supported.
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
@@ -39,7 +38,7 @@ pub fn detect() -> Result<&'static Board, BoardError> {
 pub fn identify(machine: &Machine) -> Result<&'static Board, BoardError> {
     let board = detect()?;
     info!("board {} ({})", board.name, board.model);
-    load_modules(machine, &Path::new(MODULE_LISTS).join(&board.name));
+    load_modules(machine, &Path::new("/").join(board.module_list()));
     machine.led.attach(&board.leds);
     if let Err(error) = machine.start_watchdog() {
         warn!("no watchdog: cannot open {}: {error}", watchdog::DEVICE);

@@ -22,7 +22,7 @@ use std::io;
 use std::time::Duration;
 
 use gild_boards::{Board, BootFirmware};
-use gild_config::BootOrderPolicy;
+use gild_card_format::BootOrderPolicy;
 use log::{error, info, warn};
 
 use crate::card::Card;

@@ -10,14 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gild_boards::Board;
-use gild_config::{Arguments, Config, ConfigError};
+use gild_card_format::names::{CONFIG, LABEL};
+use gild_card_format::{Arguments, Config, ConfigError};
 use log::{info, warn};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::machine::Machine;
 
-const LABEL: &str = "GILD";
-const CONFIG: &str = "gild.toml";
 /// Longest file that is read.
 const MAX_TEXT: u64 = 64 << 10;
 const MOUNT_POINT: &str = "/run/card";

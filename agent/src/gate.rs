@@ -3,7 +3,7 @@
 use std::io;
 
 use gild_boards::Board;
-use gild_config::{Config, GATE, Gate};
+use gild_card_format::{Config, GATE, Gate};
 use gild_flash::select::{self, Candidate, System, Wanted};
 use gild_flash::{AlignedBuffer, Target};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_config::{Arguments, Config};
+use gild_card_format::{Arguments, Config};
 use gild_flash::Fault;
 use gild_flash::select::Candidate;
 use log::{info, warn};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_config::Config;
+use gild_card_format::Config;
 use gild_flash::Fault;
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};

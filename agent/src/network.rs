@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
-use gild_config::Static;
+use gild_card_format::Static;
 use gild_flash::revive::Revival;
 use gild_flash::select::System;
 use gild_identity::{Interface, cpu_id, lasting_macs};

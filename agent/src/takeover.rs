@@ -6,7 +6,7 @@ use std::panic;
 use std::thread;
 use std::time::Duration;
 
-use gild_config::Arguments;
+use gild_card_format::Arguments;
 use gild_flash::Fault;
 use log::{error, info, warn};
 use nix::errno::Errno;

@@ -1,6 +1,6 @@
 //! Step 6, target: the one disk that may be written.
 
-use gild_config::Config;
+use gild_card_format::Config;
 use gild_flash::select::{self, Candidate, SelectError, System, Wanted};
 use log::info;
 

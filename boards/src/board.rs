@@ -110,6 +110,12 @@ impl Board {
         file_name(&self.dtb[0])
     }
 
+    /// The file of the initramfs that lists the board's modules, one path a line, in the order to load them.
+    #[must_use]
+    pub fn module_list(&self) -> String {
+        format!("etc/gild/modules/{}", self.name)
+    }
+
     /// Reads one data file and checks every field of it.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let board: Self = toml::from_str(text).map_err(|error| error.to_string())?;

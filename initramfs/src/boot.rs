@@ -2,7 +2,7 @@
 
 use gild_boards::uboot_script::{Script, ScriptError};
 use gild_boards::{Board, Relative};
-use gild_config::GATE;
+use gild_card_format::GATE;
 
 /// The kernel for the Raspberry Pi 5.
 pub const KERNEL: &str = "vmlinuz.gz";
@@ -139,7 +139,16 @@ reset
 
 #[cfg(test)]
 mod tests {
+    use gild_boards::BootFirmware;
+
     use super::*;
+
+    #[test]
+    fn the_script_is_for_the_one_board_that_reads_it() {
+        // For a second one, it has to choose between their device trees.
+        let readers = gild_boards::with_firmware(BootFirmware::Rk3588Spi);
+        assert_eq!(readers.count(), 1);
+    }
 
     #[test]
     fn no_line_is_longer_than_the_firmware_reads() {

@@ -1,6 +1,6 @@
 //! `gild.toml` for the card: checked by the agent's own rules, and without a secret in it.
 
-use gild_config::{Arguments, Config};
+use gild_card_format::{Arguments, Config};
 use url::Url;
 
 /// Why a configuration does not go on the card.
@@ -8,7 +8,7 @@ use url::Url;
 pub enum ConfigError {
     /// The agent would refuse it.
     #[error(transparent)]
-    Agent(#[from] gild_config::ConfigError),
+    Agent(#[from] gild_card_format::ConfigError),
     /// Something that must not be known to whoever holds the card. The message does not say more of it.
     #[error("line {line} holds {what}: whoever holds the card can read it; take it out")]
     Secret {

@@ -6,16 +6,10 @@ use gild_boards::rpi_eeprom::{
     self, Chip, ConfigError, EepromError, RECOVERY_FOR_NEWER_PARTS, RECOVERY_LENGTH, Recovery,
     Signature, day,
 };
+use gild_card_format::names::{EEPROM_FILES, SPI_IMAGE};
 use sha2::{Digest, Sha256};
 
 use crate::fat::Files;
-
-/// What the agent copies into the card's root as it is, to have the boot ROM update the board's EEPROM.
-pub const RPI5_FILES: [&str; 3] = ["pieeprom.upd", "pieeprom.sig", "recovery.bin"];
-/// The folder of those.
-pub const RPI5: &str = "firmware/rpi5";
-/// What the agent writes to the Rock 5B's boot flash.
-pub const ROCK5B_SPI: &str = "firmware/rock5b/u-boot-rockchip-spi.bin";
 
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -194,12 +188,12 @@ impl Firmware {
                 rpi5.sig.clone().into_bytes(),
                 rpi5.recovery.clone(),
             ];
-            for (name, content) in RPI5_FILES.into_iter().zip(contents) {
-                files.insert(format!("{RPI5}/{name}"), content);
+            for (path, content) in EEPROM_FILES.into_iter().zip(contents) {
+                files.insert(path.to_owned(), content);
             }
         }
         if let Some(spi) = &self.rock5b_spi {
-            files.insert(ROCK5B_SPI.to_owned(), spi.clone());
+            files.insert(SPI_IMAGE.to_owned(), spi.clone());
         }
         files
     }

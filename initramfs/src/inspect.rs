@@ -10,12 +10,14 @@ use gild_boards::rk3588::{self, IdBlock, Medium};
 use gild_boards::rpi_eeprom::{self, BootOrder, Signature};
 use gild_boards::uboot_script::Script;
 use gild_boards::{Board, BootFirmware};
-use gild_config::{GATE, Gate};
+use gild_card_format::names::{CONFIG, EEPROM_FILES, LABEL, SPI_IMAGE, U_BOOT_AT};
+use gild_card_format::sums::{self, SUMS};
+use gild_card_format::{GATE, Gate};
 use serde::Serialize;
 
 use crate::fat::{self, Files};
-use crate::layout::{self, LABEL, SECTOR};
-use crate::{boot, device_tree, firmware, kernel, list};
+use crate::layout::{self, SECTOR};
+use crate::{boot, device_tree, firmware, kernel};
 
 /// The zstd frame that the initramfs is.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -147,7 +149,7 @@ pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError
             .filter_map(|(is_missing, text)| is_missing.then_some(text))
             .collect(),
         others,
-        config: text(list::CONFIG),
+        config: text(CONFIG),
         gate: Gate::parse(&text(GATE))
             .to_text()
             .lines()
@@ -162,14 +164,14 @@ pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError
 
 /// Whether there is a whole U-Boot before the partition. Nothing but zeros is none.
 fn u_boot(disk: &mut (impl Read + Seek), end: u64, problems: &mut Vec<String>) -> io::Result<bool> {
-    let room = end.min(layout::FAT_AT).saturating_sub(layout::U_BOOT_AT);
+    let room = end.min(layout::FAT_AT).saturating_sub(U_BOOT_AT);
     let mut bytes = Vec::new();
-    disk.seek(SeekFrom::Start(layout::U_BOOT_AT))?;
+    disk.seek(SeekFrom::Start(U_BOOT_AT))?;
     disk.take(room).read_to_end(&mut bytes)?;
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(false);
     }
-    let sector = layout::U_BOOT_AT / SECTOR;
+    let sector = U_BOOT_AT / SECTOR;
     if !IdBlock::begins(&bytes) {
         problems.push(format!(
             "what stands at sector {sector} is no U-Boot for the Rock 5B"
@@ -187,9 +189,9 @@ fn u_boot(disk: &mut (impl Read + Seek), end: u64, problems: &mut Vec<String>) -
 /// Compares the files with the card's own list, and gives those that are not on it.
 fn listed(files: &Files, problems: &mut Vec<String>) -> Vec<String> {
     let text = files
-        .get(list::SUMS)
+        .get(SUMS)
         .map(|content| String::from_utf8_lossy(content));
-    let sums = match text.map(|text| list::read(&text)) {
+    let sums = match text.map(|text| sums::read(&text)) {
         Some(Ok(sums)) => sums,
         Some(Err(error)) => {
             problems.push(error);
@@ -197,8 +199,7 @@ fn listed(files: &Files, problems: &mut Vec<String>) -> Vec<String> {
         }
         None => {
             problems.push(format!(
-                "{} is missing: nothing says which files belong to the card",
-                list::SUMS
+                "{SUMS} is missing: nothing says which files belong to the card"
             ));
             return Vec::new();
         }
@@ -206,16 +207,15 @@ fn listed(files: &Files, problems: &mut Vec<String>) -> Vec<String> {
     for (path, digest) in &sums {
         match files.get(path) {
             None => problems.push(format!("{path} is missing")),
-            Some(content) if list::sha256(content) != *digest => {
+            Some(content) if sums::sha256(content) != *digest => {
                 problems.push(format!(
-                    "{path} is not what {} says: copy it again, or make a new card",
-                    list::SUMS
+                    "{path} is not what {SUMS} says: copy it again, or make a new card"
                 ));
             }
             Some(_) => {}
         }
     }
-    let known = |path: &str| sums.contains_key(path) || [list::SUMS, list::CONFIG].contains(&path);
+    let known = |path: &str| sums.contains_key(path) || [SUMS, CONFIG].contains(&path);
     files.keys().filter(|path| !known(path)).cloned().collect()
 }
 
@@ -261,7 +261,7 @@ fn starts(files: &Files, problems: &mut Vec<String>) {
         let lines = String::from_utf8_lossy(content).trim().lines().count();
         (lines != 1).then(|| format!("it has {lines} lines, and the firmware takes one"))
     });
-    check(list::CONFIG, &|_| None);
+    check(CONFIG, &|_| None);
     for board in gild_boards::all() {
         match board.boot_firmware {
             BootFirmware::RpiEeprom => {
@@ -324,15 +324,11 @@ fn overlay(files: &Files, board: &Board) -> Option<String> {
 }
 
 fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {
-    let [upd, sig, recovery] =
-        firmware::RPI5_FILES.map(|name| files.get(&format!("{}/{name}", firmware::RPI5)));
+    let [upd_name, sig_name, _] = EEPROM_FILES;
+    let [upd, sig, recovery] = EEPROM_FILES.map(|path| files.get(path));
     let (Some(upd), Some(sig), Some(_)) = (upd, sig, recovery) else {
         if upd.is_some() || sig.is_some() || recovery.is_some() {
-            problems.push(format!(
-                "{} has not all of {}",
-                firmware::RPI5,
-                firmware::RPI5_FILES.join(", ")
-            ));
+            problems.push(format!("not all of {} are there", EEPROM_FILES.join(", ")));
         }
         return Rpi5::default();
     };
@@ -342,22 +338,20 @@ fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {
         .is_some_and(|signature| signature.matches(upd))
     {
         problems.push(format!(
-            "{}: the digest in pieeprom.sig is not that of pieeprom.upd",
-            firmware::RPI5
+            "the digest in {sig_name} is not that of {upd_name}"
         ));
     }
     let image = match rpi_eeprom::Image::parse(upd.clone()) {
         Ok(image) => image,
         Err(error) => {
-            problems.push(format!("{}/pieeprom.upd: {error}", firmware::RPI5));
+            problems.push(format!("{upd_name}: {error}"));
             return Rpi5::default();
         }
     };
     let order = BootOrder::of(image.config().unwrap_or_default());
     if !order.is_some_and(BootOrder::is_nvme_then_card) {
         problems.push(format!(
-            "{}/pieeprom.upd does not look at the NVMe disk first and at the card after it",
-            firmware::RPI5
+            "{upd_name} does not look at the NVMe disk first and at the card after it"
         ));
     }
     Rpi5 {
@@ -369,7 +363,7 @@ fn rpi5(files: &Files, problems: &mut Vec<String>) -> Rpi5 {
 }
 
 fn rock5b(files: &Files, problems: &mut Vec<String>) -> Option<Vec<String>> {
-    let spi = files.get(firmware::ROCK5B_SPI)?;
+    let spi = files.get(SPI_IMAGE)?;
     let checked = rk3588::Image::parse(spi.clone(), Medium::Spi).and_then(|image| {
         firmware::validate(&image)?;
         Ok(image)
@@ -377,14 +371,13 @@ fn rock5b(files: &Files, problems: &mut Vec<String>) -> Option<Vec<String>> {
     let image = match checked {
         Ok(image) => image,
         Err(error) => {
-            problems.push(format!("{}: {error}", firmware::ROCK5B_SPI));
+            problems.push(format!("{SPI_IMAGE}: {error}"));
             return None;
         }
     };
     if !image.is_nvme_then_card().unwrap_or(false) {
         problems.push(format!(
-            "{} does not look at the NVMe disk first and at the card after it",
-            firmware::ROCK5B_SPI
+            "{SPI_IMAGE} does not look at the NVMe disk first and at the card after it"
         ));
     }
     image.boot_targets().ok()

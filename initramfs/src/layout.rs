@@ -10,16 +10,12 @@
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
-/// Where the Rock 5B's boot ROM looks for U-Boot.
-pub const U_BOOT_AT: u64 = 64 * SECTOR;
 /// Where the one partition begins.
 pub const FAT_AT: u64 = FAT_SECTOR as u64 * SECTOR;
 /// Length of the partition: room for the packed boot flash backups of some hundred boards.
 pub const FAT_LENGTH: u64 = FAT_SECTORS as u64 * SECTOR;
 /// Length of the whole card image.
 pub const CARD_LENGTH: u64 = FAT_AT + FAT_LENGTH;
-/// The partition's label, by which the agent finds it.
-pub const LABEL: &str = "GILD";
 
 const FAT_SECTOR: u32 = 32768;
 /// 512 MiB.

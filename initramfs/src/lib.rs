@@ -11,7 +11,6 @@ pub mod firmware;
 pub mod inspect;
 pub mod kernel;
 pub mod layout;
-pub mod list;
 pub mod mkfs;
 
 use std::fs::{self, Permissions};
@@ -21,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 use gild_boards::uboot_script::ScriptError;
 use gild_boards::{Board, BootFirmware};
+use gild_card_format::names::{CONFIG, U_BOOT_AT};
+use gild_card_format::sums::{self, SUMS};
 use gild_initramfs::Initramfs;
 use sha2::{Digest, Sha256};
 
@@ -142,9 +143,9 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
             }
         }
     }
-    put(list::CONFIG, contents.config.as_bytes().to_vec());
-    let sums = list::write(&files);
-    files.insert(list::SUMS.to_owned(), sums.into_bytes());
+    put(CONFIG, contents.config.as_bytes().to_vec());
+    let sums = sums::write(&files);
+    files.insert(SUMS.to_owned(), sums.into_bytes());
     Ok(Card {
         files,
         u_boot: contents.firmware.rock5b_u_boot.clone(),
@@ -201,8 +202,8 @@ impl Card {
     #[must_use]
     pub fn ids(&self) -> (u32, u32) {
         let mut hash = Sha256::new();
-        hash.update(&self.files[list::SUMS]);
-        hash.update(&self.files[list::CONFIG]);
+        hash.update(&self.files[SUMS]);
+        hash.update(&self.files[CONFIG]);
         hash.update(self.u_boot.as_deref().unwrap_or_default());
         let digest = hash.finalize();
         let word = |at: usize| {
@@ -249,7 +250,7 @@ impl Card {
         disk.seek(SeekFrom::Start(0))?;
         disk.write_all(&layout::table(disk_id))?;
         if let Some(u_boot) = &self.u_boot {
-            disk.seek(SeekFrom::Start(layout::U_BOOT_AT))?;
+            disk.seek(SeekFrom::Start(U_BOOT_AT))?;
             disk.write_all(u_boot)?;
         }
         mkfs::make(disk, volume_id, &self.files)

@@ -8,8 +8,10 @@ mod directory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Seek, SeekFrom, Write};
 
+use gild_card_format::names::LABEL;
+
 use crate::fat::Files;
-use crate::layout::{FAT_AT, FAT_LENGTH, LABEL, SECTOR};
+use crate::layout::{FAT_AT, FAT_LENGTH, SECTOR};
 use directory::{Directory, Entry};
 
 /// As in the images of Raspberry Pi OS, which the boot ROM is known to read.

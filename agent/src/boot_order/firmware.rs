@@ -1,12 +1,10 @@
 //! The firmware files on the card: read, and compared with the card's own list of digests.
 
-use sha2::{Digest, Sha256};
+use gild_card_format::sums::{self, SUMS};
 
 use super::BootOrderError;
 use crate::card::folder::Folder;
 
-/// Digests of what the builder put on the card.
-const SUMS: &str = "SHA256SUMS";
 const REPAIR: &str = "write the card again: its firmware files are damaged";
 
 /// The files, if the card has any of them; all of them must be there and whole then.
@@ -15,13 +13,8 @@ pub fn read<const N: usize>(
     paths: [&str; N],
 ) -> Result<Option<[Vec<u8>; N]>, BootOrderError> {
     let sums = card.read(SUMS)?.unwrap_or_default();
-    let sums = String::from_utf8_lossy(&sums);
-    let listed = |path: &str| {
-        let mut lines = sums.lines().filter_map(|line| line.split_once("  "));
-        lines
-            .find(|(_, name)| *name == path)
-            .map(|(digest, _)| digest)
-    };
+    let listed = sums::read(&String::from_utf8_lossy(&sums))
+        .map_err(|error| BootOrderError::not_possible(error, REPAIR))?;
     let mut files = [const { Vec::new() }; N];
     let mut missing = Vec::new();
     for (path, file) in paths.iter().zip(&mut files) {
@@ -29,8 +22,7 @@ pub fn read<const N: usize>(
             missing.push(*path);
             continue;
         };
-        let digest = hex::encode(Sha256::digest(&content));
-        if listed(path) != Some(digest.as_str()) {
+        if listed.get(*path) != Some(&sums::sha256(&content)) {
             return Err(BootOrderError::not_possible(
                 format!("{path} on the card is not what {SUMS} there says"),
                 REPAIR,
@@ -41,7 +33,7 @@ pub fn read<const N: usize>(
     if missing.is_empty() {
         return Ok(Some(files));
     }
-    if missing.len() == N && !paths.iter().any(|path| listed(path).is_some()) {
+    if missing.len() == N && !paths.iter().any(|path| listed.contains_key(*path)) {
         return Ok(None);
     }
     Err(BootOrderError::not_possible(

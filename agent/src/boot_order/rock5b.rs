@@ -10,6 +10,7 @@ use gild_boards::nor::PAGE;
 use gild_boards::rk3588::{
     ENVIRONMENT, FLASH_SIZE, IdBlock, IdBlockError, Image, Medium, flash_content,
 };
+use gild_card_format::names::{SPI_IMAGE, U_BOOT_AT};
 use gild_flash::mtd::NorFlash;
 use log::info;
 
@@ -20,13 +21,10 @@ use super::{
 use crate::card::Card;
 use crate::{board, gate};
 
-const FILE: &str = "firmware/rock5b/u-boot-rockchip-spi.bin";
 /// The controller that the boot flash is connected to.
 const CONTROLLER: &str = "rockchip,sfc";
 /// A partition that the device tree declares to hold U-Boot's environment.
 const ENVIRONMENT_NODE: &str = "u-boot,env";
-/// Where the card has U-Boot: sector 64.
-const CARD_U_BOOT: u64 = 64 * 512;
 
 const REMAKE: &str =
     "make the card again with --rock5b-spi and a u-boot-rockchip-spi.bin for the Rock 5B";
@@ -67,7 +65,7 @@ impl Firmware for SpiFlash {
                 if !job.is_boot_medium {
                     return false;
                 }
-                let u_boot = card.read_disk(CARD_U_BOOT, Medium::Card.limit()).ok();
+                let u_boot = card.read_disk(U_BOOT_AT, Medium::Card.limit()).ok();
                 u_boot.is_some_and(|bytes| is_for_this_board(job, bytes, Medium::Card).is_ok())
             },
         };
@@ -83,7 +81,7 @@ impl Firmware for SpiFlash {
 
 /// Sets the order in the flash, unless it is right already.
 pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrderError> {
-    let file = firmware::read(job.card, [FILE])?;
+    let file = firmware::read(job.card, [SPI_IMAGE])?;
     match (file, flash.boot) {
         (Some([file]), Some(boot)) => {
             let image = write_image(job, boot, file, flash.card_starts, serial)?;
@@ -117,7 +115,7 @@ fn write_image(
 ) -> Result<BootOrder, BootOrderError> {
     let image = is_for_this_board(job, file, Medium::Spi).map_err(|reason| {
         BootOrderError::not_possible(
-            format!("{FILE} on the card cannot be used: {reason}"),
+            format!("{SPI_IMAGE} on the card cannot be used: {reason}"),
             REMAKE,
         )
     })?;

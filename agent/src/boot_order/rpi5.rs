@@ -10,6 +10,7 @@ use std::path::Path;
 use gild_boards::rpi_eeprom::{
     BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, changes, get_key, with_nvme_first,
 };
+use gild_card_format::names::EEPROM_FILES;
 use log::{info, warn};
 
 use super::nor::compatible;
@@ -21,11 +22,6 @@ const SIG: &str = "pieeprom.sig";
 const RECOVERY: &str = "recovery.bin";
 /// `recovery.bin` until it has been read back: the ROM does not look for this name.
 const RECOVERY_BEFORE: &str = "recovery.tmp";
-const FILES: [&str; 3] = [
-    "firmware/rpi5/pieeprom.upd",
-    "firmware/rpi5/pieeprom.sig",
-    "firmware/rpi5/recovery.bin",
-];
 /// Updates that are staged for one image before it is given up.
 const ATTEMPTS: u32 = 2;
 /// The node of the device tree behind which the firmware shows its configuration.
@@ -136,7 +132,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     if finds_the_card && !lacks_probe {
         return Ok(done(job));
     }
-    let Some([upd, sig, recovery]) = firmware::read(job.card, FILES)? else {
+    let Some([upd, sig, recovery]) = firmware::read(job.card, EEPROM_FILES)? else {
         return without_files(job, order, lacks_probe);
     };
     let update = Update::check(upd, sig, recovery, running, job.policy.allow_older)

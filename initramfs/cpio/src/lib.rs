@@ -191,10 +191,7 @@ pub fn build(contents: &Contents) -> Result<Initramfs, Error> {
             .paths
             .iter()
             .fold(String::new(), |list, path| list + path + "\n");
-        archive.file(
-            &format!("etc/gild/modules/{}", board.name),
-            list.into_bytes(),
-        );
+        archive.file(&board.module_list(), list.into_bytes());
         boards.push(modules);
     }
 

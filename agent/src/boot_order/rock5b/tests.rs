@@ -36,7 +36,7 @@ fn set_with(
         board: gild_boards::by_name("rock5b").expect("a board"),
         id: "00e04c5b5b5b".to_owned(),
         card,
-        policy: gild_config::BootOrderPolicy::default(),
+        policy: gild_card_format::BootOrderPolicy::default(),
         came_back: false,
         changed: &|_| (),
         is_boot_medium: true,
@@ -90,7 +90,7 @@ fn survives_every_cut(old: &[u8], card_starts: bool) {
     for changes in 0.. {
         let power = Power::on();
         let card = MemoryCard::new(&power);
-        card.put_firmware(FILE, &image);
+        card.put_firmware(SPI_IMAGE, &image);
         card.put("gate.env", b"rock5b=rock5b-1\nrpi5=rpi5-1\n");
         let boot = MemoryNor::new(&power, BLOCK, old.to_vec());
         power.cut_after(changes);
@@ -142,7 +142,7 @@ fn what_is_right_is_left_alone_with_and_without_a_file() {
         set_with(&card, Some(&boot), None, false),
         Ok(BootOrder::AlreadyRight)
     );
-    card.put_firmware(FILE, &image);
+    card.put_firmware(SPI_IMAGE, &image);
     assert_eq!(
         set_with(&card, Some(&boot), None, false),
         Ok(BootOrder::AlreadyRight)
@@ -155,7 +155,7 @@ fn another_u_boot_with_the_disk_first_is_left_alone() {
     let own = chip(&Workshop::new().rock5b_spi("nvme mmc1 mmc0 usb scsi pxe dhcp spi"));
     let boot = MemoryNor::new(&power, BLOCK, own.clone());
     let card = MemoryCard::new(&power);
-    card.put_firmware(FILE, &wanted());
+    card.put_firmware(SPI_IMAGE, &wanted());
     assert!(own != chip(&wanted()));
     assert_eq!(
         set_with(&card, Some(&boot), None, true),
@@ -171,7 +171,7 @@ fn a_declared_environment_does_not_overrule_the_image() {
     let size = 64 << 10;
     let declared = MemoryNor::new(&power, BLOCK, environment(FACTORY, size));
     let card = MemoryCard::new(&power);
-    card.put_firmware(FILE, &wanted());
+    card.put_firmware(SPI_IMAGE, &wanted());
     let set = || set_with(&card, Some(&boot), Some(&declared), true);
     assert_eq!(set(), Ok(BootOrder::Written));
     assert!(*boot.bytes.borrow() == chip(&wanted()));
@@ -188,7 +188,7 @@ fn a_change_is_told_wherever_it_was_made() {
         let boot = MemoryNor::new(&power, BLOCK, flash.clone());
         let declared = MemoryNor::new(&power, BLOCK, environment(text, size));
         let card = MemoryCard::new(&power);
-        card.put_firmware(FILE, &wanted());
+        card.put_firmware(SPI_IMAGE, &wanted());
         assert_eq!(
             set_with(&card, Some(&boot), Some(&declared), true),
             Ok(BootOrder::Written)
@@ -259,7 +259,7 @@ fn a_stale_environment_does_not_outlive_the_image() {
     old[ENVIRONMENT].copy_from_slice(&environment(FACTORY, ENVIRONMENT.len()));
     let boot = MemoryNor::new(&power, BLOCK, old);
     let card = MemoryCard::new(&power);
-    card.put_firmware(FILE, &image);
+    card.put_firmware(SPI_IMAGE, &image);
     assert_eq!(
         set_with(&card, Some(&boot), None, true),
         Ok(BootOrder::Written)
@@ -279,7 +279,7 @@ fn an_environment_without_an_order_still_overrules_the_image() {
     let error = set_with(&card, Some(&boot), None, true).expect_err("no order");
     assert!(error.reason.contains("no boot_targets"), "{error}");
     assert!(*boot.bytes.borrow() == old);
-    card.put_firmware(FILE, &image);
+    card.put_firmware(SPI_IMAGE, &image);
     assert_eq!(
         set_with(&card, Some(&boot), None, true),
         Ok(BootOrder::Written)
@@ -294,7 +294,7 @@ fn a_flash_that_starts_the_board_is_not_touched_when_nothing_else_would() {
         let power = Power::on();
         let boot = MemoryNor::new(&power, BLOCK, old.clone());
         let card = MemoryCard::new(&power);
-        card.put_firmware(FILE, &wanted());
+        card.put_firmware(SPI_IMAGE, &wanted());
         let error = set_with(&card, Some(&boot), None, false).expect_err("no way back");
         assert_eq!(error.kind, Kind::NotPossible);
         assert!(
@@ -313,7 +313,7 @@ fn a_locked_flash_and_a_card_without_room_for_the_backup_change_nothing() {
         let power = Power::on();
         let boot = MemoryNor::new(&power, BLOCK, old.clone());
         let card = MemoryCard::new(&power);
-        card.put_firmware(FILE, &wanted());
+        card.put_firmware(SPI_IMAGE, &wanted());
         boot.is_locked.set(is_locked);
         card.is_read_only.set(!is_locked);
         let error = set_with(&card, Some(&boot), None, true).expect_err("locked");
@@ -336,7 +336,7 @@ fn a_backup_that_reads_back_wrong_leaves_the_flash_as_it_is() {
         let card = MemoryCard::new(&power);
         card.bad.set(Some(backup.leak()));
         let set = if old.len() == FLASH_SIZE {
-            card.put_firmware(FILE, &wanted());
+            card.put_firmware(SPI_IMAGE, &wanted());
             set_with(&card, Some(&flash), None, true)
         } else {
             set_with(&card, None, Some(&flash), true)
@@ -354,7 +354,7 @@ fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
     let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
     let run = |card: &MemoryCard, flash: &[u8]| {
         let boot = MemoryNor::new(&Power::on(), BLOCK, flash.to_vec());
-        card.put_firmware_again(FILE, &wanted());
+        card.put_firmware_again(SPI_IMAGE, &wanted());
         let outcome = set_with(card, Some(&boot), None, true);
         assert_eq!(outcome, Ok(BootOrder::Written));
         let names = card.names().expect("the names");
@@ -392,7 +392,7 @@ fn a_card_without_room_for_the_backup_says_what_to_delete() {
     let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
     let boot = MemoryNor::new(&Power::on(), BLOCK, old.clone());
     let card = MemoryCard::new(&Power::on());
-    card.put_firmware(FILE, &wanted());
+    card.put_firmware(SPI_IMAGE, &wanted());
     card.is_full.set(true);
     let error = set_with(&card, Some(&boot), None, true).expect_err("no room");
     assert_eq!(error.kind, Kind::Failed);
@@ -415,7 +415,7 @@ fn what_an_earlier_u_boot_left_in_the_flash_is_no_reason_to_write() {
         let boot = MemoryNor::new(&Power::on(), BLOCK, own.clone());
         let card = MemoryCard::new(&Power::on());
         if has_file {
-            card.put_firmware(FILE, &wanted());
+            card.put_firmware(SPI_IMAGE, &wanted());
         }
         assert_eq!(
             set_with(&card, Some(&boot), None, true),
@@ -447,7 +447,7 @@ fn an_environment_that_is_not_text_counts_and_keeps_its_bytes() {
     old[ENVIRONMENT].copy_from_slice(&block("mmc1 nvme", ENVIRONMENT.len()));
     let boot = MemoryNor::new(&Power::on(), BLOCK, old);
     let card = MemoryCard::new(&Power::on());
-    card.put_firmware(FILE, &wanted());
+    card.put_firmware(SPI_IMAGE, &wanted());
     assert_eq!(
         set_with(&card, Some(&boot), None, true),
         Ok(BootOrder::Written)
@@ -464,7 +464,7 @@ fn a_flash_that_does_not_keep_what_is_written_is_a_failure_and_starts_nothing_ha
         let boot = MemoryNor::new(&power, BLOCK, old.clone());
         boot.worn.set(Some(worn));
         let card = MemoryCard::new(&power);
-        card.put_firmware(FILE, &wanted());
+        card.put_firmware(SPI_IMAGE, &wanted());
         let error = set_with(&card, Some(&boot), None, true).expect_err("worn out");
         assert_eq!(error.kind, Kind::Unfinished);
         assert!(
@@ -496,7 +496,7 @@ fn a_file_for_another_board_or_medium_or_order_is_refused() {
         let power = Power::on();
         let boot = MemoryNor::new(&power, BLOCK, chip(&[]));
         let card = MemoryCard::new(&power);
-        card.put_firmware(FILE, &file);
+        card.put_firmware(SPI_IMAGE, &file);
         let error = set_with(&card, Some(&boot), None, true).expect_err(complaint);
         assert_eq!(error.kind, Kind::NotPossible);
         assert!(error.reason.contains(complaint), "{complaint}: {error}");
@@ -518,7 +518,7 @@ fn a_missing_flash_and_a_missing_file_are_told_apart() {
             error.next_step
         );
     }
-    card.put_firmware(FILE, &wanted());
+    card.put_firmware(SPI_IMAGE, &wanted());
     let error = set_with(&card, None, None, true).expect_err("no flash");
     assert_eq!(error.kind, Kind::NotPossible);
     assert!(error.reason.contains("no boot flash"), "{error}");

@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 
 use gild_boards::rpi_eeprom::{get_key, set_keys};
-use gild_config::BootOrderPolicy;
+use gild_card_format::BootOrderPolicy;
 
 use super::*;
 use crate::boot_order::Kind;
@@ -32,7 +32,7 @@ fn update() -> (Vec<u8>, String, u32) {
 fn card(power: &Power) -> MemoryCard {
     let card = MemoryCard::new(power);
     let (upd, sig, _) = update();
-    for (path, content) in FILES
+    for (path, content) in EEPROM_FILES
         .into_iter()
         .zip([&upd[..], sig.as_bytes(), RECOVERY_BIN])
     {
@@ -345,9 +345,10 @@ fn what_must_not_get_into_the_eeprom_is_refused_and_not_staged() {
     for (complaint, upd, running) in cases {
         let card = MemoryCard::new(&Power::on());
         let sig = resign(&upd);
-        for (path, content) in FILES
-            .into_iter()
-            .zip([&upd[..], sig.as_bytes(), RECOVERY_BIN])
+        for (path, content) in
+            EEPROM_FILES
+                .into_iter()
+                .zip([&upd[..], sig.as_bytes(), RECOVERY_BIN])
         {
             card.put_firmware(path, content);
         }
@@ -357,7 +358,7 @@ fn what_must_not_get_into_the_eeprom_is_refused_and_not_staged() {
         assert_eq!(card.names().expect("names"), ["SHA256SUMS"], "{complaint}");
     }
     let card = card(&Power::on());
-    card.put_firmware_again(FILES[1], resign(b"other bytes").as_bytes());
+    card.put_firmware_again(EEPROM_FILES[1], resign(b"other bytes").as_bytes());
     let error = set_on(&card, &factory()).expect_err("another image's digest");
     assert!(error.reason.contains("not that of"), "{error}");
 }

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::fat::Files;
+use crate::names::CONFIG;
 
 /// The list's name.
 pub const SUMS: &str = "SHA256SUMS";
-/// Not in the list: an operator may edit it.
-pub const CONFIG: &str = "gild.toml";
 
-/// The list of all these files.
+/// The list of all these files but `gild.toml`, which an operator may edit.
 #[must_use]
-pub fn write(files: &Files) -> String {
+pub fn write(files: &BTreeMap<String, Vec<u8>>) -> String {
     let line = |(path, content): (&String, &Vec<u8>)| format!("{}  {path}\n", sha256(content));
     files
         .iter()

@@ -1,10 +1,13 @@
-//! What a node is told: `gild.toml` on the card, overridden by kernel arguments. No I/O.
+//! The format of the card: names and places, the list of digests, the gate, and `gild.toml`, which kernel arguments override.
+//! No I/O.
 //!
 //! The agent reads it on the board, and `gild card build` before it makes a card: what the one refuses, the other does.
 
 mod arguments;
 mod gate;
+pub mod names;
 mod reference;
+pub mod sums;
 
 use std::net::Ipv4Addr;
 
