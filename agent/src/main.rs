@@ -13,6 +13,7 @@ mod console;
 mod failure;
 mod flash;
 mod gate;
+mod hangs;
 mod http;
 mod led;
 mod loop_guard;
@@ -204,10 +205,11 @@ fn install(
     }
 
     machine.enter(Stage::Target);
+    hangs::show_last(node, None)?;
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
     node.target = Some(target.clone());
     watcher.knows(node);
-    stall::show_last(node, &target)?;
+    hangs::show_last(node, Some(&target))?;
 
     machine.enter(Stage::Flash);
     let disk = flash::open(&target)?;
