@@ -45,6 +45,7 @@ use log::{info, warn};
 
 use crate::boot_order::Kind;
 use crate::failure::{Failure, Failures};
+use crate::gate::Verdict;
 use crate::led::Pattern;
 use crate::machine::Machine;
 use crate::node::Node;
@@ -137,13 +138,11 @@ fn story(
     watcher.knows(node);
 
     machine.enter(Stage::Gate);
-    let open = node
-        .card
-        .as_ref()
-        .and_then(|card| gate::open(machine, board, &config, card));
-    let (target, image_id) = match open {
-        Some(finished) => finished,
-        None => install(machine, board, &config, node, watcher)?,
+    let (target, image_id) = match gate::open(machine, board, &config, node, watcher)? {
+        Verdict::Open(target, image_id) => (target, image_id),
+        Verdict::Closed => install(machine, board, &config, node, watcher)?,
+        Verdict::Lost(lost) => install(machine, board, &config, node, watcher)
+            .map_err(|failure| gate::blame(lost, failure, machine.stage()))?,
     };
     node.target = Some(target.clone());
     node.image_id = Some(image_id.clone());
