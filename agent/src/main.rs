@@ -41,7 +41,7 @@ use gild_boards::Board;
 use gild_config::{Arguments, Config};
 use gild_flash::Fault;
 use gild_flash::select::Candidate;
-use log::{info, warn};
+use log::info;
 
 use crate::boot_order::Kind;
 use crate::failure::{Failure, Failures};
@@ -151,7 +151,7 @@ fn story(
     let came_back = loop_guard::has_come_back(node, &target, &image_id);
     let boot_order = boot_order::set(machine, board, config.boot_order, node, came_back);
     node.boot_order = Some(boot_order.clone());
-    let restarts = loop_guard::count(
+    let counted = loop_guard::count(
         machine,
         board,
         node,
@@ -159,19 +159,11 @@ fn story(
         &image_id,
         &boot_order,
         came_back,
-    )?;
-    // The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
-    // nothing, a node that runs is worth more.
-    let goes_on = restarts < loop_guard::ATTEMPTS
-        && boot_order
-            .trouble()
-            .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
-    if !goes_on
-        && let Some(card) = &node.card
-        && let Err(error) = gate::remember(card, board, &image_id)
-    {
-        warn!("the gate stays closed: {error}");
+    );
+    if let Some(card) = &node.card {
+        loop_guard::open_gate(card, board, &image_id, &boot_order, &counted);
     }
+    counted?;
     Ok(())
 }
 
