@@ -32,6 +32,7 @@ mod stage;
 mod stall;
 mod takeover;
 mod target;
+mod trouble;
 mod watchdog;
 
 use std::process::ExitCode;
