@@ -128,7 +128,7 @@ fn look(disk: &dyn Target, target: Candidate, image_id: String) -> Verdict {
 /// The failure to show where the gate's disk is lost and the story failed, too. Without the share nothing looks for the disk
 /// again, and only a failure of the disk restarts the board: so it goes before one of network or share. Where the disk has
 /// been found meanwhile, only what failed then counts.
-pub fn blame(lost: Failure, other: Failure, stage: Stage) -> Failure {
+pub fn blame(lost: &Failure, other: Failure, stage: Stage) -> Failure {
     if stage >= Stage::Target {
         return other;
     }
@@ -139,7 +139,7 @@ pub fn blame(lost: Failure, other: Failure, stage: Stage) -> Failure {
             other.fault.number(),
             other.message
         ),
-        ..lost
+        ..lost.clone()
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
         let lost = failure(Fault::NoTarget, Remedy::Restart);
         let shown = |fault, stage| {
             let other = failure(fault, Remedy::LookAgain);
-            blame(lost.clone(), other, stage)
+            blame(&lost, other, stage)
         };
         for (fault, stage) in [
             (Fault::NoNetwork, Stage::Network),

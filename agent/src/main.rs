@@ -143,7 +143,7 @@ fn story(
         Verdict::Open(target, image_id) => (target, image_id),
         Verdict::Closed => install(machine, board, &config, node, watcher)?,
         Verdict::Lost(lost) => install(machine, board, &config, node, watcher)
-            .map_err(|failure| gate::blame(lost, failure, machine.stage()))?,
+            .map_err(|failure| gate::blame(&lost, failure, machine.stage()))?,
     };
     node.target = Some(target.clone());
     node.image_id = Some(image_id.clone());
