@@ -24,7 +24,7 @@ pub fn boot(arguments: &str) -> Result<Boot> {
     let kernel = Kernel::fetched()?;
     let agent = board_program("gild-agent")?;
     let mut inputs = vec![agent.clone()];
-    for entry in fs::read_dir(workspace::root().join("initramfs/src"))? {
+    for entry in fs::read_dir(workspace::root().join("initramfs/cpio/src"))? {
         inputs.push(entry?.path());
     }
     inputs.sort();
