@@ -1,9 +1,9 @@
 //! What a node does when a step failed: say so everywhere, wait as the fault's policy asks, start the story again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gild_flash::select::SelectError;
-use gild_flash::{Fault, Policy};
+use gild_flash::{Clock, Fault, Policy};
 use log::{error, info, warn};
 
 use crate::backoff;
@@ -15,12 +15,13 @@ use crate::manifest::FetchError;
 use crate::network::NetworkError;
 use crate::node::Node;
 use crate::stage::Stage;
+use crate::trouble::Troubles;
 use crate::{reboot, receipt, restarts};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Attempts of a fault that is not retried for ever.
-const ATTEMPTS: u32 = 3;
+pub const ATTEMPTS: u32 = 3;
 
 /// A step failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,8 +168,7 @@ pub struct Failures {
     attempts: u32,
     /// The furthest stage that failed in these attempts.
     furthest: Option<Stage>,
-    /// Time held because of faults that a restart may cure.
-    held: Duration,
+    troubles: Troubles,
     /// Whether the card takes no count of restarts.
     is_uncountable: bool,
 }
@@ -192,26 +192,30 @@ impl Failures {
             receipt::tell(machine, node, Some(&failure));
         }
         let remedy = failure.remedy;
-        self.remember(failure);
-        match (next, remedy) {
-            (_, Remedy::Pause(restarts)) => {
-                let pause = restarts::pause(restarts, machine.hold);
-                info!("hold: trying again in {} s", pause.as_secs());
-                machine.wait(pause);
-            }
-            (Next::Retry(wait), Remedy::LookAgain) => {
+        let lasting = self
+            .troubles
+            .lasting(&failure, machine.stage(), machine.now());
+        self.last = Some(failure);
+        if let Remedy::Pause(restarts) = remedy {
+            let pause = restarts::pause(restarts, machine.hold);
+            info!("hold: trying again in {} s", pause.as_secs());
+            machine.wait(pause);
+            return;
+        }
+        match (next, lasting) {
+            (Next::Retry(wait), None) => {
                 info!("waiting: next attempt in {:.1} s", wait.as_secs_f64());
                 machine.wait(wait);
             }
-            (Next::Hold, Remedy::LookAgain) => {
+            (Next::Hold, None) => {
                 info!("hold: looking again in {} s", machine.hold.as_secs());
                 machine.wait(machine.hold);
             }
-            (Next::Retry(wait), Remedy::Restart | Remedy::CountedRestart(_)) => {
-                self.retry_then_restart(machine, node, remedy, wait);
+            (Next::Retry(wait), Some(lasting)) => {
+                self.retry_then_restart(machine, node, remedy, lasting, wait);
             }
-            (Next::Hold, Remedy::Restart | Remedy::CountedRestart(_)) => {
-                self.retry_then_restart(machine, node, remedy, machine.hold);
+            (Next::Hold, Some(lasting)) => {
+                self.retry_then_restart(machine, node, remedy, lasting, machine.hold);
             }
         }
     }
@@ -223,6 +227,7 @@ impl Failures {
         machine: &Machine,
         node: &Node,
         remedy: Remedy,
+        lasting: Duration,
         wait: Duration,
     ) {
         let restarts = match remedy {
@@ -230,11 +235,11 @@ impl Failures {
             _ if self.is_uncountable => None,
             _ => restarts::before(node),
         };
-        let mut left = restarts::pause(restarts, machine.hold).saturating_sub(self.held);
+        let mut left = restarts::pause(restarts, machine.hold).saturating_sub(lasting);
         if left.is_zero() && remedy == Remedy::Restart && !self.is_uncountable {
             self.is_uncountable = restarts::count(node).is_none();
             if self.is_uncountable {
-                left = restarts::pause(None, machine.hold).saturating_sub(self.held);
+                left = restarts::pause(None, machine.hold).saturating_sub(lasting);
             }
         }
         if left.is_zero() {
@@ -247,18 +252,7 @@ impl Failures {
             wait.as_secs_f64(),
             left.as_secs()
         );
-        let begun = Instant::now();
         machine.wait(wait);
-        self.held += begun.elapsed();
-    }
-
-    /// What is held for one kind of trouble does not shorten the pause of another.
-    fn remember(&mut self, failure: Failure) {
-        let remedy = failure.remedy;
-        if self.last.as_ref().is_none_or(|last| last.remedy != remedy) {
-            self.held = Duration::ZERO;
-        }
-        self.last = Some(failure);
     }
 
     /// Another fault, or one in a later stage than ever before, is another trouble, with attempts of its own.
@@ -371,25 +365,6 @@ mod tests {
         ]);
         assert_eq!(retries(&next), 4);
         assert_eq!(next[4], Next::Hold);
-    }
-
-    #[test]
-    fn the_pause_of_one_trouble_is_not_shortened_by_another() {
-        let mut failures = Failures::default();
-        let mut held_after = |fault: Fault, remedy| {
-            failures.remember(Failure {
-                fault,
-                message: String::new(),
-                next_step: fault.next_step(),
-                remedy,
-            });
-            failures.held += HOLD;
-            failures.held
-        };
-        assert_eq!(held_after(Fault::NoTarget, Remedy::Restart), HOLD);
-        assert_eq!(held_after(Fault::TargetFailed, Remedy::Restart), HOLD * 2);
-        let came_back = Remedy::CountedRestart(Some(0));
-        assert_eq!(held_after(Fault::BootOrder, came_back), HOLD);
     }
 
     #[test]

@@ -4,52 +4,142 @@ use std::io;
 
 use gild_boards::Board;
 use gild_card_format::{Config, GATE, Gate};
-use gild_flash::select::{self, Candidate, System, Wanted};
-use gild_flash::{AlignedBuffer, Target};
+use gild_flash::select::{self, Candidate, SelectError, System, Wanted};
+use gild_flash::{AlignedBuffer, Fault, Target};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 
-use crate::card::Card;
 use crate::card::folder::Folder;
+use crate::failure::{Failure, Remedy, StepError};
 use crate::flash;
+use crate::hangs::{self, HungBefore};
 use crate::machine::Machine;
+use crate::node::Node;
+use crate::stage::Stage;
+use crate::stall::Watcher;
 
-/// The disk that may be started as it is, and the image on it. Anything unclear is no such disk: then the share is asked.
+/// What the gate says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// This disk may be started as it is, with this image on it.
+    Open(Candidate, String),
+    /// The share is asked. So it is where anything is unclear.
+    Closed,
+    /// The same, but the card names an image, and the kernel shows no disk or cannot read it: a restart may open the gate.
+    Lost(Failure),
+}
+
+/// The disk that the gate is about cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("reading {disk}, which may carry the finished image, failed: {error}")]
+pub struct Unreadable {
+    disk: String,
+    error: io::Error,
+}
+
+impl StepError for Unreadable {
+    fn fault(&self) -> Fault {
+        Fault::TargetFailed
+    }
+
+    fn remedy(&self) -> Remedy {
+        Remedy::Restart
+    }
+}
+
+/// Whether a disk may be started as it is. A disk that hung in an earlier start waits before it is looked at again.
 pub fn open(
     machine: &Machine,
     board: &Board,
     config: &Config,
-    card: &Card,
-) -> Option<(Candidate, String)> {
-    let gate = read(card)
-        .inspect_err(|error| warn!("the gate stays closed: {error}"))
-        .ok()?;
-    let image_id = gate.image_id(&board.name)?;
+    node: &mut Node,
+    watcher: &Watcher,
+) -> Result<Verdict, HungBefore> {
+    let Some((card, image_id)) = named(node, board) else {
+        return Ok(Verdict::Closed);
+    };
+    hangs::show_last(node, None)?;
     let wanted = Wanted {
         size: 0,
         sector_size: None,
         serial: config.target_serial.clone(),
-        boot_medium: Some(card.name.clone()),
+        boot_medium: Some(card),
     };
-    let target = select::choose(&System::default(), &wanted, machine, machine.patience())
-        .inspect_err(|error| info!("the gate stays closed: {error}"))
-        .ok()?;
-    let disk = flash::open(&target)
-        .inspect_err(|error| info!("the gate stays closed: {error}"))
-        .ok()?;
-    match carries(&disk, image_id) {
-        Ok(true) => {
+    let verdict = match select::choose(&System::default(), &wanted, machine, machine.patience()) {
+        Ok(target) => {
+            node.target = Some(target.clone());
+            watcher.knows(node);
+            hangs::show_last(node, Some(&target))?;
+            match flash::open(&target) {
+                Ok(disk) => look(&disk, target, image_id),
+                Err(error) => Verdict::Lost(error.into()),
+            }
+        }
+        Err(error) => without_disk(error),
+    };
+    match &verdict {
+        Verdict::Open(_, image_id) => {
             info!("already done: image {image_id}, which this card has seen finished");
-            Some((target, image_id.to_owned()))
+            return Ok(verdict);
         }
+        Verdict::Closed => info!("the gate stays closed"),
+        Verdict::Lost(failure) => warn!("the gate stays closed: {}", failure.message),
+    }
+    node.target = None;
+    watcher.knows(node);
+    Ok(verdict)
+}
+
+/// The card, and the image that it has seen finished on boards of this kind.
+fn named(node: &Node, board: &Board) -> Option<(String, String)> {
+    let card = node.card.as_ref()?;
+    let gate = read(card)
+        .inspect_err(|error| warn!("the gate stays closed: {error}"))
+        .ok()?;
+    Some((card.name.clone(), gate.image_id(&board.name)?.to_owned()))
+}
+
+/// A disk that the kernel may have lost is a reason to restart; several that may be meant are not.
+fn without_disk(error: SelectError) -> Verdict {
+    if error.may_be_hidden {
+        return Verdict::Lost(error.into());
+    }
+    info!("no disk is looked at: {error}");
+    Verdict::Closed
+}
+
+fn look(disk: &dyn Target, target: Candidate, image_id: String) -> Verdict {
+    match carries(disk, &image_id) {
+        Ok(true) => Verdict::Open(target, image_id),
         Ok(false) => {
-            info!("the gate stays closed: the disk does not carry image {image_id}");
-            None
+            info!("the disk does not carry image {image_id}");
+            Verdict::Closed
         }
-        Err(error) => {
-            info!("the gate stays closed: {error}");
-            None
-        }
+        Err(error) => Verdict::Lost(
+            Unreadable {
+                disk: target.to_string(),
+                error,
+            }
+            .into(),
+        ),
+    }
+}
+
+/// The failure to show where the gate's disk is lost and the story failed, too. Without the share nothing looks for the disk
+/// again, and only a failure of the disk restarts the board: so it goes before one of network or share. Where the disk has
+/// been found meanwhile, only what failed then counts.
+pub fn blame(lost: &Failure, other: Failure, stage: Stage) -> Failure {
+    if stage >= Stage::Target {
+        return other;
+    }
+    Failure {
+        message: format!(
+            "{}; nor does the share say what to do, because of fault {}: {}",
+            lost.message,
+            other.fault.number(),
+            other.message
+        ),
+        ..lost.clone()
     }
 }
 
@@ -95,6 +185,7 @@ fn read(card: &dyn Folder) -> io::Result<Gate> {
 mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
+    use std::path::Path;
 
     use gild_flash::BlockDevice;
     use gild_format::manifest::Sha256Hex;
@@ -119,9 +210,17 @@ mod tests {
         let path = directory.path().join("disk");
         let file = File::create_new(&path).expect("a disk");
         file.set_len(4 << 20).expect("its size");
-        let carries = |image_id: &str| {
+        let verdict = |image_id: &str| {
             let disk = BlockDevice::open_file(&path, 512).expect("the disk");
-            carries(&disk, image_id).expect("a look")
+            look(&disk, disk_of(&path), image_id.to_owned())
+        };
+        let carries = |image_id| match verdict(image_id) {
+            Verdict::Open(target, found) => {
+                assert_eq!((target, found.as_str()), (disk_of(&path), image_id));
+                true
+            }
+            Verdict::Closed => false,
+            Verdict::Lost(failure) => panic!("{}", failure.message),
         };
         let record = |state| {
             let record = Record {
@@ -144,5 +243,74 @@ mod tests {
         assert!(!carries("a-2"), "another image");
         record(State::Flashing);
         assert!(!carries("a-1"), "half an image");
+    }
+
+    fn disk_of(path: &Path) -> Candidate {
+        Candidate {
+            path: path.to_owned(),
+            model: "Disk".to_owned(),
+            serial: "S1".to_owned(),
+            size: 4 << 20,
+            sector_size: 512,
+        }
+    }
+
+    #[test]
+    fn a_disk_that_may_be_hidden_or_cannot_be_read_is_lost_and_restarts_the_board() {
+        let hidden = |may_be_hidden| {
+            let message = "no NVMe disk".to_owned();
+            without_disk(SelectError {
+                message,
+                may_be_hidden,
+            })
+        };
+        assert_eq!(hidden(false), Verdict::Closed, "several disks");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk");
+        // It ends before the commit record: reading that fails.
+        std::fs::write(&path, [0; 4096]).expect("a disk");
+        let disk = BlockDevice::open_file(&path, 512).expect("the disk");
+        let unreadable = look(&disk, disk_of(&path), "a-1".to_owned());
+        for (verdict, fault, named) in [
+            (hidden(true), Fault::NoTarget, "no NVMe disk"),
+            (unreadable, Fault::TargetFailed, "serial S1"),
+        ] {
+            let Verdict::Lost(failure) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!((failure.fault, failure.remedy), (fault, Remedy::Restart));
+            assert!(failure.message.contains(named), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_lost_disk_goes_before_a_network_or_a_server_that_is_away_and_not_before_later_faults() {
+        let failure = |fault: Fault, remedy| Failure {
+            fault,
+            message: fault.meaning().to_owned(),
+            next_step: fault.next_step(),
+            remedy,
+        };
+        let lost = failure(Fault::NoTarget, Remedy::Restart);
+        let shown = |fault, stage| {
+            let other = failure(fault, Remedy::LookAgain);
+            blame(&lost, other, stage)
+        };
+        for (fault, stage) in [
+            (Fault::NoNetwork, Stage::Network),
+            (Fault::ServerUnreachable, Stage::Manifest),
+            (Fault::ManifestRefused, Stage::Manifest),
+        ] {
+            let shown = shown(fault, stage);
+            assert_eq!(
+                (shown.fault, shown.remedy),
+                (Fault::NoTarget, Remedy::Restart)
+            );
+            for part in [Fault::NoTarget.meaning(), fault.meaning()] {
+                assert!(shown.message.contains(part), "{}", shown.message);
+            }
+        }
+        let shown = shown(Fault::ServerUnreachable, Stage::Flash);
+        assert_eq!(shown.fault, Fault::ServerUnreachable, "the disk was found");
     }
 }

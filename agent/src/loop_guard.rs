@@ -15,10 +15,11 @@ use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 use sha2::{Digest, Sha256};
 
-use crate::boot_order::{self, BootOrder};
+use crate::boot_order::{self, BootOrder, Kind};
 use crate::card::folder::Folder;
 use crate::failure::{Remedy, StepError};
 use crate::flash::{self, FlashStepError};
+use crate::gate;
 use crate::machine::Machine;
 use crate::node::Node;
 
@@ -191,10 +192,7 @@ pub fn count(
         Ok(attempts) => {
             node.has_counted_restart = true;
             info!("restart {attempts} without a start from the disk in between");
-            if attempts <= ATTEMPTS {
-                return Ok(attempts);
-            }
-            Err(LoopError::CameBack {
+            judged(attempts, || LoopError::CameBack {
                 image_id: image_id.to_owned(),
                 disk: target.to_string(),
                 boot_order: boot_order.to_string(),
@@ -215,6 +213,39 @@ pub fn count(
                 error: error.to_string(),
             })
         }
+    }
+}
+
+fn judged(attempts: u32, came_back: impl FnOnce() -> LoopError) -> Result<u32, LoopError> {
+    if attempts <= ATTEMPTS {
+        Ok(attempts)
+    } else {
+        Err(came_back())
+    }
+}
+
+/// Opens the gate for a disk that was just found good, if that is right after what was counted.
+///
+/// The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
+/// nothing, a node that runs is worth more. So it is where the board came back: what did not start its disk may have been
+/// the closed gate.
+pub fn open_gate(
+    card: &dyn Folder,
+    board: &Board,
+    image_id: &str,
+    boot_order: &BootOrder,
+    counted: &Result<u32, LoopError>,
+) {
+    let goes_on = boot_order
+        .trouble()
+        .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
+    let opens = match counted {
+        Ok(restarts) => *restarts >= ATTEMPTS || !goes_on,
+        Err(LoopError::CameBack { .. }) => true,
+        Err(LoopError::NoCount { .. } | LoopError::Disk { .. } | LoopError::Open(_)) => false,
+    };
+    if opens && let Err(error) = gate::remember(card, board, image_id) {
+        warn!("the gate stays closed: {error}");
     }
 }
 
@@ -314,6 +345,7 @@ fn mark(disk: &dyn Target, partitions: &[Partition]) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use gild_config::GATE;
     use gild_format::manifest::Sha256Hex;
 
     use super::*;
@@ -326,6 +358,16 @@ mod tests {
             disk: "S1".to_owned(),
             mark: mark.to_owned(),
             attempts: 0,
+        }
+    }
+
+    fn came_back(times: u32) -> LoopError {
+        LoopError::CameBack {
+            image_id: String::new(),
+            disk: String::new(),
+            boot_order: String::new(),
+            file: String::new(),
+            times,
         }
     }
 
@@ -379,18 +421,62 @@ mod tests {
 
     #[test]
     fn the_pauses_of_a_board_that_comes_back_grow() {
-        let after = |times| {
-            let error = LoopError::CameBack {
-                image_id: String::new(),
-                disk: String::new(),
-                boot_order: String::new(),
-                file: String::new(),
-                times,
-            };
-            error.remedy()
-        };
+        let after = |times| came_back(times).remedy();
         assert_eq!(after(ATTEMPTS), Remedy::CountedRestart(Some(0)));
         assert_eq!(after(ATTEMPTS + 3), Remedy::CountedRestart(Some(3)));
+    }
+
+    /// A power cut came before the gate was opened, twice; or each start closes it, because the flash is worn.
+    #[test]
+    fn a_rock_5b_that_comes_back_with_its_gate_closed_gets_it_opened() {
+        let board = gild_boards::by_name("rock5b").expect("a board");
+        let worn = || {
+            BootOrder::Left(BootOrderError {
+                kind: Kind::Unfinished,
+                reason: "it reads back wrong".to_owned(),
+                next_step: "",
+            })
+        };
+        for boot_order in [BootOrder::AlreadyRight, worn()] {
+            let card = MemoryCard::new(&Power::on());
+            for _ in 0..ATTEMPTS {
+                restart(&card, now("a"));
+            }
+            gate::close(&card, board).expect("closed");
+            let counted = judged(restart(&card, now("a")), || came_back(ATTEMPTS));
+            assert!(matches!(counted, Err(LoopError::CameBack { .. })));
+            open_gate(&card, board, "rock5b-1", &boot_order, &counted);
+            let gate = card.text(GATE);
+            assert_eq!(gate.as_deref(), Some("rock5b=rock5b-1\n"), "{boot_order}");
+        }
+    }
+
+    #[test]
+    fn the_gate_is_opened_when_the_boot_order_is_settled_and_the_disk_good() {
+        let board = gild_boards::by_name("rock5b").expect("a board");
+        let left = |kind| {
+            BootOrder::Left(BootOrderError {
+                kind,
+                reason: String::new(),
+                next_step: "",
+            })
+        };
+        let unreadable = || LoopError::Disk {
+            disk: String::new(),
+            error: io::Error::other("EIO"),
+        };
+        for (boot_order, counted, opens) in [
+            (BootOrder::AlreadyRight, Ok(1), true),
+            (BootOrder::Written, Ok(1), true),
+            (left(Kind::NotPossible), Ok(1), true),
+            (left(Kind::Unfinished), Ok(1), false),
+            (left(Kind::Unfinished), Ok(ATTEMPTS), true),
+            (BootOrder::AlreadyRight, Err(unreadable()), false),
+        ] {
+            let card = MemoryCard::new(&Power::on());
+            open_gate(&card, board, "rock5b-1", &boot_order, &counted);
+            assert_eq!(card.text(GATE).is_some(), opens, "{boot_order} {counted:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod console;
 mod failure;
 mod flash;
 mod gate;
+mod hangs;
 mod http;
 mod led;
 mod loop_guard;
@@ -31,6 +32,7 @@ mod stage;
 mod stall;
 mod takeover;
 mod target;
+mod trouble;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -40,10 +42,11 @@ use gild_boards::Board;
 use gild_card_format::{Arguments, Config};
 use gild_flash::Fault;
 use gild_flash::select::Candidate;
-use log::{info, warn};
+use log::info;
 
 use crate::boot_order::Kind;
 use crate::failure::{Failure, Failures};
+use crate::gate::Verdict;
 use crate::led::Pattern;
 use crate::machine::Machine;
 use crate::node::Node;
@@ -136,13 +139,11 @@ fn story(
     watcher.knows(node);
 
     machine.enter(Stage::Gate);
-    let open = node
-        .card
-        .as_ref()
-        .and_then(|card| gate::open(machine, board, &config, card));
-    let (target, image_id) = match open {
-        Some(finished) => finished,
-        None => install(machine, board, &config, node, watcher)?,
+    let (target, image_id) = match gate::open(machine, board, &config, node, watcher)? {
+        Verdict::Open(target, image_id) => (target, image_id),
+        Verdict::Closed => install(machine, board, &config, node, watcher)?,
+        Verdict::Lost(lost) => install(machine, board, &config, node, watcher)
+            .map_err(|failure| gate::blame(&lost, failure, machine.stage()))?,
     };
     node.target = Some(target.clone());
     node.image_id = Some(image_id.clone());
@@ -151,7 +152,7 @@ fn story(
     let came_back = loop_guard::has_come_back(node, &target, &image_id);
     let boot_order = boot_order::set(machine, board, config.boot_order, node, came_back);
     node.boot_order = Some(boot_order.clone());
-    let restarts = loop_guard::count(
+    let counted = loop_guard::count(
         machine,
         board,
         node,
@@ -159,19 +160,11 @@ fn story(
         &image_id,
         &boot_order,
         came_back,
-    )?;
-    // The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
-    // nothing, a node that runs is worth more.
-    let goes_on = restarts < loop_guard::ATTEMPTS
-        && boot_order
-            .trouble()
-            .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
-    if !goes_on
-        && let Some(card) = &node.card
-        && let Err(error) = gate::remember(card, board, &image_id)
-    {
-        warn!("the gate stays closed: {error}");
+    );
+    if let Some(card) = &node.card {
+        loop_guard::open_gate(card, board, &image_id, &boot_order, &counted);
     }
+    counted?;
     Ok(())
 }
 
@@ -204,10 +197,11 @@ fn install(
     }
 
     machine.enter(Stage::Target);
+    hangs::show_last(node, None)?;
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
     node.target = Some(target.clone());
     watcher.knows(node);
-    stall::show_last(node, &target)?;
+    hangs::show_last(node, Some(&target))?;
 
     machine.enter(Stage::Flash);
     let disk = flash::open(&target)?;

@@ -12,6 +12,10 @@ use crate::board;
 use crate::boot_order::{BootOrder, file_id};
 use crate::card::Card;
 use crate::network::Network;
+use crate::restarts::Tally;
+
+/// The name of a board that has neither an address nor a serial number.
+pub const UNKNOWN: &str = "unknown";
 
 /// The node, as far as the story has got.
 #[derive(Clone, Default)]
@@ -34,6 +38,8 @@ pub struct Node {
     pub boot_order: Option<BootOrder>,
     /// What that changed on the board, for people.
     pub boot_order_changes: Vec<String>,
+    /// What the card said of hangs at the first look of this start.
+    pub hung_before: Option<Tally>,
     /// Whether a disk that hung before this start has been shown.
     pub has_shown_hangs: bool,
     /// Whether the restart that follows this start is in the loop guard's count.
@@ -66,7 +72,7 @@ impl Node {
         lasting_macs(wired, &number).remove(interface)
     }
 
-    /// Its name in the names of files on the card: the same after each start.
+    /// Its name in the names of files on the card: the same after each start that finds the same network interfaces.
     pub fn id(&self) -> String {
         let is_random = |mac| {
             let mut all = Interface::wired(Path::new("/")).into_iter();
@@ -74,7 +80,37 @@ impl Node {
         };
         match self.mac() {
             Some(mac) if !is_random(mac) => mac.digits(),
-            _ => file_id(board::serial(), "unknown"),
+            _ => file_id(board::serial(), UNKNOWN),
         }
+    }
+
+    /// Its name in the names of files that must be found again after a start without a network interface, or before the
+    /// network is up: the board's serial number, if the firmware hands one on.
+    pub fn lasting_id(&self) -> String {
+        lasting_id(board::serial(), || self.id())
+    }
+}
+
+fn lasting_id(serial: Option<String>, id: impl FnOnce() -> String) -> String {
+    match file_id(serial, UNKNOWN) {
+        name if name == UNKNOWN => id(),
+        name => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lasting_name_does_not_depend_on_the_network_interfaces() {
+        let id = |serial: Option<&str>, id: &str| {
+            lasting_id(serial.map(str::to_owned), || id.to_owned())
+        };
+        let serial = Some("10000000abcdef01");
+        assert_eq!(id(serial, "d83add123456"), "10000000abcdef01");
+        assert_eq!(id(serial, UNKNOWN), "10000000abcdef01");
+        assert_eq!(id(None, "d83add123456"), "d83add123456");
+        assert_eq!(id(Some("--"), "d83add123456"), "d83add123456");
     }
 }

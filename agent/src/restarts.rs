@@ -4,12 +4,13 @@
 //! next one after twice as many, up to [`LONGEST`]. docs/failures.md has the rule.
 
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use log::warn;
 
 use crate::card::folder::Folder;
-use crate::node::Node;
+use crate::node::{Node, UNKNOWN};
 
 /// Holds in the longest pause: an hour, where a hold is a minute.
 const LONGEST: u32 = 60;
@@ -30,7 +31,7 @@ pub struct Tally {
     pub restarts: u32,
     /// Starts in which the disk stopped answering and did not go on before the watchdog reset the board.
     pub hangs: u32,
-    /// The serial number of that disk.
+    /// The serial number of that disk; empty where it was not known which disk it was.
     pub disk: String,
 }
 
@@ -58,57 +59,76 @@ impl Tally {
     }
 
     /// What the card says of this node. Without a card nothing is counted.
-    pub fn read(card: &dyn Folder, id: &str) -> io::Result<Self> {
-        let text = card.read(&file(id))?.unwrap_or_default();
+    pub fn read(card: &dyn Folder, name: &str) -> io::Result<Self> {
+        let text = card.read(&file(name))?.unwrap_or_default();
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
+}
 
-    /// Writes it to the card.
-    pub fn write(&self, card: &dyn Folder, id: &str) -> io::Result<()> {
-        card.write(&file(id), self.to_text().as_bytes())
+/// Whoever changes a count reads it, too: the watcher of stalls counts while the work does.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Changes what the card says of this node, and gives what it says then. A file that counts nothing is removed.
+pub fn change(
+    card: &dyn Folder,
+    name: &str,
+    change: impl FnOnce(Tally) -> Tally,
+) -> io::Result<Tally> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = Tally::read(card, name)?;
+    let after = change(before.clone());
+    if after.restarts == 0 && after.hangs == 0 {
+        if before != Tally::default() {
+            card.remove(&file(name))?;
+        }
+    } else if after != before {
+        card.write(&file(name), after.to_text().as_bytes())?;
     }
+    Ok(after)
 }
 
 /// Counts a restart that is about to come; `None` if nothing can count it.
 pub fn count(node: &Node) -> Option<u32> {
-    let card = node.card.as_ref()?;
-    let counted = Tally::read(card, &node.id()).and_then(|tally| {
-        let restarts = tally.restarts.saturating_add(1);
-        Tally { restarts, ..tally }.write(card, &node.id())?;
-        Ok(restarts)
-    });
-    counted
+    let one_more = |tally: Tally| Tally {
+        restarts: tally.restarts.saturating_add(1),
+        ..tally
+    };
+    change(node.card.as_ref()?, &node.lasting_id(), one_more)
         .inspect_err(|error| warn!("restarts are not counted: {error}"))
         .ok()
+        .map(|tally| tally.restarts)
 }
 
 /// How many restarts came before; `None` if nothing can say it.
 pub fn before(node: &Node) -> Option<u32> {
-    let tally = Tally::read(node.card.as_ref()?, &node.id()).ok()?;
+    let tally = Tally::read(node.card.as_ref()?, &node.lasting_id()).ok()?;
     Some(tally.restarts)
 }
 
 /// The node is finished: the next trouble is a new one.
 pub fn forget(node: &Node) {
-    let Some(card) = &node.card else {
-        return;
-    };
-    let name = file(&node.id());
-    let forgotten = Folder::read(card, &name).and_then(|found| match found {
-        Some(_) => card.remove(&name),
-        None => Ok(()),
-    });
-    if let Err(error) = forgotten {
+    if let Some(card) = &node.card
+        && let Err(error) = forget_on(card, &node.lasting_id())
+    {
         warn!("restarts before this one still count: {error}");
     }
 }
 
-fn file(id: &str) -> String {
-    format!("gild-{id}.restarts")
+/// What is counted for boards without a name goes with it: it may be of a time when this one had none.
+fn forget_on(card: &dyn Folder, name: &str) -> io::Result<()> {
+    change(card, name, |_| Tally::default())?;
+    change(card, UNKNOWN, |_| Tally::default())?;
+    Ok(())
+}
+
+fn file(name: &str) -> String {
+    format!("gild-{name}.restarts")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::boot_order::stand_in::{MemoryCard, Power};
 
@@ -132,10 +152,100 @@ mod tests {
             hangs: 1,
             disk: "S 1".to_owned(),
         };
-        tally.write(&card, "a").expect("a card");
+        change(&card, "a", |_| tally.clone()).expect("a card");
         assert_eq!(read(), tally);
         card.write("gild-a.restarts", b"restarts=-1\nhangs")
             .expect("a card");
         assert_eq!(read(), Tally::default());
+    }
+
+    #[test]
+    fn a_file_that_counts_nothing_is_removed() {
+        let card = MemoryCard::new(&Power::on());
+        let with = |restarts, hangs| {
+            let tally = Tally {
+                restarts,
+                hangs,
+                disk: "S1".to_owned(),
+            };
+            change(&card, "a", |_| tally).expect("a card");
+            card.text("gild-a.restarts").is_some()
+        };
+        assert!(with(1, 1));
+        assert!(with(0, 1));
+        assert!(with(1, 0));
+        assert!(!with(0, 0));
+    }
+
+    #[test]
+    fn a_finished_node_forgets_what_was_counted_while_it_had_no_name() {
+        let card = MemoryCard::new(&Power::on());
+        let once = |tally| Tally {
+            restarts: 1,
+            ..tally
+        };
+        for name in ["a", "b", UNKNOWN] {
+            change(&card, name, once).expect("a card");
+        }
+        forget_on(&card, "a").expect("a card");
+        let names = card.names().expect("a card");
+        assert_eq!(names, ["gild-b.restarts"], "another board's stays");
+    }
+
+    /// A card for several threads, on which somebody else always comes between two calls.
+    #[derive(Default)]
+    struct BusyCard(Mutex<Option<Vec<u8>>>);
+
+    impl Folder for BusyCard {
+        fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
+            let found = self.0.lock().expect("a card").clone();
+            thread::sleep(Duration::from_millis(1));
+            Ok(found)
+        }
+
+        fn write(&self, _: &str, content: &[u8]) -> io::Result<()> {
+            *self.0.lock().expect("a card") = Some(content.to_vec());
+            Ok(())
+        }
+
+        fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn remove(&self, _: &str) -> io::Result<()> {
+            *self.0.lock().expect("a card") = None;
+            Ok(())
+        }
+
+        fn names(&self) -> io::Result<Vec<String>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn two_threads_that_count_lose_nothing() {
+        const TIMES: u32 = 50;
+        let card = BusyCard::default();
+        let count = |one_more: fn(Tally) -> Tally| {
+            for _ in 0..TIMES {
+                change(&card, "a", one_more).expect("a card");
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                count(|tally| Tally {
+                    restarts: tally.restarts + 1,
+                    ..tally
+                });
+            });
+            scope.spawn(|| {
+                count(|tally| Tally {
+                    hangs: tally.hangs + 1,
+                    ..tally
+                });
+            });
+        });
+        let tally = Tally::read(&card, "a").expect("a card");
+        assert_eq!((tally.restarts, tally.hangs), (TIMES, TIMES));
     }
 }

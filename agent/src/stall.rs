@@ -9,58 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use gild_flash::Fault;
-use gild_flash::select::Candidate;
 use log::{error, warn};
 
-use crate::failure::{Failure, Remedy, StepError};
+use crate::failure::{Failure, Remedy};
 use crate::machine::Machine;
 use crate::node::Node;
-use crate::restarts::Tally;
 use crate::stage::Stage;
-use crate::{reboot, receipt};
+use crate::{hangs, reboot, receipt};
 
 const LOOK: Duration = Duration::from_millis(500);
-
-/// The disk stopped answering in starts before this one.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "{disk} stopped answering in {hangs} start(s) of this board, and it is tried again after a pause"
-)]
-pub struct HungBefore {
-    disk: String,
-    hangs: u32,
-}
-
-impl StepError for HungBefore {
-    fn fault(&self) -> Fault {
-        Fault::TargetFailed
-    }
-
-    fn remedy(&self) -> Remedy {
-        Remedy::Pause(Some(self.hangs - 1))
-    }
-}
-
-/// Shows once that this disk hung before: then it is tried again. Another disk has nothing to do with it.
-pub fn show_last(node: &mut Node, target: &Candidate) -> Result<(), HungBefore> {
-    if std::mem::replace(&mut node.has_shown_hangs, true) {
-        return Ok(());
-    }
-    let Some(card) = &node.card else {
-        return Ok(());
-    };
-    match Tally::read(card, &node.id()) {
-        Ok(Tally { hangs, disk, .. }) if hangs > 0 && disk == target.serial => Err(HungBefore {
-            disk: target.to_string(),
-            hangs,
-        }),
-        Ok(_) => Ok(()),
-        Err(error) => {
-            warn!("whether the disk hung before is not known: {error}");
-            Ok(())
-        }
-    }
-}
 
 /// Watches the work, and knows what to report of the node when it hangs.
 #[derive(Clone, Default)]
@@ -102,8 +59,9 @@ impl Watcher {
         let reporting = blames_disk.then(|| {
             let node = self.node();
             thread::spawn(move || {
-                change_hangs(&node, |hangs| hangs.saturating_add(1));
+                let counted = hangs::count(&node);
                 receipt::tell(machine, &node, Some(&failure));
+                counted.map(|counted| (node, counted))
             })
         });
         while machine.silence() >= limit {
@@ -116,11 +74,11 @@ impl Watcher {
         }
         warn!("the work goes on");
         if let Some(reporting) = reporting {
-            let node = self.node();
             thread::spawn(move || {
-                // Taken back only once it is counted. A report that panicked has ended the agent already.
-                let _ = reporting.join();
-                change_hangs(&node, |hangs| hangs.saturating_sub(1));
+                // Only what was counted is taken back. A report that panicked has ended the agent already.
+                if let Ok(Some((node, counted))) = reporting.join() {
+                    hangs::take_back(&node, &counted);
+                }
             });
         }
     }
@@ -128,29 +86,6 @@ impl Watcher {
     fn node(&self) -> Node {
         let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
         node.clone()
-    }
-}
-
-/// Counts how often this disk hung, on the card, which is another device.
-fn change_hangs(node: &Node, change: impl Fn(u32) -> u32) {
-    let (Some(card), Some(target)) = (&node.card, &node.target) else {
-        return;
-    };
-    let changed = Tally::read(card, &node.id()).and_then(|tally| {
-        let before = if tally.disk == target.serial {
-            tally.hangs
-        } else {
-            0
-        };
-        let tally = Tally {
-            hangs: change(before),
-            disk: target.serial.clone(),
-            ..tally
-        };
-        tally.write(card, &node.id())
-    });
-    if let Err(error) = changed {
-        warn!("the next start does not know how often the disk hung: {error}");
     }
 }
 

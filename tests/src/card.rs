@@ -194,6 +194,7 @@ fn built(firmware: &Firmware) -> Result<PathBuf> {
     let mut inputs = vec![agent.clone()];
     for folder in [
         "initramfs/src",
+        "initramfs/src/mkfs",
         "initramfs/cpio/src",
         "boards/src",
         "boards/rpi5",
