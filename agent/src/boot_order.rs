@@ -6,6 +6,7 @@
 mod backup;
 mod environment;
 mod firmware;
+mod mark;
 mod nor;
 mod packed;
 mod rock5b;

@@ -345,7 +345,7 @@ fn mark(disk: &dyn Target, partitions: &[Partition]) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use gild_config::GATE;
+    use gild_card_format::GATE;
     use gild_format::manifest::Sha256Hex;
 
     use super::*;

@@ -49,6 +49,8 @@ pub struct Stepping {
     pub vendor_dtb: String,
     /// The overlay that the firmware applies, by its path on the boot partition.
     pub overlay: String,
+    /// An entry of a device's `compatible` that only this stepping's device tree has: it tells the two trees apart.
+    pub compatible: String,
 }
 
 /// A product that is easily taken for a supported board.
@@ -161,6 +163,7 @@ impl Board {
             }
             name_is(printable, "stepping.vendor_dtb", &stepping.vendor_dtb)?;
             name_is(printable, "stepping.overlay", &stepping.overlay)?;
+            name_is(printable, "stepping.compatible", &stepping.compatible)?;
         }
         for relative in &self.relatives {
             name_is(printable, "relatives.compatible", &relative.compatible)?;
@@ -233,7 +236,7 @@ mod tests {
         compatible = ["vendor,board1", "vendor,soc"]
         boot_firmware = "rpi-eeprom"
         dtb = ["vendor/board1.dtb", "vendor/board1-new.dtb"]
-        stepping = { dtb = "vendor/board1-new.dtb", vendor_dtb = "b1new.dtb", overlay = "b1new.dtbo" }
+        stepping = { dtb = "vendor/board1-new.dtb", vendor_dtb = "b1new.dtb", overlay = "b1new.dtbo", compatible = "vendor,new-pins" }
         relatives = [{ compatible = "vendor,board2", model = "Another Board" }]
         leds = ["status"]
         modules = [{ name = "some_wdt", why = "watchdog" }, { name = "nvme", why = "target" }]
@@ -266,6 +269,7 @@ mod tests {
                 "stepping.dtb `vendor/board1.dtb`",
             ),
             ("b1new.dtbo", "", "stepping.overlay is empty"),
+            ("vendor,new-pins", "", "stepping.compatible is empty"),
             ("vendor,board2", "vendor,board1", "is the board's own"),
             ("Another Board", "", "relatives.model is empty"),
             ("[\"status\"]", "[]", "leds lists nothing"),

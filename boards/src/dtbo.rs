@@ -17,6 +17,14 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::overlay::{NODE_FIXUPS, NODE_SYMBOLS, Overlay, PHANDLE_PROPS};
 use dtoolkit::{Node, Property, ToPropertyValue};
 
+/// Where a root file system has the device trees of a kernel, with the kernel's version in the place of `V`.
+pub const TREE_FOLDERS: [&str; 4] = [
+    "usr/lib/modules/V/dtb",
+    "usr/lib/linux-image-V",
+    "boot/dtb-V",
+    "boot/dtb",
+];
+
 const CONTENT: &str = "__overlay__";
 /// The compiler's placeholder for a phandle that is filled in when the overlay is applied.
 const UNKNOWN_PHANDLE: u32 = u32::MAX;
@@ -65,6 +73,15 @@ pub enum DtboError {
     /// Two trees that both describe the same devices.
     #[error("the two device trees have the same devices, so they are not of two steppings")]
     SameDevices,
+    /// Two trees in the wrong order.
+    #[error(
+        "the base tree, which the firmware loads on every board, has `{0}`, which only the newer stepping has: boards \
+         with the older one do not start"
+    )]
+    NewerBase(String),
+    /// A second tree of no newer stepping.
+    #[error("the other tree lacks `{0}`, which the newer stepping has")]
+    NotNewer(String),
     /// A device that the overlay should change.
     #[error(
         "applied to the base tree, it does not make {0} the device that it is in the other tree"
@@ -134,6 +151,31 @@ pub fn check_devices(base: &[u8], overlay: &[u8], other: &[u8]) -> Result<(), Dt
         None => Ok(()),
         Some((path, _)) => Err(DtboError::OtherDevice(path)),
     }
+}
+
+/// Checks that the base tree is not that of the newer stepping and that the other one is. `device` is the entry of a
+/// `compatible` that the newer one alone has.
+pub fn check_order(base: &[u8], other: &[u8], device: &str) -> Result<(), DtboError> {
+    let has = |tree: &DeviceTree| {
+        let mut devices = devices(tree).into_values().flatten();
+        devices.any(|entry| entry == device)
+    };
+    if has(&read("the base tree", base)?) {
+        return Err(DtboError::NewerBase(device.to_owned()));
+    }
+    if !has(&read("the other tree", other)?) {
+        return Err(DtboError::NotNewer(device.to_owned()));
+    }
+    Ok(())
+}
+
+/// Where a root file system has a kernel's own overlay, if the kernel comes with one of this name. A vendor's fits the
+/// vendor's trees and may do more or less than turn one into the other.
+pub fn places_of_own(version: &str, overlay: &str) -> impl Iterator<Item = String> {
+    let file = overlay.rsplit('/').next().unwrap_or(overlay);
+    TREE_FOLDERS
+        .map(|folder| format!("{}/overlays/{file}", folder.replace('V', version)))
+        .into_iter()
 }
 
 /// Applies an overlay as firmware does. A symbol that the base tree lacks spoils the whole overlay.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-/// What flash programs at once. A page cut short holds nonsense.
+/// What flash programs at once. A page cut short holds nonsense, and so does a block whose erase is cut short.
 pub const PAGE: usize = 256;
 
 /// Why there is no such order.
@@ -99,9 +99,61 @@ pub fn plan(
     Ok(steps)
 }
 
+/// Whether an interruption of the steps from `old` to `wanted` can have left `found`: what they do not touch is as it was.
+/// What they touch can hold anything.
+#[must_use]
+pub fn is_interrupted(
+    found: &[u8],
+    old: &[u8],
+    wanted: &[u8],
+    block: usize,
+    commit: usize,
+) -> bool {
+    let Ok(steps) = plan(old, wanted, block, commit) else {
+        return false;
+    };
+    let mut left_alone = vec![true; old.len() / block];
+    for step in &steps {
+        if let Step::Erase(place) = step {
+            left_alone[place.start / block] = false;
+        }
+    }
+    let mut starts = (0..old.len()).step_by(block).zip(left_alone);
+    found.len() == old.len()
+        && found != old
+        && starts.all(|(start, is_left)| {
+            let place = start..start + block;
+            !is_left || found[place.clone()] == old[place]
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interruption_leaves_anything_in_what_is_touched_and_nothing_else() {
+        let old = vec![7; 4 * 4096];
+        let mut wanted = old.clone();
+        wanted[4096] = 1;
+        let is_it = |at: Option<usize>| {
+            let mut found = old.clone();
+            if let Some(at) = at {
+                found[at] = 3;
+            }
+            is_interrupted(&found, &old, &wanted, 4096, 0x2100)
+        };
+        for touched in [0x1000, 0x1fff, 0x2000, 0x2100, 0x2fff] {
+            assert!(is_it(Some(touched)), "{touched:#x}");
+        }
+        for other in [0, 0xfff, 0x3000, 0x3fff] {
+            assert!(!is_it(Some(other)), "{other:#x}");
+        }
+        assert!(!is_it(None), "nothing has begun");
+        assert!(!is_interrupted(&old[1..], &old, &wanted, 4096, 0));
+        assert!(!is_interrupted(&wanted, &old, &old, 4096, 0));
+        assert!(!is_interrupted(&wanted, &old, &wanted, 1, 0));
+    }
 
     #[test]
     fn equal_content_needs_no_step() {

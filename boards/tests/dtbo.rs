@@ -167,6 +167,24 @@ fn an_overlay_that_leaves_a_device_of_the_older_stepping_is_refused() {
 }
 
 #[test]
+fn the_trees_of_the_two_steppings_are_told_apart_by_the_board_s_data() {
+    let (c0, d0) = c0_and_d0();
+    let board = gild_boards::by_name("rpi5").expect("a board");
+    let device = &board.stepping.as_ref().expect("a stepping").compatible;
+    assert_eq!(dtbo::check_order(&c0, &d0, device), Ok(()));
+    for other in [&c0, &d0] {
+        assert_eq!(
+            dtbo::check_order(&d0, other, device),
+            Err(DtboError::NewerBase(device.clone()))
+        );
+    }
+    assert_eq!(
+        dtbo::check_order(&c0, &c0, device),
+        Err(DtboError::NotNewer(device.clone()))
+    );
+}
+
+#[test]
 fn a_difference_that_an_overlay_cannot_express_is_refused() {
     let bench = Bench::new();
     let base = bench.tree(&small(&[]));

@@ -317,7 +317,8 @@ fn overlay(files: &Files, board: &Board) -> Option<String> {
     // A tree that is missing is a problem of its own.
     let base = files.get(board.base_dtb())?;
     let newer = files.get(&stepping.vendor_dtb)?;
-    let wrong = dtbo::check_devices(base, content, newer)
+    let wrong = dtbo::check_order(base, newer, &stepping.compatible)
+        .and_then(|()| dtbo::check_devices(base, content, newer))
         .and_then(|()| dtbo::check_gives(base, content, newer))
         .err()?;
     Some(format!("{name}: {wrong}"))

@@ -1,9 +1,9 @@
 //! What a flash held before it was changed, on the card: for the operator, and for the attempt after a power cut.
 
-use gild_boards::uboot_env::Block;
 use log::info;
 use sha2::{Digest, Sha256};
 
+use super::mark::{self, What};
 use super::packed::{pack, unpack};
 use super::{BootOrderError, Job};
 
@@ -24,15 +24,12 @@ pub fn of_flash(
     if content.iter().all(|byte| *byte == 0xff) {
         return Ok(());
     }
-    let stem = format!("flash-{serial}-");
-    let is_kept =
-        |name: &String| name.starts_with(&stem) && (name.ends_with(KIND) || name.ends_with(PACKED));
-    let kept: Vec<String> = job.card.names()?.into_iter().filter(is_kept).collect();
+    let kept = flashes(job, serial)?;
     if !starts && !kept.is_empty() {
         return Ok(());
     }
     let digest = hex::encode(Sha256::digest(content));
-    let name = format!("{stem}{}", &digest[..8]);
+    let name = format!("{}-{}", What::Flash.stem(serial), &digest[..8]);
     let unpacked = format!("{name}{KIND}");
     if kept.contains(&unpacked) && job.card.read(&unpacked)?.as_deref() == Some(content) {
         return Ok(());
@@ -43,6 +40,44 @@ pub fn of_flash(
     })
 }
 
+/// What the boot flash held before this program began to change it and did not end, as far as the card can say: nothing,
+/// or one of the backups.
+pub fn flash_before(
+    job: &Job,
+    size: usize,
+    serial: &str,
+) -> Result<Option<Vec<u8>>, BootOrderError> {
+    if !mark::is_there(job, What::Flash, serial)? {
+        return Ok(None);
+    }
+    let is_it = |content: &Vec<u8>| mark::is_of(job, What::Flash, serial, content);
+    let empty = vec![0xff; size];
+    if is_it(&empty)? {
+        return Ok(Some(empty));
+    }
+    for name in flashes(job, serial)? {
+        (job.alive)();
+        let file = job.card.read(&name)?.unwrap_or_default();
+        let content = if name.ends_with(PACKED) {
+            unpack(&file, size).unwrap_or_default()
+        } else {
+            file
+        };
+        if content.len() == size && is_it(&content)? {
+            return Ok(Some(content));
+        }
+    }
+    Ok(None)
+}
+
+/// The names of this board's backups of its boot flash.
+fn flashes(job: &Job, serial: &str) -> Result<Vec<String>, BootOrderError> {
+    let stem = format!("{}-", What::Flash.stem(serial));
+    let is_one =
+        |name: &String| name.starts_with(&stem) && (name.ends_with(KIND) || name.ends_with(PACKED));
+    Ok(job.card.names()?.into_iter().filter(is_one).collect())
+}
+
 /// Keeps a valid environment. An earlier one gets a name of its own.
 pub fn of_environment(job: &Job, content: &[u8], serial: &str) -> Result<(), BootOrderError> {
     let name = environment_file(serial);
@@ -50,20 +85,29 @@ pub fn of_environment(job: &Job, content: &[u8], serial: &str) -> Result<(), Boo
         && earlier != content
     {
         let digest = hex::encode(Sha256::digest(&earlier));
+        let stem = What::Environment.stem(serial);
         job.card
-            .rename(&name, &format!("env-{serial}-{}{KIND}", &digest[..8]))?;
+            .rename(&name, &format!("{stem}-{}{KIND}", &digest[..8]))?;
     }
     keep(job, &name, content, |file| file == content)
 }
 
 /// The environment that this board had before it was changed.
-pub fn environment(job: &Job, serial: &str) -> Result<Option<Block>, BootOrderError> {
-    let bytes = job.card.read(&environment_file(serial))?;
-    Ok(bytes.and_then(|bytes| Block::parse(&bytes).ok()))
+pub fn environment(job: &Job, serial: &str) -> Result<Option<Vec<u8>>, BootOrderError> {
+    Ok(job.card.read(&environment_file(serial))?)
+}
+
+/// The same, if this program began to change it and did not end.
+pub fn environment_before(job: &Job, serial: &str) -> Result<Option<Vec<u8>>, BootOrderError> {
+    let kept = environment(job, serial)?;
+    kept.map_or(Ok(None), |kept| {
+        let is_it = mark::is_of(job, What::Environment, serial, &kept)?;
+        Ok(is_it.then_some(kept))
+    })
 }
 
 fn environment_file(serial: &str) -> String {
-    format!("env-{serial}{KIND}")
+    format!("{}{KIND}", What::Environment.stem(serial))
 }
 
 /// Writes a backup, unless the one on the card is right already, and reads it back.

@@ -1,12 +1,14 @@
 //! The boot order in the environment that a U-Boot keeps in flash.
 //!
 //! A valid environment replaces the built-in one whole, so it is changed and written whole. Between erase and write there
-//! is none, and U-Boot takes its built-in order; the next attempt goes on from the backup on the card.
+//! is none, and U-Boot takes its built-in order; the next attempt goes on from the backup on the card, if the card's mark
+//! says that a change has begun and the backup is what was there before it.
 
-use gild_boards::nor::PAGE;
+use gild_boards::nor;
 use gild_boards::uboot_env::Block;
 use log::info;
 
+use super::mark::{self, What};
 use super::nor::{Nor, read_all, rewrite};
 use super::{BootOrder, BootOrderError, Job, backup};
 use crate::gate;
@@ -23,61 +25,82 @@ pub fn is_valid(bytes: &[u8]) -> bool {
 /// Puts the NVMe first in the order.
 pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOrderError> {
     let current = read_all(flash)?;
-    let (mut block, is_present) = match (Block::parse(&current), backup::environment(job, serial)?)
-    {
-        (Ok(block), _) => (block, true),
-        (Err(_), Some(block)) => (block, false),
-        (Err(error), None) => {
+    let interrupted = interrupted(job, flash, &current, serial)?;
+    let is_resumed = interrupted.is_some();
+    let before = match interrupted {
+        Some(before) => before,
+        None if is_valid(&current) || backup::environment(job, serial)?.is_none() => {
+            current.clone()
+        }
+        None => {
             return Err(BootOrderError::not_possible(
-                format!("U-Boot uses its built-in boot order: {error}"),
+                "where U-Boot kept its environment there is something else now",
                 BY_HAND,
             ));
         }
     };
-    if block.flag.is_some() {
-        return Err(BootOrderError::not_possible(
-            "U-Boot keeps two copies of its environment, and only one of them is known",
-            BY_HAND,
-        ));
-    }
-    let order = with_nvme_first(&block)?;
-    let before = block.clone();
-    if is_present && block.environment.get(ORDER) == Some(&order[..]) {
+    let Change { old, new, wanted } = Change::of(&before)?;
+    if old == new && !is_resumed {
+        mark::remove(job, What::Environment, serial);
         return Ok(BootOrder::AlreadyRight);
     }
-    let shown = order.escape_ascii();
-    block
-        .environment
-        .set(ORDER, &order)
-        .and_then(|()| block.to_bytes(flash.size(), 0))
-        .map_err(|error| BootOrderError::not_possible(error.to_string(), BY_HAND))
-        .and_then(|wanted| {
-            if is_present {
-                backup::of_environment(job, &current, serial)?;
-            } else {
-                is_interrupted(&current, &before, &wanted)?;
-            }
-            gate::close(job.card, job.board)?;
-            info!("writing U-Boot's environment: {ORDER}={shown}");
-            rewrite(flash, &current, &wanted, 0, job.alive)
-        })?;
-    let old = before.environment.get(ORDER).unwrap_or_default();
-    (job.changed)(format!("{ORDER} {} -> {shown}", old.escape_ascii()));
+    backup::of_environment(job, &before, serial)?;
+    mark::put(job, What::Environment, serial, &before)?;
+    gate::close(job.card, job.board)?;
+    let (old, new) = (old.escape_ascii(), new.escape_ascii());
+    info!("writing U-Boot's environment: {ORDER}={new}");
+    rewrite(flash, &current, &wanted, 0, job.alive)?;
+    mark::remove(job, What::Environment, serial);
+    (job.changed)(format!("{ORDER} {old} -> {new}"));
     Ok(BootOrder::Written)
 }
 
-/// Whether a power cut may have made this of an environment: its first page goes first and comes back last. Anything else
-/// is another program's.
-fn is_interrupted(current: &[u8], before: &Block, wanted: &[u8]) -> Result<(), BootOrderError> {
-    let before = before.to_bytes(current.len(), 0).unwrap_or_default();
-    let mut page = current.iter().zip(&before).zip(wanted).take(PAGE);
-    if page.all(|((found, old), new)| [0xff, *old, *new].contains(found)) {
-        return Ok(());
+/// What the environment was before this program began to change it, if a power cut left none where it is kept.
+pub fn interrupted(
+    job: &Job,
+    flash: &dyn Nor,
+    current: &[u8],
+    serial: &str,
+) -> Result<Option<Vec<u8>>, BootOrderError> {
+    if is_valid(current) {
+        return Ok(None);
     }
-    Err(BootOrderError::not_possible(
-        "where U-Boot kept its environment there is something else now",
-        BY_HAND,
-    ))
+    let before = backup::environment_before(job, serial)?;
+    Ok(before.filter(|before| {
+        Change::of(before).is_ok_and(|Change { wanted, .. }| {
+            nor::is_interrupted(current, before, &wanted, flash.block(), 0)
+        })
+    }))
+}
+
+/// What is changed in an environment.
+struct Change {
+    /// The order before.
+    old: Vec<u8>,
+    /// The order afterwards.
+    new: Vec<u8>,
+    /// What the flash is to hold.
+    wanted: Vec<u8>,
+}
+
+impl Change {
+    fn of(before: &[u8]) -> Result<Self, BootOrderError> {
+        let refused = |reason| BootOrderError::not_possible(reason, BY_HAND);
+        let mut block = Block::parse(before)
+            .map_err(|error| refused(format!("U-Boot uses its built-in boot order: {error}")))?;
+        if block.flag.is_some() {
+            return Err(refused(
+                "U-Boot keeps two copies of its environment, and only one of them is known"
+                    .to_owned(),
+            ));
+        }
+        let new = with_nvme_first(&block)?;
+        let old = block.environment.get(ORDER).unwrap_or_default().to_vec();
+        let set = block.environment.set(ORDER, &new);
+        let wanted = set.and_then(|()| block.to_bytes(before.len(), 0));
+        let wanted = wanted.map_err(|error| refused(error.to_string()))?;
+        Ok(Self { old, new, wanted })
+    }
 }
 
 fn with_nvme_first(block: &Block) -> Result<Vec<u8>, BootOrderError> {

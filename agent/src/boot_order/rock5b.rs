@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use gild_boards::nor::PAGE;
+use gild_boards::nor::{PAGE, is_interrupted};
 use gild_boards::rk3588::{
     ENVIRONMENT, FLASH_SIZE, IdBlock, IdBlockError, Image, Medium, flash_content,
 };
@@ -14,6 +14,7 @@ use gild_card_format::names::{SPI_IMAGE, U_BOOT_AT};
 use gild_flash::mtd::NorFlash;
 use log::info;
 
+use super::mark::{self, What};
 use super::nor::{Device, Nor, Part, devices, read_all, rewrite};
 use super::{
     BootOrder, BootOrderError, Firmware, Job, Kind, backup, environment, file_id, firmware,
@@ -87,7 +88,7 @@ pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrde
             let image = write_image(job, boot, file, flash.card_starts, serial)?;
             // A valid environment would overrule the order that is built into the image.
             match flash.environment {
-                Some(declared) if environment::is_valid(&read_all(declared)?) => {
+                Some(declared) if has_environment(job, declared, serial)? => {
                     let order = environment::set(job, declared, serial)?;
                     Ok(if order == BootOrder::AlreadyRight {
                         image
@@ -95,7 +96,10 @@ pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrde
                         order
                     })
                 }
-                _ => Ok(image),
+                _ => {
+                    mark::remove(job, What::Environment, serial);
+                    Ok(image)
+                }
             }
         }
         (Some(_), None) if flash.environment.is_none() => Err(BootOrderError::not_possible(
@@ -120,31 +124,38 @@ fn write_image(
         )
     })?;
     let current = read_all(boot)?;
-    let wanted = flash_content(&current, &image, None)
-        .map_err(|error| BootOrderError::not_possible(error.to_string(), STAYS_IN))?;
+    let wanted_of = |before: &[u8]| {
+        flash_content(before, &image, None)
+            .map_err(|error| BootOrderError::not_possible(error.to_string(), STAYS_IN))
+    };
     // Another U-Boot that does it is as good, and may be newer.
     let is_right = !environment::is_valid(&current[ENVIRONMENT])
         && is_for_this_board(job, current.clone(), Medium::Spi).is_ok();
-    if is_right || current == wanted {
+    if is_right || current == wanted_of(&current)? {
+        mark::remove(job, What::Flash, serial);
         return Ok(BootOrder::AlreadyRight);
     }
-    let starts = may_start(&current);
+    let commit = Medium::Spi.id_block_offset();
+    let interrupted = backup::flash_before(job, boot.size(), serial)?.filter(|before| {
+        wanted_of(before)
+            .is_ok_and(|wanted| is_interrupted(&current, before, &wanted, boot.block(), commit))
+    });
+    let starts = interrupted.is_none() && may_start(&current);
     if starts && !card_starts() {
         return Err(BootOrderError::not_possible(
             "the card has no U-Boot or is not in the board's slot, and if the power went while the boot flash is written nothing would start the board",
             "make the card again with --rock5b-u-boot as well, and put it into the board's slot",
         ));
     }
-    backup::of_flash(job, &current, serial, starts)?;
+    // What is around the image stays as it was, also where a block of it was erased with the image's last one.
+    let before = interrupted.as_ref().unwrap_or(&current);
+    let wanted = wanted_of(before)?;
+    backup::of_flash(job, before, serial, starts)?;
+    mark::put(job, What::Flash, serial, before)?;
     gate::close(job.card, job.board)?;
     info!("writing the boot flash");
-    rewrite(
-        boot,
-        &current,
-        &wanted,
-        Medium::Spi.id_block_offset(),
-        job.alive,
-    )?;
+    rewrite(boot, &current, &wanted, commit, job.alive)?;
+    mark::remove(job, What::Flash, serial);
     (job.changed)("the boot flash holds the U-Boot of the card now".to_owned());
     Ok(BootOrder::Written)
 }
@@ -176,12 +187,13 @@ fn without_file(
     if let Some(boot) = boot {
         let content = read_all(boot)?;
         let place = ENVIRONMENT;
-        let is_kept = environment::is_valid(&content[place.clone()]);
-        if !is_kept && is_for_this_board(job, content, Medium::Spi).is_ok() {
+        let part = Part { flash: boot, place };
+        let is_there = has_environment(job, &part, serial)?;
+        if !is_there && is_for_this_board(job, content, Medium::Spi).is_ok() {
             return Ok(BootOrder::AlreadyRight);
         }
-        if is_kept || backup::environment(job, serial)?.is_some() {
-            return environment::set(job, &Part { flash: boot, place }, serial);
+        if is_there || backup::environment(job, serial)?.is_some() {
+            return environment::set(job, &part, serial);
         }
     }
     declared.unwrap_or_else(|| {
@@ -190,6 +202,13 @@ fn without_file(
             "leave the card in the slot: it starts the disk; or make the card with --rock5b-spi",
         ))
     })
+}
+
+/// Whether U-Boot has an environment here, or had one until a power cut interrupted a change of it.
+fn has_environment(job: &Job, flash: &dyn Nor, serial: &str) -> Result<bool, BootOrderError> {
+    let current = read_all(flash)?;
+    let is_valid = environment::is_valid(&current);
+    Ok(is_valid || environment::interrupted(job, flash, &current, serial)?.is_some())
 }
 
 /// Whether these bytes start this board, and in the SPI flash with the NVMe first.
@@ -208,5 +227,7 @@ fn is_for_this_board(job: &Job, bytes: Vec<u8>, medium: Medium) -> Result<Image,
     Ok(image)
 }
 
+#[cfg(test)]
+mod cuts;
 #[cfg(test)]
 mod tests;

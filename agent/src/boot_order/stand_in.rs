@@ -1,7 +1,7 @@
 //! Stand-ins for the card and the flash, in memory, whose power can be cut at every single change.
 //!
-//! A change that is cut is half done: half of a file beside the old one, half of a block erased, half of the pages written
-//! and half of the last one. What a real FAT looks like after a cut is not shown.
+//! A change that is cut is half done: half of a file beside the old one, half of the pages written. The block or the page
+//! in which the power went is [torn](Torn). What a real FAT looks like after a cut is not shown.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,6 +36,11 @@ impl Power {
         self.0.set(Some(changes));
     }
 
+    /// Whether it is cut.
+    pub fn is_cut(&self) -> bool {
+        self.is_on().is_err()
+    }
+
     /// Brings it back.
     pub fn restore(&self) {
         self.0.set(None);
@@ -61,6 +66,24 @@ impl Power {
                 Ok(Supply::Whole)
             }
         }
+    }
+}
+
+/// What a cut leaves in the block or the page in which the power went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// The first half is done, the second is not.
+    Half,
+    /// Nonsense behind so many bytes that are not touched yet in a block, and done already in a page.
+    Nonsense(usize),
+}
+
+impl Torn {
+    /// A clean cut, nonsense from the first byte, and nonsense behind what flash begins with.
+    pub const ALL: [Self; 3] = [Self::Half, Self::Nonsense(0), Self::Nonsense(8)];
+
+    fn nonsense(at: usize) -> u8 {
+        (at + 1).wrapping_mul(0x9e37_79b1).to_le_bytes()[3]
     }
 }
 
@@ -192,6 +215,8 @@ pub struct MemoryNor {
     block: usize,
     pub bytes: RefCell<Vec<u8>>,
     pub is_locked: Cell<bool>,
+    /// What a cut leaves.
+    pub torn: Cell<Torn>,
     /// A byte that takes nothing any more.
     pub worn: Cell<Option<usize>>,
 }
@@ -203,6 +228,7 @@ impl MemoryNor {
             block,
             bytes: RefCell::new(bytes),
             is_locked: Cell::new(false),
+            torn: Cell::new(Torn::Nonsense(0)),
             worn: Cell::new(None),
         }
     }
@@ -233,7 +259,14 @@ impl Nor for MemoryNor {
         }
         let mut bytes = self.bytes.borrow_mut();
         if supply == Supply::Half {
-            bytes[place.start..place.start + place.len() / 2].fill(0xff);
+            match self.torn.get() {
+                Torn::Half => bytes[place.start..place.start + place.len() / 2].fill(0xff),
+                Torn::Nonsense(after) => {
+                    for at in place.start + after..place.end {
+                        bytes[at] = Torn::nonsense(at);
+                    }
+                }
+            }
             return off();
         }
         bytes[place].fill(0xff);
@@ -242,13 +275,20 @@ impl Nor for MemoryNor {
 
     fn write(&self, at: usize, content: &[u8]) -> io::Result<()> {
         let supply = self.power.take()?;
-        let length = match supply {
-            Supply::Whole => content.len(),
-            Supply::Half => content.len() / 2 - content.len() / 2 % PAGE + PAGE / 2,
+        let page = content.len() / 2 - content.len() / 2 % PAGE;
+        let length = match (&supply, self.torn.get()) {
+            (Supply::Whole, _) => content.len(),
+            (Supply::Half, Torn::Half) => page + PAGE / 2,
+            (Supply::Half, Torn::Nonsense(after)) => page + after,
         };
         let mut bytes = self.bytes.borrow_mut();
         for (byte, new) in bytes[at..].iter_mut().zip(&content[..length]) {
             *byte &= new;
+        }
+        if supply == Supply::Half && self.torn.get() != Torn::Half {
+            for at in at + length..at + page + PAGE {
+                bytes[at] &= Torn::nonsense(at);
+            }
         }
         if let Some(worn) = self
             .worn

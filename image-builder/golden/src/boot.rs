@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use gild_boards::dtbo::{self, DtboError};
+use gild_boards::dtbo::{self, DtboError, TREE_FOLDERS};
 
 use crate::assemble::{self, AssembleError, Identity, TOO_LARGE};
 use crate::recipe::{Boot, Loader, Overlay, Recipe};
@@ -11,14 +11,6 @@ use crate::tree::{Content, Kind, Tree, TreeError};
 
 /// The names of kernels with pages of 16 KiB, which containers built for 4 KiB do not survive.
 const LARGE_PAGES: [&str; 2] = ["16k", "2712"];
-
-/// Where the device trees of a kernel are, with its version in the place of `V`.
-const TREE_FOLDERS: [&str; 4] = [
-    "usr/lib/modules/V/dtb",
-    "usr/lib/linux-image-V",
-    "boot/dtb-V",
-    "boot/dtb",
-];
 
 /// Why there is no boot partition.
 #[derive(Debug, thiserror::Error)]
@@ -223,12 +215,8 @@ fn device_tree_overlay(
         }
     };
     let (from, to) = (&trees[&overlay.from], &trees[&overlay.to]);
-    let file = name.rsplit('/').next().unwrap_or(name);
-    let own = places(&kernel.version, &TREE_FOLDERS)
-        .into_iter()
-        .map(|folder| format!("{folder}/overlays/{file}"))
-        .find(|place| is_file(tree, place));
-    let bytes = if let Some(place) = own {
+    let mut own = dtbo::places_of_own(&kernel.version, name);
+    let bytes = if let Some(place) = own.find(|place| is_file(tree, place)) {
         tree.read(&place)?
     } else {
         let bytes = dtbo::between(from, to).map_err(refused("made"))?;

@@ -7,7 +7,7 @@ use ext4_view::{Ext4, Ext4Error, FileType, PathBuf};
 
 use crate::range::Range;
 
-/// No file that a rule reads as text is longer.
+/// No file that a rule reads whole is longer.
 const MAX_TEXT: u64 = 4 << 20;
 
 /// What a path is.
@@ -111,8 +111,8 @@ impl Root {
         self.system.open(&node.raw).map_err(io_error)
     }
 
-    /// The text of the regular file that a program finds at this path, by links too; `None` if it finds none.
-    pub fn text(&self, path: &str) -> io::Result<Option<String>> {
+    /// The bytes of the regular file that a program finds at this path, by links too; `None` if it finds none.
+    pub fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let Some(path) = self.resolve(path) else {
             return Ok(None);
         };
@@ -121,7 +121,13 @@ impl Root {
         };
         let mut bytes = Vec::new();
         self.file(&path)?.take(MAX_TEXT).read_to_end(&mut bytes)?;
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(Some(bytes))
+    }
+
+    /// The same as text.
+    pub fn text(&self, path: &str) -> io::Result<Option<String>> {
+        let bytes = self.bytes(path)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// The paths directly in the folder that a program finds at this path, by links too.

@@ -43,6 +43,17 @@ fn a_good_image_passes_every_rule() {
     assert_eq!((BOOT_START, ROOT_START), (16 << 20, 96 << 20));
 }
 
+/// Raspberry Pi OS's kernel comes with an overlay for its own tree.
+#[test]
+fn a_vendor_s_own_overlay_may_change_more_or_less_than_its_trees_differ_in() {
+    let golden = good();
+    let own = format!("usr/lib/linux-image-{VERSION}/overlays/bcm2712d0.dtbo");
+    golden.put(&own, planted::vendors());
+    golden.put_boot("overlays/bcm2712d0.dtbo", planted::vendors());
+    let report = judge(&golden.make());
+    assert!(report.passed(), "{report}");
+}
+
 #[test]
 fn each_defect_is_found_by_its_rule_and_by_no_other() {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());

@@ -153,6 +153,18 @@ fn inspect_says_what_is_wrong_with_the_overlay_for_newer_boards() {
         let replace = |desk: &Desk| desk.replace(OVERLAY, &content);
         is_wrong(&desk, &replace, &[OVERLAY, words]);
     }
+    // Every board loads the first tree.
+    let swap = |desk: &Desk| {
+        let trees = ["bcm2712-rpi-5-b.dtb", "bcm2712d0-rpi-5-b.dtb"];
+        let [base, newer] = trees.map(|name| desk.read(name));
+        desk.replace(trees[0], newer);
+        desk.replace(trees[1], base);
+    };
+    is_wrong(
+        &desk,
+        &swap,
+        &[OVERLAY, "boards with the older one do not start"],
+    );
 }
 
 /// An overlay with one fragment.

@@ -8,25 +8,25 @@ use crate::boot_order::stand_in::{MemoryCard, MemoryNor, Power};
 use crate::boot_order::vendor::{FitSettings, MAINLINE, Workshop};
 use crate::card::folder::Folder;
 
-const BLOCK: usize = 4096;
+pub const BLOCK: usize = 4096;
 const ID_BLOCK: usize = 0x8000;
-const SERIAL: &str = "5b00c0ffee123456";
+pub const SERIAL: &str = "5b00c0ffee123456";
 
 /// The image that `gild card build` makes of mainline's.
-fn wanted() -> Vec<u8> {
+pub fn wanted() -> Vec<u8> {
     let image = Image::parse(Workshop::new().rock5b_spi(MAINLINE), Medium::Spi).expect("an image");
     let image = image.with_boot_targets(&NVME_FIRST).expect("an order");
     image.bytes().to_vec()
 }
 
 /// A chip of 16 MiB that begins with these bytes.
-fn chip(start: &[u8]) -> Vec<u8> {
+pub fn chip(start: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0xff; FLASH_SIZE];
     bytes[..start.len()].copy_from_slice(start);
     bytes
 }
 
-fn set_with(
+pub fn set_with(
     card: &MemoryCard,
     boot: Option<&MemoryNor>,
     environment: Option<&MemoryNor>,
@@ -51,7 +51,7 @@ fn set_with(
 }
 
 /// What the backups unpack to, by the stock tool.
-fn backups(card: &MemoryCard) -> Vec<Vec<u8>> {
+pub fn backups(card: &MemoryCard) -> Vec<Vec<u8>> {
     let names = card.names().expect("the names");
     let backups = names.iter().filter(|name| name.starts_with("flash-"));
     backups
@@ -76,59 +76,11 @@ fn unzstd(packed: &[u8]) -> Vec<u8> {
 }
 
 /// The ROM starts what a header with a right hash leads to: then all must be in its place.
-fn is_safe(flash: &[u8], whole: [&[u8]; 2]) -> bool {
+pub fn is_safe(flash: &[u8], whole: [&[u8]; 2]) -> bool {
     let header = &flash[ID_BLOCK..ID_BLOCK + 0x620];
     let is_started = IdBlock::begins(header)
         && sha2::Sha256::digest(&header[..0x600])[..] == header[0x600..0x620];
     !is_started || whole.contains(&flash)
-}
-
-/// Cuts the power in the middle of every change to card and flash, then lets the next power-on finish.
-fn survives_every_cut(old: &[u8], card_starts: bool) {
-    let image = wanted();
-    let new = chip(&image);
-    for changes in 0.. {
-        let power = Power::on();
-        let card = MemoryCard::new(&power);
-        card.put_firmware(SPI_IMAGE, &image);
-        card.put("gate.env", b"rock5b=rock5b-1\nrpi5=rpi5-1\n");
-        let boot = MemoryNor::new(&power, BLOCK, old.to_vec());
-        power.cut_after(changes);
-        let cut = set_with(&card, Some(&boot), None, card_starts);
-        power.restore();
-        if cut == Ok(BootOrder::Written) {
-            assert!(changes > 8, "{changes} changes");
-            break;
-        }
-        cut.expect_err("the power went");
-        let found = boot.bytes.borrow().clone();
-        assert!(is_safe(&found, [old, &new]), "after {changes} changes");
-        if found != old {
-            let gate = card.text("gate.env").expect("a gate");
-            assert_eq!(gate, "rpi5=rpi5-1\n", "after {changes} changes");
-        }
-        let again = set_with(&card, Some(&boot), None, card_starts).expect("a second attempt");
-        let expected = if found == new {
-            BootOrder::AlreadyRight
-        } else {
-            BootOrder::Written
-        };
-        assert_eq!(again, expected, "after {changes} changes");
-        assert!(*boot.bytes.borrow() == new);
-        let kept = backups(&card);
-        assert!(old.starts_with(&[0xff; BLOCK]) && old == chip(&[]) || kept == [old]);
-    }
-}
-
-#[test]
-fn a_cut_at_every_step_of_a_new_order_is_completed_by_the_next_power_on() {
-    survives_every_cut(&chip(&Workshop::new().rock5b_spi(MAINLINE)), true);
-}
-
-#[test]
-fn a_cut_at_every_step_of_the_first_write_is_completed_by_the_next_power_on() {
-    // Nothing starts from an empty flash, so nothing can be lost: no matter what the card has.
-    survives_every_cut(&chip(&[]), false);
 }
 
 #[test]
@@ -529,7 +481,7 @@ fn a_missing_flash_and_a_missing_file_are_told_apart() {
     );
 }
 
-fn environment(text: &str, size: usize) -> Vec<u8> {
+pub fn environment(text: &str, size: usize) -> Vec<u8> {
     let environment = Environment::from_text(text).expect("text");
     Block {
         environment,
@@ -539,49 +491,10 @@ fn environment(text: &str, size: usize) -> Vec<u8> {
     .expect("a block")
 }
 
-const FACTORY: &str =
+pub const FACTORY: &str =
     "bootcmd=bootflow scan -lb\nboot_targets=mmc1 mmc0 nvme usb\nethaddr=00:e0:4c:5b:5b:5b";
-const CHANGED: &str =
+pub const CHANGED: &str =
     "bootcmd=bootflow scan -lb\nboot_targets=nvme mmc1 mmc0 usb\nethaddr=00:e0:4c:5b:5b:5b";
-
-#[test]
-fn a_cut_at_every_step_of_a_new_environment_is_completed_by_the_next_power_on() {
-    let size = 256 << 10;
-    let (old, new) = (environment(FACTORY, size), environment(CHANGED, size));
-    for changes in 0.. {
-        let power = Power::on();
-        let card = MemoryCard::new(&power);
-        card.put("gate.env", b"rock5b=rock5b-1\nrpi5=rpi5-1\n");
-        let flash = MemoryNor::new(&power, size, old.clone());
-        power.cut_after(changes);
-        let cut = set_with(&card, None, Some(&flash), false);
-        power.restore();
-        if cut == Ok(BootOrder::Written) {
-            assert!(changes > 3, "{changes} changes");
-            break;
-        }
-        cut.expect_err("the power went");
-        let found = flash.bytes.borrow().clone();
-        if found != old {
-            let gate = card.text("gate.env").expect("a gate");
-            assert_eq!(gate, "rpi5=rpi5-1\n", "after {changes} changes");
-        }
-        let is_whole = found == old || found == new;
-        assert_eq!(
-            environment::is_valid(&found),
-            is_whole,
-            "after {changes} changes"
-        );
-        let again = set_with(&card, None, Some(&flash), false).expect("a second attempt");
-        let expected = if found == new {
-            BootOrder::AlreadyRight
-        } else {
-            BootOrder::Written
-        };
-        assert_eq!(again, expected, "after {changes} changes");
-        assert!(*flash.bytes.borrow() == new);
-    }
-}
 
 #[test]
 fn an_environment_in_the_boot_flash_is_changed_where_it_is_kept() {

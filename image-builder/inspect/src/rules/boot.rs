@@ -172,13 +172,57 @@ pub fn device_trees(image: &Image) -> Vec<Finding> {
     let [base, overlay, newer] = &files[..] else {
         return Vec::new();
     };
-    match dtbo::check_devices(base, overlay, newer) {
+    let checked = dtbo::check_order(base, newer, &stepping.compatible)
+        .and_then(|()| dtbo::check_devices(base, overlay, newer))
+        .and_then(|()| {
+            // A vendor's changes more or less than its trees differ in.
+            if is_kernels_own(image, &stepping.overlay, overlay) {
+                return Ok(());
+            }
+            dtbo::check_gives(base, overlay, newer)
+        });
+    match checked {
         Ok(()) => Vec::new(),
         Err(error) => vec![Finding::new(
             format!("boot:{}", stepping.overlay),
             error.to_string(),
         )],
     }
+}
+
+/// Whether this overlay came with the kernel: the root file system has the same bytes beside the kernel's device trees.
+fn is_kernels_own(image: &Image, name: &str, overlay: &[u8]) -> bool {
+    let version = image.kernel().and_then(|kernel| kernel.version.as_deref());
+    version.is_some_and(|version| {
+        dtbo::places_of_own(version, name)
+            .any(|place| image.root.bytes(&place).ok().flatten().as_deref() == Some(overlay))
+    })
+}
+
+/// Whether the firmware still looks whether the device tree is for its board.
+pub fn os_check(image: &Image) -> Vec<Finding> {
+    let (mut files, mut findings) = (vec!["config.txt".to_owned()], Vec::new());
+    let mut next = 0;
+    while let Some(file) = files.get(next).cloned() {
+        next += 1;
+        for line in image.boot_text(&file).unwrap_or_default().lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            let lower = line.to_ascii_lowercase();
+            let (key, value) = lower.split_once('=').unwrap_or((&lower, ""));
+            if key.trim() == "os_check" && value.trim() != "1" {
+                let what = format!("the line `{line}`");
+                findings.push(Finding::new(format!("boot:{file}"), what));
+            }
+            // The firmware reads another file in the place of such a line.
+            let mut words = lower.split_whitespace();
+            if let (Some("include"), Some(other)) = (words.next(), words.next())
+                && !files.iter().any(|file| file == other)
+            {
+                files.push(other.to_owned());
+            }
+        }
+    }
+    findings
 }
 
 /// The files that the Raspberry Pi's firmware is told to load.

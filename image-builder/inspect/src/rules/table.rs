@@ -68,9 +68,15 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "device-tree-overlay",
-        "Raspberry Pi 5: the overlay for boards with the D0 stepping applies to the device tree and gives the devices of the stepping's own tree",
-        "The firmware drops an overlay that does not apply, and the kernel dies on these boards",
+        "Raspberry Pi 5: the overlay for boards with the D0 stepping applies to the device tree, which is not D0's, and gives the whole of D0's own tree; of an overlay that the root has beside the kernel's device trees, a vendor's, only that it gives the devices of that tree, by their `compatible`",
+        "The firmware drops an overlay that does not apply, and the kernel dies on boards whose pin controller is not the tree's",
         Check::Image(boot::device_trees),
+    ),
+    rule(
+        "device-tree-check",
+        "Raspberry Pi 5: config.txt, with what it includes, does not switch the firmware's check of the device tree off (os_check=0)",
+        "A board that looks like this one would be started halfway, with the device tree of another",
+        Check::Image(boot::os_check),
     ),
     rule(
         "boot-file-sizes",

@@ -132,9 +132,12 @@ fn text(path: &Path) -> &str {
 }
 
 /// What is needed of the Raspberry Pi 5's device trees and of its overlay.
-const C0: &str = "/ { pinctrl: pins { compatible = \"brcm,bcm2712c0-pinctrl\"; }; };";
-const D0: &str = "/ { pinctrl: pins { compatible = \"brcm,bcm2712d0-pinctrl\"; }; };";
-const OVERLAY: &str = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; };";
+pub const C0: &str =
+    "/ { pinctrl: pins { compatible = \"brcm,bcm2712c0-pinctrl\"; reg = <1 0x30>; }; };";
+pub const D0: &str =
+    "/ { pinctrl: pins { compatible = \"brcm,bcm2712d0-pinctrl\"; reg = <1 0x20>; }; };";
+const OVERLAY: &str =
+    "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; reg = <1 0x20>; };";
 
 /// A device tree with symbols, made by dtc.
 pub fn device_tree(source: &str) -> Vec<u8> {

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use gild_boards::dtbo;
+
 use super::Defect::{Before, Changed};
 use super::Planted;
-use crate::common::{HELD, VERSION, device_tree, initrd, initrd_without};
+use crate::common::{C0, D0, HELD, VERSION, device_tree, initrd, initrd_without};
 
 const OVERLAY: &str = "overlays/bcm2712d0.dtbo";
 
@@ -95,6 +97,11 @@ pub fn defects() -> Vec<Planted> {
     ]
 }
 
+/// A vendor's own overlay: it changes what the trees do not differ in.
+pub fn vendors() -> Vec<u8> {
+    device_tree("/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; vendors-own; };")
+}
+
 /// The overlay for newer boards, and what it stands between.
 pub fn overlays() -> Vec<Planted> {
     vec![
@@ -123,6 +130,54 @@ pub fn overlays() -> Vec<Planted> {
             Before(|golden| {
                 let overlay = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712c0-pinctrl\"; };";
                 golden.put_boot(OVERLAY, device_tree(overlay));
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "the name of the newer pins, and the registers of the older ones",
+            Before(|golden| {
+                let overlay = "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; };";
+                golden.put_boot(OVERLAY, device_tree(overlay));
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "an overlay that came with another kernel",
+            Before(|golden| {
+                golden.put("usr/lib/linux-image-1.0/overlays/bcm2712d0.dtbo", vendors());
+                golden.put_boot(OVERLAY, vendors());
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "another overlay than the kernel's own",
+            Before(|golden| {
+                let own = format!("usr/lib/linux-image-{VERSION}/overlays/bcm2712d0.dtbo");
+                golden.put(&own, "another");
+                golden.put_boot(OVERLAY, vendors());
+            }),
+        ),
+        (
+            "device-tree-overlay",
+            "the two trees swapped, with the overlay between them",
+            Before(|golden| {
+                let (c0, d0) = (device_tree(C0), device_tree(D0));
+                golden.put_boot(OVERLAY, dtbo::between(&d0, &c0).expect("an overlay"));
+                golden.put_boot("bcm2712-rpi-5-b.dtb", d0);
+                golden.put_boot("bcm2712d0-rpi-5-b.dtb", c0);
+            }),
+        ),
+        (
+            "device-tree-check",
+            "the firmware's check is off",
+            Before(|golden| golden.replace_boot("config.txt", "[all]", "[all]\nos_check=0")),
+        ),
+        (
+            "device-tree-check",
+            "the same in a file that config.txt includes",
+            Before(|golden| {
+                golden.replace_boot("config.txt", "[all]", "[all]\ninclude own.txt");
+                golden.put_boot("own.txt", "include config.txt\n os_check = 0 # for tests\n");
             }),
         ),
         (

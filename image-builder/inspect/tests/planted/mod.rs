@@ -13,6 +13,8 @@ mod secrets;
 
 use std::path::Path;
 
+pub use boot::vendors;
+
 use crate::common::Golden;
 
 /// The name of the machine that built the images.

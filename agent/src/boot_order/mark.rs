@@ -1,0 +1,78 @@
+//! The mark on the card that a change of a flash has begun, from before the first erase until all is read back right.
+//!
+//! A cut erase or write leaves bits that are neither old nor new, so that the flash does not say whose doing it is. The
+//! mark says so, and which content was there before: the backup on the card that has the same digest.
+
+use log::warn;
+use sha2::{Digest, Sha256};
+
+use super::{BootOrderError, Job};
+
+/// How the name of a mark ends.
+const KIND: &str = ".writing";
+const DIGEST: &str = "before";
+
+/// What is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The whole boot flash.
+    Flash,
+    /// U-Boot's environment.
+    Environment,
+}
+
+impl What {
+    /// How the names of the files of one board begin.
+    pub fn stem(self, serial: &str) -> String {
+        let what = match self {
+            Self::Flash => "flash",
+            Self::Environment => "env",
+        };
+        format!("{what}-{serial}")
+    }
+
+    fn mark(self, serial: &str) -> String {
+        format!("{}{KIND}", self.stem(serial))
+    }
+}
+
+/// Puts the mark on the card and reads it back.
+pub fn put(job: &Job, what: What, serial: &str, before: &[u8]) -> Result<(), BootOrderError> {
+    let (name, text) = (what.mark(serial), text(before));
+    (job.alive)();
+    job.card.write(&name, text.as_bytes())?;
+    if job.card.read(&name)?.as_deref() == Some(text.as_bytes()) {
+        return Ok(());
+    }
+    Err(BootOrderError::failed(format!(
+        "{name} reads back from the card differently from what was written"
+    )))
+}
+
+/// Whether the mark is there and belongs to this content.
+pub fn is_of(job: &Job, what: What, serial: &str, before: &[u8]) -> Result<bool, BootOrderError> {
+    let mark = job.card.read(&what.mark(serial))?;
+    Ok(mark.is_some_and(|mark| mark == text(before).as_bytes()))
+}
+
+/// Whether the mark is there.
+pub fn is_there(job: &Job, what: What, serial: &str) -> Result<bool, BootOrderError> {
+    Ok(job.card.names()?.contains(&what.mark(serial)))
+}
+
+/// Removes it. One that stays does no harm while the flash is right: it is looked at where it is not, and removed by the
+/// next attempt.
+pub fn remove(job: &Job, what: What, serial: &str) {
+    let removed = match is_there(job, what, serial) {
+        Ok(false) => Ok(()),
+        Ok(true) => job.card.remove(&what.mark(serial)).map_err(Into::into),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = removed {
+        warn!("{} may be left on the card: {error}", what.mark(serial));
+    }
+}
+
+fn text(before: &[u8]) -> String {
+    format!("{DIGEST}={}\n", hex::encode(Sha256::digest(before)))
+}
