@@ -32,7 +32,7 @@ pub enum SettingsError {
     },
     /// Certificates that no node would look at.
     #[error(
-        "a Matchbox's certificates are given, and no https address of one; next: an address that begins with https, or no certificates"
+        "--matchbox-ca was given, but the Matchbox address is not https; next: give --matchbox an address that begins with https, or leave --matchbox-ca out"
     )]
     UnusedAuthorities,
     /// The tree could not be read.

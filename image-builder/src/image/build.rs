@@ -73,10 +73,10 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     security_mirror: Option<String>,
 
-    /// Folder in which what takes long is kept
+    /// Cache folder
     #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
     cache: PathBuf,
-    /// Make anew what is kept: this is how newer packages come in
+    /// Ignore the cache and fetch the current packages
     #[arg(long)]
     refresh: bool,
     /// Time of everything in the image, seconds since 1970 [default: `SOURCE_DATE_EPOCH`, or that of the newest package
@@ -128,7 +128,7 @@ pub fn run(args: Args) -> Result<()> {
     let report = gild_inspect::inspect(&disk, &inspection)?;
     if !report.passed() {
         bail!(
-            "nothing was published, for the image of {} does not pass its inspection:\n{report}",
+            "the image of {} does not pass its inspection and was not published; next: take what is listed out of the overlay or the packages, or accept it with --exempt:\n{report}",
             args.board
         );
     }
