@@ -52,16 +52,21 @@ demo: DEMO = --bin gild-demo --
 endif
 
 demo: setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
-	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is no chain; next: CHAIN=full, or none" >&2; exit 2; }
+	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(if $(CHAIN),,$(call SAY_COMPILING,target/debug/gild-demo,the demo (some minutes$(COMMA) the first time)))
 	@cargo run --quiet $(DEMO) $(BOARD)
 
+# All that can be refused without a change to this machine, before `image-programs` registers QEMU with its kernel.
 .PHONY: image-inputs
 image-inputs:
 	@[ -n "$(BOARD)" ] && [ -e "boards/$(BOARD)/image.toml" ] || \
-		{ echo "image: \"$(BOARD)\" is no board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
+		{ echo "image: \"$(BOARD)\" is not a board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
 	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
 		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
+	@for file in $(if $(K3S),"$(K3S)") $(if $(K3S_AIRGAP_IMAGES),"$(K3S_AIRGAP_IMAGES)"); do [ -f "$$file" ] || \
+		{ echo "image: the file \"$$file\" of k3s is not there; next: download it from a k3s release, or correct its name" >&2; exit 2; }; done
+	@[ -f "$(KEY)" ] || [ "$(KEY)" = target/key/site.key ] || \
+		{ echo "image: the key \"$(KEY)\" is not there; next: KEY=a secret key of \`gild key new\`, or no KEY= for a trial" >&2; exit 2; }
 
 # What goes into an image and has to be built first.
 .PHONY: image-programs

@@ -20,7 +20,7 @@ const COMPATIBLE: &str = "/proc/device-tree/compatible";
 pub enum BoardError {
     /// There is no device tree.
     #[error(
-        "cannot read {COMPATIBLE}: {0}; this machine has no device tree, and no supported board is without"
+        "cannot read {COMPATIBLE}: {0}; this machine has no device tree; every supported board has one"
     )]
     NoDeviceTree(io::Error),
     /// Another board.

@@ -131,7 +131,7 @@ impl BootOrderError {
         Self {
             kind: Kind::Unfinished,
             reason,
-            next_step: "leave this card in the slot: nothing else may start the board as its flash is now, and the next start tries again",
+            next_step: "leave this card in the slot: the boot flash is half written and only this card can start the board; the next start tries again",
         }
     }
 

@@ -1,4 +1,4 @@
-//! HTTP for what is good to have and must never hold up the work: short time-outs, small answers.
+//! HTTP for optional information, which must never hold up the work: short time-outs, small answers.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -306,7 +306,7 @@ mod tests {
     fn the_documents_tell_every_fault() {
         let rows = Fault::ALL.map(|fault| {
             let policy = match fault.policy() {
-                Policy::RetryForever => "tries again for ever",
+                Policy::RetryForever => "tries again forever",
                 Policy::Bounded => "tries three times, then holds",
                 Policy::Hold => "holds",
             };

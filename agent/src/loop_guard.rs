@@ -33,7 +33,7 @@ const HEAD: u64 = 128 << 10;
 pub enum LoopError {
     /// It came back.
     #[error(
-        "image {image_id} is on {disk}, and the board came back to this agent {times} times without starting it; boot order: {boot_order}; {file} on the card counts"
+        "image {image_id} is on {disk}, and the board came back to this agent {times} times without starting it (boot order: {boot_order}); the count is in {file} on the card"
     )]
     CameBack {
         /// The image.

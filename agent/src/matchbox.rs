@@ -13,13 +13,13 @@ pub fn announce(matchbox: &str, mac: Mac) {
     let url = format!("{}/metadata?mac={mac}", matchbox.trim_end_matches('/'));
     match http::get(&url) {
         Ok(metadata) => match hostname(&metadata, &mac.to_string()) {
-            Some(hostname) => info!("node {hostname}: so Matchbox calls {mac}"),
+            Some(hostname) => info!("Matchbox names this node {hostname} ({mac})"),
             None => warn!("Matchbox does not know {mac}: its answer is for no node in particular"),
         },
         Err(http::HttpError::Status(status)) if status == 404 => {
             warn!("Matchbox does not know {mac}");
         }
-        Err(error) => warn!("Matchbox was asked in vain for the name of {mac}: {error}"),
+        Err(error) => warn!("cannot get the name of {mac} from Matchbox: {error}"),
     }
 }
 

@@ -231,7 +231,7 @@ fn give_up(netlink: &Netlink, before: &Network) {
     } = before.address;
     if let Err(error) = netlink.remove_address(before.interface.index, address, prefix) {
         warn!(
-            "{} keeps its address of before, {address}: {error}",
+            "cannot remove the old address {address} from {}: {error}",
             before.interface.name
         );
     }

@@ -25,7 +25,7 @@ struct Receipt {
     outcome: &'static str,
     fault: Option<u8>,
     message: Option<String>,
-    /// `already-right`, `staged`, `written`, or why it is as it was; unknown if it was not come to.
+    /// `already-right`, `staged`, `written`, or why it is as it was; unknown if the story did not get that far.
     boot_order: Option<String>,
     /// What is changed on the board with that: settings by their old and new values.
     boot_order_changes: Vec<String>,
@@ -222,7 +222,7 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
         or_unknown(&receipt.serial),
         or_unknown(&receipt.mac),
         or_unknown(&receipt.image_id),
-        receipt.boot_order.as_deref().unwrap_or("not come to"),
+        receipt.boot_order.as_deref().unwrap_or("not reached"),
     )
 }
 

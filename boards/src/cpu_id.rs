@@ -1,4 +1,4 @@
-//! The processor's unique number, of which a node without a MAC address of its own makes one.
+//! The processor's unique number, from which a node without a MAC address makes one.
 
 use serde::Deserialize;
 

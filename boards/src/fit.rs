@@ -54,7 +54,7 @@ pub enum FitError {
     },
     /// Nothing says what an image should be.
     #[error(
-        "image `{0}` of the FIT has no hash of the kind `sha256` or `crc32`, so that nobody could see damage in it"
+        "image `{0}` of the FIT has no hash of the kind `sha256` or `crc32`, so damage in it could not be detected"
     )]
     Unchecked(String),
 }

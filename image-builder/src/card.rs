@@ -6,6 +6,12 @@ mod write;
 
 use clap::Subcommand;
 
+/// What a card image is called, and where it comes from.
+const IMAGE: (&str, &str) = (
+    "the card",
+    "give a card image of `gild card build` or `make card`, or the device of a card",
+);
+
 /// The flasher card
 #[derive(Debug, Subcommand)]
 pub enum Command {

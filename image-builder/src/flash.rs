@@ -14,7 +14,8 @@ use gild_flash::{Job, Options, SystemClock, TargetState, flash, inspect};
 use gild_format::signature::{self, PublicKey, SignatureError};
 use gild_format::{Manifest, manifest_sha256};
 
-use crate::image::read_key;
+use crate::board;
+use crate::image::{explain_signature, read_key};
 
 /// How often a manifest and a signature that do not fit are read, and the time between two reads.
 const READS: u32 = 4;
@@ -46,6 +47,9 @@ pub struct Args {
 /// Runs `gild flash`.
 pub fn run(args: &Args) -> Result<()> {
     let key = read_key(&args.key)?;
+    if let Some(name) = &args.board {
+        board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
+    }
     let share = share::Share::open(&args.manifest)?;
     let bytes = signed_manifest(&share, &key, &args.manifest)?;
     let manifest =
@@ -96,7 +100,9 @@ fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<
                 reads += 1;
                 thread::sleep(BETWEEN_READS);
             }
-            Err(error) => return Err(error).with_context(|| format!("refusing {name}")),
+            Err(error) => {
+                return Err(explain_signature(error)).with_context(|| format!("refusing {name}"));
+            }
         }
     }
 }

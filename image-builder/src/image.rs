@@ -12,6 +12,7 @@ mod verify;
 
 use clap::Subcommand;
 
+pub use release::{PUBLISH_AGAIN, explain_signature};
 pub use verify::read_key;
 
 /// Golden images

@@ -6,6 +6,18 @@ use anyhow::Context;
 use gild_boards::Board;
 use gild_initramfs::Contents;
 
+use crate::input::must_exist;
+
+/// What the kernel directory and the agent are called, and where they come from.
+pub const KERNEL: (&str, &str) = (
+    "the kernel directory",
+    "give the folder that `make setup` fetches, target/kernel",
+);
+pub const AGENT: (&str, &str) = (
+    "the agent",
+    "build the card with `make card`, which compiles the agent first",
+);
+
 /// Arguments of `gild initramfs build`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -27,13 +39,7 @@ pub struct Args {
 }
 
 fn parse_board(name: &str) -> Result<&'static Board, String> {
-    gild_boards::by_name(name).ok_or_else(|| {
-        let names: Vec<_> = gild_boards::all()
-            .iter()
-            .map(|board| board.name.as_str())
-            .collect();
-        format!("the boards are {}", names.join(", "))
-    })
+    crate::board::named(name).map_err(|error| error.to_string())
 }
 
 /// Runs `gild initramfs build`.
@@ -43,6 +49,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         args.boards
     };
+    must_exist(&args.kernel, KERNEL.0, KERNEL.1)?;
+    must_exist(&args.agent, AGENT.0, AGENT.1)?;
     let contents = Contents {
         kernel: &args.kernel,
         agent: &args.agent,

@@ -5,12 +5,17 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 
+use crate::input::must_exist;
+
 /// The environment variable that holds the password of an encrypted key.
 const PASSWORD: &str = "GILD_KEY_PASSWORD";
+
+/// What an encrypted secret key begins with.
+const ENCRYPTED: &str = gild_format::signature::SECRET_KEYS[0];
 
 /// Signing keys
 #[derive(Debug, Subcommand)]
@@ -96,6 +101,11 @@ fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
 }
 
 fn show(file: &Path) -> Result<()> {
+    must_exist(
+        file,
+        "the key",
+        "give a .pub or .key file of `gild key new`",
+    )?;
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let public = if let Ok(key) = gild_format::signature::PublicKey::parse(&text) {
@@ -105,6 +115,13 @@ fn show(file: &Path) -> Result<()> {
     };
     println!("public_key = \"{public}\"");
     Ok(())
+}
+
+/// The number of a public key, as minisign writes it into the comment of its files.
+pub fn id(key: &gild_format::signature::PublicKey) -> Result<String> {
+    let key = PublicKey::from_base64(&key.to_string())?;
+    let digits = key.keynum().iter().rev().map(|byte| format!("{byte:02X}"));
+    Ok(digits.collect())
 }
 
 /// A secret key that can sign.
@@ -144,23 +161,30 @@ impl Signer {
 }
 
 fn read_secret(path: &Path) -> Result<SecretKey> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the key {}", path.display()))?;
+    let shown = path.display();
+    must_exist(
+        path,
+        "the secret key",
+        "give the .key file of `gild key new`, or make one: gild key new --output site",
+    )?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {shown}"))?;
+    ensure!(
+        gild_format::signature::PublicKey::parse(&text).is_err(),
+        "{shown} is a public key, and only the secret key can sign; next: give the file that ends in .key"
+    );
     let sealed = || SecretKeyBox::from_string(&text);
     // Without a password first: the other way round, the library would ask on the terminal for one nobody needs.
-    if let Ok(secret) = sealed()?.into_unencrypted_secret_key() {
+    if let Ok(secret) = sealed().and_then(SecretKeyBox::into_unencrypted_secret_key) {
         return Ok(secret);
     }
+    ensure!(
+        text.lines().any(|line| line.starts_with(ENCRYPTED)),
+        "{shown} is not a minisign secret key; next: give the .key file of `gild key new`"
+    );
     let Ok(password) = std::env::var(PASSWORD) else {
-        bail!(
-            "{} is no minisign secret key, or it is encrypted: then put its password into {PASSWORD}",
-            path.display()
-        );
+        bail!("{shown} is encrypted; next: put its password into {PASSWORD}");
     };
-    sealed()?.into_secret_key(Some(password)).with_context(|| {
-        format!(
-            "cannot open the key {} with the password in {PASSWORD}",
-            path.display()
-        )
-    })
+    sealed()?
+        .into_secret_key(Some(password))
+        .with_context(|| format!("cannot open the key {shown} with the password in {PASSWORD}"))
 }

@@ -1,10 +1,12 @@
 //! `gild`, the workstation's tool: makes, checks and publishes golden images, and builds what goes on the card.
 
+mod board;
 mod card;
 mod firmware;
 mod flash;
 mod image;
 mod initramfs;
+mod input;
 mod key;
 mod parallel;
 mod progress;

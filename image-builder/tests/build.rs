@@ -53,7 +53,7 @@ fn what_is_missing_is_named_before_anything_starts() {
             "out",
             "--without-k3s",
         ])
-        .fails_saying(&["\"rpi4\" is not known", "rpi5"]);
+        .fails_saying(&["`rpi4` is not a board that gild knows (did you mean `rpi5`?); next: "]);
     bench
         .gild([
             "image",

@@ -112,8 +112,8 @@ fn an_input_is_never_overwritten() {
     fs::hard_link(bench.path("pieeprom.bin"), bench.path("hard")).expect("a link");
     set_to("hard").fails_saying(&["is the input itself"]);
     fs::create_dir(bench.path("folder")).expect("a folder");
-    set_to("folder").fails_saying(&["folder is no file"]);
-    set_to("/dev/null").fails_saying(&["/dev/null is no file"]);
+    set_to("folder").fails_saying(&["folder is not a file; next: "]);
+    set_to("/dev/null").fails_saying(&["/dev/null is not a file; next: "]);
     set_to("pieeprom.sig").fails_saying(&["is the name of a signature"]);
     set_to("missing/pieeprom.upd").fails_saying(&["cannot write missing/pieeprom.upd"]);
     // The signature of the input has the name that the new one would get.
@@ -153,7 +153,7 @@ fn an_eeprom_image_that_must_not_be_changed_is_refused_with_the_reason() {
     fs::write(bench.path("boot.conf"), [0; 10]).expect("a file");
     refused(&good, &["boot.conf is not a text"]);
     fs::remove_file(bench.path("boot.conf")).expect("removed");
-    refused(&good, &["cannot read boot.conf"]);
+    refused(&good, &["the file boot.conf is not there; next: "]);
 }
 
 #[test]
@@ -342,10 +342,10 @@ fn inspect_fails_where_a_file_is_damaged_or_unknown() {
     assert_eq!(said["boards"], Value::from(Vec::<Value>::new()));
     bench
         .gild(["firmware", "inspect", "absent"])
-        .fails_saying(&["cannot read absent"]);
+        .fails_saying(&["the file absent is not there; next: "]);
     bench
         .gild(["firmware", "inspect", "."])
-        .fails_saying(&[". is no file"]);
+        .fails_saying(&[". is not a file; next: "]);
     bench.shell("truncate -s 200M large").succeeds();
     bench
         .gild(["firmware", "inspect", "large"])

@@ -99,6 +99,8 @@ fn what_must_not_be_written_is_refused_with_the_number_a_node_would_blink() {
     refuses(&bench, ran, 5, &["nowhere"]);
     let ran = flash(&bench, &["--yes", "--allow-file", "--board", "rock5b"]);
     refuses(&bench, ran, 4, &["for board rpi5, not rock5b"]);
+    let ran = flash(&bench, &["--yes", "--allow-file", "--board", "rpi6"]);
+    refuses(&bench, ran, 4, &["(did you mean `rpi5`?); next: "]);
     let small = File::create(bench.path("small.img")).and_then(|file| file.set_len(32 * MIB));
     small.expect("a file");
     let ran = flash(&bench, &["--yes", "--allow-file", "--target", "small.img"]);

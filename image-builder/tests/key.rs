@@ -46,7 +46,7 @@ fn new_says_that_the_key_is_not_encrypted_and_prints_the_line_for_the_card() {
     }
     bench
         .gild(["key", "show", "nowhere"])
-        .fails_saying(&["nowhere"]);
+        .fails_saying(&["the key nowhere is not there; next: "]);
 }
 
 #[test]
@@ -85,7 +85,8 @@ fn an_encrypted_key_of_minisign_takes_its_password_from_the_environment() {
         }
         Ran::of(&mut command)
     };
-    pack(None).fails_saying(&["theirs.key", "GILD_KEY_PASSWORD"]);
+    pack(None)
+        .fails_saying(&["theirs.key is encrypted; next: put its password into GILD_KEY_PASSWORD"]);
     pack(Some("wrong")).fails_saying(&["theirs.key", "Wrong password"]);
     pack(Some("secret")).succeeds();
     bench

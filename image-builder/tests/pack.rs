@@ -310,7 +310,7 @@ const REFUSALS: &[Refusal] = &[
     (
         "missing",
         |b| fs::remove_file(b.path("disk.img")).expect("removed"),
-        &["cannot read the disk image"],
+        &["the disk image disk.img is not there; next: "],
     ),
     (
         "a folder",
@@ -423,7 +423,9 @@ fn wrong_arguments_are_refused() {
     let bench = Bench::with_disk();
     bench
         .pack(&["--board", "rpi6"])
-        .fails_saying(&["rpi6", "rpi5, rock5b"]);
+        .fails_saying(&[
+            "`rpi6` is not a board that gild knows (did you mean `rpi5`?); next: give one of rpi5, rock5b",
+        ]);
     let long = "x".repeat(129);
     for (id, words) in [("../../etc", "is not a name"), (&long, "longer than 128")] {
         let ran = bench.pack(&["--id", id]).fails_saying(&["image_id", words]);
@@ -438,8 +440,14 @@ fn wrong_arguments_are_refused() {
             "image", "pack", "disk.img", "--board", "rpi5", "--key", key, "--output", "out",
         ])
     };
-    pack("nowhere.key").fails_saying(&["nowhere.key"]);
-    pack("signing.pub").fails_saying(&["no minisign secret key"]);
+    pack("nowhere.key").fails_saying(&["the secret key nowhere.key is not there; next: "]);
+    pack("signing.pub").fails_saying(&[
+        "signing.pub is a public key, and only the secret key can sign; next: give the file that ends in .key",
+    ]);
+    fs::write(bench.path("text"), "untrusted comment: a text\na text\n").expect("written");
+    for text in ["text", "/dev/null"] {
+        pack(text).fails_saying(&[text, "is not a minisign secret key; next: "]);
+    }
     assert_eq!(bench.names("out/rpi5"), [""; 0]);
 }
 

@@ -131,7 +131,7 @@ fn a_share_that_is_not_mounted_is_not_made_up() {
     publish(&bench, "out").fails_saying(&["share", "mounted"]);
     assert!(!bench.path("share").exists());
     fs::create_dir(bench.path("share")).expect("a folder");
-    publish(&bench, "nowhere").fails_saying(&["no golden.json in nowhere"]);
+    publish(&bench, "nowhere").fails_saying(&["the folder nowhere is not there; next: "]);
 }
 
 /// The share of this test is 4 MiB large, mounted where nobody else sees it.

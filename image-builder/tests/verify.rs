@@ -92,7 +92,7 @@ fn every_file_of_the_set_is_checked() {
                 "--key",
                 "signing.pub",
             ])
-            .fails_saying(&[name, "No such file"]);
+            .fails_saying(&[name, "is not there; next: "]);
         fs::rename(bench.path("away"), bench.path(&file)).expect("renamed");
     }
 }
@@ -102,10 +102,22 @@ fn another_key_and_an_unreadable_key_are_refused() {
     let bench = packed();
     bench.gild(["key", "new", "--output", "other"]).succeeds();
     let verify = |key| bench.gild(["image", "verify", "out", "--key", key]);
-    let ran = verify("other.pub").fails_saying(&["signed with another key"]);
+    let ran = verify("other.pub").fails_saying(&[
+        "signed with another key",
+        "; next: give the .pub of the key that signed the image",
+    ]);
     assert_eq!(ran.code, Some(4));
-    verify("nowhere.pub").fails_saying(&["nowhere.pub"]);
+    verify("nowhere.pub").fails_saying(&["the public key nowhere.pub is not there; next: "]);
     verify("disk.img").fails_saying(&["disk.img"]);
+    verify("signing.key").fails_saying(&[
+        "cannot use the key signing.key: it is a minisign secret key, ",
+        "; next: give the public key",
+    ]);
+    fs::write(bench.path("text"), "a text\n").expect("written");
+    verify("text").fails_saying(&[
+        "cannot use the key text: it is not a minisign public key, ",
+        "; next: give the public key",
+    ]);
     let line = bench.gild(["key", "show", "signing.pub"]).succeeds().stdout;
     verify(line.split('"').nth(1).expect("the key")).succeeds();
 }
@@ -114,7 +126,17 @@ fn another_key_and_an_unreadable_key_are_refused() {
 fn a_folder_without_an_image_is_said() {
     let bench = Bench::new();
     fs::create_dir(bench.path("out")).expect("a folder");
-    verify(&bench, &[]).fails_saying(&["no golden.json in out"]);
+    verify(&bench, &[]).fails_saying(&["no golden.json in out", "; next: "]);
+    for command in ["verify", "inspect"] {
+        let ran = bench
+            .gild(["image", command, "out/rpi6"])
+            .fails_saying(&["out/rpi6 is not there; next: "]);
+        assert!(!ran.stderr.contains("is not sound"), "{}", ran.stderr);
+    }
+    let args = ["image", "publish", "out/rpi6", "--to", "out"];
+    bench
+        .gild(args)
+        .fails_saying(&["the folder out/rpi6 is not there; next: "]);
 }
 
 #[test]

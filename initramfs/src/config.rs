@@ -1,6 +1,7 @@
 //! `gild.toml` for the card: checked by the agent's own rules, and without a secret in it.
 
 use gild_card_format::{Arguments, Config};
+use gild_format::signature::SECRET_KEYS;
 use url::Url;
 
 /// Why a configuration does not go on the card.
@@ -10,7 +11,9 @@ pub enum ConfigError {
     #[error(transparent)]
     Agent(#[from] gild_card_format::ConfigError),
     /// Something that must not be known to whoever holds the card. The message does not say more of it.
-    #[error("line {line} holds {what}: whoever holds the card can read it; take it out")]
+    #[error(
+        "line {line} holds {what}, which everyone who has the card can read; next: take it out"
+    )]
     Secret {
         /// Number of the line.
         line: usize,
@@ -19,22 +22,17 @@ pub enum ConfigError {
     },
     /// A password in an address.
     #[error(
-        "`{0}` holds a user or a password: whoever holds the card can read it; use an address that needs none"
+        "`{0}` holds a user or a password, which everyone who has the card can read; next: use an address that needs none"
     )]
     Password(&'static str),
     /// What looks like a secret behind an address.
     #[error(
-        "`{0}` has a parameter that is called like a secret: whoever holds the card can read it; use an address that needs none"
+        "`{0}` has a parameter that is called like a secret, which everyone who has the card can read; next: use an address that needs none"
     )]
     Parameter(&'static str),
-    /// A secret key in the place of a public one.
-    #[error(
-        "it is a secret key, which stays on the workstation: give the public key, the file that ends in .pub"
-    )]
-    SecretKey,
     /// Two keys.
     #[error(
-        "the public key is another one than the `public_key` in the configuration: leave one of them out"
+        "its `public_key` is another one than the key that was given apart; next: leave one of them out"
     )]
     TwoKeys,
 }
@@ -42,9 +40,8 @@ pub enum ConfigError {
 /// How a line gives away that it holds a secret.
 const SECRETS: [(&str, &str); 4] = [
     ("PRIVATE KEY", "a private key"),
-    // The base64 of what minisign's secret keys begin with, with and without a password.
-    ("RWRTY0Iy", "a minisign secret key"),
-    ("RWQAAEIy", "a minisign secret key"),
+    (SECRET_KEYS[0], "a minisign secret key"),
+    (SECRET_KEYS[1], "a minisign secret key"),
     ("::server:", "a k3s token"),
 ];
 
@@ -68,16 +65,15 @@ fn is_k3s_token(line: &str) -> bool {
     })
 }
 
-/// The text for the card: as it is, with the public key in its first line if that was given apart.
+/// The text for the card: as it is, with the public key's line of base64 in its first line if that was given apart.
 pub fn prepare(text: &str, public_key: Option<&str>) -> Result<String, ConfigError> {
     if let Some((line, what)) = secret(text) {
         return Err(ConfigError::Secret { line, what });
     }
-    let key = public_key.map(key_line).transpose()?;
     // As it is first, so that a message names the line that the operator sees.
-    let given = key.map(|key| Arguments::parse(&format!("gild.public_key={key}")));
+    let given = public_key.map(|key| Arguments::parse(&format!("gild.public_key={key}")));
     Config::parse(Some(text), &given.unwrap_or_default())?;
-    let text = match key {
+    let text = match public_key {
         None => text.to_owned(),
         Some(key) => match own_key(text) {
             None => format!("public_key = \"{key}\"\n{text}"),
@@ -113,15 +109,6 @@ fn is_called_like_a_secret(parameter: &str) -> bool {
         .any(|word| name.contains(word))
 }
 
-/// The line of a public key's file that is the key.
-fn key_line(file: &str) -> Result<&str, ConfigError> {
-    if secret(file).is_some() || file.contains("secret key") {
-        return Err(ConfigError::SecretKey);
-    }
-    let mut lines = file.lines().map(str::trim).filter(|line| !line.is_empty());
-    Ok(lines.next_back().unwrap_or_default())
-}
-
 /// The `public_key` that the text has itself.
 fn own_key(text: &str) -> Option<String> {
     let table: toml::Table = toml::from_str(text).ok()?;
@@ -138,8 +125,7 @@ mod tests {
 
     #[test]
     fn the_key_is_put_in_where_it_is_missing() {
-        let file = format!("untrusted comment: minisign public key\n{KEY}\n");
-        let text = prepare(&format!("{SERVER}[target]\nserial = \"S1\"\n"), Some(&file))
+        let text = prepare(&format!("{SERVER}[target]\nserial = \"S1\"\n"), Some(KEY))
             .expect("a configuration");
         assert_eq!(
             text.lines().next(),
@@ -204,15 +190,7 @@ mod tests {
         }
         let harmless = format!("{good}status_url = \"http://host/x?site=a\"\n");
         assert_eq!(prepare(&harmless, None), Ok(harmless.clone()));
-        for key in [
-            "untrusted comment: minisign encrypted secret key\nRWRTY0Iyx",
-            "RWQAAEIyx",
-        ] {
-            assert_eq!(
-                prepare(SERVER, Some(key)),
-                Err(ConfigError::SecretKey),
-                "{key}"
-            );
-        }
+        let error = prepare(SERVER, Some("RWQAAEIydeadbeef")).expect_err("a secret key");
+        assert!(!error.to_string().contains("deadbeef"), "{error}");
     }
 }

@@ -87,7 +87,9 @@ fn program(
     let path = workspace::target().join(directory).join(name);
     if !built.contains(&path) {
         if !path.exists() {
-            eprintln!("building {name} (up to 3 minutes, the first time)");
+            eprintln!(
+                "compiling {name} and the crates that it uses, without output: the first time this takes minutes (gild-agent: about 3 on 2 cores)"
+            );
         }
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let mut clean = command(&cargo);

@@ -111,7 +111,7 @@ pub enum ConfigError {
     Type(String),
     /// A key without which nothing can be done.
     #[error(
-        "no `{key}` is configured{}: write it into gild.toml on the card, or give the kernel argument gild.{key}=",
+        "no `{key}` is configured{}; next: write it into gild.toml on the card, or give the kernel argument gild.{key}=",
         if *.card { "" } else { ", and no card was found (a FAT partition labelled GILD)" }
     )]
     Missing {
@@ -269,7 +269,7 @@ impl File {
             })?,
             public_key: PublicKey::parse(&public_key).map_err(|error| ConfigError::Hidden {
                 key: "public_key",
-                problem: error.to_string(),
+                problem: format!("{error}; next: put the second line of site.pub there"),
             })?,
             matchbox: web_address("matchbox", self.matchbox)?,
             status_url: web_address("status_url", self.status_url)?,
@@ -344,15 +344,17 @@ fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>,
 
 /// The known key that looks most like this one.
 fn suggestion(key: &str) -> String {
-    KEYS.iter()
-        .map(|known| known.name)
-        .chain(ARGUMENT_KEYS)
-        .map(|known| (strsim::normalized_damerau_levenshtein(known, key), known))
+    let known = KEYS.iter().map(|known| known.name).chain(ARGUMENT_KEYS);
+    likeliest(key, known).map_or_else(String::new, |known| format!(": did you mean `{known}`?"))
+}
+
+/// The known word that looks most like the one that was typed, if one does.
+pub fn likeliest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|known| (strsim::normalized_damerau_levenshtein(known, typed), known))
         .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map_or_else(String::new, |(_, known)| {
-            format!(": did you mean `{known}`?")
-        })
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -465,7 +467,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        assert!(complaint("", "").starts_with("no `server` is configured: write it into"));
+        assert!(complaint("", "").starts_with("no `server` is configured; next: write it into"));
         assert!(
             complaint("server = \"nfs://a/b\"", "").starts_with("no `public_key` is configured")
         );
@@ -500,7 +502,17 @@ mod tests {
         assert!(
             complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
         );
-        assert!(complaint(&minimal(), "gild.public_key=secret").contains("`public_key` cannot"));
+        let said = complaint(&minimal(), "gild.public_key=RWQ...");
+        assert!(
+            said.starts_with("`public_key` cannot be used: it is not a minisign public key,")
+                && said.ends_with("; next: put the second line of site.pub there"),
+            "{said}"
+        );
+        let said = complaint(&minimal(), "gild.server=192.168.1.10:/srv/x");
+        assert!(
+            said.ends_with("; next: write nfs://192.168.1.10/srv/x"),
+            "{said}"
+        );
     }
 
     #[test]

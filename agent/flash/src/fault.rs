@@ -26,11 +26,11 @@ pub enum Fault {
 /// What a node does after a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Try again for ever, with back-off and jitter: the cause lies outside the node and goes away.
+    /// Try again forever, with back-off and jitter: the cause lies outside the node and goes away.
     RetryForever,
     /// Try again a few times, then hold: repeating wears the disk or hides a defect.
     Bounded,
-    /// Hold and look again once a minute: only the operator can mend it.
+    /// Hold and look again once a minute: only the operator can fix it.
     Hold,
 }
 

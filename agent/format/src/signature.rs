@@ -9,8 +9,11 @@ pub const MAX_SIGNATURE_BYTES: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// Not a minisign public key.
-    #[error("this is not a minisign public key (a line of base64 that starts with RW): {0}")]
-    PublicKey(String),
+    #[error("it is not a minisign public key, a line of base64 that starts with RW")]
+    PublicKey,
+    /// The secret half, where the public one is wanted.
+    #[error("it is a minisign secret key, which stays on the workstation")]
+    SecretKey,
     /// Not a minisign signature file.
     #[error("this is not a minisign signature: {0}")]
     Malformed(String),
@@ -21,6 +24,9 @@ pub enum SignatureError {
     #[error("the signature does not fit the manifest")]
     Mismatch,
 }
+
+/// What minisign's secret keys begin with in base64: with a password, and without one.
+pub const SECRET_KEYS: [&str; 2] = ["RWRTY0Iy", "RWQAAEIy"];
 
 /// A minisign public key.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,9 +42,15 @@ impl PublicKey {
             .lines()
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with("untrusted comment:"))
-            .ok_or_else(|| SignatureError::PublicKey("it is empty".to_owned()))?;
-        let key = minisign_verify::PublicKey::from_base64(base64)
-            .map_err(|error| SignatureError::PublicKey(error.to_string()))?;
+            .ok_or(SignatureError::PublicKey)?;
+        let key = minisign_verify::PublicKey::from_base64(base64).map_err(|_| {
+            let is_secret = SECRET_KEYS.iter().any(|start| base64.starts_with(start));
+            if is_secret {
+                SignatureError::SecretKey
+            } else {
+                SignatureError::PublicKey
+            }
+        })?;
         Ok(Self {
             key,
             base64: base64.to_owned(),

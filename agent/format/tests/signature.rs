@@ -86,7 +86,16 @@ fn what_is_no_signature_or_no_key_is_said_so() {
         "a password",
     ] {
         assert!(
-            matches!(PublicKey::parse(text), Err(SignatureError::PublicKey(_))),
+            matches!(PublicKey::parse(text), Err(SignatureError::PublicKey)),
+            "{text:?}"
+        );
+    }
+    for text in [
+        "untrusted comment: minisign encrypted secret key\nRWRTY0Iyx",
+        "RWQAAEIyx",
+    ] {
+        assert!(
+            matches!(PublicKey::parse(text), Err(SignatureError::SecretKey)),
             "{text:?}"
         );
     }

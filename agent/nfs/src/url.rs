@@ -47,14 +47,14 @@ pub(crate) fn join_path(path: &str, name: &str) -> String {
 fn parse(text: &str) -> Result<NfsUrl, String> {
     let rest = text
         .strip_prefix("nfs://")
-        .ok_or("it does not start with nfs://")?;
+        .ok_or_else(|| format!("it does not start with nfs://; next: write {}", meant(text)))?;
     let (rest, query) = match rest.split_once('?') {
         Some((rest, query)) => (rest, Some(query)),
         None => (rest, None),
     };
     let slash = rest
         .find('/')
-        .ok_or("it names no directory: nfs://host/export/path")?;
+        .ok_or("it names no directory; next: write nfs://host/export/path")?;
     let (host, port) = split_authority(&rest[..slash])?;
     let path = normal_path(&rest[slash..])?;
     let mount_port = query.map(mount_port).transpose()?;
@@ -64,6 +64,27 @@ fn parse(text: &str) -> Result<NfsUrl, String> {
         path,
         mount_port,
     })
+}
+
+/// The right form of what was typed, as far as that is clear: `host:/path` as mount has it, another scheme, or none.
+/// Anything else is not repeated, because it may hold a password.
+fn meant(text: &str) -> String {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, path) = rest
+        .split_once(":/")
+        .or_else(|| rest.split_once('/'))
+        .unwrap_or_default();
+    let has_only = |part: &str, marks: &[u8]| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || marks.contains(&byte))
+    };
+    if host != "nfs" && has_only(host, b".-") && has_only(path, b"._-/") {
+        format!("nfs://{host}/{path}")
+    } else {
+        "nfs://host/export/path".to_owned()
+    }
 }
 
 fn split_authority(text: &str) -> Result<(String, Option<u16>), String> {
@@ -178,6 +199,18 @@ mod tests {
     #[test]
     fn a_wrong_address_says_what_is_wrong() {
         assert!(reason("http://server/x").contains("does not start with nfs://"));
+        for (typed, right) in [
+            ("192.168.1.10:/srv/x", "nfs://192.168.1.10/srv/x"),
+            ("http://server/x", "nfs://server/x"),
+            ("server/srv/gild", "nfs://server/srv/gild"),
+            ("nfs:/server/x", "nfs://host/export/path"),
+            ("server", "nfs://host/export/path"),
+            ("http://me:secret@server/x", "nfs://host/export/path"),
+            ("http://server/x?token=secret", "nfs://host/export/path"),
+        ] {
+            let said = reason(typed);
+            assert!(said.ends_with(&format!("; next: write {right}")), "{said}");
+        }
         assert!(reason("nfs://server").contains("names no directory"));
         assert!(reason("nfs:///x").contains("names no host"));
         assert!(reason("nfs://server:0/x").contains("`0` is not a port"));

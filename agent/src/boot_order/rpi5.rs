@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use gild_boards::rpi_eeprom::{
-    BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, changes, get_key, with_nvme_first,
+    BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, changes, day, get_key, with_nvme_first,
 };
 use gild_card_format::names::EEPROM_FILES;
 use log::{info, warn};
@@ -297,9 +297,7 @@ impl Update {
         if let (Some(new), Some(old)) = (image.build_timestamp(), running.build)
             && new != old
         {
-            changes.push(format!(
-                "firmware built {old} -> {new} (seconds since 1970)"
-            ));
+            changes.push(format!("firmware built {} -> {}", day(old), day(new)));
         }
         Ok(Self {
             upd: image.bytes().to_vec(),

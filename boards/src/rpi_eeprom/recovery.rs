@@ -3,8 +3,9 @@
 
 use std::ops::RangeInclusive;
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::{Offset, TimeZone};
 use memchr::memmem;
 
 /// Bytes of such a program. The known ones have about 100 KiB.
@@ -87,8 +88,10 @@ fn dated(program: &[u8]) -> impl Iterator<Item = u32> {
 /// The day of a time in seconds since 1970, for people.
 #[must_use]
 pub fn day(seconds: u32) -> String {
+    // Without jiff's formatting, which the agent would carry for this alone.
     Timestamp::from_second(i64::from(seconds))
-        .map(|time| time.strftime("%Y-%m-%d").to_string())
+        .map(|time| Offset::UTC.to_datetime(time).date())
+        .map(|date| format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()))
         .unwrap_or_default()
 }
 

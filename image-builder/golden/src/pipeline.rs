@@ -51,7 +51,7 @@ pub struct Options {
     pub site: site::Options,
     /// k3s, if the image is to have it.
     pub k3s: Option<K3s>,
-    /// Where what takes long is kept.
+    /// The cache folder.
     pub cache: PathBuf,
     /// Whether to make anew what is kept.
     pub refresh: bool,
@@ -257,7 +257,7 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
     Ok(builder.with_packages(&base, recipe, &packages, initramfs)?)
 }
 
-/// Puts into the tree what is not a package: the project's files last but for the site's. Says which files are of the
+/// Puts into the tree what is not a package: the project's files, and after them only the site's. Says which files are of the
 /// site's overlays.
 fn lay(
     tree: &mut Tree,

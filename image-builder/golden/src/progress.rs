@@ -6,6 +6,6 @@ pub trait Progress {
     fn stage(&self, what: &str);
     /// Something worth knowing within a stage.
     fn note(&self, text: &str);
-    /// Something that was probably not meant so.
+    /// Something that is probably a mistake.
     fn warn(&self, text: &str);
 }

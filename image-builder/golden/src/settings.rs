@@ -32,7 +32,7 @@ pub enum SettingsError {
     },
     /// Certificates that no node would look at.
     #[error(
-        "a Matchbox's certificates are given, and no https address of one; next: an address that begins with https, or no certificates"
+        "certificates for Matchbox were given, but its address is not https; next: give an address that begins with https, or no certificates"
     )]
     UnusedAuthorities,
     /// The tree could not be read.
@@ -95,7 +95,11 @@ mod tests {
                 None,
                 "not a URL",
             ),
-            ("ca = \"/etc/gild/ca.pem\"\n", Some(""), "no https address"),
+            (
+                "ca = \"/etc/gild/ca.pem\"\n",
+                Some(""),
+                "its address is not https",
+            ),
             (https, None, "the image does not have"),
             (https, Some("nothing\n"), "no certificate"),
             (

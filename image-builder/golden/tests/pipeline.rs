@@ -349,7 +349,7 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         ("matchbox.example", "not a URL"),
         ("https://matchbox.example:80800", "not a URL"),
         ("https://user:secret@matchbox.example", "a password"),
-        ("http://matchbox.example:8080", "no https address"),
+        ("http://matchbox.example:8080", "its address is not https"),
     ] {
         let mut options = good();
         options.site.matchbox = Some(url.to_owned());

@@ -72,7 +72,7 @@ pub fn run(root: &Path) -> Result<()> {
     if matches!(present, Present::Identity | Present::Fallback) {
         match place.repeat_unfinished_steps() {
             Ok(true) => warn!(
-                "the last boot came to no end, and may have left files empty: cloud-init writes them again"
+                "the last boot was interrupted and may have left files empty: cloud-init writes them again"
             ),
             Ok(false) => (),
             Err(error) => error!("{error}"),

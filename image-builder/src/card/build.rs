@@ -3,9 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use gild_card::config::{self, ConfigError};
 use gild_card::firmware::{self, Firmware, FirmwareError, Rpi5};
-use gild_card::{Contents, config, inspect};
+use gild_card::{Contents, inspect};
+
+use crate::image::read_key;
+use crate::initramfs::{AGENT, KERNEL};
+use crate::input::must_exist;
 
 /// Arguments of `gild card build`.
 #[derive(Debug, clap::Args)]
@@ -42,6 +47,8 @@ pub struct Args {
 /// Runs `gild card build`.
 pub fn run(args: &Args) -> Result<()> {
     let config = configuration(args)?;
+    must_exist(&args.kernel, KERNEL.0, KERNEL.1)?;
+    must_exist(&args.agent, AGENT.0, AGENT.1)?;
     let firmware = firmware(args)?;
     let card = gild_card::build(&Contents {
         config: &config,
@@ -75,16 +82,22 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn configuration(args: &Args) -> Result<String> {
     let shown = args.config.display();
+    must_exist(
+        &args.config,
+        "the configuration",
+        "write it; docs/configuration.md has an example",
+    )?;
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {shown}"))?;
-    let key = args.public_key.as_deref().map(|key| {
-        // A key's own line names no file.
-        if key.starts_with("RW") && !Path::new(key).exists() {
-            return Ok(key.to_owned());
-        }
-        fs::read_to_string(key).with_context(|| format!("cannot read the key {key}"))
-    });
-    config::prepare(&text, key.transpose()?.as_deref())
-        .with_context(|| format!("{shown} does not go on a card"))
+    let given = args.public_key.as_deref();
+    // Its own words only: the exit code of a refused manifest would be wrong here.
+    let key = given.map(|key| read_key(key).map_err(|error| anyhow!("{error}")));
+    let line = key.transpose()?.map(|key| key.to_string());
+    config::prepare(&text, line.as_deref()).map_err(|error| match (error, given) {
+        (ConfigError::TwoKeys, Some(given)) => anyhow!(
+            "`public_key` in {shown} is another key than {given} (--public-key, PUBLIC_KEY= of `make card`); next: leave one of them out"
+        ),
+        (error, _) => anyhow::Error::new(error).context(format!("{shown} does not go on a card")),
+    })
 }
 
 fn firmware(args: &Args) -> Result<Firmware> {
@@ -120,6 +133,11 @@ fn checked<T>(
     check: impl Fn(Vec<u8>) -> Result<T, FirmwareError>,
 ) -> Result<T> {
     let shown = path.display();
+    must_exist(
+        path,
+        &format!("the file for {option}"),
+        "give a file that is there; docs/card.md says where it comes from",
+    )?;
     let bytes = fs::read(path).with_context(|| format!("cannot read {shown} ({option})"))?;
     check(bytes).with_context(|| format!("{shown} cannot be used as {option}"))
 }

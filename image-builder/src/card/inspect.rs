@@ -5,8 +5,13 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use gild_boards::rpi_eeprom::day;
 use gild_card::config;
 use gild_card::inspect::{Inspection, inspect};
+use gild_card_format::{Arguments, Config};
+
+use crate::input::must_exist;
+use crate::key;
 
 /// Arguments of `gild card inspect`.
 #[derive(Debug, clap::Args)]
@@ -22,6 +27,7 @@ pub struct Args {
 /// Runs `gild card inspect`.
 pub fn run(args: &Args) -> Result<()> {
     let shown = args.card.display();
+    must_exist(&args.card, super::IMAGE.0, super::IMAGE.1)?;
     let mut disk = File::open(&args.card).with_context(|| format!("cannot open {shown}"))?;
     let mut inspection = inspect(&mut disk).with_context(|| format!("cannot inspect {shown}"))?;
     if let Err(error) = config::prepare(&inspection.config, None) {
@@ -51,6 +57,13 @@ fn text(card: &Inspection) -> String {
         "card",
         &format_args!("disk {}, file system {}", card.disk_id, card.volume_id),
     );
+    // What is wrong with a configuration that cannot be read is among the problems.
+    if let Ok(config) = Config::parse(Some(&card.config), &Arguments::default()) {
+        line("server", &config.server);
+        if let Ok(id) = key::id(&config.public_key) {
+            line("public key", &format_args!("{id} ({})", config.public_key));
+        }
+    }
     for (path, length) in &card.files {
         line("file", &format_args!("{path}, {length} bytes"));
     }
@@ -64,7 +77,7 @@ fn text(card: &Inspection) -> String {
     if let (Some(built), Some(order)) = (rpi5.eeprom_built, &rpi5.boot_order) {
         line(
             "Raspberry Pi 5",
-            &format_args!("boot order {order}, EEPROM firmware of {built} (seconds since 1970)"),
+            &format_args!("boot order {order}, EEPROM firmware of {}", day(built)),
         );
     }
     if card.rock5b.u_boot_on_card {

@@ -8,16 +8,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::NamedTempFile;
 
+use crate::input::must_exist;
+
 /// More than any firmware file has; a disk image is one that was named by mistake.
 const LIMIT: u64 = 128 << 20;
 
 /// Reads a firmware file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let context = || format!("cannot read {}", path.display());
+    must_exist(
+        path,
+        "the file",
+        "give a file that is there; docs/card.md says where firmware comes from",
+    )?;
     let metadata = fs::metadata(path).with_context(context)?;
     ensure!(
         metadata.is_file(),
-        "{} is no file; copy what it holds into one first",
+        "{} is not a file; next: copy what it holds into one first",
         path.display()
     );
     ensure!(
@@ -41,7 +48,7 @@ impl Output {
         if let Ok(existing) = fs::metadata(path) {
             ensure!(
                 existing.is_file(),
-                "{} is no file: choose another name",
+                "{} is not a file; next: choose another name",
                 path.display()
             );
             for input in inputs {

@@ -21,8 +21,11 @@ pub struct Disk {
 /// Opens the target if nothing stands against it.
 pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
     let shown = path.display();
-    let metadata = fs::metadata(path)
-        .map_err(|error| Refused::target(format!("cannot look at {shown}: {error}")))?;
+    let metadata = fs::metadata(path).map_err(|error| {
+        Refused::target(format!(
+            "cannot look at {shown}: {error}; next: give a disk that `lsblk` shows"
+        ))
+    })?;
     if metadata.is_file() {
         ensure!(
             allow_file,

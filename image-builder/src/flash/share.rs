@@ -11,6 +11,8 @@ use gild_format::manifest::MAX_MANIFEST_BYTES;
 use gild_nfs::{Backoff, NfsError, NfsUrl, Options, Patience};
 
 use super::Refused;
+use crate::image::PUBLISH_AGAIN;
+use crate::input::must_exist;
 
 /// Longest signature file worth reading.
 const MAX_SIGNATURE_BYTES: u64 = 4096;
@@ -81,6 +83,7 @@ impl Share {
             Place::Nfs(share) => Box::new(share.open(name)?),
             Place::Folder(folder) => {
                 let path = folder.join(name);
+                must_exist(&path, "the stored image", PUBLISH_AGAIN)?;
                 let source = FileSource::open(&path);
                 Box::new(source.with_context(|| format!("cannot read {}", path.display()))?)
             }
@@ -92,6 +95,11 @@ impl Share {
             Place::Nfs(share) => Ok(share.read_file(name, limit)?),
             Place::Folder(folder) => {
                 let path = folder.join(name);
+                must_exist(
+                    &path,
+                    "the file",
+                    "give --manifest the golden.json of a published image",
+                )?;
                 fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
             }
         }

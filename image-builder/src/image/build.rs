@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::Cache;
 use gild_golden::k3s::K3s;
@@ -12,6 +12,7 @@ use gild_golden::site;
 
 use super::pack;
 use super::release::{ABOUT, Folder};
+use crate::board;
 use crate::key::Signer;
 use crate::progress::Stages;
 
@@ -73,10 +74,10 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     security_mirror: Option<String>,
 
-    /// Folder in which what takes long is kept
+    /// Cache folder
     #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
     cache: PathBuf,
-    /// Make anew what is kept: this is how newer packages come in
+    /// Ignore the cache and fetch the current packages
     #[arg(long)]
     refresh: bool,
     /// Time of everything in the image, seconds since 1970 [default: `SOURCE_DATE_EPOCH`, or that of the newest package
@@ -128,7 +129,7 @@ pub fn run(args: Args) -> Result<()> {
     let report = gild_inspect::inspect(&disk, &inspection)?;
     if !report.passed() {
         bail!(
-            "nothing was published, for the image of {} does not pass its inspection:\n{report}",
+            "the image of {} does not pass its inspection and was not published; next: take what is listed out of the overlay or the packages, or accept it with --exempt:\n{report}",
             args.board
         );
     }
@@ -156,14 +157,7 @@ pub fn run(args: Args) -> Result<()> {
 
 impl Args {
     fn options(&self) -> Result<Options> {
-        let board = gild_boards::by_name(&self.board).ok_or_else(|| {
-            let known = gild_boards::all().iter().map(|board| &*board.name);
-            anyhow!(
-                "the board {:?} is not known: {}",
-                self.board,
-                known.collect::<Vec<_>>().join(", ")
-            )
-        })?;
+        let board = board::named(&self.board)?;
         ensure!(
             self.k3s.is_some() || self.without_k3s,
             "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \

@@ -11,6 +11,8 @@ use gild_format::{Partition, chunk};
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
+use crate::input::must_exist;
+
 /// An open disk image.
 pub struct DiskImage {
     path: PathBuf,
@@ -41,6 +43,7 @@ impl DiskImage {
     /// Opens a disk image and refuses what cannot become a golden image.
     pub fn open(path: &Path, sector_size: u32) -> Result<Self> {
         let context = || format!("cannot read the disk image {}", path.display());
+        must_exist(path, "the disk image", "give a raw image of a whole disk")?;
         // Looked at before it is opened: opening a pipe would wait for its writer.
         let metadata = fs::metadata(path).with_context(context)?;
         ensure!(

@@ -11,7 +11,8 @@ use gild_format::chunk::Decoder;
 use gild_inspect::{Canary, Exemption, Options, Report};
 use tempfile::NamedTempFile;
 
-use super::release::{self, GOLDEN, Signed};
+use super::release::{self, GOLDEN, PUBLISH_AGAIN, Signed};
+use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;
 
@@ -65,6 +66,11 @@ pub fn run(args: &Args) -> Result<()> {
         let folders = release::folders(&args.path)?;
         folders.iter().map(|folder| folder.join(GOLDEN)).collect()
     } else {
+        must_exist(
+            &args.path,
+            "the image",
+            "give a raw disk image, or the folder that `gild image build`, `pack` or `publish` wrote",
+        )?;
         vec![args.path.clone()]
     };
     ensure!(
@@ -89,7 +95,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     ensure!(
         failed.is_empty(),
-        "{} must not be flashed: mend what made the image, and build it again",
+        "{} must not be flashed; next: fix what made the image, and build it again",
         failed.join(", ")
     );
     Ok(())
@@ -125,6 +131,7 @@ fn published(path: &Path, options: &Options) -> Result<Report> {
 
 /// The raw image in a temporary file, with holes where it has them. Every chunk is checked against the manifest.
 fn unpack(manifest: &Manifest, stored: &Path) -> Result<NamedTempFile> {
+    must_exist(stored, "the stored image", PUBLISH_AGAIN)?;
     let source = File::open(stored).with_context(|| format!("cannot read {}", stored.display()))?;
     let place = std::env::temp_dir();
     let context = || {

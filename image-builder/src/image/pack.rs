@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::disk::DiskImage;
 use super::frames::{self, Stored};
 use super::release::{Folder, Names, Signed};
+use crate::board;
 use crate::key::Signer;
 
 /// The first agent that can write what this version packs.
@@ -66,17 +67,7 @@ pub fn run(args: Args) -> Result<()> {
 /// opened unless the caller holds it.
 pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<()> {
     // All that can be refused is refused before anything is compressed.
-    let board = gild_boards::by_name(&args.board).ok_or_else(|| {
-        let known: Vec<&str> = gild_boards::all()
-            .iter()
-            .map(|board| board.name.as_str())
-            .collect();
-        anyhow!(
-            "the board {:?} is not known: {}",
-            args.board,
-            known.join(", ")
-        )
-    })?;
+    let board = board::named(&args.board)?;
     let key = Signer::read(&args.key)?;
     let build_time = build_time(args.build_time)?;
     let image = DiskImage::open(&args.disk, args.sector_size)?;

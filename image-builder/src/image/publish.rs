@@ -11,8 +11,9 @@ use gild_inspect::WITHOUT_K3S;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
-use super::release::{self, Folder, GOLDEN, Signed};
+use super::release::{self, Folder, GOLDEN, PUBLISH_AGAIN, Signed};
 use super::verify;
+use crate::input::must_exist;
 use crate::progress::Progress;
 
 /// Arguments of `gild image publish`.
@@ -35,7 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
     // Not created: an unmounted share would be written to the workstation's own disk.
     ensure!(
         args.to.is_dir(),
-        "{} is not a folder: is the share mounted?",
+        "{} is not a folder; next: see that the share is mounted there",
         args.to.display()
     );
     for from in release::folders(&args.from)? {
@@ -137,6 +138,7 @@ fn digest(path: &Path) -> Result<Sha256Hex> {
 
 /// Reads a file once, hands its bytes on and gives their digest.
 fn read_through(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Sha256Hex> {
+    must_exist(path, "the stored image", PUBLISH_AGAIN)?;
     let context = || format!("cannot read {}", path.display());
     let mut file: File = fs::File::open(path).with_context(context)?;
     let mut buffer = vec![0; 1 << 20];

@@ -8,14 +8,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, STORED_SUFFIX};
-use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey};
+use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureError};
 use gild_format::{Manifest, chunk};
 use tempfile::NamedTempFile;
 
 use super::bmap;
+use crate::input::must_exist;
 
 /// The current manifest of a board.
 pub const GOLDEN: &str = "golden.json";
+
+/// Where a published image is.
+const FOLDER: &str = "give the folder that `gild image build`, `pack` or `publish` wrote";
+/// What helps a set that lacks a file.
+pub const PUBLISH_AGAIN: &str = "build or publish the image again";
 
 const TEMPORARY_PREFIX: &str = ".gild-";
 
@@ -78,10 +84,22 @@ impl Signed {
     /// Checks the signature, then the manifest in itself.
     pub fn check(&self, key: Option<&PublicKey>) -> Result<Manifest> {
         if let Some(key) = key {
-            signature::verify(key, &self.manifest, &self.signature)?;
+            signature::verify(key, &self.manifest, &self.signature).map_err(explain_signature)?;
         }
         Ok(Manifest::parse(&self.manifest)?)
     }
+}
+
+/// What the operator can do about a signature by another key.
+pub fn explain_signature(error: SignatureError) -> anyhow::Error {
+    let next_step = match error {
+        SignatureError::OtherKey(_) => {
+            "; next: give the .pub of the key that signed the image, or build the image again with that key's .key"
+        }
+        _ => "",
+    };
+    let said = format!("{error}{next_step}");
+    anyhow::Error::new(error).context(said)
 }
 
 /// The files for other tools, which follow from the manifest: name and text.
@@ -102,6 +120,7 @@ pub fn companions(manifest: &Manifest, manifest_bytes: &[u8]) -> [(String, Strin
 
 /// The folders of golden images in `path`: itself, or those of the boards in it.
 pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
+    must_exist(path, "the folder", FOLDER)?;
     let boards = gild_boards::all()
         .iter()
         .map(|board| path.join(&board.name));
@@ -112,13 +131,14 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
         .collect();
     ensure!(
         !folders.is_empty(),
-        "no {GOLDEN} in {}, nor in a board's folder in it",
+        "no {GOLDEN} in {}, nor in a board's folder in it; next: {FOLDER}",
         path.display()
     );
     Ok(folders)
 }
 
 fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    must_exist(path, "the file", PUBLISH_AGAIN)?;
     let context = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     File::open(path)

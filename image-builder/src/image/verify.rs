@@ -14,7 +14,8 @@ use gild_inspect::WITHOUT_K3S;
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
-use super::release::{self, GOLDEN, Names, Signed};
+use super::release::{self, GOLDEN, Names, PUBLISH_AGAIN, Signed};
+use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;
 
@@ -49,6 +50,11 @@ pub fn run(args: Args) -> Result<()> {
             .map(|folder| folder.join(GOLDEN))
             .collect()
     } else {
+        must_exist(
+            &args.path,
+            "the folder or manifest",
+            "give the folder that `gild image build`, `pack` or `publish` wrote, or a manifest in it",
+        )?;
         vec![args.path]
     };
     ensure!(
@@ -72,17 +78,20 @@ pub fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+const GIVE_A_KEY: &str = "give the public key: a file that ends in .pub, or its second line";
+
 /// Reads a public key from a file, or takes the text itself for one.
 pub fn read_key(text: &str) -> Result<PublicKey> {
-    let content = match fs::read_to_string(text) {
-        Ok(content) => content,
-        Err(error) => {
-            return PublicKey::parse(text)
-                .map_err(|_| error)
-                .with_context(|| format!("cannot read the key {text}"));
-        }
-    };
-    PublicKey::parse(&content).with_context(|| format!("cannot use the key {text}"))
+    if let Ok(key) = PublicKey::parse(text) {
+        return Ok(key);
+    }
+    must_exist(Path::new(text), "the public key", GIVE_A_KEY)?;
+    let content =
+        fs::read_to_string(text).with_context(|| format!("cannot read the key {text}"))?;
+    PublicKey::parse(&content).map_err(|error| {
+        let said = format!("cannot use the key {text}: {error}; next: {GIVE_A_KEY}");
+        anyhow::Error::new(error).context(said)
+    })
 }
 
 fn verify(path: &Path, key: Option<&PublicKey>, raw: Option<&Path>) -> Result<Manifest> {
@@ -100,8 +109,9 @@ fn verify(path: &Path, key: Option<&PublicKey>, raw: Option<&Path>) -> Result<Ma
         names.manifest
     );
     for (name, expected) in release::companions(&manifest, &signed.manifest) {
-        let found = fs::read_to_string(folder.join(&name))
-            .with_context(|| format!("cannot read {name}"))?;
+        let path = folder.join(&name);
+        must_exist(&path, "the file", PUBLISH_AGAIN)?;
+        let found = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
         ensure!(
             found == expected,
             "{name} does not follow from the manifest: publish the image again"
@@ -117,6 +127,7 @@ fn verify(path: &Path, key: Option<&PublicKey>, raw: Option<&Path>) -> Result<Ma
 
 /// Decodes every chunk, and hashes the stored file on the way: it is read once.
 fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
+    must_exist(path, "the stored image", PUBLISH_AGAIN)?;
     let context = || format!("cannot read {}", path.display());
     let file = File::open(path).with_context(context)?;
     let size = file.metadata().with_context(context)?.len();
@@ -185,6 +196,11 @@ fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
 
 /// Compares a raw image or a disk with the manifest, but for the place of the commit record.
 fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
+    must_exist(
+        path,
+        "the raw image",
+        "give a raw image, or a disk that carries it",
+    )?;
     let context = || format!("cannot read {}", path.display());
     let mut file = File::open(path).with_context(context)?;
     // The end, and not the metadata's length, which is zero for a device.

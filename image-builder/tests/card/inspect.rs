@@ -5,6 +5,25 @@ use serde_json::Value;
 use crate::common::MIB;
 use crate::desk::{Desk, FAT};
 
+#[test]
+fn the_server_and_the_key_that_a_card_trusts_are_shown() {
+    let desk = Desk::least();
+    let said = desk
+        .bench
+        .gild(["card", "inspect", "card.img"])
+        .succeeds()
+        .stdout;
+    let value = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name} in {said}")).trim()
+    };
+    assert_eq!(value("server "), "nfs://10.0.2.2/gild");
+    let file = String::from_utf8(desk.bench.bytes("signing.pub")).expect("a text");
+    let (comment, line) = file.trim_end().split_once('\n').expect("two lines");
+    let id = comment.rsplit(' ').next().expect("the key's number");
+    assert_eq!(value("public key "), format!("{id:0>16} ({line})"));
+}
+
 /// Changes a copy of `whole.img`, and reads in the inspection what is wrong with it.
 fn is_wrong(desk: &Desk, change: &dyn Fn(&Desk), words: &[&str]) {
     desk.bench.shell("cp whole.img card.img").succeeds();

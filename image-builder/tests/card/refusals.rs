@@ -78,7 +78,7 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
     desk.build(&["--rpi-eeprom", "pieeprom.bin"])
         .fails_saying(&["--rpi-recovery"]);
     desk.build(&["--public-key", "signing.pub", "--rock5b-spi", "nowhere"])
-        .fails_saying(&["cannot read nowhere (--rock5b-spi)"]);
+        .fails_saying(&["the file for --rock5b-spi nowhere is not there; next: "]);
 }
 
 /// An EEPROM image whose own configuration has so many bytes.
@@ -99,12 +99,20 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
         ("server = nfs\n", "cannot be read: line 1"),
         ("server = \"http://a/b\"\n", "`server` cannot be used"),
         (
+            "server = \"192.168.1.10:/srv/x\"\n",
+            "; next: write nfs://192.168.1.10/srv/x",
+        ),
+        (
+            "server = \"nfs://a/b\"\npublic_key = \"RWQ...\"\n",
+            "it is not a minisign public key, a line of base64 that starts with RW; next: put the second line of site.pub there",
+        ),
+        (
             "server = \"nfs://a/b\"\nmatchbox = \"10.0.0.1\"\n",
             "it should be a URL",
         ),
     ] {
         desk.put("gild.toml", text);
-        let args: &[&str] = if words.contains("public_key") {
+        let args: &[&str] = if words.contains("public_key") || text.contains("public_key") {
             &[]
         } else {
             &["--public-key", "signing.pub"]
@@ -116,11 +124,61 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
 }
 
 #[test]
+fn what_is_missing_is_named_with_what_to_give() {
+    let desk = Desk::new();
+    for (name, words) in [
+        (
+            "gild.toml",
+            "the configuration gild.toml is not there; next: ",
+        ),
+        ("kernel", "the kernel directory kernel is not there; next: "),
+        ("agent", "the agent agent is not there; next: "),
+        (
+            "signing.pub",
+            "the public key signing.pub is not there; next: ",
+        ),
+    ] {
+        let (there, away) = (desk.bench.path(name), desk.bench.path("away"));
+        std::fs::rename(&there, &away).expect("renamed");
+        desk.build(&["--public-key", "signing.pub"])
+            .fails_saying(&[words]);
+        std::fs::rename(&away, &there).expect("renamed");
+    }
+    for args in [
+        &["card", "inspect", "card.img"][..],
+        &["card", "write", "card.img", "--device", "/dev/null"],
+    ] {
+        desk.bench
+            .gild(args.iter().copied())
+            .fails_saying(&["the card card.img is not there; next: "]);
+    }
+}
+
+#[test]
+fn of_two_keys_both_places_are_named() {
+    let desk = Desk::new();
+    desk.bench
+        .gild(["key", "new", "--output", "other"])
+        .succeeds();
+    let shown = desk.bench.gild(["key", "show", "signing.pub"]).succeeds();
+    let config = format!("server = \"nfs://a/b\"\n{}", shown.stdout);
+    desk.put("gild.toml", config);
+    desk.build(&["--public-key", "other.pub"]).fails_saying(&[
+        "`public_key` in gild.toml is another key than other.pub (--public-key, PUBLIC_KEY= of `make card`); next: ",
+    ]);
+}
+
+#[test]
 fn no_secret_gets_onto_the_card() {
     let desk = Desk::new();
     let server = "server = \"nfs://10.0.2.2/gild\"\n";
-    desk.build(&["--public-key", "signing.key"])
-        .fails_saying(&["it is a secret key, which stays on the workstation"]);
+    let ran = desk
+        .build(&["--public-key", "signing.key"])
+        .fails_saying(&[
+            "cannot use the key signing.key: it is a minisign secret key, which stays on the workstation; next: ",
+        ]);
+    assert_eq!(ran.code, Some(10));
+    assert!(!ran.stderr.contains("gild.toml"), "{}", ran.stderr);
     let token = format!("K10{}::node:5ecret", "0123456789abcdef".repeat(4));
     for (line, words) in [
         (format!("# {token}"), "line 2 holds a k3s token"),

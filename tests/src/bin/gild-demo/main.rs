@@ -18,7 +18,7 @@ use gild_tests::scene::{PATIENCE, Scene};
 use serde_json::Value;
 
 use crate::order::Order;
-use crate::summary::Summary;
+use crate::summary::{Summary, verdict};
 
 const WATCH: Watch = Watch {
     patience: PATIENCE,
@@ -46,6 +46,8 @@ fn demo(arguments: &[String]) -> Result<()> {
     for summary in &summaries {
         summary.print();
     }
+    let products: Vec<_> = summaries.iter().map(|summary| summary.product).collect();
+    println!("\n{}", verdict(&products));
     Ok(())
 }
 
@@ -75,6 +77,9 @@ fn one_board(product: Product) -> Result<Summary> {
     let mut scene = Scene::new(&format!("demo-{}", product.name()), product)?;
     scene.use_firmware()?;
     say(order::who_plays_the_firmware(product));
+    if let Some(expected) = order::expected_complaints(product) {
+        say(expected);
+    }
     let before = Order::of(&scene)?;
     ensure!(!before.is_nvme_first(), "the board has the disk first");
 

@@ -55,8 +55,18 @@ pub fn who_plays_the_firmware(product: Product) -> &'static str {
             "firmware: this program plays the ROM, the EEPROM and recovery.bin, as the vendor documents them; none of the vendor's programs runs"
         }
         Product::Rock5b | Product::Unknown => {
-            "firmware: Debian's U-Boot for QEMU runs in the place of the board's own; its settings are in a flash chip, and the card is on virtio"
+            "firmware: Debian's U-Boot for QEMU runs instead of the board's own; its settings are in a flash chip, and the card is on virtio"
         }
+    }
+}
+
+/// Lines on the console that look like failures and are none.
+pub fn expected_complaints(product: Product) -> Option<&'static str> {
+    match product {
+        Product::Rpi5 => None,
+        Product::Rock5b | Product::Unknown => Some(
+            "expected below, and not a failure: U-Boot's `Boot failed (err=-14)` and `no kernel available`, because it first asks EFI and QEMU, which have nothing to start, and the disk is empty at first; the kernel's lines about `rockchip-sfc`, because the virtual board has another flash controller",
+        ),
     }
 }
 

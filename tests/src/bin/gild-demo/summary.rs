@@ -68,7 +68,14 @@ impl Summary {
         );
         let times = STAGES.map(|name| format!("{name} {:.1}", self.stage(name)));
         println!("  seconds    {}", times.join(", "));
-        println!("  receipt    {receipt}");
+        println!("  changed    {}", self.changes());
+        println!("  receipt    gild-<mac>.json on the card, and the line `gild: receipt` above");
+    }
+
+    fn changes(&self) -> String {
+        let changes = self.receipt["boot_order_changes"].as_array();
+        let texts = changes.into_iter().flatten().filter_map(Value::as_str);
+        texts.collect::<Vec<_>>().join("; ")
     }
 
     fn megabytes(&self, key: &str) -> f64 {
@@ -77,5 +84,44 @@ impl Summary {
 
     fn stage(&self, name: &str) -> f64 {
         self.receipt["seconds"][name].as_f64().unwrap_or(0.0)
+    }
+}
+
+/// What the demo has shown of these boards, and what comes next. Only for boards that did all of it.
+pub fn verdict(products: &[Product]) -> String {
+    let did = match products {
+        [product] => format!(
+            "{} was flashed, changed its boot order and started from the disk",
+            product.name()
+        ),
+        [_, _] => "both boards were flashed, changed their boot order and started from the disk"
+            .to_owned(),
+        _ => format!(
+            "{} boards were flashed, changed their boot order and started from the disk",
+            products.len()
+        ),
+    };
+    format!(
+        "{did}\nnext: make an image for your own boards (README.md, \"Make and publish a golden image\")"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verdict_says_which_boards_did_it_and_what_comes_next() {
+        let both = verdict(&Product::SUPPORTED);
+        assert!(both.starts_with("both boards were flashed, "), "{both}");
+        let one = verdict(&[Product::Rpi5]);
+        assert!(one.starts_with("rpi5 was flashed, changed its"), "{one}");
+        for text in [both, one] {
+            let last = text.lines().last();
+            assert!(
+                last.is_some_and(|line| line.starts_with("next: ")),
+                "{text}"
+            );
+        }
     }
 }
