@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use gild_boards::dtbo;
 use gild_golden::pipeline::{self, Built, Options};
 use gild_golden::progress::Progress;
 use stand_in::{Site, Vendor};
@@ -308,6 +309,11 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
     // Its kernel comes with an overlay that fits its own tree.
     let overlay = site.on_boot_partition("disk.img", "overlays/bcm2712d0.dtbo");
     assert!(overlay.contains("vendors-own"), "{overlay}");
+    // By the copy in the root `gild image inspect` knows it as the vendor's.
+    let copy = dtbo::places_of_own("6.12.47-v8", "overlays/bcm2712d0.dtbo")
+        .find_map(|place| root.read(format!("/{place}").as_str()).ok());
+    let copy = copy.expect("the kernel's own");
+    assert_eq!(String::from_utf8_lossy(&copy), overlay);
     // The other kernel there has pages of 16 KiB.
     let kernel = site.on_boot_partition("disk.img", "vmlinuz.gz");
     assert!(kernel.contains("-v8"), "{kernel}");
