@@ -79,7 +79,7 @@ fn inspect_says_what_is_wrong_with_a_card() {
     );
     wrong(
         &|desk| desk.replace("firmware/rpi5/pieeprom.sig", "00\n"),
-        &["the digest in pieeprom.sig"],
+        &["the digest in firmware/rpi5/pieeprom.sig"],
     );
     wrong(
         &|desk| {
@@ -116,7 +116,7 @@ fn inspect_says_what_is_wrong_with_a_card() {
                 .tool("mdel", &["-i", FAT, "::firmware/rpi5/recovery.bin"])
                 .succeeds();
         },
-        &["has not all of"],
+        &["not all of firmware/rpi5/pieeprom.upd"],
     );
     wrong(
         &|desk| {
