@@ -100,7 +100,7 @@ test: setup ## Run all tests, on virtual boards too
 	@$(ASK_FOR_ROOT)
 	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
 	cargo test -p gild-probe --target $(BOARD_TARGET)
-	$(AS_ROOT) RUST_TEST_THREADS=$(shell echo $$((2 * $$(nproc)))) cargo test --workspace --no-fail-fast --lib --bins --test '*' -- --include-ignored
+	$(AS_ROOT) RUST_TEST_THREADS=$(shell echo $$((1 + $$(nproc)))) cargo test --workspace --no-fail-fast --lib --bins --test '*' -- --include-ignored
 	cargo test --workspace --doc
 
 check: setup ## Run the tests that need neither root nor a virtual board

@@ -1,4 +1,4 @@
-//! Two virtual boards for each of this machine's cores run at once, over all test processes. An emulated core takes a whole
+//! One virtual board more than this machine has cores runs at once, over all test processes. An emulated core takes a whole
 //! real one while it works, and most of the time it waits for a clock.
 
 use std::fs::{File, TryLockError};
@@ -17,7 +17,7 @@ impl Slot {
     /// Waits for a free slot.
     pub fn take() -> Result<Self> {
         let directory = workspace::directory("locks")?;
-        let slots = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = 1 + std::thread::available_parallelism().map_or(1, usize::from);
         let mut has_said = false;
         loop {
             for slot in 0..slots {
