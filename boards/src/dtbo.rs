@@ -17,7 +17,7 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::overlay::{NODE_FIXUPS, NODE_SYMBOLS, Overlay, PHANDLE_PROPS};
 use dtoolkit::{Node, Property, ToPropertyValue};
 
-/// Where a root file system has the device trees of a kernel, with the kernel's version in the place of `V`.
+/// Where a root file system has the device trees of a kernel, with the kernel's version instead of `V`.
 pub const TREE_FOLDERS: [&str; 4] = [
     "usr/lib/modules/V/dtb",
     "usr/lib/linux-image-V",

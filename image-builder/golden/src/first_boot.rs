@@ -18,7 +18,7 @@ const PROGRAMS: [(&str, &str); 2] = [
 pub enum FirstBootError {
     /// A program is missing or was built for another machine.
     #[error(
-        "{} is no program for the boards; next: cargo build --release -p gild-node --target \
+        "{} is not a program for the boards; next: cargo build --release -p gild-node --target \
          aarch64-unknown-linux-musl (`make image` does), or say where it is with --first-boot", path.display()
     )]
     NotAProgram {
