@@ -270,7 +270,10 @@ fn told(outcome: BootOrder) -> BootOrder {
             warn!("to do: {}", trouble.next_step);
         }
         Some(trouble) => {
-            error!("FAULT {}: {trouble}", gild_flash::Fault::BootOrder.number());
+            error!(
+                "FAULT {}: {trouble}",
+                gild_faults::Fault::BootOrder.number()
+            );
             error!("to do: {}", trouble.next_step);
         }
     }

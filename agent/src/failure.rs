@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use gild_flash::select::SelectError;
-use gild_flash::{Clock, Fault, Policy};
+use gild_disk::Clock;
+use gild_disk::select::SelectError;
+use gild_faults::{Fault, HasFault, Policy};
 use log::{error, info, warn};
 
 use crate::backoff;
@@ -50,10 +51,7 @@ pub enum Remedy {
 }
 
 /// What a step's error means to the node.
-pub trait StepError: std::error::Error {
-    /// The fault number.
-    fn fault(&self) -> Fault;
-
+pub trait StepError: HasFault {
     /// What the operator does about it.
     fn next_step(&self) -> &'static str {
         self.fault().next_step()
@@ -65,28 +63,34 @@ pub trait StepError: std::error::Error {
     }
 }
 
-impl StepError for BoardError {
+impl HasFault for BoardError {
     fn fault(&self) -> Fault {
         Fault::UnsupportedBoard
     }
 }
 
-impl StepError for CardError {
+impl StepError for BoardError {}
+
+impl HasFault for CardError {
     /// A card that does not say where the image is leaves the node where a server that is off does.
     fn fault(&self) -> Fault {
         Fault::ServerUnreachable
     }
+}
 
+impl StepError for CardError {
     fn next_step(&self) -> &'static str {
         "put the card in order: its gild.toml names the server and the public key"
     }
 }
 
-impl StepError for NetworkError {
+impl HasFault for NetworkError {
     fn fault(&self) -> Fault {
         Fault::NoNetwork
     }
+}
 
+impl StepError for NetworkError {
     fn remedy(&self) -> Remedy {
         match self {
             Self::NoInterface(_) => Remedy::Restart,
@@ -95,17 +99,9 @@ impl StepError for NetworkError {
     }
 }
 
-impl StepError for FetchError {
-    fn fault(&self) -> Fault {
-        self.fault()
-    }
-}
+impl StepError for FetchError {}
 
 impl StepError for SelectError {
-    fn fault(&self) -> Fault {
-        self.fault()
-    }
-
     fn next_step(&self) -> &'static str {
         if self.may_be_hidden {
             "check that the disk is fitted and well seated; the board restarts by itself to find it, and where that does not help, switch the power off and on"
@@ -124,10 +120,6 @@ impl StepError for SelectError {
 }
 
 impl StepError for FlashStepError {
-    fn fault(&self) -> Fault {
-        self.fault()
-    }
-
     fn remedy(&self) -> Remedy {
         match self.fault() {
             Fault::TargetFailed => Remedy::Restart,

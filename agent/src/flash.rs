@@ -2,10 +2,10 @@
 
 use std::io;
 
-use gild_flash::select::Candidate;
-use gild_flash::{
-    BlockDevice, Fault, FlashError, Job, Options, Report, Target, TargetState, inspect,
-};
+use gild_disk::select::Candidate;
+use gild_disk::{BlockDevice, Target};
+use gild_faults::{Fault, HasFault};
+use gild_flash::{FlashError, Job, Options, Report, TargetState, inspect};
 use gild_nfs::NfsError;
 use log::info;
 
@@ -32,9 +32,8 @@ pub enum FlashStepError {
     Engine(#[from] FlashError),
 }
 
-impl FlashStepError {
-    /// The fault number.
-    pub fn fault(&self) -> Fault {
+impl HasFault for FlashStepError {
+    fn fault(&self) -> Fault {
         match self {
             Self::Disk { .. } => Fault::TargetFailed,
             Self::Image(_) => Fault::ServerUnreachable,

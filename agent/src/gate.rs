@@ -4,8 +4,9 @@ use std::io;
 
 use gild_boards::Board;
 use gild_card_format::{Config, GATE, Gate};
-use gild_flash::select::{self, Candidate, SelectError, System, Wanted};
-use gild_flash::{AlignedBuffer, Fault, Target};
+use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
+use gild_disk::{AlignedBuffer, Target};
+use gild_faults::{Fault, HasFault};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 
@@ -37,11 +38,13 @@ pub struct Unreadable {
     error: io::Error,
 }
 
-impl StepError for Unreadable {
+impl HasFault for Unreadable {
     fn fault(&self) -> Fault {
         Fault::TargetFailed
     }
+}
 
+impl StepError for Unreadable {
     fn remedy(&self) -> Remedy {
         Remedy::Restart
     }
@@ -187,7 +190,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::path::Path;
 
-    use gild_flash::BlockDevice;
+    use gild_disk::BlockDevice;
     use gild_format::manifest::Sha256Hex;
 
     use super::*;

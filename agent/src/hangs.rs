@@ -2,8 +2,8 @@
 
 use std::io;
 
-use gild_flash::Fault;
-use gild_flash::select::Candidate;
+use gild_disk::select::Candidate;
+use gild_faults::{Fault, HasFault};
 use log::warn;
 
 use crate::card::folder::Folder;
@@ -21,11 +21,13 @@ pub struct HungBefore {
     hangs: u32,
 }
 
-impl StepError for HungBefore {
+impl HasFault for HungBefore {
     fn fault(&self) -> Fault {
         Fault::TargetFailed
     }
+}
 
+impl StepError for HungBefore {
     fn remedy(&self) -> Remedy {
         Remedy::Pause(Some(self.hangs - 1))
     }

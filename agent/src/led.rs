@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gild_flash::Fault;
+use gild_faults::Fault;
 
 const LEDS: &str = "/sys/class/leds";
 
@@ -184,7 +184,7 @@ fn find(leds: &Path, names: &[String]) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use gild_flash::Policy;
+    use gild_faults::Policy;
 
     use super::*;
 

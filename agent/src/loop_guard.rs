@@ -8,8 +8,9 @@
 use std::io;
 
 use gild_boards::Board;
-use gild_flash::select::Candidate;
-use gild_flash::{AlignedBuffer, Fault, Target};
+use gild_disk::select::Candidate;
+use gild_disk::{AlignedBuffer, Target};
+use gild_faults::{Fault, HasFault};
 use gild_format::manifest::Partition;
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
@@ -74,14 +75,16 @@ pub enum LoopError {
     Open(#[from] FlashStepError),
 }
 
-impl StepError for LoopError {
+impl HasFault for LoopError {
     fn fault(&self) -> Fault {
         match self {
             Self::CameBack { .. } | Self::NoCount { .. } => Fault::BootOrder,
             Self::Disk { .. } | Self::Open(_) => Fault::TargetFailed,
         }
     }
+}
 
+impl StepError for LoopError {
     fn next_step(&self) -> &'static str {
         match self {
             Self::CameBack { .. } => {
@@ -558,7 +561,7 @@ mod tests {
             name: String::new(),
         };
         let mark = || {
-            let disk = gild_flash::BlockDevice::open_file(&path, 512).expect("the disk");
+            let disk = gild_disk::BlockDevice::open_file(&path, 512).expect("the disk");
             mark(&disk, std::slice::from_ref(&partition)).expect("a mark")
         };
         let write = |at| file.write_all_at(b"x", at).expect("a byte");

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gild_flash::{Clock, Fault};
+use gild_disk::Clock;
+use gild_faults::Fault;
 use log::info;
 
 use crate::led::{Led, Pattern};

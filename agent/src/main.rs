@@ -40,8 +40,8 @@ use std::time::Duration;
 
 use gild_boards::Board;
 use gild_card_format::{Arguments, Config};
-use gild_flash::Fault;
-use gild_flash::select::Candidate;
+use gild_disk::select::Candidate;
+use gild_faults::Fault;
 use log::info;
 
 use crate::boot_order::Kind;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gild_boards::Board;
 use gild_card_format::Config;
-use gild_flash::Fault;
+use gild_faults::{Fault, HasFault};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};
 use gild_nfs::{NfsError, NfsUrl, Options, Share};
@@ -45,9 +45,8 @@ pub enum FetchError {
     },
 }
 
-impl FetchError {
-    /// The fault number.
-    pub fn fault(&self) -> Fault {
+impl HasFault for FetchError {
+    fn fault(&self) -> Fault {
         match self {
             Self::Server(_) => Fault::ServerUnreachable,
             Self::Refused { .. } => Fault::ManifestRefused,

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
+use gild_disk::select::Candidate;
 use gild_flash::Report;
-use gild_flash::select::Candidate;
 use gild_identity::{Interface, cpu_id, lasting_macs};
 
 use crate::board;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use gild_flash::{Fault, Outcome};
+use gild_faults::Fault;
+use gild_flash::Outcome;
 use log::{info, warn};
 use serde::Serialize;
 use serde_json::Value;
@@ -230,7 +231,7 @@ fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use gild_flash::select::Candidate;
+    use gild_disk::select::Candidate;
 
     use super::*;
     use crate::boot_order::{BootOrderError, Kind};

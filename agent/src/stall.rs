@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use gild_flash::Fault;
+use gild_faults::Fault;
 use log::{error, warn};
 
 use crate::failure::{Failure, Remedy};

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use gild_card_format::Arguments;
-use gild_flash::Fault;
+use gild_faults::Fault;
 use log::{error, info, warn};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};

@@ -1,7 +1,7 @@
 //! Step 6, target: the one disk that may be written.
 
 use gild_card_format::Config;
-use gild_flash::select::{self, Candidate, SelectError, System, Wanted};
+use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
 use log::info;
 
 use crate::card::Card;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gild_flash::{Fault, Policy};
+use gild_faults::{Fault, Policy};
 
 use crate::failure::{ATTEMPTS, Failure, Remedy};
 use crate::stage::Stage;

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gild_flash::watchdog::set_timeout;
+use gild_disk::watchdog::set_timeout;
 use log::{info, warn};
 
 /// Its device.

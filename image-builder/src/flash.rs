@@ -10,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use gild_flash::{Job, Options, SystemClock, TargetState, flash, inspect};
+use gild_disk::SystemClock;
+use gild_faults::{Fault, HasFault};
+use gild_flash::{Job, Options, TargetState, flash, inspect};
 use gild_format::signature::{self, PublicKey, SignatureError};
 use gild_format::{Manifest, manifest_sha256};
 
@@ -132,20 +134,25 @@ fn check_use(manifest: &Manifest, board: Option<&str>) -> Result<()> {
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refused {
-    /// The number.
-    pub fault: gild_flash::Fault,
+    fault: Fault,
     reason: String,
+}
+
+impl HasFault for Refused {
+    fn fault(&self) -> Fault {
+        self.fault
+    }
 }
 
 impl Refused {
     fn manifest(reason: String) -> Self {
-        let fault = gild_flash::Fault::ManifestRefused;
+        let fault = Fault::ManifestRefused;
         Self { fault, reason }
     }
 
     /// A disk that must not be written.
     pub fn target(reason: String) -> Self {
-        let fault = gild_flash::Fault::NoTarget;
+        let fault = Fault::NoTarget;
         Self { fault, reason }
     }
 }

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gild_flash::{Fault, FlashError};
+use gild_faults::{Fault, HasFault};
+use gild_flash::FlashError;
 use gild_format::ManifestError;
 use gild_format::chunk::ChunkError;
 use gild_format::signature::SignatureError;
@@ -118,7 +119,7 @@ fn fault(error: &anyhow::Error) -> Option<Fault> {
         if let Some(error) = cause.downcast_ref::<FlashError>() {
             Some(error.fault())
         } else if let Some(refused) = cause.downcast_ref::<flash::Refused>() {
-            Some(refused.fault)
+            Some(refused.fault())
         } else if cause.is::<gild_nfs::NfsError>() {
             Some(Fault::ServerUnreachable)
         } else if cause.is::<ManifestError>() || cause.is::<SignatureError>() {

@@ -4,11 +4,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use gild_disk::AlignedBuffer;
 use gild_format::chunk::Decoder;
 use gild_format::manifest::Manifest;
 
 use crate::FlashError;
-use crate::buffer::AlignedBuffer;
 use crate::plan;
 
 /// What a worker owns.

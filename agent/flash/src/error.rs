@@ -2,7 +2,9 @@
 
 use std::io;
 
-use crate::{Fault, SourceError};
+use gild_faults::{Fault, HasFault};
+
+use crate::SourceError;
 
 /// A flash failed. Nothing that failed looks committed.
 #[derive(Debug, thiserror::Error)]
@@ -79,14 +81,12 @@ pub enum FlashError {
     },
 }
 
-impl FlashError {
-    /// The fault number.
-    #[must_use]
-    pub fn fault(&self) -> Fault {
+impl HasFault for FlashError {
+    fn fault(&self) -> Fault {
         match self {
             Self::Workers(_) => Fault::Internal,
             Self::Unsuitable { .. } => Fault::NoTarget,
-            Self::Source(error) => error.fault,
+            Self::Source(error) => error.fault(),
             Self::SourceSize { .. } | Self::ChunkDamaged { .. } | Self::Partitions { .. } => {
                 Fault::ImageCorrupt
             }

@@ -4,18 +4,38 @@
 //! whole or not at all, so taking it away first and writing it last makes both ends of a flash atomic, whatever order
 //! the disk writes other sectors in, and whatever it loses when the power goes.
 
-use gild_format::manifest::{Manifest, Partition, Sha256Hex};
+use std::ops::Range;
+
+use gild_disk::{AlignedBuffer, Target};
+use gild_format::manifest::{Chunk, Manifest, Partition, Sha256Hex};
 use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
-use crate::buffer::AlignedBuffer;
-use crate::engine::{ATTEMPTS, TargetState};
+use crate::FlashError;
 use crate::medium::Medium;
+use crate::plan::{self, ATTEMPTS};
 use crate::progress::Progress;
-use crate::{FlashError, Target};
 
 /// The first MiB as bytes in memory.
 #[expect(clippy::cast_possible_truncation, reason = "one MiB fits everywhere")]
 pub const LENGTH: usize = FIRST_MIB as usize;
+
+/// What a target carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// This image, committed: there is nothing to write.
+    Done,
+    /// This image, not committed: what is there is kept.
+    Resumable,
+    /// Anything else.
+    Other,
+}
+
+/// Where the withheld part of a chunk lies in the first MiB.
+pub fn range_of(chunk: &Chunk) -> Range<usize> {
+    // A chunk with a withheld part starts in the first MiB.
+    let start = usize::try_from(chunk.raw_offset).unwrap_or(LENGTH);
+    start..start + plan::withheld(chunk)
+}
 
 /// The record this flash leaves on the disk.
 pub fn record(manifest: &Manifest, manifest_sha256: Sha256Hex, state: State) -> Record {

@@ -3,9 +3,10 @@
 use std::io;
 use std::ops::Range;
 
-use crate::plan::TRANSFER;
+use gild_disk::{TRANSFER, Target, ZeroMethod};
+
+use crate::FlashError;
 use crate::progress::{Progress, Tally};
-use crate::{FlashError, Target, ZeroMethod};
 
 #[derive(Clone, Copy)]
 pub struct Medium<'a> {

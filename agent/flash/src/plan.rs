@@ -2,16 +2,22 @@
 
 use std::ops::Range;
 
+use gild_disk::TRANSFER;
 use gild_format::manifest::{Chunk, Manifest};
 use gild_format::record::FIRST_MIB;
 
-use crate::engine::BUFFER_BUDGET;
+/// Bytes all chunk buffers together may take, whatever the chunk size.
+///
+/// A worker's buffers are one raw chunk and the longest stored chunk. With chunks of 4 MiB that is at most 8 MiB and
+/// some KiB, so eight workers take 64 MiB; on top of that 1 MiB for the withheld first MiB, 1 MiB to read it back, and
+/// some 160 KiB per worker inside zstd, which decodes into the raw buffer and needs no window of its own.
+pub const BUFFER_BUDGET: usize = 96 << 20;
 
-/// Largest single transfer to or from the target. With every transfer the observer hears of it: also a disk of one
-/// megabyte a second gives a sign of life every few seconds.
-pub const TRANSFER: usize = 1 << 20;
-/// Largest range that is made zero at once, for the same reason: some disks write every zero, and all workers may be
-/// at it at the same time.
+/// How often anything that came out wrong is tried before it is a fault.
+pub const ATTEMPTS: u32 = 3;
+
+/// Largest range that is made zero at once, so that a sign of life comes every few seconds, as with [`TRANSFER`]: some disks
+/// write every zero, and all workers may be at it at the same time.
 const ZERO_PIECE: u64 = 4 << 20;
 
 /// A piece of the image.
@@ -75,4 +81,15 @@ pub fn workers(manifest: &Manifest, asked: Option<usize>) -> usize {
         .unwrap_or((2 * cores).min(8))
         .min(BUFFER_BUDGET / (raw + stored))
         .max(1)
+}
+
+/// The range in parts of at most `length` bytes: offset and length of each.
+pub fn parts(range: &Range<u64>, length: usize) -> impl Iterator<Item = (u64, usize)> {
+    let end = range.end;
+    range.clone().step_by(length).map(move |offset| {
+        (
+            offset,
+            usize::try_from(end - offset).map_or(length, |rest| rest.min(length)),
+        )
+    })
 }

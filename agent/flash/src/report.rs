@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Stage, ZeroMethod};
+use gild_disk::ZeroMethod;
+
+use crate::Stage;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

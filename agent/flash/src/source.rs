@@ -5,9 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use gild_faults::{Fault, HasFault};
 use gild_nfs::NfsError;
-
-use crate::Fault;
 
 /// A file that can be read at any place by several threads at once.
 pub trait Source: Send + Sync {
@@ -25,6 +24,12 @@ pub struct SourceError {
     pub fault: Fault,
     /// What was being read, and what came instead.
     pub message: String,
+}
+
+impl HasFault for SourceError {
+    fn fault(&self) -> Fault {
+        self.fault
+    }
 }
 
 /// A local file as source: a mounted share, or a test.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use gild_boards::nor::{Step, plan};
-use gild_flash::mtd::NorFlash;
+use gild_disk::mtd::NorFlash;
 
 use log::info;
 

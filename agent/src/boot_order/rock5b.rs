@@ -11,7 +11,7 @@ use gild_boards::rk3588::{
     ENVIRONMENT, FLASH_SIZE, IdBlock, IdBlockError, Image, Medium, flash_content,
 };
 use gild_card_format::names::{SPI_IMAGE, U_BOOT_AT};
-use gild_flash::mtd::NorFlash;
+use gild_disk::mtd::NorFlash;
 use log::info;
 
 use super::mark::{self, What};

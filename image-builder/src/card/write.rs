@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use gild_card::config;
 use gild_card::inspect::inspect;
 use gild_card::layout::{CARD_LENGTH, SECTOR};
-use gild_flash::{AlignedBuffer, Target};
+use gild_disk::{AlignedBuffer, Target};
 
 use crate::flash::Refused;
 use crate::flash::{confirm, disk};
@@ -201,7 +201,7 @@ fn for_each_part(
 mod tests {
     use std::io;
 
-    use gild_flash::{BlockDevice, ZeroMethod};
+    use gild_disk::{BlockDevice, ZeroMethod};
     use gild_format::manifest::Partition;
 
     use super::*;

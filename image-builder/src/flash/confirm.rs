@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 
 use anyhow::{Result, ensure};
-use gild_flash::Target;
+use gild_disk::Target;
 
 use super::disk::Disk;
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use gild_flash::select::{System, in_use};
-use gild_flash::{BlockDevice, Target};
+use gild_disk::select::{System, in_use};
+use gild_disk::{BlockDevice, Target};
 
 use super::Refused;
 

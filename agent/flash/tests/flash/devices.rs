@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gild_flash::{BlockDevice, FileSource, Outcome, Target, ZeroMethod};
+use gild_disk::{BlockDevice, Target, ZeroMethod};
+use gild_flash::{FileSource, Outcome};
 
 use crate::image::{Image, MemorySource, Noise, Shape};
 use crate::{assert_carries, flash, flash_with};

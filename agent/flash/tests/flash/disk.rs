@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::sync::Mutex;
 
-use gild_flash::{Target, ZeroMethod};
+use gild_disk::{Target, ZeroMethod};
 use gild_format::manifest::Partition;
 
 use crate::image::Noise;

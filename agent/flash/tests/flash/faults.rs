@@ -1,7 +1,9 @@
 //! Disks, wires and servers that misbehave.
 
+use gild_disk::ZeroMethod;
+use gild_faults::{Fault, HasFault};
 use gild_flash::TargetState;
-use gild_flash::{Fault, FlashError, ZeroMethod, inspect};
+use gild_flash::{FlashError, inspect};
 
 use crate::disk::{Defect, Disk};
 use crate::image::{Image, MemorySource, Shape};

@@ -1,4 +1,4 @@
-//! The engine against a simulated disk, against files and loop devices, and against a sysfs of plain files.
+//! The engine against a simulated disk, and against files and loop devices.
 
 mod devices;
 mod disk;
@@ -6,14 +6,11 @@ mod faults;
 mod image;
 mod normal;
 mod power;
-mod select;
 
 use std::sync::Mutex;
-use std::time::Duration;
 
-use gild_flash::{
-    Clock, Event, FlashError, Job, Observer, Options, Report, Source, SystemClock, Target,
-};
+use gild_disk::{SystemClock, Target};
+use gild_flash::{Event, FlashError, Job, Observer, Options, Report, Source};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
 use crate::image::{Image, MemorySource};
@@ -78,19 +75,5 @@ impl Diary {
     fn count(&self, what: &str) -> usize {
         let diary = self.0.lock().expect("no test thread panicked");
         diary.iter().filter(|event| event.starts_with(what)).count()
-    }
-}
-
-/// A clock that is moved by sleeping on it.
-#[derive(Default)]
-struct FakeClock(Mutex<Duration>);
-
-impl Clock for FakeClock {
-    fn now(&self) -> Duration {
-        *self.0.lock().expect("no test thread panicked")
-    }
-
-    fn sleep(&self, time: Duration) {
-        *self.0.lock().expect("no test thread panicked") += time;
     }
 }

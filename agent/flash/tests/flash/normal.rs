@@ -1,6 +1,7 @@
 //! When nothing goes wrong.
 
-use gild_flash::{Outcome, Stage, TargetState, ZeroMethod, inspect};
+use gild_disk::ZeroMethod;
+use gild_flash::{Outcome, Stage, TargetState, inspect};
 
 use crate::disk::Disk;
 use crate::image::{Image, MemorySource, Shape};

@@ -6,7 +6,8 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use gild_flash::{AlignedBuffer, BlockDevice, FileSource, Source, Target as _};
+use gild_disk::{AlignedBuffer, BlockDevice, Target as _};
+use gild_flash::{FileSource, Source};
 use gild_format::chunk::{Decoder, sha256};
 use gild_format::manifest::Chunk;
 use gild_nfs::{Backoff, NfsUrl, Options, Share};

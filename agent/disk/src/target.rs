@@ -11,8 +11,11 @@ use nix::fcntl::{FallocateFlags, PosixFadviseAdvice, fallocate, posix_fadvise};
 use nix::libc::{O_DIRECT, O_EXCL};
 
 use crate::buffer::AlignedBuffer;
-use crate::plan::TRANSFER;
 use crate::sys;
+
+/// Largest single transfer to or from a disk. With every transfer the engine's observer hears of it: also a disk of one
+/// megabyte a second gives a sign of life every few seconds.
+pub const TRANSFER: usize = 1 << 20;
 
 /// How a range was made zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The fault table: the LED code, the exit code of `gild` and the table of the documentation are this one.
+//! What can go wrong, as the operator sees it.
 
 /// What went wrong, in as few kinds as a blinking LED can tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +121,12 @@ impl Fault {
             ),
         }
     }
+}
+
+/// An error that stands for a fault.
+pub trait HasFault: std::error::Error {
+    /// The fault number.
+    fn fault(&self) -> Fault;
 }
 
 impl std::fmt::Display for Fault {

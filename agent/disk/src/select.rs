@@ -5,8 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gild_faults::{Fault, HasFault};
+
+use crate::Clock;
 use crate::revive::{Revival, nvme_controllers};
-use crate::{Clock, Fault};
 
 /// Where the kernel tells about its disks. Tests point it at directories of their own.
 #[derive(Clone, Debug)]
@@ -97,10 +99,8 @@ pub struct SelectError {
     pub may_be_hidden: bool,
 }
 
-impl SelectError {
-    /// The fault number.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
+impl HasFault for SelectError {
+    fn fault(&self) -> Fault {
         Fault::NoTarget
     }
 }

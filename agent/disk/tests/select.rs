@@ -6,10 +6,23 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use gild_flash::select::{Candidate, SelectError, System, Wanted, choose, in_use};
-use gild_flash::{Clock, Fault};
+use gild_disk::Clock;
+use gild_disk::select::{Candidate, SelectError, System, Wanted, choose, in_use};
+use gild_faults::{Fault, HasFault};
 
-use crate::FakeClock;
+/// A clock that is moved by sleeping on it.
+#[derive(Default)]
+struct FakeClock(Mutex<Duration>);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Duration {
+        *self.0.lock().expect("no test thread panicked")
+    }
+
+    fn sleep(&self, time: Duration) {
+        *self.0.lock().expect("no test thread panicked") += time;
+    }
+}
 
 const SIZE: u64 = 8 << 30;
 

@@ -1,0 +1,18 @@
+//! Disks, and how they are reached.
+//!
+//! [`select`] finds the one NVMe namespace that may be written, and [`revive`] brings back what the kernel has lost. A
+//! [`Target`] is what can be written: a [`BlockDevice`], or a stand-in for one. [`mtd`] reaches the boot flash, and
+//! [`watchdog`] sets a time-out: both are here because all ioctls are in one private module.
+
+mod buffer;
+mod clock;
+pub mod mtd;
+pub mod revive;
+pub mod select;
+mod sys;
+mod target;
+pub mod watchdog;
+
+pub use buffer::AlignedBuffer;
+pub use clock::{Clock, SystemClock};
+pub use target::{BlockDevice, TRANSFER, Target, ZeroMethod};

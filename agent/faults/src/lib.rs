@@ -1,0 +1,5 @@
+//! The fault table: what the LED blinks, the exit code of `gild` and the table of docs/failures.md are this one.
+
+mod fault;
+
+pub use fault::{Fault, HasFault, Policy};

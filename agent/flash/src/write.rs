@@ -1,0 +1,95 @@
+//! Chunks go from the source to the target, and holes are made zero.
+
+use std::ops::Range;
+
+use gild_disk::ZeroMethod;
+use gild_format::chunk::ChunkError;
+use gild_format::manifest::Chunk;
+
+use crate::crew::{Crew, Worker};
+use crate::head;
+use crate::plan::{self, ATTEMPTS, Piece, parts};
+use crate::progress::Progress;
+use crate::run::{Flash, lock};
+use crate::{FlashError, Stage};
+
+impl Flash<'_> {
+    pub fn write(&mut self, crew: &mut Crew, pieces: &[Piece]) -> Result<(), FlashError> {
+        let progress = self.progress(Stage::Write, pieces);
+        crew.run(pieces, |worker, piece| {
+            match piece {
+                Piece::Data(index) => {
+                    self.fetch(worker, *index)?;
+                    self.place(worker, self.chunk(*index), &progress)?;
+                }
+                Piece::Hole(hole) => self.make_zero(worker, hole, &progress)?,
+            }
+            self.advance(&progress, piece);
+            Ok(())
+        })
+    }
+
+    /// Gets the raw bytes of a chunk into the worker's buffer: they are those of the manifest, or it fails.
+    fn fetch(&self, worker: &mut Worker, index: usize) -> Result<(), FlashError> {
+        let chunk = self.chunk(index);
+        let stored = &mut worker.stored[..chunk.stored_length as usize];
+        let raw = &mut worker.raw[..chunk.raw_length as usize];
+        let mut attempts = 1;
+        loop {
+            self.job.source.read_exact_at(stored, chunk.stored_offset)?;
+            self.tally.bytes_fetched.add(chunk.stored_length.into());
+            self.tally.bytes_hashed.add(chunk.raw_length.into());
+            self.tally.chunks_fetched.add(1);
+            let error = match worker.decoder.decode(chunk, stored, raw) {
+                Ok(()) => return Ok(()),
+                Err(ChunkError::Decoder(reason)) => return Err(FlashError::Workers(reason)),
+                Err(error) => error,
+            };
+            self.tally.chunks_damaged.add(1);
+            if attempts == ATTEMPTS {
+                return Err(FlashError::ChunkDamaged {
+                    chunk: index,
+                    attempts,
+                    reason: error.to_string(),
+                });
+            }
+            self.retry(index, attempts, &error.to_string());
+            attempts += 1;
+        }
+    }
+
+    /// Writes the worker's raw bytes to the target, except what lies in the first MiB: that is kept until the commit.
+    fn place(
+        &self,
+        worker: &Worker,
+        chunk: &Chunk,
+        progress: &Progress<'_>,
+    ) -> Result<(), FlashError> {
+        let raw = &worker.raw[..chunk.raw_length as usize];
+        let (withheld, rest) = raw.split_at(plan::withheld(chunk));
+        if !withheld.is_empty() {
+            lock(&self.head)[head::range_of(chunk)].copy_from_slice(withheld);
+        }
+        self.medium
+            .write(rest, chunk.raw_offset + withheld.len() as u64, progress)
+    }
+
+    fn make_zero(
+        &self,
+        worker: &mut Worker,
+        hole: &Range<u64>,
+        progress: &Progress<'_>,
+    ) -> Result<(), FlashError> {
+        let method = if self.zeroing_failed {
+            worker.raw.fill(0);
+            for (offset, length) in parts(hole, worker.raw.len()) {
+                self.medium.write(&worker.raw[..length], offset, progress)?;
+            }
+            ZeroMethod::Write
+        } else {
+            self.medium.zero(hole, progress)?
+        };
+        *lock(&self.zero_method) = Some(method);
+        Ok(())
+    }
+}
