@@ -661,6 +661,7 @@ fn a_server_that_appears_late_is_waited_for() {
 fn permanent_error(url: &str, name: &str) -> NfsError {
     let patience = Watch::up_to(1);
     let error = NfsUrl::parse(url)
+        .map_err(NfsError::from)
         .and_then(|url| Share::connect(&url, options(), patience.clone()))
         .and_then(|share| share.open(name))
         .expect_err("it cannot be opened");

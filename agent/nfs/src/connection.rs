@@ -17,7 +17,6 @@ use nfs3_types::xdr_codec::{Opaque, Pack, Unpack, Void};
 
 use crate::reply::{LookupReply, MountReply, ReadReply};
 use crate::stream::{Stream, complete};
-use crate::url::join_path;
 use crate::{At, NfsError, NfsUrl};
 
 /// The most bytes that one READ asks for. Larger brings nothing on the links of a board, and each
@@ -156,7 +155,7 @@ impl Connection {
 
     /// Finds a file by its path below the share's directory.
     pub fn find(&mut self, server: &Server, name: &str) -> Result<Found, NfsError> {
-        let at = server.at("opening", &join_path(&server.url.path, name));
+        let at = server.at("opening", &server.url.path_of(name));
         let handle = self.walk(name, &at)?;
         let args = GETATTR3args {
             object: handle.clone(),

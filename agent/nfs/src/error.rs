@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use gild_card_format::NfsUrlError;
 use nfs3_client::RpcError;
 use nfs3_types::nfs3::nfsstat3;
 
@@ -28,13 +29,8 @@ impl fmt::Display for At {
 #[non_exhaustive]
 pub enum NfsError {
     /// The text is no address of a share.
-    #[error("`{url}` is not the address of an NFS share: {reason}")]
-    Url {
-        /// The text.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Url(#[from] NfsUrlError),
     /// The name of a file is no name inside the share.
     #[error("`{name}` is not the name of a file inside the share")]
     Name {

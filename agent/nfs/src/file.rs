@@ -7,7 +7,6 @@ use nfs3_types::nfs3::nfs_fh3;
 
 use crate::connection::{Connection, Server};
 use crate::share::Inner;
-use crate::url::join_path;
 use crate::{At, NfsError};
 
 /// A file on a share. Any number of threads may read it at once.
@@ -28,7 +27,7 @@ impl File {
         let server = &share.pool.server;
         Ok(Self {
             name: name.to_owned(),
-            at: server.at("reading", &join_path(&server.url.path, name)),
+            at: server.at("reading", &server.url.path_of(name)),
             size: found.size,
             handle: Mutex::new(Some(found.handle)),
             share,

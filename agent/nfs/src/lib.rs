@@ -30,10 +30,10 @@ mod pool;
 mod reply;
 mod share;
 mod stream;
-mod url;
+
+pub use gild_card_format::NfsUrl;
 
 pub use error::{At, NfsError};
 pub use file::File;
 pub use patience::{Backoff, Patience};
 pub use share::{Options, Share, Stats};
-pub use url::NfsUrl;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::connection::Server;
 use crate::pool::Pool;
-use crate::url::join_path;
 use crate::{File, NfsError, NfsUrl, Patience};
 
 /// How a share is read.
@@ -118,7 +117,7 @@ impl Share {
         let too_large = || {
             let server = &self.inner.pool.server;
             NfsError::TooLarge {
-                at: server.at("reading", &join_path(&server.url.path, name)),
+                at: server.at("reading", &server.url.path_of(name)),
                 size: file.size(),
                 limit,
             }

@@ -57,7 +57,7 @@ impl Share {
             None => (manifest, String::new()),
         };
         let (folder, name) = path.rsplit_once('/').ok_or_else(no_file)?;
-        let url = NfsUrl::parse(&format!("{folder}{query}"))?;
+        let url = NfsUrl::parse(&format!("{folder}{query}")).map_err(NfsError::from)?;
         let patience = Arc::new(Waiting(Backoff::attempts(ATTEMPTS)));
         let share = gild_nfs::Share::connect(&url, Options::default(), patience)?;
         Ok(Self {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::NfsError;
-
 /// `nfs://host[:port]/export/path[?mountport=N]`.
 ///
 /// Without a port the server's portmapper is asked. With a port, that is where NFS is spoken, and
@@ -20,10 +18,20 @@ pub struct NfsUrl {
     pub mount_port: Option<u16>,
 }
 
+/// The address cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{url}` is not the address of an NFS share: {reason}")]
+pub struct NfsUrlError {
+    /// As it was given.
+    pub url: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
 impl NfsUrl {
     /// Reads an address.
-    pub fn parse(text: &str) -> Result<Self, NfsError> {
-        parse(text).map_err(|reason| NfsError::Url {
+    pub fn parse(text: &str) -> Result<Self, NfsUrlError> {
+        parse(text).map_err(|reason| NfsUrlError {
             url: text.to_owned(),
             reason,
         })
@@ -33,15 +41,20 @@ impl NfsUrl {
     #[must_use]
     pub fn join(&self, name: &str) -> Self {
         Self {
-            path: join_path(&self.path, name),
+            path: self.path_of(name),
             ..self.clone()
         }
     }
-}
 
-/// `name` inside the directory `path`.
-pub(crate) fn join_path(path: &str, name: &str) -> String {
-    format!("{}/{}", path.trim_end_matches('/'), name.trim_matches('/'))
+    /// The path of `name` inside this directory.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> String {
+        format!(
+            "{}/{}",
+            self.path.trim_end_matches('/'),
+            name.trim_matches('/')
+        )
+    }
 }
 
 fn parse(text: &str) -> Result<NfsUrl, String> {

@@ -1,0 +1,527 @@
+//! `gild.toml`, which kernel arguments override: what a node is told.
+
+use std::net::Ipv4Addr;
+
+use gild_format::signature::PublicKey;
+use serde::Deserialize;
+use toml::{Table, Value};
+use url::Url;
+
+use crate::arguments::Arguments;
+use crate::likeliest::likeliest;
+use crate::nfs_url::NfsUrl;
+use crate::reference::{ARGUMENT_KEYS, KEYS, Kind};
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the share that holds `<board>/golden.json`.
+    pub server: NfsUrl,
+    /// The key that signs the manifests.
+    pub public_key: PublicKey,
+    /// Matchbox' base URL.
+    pub matchbox: Option<String>,
+    /// Where the receipt is posted.
+    pub status_url: Option<String>,
+    /// Least rollback counter of an image.
+    pub min_rollback: u64,
+    /// A static address instead of DHCP.
+    pub network: Option<Static>,
+    /// Serial number of the disk to write.
+    pub target_serial: Option<String>,
+    /// What may be done to the board's firmware.
+    pub boot_order: BootOrderPolicy,
+}
+
+/// What may be done to the board's firmware.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct BootOrderPolicy {
+    /// Nothing.
+    pub keep: bool,
+    /// It may be replaced by an older one.
+    pub allow_older: bool,
+    /// Its settings may be replaced where they cannot be read.
+    pub replace_settings: bool,
+}
+
+/// A static address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Static {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Length of the network's prefix.
+    pub prefix: u8,
+    /// The router to other networks.
+    pub gateway: Option<Ipv4Addr>,
+    /// Name servers.
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// `gild.toml` is no TOML.
+    #[error("gild.toml on the card cannot be read: line {line}: {problem}")]
+    Syntax {
+        /// Number of the line. Its text may hold a password, and the message leaves the node.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A key that gild does not know.
+    #[error("{origin} has the unknown key `{key}`{}", suggestion(.key))]
+    UnknownKey {
+        /// `gild.toml` or the kernel command line.
+        origin: &'static str,
+        /// The key.
+        key: String,
+    },
+    /// A value that is not what its key wants.
+    #[error("`{key}` is `{value}`: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A value that may hold a password, and is left out: the message goes to the receipt's readers.
+    #[error("`{key}` cannot be used: {problem}")]
+    Hidden {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// A value of the wrong TOML type, or a table where a value should be.
+    #[error("gild.toml on the card: {0}")]
+    Type(String),
+    /// A key without which nothing can be done.
+    #[error(
+        "no `{key}` is configured{}; next: write it into gild.toml on the card, or give the kernel argument gild.{key}=",
+        if *.card { "" } else { ", and no card was found (a FAT partition labelled GILD)" }
+    )]
+    Missing {
+        /// The key.
+        key: &'static str,
+        /// Whether there was a card.
+        card: bool,
+    },
+}
+
+const CARD: &str = "gild.toml on the card";
+const COMMAND_LINE: &str = "the kernel command line (gild.*)";
+
+/// The names and types of `gild.toml`; unknown keys are found before, to name the likeliest one meant.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct File {
+    server: Option<String>,
+    public_key: Option<String>,
+    matchbox: Option<String>,
+    status_url: Option<String>,
+    min_rollback: u64,
+    network: NetworkSection,
+    target: TargetSection,
+    boot_order: BootOrderPolicy,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct NetworkSection {
+    address: Option<String>,
+    gateway: Option<String>,
+    dns: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TargetSection {
+    serial: Option<String>,
+}
+
+impl Config {
+    /// Whether a certificate will have to be judged, by the clock.
+    #[must_use]
+    pub fn uses_tls(&self) -> bool {
+        [&self.matchbox, &self.status_url]
+            .into_iter()
+            .flatten()
+            .any(|url| url.starts_with("https:"))
+    }
+
+    /// Reads the card's file, if there is a card, and lets the kernel arguments override it.
+    pub fn parse(file: Option<&str>, arguments: &Arguments) -> Result<Self, ConfigError> {
+        let text = file.unwrap_or_default();
+        let mut table: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
+        for key in leaves(&table) {
+            if !KEYS.iter().any(|known| known.name == key) {
+                return Err(ConfigError::UnknownKey { origin: CARD, key });
+            }
+        }
+        for (key, value) in arguments.iter() {
+            if ARGUMENT_KEYS.contains(&key) {
+                continue;
+            }
+            let Some(known) = KEYS.iter().find(|known| known.name == key) else {
+                return Err(ConfigError::UnknownKey {
+                    origin: COMMAND_LINE,
+                    key: key.to_owned(),
+                });
+            };
+            insert(&mut table, known.name, known.kind.value(known.name, value)?)?;
+        }
+        let values: File = table
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError::Type(error.message().to_owned()))?;
+        values.check(file.is_some())
+    }
+}
+
+fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    ConfigError::Syntax {
+        line: before.unwrap_or_default().matches('\n').count() + 1,
+        problem: error.message().to_owned(),
+    }
+}
+
+impl Kind {
+    fn value(self, key: &'static str, text: &str) -> Result<Value, ConfigError> {
+        Ok(match self {
+            Self::Text => Value::String(text.to_owned()),
+            Self::Number => Value::Integer(text.parse().map_err(|_| ConfigError::Value {
+                key,
+                value: text.to_owned(),
+                problem: "it should be a number".to_owned(),
+            })?),
+            Self::Flag => Value::Boolean(text.parse().map_err(|_| ConfigError::Value {
+                key,
+                value: text.to_owned(),
+                problem: "it should be true or false".to_owned(),
+            })?),
+            Self::List => Value::Array(text.split(',').map(|item| item.trim().into()).collect()),
+        })
+    }
+}
+
+/// The dotted keys of all values.
+fn leaves(table: &Table) -> Vec<String> {
+    table
+        .iter()
+        .flat_map(|(key, value)| match value {
+            Value::Table(inner) => leaves(inner)
+                .into_iter()
+                .map(|rest| format!("{key}.{rest}"))
+                .collect(),
+            _ => vec![key.clone()],
+        })
+        .collect()
+}
+
+fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), ConfigError> {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+            Ok(())
+        }
+        Some((section, rest)) => {
+            let inner = table
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()))
+                .as_table_mut()
+                .ok_or_else(|| ConfigError::Type(format!("`{section}` should be a section")))?;
+            insert(inner, rest, value)
+        }
+    }
+}
+
+impl File {
+    fn check(self, card: bool) -> Result<Config, ConfigError> {
+        let server = self.server.ok_or(ConfigError::Missing {
+            key: "server",
+            card,
+        })?;
+        let public_key = self.public_key.ok_or(ConfigError::Missing {
+            key: "public_key",
+            card,
+        })?;
+        Ok(Config {
+            server: NfsUrl::parse(&server).map_err(|error| ConfigError::Hidden {
+                key: "server",
+                problem: error.reason,
+            })?,
+            public_key: PublicKey::parse(&public_key).map_err(|error| ConfigError::Hidden {
+                key: "public_key",
+                problem: format!("{error}; next: put the second line of site.pub there"),
+            })?,
+            matchbox: web_address("matchbox", self.matchbox)?,
+            status_url: web_address("status_url", self.status_url)?,
+            min_rollback: self.min_rollback,
+            network: self.network.check()?,
+            target_serial: self.target.serial,
+            boot_order: self.boot_order,
+        })
+    }
+}
+
+impl NetworkSection {
+    fn check(self) -> Result<Option<Static>, ConfigError> {
+        let Some(address) = self.address else {
+            return match (self.gateway, self.dns.first()) {
+                (None, None) => Ok(None),
+                _ => Err(ConfigError::Type(
+                    "[network] has no `address`: write one, like \"192.168.1.50/24\", or leave the section out for DHCP"
+                        .to_owned(),
+                )),
+            };
+        };
+        let wrong = |problem: &str| ConfigError::Value {
+            key: "network.address",
+            value: address.clone(),
+            problem: problem.to_owned(),
+        };
+        let (ip, prefix) = address
+            .split_once('/')
+            .ok_or_else(|| wrong("it should be an address and a prefix, like 192.168.1.50/24"))?;
+        let prefix = prefix
+            .parse()
+            .ok()
+            .filter(|prefix| (1..=32).contains(prefix))
+            .ok_or_else(|| wrong("the prefix after the slash should be 1 to 32"))?;
+        Ok(Some(Static {
+            address: ip.parse().map_err(|_| wrong("this is no IPv4 address"))?,
+            prefix,
+            gateway: self
+                .gateway
+                .map(|gateway| ipv4("network.gateway", &gateway))
+                .transpose()?,
+            dns: self
+                .dns
+                .iter()
+                .map(|server| ipv4("network.dns", server))
+                .collect::<Result<_, _>>()?,
+        }))
+    }
+}
+
+fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Value {
+        key,
+        value: text.to_owned(),
+        problem: "this is no IPv4 address".to_owned(),
+    })
+}
+
+fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>, ConfigError> {
+    let Some(url) = url else { return Ok(None) };
+    match Url::parse(&url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
+            Ok(Some(url))
+        }
+        _ => Err(ConfigError::Hidden {
+            key,
+            problem: "it should be a URL like http://192.168.1.2:8080".to_owned(),
+        }),
+    }
+}
+
+/// The known key that looks most like this one.
+fn suggestion(key: &str) -> String {
+    let known = KEYS.iter().map(|known| known.name).chain(ARGUMENT_KEYS);
+    likeliest(key, known).map_or_else(String::new, |known| format!(": did you mean `{known}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The public key in the documentation of minisign.
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+    fn minimal() -> String {
+        format!("server = \"nfs://10.0.2.2:2049/gild\"\npublic_key = \"{KEY}\"\n")
+    }
+
+    fn parse(file: &str, command_line: &str) -> Result<Config, ConfigError> {
+        Config::parse(Some(file), &Arguments::parse(command_line))
+    }
+
+    fn complaint(file: &str, command_line: &str) -> String {
+        parse(file, command_line)
+            .expect_err("this configuration is wrong")
+            .to_string()
+    }
+
+    #[test]
+    fn server_and_key_are_enough() {
+        let config = parse(&minimal(), "").expect("the least configuration");
+        assert_eq!(config.min_rollback, 0);
+        assert_eq!(config.network, None);
+        assert_eq!(config.boot_order, BootOrderPolicy::default());
+        assert_eq!(config.public_key.to_string(), KEY);
+    }
+
+    #[test]
+    fn everything_can_be_said_on_the_card() {
+        let file = minimal()
+            + r#"
+            matchbox = "http://10.0.2.2:8080"
+            status_url = "https://status.example/x"
+            min_rollback = 7
+            [network]
+            address = "192.168.1.50/24"
+            gateway = "192.168.1.1"
+            dns = ["192.168.1.1", "9.9.9.9"]
+            [target]
+            serial = "S1"
+            [boot_order]
+            keep = true
+            allow_older = true
+            replace_settings = true
+        "#;
+        let config = parse(&file, "").expect("a full configuration");
+        assert_eq!(config.matchbox.as_deref(), Some("http://10.0.2.2:8080"));
+        assert_eq!(
+            config.status_url.as_deref(),
+            Some("https://status.example/x")
+        );
+        assert_eq!(config.min_rollback, 7);
+        let network = config.network.expect("a static address");
+        assert_eq!(
+            (network.address, network.prefix),
+            (Ipv4Addr::new(192, 168, 1, 50), 24)
+        );
+        assert_eq!(network.dns.len(), 2);
+        assert_eq!(config.target_serial.as_deref(), Some("S1"));
+        let said = BootOrderPolicy {
+            keep: true,
+            allow_older: true,
+            replace_settings: true,
+        };
+        assert_eq!(config.boot_order, said);
+    }
+
+    #[test]
+    fn kernel_arguments_override_the_card_and_suffice_without_one() {
+        let config = parse(
+            &(minimal() + "min_rollback = 1\n[target]\nserial = \"S1\""),
+            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2 gild.boot_order.keep=true",
+        )
+        .expect("both");
+        assert!(config.boot_order.keep && !config.boot_order.allow_older);
+        assert_eq!(config.min_rollback, 9);
+        assert_eq!(config.target_serial.as_deref(), Some("7"));
+        assert_eq!(config.network.expect("an address").dns.len(), 2);
+
+        let arguments = Arguments::parse(&format!(
+            "gild.server=nfs://10.0.2.2/gild gild.public_key={KEY}"
+        ));
+        Config::parse(None, &arguments).expect("a node without a card");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_likeliest_one_meant() {
+        assert_eq!(
+            complaint(&(minimal() + "matchbx = \"http://a\""), ""),
+            "gild.toml on the card has the unknown key `matchbx`: did you mean `matchbox`?"
+        );
+        assert_eq!(
+            complaint(&(minimal() + "[target]\nserail = \"x\""), ""),
+            "gild.toml on the card has the unknown key `target.serail`: did you mean `target.serial`?"
+        );
+        assert_eq!(
+            complaint(&minimal(), "gild.min_rolback=3"),
+            "the kernel command line (gild.*) has the unknown key `min_rolback`: did you mean `min_rollback`?"
+        );
+        assert_eq!(
+            complaint(&(minimal() + "zzz = 1"), ""),
+            "gild.toml on the card has the unknown key `zzz`"
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(complaint("", "").starts_with("no `server` is configured; next: write it into"));
+        assert!(
+            complaint("server = \"nfs://a/b\"", "").starts_with("no `public_key` is configured")
+        );
+        let error = Config::parse(None, &Arguments::default()).expect_err("nothing is known");
+        assert!(error.to_string().contains("no card was found"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_it_should_be() {
+        for (line, part) in [
+            ("min_rollback = \"x\"", "gild.toml on the card"),
+            ("min_rollback = -1", "gild.toml on the card"),
+            ("matchbox = \"10.0.2.2:8080\"", "it should be a URL like"),
+            ("status_url = \"ftp://a/b\"", "it should be a URL like"),
+            ("target = 3", "unknown key `target`"),
+            ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
+            ("[network]\naddress = \"10.0.0.1\"", "and a prefix"),
+            ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
+            ("[network]\naddress = \"10.0.0/8\"", "no IPv4 address"),
+            ("[network]\ngateway = \"10.0.0.1\"", "has no `address`"),
+            (
+                "[network]\naddress = \"10.0.0.2/8\"\ndns = [\"a\"]",
+                "`network.dns` is `a`",
+            ),
+        ] {
+            let said = complaint(&(minimal() + line), "");
+            assert!(said.contains(part), "{line}: {said}");
+        }
+        assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
+        assert!(complaint(&minimal(), "gild.min_rollback=many").contains("should be a number"));
+        assert!(complaint(&minimal(), "gild.boot_order.keep=1").contains("true or false"));
+        assert!(
+            complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
+        );
+        let said = complaint(&minimal(), "gild.public_key=RWQ...");
+        assert!(
+            said.starts_with("`public_key` cannot be used: it is not a minisign public key,")
+                && said.ends_with("; next: put the second line of site.pub there"),
+            "{said}"
+        );
+        let said = complaint(&minimal(), "gild.server=192.168.1.10:/srv/x");
+        assert!(
+            said.ends_with("; next: write nfs://192.168.1.10/srv/x"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_secret_in_a_wrong_value_is_in_no_message() {
+        for line in [
+            "status_url = \"htp://user:token@host/x\"",
+            "status_url = \"https://user:token@/x\"",
+            "status_url = \"https://host/token",
+            "status_url = https://host/token",
+            "status_url https://user:token@host/x",
+            "https://user:token@host/x",
+            "status_url = [\"token\"]",
+            "matchbox = \"//user:token@host\"",
+            "status_url = \"https://host/token\"\nstatus_url = \"https://host/token\"",
+        ] {
+            let said = complaint(&(minimal() + line), "");
+            assert!(!said.contains("token"), "{line}: {said}");
+        }
+        for argument in [
+            "gild.status_url=user:token@host",
+            "gild.server=http://token@a/b",
+            "gild.server=nfs://token",
+            "gild.public_key=token",
+        ] {
+            let said = complaint(&minimal(), argument);
+            assert!(!said.contains("token"), "{argument}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_toml_is_named_by_its_number() {
+        let said = complaint(&(minimal() + "status_url = x"), "");
+        assert!(said.contains("line 3: "), "{said}");
+    }
+}
