@@ -33,8 +33,8 @@ pub fn with_trial(config_txt: &str) -> String {
     format!(
         "\
 {config_txt}{newline}{BEGIN}
-# This image has not started yet. Until it has, a restart looks at the flasher card first, so that an
-# image that does not start is replaced. Then gild removes these lines. Old firmware ignores them.
+# This image has not started yet. Until it has, a restart looks at the flasher card first:
+# an image that does not start is replaced. Then gild removes this. Old firmware ignores it.
 [all]
 {REBOOT_ORDER}
 {END}
