@@ -149,6 +149,7 @@ mod tests {
             image_id: "image-1".to_owned(),
             build_time: 0,
             rollback_counter: 3,
+            proves_itself: false,
             min_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             raw_size: 0,
             sector_size: 512,

@@ -88,6 +88,7 @@ fn the_manifest_tells_data_from_holes_and_names_the_partitions() {
         .pack(&["--rollback-counter", "7", "--id", "first"])
         .succeeds();
     let manifest = manifest(&bench, "out/rpi5");
+    assert!(!manifest.proves_itself);
     assert_eq!(
         (
             manifest.image_id.as_str(),
@@ -232,6 +233,9 @@ fn an_image_id_never_gets_other_content() {
         .pack(&["--id", "taken"])
         .fails_saying(&["taken", "other content", "--id"]);
     bench.make_disk("disk.img", "one");
+    bench
+        .pack(&["--id", "taken", "--proves-itself"])
+        .fails_saying(&["taken", "--proves-itself", "--output"]);
     bench
         .pack(&["--id", "taken", "--rollback-counter", "1"])
         .fails_saying(&["taken", "--rollback-counter", "--output"]);

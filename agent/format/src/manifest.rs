@@ -66,6 +66,10 @@ pub struct Manifest {
     pub build_time: u64,
     /// A node refuses an image whose counter is below the least its configuration accepts.
     pub rollback_counter: u64,
+    /// The image's first good start writes *proven* into the commit record. An image that does not do so counts as proven
+    /// as soon as it is committed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proves_itself: bool,
     /// Least agent version that may write this image, `major.minor.patch`.
     pub min_agent_version: String,
     /// Raw size of the disk image in bytes, a multiple of `sector_size`.

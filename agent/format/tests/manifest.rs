@@ -20,6 +20,18 @@ fn unknown_fields_are_ignored() {
 }
 
 #[test]
+fn an_image_proves_itself_only_if_its_manifest_says_so() {
+    let mut manifest = sample();
+    let json = String::from_utf8(manifest.to_json()).expect("JSON is text");
+    assert!(!json.contains("proves_itself"), "{json}");
+    manifest.proves_itself = true;
+    let json = manifest.to_json();
+    assert_eq!(Manifest::parse(&json).as_ref(), Ok(&manifest));
+    let text = String::from_utf8(json).expect("JSON is text");
+    assert!(text.contains("\"proves_itself\":true"), "{text}");
+}
+
+#[test]
 fn an_unknown_version_is_refused_before_anything_else_is_read() {
     let json = br#"{"format_version":2,"chunks":"no longer a list"}"#;
     assert_eq!(Manifest::parse(json), Err(ManifestError::UnknownVersion(2)));

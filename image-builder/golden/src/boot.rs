@@ -1,13 +1,22 @@
 //! The boot partition: kernel, initramfs, device trees, and the text that tells the board's firmware about them.
 
+pub mod u_boot;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use gild_boards::dtbo::{self, DtboError, TREE_FOLDERS};
+use gild_boards::uboot_script::ScriptError;
+use gild_node::trial;
 
 use crate::assemble::{self, AssembleError, Identity, TOO_LARGE};
 use crate::recipe::{Boot, Loader, Overlay, Recipe};
 use crate::tree::{Content, Kind, Tree, TreeError};
+
+const KERNEL: &str = "vmlinuz.gz";
+const INITRAMFS: &str = "initrd.img";
+/// What stands in the files that the boot script looks for: for people, and so that none is empty.
+const TOKEN: &str = "This image has not started yet: boot.scr and gild use these files, and gild removes them then.\n";
 
 /// The names of kernels with pages of 16 KiB, which containers built for 4 KiB do not survive.
 const LARGE_PAGES: [&str; 2] = ["16k", "2712"];
@@ -65,6 +74,9 @@ pub enum BootError {
     /// A file could not be brought into the firmware's form.
     #[error(transparent)]
     Assemble(#[from] AssembleError),
+    /// The boot script could not be made.
+    #[error("the boot script cannot be made; next: shorten the recipe's `kernel_arguments`")]
+    Script(#[from] ScriptError),
 }
 
 /// The kernel that a root file system starts with.
@@ -126,7 +138,7 @@ pub fn files(
     recipe: &Recipe,
     identity: &Identity,
 ) -> Result<BTreeMap<String, Content>, BootError> {
-    let mut files = texts(recipe, identity);
+    let mut files = own_files(recipe, identity)?;
     let initramfs = content(tree, &kernel.initramfs)?;
     if initramfs.length() >= TOO_LARGE {
         return Err(BootError::LargeInitramfs {
@@ -134,9 +146,9 @@ pub fn files(
             bytes: initramfs.length(),
         });
     }
-    files.insert("initrd.img".to_owned(), initramfs);
+    files.insert(INITRAMFS.to_owned(), initramfs);
     let image = content(tree, &kernel.image)?;
-    files.insert("vmlinuz.gz".to_owned(), assemble::gzip(&image)?.into());
+    files.insert(KERNEL.to_owned(), assemble::gzip(&image)?.into());
     let trees = device_trees(tree, kernel, &recipe.boot)?;
     for (name, overlay) in &recipe.boot.overlays {
         let bytes = device_tree_overlay(tree, kernel, (name, overlay), &trees)?;
@@ -150,33 +162,37 @@ pub fn files(
     Ok(files)
 }
 
-/// The text files, by their paths on the boot partition.
-fn texts(recipe: &Recipe, identity: &Identity) -> BTreeMap<String, Content> {
+/// What the board's firmware reads, by the paths on the boot partition. The image is on trial.
+fn own_files(
+    recipe: &Recipe,
+    identity: &Identity,
+) -> Result<BTreeMap<String, Content>, ScriptError> {
     let arguments = format!(
         "root=PARTUUID={} {}",
         identity.root_partuuid(),
         recipe.kernel_arguments.join(" ")
     );
-    let texts = match recipe.boot.loader {
-        Loader::RaspberryPi => vec![
-            ("config.txt", recipe.boot.config.trim_start().to_owned()),
-            ("cmdline.txt", format!("{arguments}\n")),
-        ],
-        Loader::Extlinux => vec![("extlinux/extlinux.conf", extlinux(&recipe.boot, &arguments))],
+    let files = match recipe.boot.loader {
+        Loader::RaspberryPi => {
+            let config = trial::with_trial(recipe.boot.config.trim_start());
+            vec![
+                (trial::CONFIG_TXT, config.into_bytes()),
+                ("cmdline.txt", format!("{arguments}\n").into_bytes()),
+            ]
+        }
+        Loader::UBoot => {
+            let device_tree = recipe.boot.device_trees.keys().next();
+            let device_tree = device_tree.map_or("", String::as_str);
+            let script = u_boot::boot_scr(device_tree, &arguments)?;
+            let tokens = trial::TOKENS.into_iter().chain([trial::ON]);
+            let tokens = tokens.map(|path| (path, TOKEN.as_bytes().to_vec()));
+            tokens.chain([(u_boot::BOOT_SCR, script)]).collect()
+        }
     };
-    texts
-        .into_iter()
-        .map(|(path, text)| (path.to_owned(), text.into_bytes().into()))
-        .collect()
-}
-
-/// What U-Boot reads. It starts the only entry at once.
-fn extlinux(boot: &Boot, arguments: &str) -> String {
-    let device_tree = boot.device_trees.keys().next().map_or("", String::as_str);
-    format!(
-        "default gild\ntimeout 1\n\nlabel gild\n  kernel /vmlinuz.gz\n  initrd /initrd.img\n  fdt /{device_tree}\n  \
-         append {arguments}\n"
-    )
+    let files = files.into_iter();
+    Ok(files
+        .map(|(path, bytes)| (path.to_owned(), bytes.into()))
+        .collect())
 }
 
 /// The device trees, by their names on the boot partition.

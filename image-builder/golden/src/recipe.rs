@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use gild_node::trial;
+
+use crate::boot::u_boot::is_plain;
 use crate::tree::{Tree, TreeError};
 
 /// A recipe extends another, which extends another: deeper than this is a mistake.
@@ -103,8 +106,8 @@ pub struct Overlay {
 pub enum Loader {
     /// The Raspberry Pi's EEPROM: `config.txt` and `cmdline.txt`.
     RaspberryPi,
-    /// U-Boot: `extlinux/extlinux.conf`.
-    Extlinux,
+    /// U-Boot: `boot.scr`.
+    UBoot,
 }
 
 /// One file: everything may be missing, for another file may have it.
@@ -232,12 +235,12 @@ impl Recipe {
                 return Err(format!("`sysctls`: the value of {name} has several lines"));
             }
         }
-        self.boot.check()
+        self.boot.check(&self.kernel_arguments)
     }
 }
 
 impl Boot {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, kernel_arguments: &[String]) -> Result<(), String> {
         if self.device_trees.is_empty() {
             return Err("`boot.device_trees` is empty: no board starts without one".to_owned());
         }
@@ -273,10 +276,35 @@ impl Boot {
             (Loader::RaspberryPi, true) => {
                 Err("`boot.config` is missing: the firmware starts nothing without it".to_owned())
             }
-            (Loader::Extlinux, false) => Err(
-                "`boot.config` is the Raspberry Pi's, and `boot.loader` is \"extlinux\"".to_owned(),
+            (Loader::RaspberryPi, false) => self.check_config(),
+            (Loader::UBoot, false) => Err(
+                "`boot.config` is the Raspberry Pi's, and `boot.loader` is \"u-boot\"".to_owned(),
             ),
-            _ => Ok(()),
+            (Loader::UBoot, true) => self.check_script(kernel_arguments),
+        }
+    }
+
+    /// The builder adds the way back of an image on trial to `config.txt`, and the node has to find it again.
+    fn check_config(&self) -> Result<(), String> {
+        let marks = [trial::BEGIN, trial::END];
+        let mut lines = self.config.lines().map(str::trim_end);
+        match lines.find(|line| marks.contains(line)) {
+            Some(mark) => Err(format!(
+                "`boot.config` has the line `{mark}`, which the builder adds: leave it out"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// `boot.scr` is a program, and these stand in it.
+    fn check_script(&self, kernel_arguments: &[String]) -> Result<(), String> {
+        let mut words = kernel_arguments.iter().chain(self.device_trees.keys());
+        match words.find(|word| !word.chars().all(is_plain)) {
+            Some(word) => Err(format!(
+                "{word:?} has a character that U-Boot's shell reads as something else: `boot.scr` takes letters, digits \
+                 and -_.,:=/@+%~"
+            )),
+            None => Ok(()),
         }
     }
 }

@@ -76,7 +76,7 @@ fn boot() -> Result<BTreeMap<String, Content>> {
         ("vmlinuz.gz".into(), gzip(&kernel)?.into()),
         ("initrd.img".into(), vec![5; 3_000_000].into()),
         ("bcm2712-d-rpi-5-b.dtb".into(), "device tree".into()),
-        ("extlinux/extlinux.conf".into(), "default gild\n".into()),
+        ("gild-trial/on".into(), "default gild\n".into()),
         (
             "dtbs/rockchip/rk3588-rock-5b.dtb".into(),
             "device tree".into(),
@@ -203,12 +203,7 @@ fn check_boot(image: &Path, scratch: &Path) -> Result<()> {
     assert!(run("mlabel", &["-i", &boot, "-s", "::"])?.contains("GILDBOOT"));
     let conf = run(
         "mcopy",
-        &[
-            "-i",
-            &format!("{path}@@{BOOT}"),
-            "::extlinux/extlinux.conf",
-            "-",
-        ],
+        &["-i", &format!("{path}@@{BOOT}"), "::gild-trial/on", "-"],
     )?;
     assert_eq!(conf, "default gild\n");
     let times = run("mdir", &["-/", "-i", &boot, "::"])?;

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use gild_boards::dtbo;
 use gild_golden::pipeline::{self, Built, Options};
 use gild_golden::progress::Progress;
+use gild_node::trial;
 use stand_in::{Site, Vendor};
 
 /// Keeps the warnings.
@@ -77,9 +78,14 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     assert!(text("/etc/cloud/cloud.cfg.d/60-gild-site.cfg").contains("ssh-ed25519 AAAAC3"));
     assert!(text("/etc/modules-load.d/gild.conf").contains("br_netfilter"));
     assert!(text("/usr/lib/gild/image-release").contains(&built.image_id));
-    let extlinux = site.on_boot_partition("disk.img", "extlinux/extlinux.conf");
-    assert!(extlinux.contains("fdt /rk3588-rock-5b.dtb"), "{extlinux}");
-    assert!(extlinux.contains("append root=PARTUUID="), "{extlinux}");
+    let script = site.on_boot_partition("disk.img", "boot.scr");
+    for line in ["} rk3588-rock-5b.dtb ", "setenv bootargs \"root=PARTUUID="] {
+        assert!(script.contains(line), "{line}: {script}");
+    }
+    for file in trial::TOKENS.iter().chain([&trial::ON]) {
+        let text = site.on_boot_partition("disk.img", file);
+        assert!(text.contains("has not started yet"), "{file}: {text}");
+    }
     let mark = site.on_boot_partition("disk.img", "gild-image.env");
     assert_eq!(mark, format!("image_id={}\nboard=rock5b\n", built.image_id));
 }
@@ -288,6 +294,8 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
     );
     let config = site.on_boot_partition("disk.img", "config.txt");
     assert!(config.contains("kernel=vmlinuz.gz"), "{config}");
+    let proven = trial::without_trial(&config).expect("an image on trial");
+    assert!(proven.ends_with("disable_splash=1\n"), "{proven}");
     // Nothing but gild's card writes the boot EEPROM.
     let eeprom = "/etc/systemd/system/rpi-eeprom-update.service";
     let masked = root.read_link(eeprom).expect("a mask");

@@ -18,7 +18,7 @@ components = ["main"]
 packages = ["udev"]
 kernel_arguments = ["quiet"]
 [boot]
-loader = "extlinux"
+loader = "u-boot"
 [boot.device_trees]
 "board.dtb" = "vendor/board.dtb"
 "#;
@@ -113,7 +113,7 @@ fn a_recipe_adds_to_the_one_it_extends_and_has_the_last_word() {
     assert_eq!(recipe.suite, "forky");
     assert_eq!(recipe.packages, ["udev", "htop"]);
     assert_eq!(recipe.kernel_arguments, ["quiet"]);
-    assert_eq!(recipe.boot.loader, Loader::Extlinux);
+    assert_eq!(recipe.boot.loader, Loader::UBoot);
     let mut tree = Tree::default();
     recipe.install(&mut tree).expect("an empty tree");
     assert_eq!(
@@ -150,6 +150,21 @@ fn a_mistake_is_found_and_named() {
             "the builder gives `root=`",
         ),
         (
+            "[\"quiet\"]",
+            "[\"reserve=$x\"]",
+            "\"reserve=$x\" has a character that U-Boot's shell reads",
+        ),
+        (
+            "\"board.dtb\" =",
+            "\"a;b.dtb\" =",
+            "\"a;b.dtb\" has a character that U-Boot's shell reads",
+        ),
+        (
+            "loader = \"u-boot\"",
+            "loader = \"raspberry-pi\"\nconfig = \"kernel=x\\n# gild-trial: end\\n\"",
+            "`boot.config` has the line `# gild-trial: end`",
+        ),
+        (
             "\"vendor/board.dtb\"",
             "\"../board.dtb\"",
             "no relative paths",
@@ -165,12 +180,12 @@ fn a_mistake_is_found_and_named() {
             "with \"new.dtb\", which is not in `boot.device_trees`",
         ),
         (
-            "loader = \"extlinux\"",
+            "loader = \"u-boot\"",
             "loader = \"raspberry-pi\"",
             "`boot.config` is missing",
         ),
         (
-            "loader = \"extlinux\"",
+            "loader = \"u-boot\"",
             "loader = \"grub\"",
             "unknown variant `grub`",
         ),

@@ -3,7 +3,8 @@
 //!
 //! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
 //! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`k3s_config`] is the last look
-//! before the cluster is joined, and [`reprovision`] makes the flasher take over again.
+//! before the cluster is joined, and [`reprovision`] makes the flasher take over again. [`trial`] is what makes the firmware go back
+//! to the flasher if the node never gets that far.
 
 pub mod ask;
 pub mod client;
@@ -19,3 +20,4 @@ pub mod seeding;
 pub mod settings;
 pub mod stable_mac;
 pub mod token;
+pub mod trial;

@@ -147,6 +147,7 @@ pub fn run(args: Args) -> Result<()> {
         output: args.output,
         level: args.level,
         rollback_counter: args.rollback_counter,
+        proves_itself: true,
         sector_size: 512,
         build_time: Some(built.source_date),
     };

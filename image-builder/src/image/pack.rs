@@ -42,6 +42,14 @@ pub struct Args {
     /// Nodes refuse an image with a lower counter than their card demands
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rollback_counter: u64,
+    /// The image proves itself: until then it is on trial, and goes back to the flasher card
+    ///
+    /// Once the image has started and all is well, a program in it must write `proven` into the commit record at the end
+    /// of the disk's first MiB. Until then its boot partition must lead back to the card, as in an image of `gild image build`: on a
+    /// Raspberry Pi 5 `set_reboot_order=0xf61` in config.txt, on a Rock 5B a boot.scr that uses up the files in `gild-trial`.
+    /// The program takes this out again. An image without this option counts as proven as soon as it is written.
+    #[arg(long)]
+    pub proves_itself: bool,
     /// Sector size that the partition table was made for: 512 or 4096
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = sector_size)]
     pub sector_size: u32,
@@ -83,6 +91,7 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
         image_id,
         build_time,
         rollback_counter: args.rollback_counter,
+        proves_itself: args.proves_itself,
         min_agent_version: MIN_AGENT_VERSION.to_owned(),
         raw_size: image.size(),
         sector_size: args.sector_size,
@@ -158,7 +167,7 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer) -> Result<Signed> {
             });
             if !same {
                 bail!(
-                    "image id {id} exists in {} with other content, or packed in another way (--level, --rollback-counter), and \
+                    "image id {id} exists in {} with other content, or packed in another way (--level, --rollback-counter, --proves-itself), and \
                      nothing was changed; next: give another --output, or `gild image pack` another --id",
                     folder.path().display()
                 );
@@ -265,6 +274,7 @@ mod tests {
                 output: at("out"),
                 level: 1,
                 rollback_counter: 0,
+                proves_itself: false,
                 sector_size: 512,
                 build_time: Some(1_767_312_000),
             };

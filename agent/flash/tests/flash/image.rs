@@ -72,6 +72,7 @@ impl Image {
             image_id: shape.id.to_owned(),
             build_time: 0,
             rollback_counter: 0,
+            proves_itself: false,
             min_agent_version: "0.1.0".to_owned(),
             raw_size: raw.len() as u64,
             sector_size: shape.sector_size,

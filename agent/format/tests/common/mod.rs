@@ -31,6 +31,7 @@ pub fn sample() -> Manifest {
         image_id: "rpi5-20260102-0123456789ab".to_owned(),
         build_time: 1_767_312_000,
         rollback_counter: 0,
+        proves_itself: false,
         min_agent_version: "0.1.0".to_owned(),
         raw_size: 9 << 20,
         sector_size: 512,

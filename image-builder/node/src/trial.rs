@@ -1,0 +1,120 @@
+//! The way back of an image on trial: until it has proven that it starts, the firmware goes back to the flasher card.
+//!
+//! On the Raspberry Pi it is a few lines of `config.txt`, on U-Boot files that `boot.scr` uses up, one with each start. The
+//! builder writes them, and the node takes them out once it runs. Everything here is text; who reads and writes files is
+//! elsewhere.
+
+/// The firmware's file on the boot partition that has the lines.
+pub const CONFIG_TXT: &str = "config.txt";
+/// The line before them, as it stands.
+pub const BEGIN: &str = "# gild-trial: begin";
+/// The line after them, as it stands.
+pub const END: &str = "# gild-trial: end";
+/// What the firmware does at the next restart: card, NVMe, and both again. The lowest digit is the first.
+pub const REBOOT_ORDER: &str = "set_reboot_order=0xf61";
+
+/// The folder on the boot partition that U-Boot's script looks into.
+pub const FOLDER: &str = "gild-trial";
+/// The image is on trial while this file exists. Without it, the tokens mean nothing: it is the one to remove first.
+pub const ON: &str = "gild-trial/on";
+/// The starts that are left. The script removes the first that exists.
+pub const TOKENS: [&str; 3] = ["gild-trial/1", "gild-trial/2", "gild-trial/3"];
+
+/// `config.txt` with the way back at its end, where no filter hides it and no other line overrules it.
+///
+/// The firmware reads no more than 98 characters of a line.
+#[must_use]
+pub fn with_trial(config_txt: &str) -> String {
+    let newline = match config_txt {
+        "" => "",
+        text if text.ends_with('\n') => "",
+        _ => "\n",
+    };
+    format!(
+        "\
+{config_txt}{newline}{BEGIN}
+# This image has not started yet. Until it has, a restart looks at the flasher card first:
+# an image that does not start is replaced. Then gild removes this. Old firmware ignores it.
+[all]
+{REBOOT_ORDER}
+{END}
+"
+    )
+}
+
+/// `config.txt` without the way back; nothing if it has none, or if its marks do not stand there once each and in order.
+#[must_use]
+pub fn without_trial(config_txt: &str) -> Option<String> {
+    let lines: Vec<&str> = config_txt.split_inclusive('\n').collect();
+    let only = |mark: &str| {
+        let mut found = lines.iter().enumerate();
+        let (at, _) = found.by_ref().find(|(_, line)| line.trim_end() == mark)?;
+        found.all(|(_, line)| line.trim_end() != mark).then_some(at)
+    };
+    let (begin, end) = (only(BEGIN)?, only(END)?);
+    (begin < end).then(|| [&lines[..begin], &lines[end + 1..]].concat().concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "[all]\nkernel=vmlinuz.gz\n[pi4]\narm_boost=1\n";
+
+    #[test]
+    fn what_is_added_is_taken_out_and_nothing_else() {
+        for config in [CONFIG, "", "# gild-trial: beginning\n"] {
+            let on_trial = with_trial(config);
+            assert!(on_trial.starts_with(config), "{on_trial}");
+            assert_eq!(without_trial(&on_trial).as_deref(), Some(config));
+        }
+        // A node's owner has added lines meanwhile, on Windows.
+        let edited = with_trial(CONFIG).replace('\n', "\r\n") + "dtparam=fan\r\n";
+        let wanted = CONFIG.replace('\n', "\r\n") + "dtparam=fan\r\n";
+        assert_eq!(without_trial(&edited), Some(wanted));
+    }
+
+    #[test]
+    fn a_config_without_a_line_end_keeps_its_last_line() {
+        let on_trial = with_trial("kernel=a");
+        assert_eq!(without_trial(&on_trial).as_deref(), Some("kernel=a\n"));
+    }
+
+    #[test]
+    fn marks_that_are_not_a_pair_remove_nothing() {
+        let once = with_trial(CONFIG);
+        for config in [
+            CONFIG.to_owned(),
+            format!("{CONFIG}{BEGIN}\n"),
+            format!("{CONFIG}{END}\n"),
+            format!("{END}\n{CONFIG}{BEGIN}\n"),
+            format!("{once}{BEGIN}\n"),
+            format!("{END}\n{once}"),
+            with_trial(&once),
+        ] {
+            assert_eq!(without_trial(&config), None, "{config}");
+        }
+    }
+
+    #[test]
+    fn the_firmware_applies_the_line_on_every_board_and_reads_the_lines_whole() {
+        let on_trial = with_trial(CONFIG);
+        let lines: Vec<&str> = on_trial.lines().collect();
+        let at = lines.iter().position(|line| *line == REBOOT_ORDER);
+        let filter = lines[..at.expect("the line")]
+            .iter()
+            .rfind(|line| line.starts_with('['));
+        assert_eq!(filter, Some(&"[all]"));
+        assert!(lines.iter().all(|line| line.len() <= 98), "{on_trial}");
+    }
+
+    #[test]
+    fn the_files_lie_in_the_folder() {
+        for file in TOKENS.iter().chain([&ON]) {
+            assert_eq!(
+                file.rsplit_once('/').map(|(folder, _)| folder),
+                Some(FOLDER)
+            );
+        }
+    }
+}
