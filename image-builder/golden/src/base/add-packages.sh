@@ -4,6 +4,8 @@ set -eu
 aside=$1/var/tmp/gild-aside
 
 unset INITRD
+# One word for each package.
+# shellcheck disable=SC2086
 APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --yes --no-install-recommends --no-remove \
     -o DPkg::Chroot-Directory="$1" -o DPkg::Options::=--force-confold install $GILD_PACKAGES
 

@@ -30,6 +30,9 @@ for directory in "$root"/usr/lib/modules/*; do
 done
 
 # A new kernel comes with a new image: the boot partition would not get it from a package.
+# dpkg-query fills in the name; apt-mark gets one word for each package.
+# shellcheck disable=SC2016
 packages=$(chroot "$root" dpkg-query --show --showformat '${Package}\n' |
     grep -E '^linux-(image|base|binary|modules)-' || true)
+# shellcheck disable=SC2086
 [ -z "$packages" ] || chroot "$root" apt-mark hold $packages
