@@ -6,10 +6,12 @@ use std::io;
 use std::path::Path;
 
 use gild_boards::{Board, UnknownBoard};
+use gild_faults::{Fault, HasFault};
 use log::{info, warn};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
+use crate::failure::StepError;
 use crate::machine::Machine;
 use crate::watchdog;
 
@@ -27,6 +29,14 @@ pub enum BoardError {
     #[error(transparent)]
     Unknown(#[from] UnknownBoard),
 }
+
+impl HasFault for BoardError {
+    fn fault(&self) -> Fault {
+        Fault::UnsupportedBoard
+    }
+}
+
+impl StepError for BoardError {}
 
 /// The board this is, whatever its drivers.
 pub fn detect() -> Result<&'static Board, BoardError> {

@@ -29,7 +29,6 @@ use log::{error, info, warn};
 use crate::card::Card;
 use crate::card::folder::Folder;
 use crate::machine::Machine;
-use crate::node::Node;
 
 /// Attempts at a change that failed.
 const ATTEMPTS: u32 = 3;
@@ -170,66 +169,67 @@ struct Job<'a> {
 }
 
 /// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
-/// it even where the firmware looks at the card first.
+/// it even where the firmware looks at the card first. Gives what it changed, for people, too.
 ///
 /// A board that came back without having started its finished disk may lack a setting that others can do without.
 pub fn set(
     machine: &Machine,
     board: &Board,
     policy: BootOrderPolicy,
-    node: &mut Node,
+    card: Option<&Card>,
+    id: String,
     came_back: bool,
-) -> BootOrder {
+) -> (BootOrder, Vec<String>) {
     let changes = RefCell::new(Vec::new());
-    let outcome = try_to_set(machine, board, policy, node, came_back, &changes);
-    node.boot_order_changes = match outcome {
+    let set = |card: &Card| {
+        let job = Job {
+            board,
+            id,
+            card,
+            is_boot_medium: card.is_boot_medium,
+            policy,
+            came_back,
+            changed: &|change| changes.borrow_mut().push(change),
+            alive: &|| machine.alive(),
+        };
+        try_to_set(machine, &job, card, &changes)
+    };
+    let outcome = match card {
+        _ if policy.keep => kept(
+            "gild.toml says so (boot_order.keep)",
+            "leave the card in the slot: it starts the disk; or set the boot order by hand",
+        ),
+        None => kept(
+            "there is no card with firmware files",
+            "set the boot order by hand: the node was started without a card",
+        ),
+        Some(card) => set(card),
+    };
+    let changes = match outcome {
         BootOrder::Staged | BootOrder::Written => changes.into_inner(),
         BootOrder::AlreadyRight | BootOrder::Left(_) => Vec::new(),
     };
-    for change in &node.boot_order_changes {
+    for change in &changes {
         info!("boot order change: {change}");
     }
-    told(outcome)
+    (told(outcome), changes)
+}
+
+fn kept(reason: &str, next_step: &'static str) -> BootOrder {
+    BootOrder::Left(BootOrderError::known(reason, next_step))
 }
 
 fn try_to_set(
     machine: &Machine,
-    board: &Board,
-    policy: BootOrderPolicy,
-    node: &Node,
-    came_back: bool,
+    job: &Job,
+    card: &Card,
     changes: &RefCell<Vec<String>>,
 ) -> BootOrder {
-    if policy.keep {
-        let next_step =
-            "leave the card in the slot: it starts the disk; or set the boot order by hand";
-        return BootOrder::Left(BootOrderError::known(
-            "gild.toml says so (boot_order.keep)",
-            next_step,
-        ));
-    }
-    let Some(card) = &node.card else {
-        let next_step = "set the boot order by hand: the node was started without a card";
-        return BootOrder::Left(BootOrderError::known(
-            "there is no card with firmware files",
-            next_step,
-        ));
-    };
-    let job = Job {
-        board,
-        id: node.id(),
-        card,
-        is_boot_medium: card.is_boot_medium,
-        policy,
-        came_back,
-        changed: &|change| changes.borrow_mut().push(change),
-        alive: &|| machine.alive(),
-    };
-    let firmware = of(board.boot_firmware);
+    let firmware = of(job.board.boot_firmware);
     let mut attempt = 1;
     loop {
         changes.borrow_mut().clear();
-        match firmware.set(&job, card) {
+        match firmware.set(job, card) {
             Ok(outcome) => return outcome,
             Err(error) if error.is_worth_another_try() && attempt < ATTEMPTS => {
                 warn!("boot order: {error}; trying again");
@@ -280,17 +280,6 @@ fn told(outcome: BootOrder) -> BootOrder {
     outcome
 }
 
-/// The board's serial number as a part of a file's name, else this.
-pub fn file_id(serial: Option<String>, otherwise: &str) -> String {
-    serial
-        .map(|serial| {
-            let word = |c: &char| c.is_ascii_alphanumeric();
-            serial.chars().filter(word).take(32).collect::<String>()
-        })
-        .filter(|serial| !serial.is_empty())
-        .unwrap_or_else(|| otherwise.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +308,8 @@ mod tests {
                 keep,
                 ..BootOrderPolicy::default()
             };
-            let outcome = set(&machine, board, policy, &mut Node::default(), false);
+            let (outcome, changes) = set(&machine, board, policy, None, String::new(), false);
+            assert!(changes.is_empty(), "{changes:?}");
             let trouble = outcome.trouble().expect("the order is as it was");
             assert_eq!(trouble.kind, Kind::Known);
             assert!(trouble.reason.contains(reason), "{trouble}");

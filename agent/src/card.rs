@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use gild_boards::Board;
 use gild_card_format::names::{CONFIG, LABEL};
 use gild_card_format::{Arguments, Config, ConfigError};
+use gild_faults::{Fault, HasFault};
 use log::{info, warn};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use crate::failure::StepError;
 use crate::machine::Machine;
 
 /// Longest file that is read.
@@ -65,6 +67,19 @@ pub enum CardError {
     /// What it says cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+}
+
+impl HasFault for CardError {
+    /// A card that does not say where the image is leaves the node where a server that is off does.
+    fn fault(&self) -> Fault {
+        Fault::ServerUnreachable
+    }
+}
+
+impl StepError for CardError {
+    fn next_step(&self) -> &'static str {
+        "put the card in order: its gild.toml names the server and the public key"
+    }
 }
 
 /// Finds the card and reads the configuration. Without a card, or with one that cannot be read, the kernel arguments

@@ -9,9 +9,19 @@ use gild_flash::{FlashError, Job, Options, Report, TargetState, inspect};
 use gild_nfs::NfsError;
 use log::info;
 
+use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
 use crate::manifest::Image;
 use crate::progress::Progress;
+
+/// A disk that carries its image, committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// The disk.
+    pub target: Candidate,
+    /// The image.
+    pub image_id: String,
+}
 
 /// The target does not carry the image.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +48,15 @@ impl HasFault for FlashStepError {
             Self::Disk { .. } => Fault::TargetFailed,
             Self::Image(_) => Fault::ServerUnreachable,
             Self::Engine(error) => error.fault(),
+        }
+    }
+}
+
+impl StepError for FlashStepError {
+    fn remedy(&self) -> Remedy {
+        match self.fault() {
+            Fault::TargetFailed => Remedy::Restart,
+            _ => Remedy::LookAgain,
         }
     }
 }

@@ -12,7 +12,7 @@ use log::{info, warn};
 
 use crate::card::folder::Folder;
 use crate::failure::{Failure, Remedy, StepError};
-use crate::flash;
+use crate::flash::{self, Finished};
 use crate::hangs::{self, HungBefore};
 use crate::machine::Machine;
 use crate::node::Node;
@@ -22,8 +22,8 @@ use crate::stall::Watcher;
 /// What the gate says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// This disk may be started as it is, with this image on it.
-    Open(Candidate, String),
+    /// This disk may be started as it is.
+    Open(Finished),
     /// The share is asked. So it is where anything is unclear.
     Closed,
     /// The same, but the card names an image, and the kernel shows no disk or cannot read it: a restart may open the gate.
@@ -81,7 +81,8 @@ pub fn open(
         Err(error) => without_disk(error),
     };
     match &verdict {
-        Verdict::Open(_, image_id) => {
+        Verdict::Open(finished) => {
+            let image_id = &finished.image_id;
             info!("already done: image {image_id}, which this card has seen finished");
             return Ok(verdict);
         }
@@ -113,7 +114,7 @@ fn without_disk(error: SelectError) -> Verdict {
 
 fn look(disk: &dyn Target, target: Candidate, image_id: String) -> Verdict {
     match carries(disk, &image_id) {
-        Ok(true) => Verdict::Open(target, image_id),
+        Ok(true) => Verdict::Open(Finished { target, image_id }),
         Ok(false) => {
             info!("the disk does not carry image {image_id}");
             Verdict::Closed
@@ -218,8 +219,9 @@ mod tests {
             look(&disk, disk_of(&path), image_id.to_owned())
         };
         let carries = |image_id| match verdict(image_id) {
-            Verdict::Open(target, found) => {
-                assert_eq!((target, found.as_str()), (disk_of(&path), image_id));
+            Verdict::Open(finished) => {
+                assert_eq!(finished.target, disk_of(&path));
+                assert_eq!(finished.image_id, image_id);
                 true
             }
             Verdict::Closed => false,

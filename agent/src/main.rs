@@ -10,6 +10,7 @@ mod boot_order;
 mod card;
 mod clock;
 mod console;
+mod dhcp;
 mod failure;
 mod flash;
 mod gate;
@@ -27,7 +28,9 @@ mod patience;
 mod progress;
 mod reboot;
 mod receipt;
+mod resolv_conf;
 mod restarts;
+mod retry;
 mod stage;
 mod stall;
 mod takeover;
@@ -40,16 +43,17 @@ use std::time::Duration;
 
 use gild_boards::Board;
 use gild_card_format::{Arguments, Config};
-use gild_disk::select::Candidate;
 use gild_faults::Fault;
 use log::info;
 
 use crate::boot_order::Kind;
-use crate::failure::{Failure, Failures};
+use crate::failure::Failure;
+use crate::flash::Finished;
 use crate::gate::Verdict;
 use crate::led::Pattern;
 use crate::machine::Machine;
 use crate::node::Node;
+use crate::retry::Failures;
 use crate::stage::Stage;
 use crate::stall::Watcher;
 
@@ -98,7 +102,10 @@ fn run() -> ! {
     let mut failures = Failures::default();
     let watcher = Watcher::start(machine);
     while let Err(failure) = story(machine, &arguments, &mut node, &watcher) {
-        failures.handle(machine, &node, failure);
+        if failures.note(machine, &failure) {
+            receipt::tell(machine, &node, Some(&failure));
+        }
+        failures.wait(machine, &node, failure);
     }
     restarts::forget(&node);
     machine.enter(Stage::Receipt);
@@ -139,30 +146,25 @@ fn story(
     watcher.knows(node);
 
     machine.enter(Stage::Gate);
-    let (target, image_id) = match gate::open(machine, board, &config, node, watcher)? {
-        Verdict::Open(target, image_id) => (target, image_id),
+    let finished = match gate::open(machine, board, &config, node, watcher)? {
+        Verdict::Open(finished) => finished,
         Verdict::Closed => install(machine, board, &config, node, watcher)?,
         Verdict::Lost(lost) => install(machine, board, &config, node, watcher)
             .map_err(|failure| gate::blame(&lost, failure, machine.stage()))?,
     };
-    node.target = Some(target.clone());
-    node.image_id = Some(image_id.clone());
+    node.target = Some(finished.target.clone());
+    node.image_id = Some(finished.image_id.clone());
 
     machine.enter(Stage::BootOrder);
-    let came_back = loop_guard::has_come_back(node, &target, &image_id);
-    let boot_order = boot_order::set(machine, board, config.boot_order, node, came_back);
+    let came_back = loop_guard::has_come_back(node, &finished);
+    let (card, id) = (node.card.as_ref(), node.id());
+    let (boot_order, changes) =
+        boot_order::set(machine, board, config.boot_order, card, id, came_back);
     node.boot_order = Some(boot_order.clone());
-    let counted = loop_guard::count(
-        machine,
-        board,
-        node,
-        &target,
-        &image_id,
-        &boot_order,
-        came_back,
-    );
+    node.boot_order_changes = changes;
+    let counted = loop_guard::count(machine, board, node, &finished, &boot_order, came_back);
     if let Some(card) = &node.card {
-        loop_guard::open_gate(card, board, &image_id, &boot_order, &counted);
+        loop_guard::open_gate(card, board, &finished.image_id, &boot_order, &counted);
     }
     counted?;
     Ok(())
@@ -175,7 +177,7 @@ fn install(
     config: &Config,
     node: &mut Node,
     watcher: &Watcher,
-) -> Result<(Candidate, String), Failure> {
+) -> Result<Finished, Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
     let network = network::up(machine, board, config.network.as_ref(), present)?;
@@ -209,5 +211,8 @@ fn install(
         loop_guard::forget_if_started(node, &disk, &image.manifest.partitions);
         node.report = Some(flash::flash(machine, &image, &disk)?);
     }
-    Ok((target, image.manifest.image_id))
+    Ok(Finished {
+        target,
+        image_id: image.manifest.image_id,
+    })
 }

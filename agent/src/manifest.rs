@@ -11,6 +11,7 @@ use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};
 use gild_nfs::{NfsError, NfsUrl, Options, Share};
 use log::info;
 
+use crate::failure::StepError;
 use crate::machine::Machine;
 use crate::patience::ServerPatience;
 
@@ -53,6 +54,8 @@ impl HasFault for FetchError {
         }
     }
 }
+
+impl StepError for FetchError {}
 
 /// Fetches this board's current manifest and checks everything about it before anything of it is used.
 pub fn fetch(

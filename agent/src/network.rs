@@ -3,8 +3,6 @@
 //! Every wired interface is brought up; the first one that gets an address is used.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,20 +12,20 @@ use gild_boards::mac::Mac;
 use gild_card_format::Static;
 use gild_disk::revive::Revival;
 use gild_disk::select::System;
+use gild_faults::{Fault, HasFault};
 use gild_identity::{Interface, cpu_id, lasting_macs};
 use log::{info, warn};
-use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::dhcp::{self, Lease};
+use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
 use crate::netlink::Netlink;
+use crate::resolv_conf;
 
 /// How often carriers are looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// musl asks each name server for five seconds by default, longer than a step may be silent.
-const RESOLVER_OPTIONS: &[u8] = b"options timeout:2 attempts:2\n";
-
 /// The node's place in the network.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -69,6 +67,21 @@ pub enum NetworkError {
         /// What the kernel said.
         error: String,
     },
+}
+
+impl HasFault for NetworkError {
+    fn fault(&self) -> Fault {
+        Fault::NoNetwork
+    }
+}
+
+impl StepError for NetworkError {
+    fn remedy(&self) -> Remedy {
+        match self {
+            Self::NoInterface(_) => Remedy::Restart,
+            Self::NoCarrier(..) | Self::NoLease(..) | Self::Kernel { .. } => Remedy::LookAgain,
+        }
+    }
 }
 
 impl Network {
@@ -168,17 +181,24 @@ async fn bring_up(
             }
             if interface.has_carrier() && !asked.contains_key(&interface.index) {
                 if let Some(settings) = settings {
-                    return apply(&netlink, interface, settings.clone(), Vec::new(), None);
+                    let address = settings.clone();
+                    return apply(
+                        &netlink,
+                        interface,
+                        Lease {
+                            address,
+                            time_servers: Vec::new(),
+                            renew: None,
+                        },
+                    );
                 }
                 asked.insert(interface.index, interface.packets_sent());
-                leases.spawn(async { (lease(&interface).await, interface) });
+                leases.spawn(async { (dhcp::lease(&interface).await, interface) });
             }
         }
         match timeout(LOOK, leases.join_next()).await {
             Ok(Some(Ok((Ok(lease), interface)))) => {
-                let renew = Instant::now().checked_add(Duration::from_secs(lease.t1_sec.into()));
-                let (address, time_servers) = settings_of(&lease);
-                return apply(&netlink, interface, address, time_servers, renew);
+                return apply(&netlink, interface, lease);
             }
             Ok(Some(Ok((Err(error), interface)))) => {
                 warn!("DHCP on {} failed: {error}", interface.name);
@@ -281,47 +301,12 @@ fn prepare(
         .map_err(kernel(format!("bringing {} up", interface.name)))
 }
 
-async fn lease(interface: &Interface) -> Result<DhcpV4Lease, mozim::DhcpError> {
-    let mut config = DhcpV4Config::new(&interface.name);
-    if let Some(mac) = interface.mac() {
-        config
-            .set_iface_index(interface.index)
-            .set_iface_mac_raw(&mac.0)?
-            .use_mac_as_client_id();
-    }
-    let mut client = DhcpV4Client::init(config, None).await?;
-    loop {
-        if let DhcpV4State::Done(lease) = client.run().await? {
-            return Ok(*lease);
-        }
-    }
-}
-
-fn settings_of(lease: &DhcpV4Lease) -> (Static, Vec<Ipv4Addr>) {
-    // RFC 3442: where classless routes are given, the router option does not count.
-    let gateway = match &lease.classless_routes {
-        Some(routes) => routes
-            .iter()
-            .find(|route| route.prefix_length == 0)
-            .map(|route| route.router),
-        None => lease.gateways.iter().flatten().next().copied(),
-    };
-    let address = Static {
-        address: lease.yiaddr,
-        prefix: u8::try_from(u32::from(lease.subnet_mask).leading_ones()).unwrap_or(32),
-        gateway,
-        dns: lease.dns_srvs.clone().unwrap_or_default(),
-    };
-    (address, lease.ntp_srvs.clone().unwrap_or_default())
-}
-
-fn apply(
-    netlink: &Netlink,
-    interface: Interface,
-    address: Static,
-    time_servers: Vec<Ipv4Addr>,
-    renew: Option<Instant>,
-) -> Result<Network, NetworkError> {
+fn apply(netlink: &Netlink, interface: Interface, lease: Lease) -> Result<Network, NetworkError> {
+    let Lease {
+        address,
+        time_servers,
+        renew,
+    } = lease;
     let Static {
         address: ip,
         prefix,
@@ -339,7 +324,7 @@ fn apply(
             .route_by(interface.index, *router)
             .map_err(kernel(format!("setting the route by {router}")))?;
     }
-    write_resolv_conf(dns).map_err(kernel("writing /etc/resolv.conf"))?;
+    resolv_conf::write(dns).map_err(kernel("writing /etc/resolv.conf"))?;
     Ok(Network {
         mac: interface
             .mac()
@@ -354,16 +339,10 @@ fn apply(
     })
 }
 
-fn write_resolv_conf(dns: &[Ipv4Addr]) -> std::io::Result<()> {
-    fs::create_dir_all("/etc")?;
-    let mut file = File::create("/etc/resolv.conf")?;
-    file.write_all(RESOLVER_OPTIONS)?;
-    dns.iter()
-        .try_for_each(|server| writeln!(file, "nameserver {server}"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,18 +4,16 @@ use std::path::Path;
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
+use gild_card_format::names::{UNKNOWN, file_id};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
 use gild_identity::{Interface, cpu_id, lasting_macs};
 
 use crate::board;
-use crate::boot_order::{BootOrder, file_id};
+use crate::boot_order::BootOrder;
 use crate::card::Card;
 use crate::network::Network;
 use crate::restarts::Tally;
-
-/// The name of a board that has neither an address nor a serial number.
-pub const UNKNOWN: &str = "unknown";
 
 /// The node, as far as the story has got.
 #[derive(Clone, Default)]

@@ -7,10 +7,11 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use gild_card_format::names::{UNKNOWN, restart_count};
 use log::warn;
 
 use crate::card::folder::Folder;
-use crate::node::{Node, UNKNOWN};
+use crate::node::Node;
 
 /// Holds in the longest pause: an hour, where a hold is a minute.
 const LONGEST: u32 = 60;
@@ -60,7 +61,7 @@ impl Tally {
 
     /// What the card says of this node. Without a card nothing is counted.
     pub fn read(card: &dyn Folder, name: &str) -> io::Result<Self> {
-        let text = card.read(&file(name))?.unwrap_or_default();
+        let text = card.read(&restart_count(name))?.unwrap_or_default();
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 }
@@ -79,10 +80,10 @@ pub fn change(
     let after = change(before.clone());
     if after.restarts == 0 && after.hangs == 0 {
         if before != Tally::default() {
-            card.remove(&file(name))?;
+            card.remove(&restart_count(name))?;
         }
     } else if after != before {
-        card.write(&file(name), after.to_text().as_bytes())?;
+        card.write(&restart_count(name), after.to_text().as_bytes())?;
     }
     Ok(after)
 }
@@ -119,10 +120,6 @@ fn forget_on(card: &dyn Folder, name: &str) -> io::Result<()> {
     change(card, name, |_| Tally::default())?;
     change(card, UNKNOWN, |_| Tally::default())?;
     Ok(())
-}
-
-fn file(name: &str) -> String {
-    format!("gild-{name}.restarts")
 }
 
 #[cfg(test)]

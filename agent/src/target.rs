@@ -2,11 +2,31 @@
 
 use gild_card_format::Config;
 use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
+use gild_faults::HasFault;
 use log::info;
 
 use crate::card::Card;
+use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
 use crate::manifest::Image;
+
+impl StepError for SelectError {
+    fn next_step(&self) -> &'static str {
+        if self.may_be_hidden {
+            "check that the disk is fitted and well seated; the board restarts by itself to find it, and where that does not help, switch the power off and on"
+        } else {
+            self.fault().next_step()
+        }
+    }
+
+    fn remedy(&self) -> Remedy {
+        if self.may_be_hidden {
+            Remedy::Restart
+        } else {
+            Remedy::LookAgain
+        }
+    }
+}
 
 /// Picks the disk, or says why none can be picked.
 pub fn choose(

@@ -1,17 +1,12 @@
 //! What a flash held before it was changed, on the card: for the operator, and for the attempt after a power cut.
 
+use gild_card_format::names::{BACKUP, PACKED_BACKUP};
 use log::info;
 use sha2::{Digest, Sha256};
 
 use super::mark::{self, What};
 use super::packed::{pack, unpack};
 use super::{BootOrderError, Job};
-
-/// How the names of backups end: half a file has another name.
-const KIND: &str = ".bin";
-/// How those of whole flashes end: a card has room for some dozens of them as they are, which is how earlier agents kept
-/// them, and for hundreds of packed ones.
-const PACKED: &str = ".bin.zst";
 
 /// Keeps the content of a boot flash, each one under a name of its own. One that starts nothing may be what a power cut
 /// made of the one before, which is kept already.
@@ -30,14 +25,17 @@ pub fn of_flash(
     }
     let digest = hex::encode(Sha256::digest(content));
     let name = format!("{}-{}", What::Flash.stem(serial), &digest[..8]);
-    let unpacked = format!("{name}{KIND}");
+    let unpacked = format!("{name}{BACKUP}");
     if kept.contains(&unpacked) && job.card.read(&unpacked)?.as_deref() == Some(content) {
         return Ok(());
     }
     (job.alive)();
-    keep(job, &format!("{name}{PACKED}"), &pack(content), |file| {
-        unpack(file, content.len()).is_ok_and(|unpacked| unpacked == content)
-    })
+    keep(
+        job,
+        &format!("{name}{PACKED_BACKUP}"),
+        &pack(content),
+        |file| unpack(file, content.len()).is_ok_and(|unpacked| unpacked == content),
+    )
 }
 
 /// What the boot flash held before this program began to change it and did not end, as far as the card can say: nothing,
@@ -58,7 +56,7 @@ pub fn flash_before(
     for name in flashes(job, serial)? {
         (job.alive)();
         let file = job.card.read(&name)?.unwrap_or_default();
-        let content = if name.ends_with(PACKED) {
+        let content = if name.ends_with(PACKED_BACKUP) {
             unpack(&file, size).unwrap_or_default()
         } else {
             file
@@ -73,8 +71,9 @@ pub fn flash_before(
 /// The names of this board's backups of its boot flash.
 fn flashes(job: &Job, serial: &str) -> Result<Vec<String>, BootOrderError> {
     let stem = format!("{}-", What::Flash.stem(serial));
-    let is_one =
-        |name: &String| name.starts_with(&stem) && (name.ends_with(KIND) || name.ends_with(PACKED));
+    let is_one = |name: &String| {
+        name.starts_with(&stem) && (name.ends_with(BACKUP) || name.ends_with(PACKED_BACKUP))
+    };
     Ok(job.card.names()?.into_iter().filter(is_one).collect())
 }
 
@@ -87,7 +86,7 @@ pub fn of_environment(job: &Job, content: &[u8], serial: &str) -> Result<(), Boo
         let digest = hex::encode(Sha256::digest(&earlier));
         let stem = What::Environment.stem(serial);
         job.card
-            .rename(&name, &format!("{stem}-{}{KIND}", &digest[..8]))?;
+            .rename(&name, &format!("{stem}-{}{BACKUP}", &digest[..8]))?;
     }
     keep(job, &name, content, |file| file == content)
 }
@@ -107,7 +106,7 @@ pub fn environment_before(job: &Job, serial: &str) -> Result<Option<Vec<u8>>, Bo
 }
 
 fn environment_file(serial: &str) -> String {
-    format!("{}{KIND}", What::Environment.stem(serial))
+    format!("{}{BACKUP}", What::Environment.stem(serial))
 }
 
 /// Writes a backup, unless the one on the card is right already, and reads it back.

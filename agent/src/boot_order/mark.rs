@@ -3,13 +3,12 @@
 //! A cut erase or write leaves bits that are neither old nor new, so that the flash does not say whose doing it is. The
 //! mark says so, and which content was there before: the backup on the card that has the same digest.
 
+use gild_card_format::names::{WRITING, environment_stem, flash_stem};
 use log::warn;
 use sha2::{Digest, Sha256};
 
 use super::{BootOrderError, Job};
 
-/// How the name of a mark ends.
-const KIND: &str = ".writing";
 const DIGEST: &str = "before";
 
 /// What is changed.
@@ -24,15 +23,14 @@ pub enum What {
 impl What {
     /// How the names of the files of one board begin.
     pub fn stem(self, serial: &str) -> String {
-        let what = match self {
-            Self::Flash => "flash",
-            Self::Environment => "env",
-        };
-        format!("{what}-{serial}")
+        match self {
+            Self::Flash => flash_stem(serial),
+            Self::Environment => environment_stem(serial),
+        }
     }
 
     fn mark(self, serial: &str) -> String {
-        format!("{}{KIND}", self.stem(serial))
+        format!("{}{WRITING}", self.stem(serial))
     }
 }
 

@@ -10,15 +10,13 @@ use gild_boards::nor::{PAGE, is_interrupted};
 use gild_boards::rk3588::{
     ENVIRONMENT, FLASH_SIZE, IdBlock, IdBlockError, Image, Medium, flash_content,
 };
-use gild_card_format::names::{SPI_IMAGE, U_BOOT_AT};
+use gild_card_format::names::{SPI_IMAGE, U_BOOT_AT, file_id};
 use gild_disk::mtd::NorFlash;
 use log::info;
 
 use super::mark::{self, What};
 use super::nor::{Device, Nor, Part, devices, read_all, rewrite};
-use super::{
-    BootOrder, BootOrderError, Firmware, Job, Kind, backup, environment, file_id, firmware,
-};
+use super::{BootOrder, BootOrderError, Firmware, Job, Kind, backup, environment, firmware};
 use crate::card::Card;
 use crate::{board, gate};
 

@@ -10,18 +10,13 @@ use std::path::Path;
 use gild_boards::rpi_eeprom::{
     BootOrder as Order, Chip, Image, PCIE_PROBE, Signature, changes, day, get_key, with_nvme_first,
 };
-use gild_card_format::names::EEPROM_FILES;
+use gild_card_format::names::{EEPROM_FILES, RECOVERY, RECOVERY_BEFORE, SIG, UPD, eeprom_count};
 use log::{info, warn};
 
 use super::nor::compatible;
 use super::{BootOrder, BootOrderError, Firmware, Job, firmware};
 use crate::card::Card;
 
-const UPD: &str = "pieeprom.upd";
-const SIG: &str = "pieeprom.sig";
-const RECOVERY: &str = "recovery.bin";
-/// `recovery.bin` until it has been read back: the ROM does not look for this name.
-const RECOVERY_BEFORE: &str = "recovery.tmp";
 /// Updates that are staged for one image before it is given up.
 const ATTEMPTS: u32 = 2;
 /// The node of the device tree behind which the firmware shows its configuration.
@@ -232,58 +227,9 @@ impl Update {
                 "have the boot order set by who holds the signing key, or take the card out",
             ));
         }
-        let unusable = |reason: String| BootOrderError::not_possible(reason, NEWER);
-        let signature = str::from_utf8(&sig)
-            .map_err(|_| unusable(format!("{SIG} on the card is no text")))
-            .and_then(|text| {
-                Signature::parse(text).map_err(|error| unusable(format!("{SIG}: {error}")))
-            })?;
-        let time = signature
-            .timestamp
-            .filter(|_| signature.matches(&upd))
-            .ok_or_else(|| unusable(format!("{SIG} on the card is not that of {UPD}")))?;
-        let mut image = Image::parse(upd)
-            .map_err(|error| unusable(format!("{UPD} on the card cannot be used: {error}")))?;
-        if image.chip() != Chip::Bcm2712 {
-            let chip = image.chip().name();
-            return Err(unusable(format!("{UPD} on the card is for the {chip}")));
-        }
-        let config = image
-            .config()
-            .map_err(|error| unusable(format!("{UPD} on the card: {error}")))?;
-        let order = Order::of(config);
-        if !order.is_some_and(Order::is_nvme_first) {
-            return Err(unusable(format!(
-                "{UPD} on the card does not have the NVMe disk first"
-            )));
-        }
-        let version = image.mfg_version().unwrap_or(0);
-        if version < running.least_version {
-            return Err(unusable(format!(
-                "{UPD} on the card has the version {version}, and this board asks for {} at least",
-                running.least_version
-            )));
-        }
-        match (image.build_timestamp(), running.build) {
-            (Some(new), Some(old)) if new >= old || allow_older => {}
-            (Some(new), Some(old)) => {
-                return Err(unusable(format!(
-                    "{UPD} on the card, built {new}, is older than the board's firmware, built {old} (seconds since 1970)"
-                )));
-            }
-            (None, _) => {
-                return Err(unusable(format!(
-                    "{UPD} on the card does not say when it was built"
-                )));
-            }
-            (Some(_), None) if allow_older => {}
-            (_, None) => {
-                return Err(BootOrderError::not_possible(
-                    "the board's firmware does not say when it was built, so that the one on the card may be older",
-                    BY_HAND,
-                ));
-            }
-        }
+        let (mut image, time) = whole(upd, &sig)?;
+        is_for_this_board(&image, running)?;
+        is_new_enough(&image, running, allow_older)?;
         let (sig, mut changes) = match &running.config {
             Some(config) => {
                 let (sig, config) = keep_settings(&mut image, config, time)?;
@@ -306,6 +252,72 @@ impl Update {
             time,
             changes,
         })
+    }
+}
+
+fn unusable(reason: String) -> BootOrderError {
+    BootOrderError::not_possible(reason, NEWER)
+}
+
+/// The image, if the signature on the card is its own, and the time by which the firmware reports it done.
+fn whole(upd: Vec<u8>, sig: &[u8]) -> Result<(Image, u32), BootOrderError> {
+    let signature = str::from_utf8(sig)
+        .map_err(|_| unusable(format!("{SIG} on the card is no text")))
+        .and_then(|text| {
+            Signature::parse(text).map_err(|error| unusable(format!("{SIG}: {error}")))
+        })?;
+    let time = signature
+        .timestamp
+        .filter(|_| signature.matches(&upd))
+        .ok_or_else(|| unusable(format!("{SIG} on the card is not that of {UPD}")))?;
+    let image = Image::parse(upd)
+        .map_err(|error| unusable(format!("{UPD} on the card cannot be used: {error}")))?;
+    Ok((image, time))
+}
+
+/// Refuses an image for another chip, one that would not start the disk, and one that this board's parts cannot run.
+fn is_for_this_board(image: &Image, running: &Running) -> Result<(), BootOrderError> {
+    if image.chip() != Chip::Bcm2712 {
+        let chip = image.chip().name();
+        return Err(unusable(format!("{UPD} on the card is for the {chip}")));
+    }
+    let config = image
+        .config()
+        .map_err(|error| unusable(format!("{UPD} on the card: {error}")))?;
+    if !Order::of(config).is_some_and(Order::is_nvme_first) {
+        return Err(unusable(format!(
+            "{UPD} on the card does not have the NVMe disk first"
+        )));
+    }
+    let version = image.mfg_version().unwrap_or(0);
+    if version < running.least_version {
+        return Err(unusable(format!(
+            "{UPD} on the card has the version {version}, and this board asks for {} at least",
+            running.least_version
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses an image that is older than the board's firmware, or may be, unless that is allowed.
+fn is_new_enough(
+    image: &Image,
+    running: &Running,
+    allow_older: bool,
+) -> Result<(), BootOrderError> {
+    match (image.build_timestamp(), running.build) {
+        (Some(new), Some(old)) if new >= old || allow_older => Ok(()),
+        (Some(new), Some(old)) => Err(unusable(format!(
+            "{UPD} on the card, built {new}, is older than the board's firmware, built {old} (seconds since 1970)"
+        ))),
+        (None, _) => Err(unusable(format!(
+            "{UPD} on the card does not say when it was built"
+        ))),
+        (Some(_), None) if allow_older => Ok(()),
+        (Some(_), None) => Err(BootOrderError::not_possible(
+            "the board's firmware does not say when it was built, so that the one on the card may be older",
+            BY_HAND,
+        )),
     }
 }
 
@@ -414,7 +426,7 @@ fn tidy(job: &Job) {
 /// The order is right. Should somebody change it, the count begins at nothing.
 fn done(job: &Job) -> BootOrder {
     tidy(job);
-    let count = count_file(job);
+    let count = eeprom_count(&job.id);
     let is_counted = job.card.names().is_ok_and(|names| names.contains(&count));
     if is_counted && let Err(error) = job.card.remove(&count) {
         warn!("{count} is left on the card: {error}");
@@ -432,7 +444,7 @@ struct Count {
 
 impl Count {
     fn read(job: &Job, time: u32) -> Result<Self, BootOrderError> {
-        let text = job.card.read(&count_file(job))?.unwrap_or_default();
+        let text = job.card.read(&eeprom_count(&job.id))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let value = |key: &str| {
             let mut lines = text.lines();
@@ -453,12 +465,8 @@ impl Count {
         let start = self.start.as_ref();
         let start = start.map_or_else(String::new, |start| format!("boot_id={start}\n"));
         let text = format!("update={time}\nattempts={}\n{start}", self.attempts);
-        Ok(job.card.write(&count_file(job), text.as_bytes())?)
+        Ok(job.card.write(&eeprom_count(&job.id), text.as_bytes())?)
     }
-}
-
-fn count_file(job: &Job) -> String {
-    format!("gild-{}.eeprom", job.id)
 }
 
 #[cfg(test)]

@@ -1,0 +1,67 @@
+//! The file on the card that counts restarts without a start from the disk.
+
+use std::io;
+
+use crate::card::folder::Folder;
+
+/// What is counted, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Count {
+    pub image_id: String,
+    pub disk: String,
+    pub mark: String,
+    pub attempts: u32,
+}
+
+impl Count {
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix('=');
+        Some(Self {
+            image_id: value("image_id")?.to_owned(),
+            disk: value("disk")?.to_owned(),
+            mark: value("mark")?.to_owned(),
+            attempts: value("attempts")?.parse().ok()?,
+        })
+    }
+
+    /// What the card says; `None` if that is nothing, or cannot be understood.
+    pub fn read(card: &dyn Folder, file: &str) -> io::Result<Option<Self>> {
+        let text = card.read(file)?.unwrap_or_default();
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    pub fn to_text(&self) -> String {
+        let Self {
+            image_id,
+            disk,
+            mark,
+            attempts,
+        } = self;
+        format!("image_id={image_id}\ndisk={disk}\nmark={mark}\nattempts={attempts}\n")
+    }
+
+    /// The same restart: of this image on this disk, which nothing has started since.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.image_id == other.image_id && self.disk == other.disk && self.mark == other.mark
+    }
+}
+
+/// Writes the count with this restart in it, unless this start has counted it already.
+pub fn write(
+    card: &dyn Folder,
+    file: &str,
+    now: Count,
+    is_news: bool,
+    is_counted: bool,
+) -> io::Result<u32> {
+    let before = Count::read(card, file)?;
+    let before = before.filter(|before| before.is_same(&now) && !is_news);
+    let attempts = before.map_or(0, |before| before.attempts);
+    if is_counted && attempts > 0 {
+        return Ok(attempts);
+    }
+    let attempts = attempts.saturating_add(1);
+    card.write(file, Count { attempts, ..now }.to_text().as_bytes())?;
+    Ok(attempts)
+}

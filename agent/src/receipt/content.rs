@@ -1,0 +1,139 @@
+//! What a receipt says.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use gild_faults::Fault;
+use gild_flash::{Outcome, Report};
+use serde::Serialize;
+
+use crate::board;
+use crate::boot_order::BootOrder;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::node::Node;
+
+/// What happened to one node.
+#[derive(Clone, Debug, Serialize)]
+pub struct Receipt {
+    pub board: Option<String>,
+    pub mac: Option<String>,
+    pub serial: Option<String>,
+    pub image_id: Option<String>,
+    /// `flashed`, `already-done` or `fault`.
+    pub outcome: &'static str,
+    pub fault: Option<u8>,
+    pub message: Option<String>,
+    /// `already-right`, `staged`, `written`, or why it is as it was; unknown if the story did not get that far.
+    pub boot_order: Option<String>,
+    /// What is changed on the board with that: settings by their old and new values.
+    pub boot_order_changes: Vec<String>,
+    /// What the operator does about it.
+    #[serde(skip)]
+    pub boot_order_next_step: Option<&'static str>,
+    /// What was done to the disk; unknown after a fault, which may come before the first byte or after the last.
+    pub bytes_fetched: Option<u64>,
+    pub bytes_written: Option<u64>,
+    pub bytes_read_back: Option<u64>,
+    pub bytes_zeroed: Option<u64>,
+    pub chunks: Option<usize>,
+    pub chunks_fetched: Option<u64>,
+    pub chunks_kept: Option<usize>,
+    /// By stage.
+    pub seconds: BTreeMap<&'static str, f64>,
+    pub target: Option<Disk>,
+    pub agent_version: &'static str,
+    pub peak_rss_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    pub device: String,
+    pub model: String,
+    pub serial: String,
+    pub size: u64,
+}
+
+/// What was done to the disk. All zero where nothing had to be done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    bytes_fetched: u64,
+    bytes_written: u64,
+    bytes_read_back: u64,
+    bytes_zeroed: u64,
+    chunks: usize,
+    chunks_fetched: u64,
+    chunks_kept: usize,
+}
+
+impl Counts {
+    const fn of(report: &Report) -> Self {
+        Self {
+            bytes_fetched: report.bytes_fetched,
+            bytes_written: report.bytes_written,
+            bytes_read_back: report.bytes_read_back,
+            bytes_zeroed: report.bytes_zeroed,
+            chunks: report.chunks,
+            chunks_fetched: report.chunks_fetched,
+            chunks_kept: report.chunks_kept,
+        }
+    }
+}
+
+/// What is known of the node now.
+pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt {
+    let report = node.report.as_ref();
+    let nothing = failure.is_none().then(Counts::default);
+    let counts = report.map(Counts::of).or(nothing);
+    let left = node.boot_order.as_ref().and_then(BootOrder::trouble);
+    Receipt {
+        board: node.board.map(|board| board.name.clone()),
+        mac: node.mac().map(|mac| mac.to_string()),
+        serial: board::serial(),
+        image_id: node.image_id.clone(),
+        outcome: match (failure, report.map(|report| report.outcome)) {
+            (Some(_), _) => "fault",
+            (None, Some(Outcome::Flashed)) => "flashed",
+            (None, Some(Outcome::AlreadyDone) | None) => "already-done",
+        },
+        fault: failure
+            .map(|failure| failure.fault)
+            .or(left.map(|_| Fault::BootOrder))
+            .map(Fault::number),
+        message: failure
+            .map(|failure| failure.message.clone())
+            .or(left.map(|left| left.reason.clone())),
+        boot_order: node.boot_order.as_ref().map(BootOrder::to_string),
+        boot_order_changes: node.boot_order_changes.clone(),
+        boot_order_next_step: left.map(|left| left.next_step),
+        bytes_fetched: counts.map(|counts| counts.bytes_fetched),
+        bytes_written: counts.map(|counts| counts.bytes_written),
+        bytes_read_back: counts.map(|counts| counts.bytes_read_back),
+        bytes_zeroed: counts.map(|counts| counts.bytes_zeroed),
+        chunks: counts.map(|counts| counts.chunks),
+        chunks_fetched: counts.map(|counts| counts.chunks_fetched),
+        chunks_kept: counts.map(|counts| counts.chunks_kept),
+        seconds: machine
+            .stages()
+            .into_iter()
+            .map(|(stage, time)| (stage.name(), (time.as_secs_f64() * 1000.0).round() / 1000.0))
+            .collect(),
+        target: node.target.as_ref().map(|target| Disk {
+            device: target.path.display().to_string(),
+            model: target.model.clone(),
+            serial: target.serial.clone(),
+            size: target.size,
+        }),
+        agent_version: env!("CARGO_PKG_VERSION"),
+        peak_rss_bytes: peak_rss(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+    }
+}
+
+/// The most memory this process ever held, from `/proc/self/status`.
+pub fn peak_rss(status: &str) -> Option<u64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -1,0 +1,59 @@
+//! A receipt as a person reads it.
+
+use gild_faults::Fault;
+
+use super::content::Receipt;
+use crate::failure::Failure;
+
+/// The outcome for a person who reads the card on a laptop.
+pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
+    let or_unknown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
+    let disk = receipt.target.as_ref().map_or_else(
+        || "not chosen yet".to_owned(),
+        |disk| {
+            format!(
+                "{} ({}, serial {}, {} bytes)",
+                disk.device, disk.model, disk.serial, disk.size
+            )
+        },
+    );
+    let outcome = match failure {
+        Some(failure) => format!(
+            "FAULT {}: {}\nWhile:  {}\nWhat:   {}\nDo:     {}\n\
+             The node looks again by itself: nobody has to touch it once the cause is fixed.\n",
+            failure.fault.number(),
+            failure.fault.meaning(),
+            stage,
+            failure.message,
+            failure.next_step,
+        ),
+        None if receipt.outcome == "flashed" => {
+            "The disk was written, verified and committed.\n".to_owned()
+        }
+        None => "The disk carried the image already; nothing was written.\n".to_owned(),
+    };
+    let boot_order = match (failure, receipt.boot_order_next_step) {
+        (None, Some(next_step)) => format!(
+            "\nFAULT {}: {}\nWhat:   {}\nDo:     {next_step}\n\
+             The node was restarted all the same, for its disk is good.\n",
+            Fault::BootOrder.number(),
+            Fault::BootOrder.meaning(),
+            or_unknown(&receipt.message),
+        ),
+        _ => String::new(),
+    };
+    let changes = receipt.boot_order_changes.iter();
+    let changes: String = changes
+        .flat_map(|change| ["        ", change, "\n"])
+        .collect();
+    format!(
+        "gild {}: the last outcome of one node\n\n{outcome}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
+         Boot:   {}\n{changes}",
+        receipt.agent_version,
+        or_unknown(&receipt.board),
+        or_unknown(&receipt.serial),
+        or_unknown(&receipt.mac),
+        or_unknown(&receipt.image_id),
+        receipt.boot_order.as_deref().unwrap_or("not reached"),
+    )
+}
