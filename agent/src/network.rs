@@ -13,7 +13,7 @@ use gild_card_format::Static;
 use gild_disk::revive::Revival;
 use gild_disk::select::System;
 use gild_faults::{Fault, HasFault};
-use gild_identity::{Interface, cpu_id, lasting_macs};
+use gild_identity::{Interface, lasting_macs};
 use log::{info, warn};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -279,9 +279,8 @@ fn prepare(
 ) -> Result<(), NetworkError> {
     let mut change = None;
     if interface.has_random_mac() {
-        let place = board.cpu_id.as_ref();
-        let number = place.and_then(|place| cpu_id(Path::new("/"), place));
-        let mac = number.and_then(|number| lasting_macs(wired, &number).remove(interface));
+        let mac =
+            lasting_macs(Path::new("/"), board, wired).and_then(|mut macs| macs.remove(interface));
         if let Some(mac) = mac {
             info!(
                 "{} has no MAC address of its own: {mac} from the processor's number",

@@ -7,7 +7,7 @@ use gild_boards::mac::Mac;
 use gild_card_format::names::{UNKNOWN, file_id};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
-use gild_identity::{Interface, cpu_id, lasting_macs};
+use gild_identity::{Interface, lasting_macs};
 
 use crate::board;
 use crate::boot_order::BootOrder;
@@ -66,8 +66,7 @@ impl Node {
 
     /// The address that an interface without one of its own gets when the network is brought up.
     fn lasting_mac(&self, wired: &[Interface], interface: &Interface) -> Option<Mac> {
-        let number = cpu_id(Path::new("/"), self.board?.cpu_id.as_ref()?)?;
-        lasting_macs(wired, &number).remove(interface)
+        lasting_macs(Path::new("/"), self.board?, wired)?.remove(interface)
     }
 
     /// Its name in the names of files on the card: the same after each start that finds the same network interfaces.

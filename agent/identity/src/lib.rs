@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gild_boards::CpuId;
 use gild_boards::mac::{Mac, from_cpuid};
+use gild_boards::{Board, CpuId};
 
 const NETWORK: &str = "sys/class/net";
 const NVMEM: &str = "sys/bus/nvmem/devices";
@@ -101,8 +101,19 @@ impl Interface {
 /// The addresses that last for those of these interfaces whose own will be other ones after the next start: made from the
 /// processor's unique number, in order, as far as no interface has them yet. An interface with an address of its own
 /// does not count, so that no adapter makes another node of this one.
+///
+/// `None` where the board keeps no such number, or shows it not yet.
 #[must_use]
-pub fn lasting_macs<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&'a Interface, Mac> {
+pub fn lasting_macs<'a>(
+    root: &Path,
+    board: &Board,
+    wired: &'a [Interface],
+) -> Option<BTreeMap<&'a Interface, Mac>> {
+    let number = cpu_id(root, board.cpu_id.as_ref()?)?;
+    Some(macs_of(wired, &number))
+}
+
+fn macs_of<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&'a Interface, Mac> {
     // Another process may be giving them at this moment: an address says something only once it is not random any more.
     let (random, others): (Vec<_>, Vec<_>) = wired
         .iter()
@@ -115,8 +126,7 @@ pub fn lasting_macs<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&
 }
 
 /// The processor's unique number, where the board keeps one.
-#[must_use]
-pub fn cpu_id(root: &Path, place: &CpuId) -> Option<[u8; 16]> {
+fn cpu_id(root: &Path, place: &CpuId) -> Option<[u8; 16]> {
     let device = fs::read_dir(root.join(NVMEM))
         .ok()?
         .flatten()
@@ -217,7 +227,7 @@ mod tests {
             make(root, name, &files, &["device"]);
         };
         let lasting = || -> Vec<(String, Mac)> {
-            lasting_macs(&Interface::wired(root), &NUMBER)
+            macs_of(&Interface::wired(root), &NUMBER)
                 .into_iter()
                 .map(|(interface, mac)| (interface.name.clone(), mac))
                 .collect()
@@ -236,6 +246,29 @@ mod tests {
         fs::remove_dir_all(root.join(NETWORK).join("eth0")).expect("an interface");
         ethernet("eth0", "3", &first.to_string(), "3");
         assert_eq!(lasting(), both[1..]);
+    }
+
+    #[test]
+    fn only_a_board_that_shows_its_number_gives_addresses_that_last() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = root.path();
+        let files = [
+            ("ifindex", "2"),
+            ("type", "1"),
+            ("addr_assign_type", RANDOM),
+        ];
+        make(root, "eth0", &files, &["device"]);
+        let wired = Interface::wired(root);
+        let macs = |board: &str| {
+            let board = gild_boards::by_name(board).expect("a board");
+            lasting_macs(root, board, &wired).map(|macs| macs.into_values().collect::<Vec<_>>())
+        };
+        assert_eq!(macs("rock5b"), None, "its driver is not there yet");
+        let device = root.join(NVMEM).join("rockchip-otp0");
+        fs::create_dir_all(&device).expect("a device");
+        fs::write(device.join("nvmem"), [7; 64]).expect("its memory");
+        assert_eq!(macs("rock5b"), Some(vec![Mac(from_cpuid(&[7; 16], 0))]));
+        assert_eq!(macs("rpi5"), None, "a board without such a number");
     }
 
     #[test]

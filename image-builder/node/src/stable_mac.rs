@@ -1,5 +1,6 @@
 //! A MAC address that lasts, for Ethernet chips that have none: the same that the flasher gives.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -8,13 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gild_boards::mac::Mac;
-use gild_identity::{Interface, cpu_id, lasting_macs};
+use gild_identity::{Interface, lasting_macs};
 use log::info;
 
 const COMPATIBLE: &str = "proc/device-tree/compatible";
 /// How long the driver of the processor's memory may take to appear.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(100);
+
+/// The addresses that last, by interface.
+type Macs<'a> = BTreeMap<&'a Interface, Mac>;
 
 /// Gives every wired interface whose address is made up one that is made from the processor's number.
 pub fn apply(root: &Path) -> Result<()> {
@@ -26,14 +30,14 @@ pub fn apply(root: &Path) -> Result<()> {
     if random.is_empty() {
         return Ok(());
     }
-    let number = wait_for_cpu_id(root).with_context(|| {
+    let macs = wait_for_macs(root, &wired).with_context(|| {
         let names: Vec<&str> = random.iter().map(|found| &*found.name).collect();
         format!(
             "{} has no MAC address of its own, so this node is another one after each start",
             names.join(", ")
         )
     })?;
-    for (interface, mac) in lasting_macs(&wired, &number) {
+    for (interface, mac) in macs {
         set(interface, mac)?;
         info!(
             "{} has no MAC address of its own: {mac} from the processor's number",
@@ -43,7 +47,7 @@ pub fn apply(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn wait_for_cpu_id(root: &Path) -> Result<[u8; 16]> {
+fn wait_for_macs<'a>(root: &Path, wired: &'a [Interface]) -> Result<Macs<'a>> {
     let path = root.join(COMPATIBLE);
     let compatible = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
     let board = gild_boards::detect(&compatible)?;
@@ -52,8 +56,8 @@ fn wait_for_cpu_id(root: &Path) -> Result<[u8; 16]> {
     };
     let end = Instant::now() + PATIENCE;
     loop {
-        match cpu_id(root, place) {
-            Some(number) => return Ok(number),
+        match lasting_macs(root, board, wired) {
+            Some(macs) => return Ok(macs),
             None if Instant::now() < end => thread::sleep(LOOK),
             None => bail!(
                 "the processor's number is not in /sys/bus/nvmem/devices/{}*: is its kernel module there?",
@@ -88,7 +92,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(root.path().join("proc/device-tree")).expect("a directory");
         fs::write(root.path().join(COMPATIBLE), b"raspberrypi,5-model-b\0").expect("a board");
-        let error = wait_for_cpu_id(root.path()).expect_err("no number");
+        let error = wait_for_macs(root.path(), &[]).expect_err("no number");
         assert!(error.to_string().contains("Raspberry Pi 5"), "{error}");
     }
 }
