@@ -29,6 +29,7 @@ use log::{error, info, warn};
 use crate::card::Card;
 use crate::card::folder::Folder;
 use crate::machine::Machine;
+use crate::node::Node;
 
 /// Attempts at a change that failed.
 const ATTEMPTS: u32 = 3;
@@ -52,6 +53,12 @@ pub enum BootOrder {
 }
 
 impl BootOrder {
+    /// Whether another start of this card is of no use for it.
+    pub fn is_settled(&self) -> bool {
+        self.trouble()
+            .is_none_or(|trouble| matches!(trouble.kind, Kind::Known | Kind::NotPossible))
+    }
+
     /// Why it is as it was.
     pub fn trouble(&self) -> Option<&BootOrderError> {
         match self {
@@ -71,6 +78,7 @@ impl fmt::Display for BootOrder {
             Self::Left(error) if error.is_worth_another_try() => {
                 return write!(f, "failed: {error}");
             }
+            Self::Left(error) if error.kind == Kind::Waits => "waits-for-proof",
             Self::Left(error) => return write!(f, "not-possible: {error}"),
         })
     }
@@ -99,6 +107,8 @@ pub enum Kind {
     Failed,
     /// The same, and the flash is half written: what starts the board now is this card.
     Unfinished,
+    /// It is changed once the disk has proven that it starts.
+    Waits,
 }
 
 impl BootOrderError {
@@ -134,6 +144,19 @@ impl BootOrderError {
         }
     }
 
+    fn waits() -> Self {
+        Self {
+            kind: Kind::Waits,
+            reason: "the order is changed once the disk has started".to_owned(),
+            next_step: "leave this card in the slot: the node restarts to it once, when its image has started",
+        }
+    }
+
+    /// Whether it is as it was for a reason that the operator knows or may wait for.
+    pub fn is_expected(&self) -> bool {
+        matches!(self.kind, Kind::Known | Kind::Waits)
+    }
+
     fn is_worth_another_try(&self) -> bool {
         matches!(self.kind, Kind::Failed | Kind::Unfinished)
     }
@@ -163,9 +186,23 @@ struct Job<'a> {
     policy: BootOrderPolicy,
     /// Whether the board came back without having started its finished disk.
     came_back: bool,
+    /// Whether anything may be changed. A disk that has not proven yet that it starts must not become the only one that the
+    /// firmware looks at.
+    is_proven: bool,
     /// Takes what is changed on the board, for people.
     changed: &'a dyn Fn(String),
     alive: &'a dyn Fn(),
+}
+
+/// What is known of the disk that the firmware is to look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its image has not proven yet that it starts: nothing is changed.
+    OnTrial,
+    /// Its image has started.
+    Proven,
+    /// The same, and the board came back without having started it.
+    CameBack,
 }
 
 /// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
@@ -175,35 +212,39 @@ struct Job<'a> {
 pub fn set(
     machine: &Machine,
     board: &Board,
-    policy: BootOrderPolicy,
-    card: Option<&Card>,
-    id: String,
-    came_back: bool,
+    policy: Option<BootOrderPolicy>,
+    node: &Node,
+    standing: Standing,
 ) -> (BootOrder, Vec<String>) {
     let changes = RefCell::new(Vec::new());
-    let set = |card: &Card| {
+    let set = |policy, card: &Card| {
         let job = Job {
             board,
-            id,
+            id: node.id(),
             card,
             is_boot_medium: card.is_boot_medium,
             policy,
-            came_back,
+            came_back: standing == Standing::CameBack,
+            is_proven: standing != Standing::OnTrial,
             changed: &|change| changes.borrow_mut().push(change),
             alive: &|| machine.alive(),
         };
         try_to_set(machine, &job, card, &changes)
     };
-    let outcome = match card {
-        _ if policy.keep => kept(
+    let outcome = match (policy, &node.card) {
+        (Some(policy), _) if policy.keep => kept(
             "gild.toml says so (boot_order.keep)",
             "leave the card in the slot: it starts the disk; or set the boot order by hand",
         ),
-        None => kept(
+        (_, None) => kept(
             "there is no card with firmware files",
             "set the boot order by hand: the node was started without a card",
         ),
-        Some(card) => set(card),
+        (None, Some(_)) => kept(
+            "gild.toml on the card cannot be used, so what it says of the boot order is not known",
+            "put the card in order: its gild.toml names the server and the public key",
+        ),
+        (Some(policy), Some(card)) => set(policy, card),
     };
     let changes = match outcome {
         BootOrder::Staged | BootOrder::Written => changes.into_inner(),
@@ -215,6 +256,15 @@ pub fn set(
     (told(outcome), changes)
 }
 
+/// Whether the order will be changed once the disk has proven that it starts.
+pub fn is_pending(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Node) -> bool {
+    let (outcome, _) = set(machine, board, Some(policy), node, Standing::OnTrial);
+    outcome
+        .trouble()
+        .is_some_and(|trouble| trouble.kind == Kind::Waits)
+}
+
+/// It is left as it is, and whoever made the card knows why.
 fn kept(reason: &str, next_step: &'static str) -> BootOrder {
     BootOrder::Left(BootOrderError::known(reason, next_step))
 }
@@ -248,6 +298,9 @@ trait Firmware {
 
     /// Whether it takes the order of a restart from the card.
     fn knows_reboot_order(&self) -> bool;
+
+    /// Whether it runs the card's script, which starts a disk on trial once if the agent leaves a file for that.
+    fn runs_script(&self) -> bool;
 }
 
 fn of(firmware: BootFirmware) -> &'static dyn Firmware {
@@ -255,6 +308,11 @@ fn of(firmware: BootFirmware) -> &'static dyn Firmware {
         BootFirmware::RpiEeprom => &rpi5::Eeprom,
         BootFirmware::Rk3588Spi => &rock5b::SpiFlash,
     }
+}
+
+/// Whether the board's firmware runs the card's script, which starts a disk on trial once if the agent leaves a file for that.
+pub fn runs_script(board: &Board) -> bool {
+    of(board.boot_firmware).runs_script()
 }
 
 /// Whether the board's firmware takes the order of a restart from the card.
@@ -265,6 +323,7 @@ pub fn knows_reboot_order(board: &Board) -> bool {
 fn told(outcome: BootOrder) -> BootOrder {
     match outcome.trouble() {
         None => info!("boot order {outcome}"),
+        Some(trouble) if trouble.kind == Kind::Waits => info!("boot order: {trouble}"),
         Some(trouble) if trouble.kind == Kind::Known => {
             warn!("boot order left as it is: {trouble}");
             warn!("to do: {}", trouble.next_step);
@@ -308,7 +367,13 @@ mod tests {
                 keep,
                 ..BootOrderPolicy::default()
             };
-            let (outcome, changes) = set(&machine, board, policy, None, String::new(), false);
+            let (outcome, changes) = set(
+                &machine,
+                board,
+                Some(policy),
+                &Node::default(),
+                Standing::Proven,
+            );
             assert!(changes.is_empty(), "{changes:?}");
             let trouble = outcome.trouble().expect("the order is as it was");
             assert_eq!(trouble.kind, Kind::Known);

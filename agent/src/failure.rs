@@ -44,14 +44,21 @@ pub trait StepError: HasFault {
     }
 }
 
-impl<E: StepError> From<E> for Failure {
-    fn from(error: E) -> Self {
+impl Failure {
+    /// What this error means.
+    pub fn of(error: &dyn StepError) -> Self {
         Self {
             fault: error.fault(),
-            message: message(&error),
+            message: message(error),
             next_step: error.next_step(),
             remedy: error.remedy(),
         }
+    }
+}
+
+impl<E: StepError> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::of(&error)
     }
 }
 

@@ -5,22 +5,21 @@ use std::io;
 use gild_disk::select::Candidate;
 use gild_disk::{BlockDevice, Target};
 use gild_faults::{Fault, HasFault};
-use gild_flash::{FlashError, Job, Options, Report, TargetState, inspect};
+use gild_flash::{FlashError, Job, Options, Report};
 use gild_nfs::NfsError;
-use log::info;
 
 use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
 use crate::manifest::Image;
 use crate::progress::Progress;
 
-/// A disk that carries its image, committed.
+/// A disk whose image is proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// The disk.
     pub target: Candidate,
-    /// The image.
-    pub image_id: String,
+    /// The image; unknown where the record is damaged.
+    pub image_id: Option<String>,
 }
 
 /// The target does not carry the image.
@@ -69,20 +68,12 @@ pub fn open(target: &Candidate) -> Result<BlockDevice, FlashStepError> {
     })
 }
 
-/// Whether the disk carries the image, committed. A card left in the slot is a normal state.
-pub fn is_done(image: &Image, disk: &dyn Target) -> Result<bool, FlashStepError> {
-    let done = inspect(&image.manifest, image.sha256, disk)? == TargetState::Done;
-    if done {
-        info!("already done: image {}", image.manifest.image_id);
-    }
-    Ok(done)
-}
-
 /// Writes, verifies and commits the image.
 pub fn flash(
     machine: &'static Machine,
     image: &Image,
     disk: &dyn Target,
+    options: &Options,
 ) -> Result<Report, FlashStepError> {
     let source = image
         .share
@@ -95,7 +86,7 @@ pub fn flash(
         target: disk,
         clock: machine,
         observer: &Progress::new(machine),
-        options: &Options::default(),
+        options,
     };
     Ok(gild_flash::flash(&job)?)
 }

@@ -26,7 +26,9 @@ pub enum Pattern {
     Verifying,
     /// The target is being written.
     Writing,
-    /// The target carries the image.
+    /// The target carries an image that has not proven itself, and the board restarts to start it.
+    Trying,
+    /// The target carries an image that has proven itself, and nothing is pending: the card may be taken out.
     Done,
     /// Something is wrong.
     Fault(Fault),
@@ -44,6 +46,7 @@ impl Pattern {
             Self::WaitingForServer => blinks_each_second(2),
             Self::Verifying => blinks_each_second(3),
             Self::Writing => vec![(true, 100), (false, 100)],
+            Self::Trying => vec![(true, 900), (false, 100)],
             Self::Done => vec![(true, 1000)],
             Self::Fault(fault) => fault_cycle(fault.number()),
         }
@@ -284,6 +287,7 @@ mod tests {
         let look = |pattern| match (cycle(pattern), blinks(pattern).as_slice()) {
             (_, []) => "dark".to_owned(),
             (cycle, [(0, lit)]) if *lit == cycle => "lit".to_owned(),
+            (1000, [(0, lit)]) if *lit > 500 => "lit, with a short gap each second".to_owned(),
             (1000, [_]) => "1 short blink each second".to_owned(),
             (1000, blinks) => format!("{} short blinks each second", blinks.len()),
             (cycle, _) => format!("{} blinks each second", 1000 / cycle),
@@ -294,6 +298,10 @@ mod tests {
             (Pattern::WaitingForServer, "waits for the image server"),
             (Pattern::Verifying, "reads the disk back"),
             (Pattern::Writing, "writes the disk or the boot order"),
+            (
+                Pattern::Trying,
+                "reboots to start an image that has not proven itself yet",
+            ),
             (Pattern::Done, "is done, and reboots"),
         ]
         .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));

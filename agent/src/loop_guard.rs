@@ -131,6 +131,11 @@ pub fn has_come_back(node: &Node, finished: &Finished) -> bool {
     before().is_ok_and(|before| before >= ATTEMPTS)
 }
 
+/// An image whose record is damaged has no name that is known.
+fn shown(image_id: Option<&String>) -> &str {
+    image_id.map_or("(unknown)", String::as_str)
+}
+
 /// A restart, not counted yet.
 fn restart_of(finished: &Finished) -> Result<Count, LoopError> {
     let Finished { target, image_id } = finished;
@@ -138,7 +143,7 @@ fn restart_of(finished: &Finished) -> Result<Count, LoopError> {
     let partitions = disk.partition_table();
     let mark = partitions.and_then(|table| mark(&disk, &table.unwrap_or_default()));
     Ok(Count {
-        image_id: image_id.clone(),
+        image_id: shown(image_id.as_ref()).to_owned(),
         disk: target.serial.clone(),
         mark: mark.map_err(|error| LoopError::Disk {
             disk: target.to_string(),
@@ -171,7 +176,7 @@ pub fn count(
             node.has_counted_restart = true;
             info!("restart {attempts} without a start from the disk in between");
             judged(attempts, || LoopError::CameBack {
-                image_id: image_id.clone(),
+                image_id: shown(image_id.as_ref()).to_owned(),
                 disk: target.to_string(),
                 boot_order: boot_order.to_string(),
                 file,
@@ -185,7 +190,7 @@ pub fn count(
                 return Ok(Restart::Uncounted);
             }
             Err(LoopError::NoCount {
-                image_id: image_id.clone(),
+                image_id: shown(image_id.as_ref()).to_owned(),
                 disk: target.to_string(),
                 boot_order: boot_order.to_string(),
                 error: error.to_string(),
@@ -210,7 +215,7 @@ fn judged(attempts: u32, came_back: impl FnOnce() -> LoopError) -> Result<Restar
 pub fn open_gate(
     card: &dyn Folder,
     board: &Board,
-    image_id: &str,
+    image_id: Option<&str>,
     boot_order: &BootOrder,
     counted: &Result<Restart, LoopError>,
 ) {
@@ -222,7 +227,10 @@ pub fn open_gate(
         Ok(Restart::Uncounted) | Err(LoopError::CameBack { .. }) => true,
         Err(LoopError::NoCount { .. } | LoopError::Disk { .. } | LoopError::Open(_)) => false,
     };
-    if opens && let Err(error) = gate::remember(card, board, image_id) {
+    if opens
+        && let Some(image_id) = image_id
+        && let Err(error) = gate::remember(card, board, image_id)
+    {
         warn!("the gate stays closed: {error}");
     }
 }
@@ -272,7 +280,7 @@ pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition
 fn forget_if(card: &dyn Folder, file: &str, (record, mark): &(Record, String)) -> io::Result<()> {
     let before = Count::read(card, file)?;
     let is_started = before.is_some_and(|before| {
-        record.state == State::Committed
+        record.state != State::Flashing
             && record.image_id == before.image_id
             && *mark != before.mark
     });
@@ -280,4 +288,11 @@ fn forget_if(card: &dyn Folder, file: &str, (record, mark): &(Record, String)) -
         card.remove(file)?;
     }
     Ok(())
+}
+
+/// Forgets the count: the disk is written again after a pause that was long enough.
+pub fn forget(card: &dyn Folder, id: &str) {
+    if let Err(error) = card.remove(&loop_count(id)) {
+        warn!("restarts before this one still count: {error}");
+    }
 }

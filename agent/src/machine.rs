@@ -103,7 +103,7 @@ impl Machine {
         info!("stage {}", stage.name());
         self.alive();
         match stage {
-            Stage::Takeover | Stage::Board | Stage::Card | Stage::Gate => {
+            Stage::Takeover | Stage::Board | Stage::Card | Stage::Disk => {
                 self.show(Pattern::Starting);
             }
             Stage::Network => self.show(Pattern::WaitingForNetwork),

@@ -9,14 +9,18 @@ mod board;
 mod boot_order;
 mod card;
 mod clock;
+mod consent;
 mod console;
 mod dhcp;
+mod disks;
 mod failure;
 mod flash;
+mod floor;
 mod gate;
 mod hangs;
 mod http;
 mod led;
+mod look;
 mod loop_guard;
 mod machine;
 mod manifest;
@@ -24,6 +28,7 @@ mod matchbox;
 mod netlink;
 mod network;
 mod node;
+mod order;
 mod patience;
 mod progress;
 mod reboot;
@@ -35,6 +40,7 @@ mod stage;
 mod stall;
 mod takeover;
 mod target;
+mod trial;
 mod trouble;
 mod watchdog;
 
@@ -42,16 +48,22 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_card_format::{Arguments, Config};
+use gild_card_format::{Arguments, BootOrderPolicy, Config, Order};
+use gild_disk::select::Candidate;
+use gild_disk::{BlockDevice, Clock};
 use gild_faults::Fault;
+use gild_flash::{Options, Terms};
+use gild_format::record::Record;
 use log::info;
 
-use crate::boot_order::Kind;
+use crate::boot_order::Standing;
+use crate::consent::Decision;
 use crate::failure::Failure;
 use crate::flash::Finished;
-use crate::gate::Verdict;
 use crate::led::Pattern;
+use crate::look::Seen;
 use crate::machine::Machine;
+use crate::manifest::Image;
 use crate::node::Node;
 use crate::retry::Failures;
 use crate::stage::Stage;
@@ -109,18 +121,27 @@ fn run() -> ! {
     }
     restarts::forget(&node);
     machine.enter(Stage::Receipt);
-    machine.led.show(Pattern::Done);
+    let good = if node.is_on_trial {
+        Pattern::Trying
+    } else {
+        Pattern::Done
+    };
+    machine.led.show(good);
     receipt::tell(machine, &node, None);
     let trouble = node
         .boot_order
         .as_ref()
         .and_then(boot_order::BootOrder::trouble);
-    if trouble.is_some_and(|trouble| trouble.kind != Kind::Known) {
+    if trouble.is_some_and(|trouble| !trouble.is_expected()) {
         machine.led.show(Pattern::Fault(Fault::BootOrder));
         machine.wait(FAULT_SHOWN);
-        machine.led.show(Pattern::Done);
+        machine.led.show(good);
     }
-    info!("done, rebooting");
+    if node.is_on_trial {
+        info!("rebooting to start the disk");
+    } else {
+        info!("done, rebooting");
+    }
     machine.wait(SHOWN);
     reboot::reboot()
 }
@@ -141,43 +162,50 @@ fn story(
     machine.enter(Stage::Card);
     let (card, config) = card::read(machine, board, arguments);
     node.card = card;
-    let config = config?;
-    node.status_url.clone_from(&config.status_url);
+    let known = config.as_ref().ok();
+    node.status_url = known.and_then(|config| config.status_url.clone());
     watcher.knows(node);
+    let order = order::of(node, known)?;
 
-    machine.enter(Stage::Gate);
-    let finished = match gate::open(machine, board, &config, node, watcher)? {
-        Verdict::Open(finished) => finished,
-        Verdict::Closed => install(machine, board, &config, node, watcher)?,
-        Verdict::Lost(lost) => install(machine, board, &config, node, watcher)
-            .map_err(|failure| gate::blame(&lost, failure, machine.stage()))?,
+    machine.enter(Stage::Disk);
+    let serial = known.and_then(|config| config.target_serial.as_deref());
+    let seen = look::at_disk(machine, board, node, serial, order.as_ref(), watcher)?;
+    let seen = match seen {
+        // No network and no share: a node that is proven starts without them, and one on trial may.
+        Some(seen) if seen.decision.is_start() => seen,
+        _ => {
+            let config = config.as_ref().map_err(|error| Failure::of(error))?;
+            install(machine, board, config, node, order.as_ref(), watcher)?
+        }
     };
-    node.target = Some(finished.target.clone());
-    node.image_id = Some(finished.image_id.clone());
+    node.target = Some(seen.target.clone());
+    node.image_id = seen.image_id();
 
     machine.enter(Stage::BootOrder);
-    let came_back = loop_guard::has_come_back(node, &finished);
-    let (card, id) = (node.card.as_ref(), node.id());
-    let (boot_order, changes) =
-        boot_order::set(machine, board, config.boot_order, card, id, came_back);
-    node.boot_order = Some(boot_order.clone());
-    node.boot_order_changes = changes;
-    let counted = loop_guard::count(machine, board, node, &finished, &boot_order, came_back);
-    if let Some(card) = &node.card {
-        loop_guard::open_gate(card, board, &finished.image_id, &boot_order, &counted);
+    let policy = known.map(|config| config.boot_order);
+    match seen.decision {
+        Decision::Try(record) => begin_trial(
+            machine,
+            board,
+            node,
+            seen.target,
+            &seen.disk,
+            record,
+            policy,
+        ),
+        _ => finish(machine, board, node, seen, policy),
     }
-    counted?;
-    Ok(())
 }
 
-/// Makes the disk carry the image that the share has for this board, or finds that it does.
+/// Makes the disk carry the image that the share has for this board, or finds that it may not be written.
 fn install(
     machine: &'static Machine,
     board: &'static Board,
     config: &Config,
     node: &mut Node,
+    order: Option<&Order>,
     watcher: &Watcher,
-) -> Result<Finished, Failure> {
+) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
     let network = network::up(machine, board, config.network.as_ref(), present)?;
@@ -188,7 +216,8 @@ fn install(
     }
 
     machine.enter(Stage::Manifest);
-    let image = manifest::fetch(machine, board, config)?;
+    let least = floor::on_card(node.card.as_ref().map(|card| card as _), board);
+    let image = manifest::fetch(machine, board, config, least)?;
     node.image_id = Some(image.manifest.image_id.clone());
     if config.uses_tls() {
         let built = Duration::from_secs(image.manifest.build_time);
@@ -201,18 +230,124 @@ fn install(
     machine.enter(Stage::Target);
     hangs::show_last(node, None)?;
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
-    node.target = Some(target.clone());
-    watcher.knows(node);
-    hangs::show_last(node, Some(&target))?;
+    let serial = config.target_serial.as_deref();
+    let seen = look::seen(board, node, target, serial, order, watcher)?;
+    if seen.decision.is_start() {
+        node.offered = Some(image.manifest.image_id);
+        return Ok(seen);
+    }
+    image.check_floor(&seen.holds)?;
 
     machine.enter(Stage::Flash);
-    let disk = flash::open(&target)?;
-    if !flash::is_done(&image, &disk)? {
-        loop_guard::forget_if_started(node, &disk, &image.manifest.partitions);
-        node.report = Some(flash::flash(machine, &image, &disk)?);
+    write(machine, board, config, node, &image, order, seen)
+}
+
+/// Writes the disk, which is on trial then, or proven if its image does not prove itself.
+fn write(
+    machine: &'static Machine,
+    board: &'static Board,
+    config: &Config,
+    node: &mut Node,
+    image: &Image,
+    order: Option<&Order>,
+    seen: Seen,
+) -> Result<Seen, Failure> {
+    let is_same = |record: &Record| record.image_id == image.manifest.image_id;
+    let mut trial_starts = 0;
+    match &seen.decision {
+        Decision::Replace(record) if is_same(record) => {
+            trial::may_try_again(record, machine.now(), machine.hold)?;
+            trial_starts = record.trial_starts;
+            if let Some(card) = &node.card {
+                loop_guard::forget(card, &node.id());
+            }
+        }
+        _ => loop_guard::forget_if_started(node, &seen.disk, &image.manifest.partitions),
     }
-    Ok(Finished {
-        target,
-        image_id: image.manifest.image_id,
-    })
+    let before = seen.holds.record();
+    let meant = order.filter(|order| node.is_meant_by(order));
+    let terms = Terms {
+        order_id: meant
+            .map(|order| order.id.clone())
+            .or(before.map(|record| record.order_id.clone()))
+            .unwrap_or_default(),
+        rollback_floor: before.map_or(0, Record::next_floor),
+        trial_starts,
+        is_boot_order_pending: image.manifest.proves_itself
+            && boot_order::is_pending(machine, board, config.boot_order, node),
+    };
+    let options = Options {
+        again: true,
+        terms,
+        ..Options::default()
+    };
+    node.report = Some(flash::flash(machine, image, &seen.disk, &options)?);
+    Ok(look::again(seen)?)
+}
+
+/// Starts a disk on trial by means that work once.
+fn begin_trial(
+    machine: &Machine,
+    board: &Board,
+    node: &mut Node,
+    target: Candidate,
+    disk: &BlockDevice,
+    record: Record,
+    policy: Option<BootOrderPolicy>,
+) -> Result<(), Failure> {
+    let (boot_order, _) = boot_order::set(machine, board, policy, node, Standing::OnTrial);
+    node.boot_order = Some(boot_order.clone());
+    if node.report.is_some() {
+        // A disk that forgets what is written to it must not be written forever.
+        let finished = Finished {
+            target,
+            image_id: Some(record.image_id.clone()),
+        };
+        loop_guard::count(machine, board, node, &finished, &boot_order, false)?;
+    }
+    let card = node.card.as_ref().map(|card| card as _);
+    trial::begin(board, card, disk, record)?;
+    node.is_on_trial = true;
+    Ok(())
+}
+
+/// Settles what a proven disk makes permanent: boot order, gate, rollback counter.
+fn finish(
+    machine: &Machine,
+    board: &Board,
+    node: &mut Node,
+    seen: Seen,
+    policy: Option<BootOrderPolicy>,
+) -> Result<(), Failure> {
+    let finished = Finished {
+        image_id: seen.image_id(),
+        target: seen.target,
+    };
+    let record = seen.holds.record().cloned();
+    // The loop guard opens it for itself.
+    drop(seen.disk);
+    let came_back = loop_guard::has_come_back(node, &finished);
+    let standing = if came_back {
+        Standing::CameBack
+    } else {
+        Standing::Proven
+    };
+    let (boot_order, changes) = boot_order::set(machine, board, policy, node, standing);
+    node.boot_order = Some(boot_order.clone());
+    node.boot_order_changes = changes;
+    if let Some(record) = record {
+        if let Some(card) = &node.card {
+            floor::raise(card, board, record.next_floor());
+        }
+        if record.is_boot_order_pending && boot_order.is_settled() {
+            trial::settle(&flash::open(&finished.target)?, record)?;
+        }
+    }
+    let counted = loop_guard::count(machine, board, node, &finished, &boot_order, came_back);
+    if let Some(card) = &node.card {
+        let image_id = finished.image_id.as_deref();
+        loop_guard::open_gate(card, board, image_id, &boot_order, &counted);
+    }
+    counted?;
+    Ok(())
 }

@@ -7,10 +7,12 @@ use gild_boards::Board;
 use gild_card_format::Config;
 use gild_faults::{Fault, HasFault};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
+use gild_format::record::Record;
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};
 use gild_nfs::{NfsError, NfsUrl, Options, Share};
 use log::info;
 
+use crate::consent::Holds;
 use crate::failure::StepError;
 use crate::machine::Machine;
 use crate::patience::ServerPatience;
@@ -28,6 +30,24 @@ pub struct Image {
     pub sha256: Sha256Hex,
     /// Where it lies.
     pub share: Share,
+    /// The board's directory there.
+    url: NfsUrl,
+}
+
+impl Image {
+    /// Refuses an image that is older than one that has proven itself on this disk.
+    pub fn check_floor(&self, holds: &Holds) -> Result<(), FetchError> {
+        let least = holds.record().map_or(0, Record::next_floor);
+        check_rollback(
+            &self.manifest,
+            least,
+            "an image that has proven itself on this disk has",
+        )
+        .map_err(|reason| FetchError::Refused {
+            url: self.url.clone(),
+            reason,
+        })
+    }
 }
 
 /// There is no image for this node.
@@ -62,6 +82,7 @@ pub fn fetch(
     machine: &'static Machine,
     board: &Board,
     config: &Config,
+    least_on_card: u64,
 ) -> Result<Image, FetchError> {
     let url = config.server.join(&board.name);
     let (share, bytes) = read_signed(machine, config, &url)?;
@@ -70,7 +91,8 @@ pub fn fetch(
         reason,
     };
     let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-    check(&manifest, &board.name, config.min_rollback).map_err(refused)?;
+    let least = config.min_rollback.max(least_on_card);
+    check(&manifest, &board.name, least).map_err(refused)?;
     info!(
         "image {} ({} MB, {} MB to fetch, rollback counter {})",
         manifest.image_id,
@@ -82,6 +104,7 @@ pub fn fetch(
         sha256: manifest_sha256(&bytes),
         manifest,
         share,
+        url,
     })
 }
 
@@ -129,13 +152,18 @@ fn check(manifest: &Manifest, board: &str, least_rollback: u64) -> Result<(), St
             env!("CARGO_PKG_VERSION")
         ));
     }
-    if manifest.rollback_counter < least_rollback {
-        return Err(format!(
-            "image {} has rollback counter {}, and the card asks for at least {least_rollback}",
-            manifest.image_id, manifest.rollback_counter
-        ));
+    check_rollback(manifest, least_rollback, "the card asks for at least")
+}
+
+fn check_rollback(manifest: &Manifest, least: u64, who: &str) -> Result<(), String> {
+    if manifest.rollback_counter >= least {
+        return Ok(());
     }
-    Ok(())
+    Err(format!(
+        "image {} has rollback counter {}, and {who} {least}; to go back on purpose, pack and sign the older image again \
+         with a higher --rollback-counter",
+        manifest.image_id, manifest.rollback_counter
+    ))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
+use gild_card_format::Order;
 use gild_card_format::names::{UNKNOWN, file_id};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
@@ -32,6 +33,10 @@ pub struct Node {
     pub target: Option<Candidate>,
     /// What was done to the disk.
     pub report: Option<Report>,
+    /// Whether the board restarts to start an image that has not proven itself.
+    pub is_on_trial: bool,
+    /// The image on the share, where the node keeps another one because nobody ordered it to be replaced.
+    pub offered: Option<String>,
     /// What was done to the boot order.
     pub boot_order: Option<BootOrder>,
     /// What that changed on the board, for people.
@@ -50,6 +55,8 @@ impl Node {
         self.image_id = None;
         self.target = None;
         self.report = None;
+        self.is_on_trial = false;
+        self.offered = None;
         self.boot_order = None;
         self.boot_order_changes.clear();
     }
@@ -79,6 +86,18 @@ impl Node {
             Some(mac) if !is_random(mac) => mac.digits(),
             _ => file_id(board::serial(), UNKNOWN),
         }
+    }
+
+    /// Whether an order names it, by any of its names.
+    pub fn is_meant_by(&self, order: &Order) -> bool {
+        let wired = Interface::wired(Path::new("/"));
+        let own = wired.iter().filter_map(Interface::mac);
+        let macs = self.mac().into_iter().chain(own);
+        let names: Vec<String> = macs
+            .map(|mac| mac.to_string())
+            .chain(board::serial())
+            .collect();
+        order.is_for(names.iter().map(String::as_str))
     }
 
     /// Its name in the names of files that must be found again after a start without a network interface, or before the

@@ -11,8 +11,8 @@ pub enum Stage {
     Board,
     /// The flasher card and its configuration.
     Card,
-    /// Whether the card has seen this disk finished.
-    Gate,
+    /// What the disk holds, and what is to be done with it.
+    Disk,
     /// Link, MAC address, IP address.
     Network,
     /// The signed manifest of the image.
@@ -38,7 +38,7 @@ impl Stage {
             Self::Takeover => "takeover",
             Self::Board => "board",
             Self::Card => "card",
-            Self::Gate => "gate",
+            Self::Disk => "disk",
             Self::Network => "network",
             Self::Manifest => "manifest",
             Self::Target => "target",

@@ -93,7 +93,7 @@ impl Watcher {
 /// that they are alive.
 fn stalled(stage: Stage, time: Duration) -> Failure {
     let (fault, what) = match stage {
-        Stage::Gate => (Fault::TargetFailed, "the disk or the card has not answered"),
+        Stage::Disk => (Fault::TargetFailed, "the disk or the card has not answered"),
         Stage::Target | Stage::Flash | Stage::Verify | Stage::Commit => {
             (Fault::TargetFailed, "the disk has not answered")
         }
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_stage_that_waits_for_the_disk_blames_the_disk() {
         for (stage, fault) in [
-            (Stage::Gate, Fault::TargetFailed),
+            (Stage::Disk, Fault::TargetFailed),
             (Stage::Flash, Fault::TargetFailed),
             (Stage::Verify, Fault::TargetFailed),
             (Stage::BootOrder, Fault::BootOrder),

@@ -164,15 +164,26 @@ fn a_raw_image_that_differs_anywhere_is_found() {
 fn a_flashed_disk_differs_by_its_commit_record_alone() {
     let bench = packed();
     let record = Record {
-        state: State::Committed,
+        state: State::Proven,
         image_id: "image".to_owned(),
         manifest_sha256: manifest_sha256(&bench.bytes("out/rpi5/golden.json")),
+        rollback_counter: 0,
+        rollback_floor: 0,
+        trial_starts: 0,
+        is_discarded: true,
+        is_boot_order_pending: false,
+        order_id: String::new(),
     };
     let with = |record: &Record| {
         bench.poke("disk.img", RECORD_OFFSET, &record.to_bytes());
         verify(&bench, &["--raw", "disk.img"])
     };
     with(&record).succeeds();
+    with(&Record {
+        state: State::Trial,
+        ..record.clone()
+    })
+    .succeeds();
     with(&Record {
         state: State::Flashing,
         ..record.clone()
@@ -184,6 +195,11 @@ fn a_flashed_disk_differs_by_its_commit_record_alone() {
     })
     .fails_saying(&["names image other"]);
     with(&record).succeeds();
+    with(&Record {
+        state: State::Trial,
+        ..record.clone()
+    })
+    .succeeds();
     bench.flip("disk.img", RECORD_OFFSET - 1);
     with(&record).fails_saying(&["SHA-256"]);
 }

@@ -2,7 +2,7 @@
 
 use gild_boards::uboot_script::{Script, ScriptError};
 use gild_boards::{Board, Relative};
-use gild_card_format::GATE;
+use gild_card_format::{GATE, TRIAL};
 
 /// The kernel for the Raspberry Pi 5.
 pub const KERNEL: &str = "vmlinuz.gz";
@@ -80,9 +80,12 @@ fi
 
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
-/// Both files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
+/// The agent leaves one file for one start of a disk on trial. It is removed before that start, so that a start that fails
+/// leads back to the agent; a U-Boot that cannot remove it starts the agent.
+///
+/// The files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
 /// U-Boot 2017.09 cannot do that and takes all that stands there. What the script calls and an older U-Boot does not know
-/// only falls through to the agent. Where neither that starts nor the disk, the board begins anew: one failed read must
+/// only falls through to the agent. Where neither that starts nor the disk, the board starts again: one failed read must
 /// not leave it at a prompt.
 #[must_use]
 pub fn boot_script(board: &Board) -> String {
@@ -103,8 +106,18 @@ if test -n "${{fdtcontroladdr}}"; then
   fdt addr ${{fdtcontroladdr}} && fdt get value gild_board / compatible
 fi
 {relatives}setenv {name}
+setenv gild_what finished
 if test -e ${{gild_card}} {GATE}; then
   load ${{gild_card}} ${{scriptaddr}} {GATE} && env import -t ${{scriptaddr}} ${{filesize}} {name}
+fi
+if test -e ${{gild_card}} {TRIAL}; then
+  if load ${{gild_card}} ${{scriptaddr}} {TRIAL}; then
+    setenv gild_size ${{filesize}}
+    if fatrm ${{gild_card}} {TRIAL}; then
+      setenv gild_what "on trial"
+      env import -t ${{scriptaddr}} ${{gild_size}} {name}
+    fi
+  fi
 fi
 if test -n "${{{name}}}"; then
   nvme scan
@@ -113,7 +126,7 @@ if test -n "${{{name}}}"; then
     if test -e nvme ${{disk}}:1 {IMAGE}; then
       load nvme ${{disk}}:1 ${{scriptaddr}} {IMAGE} && env import -t ${{scriptaddr}} ${{filesize}} image_id
       if test "${{image_id}}" = "${{{name}}}"; then
-        echo "gild: the NVMe disk carries ${{image_id}}, finished: starting it"
+        echo "gild: the NVMe disk carries ${{image_id}}, ${{gild_what}}: starting it"
         bootflow scan -b nvme${{disk}}
         if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi
         echo "gild: the NVMe disk did not start"

@@ -10,6 +10,7 @@ use url::Url;
 use crate::arguments::Arguments;
 use crate::likeliest::likeliest;
 use crate::nfs_url::NfsUrl;
+use crate::order::Order;
 use crate::reference::{ARGUMENT_KEYS, KEYS, Kind};
 
 /// What a node is told.
@@ -31,6 +32,8 @@ pub struct Config {
     pub target_serial: Option<String>,
     /// What may be done to the board's firmware.
     pub boot_order: BootOrderPolicy,
+    /// Nodes that are to be written again.
+    pub order: Option<Order>,
 }
 
 /// What may be done to the board's firmware.
@@ -126,6 +129,14 @@ struct File {
     network: NetworkSection,
     target: TargetSection,
     boot_order: BootOrderPolicy,
+    order: OrderSection,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct OrderSection {
+    id: Option<String>,
+    nodes: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -263,7 +274,26 @@ impl File {
             network: self.network.check()?,
             target_serial: self.target.serial,
             boot_order: self.boot_order,
+            order: self.order.check()?,
         })
+    }
+}
+
+impl OrderSection {
+    fn check(self) -> Result<Option<Order>, ConfigError> {
+        let Some(id) = self.id else {
+            return if self.nodes.is_empty() {
+                Ok(None)
+            } else {
+                Err(ConfigError::Type(
+                    "[order] has no `id`: write one, a date for example; a node carries out each id once".to_owned(),
+                ))
+            };
+        };
+        let order = Order::new(&id, self.nodes.iter().map(String::as_str));
+        Ok(Some(order.map_err(|error| {
+            ConfigError::Type(format!("[order]: {error}"))
+        })?))
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 /// The file's name on the card.
 pub const GATE: &str = "gate.env";
+/// The name of a file of the same form with one image on trial, for one start of the disk. U-Boot removes it before that.
+pub const TRIAL: &str = "trial.env";
 
 /// The images that this card's agent has seen finished, one for each kind of board. U-Boot imports the file, so that it is
 /// a list of `NAME=VALUE` lines and nothing else.

@@ -9,12 +9,14 @@ mod gate;
 mod likeliest;
 pub mod names;
 mod nfs_url;
+mod order;
 mod reference;
 pub mod sums;
 
 pub use arguments::Arguments;
 pub use config::{BootOrderPolicy, Config, ConfigError, Static};
-pub use gate::{GATE, Gate};
+pub use gate::{GATE, Gate, TRIAL};
 pub use likeliest::likeliest;
 pub use nfs_url::{NfsUrl, NfsUrlError};
+pub use order::{Order, OrderError};
 pub use reference::markdown;

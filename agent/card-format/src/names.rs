@@ -4,6 +4,10 @@
 pub const LABEL: &str = "GILD";
 /// What the operator sets.
 pub const CONFIG: &str = "gild.toml";
+/// An order to flash, in a file of its own.
+pub const ORDER: &str = "gild-order.txt";
+/// The least rollback counters, a line `<board>=<counter>` for each kind of board.
+pub const ROLLBACK: &str = "rollback.env";
 /// The folder of the files that update a Raspberry Pi's EEPROM, and the files: the image, its signature, and the vendor's
 /// program that writes it.
 pub const EEPROM_FILES: [&str; 3] = [
@@ -66,6 +70,12 @@ pub fn receipt_json(id: &str) -> String {
 #[must_use]
 pub fn loop_count(id: &str) -> String {
     format!("gild-{id}.boot")
+}
+
+/// The NVMe disks that one node has.
+#[must_use]
+pub fn disk_list(id: &str) -> String {
+    format!("gild-{id}.disks")
 }
 
 /// The count of restarts that faults of one node asked for.

@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 12] = [
+pub const KEYS: [Key; 14] = [
     Key {
         name: "server",
         kind: Kind::Text,
@@ -79,6 +79,20 @@ pub const KEYS: [Key; 12] = [
         kind: Kind::Text,
         needed: "no",
         what: "serial number of the NVMe disk to write, where there are several",
+    },
+    Key {
+        name: "order.id",
+        kind: Kind::Text,
+        needed: "no",
+        what: "an order to flash: nodes are written again with the image on the share, **and all data on their disks is lost**. A \
+            node carries out each id once: its disk keeps the last one. Letters, digits, dots, dashes and underscores, at most 64",
+    },
+    Key {
+        name: "order.nodes",
+        kind: Kind::List,
+        needed: "no, all",
+        what: "list of the nodes that the order is for: MAC addresses or serial numbers of boards; as a kernel argument \
+            separated by commas",
     },
     Key {
         name: "boot_order.keep",

@@ -51,6 +51,7 @@ mod raw {
         nix::libc::c_int
     );
     nix::ioctl_read!(size, BLOCK, 114, u64);
+    nix::ioctl_write_ptr_bad!(discard, nix::request_code_none!(BLOCK, 119), [u64; 2]);
     nix::ioctl_write_ptr_bad!(zero_out, nix::request_code_none!(BLOCK, 127), [u64; 2]);
 
     nix::ioctl_readwrite!(watchdog_timeout, WATCHDOG, 6, nix::libc::c_int);
@@ -70,6 +71,13 @@ pub fn sector_size(device: &File) -> io::Result<u32> {
     // SAFETY: the kernel writes one int through the pointer, which is valid for the call.
     unsafe { raw::sector_size(device.as_raw_fd(), &raw mut size) }?;
     u32::try_from(size).map_err(io::Error::other)
+}
+
+/// `BLKDISCARD`: the device may forget the range.
+pub fn discard(device: &File, offset: u64, length: u64) -> io::Result<()> {
+    // SAFETY: the kernel reads two u64 through the pointer, which is valid for the call.
+    unsafe { raw::discard(device.as_raw_fd(), &raw const *&[offset, length]) }?;
+    Ok(())
 }
 
 /// `BLKZEROOUT`: zeros for certain, by the device's own command or written by the kernel.

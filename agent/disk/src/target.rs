@@ -55,6 +55,10 @@ pub trait Target: Send + Sync {
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
     /// Makes a range read as zero, and says how.
     fn zero(&self, offset: u64, length: u64) -> io::Result<ZeroMethod>;
+    /// Has the disk forget a range: what it reads afterwards is not known. Not every disk can do that.
+    fn discard(&self, _offset: u64, _length: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes durable everything written so far.
     fn flush(&self) -> io::Result<()>;
     /// Makes the kernel look at the partition table again.
@@ -192,6 +196,15 @@ impl Target for BlockDevice {
             Ok(()) => Ok(method),
             Err(error) if is_unsupported(&error) => self.write_zeros(offset, length),
             Err(error) => Err(error),
+        }
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        if self.kind == Kind::Device {
+            sys::discard(&self.file, offset, length)
+        } else {
+            // A file that is new has nothing to forget, and one that is not keeps its room.
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
 

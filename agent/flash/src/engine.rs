@@ -2,7 +2,6 @@
 
 use gild_disk::Target;
 use gild_format::manifest::{Manifest, Sha256Hex};
-use gild_format::record::State;
 
 use crate::crew::Crew;
 use crate::head::{self, TargetState};
@@ -47,7 +46,7 @@ pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
     let state = inspect(job.manifest, job.manifest_sha256, job.target)?;
     let tally = Tally::default();
     let mut flash = Flash::new(job, &tally);
-    if state == TargetState::Done {
+    if state == TargetState::Done && !job.options.again {
         return Ok(flash.report(Outcome::AlreadyDone));
     }
     let (found, expected) = (job.source.size(), job.manifest.stored_size);
@@ -58,7 +57,7 @@ pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
     let mut pieces = plan::pieces(job.manifest);
 
     flash.stage(Stage::Prepare, |flash| flash.prepare(state))?;
-    if state == TargetState::Resumable {
+    if state != TargetState::Other {
         flash.stage(Stage::Scan, |flash| flash.scan(&mut crew, &mut pieces))?;
     }
     flash.stage(Stage::Write, |flash| flash.write(&mut crew, &pieces))?;
@@ -82,14 +81,9 @@ impl Flash<'_> {
     }
 
     fn prepare(&mut self, state: TargetState) -> Result<(), FlashError> {
-        let Job {
-            manifest,
-            manifest_sha256,
-            ..
-        } = *self.job;
-        let flashing = head::record(manifest, manifest_sha256, State::Flashing);
         let progress = self.progress(Stage::Prepare, &[]);
-        head::prepare(&self.medium, &flashing, manifest.raw_size, state, &progress)
+        self.is_discarded = head::prepare(&self.medium, self.job, state, &progress)?;
+        Ok(())
     }
 
     /// Drops from the pieces the chunks that are already on the target. Holes are made zero again: that is cheaper
@@ -113,12 +107,8 @@ impl Flash<'_> {
     }
 
     fn commit(&mut self) -> Result<(), FlashError> {
-        let Job {
-            manifest,
-            manifest_sha256,
-            ..
-        } = *self.job;
-        let committed = head::record(manifest, manifest_sha256, State::Committed);
+        let manifest = self.job.manifest;
+        let committed = head::record(self.job, head::committed(manifest), self.is_discarded);
         let progress = self.progress(Stage::Commit, &[]);
         head::commit(
             &self.medium,

@@ -8,12 +8,12 @@ use std::ops::Range;
 
 use gild_disk::{AlignedBuffer, Target};
 use gild_format::manifest::{Chunk, Manifest, Partition, Sha256Hex};
-use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_format::record::{FIRST_MIB, Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
-use crate::FlashError;
 use crate::medium::Medium;
 use crate::plan::{self, ATTEMPTS};
 use crate::progress::Progress;
+use crate::{FlashError, Job};
 
 /// The first MiB as bytes in memory.
 #[expect(clippy::cast_possible_truncation, reason = "one MiB fits everywhere")]
@@ -38,12 +38,35 @@ pub fn range_of(chunk: &Chunk) -> Range<usize> {
 }
 
 /// The record this flash leaves on the disk.
-pub fn record(manifest: &Manifest, manifest_sha256: Sha256Hex, state: State) -> Record {
+pub fn record(job: &Job<'_>, state: State, is_discarded: bool) -> Record {
+    let terms = &job.options.terms;
     Record {
         state,
-        image_id: manifest.image_id.clone(),
-        manifest_sha256,
+        image_id: job.manifest.image_id.clone(),
+        manifest_sha256: job.manifest_sha256,
+        rollback_counter: job.manifest.rollback_counter,
+        rollback_floor: terms.rollback_floor,
+        trial_starts: terms.trial_starts,
+        is_discarded,
+        is_boot_order_pending: terms.is_boot_order_pending,
+        order_id: terms.order_id.clone(),
     }
+}
+
+/// What a committed image counts as. One that does not prove itself is never on trial, so that its node is never lost.
+pub const fn committed(manifest: &Manifest) -> State {
+    if manifest.proves_itself {
+        State::Trial
+    } else {
+        State::Proven
+    }
+}
+
+/// What lies in the place of the record.
+pub fn found(target: &dyn Target) -> std::io::Result<Found> {
+    let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
+    target.read_at(&mut bytes, RECORD_OFFSET)?;
+    Ok(Found::in_bytes(&bytes))
 }
 
 /// What the disk says about itself.
@@ -52,13 +75,22 @@ pub fn state(
     manifest_sha256: Sha256Hex,
     target: &dyn Target,
 ) -> std::io::Result<TargetState> {
-    let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
-    target.read_at(&mut bytes, RECORD_OFFSET)?;
-    let Some(found) = Record::parse(&bytes) else {
-        return Ok(TargetState::Other);
+    let (is_committed, image_id) = match found(target)? {
+        Found::Record(found) if found.state == State::Flashing => {
+            let is_this_one =
+                found.image_id == manifest.image_id && found.manifest_sha256 == manifest_sha256;
+            return Ok(if is_this_one {
+                TargetState::Resumable
+            } else {
+                TargetState::Other
+            });
+        }
+        Found::Record(found) => (true, found.image_id),
+        Found::Version1(image_id) => (true, image_id),
+        Found::Damaged | Found::Nothing => (false, String::new()),
     };
-    // An image id names one content for ever. A manifest that was only made again must not cost a node its data.
-    if found.state == State::Committed && found.image_id == manifest.image_id {
+    // An image id names one content forever. A manifest that was only made again must not cost a node its data.
+    if is_committed && image_id == manifest.image_id {
         let table = target.partition_table()?.unwrap_or_default();
         if manifest
             .partitions
@@ -68,9 +100,6 @@ pub fn state(
             return Ok(TargetState::Done);
         }
         // Interrupted just before the first sector, or made unbootable on purpose: the chunks are worth a look.
-        return Ok(TargetState::Resumable);
-    }
-    if found == record(manifest, manifest_sha256, State::Flashing) {
         return Ok(TargetState::Resumable);
     }
     Ok(TargetState::Other)
@@ -83,33 +112,43 @@ fn starts_as(wanted: &Partition, table: &[Partition]) -> bool {
         .any(|found| found.number == wanted.number && found.start == wanted.start)
 }
 
-/// Makes the disk unbootable and says on it which image is coming.
+/// Makes the disk unbootable, has it forget what is not resumed, and says on it which image is coming. Gives whether it has
+/// forgotten everything for this image, now or before.
 pub fn prepare(
     medium: &Medium<'_>,
-    flashing: &Record,
-    image_size: u64,
+    job: &Job<'_>,
     state: TargetState,
     progress: &Progress<'_>,
-) -> Result<(), FlashError> {
+) -> Result<bool, FlashError> {
+    let before = found(medium.target)
+        .map_err(|error| medium.failed("reading the record of".to_owned(), error))?;
     let sector = medium.target.sector_size() as usize;
     let mut bytes = AlignedBuffer::new(LENGTH);
     // Before anything else changes, or a cut here could leave an old commit that still looks whole.
     medium.write(&bytes[..sector], 0, progress)?;
     medium.flush()?;
-    put_record(&mut bytes, flashing);
+    let is_discarded = match state {
+        // What is kept may lie anywhere.
+        TargetState::Resumable | TargetState::Done => {
+            matches!(before, Found::Record(record) if record.is_discarded)
+        }
+        TargetState::Other => medium.discard(FIRST_MIB..medium.target.size(), progress),
+    };
+    put_record(&mut bytes, &record(job, State::Flashing, is_discarded));
     medium.write(&bytes[sector..], sector as u64, progress)?;
     // The backup of the old partition table, from which some firmware would repair it. What the image itself has
     // there stays if it may be kept.
     let size = medium.target.size();
     let end = size.saturating_sub(FIRST_MIB).max(match state {
-        TargetState::Resumable => image_size,
-        TargetState::Done | TargetState::Other => FIRST_MIB,
+        TargetState::Resumable | TargetState::Done => job.manifest.raw_size,
+        TargetState::Other => FIRST_MIB,
     });
     if end < size {
         let zeros = AlignedBuffer::new(usize::try_from(size - end).unwrap_or(LENGTH));
         medium.write(&zeros, end, progress)?;
     }
-    medium.flush()
+    medium.flush()?;
+    Ok(is_discarded)
 }
 
 /// Writes the first MiB, its first sector last. Everything else is on the medium and verified.

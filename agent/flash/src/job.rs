@@ -10,6 +10,25 @@ use crate::{Observer, Source};
 pub struct Options {
     /// Threads; `None` is twice the cores, at most 8. Never more than [`BUFFER_BUDGET`](crate::BUFFER_BUDGET) allows.
     pub workers: Option<usize>,
+    /// Write the image again where the target carries it already. What is right on the target is kept.
+    pub again: bool,
+    /// Read holes back in full. Else samples of those that the target made zero itself are read.
+    pub read_holes: bool,
+    /// What the record is to say besides the image.
+    pub terms: Terms,
+}
+
+/// What the record says besides the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Id of the order to flash that is carried out; empty if there is none.
+    pub order_id: String,
+    /// Least rollback counter of the image that comes after this one.
+    pub rollback_floor: u64,
+    /// Starts of this image that have proven nothing so far.
+    pub trial_starts: u32,
+    /// The board's boot order is to be changed once the image is proven.
+    pub is_boot_order_pending: bool,
 }
 
 /// One image onto one target.

@@ -21,7 +21,7 @@ mod write;
 pub use engine::{flash, inspect};
 pub use error::FlashError;
 pub use head::TargetState;
-pub use job::{Job, Options};
+pub use job::{Job, Options, Terms};
 pub use observer::{Event, Observer, Stage};
 pub use plan::BUFFER_BUDGET;
 pub use report::{Outcome, Report};

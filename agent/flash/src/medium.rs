@@ -8,6 +8,9 @@ use gild_disk::{TRANSFER, Target, ZeroMethod};
 use crate::FlashError;
 use crate::progress::{Progress, Tally};
 
+/// Bytes that the target forgets in one call. A disk may take seconds for a large range, and each call is a sign of life.
+const DISCARD: u64 = 4 << 30;
+
 #[derive(Clone, Copy)]
 pub struct Medium<'a> {
     pub target: &'a dyn Target,
@@ -68,6 +71,26 @@ impl Medium<'_> {
         self.tally.bytes_zeroed.add(length);
         progress.alive();
         Ok(method)
+    }
+
+    /// Has the target forget the range. Nothing depends on it: what it then reads is not known, and everything that matters is
+    /// written. Says whether the target has done so.
+    pub fn discard(&self, range: Range<u64>, progress: &Progress<'_>) -> bool {
+        let mut at = range.start;
+        while at < range.end {
+            let length = (range.end - at).min(DISCARD);
+            if let Err(error) = self.target.discard(at, length) {
+                log::info!(
+                    "{} is not discarded before it is written: {error}",
+                    self.target.name()
+                );
+                return false;
+            }
+            self.tally.bytes_discarded.add(length);
+            progress.alive();
+            at += length;
+        }
+        true
     }
 
     pub fn flush(&self) -> Result<(), FlashError> {

@@ -25,6 +25,8 @@ pub struct Tally {
     pub bytes_hashed: Count,
     pub bytes_written: Count,
     pub bytes_zeroed: Count,
+    pub bytes_discarded: Count,
+    pub hole_bytes_read_back: Count,
     pub bytes_read_back: Count,
     pub chunks_fetched: Count,
     pub chunks_damaged: Count,

@@ -28,8 +28,14 @@ pub struct Report {
     pub bytes_written: u64,
     /// Bytes the target was asked to make zero.
     pub bytes_zeroed: u64,
+    /// Bytes that the target was asked to forget before the first was written; 0 if it does not do that, or if what was on it was kept.
+    pub bytes_discarded: u64,
     /// Bytes read back from the target.
     pub bytes_read_back: u64,
+    /// Those of them that lie in holes.
+    pub hole_bytes_read_back: u64,
+    /// Bytes of the image that lie in holes.
+    pub hole_bytes: u64,
     /// Data chunks of the image (holes are not counted).
     pub chunks: usize,
     /// Data chunks that were found on the target and not fetched.

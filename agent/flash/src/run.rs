@@ -21,6 +21,7 @@ pub struct Flash<'a> {
     pub head: Mutex<AlignedBuffer>,
     pub zero_method: Mutex<Option<ZeroMethod>>,
     pub zeroing_failed: bool,
+    pub is_discarded: bool,
     pub kept: usize,
     pub stages: Vec<(Stage, Duration)>,
 }
@@ -37,6 +38,7 @@ impl<'a> Flash<'a> {
             head: Mutex::new(AlignedBuffer::new(head::LENGTH)),
             zero_method: Mutex::new(None),
             zeroing_failed: false,
+            is_discarded: false,
             kept: 0,
             stages: Vec::new(),
         }
@@ -61,6 +63,12 @@ impl<'a> Flash<'a> {
             Piece::Data(index) => self.chunk(*index).raw_length.into(),
             Piece::Hole(_) => 0,
         }
+    }
+
+    fn hole_bytes(&self) -> u64 {
+        let chunks = self.job.manifest.chunks.iter();
+        let holes = chunks.filter(|chunk| chunk.hole);
+        holes.map(|chunk| u64::from(chunk.raw_length)).sum()
     }
 
     pub fn data_chunks(&self) -> usize {
@@ -93,7 +101,10 @@ impl<'a> Flash<'a> {
             bytes_hashed: tally.bytes_hashed.get(),
             bytes_written: tally.bytes_written.get(),
             bytes_zeroed: tally.bytes_zeroed.get(),
+            bytes_discarded: tally.bytes_discarded.get(),
             bytes_read_back: tally.bytes_read_back.get(),
+            hole_bytes_read_back: tally.hole_bytes_read_back.get(),
+            hole_bytes: self.hole_bytes(),
             chunks: self.data_chunks(),
             chunks_kept: match outcome {
                 Outcome::Flashed => self.kept,

@@ -137,14 +137,14 @@ impl Flash<'_> {
             .map_err(|error| (chunk.raw_offset, Finding::Differs(error.to_string())))
     }
 
-    /// A hole that the target made zero itself is sampled; once that was found to fail, holes are read whole.
+    /// A hole that the target made zero itself is sampled; where that was found to fail, or is not enough, holes are read whole.
     fn check_hole(
         &self,
         worker: &mut Worker,
         hole: &Range<u64>,
         progress: &Progress<'_>,
     ) -> Result<(), (u64, Finding)> {
-        let parts: Vec<_> = if self.zeroing_failed {
+        let parts: Vec<_> = if self.zeroing_failed || self.job.options.read_holes {
             parts(hole, worker.raw.len()).collect()
         } else {
             samples(hole)
@@ -154,6 +154,7 @@ impl Flash<'_> {
             self.medium
                 .read(bytes, offset, progress)
                 .map_err(|error| (offset, Finding::Unreadable(error)))?;
+            self.tally.hole_bytes_read_back.add(bytes.len() as u64);
             if !chunk::is_zero(bytes) {
                 let reason = "a hole that does not read zero".to_owned();
                 return Err((offset, Finding::Differs(reason)));

@@ -72,6 +72,10 @@ impl Firmware for SpiFlash {
         set(job, &flash, &serial)
     }
 
+    fn runs_script(&self) -> bool {
+        true
+    }
+
     /// U-Boot starts the card's script, which decides.
     fn knows_reboot_order(&self) -> bool {
         false
@@ -144,6 +148,10 @@ fn write_image(
             "the card has no U-Boot or is not in the board's slot, and if the power went while the boot flash is written nothing would start the board",
             "make the card again with --rock5b-u-boot as well, and put it into the board's slot",
         ));
+    }
+    // What a power cut has left half written is completed in any case.
+    if !job.is_proven && interrupted.is_none() {
+        return Err(BootOrderError::waits());
     }
     // What is around the image stays as it was, also where a block of it was erased with the image's last one.
     let before = interrupted.as_ref().unwrap_or(&current);

@@ -106,6 +106,10 @@ impl Firmware for Eeprom {
         set(job, &Running::of_this_board())
     }
 
+    fn runs_script(&self) -> bool {
+        false
+    }
+
     /// The Raspberry Pi's does since January 2025.
     fn knows_reboot_order(&self) -> bool {
         const SINCE: u32 = 1_736_812_800;
@@ -156,6 +160,10 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
             ));
         }
         _ => {}
+    }
+    if !job.is_proven {
+        tidy(job);
+        return Err(BootOrderError::waits());
     }
     let count = Count::read(job, update.time)?;
     let is_of_this_start = running.start.is_some() && count.start == running.start;

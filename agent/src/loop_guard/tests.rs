@@ -102,7 +102,7 @@ fn a_rock_5b_that_comes_back_with_its_gate_closed_gets_it_opened() {
         gate::close(&card, board).expect("closed");
         let counted = judged(restart(&card, now("a")), || came_back(ATTEMPTS));
         assert!(matches!(counted, Err(LoopError::CameBack { .. })));
-        open_gate(&card, board, "rock5b-1", &boot_order, &counted);
+        open_gate(&card, board, Some("rock5b-1"), &boot_order, &counted);
         let gate = card.text(GATE);
         assert_eq!(gate.as_deref(), Some("rock5b=rock5b-1\n"), "{boot_order}");
     }
@@ -132,7 +132,7 @@ fn the_gate_is_opened_when_the_boot_order_is_settled_and_the_disk_good() {
         (BootOrder::AlreadyRight, Err(unreadable()), false),
     ] {
         let card = MemoryCard::new(&Power::on());
-        open_gate(&card, board, "rock5b-1", &boot_order, &counted);
+        open_gate(&card, board, Some("rock5b-1"), &boot_order, &counted);
         assert_eq!(card.text(GATE).is_some(), opens, "{boot_order} {counted:?}");
     }
 }
@@ -146,16 +146,22 @@ fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
             state,
             image_id: image_id.to_owned(),
             manifest_sha256: Sha256Hex([7; 32]),
+            rollback_counter: 0,
+            rollback_floor: 0,
+            trial_starts: 0,
+            is_discarded: false,
+            is_boot_order_pending: false,
+            order_id: String::new(),
         };
         forget_if(&card, "count", &(record, mark.to_owned())).expect("a card");
     };
-    found(State::Committed, "rpi5-1", "b");
+    found(State::Proven, "rpi5-1", "b");
     assert_eq!(restart(), 1);
-    found(State::Committed, "rpi5-1", "a");
+    found(State::Proven, "rpi5-1", "a");
     found(State::Flashing, "rpi5-1", "b");
-    found(State::Committed, "rpi5-0", "b");
+    found(State::Proven, "rpi5-0", "b");
     assert_eq!(restart(), 2, "written again, and never started");
-    found(State::Committed, "rpi5-1", "b");
+    found(State::Trial, "rpi5-1", "b");
     assert_eq!(restart(), 1);
 }
 

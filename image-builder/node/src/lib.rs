@@ -3,18 +3,19 @@
 //!
 //! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
 //! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`k3s_config`] is the last look
-//! before the cluster is joined, and [`reprovision`] makes the flasher take over again. [`trial`] is what makes the firmware go back
-//! to the flasher if the node never gets that far.
+//! before the cluster is joined, [`proof`] says on the disk that its image starts, and [`disk`] makes the flasher take over again.
+//! [`trial`] is what makes the firmware go back to the flasher if the node never gets that far.
 
 pub mod ask;
 pub mod client;
+pub mod disk;
 pub mod document;
 pub mod files;
 pub mod interface;
 pub mod k3s_config;
 pub mod metadata;
 pub mod node;
-pub mod reprovision;
+pub mod proof;
 pub mod seed;
 pub mod seeding;
 pub mod settings;

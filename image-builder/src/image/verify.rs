@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::chunk::{self, Decoder};
-use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_format::record::{FIRST_MIB, Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
 use gild_inspect::WITHOUT_K3S;
@@ -215,18 +215,23 @@ fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
         |buffer: &mut [u8], offset: u64| file.read_exact_at(buffer, offset).with_context(context);
     let mut place = [0; RECORD_LENGTH];
     read(&mut place, RECORD_OFFSET)?;
-    let record = Record::parse(&place);
-    let has_record = record.is_some();
-    match record {
-        None => {}
-        Some(Record {
+    let found = Found::in_bytes(&place);
+    let has_record = !matches!(found, Found::Nothing);
+    match found {
+        Found::Nothing => {}
+        Found::Damaged => bail!("its commit record is damaged, or of a later gild"),
+        Found::Version1(image_id) => ensure!(
+            image_id == manifest.image_id,
+            "its commit record names image {image_id}"
+        ),
+        Found::Record(Record {
             state: State::Flashing,
             image_id,
             ..
         }) => {
             bail!("the flash of image {image_id} onto it was not finished")
         }
-        Some(Record {
+        Found::Record(Record {
             image_id,
             manifest_sha256,
             ..

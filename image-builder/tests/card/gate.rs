@@ -95,6 +95,17 @@ fn start_with(
     options: &[&str],
     is_enough: impl Fn(&str) -> bool,
 ) -> String {
+    start_from(bench, u_boot, "", options, is_enough)
+}
+
+/// The same, with more options for the card.
+fn start_from(
+    bench: &Bench,
+    u_boot: &Path,
+    card: &str,
+    options: &[&str],
+    is_enough: impl Fn(&str) -> bool,
+) -> String {
     let mut qemu = Command::new("timeout")
         .args([
             SECONDS,
@@ -108,12 +119,9 @@ fn start_with(
         ])
         .args(["-nodefaults", "-nographic", "-serial", "stdio", "-bios"])
         .arg(u_boot)
-        .args([
-            "-drive",
-            "if=none,id=card,file=card.img,format=raw",
-            "-device",
-            "virtio-blk-pci,drive=card",
-        ])
+        .arg("-drive")
+        .arg(format!("if=none,id=card,file=card.img,format=raw{card}"))
+        .args(["-device", "virtio-blk-pci,drive=card"])
         .args([
             "-drive",
             "if=none,id=nvme,file=nvme.img,format=raw",
@@ -171,6 +179,14 @@ fn a_finished_disk_starts_and_any_other_starts_the_agent(u_boot: &Path) {
         "nothing else is taken out of the file",
     );
     desk.replace("gate.env", "rock5b=rock5b-0123456789ab\n");
+
+    desk.replace("gate.env", "");
+    desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
+    starts(DISK, "the image is on trial");
+    starts(AGENT, "a trial is one start");
+    desk.replace("trial.env", "rock5b=rock5b-ffffffffffff\n");
+    starts(AGENT, "another image is on trial");
+    desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
     bench.poke("nvme.img", 0, &[0; 512]);
     starts(AGENT, "without its first sector the disk is not committed");
 }
@@ -183,6 +199,21 @@ fn the_gate_of_debian_12() {
 #[test]
 fn the_gate_of_debian_13() {
     a_finished_disk_starts_and_any_other_starts_the_agent(debian_13());
+}
+
+/// What cannot be used up would start the disk again and again.
+#[test]
+fn a_trial_that_cannot_be_removed_starts_the_agent() {
+    let desk = Desk::least();
+    disk(&desk.bench, "rock5b-0123456789ab");
+    desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
+    for u_boot in [debian_12(), debian_13()] {
+        let console = start_from(&desk.bench, u_boot, ",readonly=on", &[], |console| {
+            console.contains(AGENT) || console.contains(DISK)
+        });
+        let last = console.lines().last().unwrap_or_default();
+        assert!(last.contains(AGENT), "{console}");
+    }
 }
 
 /// Neither has a place to unpack a kernel, and the vendor's could not unpack one.
@@ -212,7 +243,7 @@ fn a_card_whose_agent_does_not_start_leaves_no_board_at_the_prompt() {
             .unwrap_or_else(|| panic!("{console}"));
         assert!(!before.contains(DISK), "the gate is closed: {console}");
         assert!(after.contains(DISK), "the disk is tried: {console}");
-        assert!(after.contains(BANNER), "it begins anew: {console}");
+        assert!(after.contains(BANNER), "it starts again: {console}");
     }
 }
 

@@ -71,6 +71,7 @@ pub struct Disk {
     sector_size: u32,
     cut: Option<Cut>,
     defect: Mutex<Option<Defect>>,
+    remembers: bool,
 }
 
 impl Disk {
@@ -81,6 +82,7 @@ impl Disk {
             sector_size,
             cut: None,
             defect: Mutex::new(None),
+            remembers: false,
             inner: Mutex::new(Inner {
                 durable: content.clone(),
                 seen: content,
@@ -99,6 +101,14 @@ impl Disk {
     pub fn with_cut(self, cut: Cut) -> Self {
         Self {
             cut: Some(cut),
+            ..self
+        }
+    }
+
+    /// It has no discard.
+    pub fn that_remembers(self) -> Self {
+        Self {
+            remembers: true,
             ..self
         }
     }
@@ -299,6 +309,22 @@ impl Target for Disk {
         }
         self.operate(&mut inner, Some((index(offset), &vec![0; index(length)])))?;
         Ok(ZeroMethod::ZeroOut)
+    }
+
+    /// What is forgotten reads as something that nobody has written.
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.check(offset, index(length));
+        let mut inner = self.lock();
+        if self.remembers {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let mut noise = vec![0; index(length)];
+        Noise(offset ^ length).fill(&mut noise);
+        let result = self.operate(&mut inner, None);
+        let range = index(offset)..index(offset + length);
+        inner.seen[range.clone()].copy_from_slice(&noise);
+        inner.durable[range].copy_from_slice(&noise);
+        result
     }
 
     fn flush(&self) -> io::Result<()> {

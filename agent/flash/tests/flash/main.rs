@@ -13,6 +13,7 @@ use gild_disk::{SystemClock, Target};
 use gild_flash::{Event, FlashError, Job, Observer, Options, Report, Source};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
+use crate::disk::Disk;
 use crate::image::{Image, MemorySource};
 
 /// Flashes from memory, watched by nobody.
@@ -27,6 +28,24 @@ fn flash_with(
     observer: &dyn Observer,
     workers: Option<usize>,
 ) -> Result<Report, FlashError> {
+    let options = Options {
+        workers,
+        ..Options::default()
+    };
+    run(image, source, target, observer, &options)
+}
+
+fn flash_as(image: &Image, target: &dyn Target, options: &Options) -> Result<Report, FlashError> {
+    run(image, &MemorySource::new(image), target, &(), options)
+}
+
+fn run(
+    image: &Image,
+    source: &dyn Source,
+    target: &dyn Target,
+    observer: &dyn Observer,
+    options: &Options,
+) -> Result<Report, FlashError> {
     gild_flash::flash(&Job {
         manifest: &image.manifest,
         manifest_sha256: image.manifest_sha256,
@@ -34,17 +53,34 @@ fn flash_with(
         target,
         clock: &SystemClock::new(),
         observer,
-        options: &Options { workers },
+        options,
     })
 }
 
-/// What a target that carries the image holds in the bytes of the image.
-fn expected(image: &Image) -> Vec<u8> {
-    let record = Record {
-        state: State::Committed,
+/// What a disk says about itself.
+fn record_on(disk: &Disk) -> Record {
+    let at = usize::try_from(RECORD_OFFSET).expect("one MiB");
+    Record::parse(&disk.content()[at..at + RECORD_LENGTH]).expect("a record")
+}
+
+/// The record of an image that counts as proven at once.
+fn record(image: &Image, is_discarded: bool) -> Record {
+    Record {
+        state: State::Proven,
         image_id: image.manifest.image_id.clone(),
         manifest_sha256: image.manifest_sha256,
-    };
+        rollback_counter: image.manifest.rollback_counter,
+        rollback_floor: 0,
+        trial_starts: 0,
+        is_discarded,
+        is_boot_order_pending: false,
+        order_id: String::new(),
+    }
+}
+
+/// What a target that carries the image holds in the bytes of the image.
+fn expected(image: &Image, is_discarded: bool) -> Vec<u8> {
+    let record = record(image, is_discarded);
     let mut bytes = image.raw.clone();
     let at = usize::try_from(RECORD_OFFSET).expect("one MiB");
     bytes[at..at + RECORD_LENGTH].copy_from_slice(&record.to_bytes());
@@ -53,7 +89,9 @@ fn expected(image: &Image) -> Vec<u8> {
 
 /// Fails unless the target carries exactly the image and the record; names the first byte that is wrong.
 fn assert_carries(content: &[u8], image: &Image) {
-    let expected = expected(image);
+    let at = usize::try_from(RECORD_OFFSET).expect("one MiB");
+    let record = Record::parse(&content[at..at + RECORD_LENGTH]).expect("a record");
+    let expected = expected(image, record.is_discarded);
     if content[..expected.len()] != expected {
         let wrong = expected.iter().zip(content).position(|(a, b)| a != b);
         panic!("the first wrong byte is {wrong:?}");

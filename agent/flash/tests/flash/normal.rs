@@ -1,13 +1,15 @@
 //! When nothing goes wrong.
 
-use gild_disk::ZeroMethod;
-use gild_flash::{Outcome, Stage, TargetState, inspect};
+use gild_disk::{AlignedBuffer, Target, ZeroMethod};
+use gild_flash::{Options, Outcome, Stage, TargetState, Terms, inspect};
+use gild_format::record::State;
 
 use crate::disk::Disk;
 use crate::image::{Image, MemorySource, Shape};
-use crate::{Diary, assert_carries, flash, flash_with};
+use crate::{Diary, assert_carries, flash, flash_as, flash_with, record_on};
 
 const MIB: usize = 1 << 20;
+const SIZE: usize = 6 * MIB;
 
 #[test]
 fn every_byte_of_the_image_arrives_whatever_the_sizes() {
@@ -166,4 +168,98 @@ fn no_write_is_so_long_that_the_watchdog_would_not_hear_of_it() {
     assert!(disk.largest_write() <= 32 * MIB);
     // A sign of life for each transfer of a MiB at most, written and read back.
     assert!(diary.count("Progress") as u64 >= 2 * (image.data_raw() >> 20));
+}
+
+/// The whole disk, but for the first MiB, which is written.
+#[test]
+fn the_disk_forgets_everything_once_and_a_resume_forgets_nothing() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(SIZE);
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!(report.bytes_discarded, SIZE as u64 - (1 << 20));
+    assert!(record_on(&disk).is_discarded);
+
+    disk.write_at(&AlignedBuffer::new(512), 0).expect("a disk");
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!((report.bytes_discarded, report.chunks_fetched), (0, 0));
+    assert_carries(&disk.content(), &image);
+    assert!(record_on(&disk).is_discarded, "once is enough");
+}
+
+#[test]
+fn a_disk_that_cannot_forget_is_written_all_the_same() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(SIZE).that_remembers();
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!(report.bytes_discarded, 0);
+    assert_carries(&disk.content(), &image);
+    assert!(!record_on(&disk).is_discarded);
+}
+
+#[test]
+fn an_image_that_proves_itself_is_on_trial_and_the_record_has_the_terms() {
+    let mut image = Image::new(Shape::default());
+    image.manifest.proves_itself = true;
+    let disk = Disk::used(SIZE);
+    let terms = Terms {
+        order_id: "2026-12".to_owned(),
+        rollback_floor: 5,
+        trial_starts: 2,
+        is_boot_order_pending: true,
+    };
+    let options = Options {
+        terms: terms.clone(),
+        ..Options::default()
+    };
+    flash_as(&image, &disk, &options).expect("nothing is wrong");
+    let record = record_on(&disk);
+    assert_eq!(record.state, State::Trial);
+    let found = Terms {
+        order_id: record.order_id,
+        rollback_floor: record.rollback_floor,
+        trial_starts: record.trial_starts,
+        is_boot_order_pending: record.is_boot_order_pending,
+    };
+    assert_eq!(found, terms);
+}
+
+#[test]
+fn an_image_is_written_again_where_that_is_asked_for() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(SIZE);
+    flash(&image, &disk).expect("nothing is wrong");
+    let hurt = image
+        .manifest
+        .chunks
+        .iter()
+        .find(|chunk| !chunk.hole && chunk.raw_offset >= 1 << 20);
+    let hurt = hurt.expect("data").raw_offset;
+    disk.write_at(&AlignedBuffer::new(512), hurt)
+        .expect("a disk");
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!(report.outcome, Outcome::AlreadyDone, "nobody asked");
+    let options = Options {
+        again: true,
+        ..Options::default()
+    };
+    let report = flash_as(&image, &disk, &options).expect("nothing is wrong");
+    assert_eq!(
+        (report.outcome, report.chunks_fetched),
+        (Outcome::Flashed, 1 + 1)
+    );
+    assert_carries(&disk.content(), &image);
+}
+
+#[test]
+fn what_is_read_of_holes_is_counted_and_can_be_all() {
+    let image = Image::new(Shape::default());
+    let report = flash(&image, &Disk::used(SIZE)).expect("nothing is wrong");
+    assert!(report.hole_bytes_read_back < report.hole_bytes);
+    assert!(report.hole_bytes_read_back > 0);
+    let options = Options {
+        read_holes: true,
+        ..Options::default()
+    };
+    let report = flash_as(&image, &Disk::used(SIZE), &options).expect("nothing is wrong");
+    assert_eq!(report.hole_bytes_read_back, report.hole_bytes);
 }

@@ -33,9 +33,9 @@ fn starts(image: &Image) -> Vec<(&'static str, Vec<u8>, Option<Image>)> {
         ..Shape::default()
     });
     let mut carries_old = used.clone();
-    carries_old[..SIZE].copy_from_slice(&expected(&old));
+    carries_old[..SIZE].copy_from_slice(&expected(&old, true));
     let mut wiped = used.clone();
-    wiped[..image.raw.len()].copy_from_slice(&expected(image));
+    wiped[..image.raw.len()].copy_from_slice(&expected(image, true));
     wiped[..4096].fill(0);
     vec![
         ("used", used, None),
@@ -147,7 +147,7 @@ fn a_resumed_flash_fetches_only_what_is_missing() {
     let source = MemorySource::new(&image);
     flash_with(&image, &source, &whole, &(), Some(1)).expect("nothing is wrong");
     // From the flush after the record on.
-    for operation in 5..whole.operations() {
+    for operation in 6..whole.operations() {
         let cut = Cut {
             operation,
             loss: Loss::Torn,
@@ -176,7 +176,7 @@ fn a_resumed_flash_fetches_only_what_is_missing() {
 #[test]
 fn once_the_first_chunk_is_on_its_way_the_disk_knows_that_it_can_be_resumed() {
     let image = new_image();
-    for operation in 5..20 {
+    for operation in 6..20 {
         let cut = Cut {
             operation,
             loss: Loss::All,

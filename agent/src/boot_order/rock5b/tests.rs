@@ -38,6 +38,7 @@ pub fn set_with(
         card,
         policy: gild_card_format::BootOrderPolicy::default(),
         came_back: false,
+        is_proven: true,
         changed: &|_| (),
         is_boot_medium: true,
         alive: &|| (),

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gild_node::reprovision::{Disk, has_card};
+use gild_node::disk::{Disk, has_card};
 
 const ROOT: &str = "/";
 
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     nix::unistd::sync();
     disk.make_unbootable()?;
     println!(
-        "{} does not boot any more. The node reboots into the flasher card, which writes the golden image anew.",
+        "{} does not boot any more. The node reboots into the flasher card, which writes the golden image again.",
         disk.device.display()
     );
     let reboot = || -> Result<()> {
@@ -64,7 +64,7 @@ fn confirm(disk: &Disk) -> Result<()> {
         fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host name")?;
     let hostname = hostname.trim();
     print!(
-        "All data on {} will be lost, and the flasher card writes the golden image anew.\n\
+        "All data on {} will be lost, and the flasher card writes the golden image again.\n\
          Type this node's name, {hostname}, to go on: ",
         disk.device.display()
     );

@@ -4,13 +4,15 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
+use gild_node::proof::Standing;
 use gild_node::seed::Place;
-use gild_node::{interface, k3s_config, seeding, stable_mac};
-use log::{Level, LevelFilter, error};
+use gild_node::{interface, k3s_config, proof, seeding, stable_mac};
+use log::{Level, LevelFilter, error, info};
 
 const ROOT: &str = "/";
 
@@ -30,6 +32,10 @@ enum Action {
     Retry,
     /// Give interfaces whose chip has no MAC address one that lasts.
     Mac,
+    /// Say in the record on the disk that this image starts.
+    Prove,
+    /// Restart once if the flasher card is still to change the boot order.
+    VisitCard,
     /// Check a configuration of k3s.
     Check {
         /// Its path.
@@ -46,6 +52,8 @@ fn main() -> ExitCode {
         }
         Action::Retry => retry(),
         Action::Mac => stable_mac::apply(Path::new(ROOT)),
+        Action::Prove => prove(),
+        Action::VisitCard => visit_card(),
         Action::Check { config } => k3s_config::check(&config),
     };
     match result {
@@ -85,14 +93,38 @@ fn retry() -> Result<()> {
     if !seeding::retry(Path::new(ROOT))? {
         return Ok(());
     }
+    reboot().context("next: reboot this node, so that it takes its identity on")
+}
+
+fn prove() -> Result<()> {
+    match proof::prove(Path::new(ROOT))? {
+        Standing::Proven(_) => Ok(()),
+        Standing::NoRecord(reason) => {
+            info!("there is nothing to prove: {reason}");
+            Ok(())
+        }
+    }
+}
+
+/// It comes before k3s, so it ends only when nothing is pending, or when the restart ends it.
+fn visit_card() -> Result<()> {
+    if !proof::should_visit_card(Path::new(ROOT))? {
+        return Ok(());
+    }
+    info!("restarting once, so that the flasher card changes the boot order");
+    reboot()?;
+    loop {
+        thread::park();
+    }
+}
+
+fn reboot() -> Result<()> {
     let status = Command::new("systemctl")
         .arg("reboot")
         .status()
         .context("running systemctl reboot")?;
     if !status.success() {
-        bail!(
-            "systemctl reboot failed with {status}: reboot this node to have it take its identity on"
-        );
+        bail!("systemctl reboot failed with {status}");
     }
     Ok(())
 }

@@ -1,7 +1,4 @@
-//! The way back to the flasher: the disk that this node runs from is made unbootable, and the node starts again.
-//!
-//! The first sector alone is made zero. Without it no partition table is valid, so neither the firmware nor the flasher
-//! takes the disk for a node any more; and a disk writes one sector whole or not at all.
+//! The disk that this node runs from, past every cache, and the card beside it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,6 +11,7 @@ use nix::fcntl::OFlag;
 const MOUNTS: &str = "proc/self/mountinfo";
 const BLOCK_NUMBERS: &str = "sys/dev/block";
 const BLOCKS: &str = "sys/class/block";
+const LABELS: &str = "dev/disk/by-label";
 /// Every alignment that a disk may ask of memory.
 const PAGE: usize = 4096;
 
@@ -66,33 +64,54 @@ impl Disk {
         })
     }
 
-    /// Makes the first sector zero, past every cache, and proves it.
+    /// Makes the first sector zero and proves it. Without it no partition table is valid, so neither the firmware nor the
+    /// flasher takes the disk for a node any more; and a disk writes one sector whole or not at all.
     pub fn make_unbootable(&self) -> Result<()> {
-        let shown = self.device.display();
-        let open = |writable| -> io::Result<File> {
-            OpenOptions::new()
-                .read(true)
-                .write(writable)
-                .custom_flags((OFlag::O_DIRECT | OFlag::O_CLOEXEC).bits())
-                .open(&self.device)
-        };
-        let mut memory = vec![0; self.sector + PAGE];
-        let start = memory.as_ptr().align_offset(PAGE);
-        let sector = &mut memory[start..start + self.sector];
-        let disk = open(true).with_context(|| format!("opening {shown}"))?;
-        disk.write_all_at(sector, 0)
+        self.replace(0, &vec![0; self.sector]).with_context(|| {
+            format!(
+                "making the first sector of {} zero: the disk may still boot",
+                self.device.display()
+            )
+        })
+    }
+
+    /// Reads what lies there, from the medium.
+    pub fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut memory = vec![0; length + PAGE];
+        let place = aligned(&mut memory, length);
+        self.open(false)?.read_exact_at(place, offset)?;
+        Ok(place.to_vec())
+    }
+
+    /// Writes this, whole sectors, to the medium, and reads it back.
+    pub fn replace(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let mut memory = vec![0; bytes.len() + PAGE];
+        let place = aligned(&mut memory, bytes.len());
+        place.copy_from_slice(bytes);
+        let disk = self.open(true).context("opening it for writing")?;
+        disk.write_all_at(place, offset)
             .and_then(|()| disk.sync_all())
-            .with_context(|| format!("writing the first sector of {shown}"))?;
+            .context("writing")?;
         drop(disk);
-        sector.fill(0xff);
-        open(false)
-            .and_then(|disk| disk.read_exact_at(sector, 0))
-            .with_context(|| format!("reading the first sector of {shown} back"))?;
-        if sector.iter().any(|byte| *byte != 0) {
-            bail!("{shown} does not keep zeros in its first sector: it may still boot");
+        let found = self.read(offset, bytes.len()).context("reading back")?;
+        if found != bytes {
+            bail!("the disk does not keep what is written to it");
         }
         Ok(())
     }
+
+    fn open(&self, writable: bool) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(writable)
+            .custom_flags((OFlag::O_DIRECT | OFlag::O_CLOEXEC).bits())
+            .open(&self.device)
+    }
+}
+
+fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
+    let start = memory.as_ptr().align_offset(PAGE);
+    &mut memory[start..start + length]
 }
 
 /// `major:minor` of what is mounted at `/`: the last line counts, for it covers those before.
@@ -107,6 +126,16 @@ fn device_number(mounts: &str) -> Option<&str> {
             }
         })
         .next_back()
+}
+
+/// Whether gild's flasher card is in a slot of this node.
+#[must_use]
+pub fn has_flasher_card(root: &Path) -> bool {
+    has_card(root)
+        && root
+            .join(LABELS)
+            .join(gild_card_format::names::LABEL)
+            .exists()
 }
 
 /// Whether a card is in a slot of this node.
@@ -214,5 +243,11 @@ mod tests {
         assert!(!has_card(root.path()));
         make("mmcblk1", "SD");
         assert!(has_card(root.path()));
+        assert!(!has_flasher_card(root.path()), "somebody else's card");
+        let labels = root.path().join(LABELS);
+        fs::create_dir_all(&labels).expect("labels");
+        symlink("../../mmcblk1p1", labels.join("GILD")).expect("a label");
+        fs::write(root.path().join("dev/mmcblk1p1"), "").expect("a device");
+        assert!(has_flasher_card(root.path()));
     }
 }

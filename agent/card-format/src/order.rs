@@ -1,0 +1,118 @@
+//! An order to flash: it has nodes written again that a flasher would leave alone.
+//!
+//! The disk's record keeps the id of the last order that was carried out, so a card that stays in its slot, or that cannot
+//! be written, has a node flashed once and not at each start.
+
+use gild_format::record::MAX_ORDER_ID;
+
+/// What a node is ordered to do: be written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Names the order. A node carries out each id once.
+    pub id: String,
+    /// MAC addresses and serial numbers of the nodes that are meant; empty for all.
+    nodes: Vec<String>,
+}
+
+/// The order cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// Its id.
+    #[error(
+        "`{0}` is not the id of an order; next: write 1 to {MAX_ORDER_ID} letters, digits, dots, dashes or underscores, a date for example"
+    )]
+    Id(String),
+    /// A node that nobody can be.
+    #[error("`{0}` names no node; next: write a MAC address or the serial number of a board")]
+    Node(String),
+}
+
+impl Order {
+    /// An order for these nodes, or for all if there are none.
+    pub fn new<'a>(id: &str, nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, OrderError> {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if id.is_empty() || id.len() > MAX_ORDER_ID || !id.chars().all(is_word) {
+            return Err(OrderError::Id(id.to_owned()));
+        }
+        let nodes = nodes.into_iter().map(|node| match plain(node) {
+            name if name.is_empty() => Err(OrderError::Node(node.to_owned())),
+            name => Ok(name),
+        });
+        Ok(Self {
+            id: id.to_owned(),
+            nodes: nodes.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The order in a file on the card: the id in the first line, a node in each further one. Empty lines and those that
+    /// start with `#` do not count. `None` if there is no line.
+    pub fn in_file(text: &str) -> Result<Option<Self>, OrderError> {
+        let mut lines = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        lines.next().map(|id| Self::new(id, lines)).transpose()
+    }
+
+    /// Whether a node with these names is meant.
+    pub fn is_for<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
+        let is_meant = |name: &str| self.nodes.contains(&plain(name));
+        self.nodes.is_empty() || names.into_iter().any(is_meant)
+    }
+}
+
+/// `D8:3A:DD:12:34:56`, `d8-3a-dd-12-34-56` and `d83add123456` are one address.
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: &str = "d8:3a:dd:12:34:56";
+    const SERIAL: &str = "10000000abcdef01";
+
+    #[test]
+    fn an_order_is_for_all_or_for_the_nodes_that_it_names() {
+        let is_for = |nodes: &[&str]| {
+            let order = Order::new("o-1", nodes.iter().copied()).expect("an order");
+            order.is_for([MAC, SERIAL])
+        };
+        assert!(is_for(&[]));
+        for name in [
+            MAC,
+            "D8-3A-DD-12-34-56",
+            "d83add123456",
+            SERIAL,
+            "10000000ABCDEF01",
+        ] {
+            assert!(is_for(&["02:00:00:00:00:01", name]), "{name}");
+        }
+        assert!(!is_for(&["d8:3a:dd:12:34:57", "10000000abcdef0"]));
+        let named = Order::new("o-1", [MAC]).expect("an order");
+        assert!(!named.is_for([]), "a node that does not know its names");
+    }
+
+    #[test]
+    fn a_file_has_the_id_first_and_then_the_nodes() {
+        let text = "\u{feff}# again\r\n\r\n2026-12-01\r\nd8:3a:dd:12:34:56\r\n";
+        let order = Order::in_file(text).expect("an order").expect("one");
+        assert_eq!(order, Order::new("2026-12-01", [MAC]).expect("an order"));
+        assert_eq!(Order::in_file("# nothing\n\n"), Ok(None));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for id in ["", "a b", "a/b", "ä", &"x".repeat(MAX_ORDER_ID + 1)] {
+            let error = Order::new(id, []).expect_err(id);
+            assert_eq!(error, OrderError::Id(id.to_owned()));
+        }
+        let error = Order::new("o-1", ["--"]).expect_err("nobody");
+        assert_eq!(error, OrderError::Node("--".to_owned()));
+    }
+}

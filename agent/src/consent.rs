@@ -1,0 +1,331 @@
+//! Whether a disk may be written. A disk that may hold what a node cannot lose is written only on positive evidence: its
+//! first sector is zero, which `gild-reprovision` makes it, or an order to flash names this node. docs/card.md has the table.
+
+use std::fmt;
+use std::io;
+
+use gild_disk::{AlignedBuffer, Target};
+use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+
+/// Starts of an image on trial before another image, or the same one again, is taken from the share.
+pub const TRIAL_STARTS: u32 = 3;
+
+/// What a disk holds, as far as it matters for writing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Its first sector is zero: it is new, half written, or somebody wants it written again.
+    Blank(Option<Record>),
+    /// Something that gild has not written.
+    Foreign,
+    /// An image of gild's that has not proven yet that it starts.
+    Trial(Record),
+    /// An image of gild's that a node may live on.
+    Proven(Proven),
+}
+
+/// A disk that a node may live on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proven {
+    /// Its record says so.
+    Record(Record),
+    /// Its record is of an earlier gild, which knew no trial; with the image's id.
+    Version1(String),
+    /// It has a record that is damaged or of a later gild: what it says is not known.
+    Damaged,
+}
+
+/// What is to be done with a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is started as it is, and nothing is asked of network or share.
+    Start(Proven),
+    /// The image on trial is started once more.
+    Try(Record),
+    /// The image on trial has had its starts: another one may be taken at once, the same one after a pause.
+    Replace(Record),
+    /// It is written.
+    Write(Reason),
+}
+
+/// Why a disk is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its first sector is zero.
+    Blank,
+    /// Gild has never written it.
+    Foreign,
+    /// An order names this node, and the disk does not say that the order was carried out.
+    Order(String),
+}
+
+impl Decision {
+    /// Whether the disk is started as it is, without a question to the share.
+    pub fn is_start(&self) -> bool {
+        matches!(self, Self::Start(_) | Self::Try(_))
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("its first sector is empty"),
+            Self::Foreign => f.write_str("gild has not written it before"),
+            Self::Order(id) => write!(f, "order {id} says so"),
+        }
+    }
+}
+
+impl Proven {
+    /// The image, if the record says which.
+    pub fn image_id(&self) -> Option<&str> {
+        match self {
+            Self::Record(record) => Some(&record.image_id),
+            Self::Version1(image_id) => Some(image_id),
+            Self::Damaged => None,
+        }
+    }
+}
+
+impl Holds {
+    /// Looks at a disk, past every cache. An error is never a reason to write.
+    pub fn on(disk: &dyn Target) -> io::Result<Self> {
+        let mut record = AlignedBuffer::new(RECORD_LENGTH);
+        disk.read_at(&mut record, RECORD_OFFSET)?;
+        Ok(Self::of(is_empty(disk)?, Found::in_bytes(&record)))
+    }
+
+    fn of(is_empty: bool, found: Found) -> Self {
+        match (is_empty, found) {
+            (true, Found::Record(record)) => Self::Blank(Some(record)),
+            (true, _) => Self::Blank(None),
+            (false, Found::Record(record)) => match record.state {
+                State::Proven => Self::Proven(Proven::Record(record)),
+                State::Trial => Self::Trial(record),
+                // Until its commit a disk that gild writes has no first sector: this one is somebody else's.
+                State::Flashing => Self::Foreign,
+            },
+            (false, Found::Version1(image_id)) => Self::Proven(Proven::Version1(image_id)),
+            (false, Found::Damaged) => Self::Proven(Proven::Damaged),
+            (false, Found::Nothing) => Self::Foreign,
+        }
+    }
+
+    /// The record that a new one takes the order and the rollback floor from.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Blank(record) => record.as_ref(),
+            Self::Trial(record) | Self::Proven(Proven::Record(record)) => Some(record),
+            Self::Foreign | Self::Proven(Proven::Version1(_) | Proven::Damaged) => None,
+        }
+    }
+}
+
+/// Whether the first sector is zero, in two reads: one read that went wrong must not cost a node its data.
+fn is_empty(disk: &dyn Target) -> io::Result<bool> {
+    for _ in 0..2 {
+        let mut sector = AlignedBuffer::new(disk.sector_size() as usize);
+        // A read that reports success and leaves the buffer alone must not look like an empty sector.
+        sector.fill(0xff);
+        disk.read_at(&mut sector, 0)?;
+        if sector.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What is to be done with a disk, where this order, if any, names this node.
+pub fn decide(holds: Holds, order: Option<&str>) -> Decision {
+    let is_done = |id: &str| holds.record().is_some_and(|record| record.order_id == id);
+    let open = order.filter(|id| !is_done(id));
+    match (holds, open) {
+        (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
+        (Holds::Foreign, None) => Decision::Write(Reason::Foreign),
+        (_, Some(id)) => Decision::Write(Reason::Order(id.to_owned())),
+        (Holds::Trial(record), None) if record.trial_starts < TRIAL_STARTS => Decision::Try(record),
+        (Holds::Trial(record), None) => Decision::Replace(record),
+        (Holds::Proven(proven), None) => Decision::Start(proven),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gild_format::manifest::Sha256Hex;
+
+    use super::*;
+
+    fn record(state: State, trial_starts: u32, order_id: &str) -> Record {
+        Record {
+            state,
+            image_id: "a-1".to_owned(),
+            manifest_sha256: Sha256Hex([7; 32]),
+            rollback_counter: 1,
+            rollback_floor: 0,
+            trial_starts,
+            is_discarded: false,
+            is_boot_order_pending: false,
+            order_id: order_id.to_owned(),
+        }
+    }
+
+    /// A disk whose reads of first sector and record give this; `None` fails.
+    struct Disk {
+        first: [Option<u8>; 2],
+        record: Option<[u8; RECORD_LENGTH]>,
+        reads: std::sync::atomic::AtomicUsize,
+    }
+
+    impl Target for Disk {
+        fn name(&self) -> &'static str {
+            "disk"
+        }
+
+        fn size(&self) -> u64 {
+            4 << 20
+        }
+
+        fn sector_size(&self) -> u32 {
+            512
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            let failed = || io::Error::from_raw_os_error(5);
+            if offset == RECORD_OFFSET {
+                buffer.copy_from_slice(&self.record.ok_or_else(failed)?);
+                return Ok(());
+            }
+            assert_eq!(offset, 0);
+            let read = self
+                .reads
+                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            buffer.fill(0);
+            buffer[7] = self.first[read].ok_or_else(failed)?;
+            Ok(())
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            panic!("nothing is written to decide")
+        }
+
+        fn zero(&self, _: u64, _: u64) -> io::Result<gild_disk::ZeroMethod> {
+            panic!("nothing is written to decide")
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn reread_partition_table(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn partition_table(&self) -> io::Result<Option<Vec<gild_format::manifest::Partition>>> {
+            panic!("a damaged partition table is not consent")
+        }
+    }
+
+    /// Every kind of first sector, of record and of order, with what comes of it in one word. Only the rows of docs/card.md
+    /// write.
+    #[test]
+    fn nothing_but_an_empty_first_sector_an_unknown_disk_or_an_order_writes() {
+        let mut damaged = record(State::Proven, 0, "").to_bytes();
+        damaged[60] ^= 4;
+        let mut later = record(State::Proven, 0, "").to_bytes();
+        later[16] = 3;
+        let of = |state, starts, order: &str| Some(record(state, starts, order).to_bytes());
+        let records = vec![
+            ("unreadable", None),
+            ("nothing", Some([0; RECORD_LENGTH])),
+            ("foreign", Some([0x5a; RECORD_LENGTH])),
+            ("damaged", Some(damaged)),
+            ("later", Some(later)),
+            ("flashing", of(State::Flashing, 0, "")),
+            ("trial 0", of(State::Trial, 0, "")),
+            ("trial 2", of(State::Trial, 2, "")),
+            ("trial 3", of(State::Trial, 3, "")),
+            ("trial, order done", of(State::Trial, 1, "o-1")),
+            ("proven", of(State::Proven, 0, "")),
+            ("proven, order done", of(State::Proven, 0, "o-1")),
+            ("proven, other order done", of(State::Proven, 0, "o-0")),
+        ];
+        let firsts = [
+            ("empty", [Some(0), Some(0)]),
+            ("a table", [Some(1), Some(1)]),
+            ("empty once", [Some(0), Some(1)]),
+            ("unreadable", [None, None]),
+            ("unreadable once", [Some(0), None]),
+        ];
+        let mut writes = Vec::new();
+        let mut cases = 0;
+        for (first_name, first) in firsts {
+            for (record_name, record) in &records {
+                for order in [None, Some("o-1")] {
+                    let disk = Disk {
+                        first,
+                        record: *record,
+                        reads: 0.into(),
+                    };
+                    cases += 1;
+                    let is_readable = record.is_some() && !first_name.starts_with("unreadable");
+                    let Ok(holds) = Holds::on(&disk) else {
+                        assert!(!is_readable, "{first_name}, {record_name}");
+                        continue;
+                    };
+                    assert!(is_readable, "{first_name}, {record_name}");
+                    match decide(holds, order) {
+                        Decision::Write(reason) => {
+                            writes.push(format!("{first_name} | {record_name} | {reason}"));
+                        }
+                        Decision::Start(_) => assert!(
+                            ["damaged", "later", "proven"]
+                                .iter()
+                                .any(|name| record_name.starts_with(name))
+                        ),
+                        Decision::Try(record) | Decision::Replace(record) => {
+                            assert_eq!(record.state, State::Trial);
+                        }
+                    }
+                }
+            }
+        }
+        assert_eq!(cases, 130);
+        writes.sort();
+        writes.dedup();
+        let empty = "its first sector is empty";
+        let unknown = "gild has not written it before";
+        let order = "order o-1 says so";
+        let mut expected = Vec::new();
+        for (name, _) in &records[1..] {
+            let name = *name;
+            let is_done = name.ends_with("order done") && !name.ends_with("other order done");
+            expected.push(format!("empty | {name} | {empty}"));
+            if !is_done {
+                expected.push(format!("empty | {name} | {order}"));
+            }
+            for table in ["a table", "empty once"] {
+                if ["nothing", "foreign", "flashing"].contains(&name) {
+                    expected.push(format!("{table} | {name} | {unknown}"));
+                }
+                if !is_done {
+                    expected.push(format!("{table} | {name} | {order}"));
+                }
+            }
+        }
+        expected.sort();
+        assert_eq!(writes, expected);
+    }
+
+    #[test]
+    fn an_image_on_trial_gets_three_starts() {
+        for starts in 0..5 {
+            let trial = record(State::Trial, starts, "");
+            let decision = decide(Holds::Trial(trial.clone()), None);
+            let expected = if starts < 3 {
+                Decision::Try(trial)
+            } else {
+                Decision::Replace(trial)
+            };
+            assert_eq!(decision, expected);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The disks that a board had: where one of several is missing, the other one must not be taken for it.
+
+use gild_card_format::names::disk_list;
+use gild_disk::select::{Candidate, System, Wanted, survey};
+use gild_faults::{Fault, HasFault};
+use log::warn;
+
+use crate::card::folder::Folder;
+use crate::failure::StepError;
+
+/// A disk of this board is missing.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this board had the disks {had}, by their serial numbers, and {absent} is not there: {target} could be taken for it; the list is in {file} on the card"
+)]
+pub struct Missing {
+    had: String,
+    absent: String,
+    target: String,
+    file: String,
+}
+
+impl HasFault for Missing {
+    fn fault(&self) -> Fault {
+        Fault::NoTarget
+    }
+}
+
+impl StepError for Missing {
+    fn next_step(&self) -> &'static str {
+        "fit the missing disk again; or, if it is gone for good, delete the list on the card, or name the disk to write with target.serial"
+    }
+}
+
+/// The serial numbers of the NVMe disks that the kernel shows.
+pub fn present() -> Vec<String> {
+    let any = Wanted {
+        size: 0,
+        sector_size: None,
+        serial: None,
+        boot_medium: None,
+    };
+    let findings = survey(&System::default(), &any).unwrap_or_default();
+    let serials = findings.into_iter().map(|finding| finding.candidate.serial);
+    serials.collect()
+}
+
+/// Remembers that this board has several disks, so that none is taken for another when that one is missing.
+pub fn remember(card: &dyn Folder, id: &str, mut present: Vec<String>) {
+    let had = on_card(card, id);
+    let is_all = had.iter().all(|serial| present.contains(serial));
+    present.sort();
+    if present.len() > 1
+        && is_all
+        && present != had
+        && let Err(error) = card.write(&disk_list(id), (present.join("\n") + "\n").as_bytes())
+    {
+        warn!("the disks of this board are not remembered: {error}");
+    }
+}
+
+/// Says so if this board had several disks and one of them is missing.
+pub fn check(
+    card: &dyn Folder,
+    id: &str,
+    target: &Candidate,
+    present: &[String],
+) -> Result<(), Missing> {
+    let had = on_card(card, id);
+    let missing = had.iter().find(|serial| !present.contains(serial));
+    match missing {
+        Some(missing) if had.len() > 1 => Err(Missing {
+            had: had.join(" and "),
+            absent: missing.clone(),
+            target: target.to_string(),
+            file: disk_list(id),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn on_card(card: &dyn Folder, id: &str) -> Vec<String> {
+    let text = card
+        .read(&disk_list(id))
+        .inspect_err(|error| warn!("which disks this board had is not known: {error}"))
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::boot_order::stand_in::{MemoryCard, Power};
+
+    fn disk(serial: &str) -> Candidate {
+        Candidate {
+            path: PathBuf::from("/dev/nvme0n1"),
+            model: "Disk".to_owned(),
+            serial: serial.to_owned(),
+            size: 1,
+            sector_size: 512,
+        }
+    }
+
+    #[test]
+    fn where_one_of_two_disks_is_missing_the_other_is_not_written() {
+        let card = MemoryCard::new(&Power::on());
+        let check = |serial: &str, present: &[&str]| {
+            let present: Vec<_> = present.iter().map(|serial| (*serial).to_owned()).collect();
+            remember(&card, "1000", present.clone());
+            check(&card, "1000", &disk(serial), &present)
+        };
+        check("A", &["A"]).expect("one disk");
+        assert_eq!(card.text("gild-1000.disks"), None, "one may be replaced");
+        check("B", &["B", "A"]).expect("both are there");
+        assert_eq!(card.text("gild-1000.disks").as_deref(), Some("A\nB\n"));
+        let error = check("A", &["A"]).expect_err("B is missing");
+        assert!(error.to_string().contains("B is not there"), "{error}");
+        check("A", &["A", "C"]).expect_err("another disk does not stand for B");
+        check("B", &["A", "B"]).expect("both are there again");
+        card.remove("gild-1000.disks").expect("an operator");
+        check("A", &["A"]).expect("nobody remembers B");
+        check("C", &["C"]).expect("one disk may be replaced by another");
+    }
+}

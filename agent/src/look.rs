@@ -1,0 +1,226 @@
+//! Step 4, disk: what the board's disk holds, and what is to be done with it, before anybody is asked.
+
+use std::io;
+
+use gild_boards::Board;
+use gild_card_format::Order;
+use gild_disk::select::{self, Candidate, System, Wanted};
+use gild_disk::{BlockDevice, Target};
+use gild_faults::{Fault, HasFault};
+use log::info;
+
+use crate::consent::{self, Decision, Holds};
+use crate::failure::{Failure, Remedy, StepError};
+use crate::machine::Machine;
+use crate::node::Node;
+use crate::stall::Watcher;
+use crate::{disks, flash, hangs};
+
+/// The disk cannot be read. What it holds is not known, so nothing is written.
+#[derive(Debug, thiserror::Error)]
+#[error("reading {disk}, which may hold a node's data, failed: {error}")]
+pub struct Unreadable {
+    disk: String,
+    error: io::Error,
+}
+
+/// A disk that was just written is not what it was found to be a moment before.
+#[derive(Debug, thiserror::Error)]
+#[error("looking at {disk}, which was just written: {what}")]
+pub struct NotKept {
+    disk: String,
+    what: String,
+}
+
+impl HasFault for NotKept {
+    fn fault(&self) -> Fault {
+        Fault::TargetFailed
+    }
+}
+
+impl StepError for NotKept {
+    fn remedy(&self) -> Remedy {
+        Remedy::Restart
+    }
+}
+
+impl HasFault for Unreadable {
+    fn fault(&self) -> Fault {
+        Fault::TargetFailed
+    }
+}
+
+impl StepError for Unreadable {
+    fn remedy(&self) -> Remedy {
+        Remedy::Restart
+    }
+}
+
+/// A disk that was looked at.
+pub struct Seen {
+    /// The disk.
+    pub target: Candidate,
+    /// Opened for this process alone.
+    pub disk: BlockDevice,
+    /// What it holds.
+    pub holds: Holds,
+    /// What is to be done with it.
+    pub decision: Decision,
+}
+
+impl Seen {
+    /// The image that it carries, if that is known.
+    pub fn image_id(&self) -> Option<String> {
+        match &self.decision {
+            Decision::Start(proven) => proven.image_id().map(str::to_owned),
+            Decision::Try(record) | Decision::Replace(record) => Some(record.image_id.clone()),
+            Decision::Write(_) => None,
+        }
+    }
+}
+
+/// Looks once more at a disk that was just written: what it says now is what the next start will go by.
+pub fn again(seen: Seen) -> Result<Seen, NotKept> {
+    let failed = |what: String| NotKept {
+        disk: seen.target.to_string(),
+        what,
+    };
+    let holds = Holds::on(&seen.disk).map_err(|error| failed(error.to_string()))?;
+    let decision = match &holds {
+        // Whatever is counted so far, what was just written gets one start.
+        Holds::Trial(record) => Decision::Try(record.clone()),
+        Holds::Proven(proven) => Decision::Start(proven.clone()),
+        Holds::Blank(_) | Holds::Foreign => {
+            return Err(failed("it does not carry the image".to_owned()));
+        }
+    };
+    Ok(Seen {
+        holds,
+        decision,
+        ..seen
+    })
+}
+
+/// Looks at the disk. `None` where it takes the share to say which of several is meant. A disk that hung in an earlier start waits
+/// before it is looked at again; one that the kernel may have lost is a failure, which restarts the board.
+pub fn at_disk(
+    machine: &Machine,
+    board: &Board,
+    node: &mut Node,
+    serial: Option<&str>,
+    order: Option<&Order>,
+    watcher: &Watcher,
+) -> Result<Option<Seen>, Failure> {
+    hangs::show_last(node, None)?;
+    let wanted = Wanted {
+        size: 0,
+        sector_size: None,
+        serial: serial.map(str::to_owned),
+        boot_medium: node.card.as_ref().map(|card| card.name.clone()),
+    };
+    let chosen = select::choose(&System::default(), &wanted, machine, machine.patience());
+    if let Some(card) = &node.card {
+        disks::remember(card, &node.lasting_id(), disks::present());
+    }
+    match chosen {
+        Ok(target) => seen(board, node, target, serial, order, watcher).map(Some),
+        Err(error) if error.may_be_hidden => Err(error.into()),
+        Err(error) => {
+            info!("no disk is looked at yet: {error}");
+            Ok(None)
+        }
+    }
+}
+
+/// Looks at this disk.
+pub fn seen(
+    board: &Board,
+    node: &mut Node,
+    target: Candidate,
+    serial: Option<&str>,
+    order: Option<&Order>,
+    watcher: &Watcher,
+) -> Result<Seen, Failure> {
+    node.target = Some(target.clone());
+    watcher.knows(node);
+    hangs::show_last(node, Some(&target))?;
+    let disk = flash::open(&target)?;
+    let holds = holds(&disk, &target)?;
+    let order = order.filter(|order| node.is_meant_by(order));
+    let decision = consent::decide(holds.clone(), order.map(|order| order.id.as_str()));
+    // Whoever names the disk means it.
+    if matches!(decision, Decision::Write(_))
+        && serial.is_none()
+        && let Some(card) = &node.card
+    {
+        disks::check(card, &node.lasting_id(), &target, &disks::present())?;
+    }
+    say(board, &target, &decision);
+    Ok(Seen {
+        target,
+        disk,
+        holds,
+        decision,
+    })
+}
+
+fn holds(disk: &dyn Target, target: &Candidate) -> Result<Holds, Unreadable> {
+    Holds::on(disk).map_err(|error| Unreadable {
+        disk: target.to_string(),
+        error,
+    })
+}
+
+fn say(board: &Board, target: &Candidate, decision: &Decision) {
+    let disk = target.path.display();
+    match decision {
+        Decision::Start(proven) => match proven.image_id() {
+            Some(image_id) => info!(
+                "{disk} carries image {image_id}, which this {} has started",
+                board.name
+            ),
+            None => info!(
+                "{disk} has a record of gild's that is damaged or of a later gild: it is not written"
+            ),
+        },
+        Decision::Try(record) => info!(
+            "{disk} carries image {}, on trial: start {} of {}",
+            record.image_id,
+            record.trial_starts + 1,
+            consent::TRIAL_STARTS
+        ),
+        Decision::Replace(record) => info!(
+            "{disk} carries image {}, which was started {} times and has not proven that it starts",
+            record.image_id, record.trial_starts
+        ),
+        Decision::Write(reason) => info!("{disk} may be written: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_disk_that_cannot_be_read_restarts_the_board_and_is_never_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk");
+        // It ends before the record: reading that fails.
+        std::fs::write(&path, [0; 4096]).expect("a disk");
+        let disk = BlockDevice::open_file(&path, 512).expect("the disk");
+        let target = Candidate {
+            path: PathBuf::from("/dev/nvme0n1"),
+            model: "Disk".to_owned(),
+            serial: "S1".to_owned(),
+            size: 4096,
+            sector_size: 512,
+        };
+        let failure = Failure::from(holds(&disk, &target).expect_err("half a disk"));
+        assert_eq!(
+            (failure.fault, failure.remedy),
+            (Fault::TargetFailed, Remedy::Restart)
+        );
+        assert!(failure.message.contains("serial S1"), "{}", failure.message);
+    }
+}
