@@ -7,6 +7,7 @@ use gild_card_format::{Config, GATE, Gate};
 use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
 use gild_disk::{AlignedBuffer, Target};
 use gild_faults::{Fault, HasFault};
+use gild_format::ImageId;
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 
@@ -100,7 +101,7 @@ fn named(node: &Node, board: &Board) -> Option<(String, String)> {
     let gate = read(card)
         .inspect_err(|error| warn!("the gate stays closed: {error}"))
         .ok()?;
-    Some((card.name.clone(), gate.image_id(&board.name)?.to_owned()))
+    Some((card.name.clone(), gate.image_id(&board.name)?.to_string()))
 }
 
 /// A disk that the kernel may have lost is a reason to restart; several that may be meant are not.
@@ -162,7 +163,8 @@ fn carries(disk: &dyn Target, image_id: &str) -> io::Result<bool> {
 /// Says on the card that this image is finished on boards of this kind.
 pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<()> {
     let mut gate = read(card)?;
-    if gate.image_id(&board.name) == Some(image_id) {
+    let image_id = ImageId::parse(image_id).map_err(io::Error::other)?;
+    if gate.image_id(&board.name) == Some(&image_id) {
         return Ok(());
     }
     gate.set(&board.name, image_id);
