@@ -5,6 +5,7 @@ use std::io;
 use gild_boards::Board;
 use gild_card_format::Gate;
 use gild_card_format::names::ROLLBACK;
+use gild_format::ImageId;
 use log::warn;
 
 use crate::card::folder::Folder;
@@ -13,8 +14,8 @@ use crate::card::folder::Folder;
 pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> u64 {
     let read = |card: &dyn Folder| -> io::Result<u64> {
         let floors = lines(card)?;
-        let floor = floors.image_id(&board.name).map(str::parse);
-        Ok(floor.and_then(Result::ok).unwrap_or(0))
+        let floor = floors.image_id(&board.name);
+        Ok(floor.and_then(|floor| floor.as_str().parse().ok()).unwrap_or(0))
     };
     card.map_or(Ok(0), read)
         .inspect_err(|error| warn!("the card's rollback counters cannot be read: {error}"))
@@ -28,7 +29,8 @@ pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
             return Ok(());
         }
         let mut floors = lines(card)?;
-        floors.set(&board.name, &counter.to_string());
+        let counter = ImageId::parse(&counter.to_string()).map_err(io::Error::other)?;
+        floors.set(&board.name, counter);
         card.write(ROLLBACK, floors.to_text().as_bytes())
     };
     if let Err(error) = raise() {

@@ -5,13 +5,15 @@ use std::io;
 
 use gild_boards::Board;
 use gild_card_format::{GATE, Gate};
+use gild_format::ImageId;
 
 use crate::card::folder::Folder;
 
 /// Says on the card that this image has proven itself on boards of this kind.
 pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<()> {
     let mut gate = read(card)?;
-    if gate.image_id(&board.name) == Some(image_id) {
+    let image_id = ImageId::parse(image_id).map_err(io::Error::other)?;
+    if gate.image_id(&board.name) == Some(&image_id) {
         return Ok(());
     }
     gate.set(&board.name, image_id);

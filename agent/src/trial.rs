@@ -6,6 +6,7 @@ use gild_boards::Board;
 use gild_card_format::{Gate, TRIAL};
 use gild_disk::{AlignedBuffer, Target};
 use gild_faults::{Fault, HasFault};
+use gild_format::ImageId;
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 
@@ -129,7 +130,10 @@ fn leave_token(board: &Board, card: &dyn Folder, image_id: &str) -> std::io::Res
         return Ok(());
     }
     let mut token = Gate::default();
-    token.set(&board.name, image_id);
+    token.set(
+        &board.name,
+        ImageId::parse(image_id).map_err(std::io::Error::other)?,
+    );
     card.write(TRIAL, token.to_text().as_bytes())
 }
 

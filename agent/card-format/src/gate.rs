@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use gild_format::ImageId;
+
 /// The file's name on the card.
 pub const GATE: &str = "gate.env";
 /// The name of a file of the same form with one image on trial, for one start of the disk. U-Boot removes it before that.
@@ -10,7 +12,7 @@ pub const TRIAL: &str = "trial.env";
 /// The images that this card's agent has seen finished, one for each kind of board. U-Boot imports the file, so that it is
 /// a list of `NAME=VALUE` lines and nothing else.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gate(BTreeMap<String, String>);
+pub struct Gate(BTreeMap<String, ImageId>);
 
 impl Gate {
     /// Reads the file. A line that cannot be read opens no gate.
@@ -22,20 +24,21 @@ impl Gate {
         };
         let line = |line: &str| {
             let (board, image_id) = line.split_once('=')?;
-            (is_word(board) && is_word(image_id)).then(|| (board.to_owned(), image_id.to_owned()))
+            let image_id = ImageId::parse(image_id).ok()?;
+            is_word(board).then(|| (board.to_owned(), image_id))
         };
         Self(text.lines().filter_map(line).collect())
     }
 
     /// The image that is finished on boards of this kind.
     #[must_use]
-    pub fn image_id(&self, board: &str) -> Option<&str> {
-        self.0.get(board).map(String::as_str)
+    pub fn image_id(&self, board: &str) -> Option<&ImageId> {
+        self.0.get(board)
     }
 
     /// Says that this image is finished on boards of this kind.
-    pub fn set(&mut self, board: &str, image_id: &str) {
-        self.0.insert(board.to_owned(), image_id.to_owned());
+    pub fn set(&mut self, board: &str, image_id: ImageId) {
+        self.0.insert(board.to_owned(), image_id);
     }
 
     /// Says that no image is finished on boards of this kind.
@@ -48,7 +51,7 @@ impl Gate {
     pub fn to_text(&self) -> String {
         let lines = self.0.iter();
         lines.fold(String::new(), |text, (board, image_id)| {
-            text + board + "=" + image_id + "\n"
+            text + board + "=" + image_id.as_str() + "\n"
         })
     }
 }
@@ -61,9 +64,10 @@ mod tests {
     fn each_kind_of_board_has_its_image() {
         let mut gate = Gate::parse("");
         assert_eq!(gate.image_id("rpi5"), None);
-        gate.set("rpi5", "rpi5-0123456789ab");
-        gate.set("rock5b", "rock5b-1");
-        gate.set("rock5b", "rock5b-2");
+        let id = |text| ImageId::parse(text).expect("an image id");
+        gate.set("rpi5", id("rpi5-0123456789ab"));
+        gate.set("rock5b", id("rock5b-1"));
+        gate.set("rock5b", id("rock5b-2"));
         assert_eq!(gate.to_text(), "rock5b=rock5b-2\nrpi5=rpi5-0123456789ab\n");
         assert_eq!(Gate::parse(&gate.to_text()), gate);
         gate.close("rock5b");
@@ -78,6 +82,7 @@ mod tests {
             "rpi5",
             "rpi5=a b",
             "rpi5=a;b",
+            "rpi5=.a",
             "rpi5=\0\0\0",
             "rp i5=a",
         ] {
@@ -85,7 +90,9 @@ mod tests {
         }
         // A cut in the middle of writing: the name is another one, and matches no image.
         assert_eq!(
-            Gate::parse("rpi5=rpi5-01\nrock").image_id("rpi5"),
+            Gate::parse("rpi5=rpi5-01\nrock")
+                .image_id("rpi5")
+                .map(ImageId::as_str),
             Some("rpi5-01")
         );
     }

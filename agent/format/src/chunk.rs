@@ -1,8 +1,9 @@
 //! One chunk: a zstd frame in, raw bytes of a known length and digest out.
 
-use sha2::{Digest, Sha256};
+use crate::digest::Sha256Hex;
+use crate::manifest::Chunk;
 
-use crate::manifest::{Chunk, Sha256Hex};
+pub use crate::digest::sha256;
 
 /// Why a chunk was refused. The offset is where it lies in the raw image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,12 +97,6 @@ pub fn check(chunk: &Chunk, raw: &[u8]) -> Result<(), ChunkError> {
         expected: chunk.sha256,
         found,
     })
-}
-
-/// SHA-256 of raw bytes.
-#[must_use]
-pub fn sha256(bytes: &[u8]) -> Sha256Hex {
-    Sha256Hex(Sha256::digest(bytes).into())
 }
 
 /// Whether all bytes are zero.

@@ -1,9 +1,13 @@
 //! The golden format: manifest, chunks, signature, commit record. No I/O: bytes in, bytes out.
 
 pub mod chunk;
+mod digest;
+mod image_id;
 pub mod manifest;
 pub mod record;
 pub mod signature;
 mod validate;
 
-pub use manifest::{Chunk, Manifest, ManifestError, Partition, Sha256Hex, manifest_sha256};
+pub use digest::Sha256Hex;
+pub use image_id::{ImageId, NotAName};
+pub use manifest::{Chunk, Manifest, ManifestError, Partition, manifest_sha256};

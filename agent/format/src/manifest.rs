@@ -1,13 +1,14 @@
 //! The manifest: the signed JSON that describes one golden image, the only thing a node trusts.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256;
 use crate::validate;
+
+pub use crate::digest::{NotSha256, Sha256Hex};
+pub use crate::image_id::MAX_IMAGE_ID;
 
 /// The only format version this crate reads and writes. Unknown fields are ignored, an unknown version is refused.
 pub const FORMAT_VERSION: u32 = 1;
@@ -24,8 +25,6 @@ pub const MAX_MANIFEST_BYTES: usize = 64 << 20;
 pub const MAX_PARTITIONS: usize = 128;
 /// Most tools a manifest may list.
 pub const MAX_TOOLS: usize = 64;
-/// Longest image id: the commit record and, with its suffixes, a file name must hold it.
-pub const MAX_IMAGE_ID: usize = 128;
 /// Longest of the other texts: board, partition names, tools.
 pub const MAX_TEXT: usize = 128;
 /// What follows the image id in the name of the stored image.
@@ -213,64 +212,7 @@ impl Manifest {
 /// SHA-256 of a manifest file, as the commit record holds it.
 #[must_use]
 pub fn manifest_sha256(bytes: &[u8]) -> Sha256Hex {
-    Sha256Hex(Sha256::digest(bytes).into())
-}
-
-/// A SHA-256, 64 lower-case hex digits in JSON.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sha256Hex(pub [u8; 32]);
-
-/// Not 64 lower-case hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 is 64 lower-case hex digits")]
-pub struct NotSha256;
-
-impl FromStr for Sha256Hex {
-    type Err = NotSha256;
-
-    fn from_str(text: &str) -> Result<Self, NotSha256> {
-        // One spelling only, so that equal digests are equal texts.
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(NotSha256);
-        }
-        let mut digest = [0; 32];
-        hex::decode_to_slice(text, &mut digest).map_err(|_| NotSha256)?;
-        Ok(Self(digest))
-    }
-}
-
-impl fmt::Display for Sha256Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Sha256Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Sha256Hex {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Sha256Hex {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Sha256Hex;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 lower-case hex digits")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Sha256Hex, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
+    sha256(bytes)
 }
 
 /// Lists that stop reading at their limit: a list of millions of tiny entries would take many times the memory of

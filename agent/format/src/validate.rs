@@ -4,9 +4,11 @@ use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 
+use crate::digest::Sha256Hex;
+use crate::image_id::{ImageId, name};
 use crate::manifest::{
-    FORMAT_VERSION, MAX_CHUNK_SIZE, MAX_CHUNKS, MAX_IMAGE_ID, MAX_PARTITIONS, MAX_TEXT, MAX_TOOLS,
-    Manifest, ManifestError, Partition, STORED_SUFFIX, Sha256Hex,
+    FORMAT_VERSION, MAX_CHUNK_SIZE, MAX_CHUNKS, MAX_PARTITIONS, MAX_TEXT, MAX_TOOLS, Manifest,
+    ManifestError, Partition, STORED_SUFFIX,
 };
 use crate::record::FIRST_MIB;
 
@@ -60,33 +62,10 @@ pub fn version(text: &str) -> Option<[u32; 3]> {
     parts.next().is_none().then_some(version)
 }
 
-/// A name that is one path component everywhere and that no shell, URL or FAT would read as something else.
-fn is_safe_name(name: &str) -> bool {
-    !name.starts_with('.')
-        && !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-}
-
 fn names(manifest: &Manifest) -> Result<(), ManifestError> {
-    for (field, name, limit) in [
-        ("board", &manifest.board, MAX_TEXT),
-        ("image_id", &manifest.image_id, MAX_IMAGE_ID),
-    ] {
-        check(
-            name.len() <= limit,
-            field,
-            format_args!("longer than {limit} bytes"),
-        )?;
-        check(
-            is_safe_name(name),
-            field,
-            format_args!(
-                "{name:?} is not a name of letters, digits, '.', '_', '-' that starts without a dot"
-            ),
-        )?;
-    }
+    let board = &manifest.board;
+    name(board, MAX_TEXT).map_err(|error| invalid("board", error))?;
+    ImageId::parse(&manifest.image_id).map_err(|error| invalid("image_id", error))?;
     check(
         manifest.stored_file.strip_suffix(STORED_SUFFIX) == Some(manifest.image_id.as_str()),
         "stored_file",

@@ -15,15 +15,12 @@ use nfs3_types::portmap::{IPPROTO_TCP, PMAP_PORT};
 use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::{Opaque, Pack, Unpack, Void};
 
+use crate::limits::MAX_READ;
 use crate::reply::{LookupReply, MountReply, ReadReply};
 use crate::stream::{Stream, complete};
 use crate::{At, NfsError, NfsUrl};
 
-/// The most bytes that one READ asks for. Larger brings nothing on the links of a board, and each
-/// connection holds a few buffers of this size.
-pub const MAX_READ: u32 = 1 << 20;
-
-/// The fewest: a server that claims less is asked for this much and may answer with less.
+/// The fewest that one READ asks for: a server that claims less is asked for this much and may answer with less.
 const MIN_READ: u32 = 4096;
 
 /// What to ask of a server that does not say.

@@ -25,6 +25,7 @@
 mod connection;
 mod error;
 mod file;
+mod limits;
 mod patience;
 mod pool;
 mod reply;

@@ -9,7 +9,7 @@ use nfs3_types::mount::{FHSIZE3, mountstat3};
 use nfs3_types::nfs3::{nfs_fh3, nfsstat3, post_op_attr};
 use nfs3_types::xdr_codec::{Error, Opaque, Result, Unpack};
 
-use crate::connection::MAX_READ;
+use crate::limits::MAX_READ;
 
 const MAX_AUTH_FLAVORS: u32 = 64;
 const MAX_HANDLE: usize = FHSIZE3;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nfs3_client::io::{AsyncRead, AsyncWrite};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::connection::MAX_READ;
+use crate::limits::MAX_READ;
 
 /// The largest answer a server may send: the data of one READ and its headers.
 const MAX_MESSAGE: u32 = MAX_READ + 4096;
