@@ -11,7 +11,6 @@ pub mod document;
 pub mod files;
 pub mod interface;
 pub mod k3s_config;
-pub mod metadata;
 pub mod node;
 pub mod reprovision;
 pub mod seed;
