@@ -6,6 +6,7 @@ mod board;
 mod boot_firmware;
 mod cpu_id;
 mod detect;
+pub mod device_tree;
 pub mod dtbo;
 mod fdt;
 pub mod fit;
