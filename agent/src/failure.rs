@@ -140,25 +140,11 @@ impl<E: StepError> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {
             fault: error.fault(),
-            message: message(&error),
+            message: gild_flash::message(&error),
             next_step: error.next_step(),
             remedy: error.remedy(),
         }
     }
-}
-
-/// The message of an error and of all its causes that it does not quote itself.
-fn message(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = inner.source();
-    }
-    message
 }
 
 /// The failures of the story so far, as far as the next wait depends on them.
@@ -365,17 +351,5 @@ mod tests {
         ]);
         assert_eq!(retries(&next), 4);
         assert_eq!(next[4], Next::Hold);
-    }
-
-    #[test]
-    fn a_cause_is_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer: {0}")]
-        struct Outer(#[source] Inner);
-        #[derive(Debug, thiserror::Error)]
-        #[error("inner")]
-        struct Inner(#[source] std::io::Error);
-        let error = Outer(Inner(std::io::Error::other("cause")));
-        assert_eq!(message(&error), "outer: inner: cause");
     }
 }

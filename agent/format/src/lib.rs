@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod manifest;
 pub mod record;
+pub mod release;
 pub mod signature;
 mod validate;
 
