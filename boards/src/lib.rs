@@ -94,6 +94,23 @@ mod tests {
     }
 
     #[test]
+    fn no_supported_board_is_listed_as_a_relative_that_is_not_supported() {
+        for board in all() {
+            for relative in &board.relatives {
+                let known = all()
+                    .iter()
+                    .find(|one| one.identity() == relative.compatible);
+                assert_eq!(
+                    known.map(|known| &known.name),
+                    None,
+                    "boards/{}/board.toml",
+                    board.name
+                );
+            }
+        }
+    }
+
+    #[test]
     fn no_two_boards_share_an_identity() {
         for (position, board) in all().iter().enumerate() {
             for other in &all()[..position] {
