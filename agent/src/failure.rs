@@ -1,6 +1,6 @@
 //! What the failure of a step means to the node.
 
-use gild_faults::{Fault, HasFault};
+use gild_faults::{Fault, HasFault, message};
 
 /// Attempts of a fault that is not retried for ever.
 pub const ATTEMPTS: u32 = 3;
@@ -59,36 +59,5 @@ impl Failure {
 impl<E: StepError> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::of(&error)
-    }
-}
-
-/// The message of an error and of all its causes that it does not quote itself.
-fn message(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = inner.source();
-    }
-    message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer: {0}")]
-        struct Outer(#[source] Inner);
-        #[derive(Debug, thiserror::Error)]
-        #[error("inner")]
-        struct Inner(#[source] std::io::Error);
-        let error = Outer(Inner(std::io::Error::other("cause")));
-        assert_eq!(message(&error), "outer: inner: cause");
     }
 }

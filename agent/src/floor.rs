@@ -15,7 +15,9 @@ pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> u64 {
     let read = |card: &dyn Folder| -> io::Result<u64> {
         let floors = lines(card)?;
         let floor = floors.image_id(&board.name);
-        Ok(floor.and_then(|floor| floor.as_str().parse().ok()).unwrap_or(0))
+        Ok(floor
+            .and_then(|floor| floor.as_str().parse().ok())
+            .unwrap_or(0))
     };
     card.map_or(Ok(0), read)
         .inspect_err(|error| warn!("the card's rollback counters cannot be read: {error}"))

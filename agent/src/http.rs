@@ -33,14 +33,7 @@ pub enum HttpError {
 /// reqwest's own text leaves out why, and has the address in it, which may hold a password.
 impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
-        }
-        Self::Request(text)
+        Self::Request(gild_faults::message(&error.without_url()))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Step 5, manifest: the one signed statement the node trusts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gild_boards::Board;
 use gild_card_format::Config;
 use gild_faults::{Fault, HasFault};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
-use gild_format::signature::{self, MAX_SIGNATURE_BYTES, SignatureError};
+use gild_format::release::{self, GOLDEN, signature_of};
+use gild_format::signature::MAX_SIGNATURE_BYTES;
 use gild_nfs::{NfsError, NfsUrl, Options, Share};
 use log::info;
 
@@ -16,11 +16,6 @@ use crate::consent::Holds;
 use crate::failure::StepError;
 use crate::machine::Machine;
 use crate::patience::ServerPatience;
-
-const NAME: &str = "golden.json";
-/// A release replaces the manifest and its signature one after the other: a reader may meet the new one with the old.
-const READS: u32 = 4;
-const BETWEEN_READS: Duration = Duration::from_millis(500);
 
 /// An image, ready to be read.
 pub struct Image {
@@ -57,7 +52,7 @@ pub enum FetchError {
     #[error(transparent)]
     Server(#[from] NfsError),
     /// The manifest is not one that this node may follow.
-    #[error("{url}/{NAME} is refused: {reason}")]
+    #[error("{url}/{GOLDEN} is refused: {reason}")]
     Refused {
         /// The board's directory.
         url: NfsUrl,
@@ -115,24 +110,17 @@ fn read_signed(
 ) -> Result<(Share, Vec<u8>), FetchError> {
     let patience = Arc::new(ServerPatience::new(machine));
     let share = Share::connect(url, Options::default(), patience)?;
-    let mut reads = 1;
-    loop {
-        let bytes = share.read_file(NAME, MAX_MANIFEST_BYTES as u64)?;
-        let minisig = share.read_file(&format!("{NAME}.minisig"), MAX_SIGNATURE_BYTES as u64)?;
-        let minisig = String::from_utf8_lossy(&minisig);
-        match signature::verify(&config.public_key, &bytes, &minisig) {
-            Ok(()) => return Ok((share, bytes)),
-            Err(SignatureError::Mismatch) if reads < READS => {
-                reads += 1;
-                machine.wait(BETWEEN_READS);
-            }
-            Err(error) => {
-                return Err(FetchError::Refused {
-                    url: url.clone(),
-                    reason: error.to_string(),
-                });
-            }
-        }
+    let read = || {
+        let manifest = share.read_file(GOLDEN, MAX_MANIFEST_BYTES as u64)?;
+        let minisig = share.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;
+        Ok::<_, NfsError>((manifest, String::from_utf8_lossy(&minisig).into_owned()))
+    };
+    match release::read_signed(&config.public_key, read, |time| machine.wait(time))? {
+        Ok(bytes) => Ok((share, bytes)),
+        Err(error) => Err(FetchError::Refused {
+            url: url.clone(),
+            reason: error.to_string(),
+        }),
     }
 }
 

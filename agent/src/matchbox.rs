@@ -1,79 +1,102 @@
 //! Which node this is going to be, for the operator's eyes: Matchbox is asked for this MAC address.
 //!
 //! The golden image asks again on its first boot and acts on it; here the answer is only shown. It also holds the
-//! cluster's token, so no value but the host name is ever shown.
+//! cluster's token, so no value but the host name is ever shown or kept.
 
 use gild_boards::mac::Mac;
+use gild_matchbox::{Answer, NameError, fallback_name, host_name, metadata_address};
 use log::{info, warn};
+use reqwest::Url;
 
-use crate::http;
+use crate::http::{self, HttpError};
 
-/// Says which node this is going to be, or that Matchbox does not know it. Never fails: nothing depends on it.
+/// Says which node this is going to be, or why it has no name yet. Never fails: nothing depends on it.
 pub fn announce(matchbox: &str, mac: Mac) {
-    let url = format!("{}/metadata?mac={mac}", matchbox.trim_end_matches('/'));
-    match http::get(&url) {
-        Ok(metadata) => match hostname(&metadata, &mac.to_string()) {
-            Some(hostname) => info!("Matchbox names this node {hostname} ({mac})"),
-            None => warn!("Matchbox does not know {mac}: its answer is for no node in particular"),
-        },
-        Err(http::HttpError::Status(status)) if status == 404 => {
-            warn!("Matchbox does not know {mac}");
+    let answer = match Url::parse(matchbox) {
+        Ok(url) => http::get(metadata_address(&url, mac).as_str()),
+        Err(error) => Err(HttpError::Setup(error.to_string())),
+    };
+    match answer.map(|body| name(&body, mac)) {
+        Ok(Ok(name)) => info!("Matchbox names this node {name} ({mac})"),
+        Ok(Err(reason)) => warn!("{reason}"),
+        Err(HttpError::Status(status)) if status == 404 => {
+            warn!("{}", Nameless::Unknown(mac));
         }
         Err(error) => warn!("cannot get the name of {mac} from Matchbox: {error}"),
     }
 }
 
-/// The host name in Matchbox' `KEY=value` lines.
-///
-/// A group that selects a MAC address repeats it as `MAC`; without it the answer is the default group's, which is
-/// for every unknown node.
-fn hostname<'a>(metadata: &'a str, mac: &str) -> Option<&'a str> {
-    let value = |key| {
-        metadata
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .find_map(|(found, value)| (found == key).then_some(value.trim_end()))
-    };
-    value("MAC").filter(|found| found.eq_ignore_ascii_case(mac))?;
-    value("HOSTNAME").filter(|name| is_host_name(name))
+/// Why the node will not have a name of Matchbox, as things are.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Nameless {
+    #[error("Matchbox does not know {0}: the node will call itself {name}", name = fallback_name(Some(*.0)))]
+    Unknown(Mac),
+    #[error(
+        "Matchbox does not know {0}: its answer is for no node in particular, and the node will call itself {name}",
+        name = fallback_name(Some(*.0))
+    )]
+    DefaultGroup(Mac),
+    #[error("the node will refuse the name that Matchbox has for {0}: {1}")]
+    Refused(Mac, NameError),
 }
 
-fn is_host_name(name: &str) -> bool {
-    (1..=63).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+/// The name that the node will take from this answer.
+fn name(body: &str, mac: Mac) -> Result<String, Nameless> {
+    let refused = |error| Nameless::Refused(mac, error);
+    match Answer::parse(body, mac).map_err(|error| refused(error.into()))? {
+        Answer::Dedicated(values) => host_name(&values).map_err(refused),
+        Answer::Default(_) => Err(Nameless::DefaultGroup(mac)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MAC: &str = "d8:3a:dd:12:34:56";
+    const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x12, 0x34, 0x56]);
+    const ECHO: &str = "REQUEST_QUERY_MAC=d8:3a:dd:12:34:56\n";
 
     #[test]
     fn the_lines_come_in_any_order() {
-        let metadata = "K3S_TOKEN=s3cret\nMAC=D8:3A:DD:12:34:56\nHOSTNAME=node-1\nREQUEST_QUERY_MAC=d8:3a:dd:12:34:56\n";
-        assert_eq!(hostname(metadata, MAC), Some("node-1"));
+        let body = format!("K3S_TOKEN=s3cret\nMAC=D8:3A:DD:12:34:56\nHOSTNAME=node-1\n{ECHO}");
+        assert_eq!(name(&body, MAC).as_deref(), Ok("node-1"));
     }
 
     #[test]
     fn the_default_group_s_answer_names_no_node() {
-        let metadata = "HOSTNAME=default\nREQUEST_QUERY_MAC=d8:3a:dd:12:34:56\n";
-        assert_eq!(hostname(metadata, MAC), None);
-        assert_eq!(
-            hostname("HOSTNAME=x\nMAC=d8:3a:dd:00:00:00\n", MAC),
-            None,
-            "another node's answer"
-        );
+        let shown = name(&format!("HOSTNAME=default\n{ECHO}"), MAC).expect_err("no name");
+        assert_eq!(shown, Nameless::DefaultGroup(MAC));
+        assert!(shown.to_string().ends_with("itself k3s-123456"), "{shown}");
     }
 
     #[test]
-    fn what_is_no_host_name_is_not_shown() {
-        for name in ["", "a b", "a\u{1b}[2J", &"x".repeat(64)] {
-            let metadata = format!("MAC={MAC}\nHOSTNAME={name}\n");
-            assert_eq!(hostname(&metadata, MAC), None, "{name:?}");
+    fn a_name_that_the_node_will_refuse_is_not_announced_and_no_secret_is_shown() {
+        for (lines, reason) in [
+            ("HOSTNAME=Node-1\nMAC=d8:3a:dd:12:34:56", "lower-case"),
+            ("HOSTNAME=a.b\nMAC=d8:3a:dd:12:34:56", "lower-case"),
+            (
+                "HOSTNAME=a\u{1b}[2J\nMAC=d8:3a:dd:12:34:56",
+                "\\u{1b}[2J\": it must",
+            ),
+            ("MAC=d8:3a:dd:12:34:56", "no `hostname`"),
+            (
+                "HOSTNAME=a\nHOSTNAME=b\nMAC=d8:3a:dd:12:34:56",
+                "there twice",
+            ),
+            ("HOSTNAME=x\nMAC=d8:3a:dd:00:00:00", "another MAC address"),
+            ("HOSTNAME=x\nno line", "no `=`"),
+        ] {
+            let body = format!("K3S_TOKEN=s3cret\n{lines}\n{ECHO}");
+            let shown = name(&body, MAC).expect_err(lines).to_string();
+            assert!(
+                shown.contains("will refuse")
+                    && shown.contains(reason)
+                    && !shown.contains("s3cret"),
+                "{shown}"
+            );
         }
-        assert_eq!(hostname(&format!("MAC={MAC}\n"), MAC), None);
+        let other = "HOSTNAME=a\nMAC=d8:3a:dd:12:34:56\nREQUEST_QUERY_MAC=d8:3a:dd:00:00:00\n";
+        let shown = name(other, MAC).expect_err("another's answer").to_string();
+        assert!(shown.contains("REQUEST_QUERY_MAC"), "{shown}");
     }
 }

@@ -6,6 +6,7 @@ mod board;
 mod boot_firmware;
 mod cpu_id;
 mod detect;
+pub mod device_tree;
 pub mod dtbo;
 mod fdt;
 pub mod fit;
@@ -87,6 +88,23 @@ mod tests {
                     board.console, other.console,
                     "{}, {}",
                     board.name, other.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_supported_board_is_listed_as_a_relative_that_is_not_supported() {
+        for board in all() {
+            for relative in &board.relatives {
+                let known = all()
+                    .iter()
+                    .find(|one| one.identity() == relative.compatible);
+                assert_eq!(
+                    known.map(|known| &known.name),
+                    None,
+                    "boards/{}/board.toml",
+                    board.name
                 );
             }
         }

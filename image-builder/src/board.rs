@@ -4,6 +4,11 @@ use anyhow::{Result, anyhow};
 use gild_boards::Board;
 use gild_card_format::likeliest;
 
+/// The board of this name, for an option.
+pub fn parse(name: &str) -> Result<&'static Board, String> {
+    named(name).map_err(|error| error.to_string())
+}
+
 /// The board of this name.
 pub fn named(name: &str) -> Result<&'static Board> {
     gild_boards::by_name(name).ok_or_else(|| {

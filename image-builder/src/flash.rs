@@ -7,21 +7,16 @@ mod share;
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use gild_disk::SystemClock;
 use gild_faults::{Fault, HasFault};
 use gild_flash::{Job, Options, TargetState, flash, inspect};
-use gild_format::signature::{self, PublicKey, SignatureError};
-use gild_format::{Manifest, manifest_sha256};
+use gild_format::signature::{PublicKey, SignatureError};
+use gild_format::{Manifest, manifest_sha256, release};
 
 use crate::board;
 use crate::image::{explain_signature, read_key};
-
-/// How often a manifest and a signature that do not fit are read, and the time between two reads.
-const READS: u32 = 4;
-const BETWEEN_READS: Duration = Duration::from_secs(1);
 
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
@@ -92,21 +87,16 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The manifest's bytes. A pair that does not fit may be in the middle of its replacement: it is read again.
 fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<Vec<u8>> {
-    let mut reads = 1;
-    loop {
-        let (bytes, minisig) = share.manifest()?;
-        match signature::verify(key, &bytes, &minisig) {
-            Ok(()) => return Ok(bytes),
-            Err(error @ SignatureError::Mismatch) if reads < READS => {
-                log::info!("waiting: {error}; it may be in the middle of its replacement");
-                reads += 1;
-                thread::sleep(BETWEEN_READS);
-            }
-            Err(error) => {
-                return Err(explain_signature(error)).with_context(|| format!("refusing {name}"));
-            }
-        }
-    }
+    let wait = |time| {
+        log::info!(
+            "waiting: {}; it may be in the middle of its replacement",
+            SignatureError::Mismatch
+        );
+        thread::sleep(time);
+    };
+    release::read_signed(key, || share.manifest(), wait)?
+        .map_err(explain_signature)
+        .with_context(|| format!("refusing {name}"))
 }
 
 fn check_use(manifest: &Manifest, board: Option<&str>) -> Result<()> {

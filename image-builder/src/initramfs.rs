@@ -6,6 +6,7 @@ use anyhow::Context;
 use gild_boards::Board;
 use gild_initramfs::Contents;
 
+use crate::board;
 use crate::input::must_exist;
 
 /// What the kernel directory and the agent are called, and where they come from.
@@ -28,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     agent: PathBuf,
     /// Board it shall start on; may be given several times [default: all]
-    #[arg(long = "board", value_name = "BOARD", value_parser = parse_board)]
+    #[arg(long = "board", value_name = "BOARD", value_parser = board::parse)]
     boards: Vec<&'static Board>,
     /// Module to load on every board after its own; may be given several times
     #[arg(long = "extra-module", value_name = "MODULE")]
@@ -36,10 +37,6 @@ pub struct Args {
     /// Where to write the initramfs
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
-}
-
-fn parse_board(name: &str) -> Result<&'static Board, String> {
-    crate::board::named(name).map_err(|error| error.to_string())
 }
 
 /// Runs `gild initramfs build`.

@@ -10,6 +10,7 @@ mod input;
 mod key;
 mod parallel;
 mod progress;
+mod source_date;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -81,25 +82,10 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gild: {}", message(&error));
+            eprintln!("gild: {}", gild_faults::message(error.as_ref()));
             ExitCode::from(fault(&error).map_or(FAILURE, Fault::number))
         }
     }
-}
-
-/// The message of an error and of all its causes that it does not quote itself.
-fn message(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .map(ToString::to_string)
-        .reduce(|said, cause| {
-            if said.contains(&cause) {
-                said
-            } else {
-                format!("{said}: {cause}")
-            }
-        })
-        .unwrap_or_default()
 }
 
 fn run(command: Command) -> Result<()> {

@@ -1,7 +1,6 @@
 //! The Raspberry Pi 5's device tree: mainline's, with what its firmware and the agent need besides.
 //!
-//! - Firmware from before February 2025 spoils memory nodes where the root's `#size-cells` is 2, as mainline has it, and
-//!   then no kernel starts. With 1 it works with all of them, and no size in the tree needs more.
+//! - Old firmware needs sizes of one cell: see [`gild_boards::device_tree`].
 //! - Mainline has no LED. The agent shows its state on `ACT`.
 //! - The firmware copies its configuration, the boot order in it, into the memory that the alias `blconfig` leads to.
 //!
@@ -13,9 +12,9 @@
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
+use gild_boards::device_tree::{NarrowError, RESERVED, narrow, number};
 use gild_boards::dtbo::{self, DtboError};
 
-const RESERVED: &str = "/reserved-memory";
 const NVRAM: &str = "nvram@0";
 const ACTIVE_LOW: u32 = 1;
 /// Each LED is a device of its own: ACT must not wait for the chip behind PCI Express that PWR hangs on.
@@ -41,12 +40,9 @@ pub enum DeviceTreeError {
     /// Something that the edits stand on.
     #[error("it has no {0}: this kernel's device tree is not known to gild")]
     Missing(String),
-    /// A size of 4 GiB or more.
-    #[error("{node} has a size that does not fit into one cell")]
-    TooLarge {
-        /// Path of the node.
-        node: String,
-    },
+    /// Its sizes.
+    #[error(transparent)]
+    Narrow(#[from] NarrowError),
     /// The overlay for the newer stepping.
     #[error("no overlay for the newer stepping can be made: {0}")]
     Overlay(#[from] DtboError),
@@ -84,13 +80,6 @@ fn text(node: &DeviceTreeNode, name: &str) -> String {
     String::from_utf8_lossy(&first).into_owned()
 }
 
-/// The number in a property of one cell.
-fn number(node: &DeviceTreeNode, name: &str) -> Option<u32> {
-    Some(u32::from_be_bytes(
-        node.property(name)?.value().try_into().ok()?,
-    ))
-}
-
 /// The tree for the card.
 pub fn edit(dtb: &[u8], identity: &str) -> Result<Vec<u8>, DeviceTreeError> {
     let mut tree = read(dtb, identity)?;
@@ -98,11 +87,10 @@ pub fn edit(dtb: &[u8], identity: &str) -> Result<Vec<u8>, DeviceTreeError> {
         .iter()
         .map(|(name, label, controller, line)| led(&tree, name, label, controller, *line))
         .collect::<Result<Vec<_>, _>>()?;
-    narrow(&mut tree.root, "/")?;
+    narrow(&mut tree)?;
     let reserved = tree
         .find_node_mut(RESERVED)
         .ok_or_else(|| missing(RESERVED))?;
-    narrow(reserved, RESERVED)?;
     reserved.add_child(nvram());
     let aliases = tree
         .find_node_mut("/aliases")
@@ -147,48 +135,6 @@ fn missing(what: &str) -> DeviceTreeError {
 
 fn property(name: &str, value: impl dtoolkit::ToPropertyValue) -> DeviceTreeProperty {
     DeviceTreeProperty::new_unchecked(name, value)
-}
-
-/// Makes the sizes of a node's children one cell wide. A node's own `ranges` is written in its own cells for sizes.
-fn narrow(node: &mut DeviceTreeNode, path: &str) -> Result<(), DeviceTreeError> {
-    if number(node, "#size-cells") == Some(1) {
-        return Ok(());
-    }
-    if (number(node, "#address-cells"), number(node, "#size-cells")) != (Some(2), Some(2)) {
-        return Err(DeviceTreeError::Missing(format!(
-            "#address-cells and #size-cells of 2 in {path}"
-        )));
-    }
-    node.add_property(property("#size-cells", 1u32));
-    for child in node.children_mut() {
-        let name = child.name().to_owned();
-        for (name_of, address_cells) in [("reg", 2), ("size", 0), ("alloc-ranges", 2)] {
-            let Some(value) = child.property_mut(name_of) else {
-                continue;
-            };
-            let narrowed = without_high_cells((&*value).value(), address_cells)
-                .ok_or_else(|| DeviceTreeError::TooLarge { node: name.clone() })?;
-            value.set_value(narrowed);
-        }
-    }
-    Ok(())
-}
-
-/// Pairs of an address and a size of two cells each, with sizes of one cell.
-fn without_high_cells(value: &[u8], address_cells: usize) -> Option<Vec<u8>> {
-    let (address, pair) = (address_cells * 4, address_cells * 4 + 8);
-    if !value.len().is_multiple_of(pair) {
-        return None;
-    }
-    let mut narrowed = Vec::new();
-    for pair in value.chunks(pair) {
-        if pair[address..address + 4] != [0; 4] {
-            return None;
-        }
-        narrowed.extend_from_slice(&pair[..address]);
-        narrowed.extend_from_slice(&pair[address + 4..]);
-    }
-    Some(narrowed)
 }
 
 /// The firmware fills in where it is and switches it on.

@@ -37,9 +37,15 @@ pub fn check(image: &[u8]) -> Result<(), KernelError> {
     Ok(())
 }
 
+/// Whether these bytes are in gzip's format.
+#[must_use]
+pub fn is_packed(file: &[u8]) -> bool {
+    file.starts_with(&GZIP)
+}
+
 /// The kernel as it runs, whether the file is compressed or not.
 pub fn image(file: Vec<u8>) -> Result<Vec<u8>, KernelError> {
-    let image = if file.starts_with(&GZIP) {
+    let image = if is_packed(&file) {
         unpack(&file)?
     } else {
         file

@@ -13,9 +13,8 @@ pub mod kernel;
 pub mod layout;
 pub mod mkfs;
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use gild_boards::uboot_script::ScriptError;
@@ -225,20 +224,11 @@ impl Card {
         if bytes > room {
             return Err(Error::TooMuch { bytes, room });
         }
-        let write = || {
-            let directory = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-            file.as_file().set_len(layout::CARD_LENGTH)?;
-            self.write_to(file.as_file_mut())?;
-            file.as_file()
-                .set_permissions(Permissions::from_mode(0o644))?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|source| Error::Write {
+        let written = gild_whole_file::replace_with(path, |file| {
+            file.set_len(layout::CARD_LENGTH)?;
+            self.write_to(file)
+        });
+        written.map_err(|source| Error::Write {
             path: path.to_owned(),
             source,
         })

@@ -86,7 +86,7 @@ fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
     let scene = Scene::new("matchbox", Product::Rpi5)?;
     let mac = Product::Rpi5.mac();
     let matchbox = WebServer::start(Some(&format!(
-        "HOSTNAME=worker-7\nK3S_TOKEN={TOKEN}\nMAC={mac}\n"
+        "HOSTNAME=worker-7\nK3S_TOKEN={TOKEN}\nMAC={mac}\nREQUEST_QUERY_MAC={mac}\n"
     )))?;
     let receiver = WebServer::start(None)?;
     scene.card.write(

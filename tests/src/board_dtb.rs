@@ -50,6 +50,17 @@ impl Product {
         }
     }
 
+    /// The supported one of this name.
+    pub fn named(name: &str) -> Result<Self> {
+        let found = Self::SUPPORTED
+            .into_iter()
+            .find(|product| product.name() == name);
+        found.with_context(|| {
+            let known = Self::SUPPORTED.map(Self::name).join(", ");
+            format!("no virtual board `{name}`: there are {known}")
+        })
+    }
+
     /// The product whose golden image it is offered: an unknown board is offered another's.
     #[must_use]
     pub fn image(self) -> Self {

@@ -192,14 +192,16 @@ fn built(firmware: &Firmware) -> Result<PathBuf> {
         extra_modules: &extra_modules,
     };
     let mut inputs = vec![agent.clone()];
-    for folder in [
+    let code = [
         "initramfs/src",
         "initramfs/src/mkfs",
         "initramfs/cpio/src",
         "boards/src",
-        "boards/rpi5",
-        "boards/rock5b",
-    ] {
+    ];
+    let data = gild_boards::all()
+        .iter()
+        .map(|board| format!("boards/{}", board.name));
+    for folder in code.into_iter().map(str::to_owned).chain(data) {
         for entry in fs::read_dir(workspace::root().join(folder))? {
             inputs.extend(Some(entry?.path()).filter(|path| path.is_file()));
         }

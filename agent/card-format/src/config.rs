@@ -165,6 +165,19 @@ impl Config {
 
     /// Reads the card's file, if there is a card, and lets the kernel arguments override it.
     pub fn parse(file: Option<&str>, arguments: &Arguments) -> Result<Self, ConfigError> {
+        Self::read(file, None, arguments)
+    }
+
+    /// Reads a file for a card as the agent will, with the key that is going to be written into it if it has none.
+    pub fn parse_with_key(file: &str, key: Option<&PublicKey>) -> Result<Self, ConfigError> {
+        Self::read(Some(file), key, &Arguments::default())
+    }
+
+    fn read(
+        file: Option<&str>,
+        key: Option<&PublicKey>,
+        arguments: &Arguments,
+    ) -> Result<Self, ConfigError> {
         let text = file.unwrap_or_default();
         let mut table: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
         for key in leaves(&table) {
@@ -187,7 +200,7 @@ impl Config {
         let values: File = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Type(error.message().to_owned()))?;
-        values.check(file.is_some())
+        values.check(file.is_some(), key)
     }
 }
 
@@ -250,24 +263,23 @@ fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), ConfigError>
 }
 
 impl File {
-    fn check(self, card: bool) -> Result<Config, ConfigError> {
+    fn check(self, card: bool, key: Option<&PublicKey>) -> Result<Config, ConfigError> {
         let server = self.server.ok_or(ConfigError::Missing {
             key: "server",
             card,
         })?;
-        let public_key = self.public_key.ok_or(ConfigError::Missing {
-            key: "public_key",
-            card,
-        })?;
+        let own_key = self.public_key.as_deref().map(public_key).transpose()?;
         Ok(Config {
             server: NfsUrl::parse(&server).map_err(|error| ConfigError::Hidden {
                 key: "server",
                 problem: error.reason,
             })?,
-            public_key: PublicKey::parse(&public_key).map_err(|error| ConfigError::Hidden {
-                key: "public_key",
-                problem: format!("{error}; next: put the second line of site.pub there"),
-            })?,
+            public_key: own_key
+                .or_else(|| key.cloned())
+                .ok_or(ConfigError::Missing {
+                    key: "public_key",
+                    card,
+                })?,
             matchbox: web_address("matchbox", self.matchbox)?,
             status_url: web_address("status_url", self.status_url)?,
             min_rollback: self.min_rollback,
@@ -335,6 +347,13 @@ impl NetworkSection {
                 .collect::<Result<_, _>>()?,
         }))
     }
+}
+
+fn public_key(text: &str) -> Result<PublicKey, ConfigError> {
+    PublicKey::parse(text).map_err(|error| ConfigError::Hidden {
+        key: "public_key",
+        problem: format!("{error}; next: put the second line of site.pub there"),
+    })
 }
 
 fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {

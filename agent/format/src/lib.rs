@@ -5,6 +5,7 @@ mod digest;
 mod image_id;
 pub mod manifest;
 pub mod record;
+pub mod release;
 pub mod signature;
 mod validate;
 

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use gild_format::release::{READS, read_signed};
 use gild_format::signature::{PublicKey, SignatureError, verify};
 use minisign::KeyPair;
 
@@ -99,4 +100,35 @@ fn what_is_no_signature_or_no_key_is_said_so() {
             "{text:?}"
         );
     }
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_its_signature_is_read_again_a_few_times() {
+    let signer = Signer::new();
+    let minisig = signer.sign(b"new");
+    for (old, fits) in [(0, true), (1, true), (READS - 1, true), (READS, false)] {
+        let (mut reads, mut waits) = (0, 0);
+        let read = || {
+            reads += 1;
+            let manifest: &[u8] = if reads > old { b"new" } else { b"old" };
+            Ok::<_, ()>((manifest.to_vec(), minisig.clone()))
+        };
+        let found = read_signed(&signer.public(), read, |_| waits += 1);
+        let expected = if fits {
+            Ok(b"new".to_vec())
+        } else {
+            Err(SignatureError::Mismatch)
+        };
+        assert_eq!(found, Ok(expected), "{old}");
+        assert_eq!(waits, old.min(READS - 1), "{old}");
+    }
+    let failed = read_signed(&signer.public(), || Err("no server"), |_| ());
+    assert_eq!(failed, Err("no server"));
+    let other = Signer::new().public();
+    let found = read_signed(
+        &other,
+        || Ok::<_, ()>((b"new".to_vec(), minisig.clone())),
+        |_| panic!("another key does not become the right one"),
+    );
+    assert!(matches!(found, Ok(Err(SignatureError::OtherKey(_)))));
 }

@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use boot_files::{TOO_LARGE, gzip, one_size_cell};
+pub use boot_files::{TOO_LARGE, gzip};
 pub use identity::Identity;
 
 use crate::tree::{Content, Tree, TreeError};

@@ -5,6 +5,7 @@ pub mod u_boot;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use gild_boards::device_tree::{self, NarrowError};
 use gild_boards::dtbo::{self, DtboError, TREE_FOLDERS};
 use gild_boards::uboot_script::ScriptError;
 use gild_node::trial;
@@ -52,6 +53,16 @@ pub enum BootError {
         path: String,
         /// Its size.
         bytes: u64,
+    },
+    /// A device tree that old firmware would spoil.
+    #[error("kernel {version}: the sizes in {name} cannot be made one cell wide: {source}")]
+    Narrow {
+        /// The kernel.
+        version: String,
+        /// The device tree's name on the boot partition.
+        name: String,
+        /// Why not.
+        source: NarrowError,
     },
     /// Boards that need an overlay would not start.
     #[error(
@@ -203,9 +214,13 @@ fn device_trees(
 ) -> Result<BTreeMap<String, Vec<u8>>, BootError> {
     let mut trees = BTreeMap::new();
     for (name, path) in &boot.device_trees {
-        let mut bytes = tree.read(&device_tree(tree, kernel, name, path)?)?;
+        let mut bytes = tree.read(&device_tree_path(tree, kernel, name, path)?)?;
         if boot.one_size_cell {
-            bytes = assemble::one_size_cell(&bytes)?;
+            bytes = device_tree::one_size_cell(&bytes).map_err(|source| BootError::Narrow {
+                version: kernel.version.clone(),
+                name: name.clone(),
+                source,
+            })?;
         }
         trees.insert(name.clone(), bytes);
     }
@@ -244,7 +259,12 @@ fn device_tree_overlay(
 }
 
 /// The path of a device tree that comes with the kernel. Vendors' kernels may call it as the firmware does.
-fn device_tree(tree: &Tree, kernel: &Kernel, name: &str, path: &str) -> Result<String, BootError> {
+fn device_tree_path(
+    tree: &Tree,
+    kernel: &Kernel,
+    name: &str,
+    path: &str,
+) -> Result<String, BootError> {
     let places: Vec<String> = places(&kernel.version, &TREE_FOLDERS)
         .into_iter()
         .flat_map(|folder| {

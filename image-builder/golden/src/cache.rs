@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -256,15 +256,7 @@ impl Slot {
             .and_then(|file| file.sync_all())
             .and_then(|()| fs::rename(&part, &tar))
             .map_err(failed("finish", &tar))?;
-        tempfile::Builder::new()
-            .permissions(Permissions::from_mode(0o644))
-            .tempfile_in(&self.folder)
-            .and_then(|mut file| {
-                file.write_all(&text)?;
-                file.as_file().sync_all()?;
-                file.persist(&json).map_err(io::Error::from)
-            })
-            .map_err(failed("write", &json))?;
+        gild_whole_file::replace(&json, &text).map_err(failed("write", &json))?;
         Ok(Cached { tar, about })
     }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use gild_golden::assemble::{AssembleError, gzip, one_size_cell};
+use gild_boards::device_tree::one_size_cell;
+use gild_golden::assemble::{AssembleError, gzip};
 use gild_golden::tree::Content;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -72,11 +73,7 @@ fn a_device_tree_of_another_board_is_refused() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../target/kernel/dtb/rockchip/rk3588-rock-5b.dtb");
     let other = fs::read(path).expect("`make setup` fetched it");
-    let refused = one_size_cell(&other);
-    assert!(
-        matches!(refused, Err(AssembleError::Failed { .. })),
-        "{refused:?}"
-    );
+    assert!(one_size_cell(&other).is_err());
     assert!(one_size_cell(b"no device tree").is_err());
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use gild_boards::mac::Mac;
+use gild_matchbox::{Answer, metadata_address};
 use log::{info, warn};
 use reqwest::Url;
 
 use crate::client::FetchError;
-use crate::metadata::Answer;
 use crate::node::{Node, NodeError};
 
 /// Longest time of one request.
@@ -122,7 +122,7 @@ fn round(
     let mut failure: Option<AskError> = None;
     for mac in world.macs() {
         let time = TRY.min(end.saturating_sub(world.now())).max(FIRST_WAIT);
-        let error = match world.get(&question(matchbox, mac), time) {
+        let error = match world.get(&metadata_address(matchbox, mac), time) {
             Ok(body) => match Answer::parse(&body, mac) {
                 Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer) {
                     Ok(node) => match &found {
@@ -165,16 +165,6 @@ fn round(
         }
         _ => Err(failure.unwrap_or(AskError::NoInterface)),
     }
-}
-
-fn question(matchbox: &Url, mac: Mac) -> Url {
-    let mut url = matchbox.clone();
-    url.set_path(&format!(
-        "{}/metadata",
-        matchbox.path().trim_end_matches('/')
-    ));
-    url.set_query(Some(&format!("mac={mac}")));
-    url
 }
 
 fn wait_for_the_clock(world: &dyn World, end: Duration) {

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use gild_boards::mac::Mac;
 
-use crate::node::{Node, fallback_name};
+use gild_matchbox::fallback_name;
+
+use crate::node::Node;
 use crate::settings::Image;
 
 /// Where k3s reads its configuration.
@@ -106,7 +108,7 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::Answer;
+    use gild_matchbox::Answer;
 
     const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
 

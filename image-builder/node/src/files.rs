@@ -1,4 +1,6 @@
 //! Files that are there whole or not at all, whenever the power fails.
+//!
+//! They hold secrets, so a new file has one name, always the same: the next attempt takes away what a power cut left.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};

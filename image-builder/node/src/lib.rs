@@ -13,7 +13,6 @@ pub mod document;
 pub mod files;
 pub mod interface;
 pub mod k3s_config;
-pub mod metadata;
 pub mod node;
 pub mod proof;
 pub mod seed;

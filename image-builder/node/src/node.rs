@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use gild_boards::mac::Mac;
+use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, host_name};
 use reqwest::Url;
 
-use crate::metadata::{Answer, MetadataError, Values};
 use crate::token::{Token, TokenError, is_plain};
 
 const LABELS: &str = "K3S_NODE_LABELS_";
@@ -47,6 +47,9 @@ pub enum NodeError {
     /// The answer as a whole.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
+    /// Its name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// Something is not there.
     #[error("the group's metadata has no `{0}`")]
     Missing(&'static str),
@@ -67,9 +70,7 @@ impl Node {
     /// Reads and checks an answer. The default group is for every node: the name it gives is not used.
     pub fn read(mac: Mac, answer: &Answer) -> Result<Self, NodeError> {
         let (values, hostname) = match answer {
-            Answer::Dedicated(values) => {
-                (values, hostname(required(values, "HOSTNAME", "hostname")?)?)
-            }
+            Answer::Dedicated(values) => (values, host_name(values)?),
             Answer::Default(values) => (values, fallback_name(Some(mac))),
         };
         let token = Token::parse(required(values, "K3S_TOKEN", "k3s_token")?)?;
@@ -86,15 +87,6 @@ impl Node {
     }
 }
 
-/// The name of a node that Matchbox has not named.
-#[must_use]
-pub fn fallback_name(mac: Option<Mac>) -> String {
-    match mac {
-        Some(mac) => format!("k3s-{}", &mac.digits()[6..]),
-        None => "k3s-nomac".to_owned(),
-    }
-}
-
 fn required<'a>(values: &'a Values, key: &str, name: &'static str) -> Result<&'a str, NodeError> {
     values.get(key)?.ok_or(NodeError::Missing(name))
 }
@@ -104,27 +96,6 @@ fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
         key: key.to_ascii_lowercase(),
         problem: problem.into(),
     }
-}
-
-/// One label of RFC 1123, in lower case: Kubernetes takes no other name of a node.
-fn hostname(text: &str) -> Result<String, NodeError> {
-    let is_good = (1..=63).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text != "localhost";
-    is_good.then(|| text.to_owned()).ok_or_else(|| {
-        let text: String = text.chars().take(80).collect();
-        wrong(
-            "hostname",
-            format!(
-                "is {text:?}: it must be 1 to 63 lower-case letters, digits and hyphens, without a dot, \
-                 and neither begin nor end with a hyphen"
-            ),
-        )
-    })
 }
 
 /// The cluster's address, without what would be ignored; or what is wrong with it.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gild_boards::mac::Mac;
-use gild_node::metadata::Answer;
+use gild_matchbox::Answer;
 use gild_node::node::{Node, NodeError};
 use gild_node::token::Kind;
 use serde_json::Value;

@@ -61,9 +61,9 @@ pub fn run(args: &Args) -> Result<()> {
     print!("{}", card.initramfs);
     println!("card               {}", args.out.display());
     for (is_missing, consequence) in [
-        (firmware.rpi5.is_none(), inspect::NO_RPI5),
-        (firmware.rock5b_spi.is_none(), inspect::NO_ROCK5B_SPI),
-        (firmware.rock5b_u_boot.is_none(), inspect::NO_ROCK5B_U_BOOT),
+        (firmware.rpi5.is_none(), inspect::NO_EEPROM),
+        (firmware.rock5b_spi.is_none(), inspect::NO_SPI),
+        (firmware.rock5b_u_boot.is_none(), inspect::NO_U_BOOT),
     ] {
         if is_missing {
             log::warn!("{consequence}");
@@ -91,8 +91,7 @@ fn configuration(args: &Args) -> Result<String> {
     let given = args.public_key.as_deref();
     // Its own words only: the exit code of a refused manifest would be wrong here.
     let key = given.map(|key| read_key(key).map_err(|error| anyhow!("{error}")));
-    let line = key.transpose()?.map(|key| key.to_string());
-    config::prepare(&text, line.as_deref()).map_err(|error| match (error, given) {
+    config::prepare(&text, key.transpose()?.as_ref()).map_err(|error| match (error, given) {
         (ConfigError::TwoKeys, Some(given)) => anyhow!(
             "`public_key` in {shown} is another key than {given} (--public-key, PUBLIC_KEY= of `make card`); next: leave one of them out"
         ),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use gild_boards::rpi_eeprom::day;
 use gild_card::config;
-use gild_card::inspect::{Inspection, inspect};
+use gild_card::inspect::{FirmwareReport, Inspection, inspect};
 use gild_card_format::{Arguments, Config};
 
 use crate::input::must_exist;
@@ -73,18 +73,27 @@ fn text(card: &Inspection) -> String {
     for image in &card.gate {
         line("finished", image);
     }
-    let rpi5 = &card.rpi5;
-    if let (Some(built), Some(order)) = (rpi5.eeprom_built, &rpi5.boot_order) {
-        line(
-            "Raspberry Pi 5",
-            &format_args!("boot order {order}, EEPROM firmware of {}", day(built)),
-        );
-    }
-    if card.rock5b.u_boot_on_card {
-        line("Rock 5B", &"starts from this card");
-    }
-    if let Some(order) = &card.rock5b.boot_order {
-        line("Rock 5B", &format_args!("boot order {}", order.join(" ")));
+    for report in &card.boards {
+        let model = gild_boards::by_name(report.board).map_or(report.board, |board| &board.model);
+        match &report.firmware {
+            FirmwareReport::RpiEeprom(eeprom) => {
+                if let (Some(built), Some(order)) = (eeprom.eeprom_built, &eeprom.boot_order) {
+                    let firmware = day(built);
+                    line(
+                        model,
+                        &format_args!("boot order {order}, EEPROM firmware of {firmware}"),
+                    );
+                }
+            }
+            FirmwareReport::Rk3588Spi(spi) => {
+                if spi.u_boot_on_card {
+                    line(model, &"starts from this card");
+                }
+                if let Some(order) = &spi.boot_order {
+                    line(model, &format_args!("boot order {}", order.join(" ")));
+                }
+            }
+        }
     }
     for consequence in &card.missing {
         line("missing", consequence);

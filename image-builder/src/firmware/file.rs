@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use tempfile::NamedTempFile;
+use gild_whole_file::{Finished, Unnamed, sync_folder_of};
 
 use crate::input::must_exist;
 
@@ -39,7 +39,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// Files to be written, none of which may be one of the inputs.
 pub struct Output {
     path: PathBuf,
-    file: NamedTempFile,
+    file: Finished,
 }
 
 impl Output {
@@ -63,17 +63,9 @@ impl Output {
             }
         }
         let context = || format!("cannot write {}", path.display());
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        let mut file = NamedTempFile::new_in(folder).with_context(context)?;
-        file.write_all(bytes).with_context(context)?;
-        let readable = fs::Permissions::from_mode(0o644);
-        file.as_file()
-            .set_permissions(readable)
-            .and_then(|()| file.as_file().sync_all())
-            .with_context(context)?;
+        let mut file = Unnamed::beside(path).with_context(context)?;
+        file.file().write_all(bytes).with_context(context)?;
+        let file = file.finish().with_context(context)?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -83,8 +75,8 @@ impl Output {
     /// Puts the file in its place, whole.
     pub fn put(self) -> Result<()> {
         self.file
-            .persist(&self.path)
-            .with_context(|| format!("cannot write {}", self.path.display()))?;
-        Ok(())
+            .put(&self.path)
+            .and_then(|()| sync_folder_of(&self.path))
+            .with_context(|| format!("cannot write {}", self.path.display()))
     }
 }

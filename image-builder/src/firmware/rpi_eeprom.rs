@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, value_parser};
@@ -11,6 +10,7 @@ use gild_boards::rpi_eeprom::{BootOrder, CONFIG_MAX, Image, Signature};
 
 use super::facts::Facts;
 use super::file::{self, Output};
+use crate::source_date;
 
 /// EEPROM images of the Raspberry Pi
 #[derive(Debug, Subcommand)]
@@ -125,13 +125,7 @@ fn signature_path(args: &SetArgs, input: &[u8]) -> Result<PathBuf> {
 }
 
 fn present_time() -> Result<u32> {
-    let variable = "SOURCE_DATE_EPOCH";
-    let seconds = match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("{variable}={text} is no time in seconds"))?,
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-    };
+    let seconds = source_date::or_now()?;
     u32::try_from(seconds)
         .with_context(|| format!("{seconds} is beyond what the firmware can hold"))
 }

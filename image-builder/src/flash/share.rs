@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use gild_flash::{FileSource, Source};
 use gild_format::Manifest;
 use gild_format::manifest::MAX_MANIFEST_BYTES;
+use gild_format::release::signature_of;
+use gild_format::signature::MAX_SIGNATURE_BYTES;
 use gild_nfs::{Backoff, NfsError, NfsUrl, Options, Patience};
 
 use super::Refused;
 use crate::image::PUBLISH_AGAIN;
 use crate::input::must_exist;
 
-/// Longest signature file worth reading.
-const MAX_SIGNATURE_BYTES: u64 = 4096;
 /// How often a server is tried that does not answer: a person is waiting.
 const ATTEMPTS: u32 = 8;
 
@@ -69,8 +69,8 @@ impl Share {
     /// The manifest's bytes and its signature.
     pub fn manifest(&self) -> Result<(Vec<u8>, String)> {
         let manifest = self.read(&self.name, MAX_MANIFEST_BYTES as u64)?;
-        let name = format!("{}.minisig", self.name);
-        let signature = self.read(&name, MAX_SIGNATURE_BYTES)?;
+        let name = signature_of(&self.name);
+        let signature = self.read(&name, MAX_SIGNATURE_BYTES as u64)?;
         let signature = String::from_utf8(signature)
             .map_err(|_| Refused::manifest(format!("{name} is not a text")))?;
         Ok((manifest, signature))

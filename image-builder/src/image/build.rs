@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use gild_boards::Board;
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::Cache;
 use gild_golden::k3s::K3s;
@@ -15,13 +16,14 @@ use super::release::{ABOUT, Folder};
 use crate::board;
 use crate::key::Signer;
 use crate::progress::Stages;
+use crate::source_date;
 
 /// Arguments of `gild image build`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Board that the image is for
-    #[arg(long)]
-    board: String,
+    #[arg(long, value_parser = board::parse)]
+    board: &'static Board,
     /// Secret key that signs the manifest
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -116,21 +118,21 @@ pub fn run(args: Args) -> Result<()> {
     Signer::read(&args.key)?;
     let inspection = inspection(&args.exemptions)?;
     // Held to the end: another build into it would be told so only when all its work is done.
-    let folder = Folder::open(&args.output.join(&args.board))?;
+    let folder = Folder::open(&args.output.join(&args.board.name))?;
 
     let stages = Stages::new();
     // Not in the folder that is published: whatever stops the build leaves nothing there.
     let scratch = Cache::open(&args.cache).and_then(|cache| cache.scratch())?;
     let disk = scratch.path().join("disk.img");
     let built = pipeline::build(&options, &disk, &stages)
-        .with_context(|| format!("cannot build the image of {}", args.board))?;
+        .with_context(|| format!("cannot build the image of {}", args.board.name))?;
 
     stages.stage("inspection: another program looks for what must not be there");
     let report = gild_inspect::inspect(&disk, &inspection)?;
     if !report.passed() {
         bail!(
             "the image of {} does not pass its inspection and was not published; next: take what is listed out of the overlay or the packages, or accept it with --exempt:\n{report}",
-            args.board
+            args.board.name
         );
     }
     stages.note(&report.to_string());
@@ -158,7 +160,7 @@ pub fn run(args: Args) -> Result<()> {
 
 impl Args {
     fn options(&self) -> Result<Options> {
-        let board = board::named(&self.board)?;
+        let board = self.board;
         ensure!(
             self.k3s.is_some() || self.without_k3s,
             "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \
@@ -191,19 +193,12 @@ impl Args {
             }),
             cache: self.cache.clone(),
             refresh: self.refresh,
-            source_date: source_date(self.source_date)?,
+            source_date: match self.source_date {
+                None => source_date::from_environment()?,
+                given => given,
+            },
             mke2fs: self.mke2fs.clone(),
         })
-    }
-}
-
-fn source_date(given: Option<u64>) -> Result<Option<u64>> {
-    match (given, std::env::var("SOURCE_DATE_EPOCH")) {
-        (None, Ok(text)) => match text.parse() {
-            Ok(date) => Ok(Some(date)),
-            Err(_) => bail!("SOURCE_DATE_EPOCH is {text:?}, not seconds since 1970"),
-        },
-        (given, _) => Ok(given),
     }
 }
 

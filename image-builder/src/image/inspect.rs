@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::Manifest;
 use gild_format::chunk::Decoder;
+use gild_format::release::GOLDEN;
 use gild_inspect::{Canary, Exemption, Options, Report};
 use tempfile::NamedTempFile;
 
-use super::release::{self, GOLDEN, PUBLISH_AGAIN, Signed};
+use super::release::{self, PUBLISH_AGAIN, Signed};
 use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow, bail};
+use gild_boards::Board;
 use gild_format::manifest::{DEFAULT_CHUNK_SIZE, FORMAT_VERSION};
 use gild_format::{Chunk, Manifest, Sha256Hex, chunk};
 use sha2::{Digest, Sha256};
@@ -14,6 +14,7 @@ use super::frames::{self, Stored};
 use super::release::{Folder, Names, Signed};
 use crate::board;
 use crate::key::Signer;
+use crate::source_date;
 
 /// The first agent that can write what this version packs.
 const MIN_AGENT_VERSION: &str = "0.1.0";
@@ -25,8 +26,8 @@ pub struct Args {
     #[arg(value_name = "DISK.img")]
     pub disk: PathBuf,
     /// Board that the image is for
-    #[arg(long)]
-    pub board: String,
+    #[arg(long, value_parser = board::parse)]
+    pub board: &'static Board,
     /// Secret key that signs the manifest
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
@@ -75,9 +76,9 @@ pub fn run(args: Args) -> Result<()> {
 /// opened unless the caller holds it.
 pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<()> {
     // All that can be refused is refused before anything is compressed.
-    let board = board::named(&args.board)?;
+    let board = args.board;
     let key = Signer::read(&args.key)?;
-    let build_time = build_time(args.build_time)?;
+    let build_time = args.build_time.map_or_else(source_date::or_now, Ok)?;
     let image = DiskImage::open(&args.disk, args.sector_size)?;
     let given_id = args.id.is_some();
     let image_id = match args.id {
@@ -120,10 +121,8 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
         chunks,
         size,
         sha256,
-    } = frames::write(&image, args.level, file.as_file_mut())?;
-    file.as_file()
-        .sync_all()
-        .context("cannot write the stored image")?;
+    } = frames::write(&image, args.level, file.file())?;
+    let file = file.finish().context("cannot write the stored image")?;
     image.check_unchanged()?;
 
     if !given_id {
@@ -186,20 +185,6 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer) -> Result<Signed> {
     })
 }
 
-fn build_time(given: Option<u64>) -> Result<u64> {
-    if let Some(time) = given {
-        return Ok(time);
-    }
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text
-            .parse()
-            .with_context(|| format!("SOURCE_DATE_EPOCH is {text:?}, not seconds since 1970")),
-        Err(_) => Ok(SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)?
-            .as_secs()),
-    }
-}
-
 fn day(build_time: u64) -> Result<String> {
     let time = i64::try_from(build_time)
         .ok()
@@ -239,7 +224,7 @@ mod tests {
     use std::process::Command;
 
     use super::{Args, pack};
-    use crate::key;
+    use crate::{board, key};
 
     const SECTOR: u64 = 512;
 
@@ -268,7 +253,7 @@ mod tests {
             make_disk(&at("disk.img"), content);
             let args = Args {
                 disk: at("disk.img"),
-                board: "rpi5".to_owned(),
+                board: board::parse("rpi5").expect("a board"),
                 key: at("site.key"),
                 id: Some("rpi5-0123456789ab".to_owned()),
                 output: at("out"),

@@ -5,13 +5,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex};
 use gild_inspect::WITHOUT_K3S;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
-use super::release::{self, Folder, GOLDEN, PUBLISH_AGAIN, Signed};
+use super::release::{self, Folder, PUBLISH_AGAIN, Signed};
 use super::verify;
 use crate::input::must_exist;
 use crate::progress::Progress;
@@ -101,6 +102,7 @@ fn put_stored(manifest: &Manifest, from: &Path, folder: &Folder) -> Result<()> {
     let mut write = |bytes: &[u8]| {
         progress.add(bytes.len() as u64);
         staged
+            .file()
             .write_all(bytes)
             .with_context(|| format!("cannot write to {}", folder.path().display()))
     };
@@ -111,17 +113,11 @@ fn put_stored(manifest: &Manifest, from: &Path, folder: &Folder) -> Result<()> {
         source.display(),
         manifest.stored_sha256
     );
-    staged
-        .as_file()
-        .sync_all()
+    let staged = staged
+        .finish()
         .with_context(|| format!("cannot write to {}", folder.path().display()))?;
     // From the share itself, as far as the kernel lets its cache go.
-    posix_fadvise(
-        staged.as_file(),
-        0,
-        0,
-        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-    )?;
+    posix_fadvise(staged.file(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
     let found = digest(staged.path())?;
     ensure!(
         found == manifest.stored_sha256,

@@ -1,22 +1,20 @@
 //! The files of a golden image in their folder, and how they get there: complete, or not at all.
 
-use std::fs::{self, File, Permissions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, STORED_SUFFIX};
+use gild_format::release::{GOLDEN, signature_of};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureError};
 use gild_format::{Manifest, chunk};
-use tempfile::NamedTempFile;
+use gild_whole_file::{Finished, Unnamed};
 
 use super::bmap;
 use crate::input::must_exist;
-
-/// The current manifest of a board.
-pub const GOLDEN: &str = "golden.json";
 
 /// Where a published image is.
 const FOLDER: &str = "give the folder that `gild image build`, `pack` or `publish` wrote";
@@ -55,11 +53,6 @@ impl Names {
 /// Endings of the files that tell about an image: its packages, what went in, what was looked for in it. `pack` makes
 /// none of them, `build` all.
 pub const ABOUT: [&str; 3] = ["spdx.json", "build.json", "inspection.json"];
-
-/// The name of a manifest's signature.
-pub fn signature_of(manifest: &str) -> String {
-    format!("{manifest}.minisig")
-}
 
 /// A manifest file and its signature file, byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -218,30 +211,24 @@ impl Folder {
     }
 
     /// A file without a name that readers know; it vanishes unless it is [`put`](Self::put).
-    pub fn stage(&self) -> Result<NamedTempFile> {
-        tempfile::Builder::new()
-            .prefix(TEMPORARY_PREFIX)
-            .suffix(".tmp")
-            // What the umask leaves of it: an NFS server must be able to read it.
-            .permissions(Permissions::from_mode(0o644))
-            .tempfile_in(&self.path)
+    pub fn stage(&self) -> Result<Unnamed> {
+        Unnamed::new(&self.path, OsStr::new(TEMPORARY_PREFIX))
             .with_context(|| format!("cannot create a file in {}", self.path.display()))
     }
 
     /// A staged file with these bytes, safe on the disk.
-    pub fn stage_bytes(&self, bytes: &[u8]) -> Result<NamedTempFile> {
+    pub fn stage_bytes(&self, bytes: &[u8]) -> Result<Finished> {
         let mut file = self.stage()?;
-        file.write_all(bytes)
-            .and_then(|()| file.as_file().sync_all())
-            .with_context(|| format!("cannot write to {}", self.path.display()))?;
-        Ok(file)
+        file.file()
+            .write_all(bytes)
+            .and_then(|()| file.finish())
+            .with_context(|| format!("cannot write to {}", self.path.display()))
     }
 
-    /// Gives a staged file, whose bytes are safe on the disk, its name.
-    pub fn put(&self, file: NamedTempFile, name: &str) -> Result<()> {
-        file.persist(self.path.join(name))
-            .with_context(|| format!("cannot put {name} into {}", self.path.display()))?;
-        Ok(())
+    /// Gives a staged file its name.
+    pub fn put(&self, file: Finished, name: &str) -> Result<()> {
+        file.put(&self.path.join(name))
+            .with_context(|| format!("cannot put {name} into {}", self.path.display()))
     }
 
     /// Makes the names safe on the disk.

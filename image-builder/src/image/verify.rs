@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::chunk::{self, Decoder};
 use gild_format::record::{FIRST_MIB, Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
 use gild_inspect::WITHOUT_K3S;
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
-use super::release::{self, GOLDEN, Names, PUBLISH_AGAIN, Signed};
+use super::release::{self, Names, PUBLISH_AGAIN, Signed};
 use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;

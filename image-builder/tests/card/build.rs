@@ -7,6 +7,14 @@ use serde_json::Value;
 use crate::desk::{Desk, versioned};
 use crate::firmware::{self, MAINLINE, eeprom_ab};
 
+/// What an inspection says of one board.
+fn report<'a>(inspection: &'a Value, board: &str) -> &'a Value {
+    let mut reports = inspection["boards"].as_array().expect("a list").iter();
+    reports
+        .find(|report| report["board"] == board)
+        .expect("a report of each board")
+}
+
 #[test]
 fn the_same_input_gives_the_same_card() {
     let desk = Desk::full();
@@ -105,15 +113,21 @@ fn firmware_is_made_ready_for_the_node() {
         b"[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n"
     );
     let inspection: Value = serde_json::from_str(&desk.inspect().succeeds().stdout).expect("JSON");
-    assert_eq!(inspection["rpi5"]["eeprom_built"], 1_779_807_685);
-    assert_eq!(inspection["rpi5"]["boot_order"], "0xf416");
-    let time = inspection["rpi5"]["update_time"].as_u64().expect("a time");
+    let pi = report(&inspection, "rpi5");
+    assert_eq!(pi["boot_firmware"], "rpi-eeprom");
+    assert_eq!(pi["eeprom_built"], 1_779_807_685);
+    assert_eq!(pi["boot_order"], "0xf416");
+    let time = pi["update_time"].as_u64().expect("a time");
     assert!(
         (1_779_807_686..1_779_807_686 + 65_536).contains(&time),
         "{time}"
     );
-    assert_eq!(inspection["rock5b"]["boot_order"][0], "nvme");
-    assert_eq!(inspection["rock5b"]["u_boot_on_card"], true);
+    let rock = report(&inspection, "rock5b");
+    assert_eq!(rock["boot_firmware"], "rk3588-spi");
+    assert_eq!(rock["boot_order"][0], "nvme");
+    assert_eq!(rock["u_boot_on_card"], true);
+    let boards = inspection["boards"].as_array().expect("a list").len();
+    assert_eq!(boards, gild_boards::all().len());
     assert_eq!(inspection["missing"], Value::Array(Vec::new()));
     assert_ne!(
         desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
@@ -262,7 +276,7 @@ fn a_boot_order_that_never_comes_back_to_the_card_is_not_kept() {
     args.extend(["--rpi-recovery", "recovery.bin"]);
     desk.build(&args).succeeds();
     let inspection: Value = serde_json::from_str(&desk.inspect().succeeds().stdout).expect("JSON");
-    assert_eq!(inspection["rpi5"]["boot_order"], "0xf416");
+    assert_eq!(report(&inspection, "rpi5")["boot_order"], "0xf416");
     assert_eq!(
         desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
         desk.bench.bytes("spi.bin"),

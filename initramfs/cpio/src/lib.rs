@@ -16,9 +16,8 @@ mod modules;
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
-use std::fs::{self, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub use agent::NotTheAgent;
@@ -277,19 +276,7 @@ fn within(
 impl Initramfs {
     /// Writes the file whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let write = || {
-            let directory = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            let mut file = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-            file.write_all(&self.bytes)?;
-            file.as_file()
-                .set_permissions(Permissions::from_mode(0o644))?;
-            file.as_file().sync_all()?;
-            file.persist(path)?;
-            Ok(())
-        };
-        write().map_err(|source| Error::Write {
+        gild_whole_file::replace(path, &self.bytes).map_err(|source| Error::Write {
             path: path.to_owned(),
             source,
         })

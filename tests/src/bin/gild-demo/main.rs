@@ -10,7 +10,7 @@ mod summary;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gild_tests::board_dtb::Product;
 use gild_tests::chain::{Chain, Watch};
 use gild_tests::pi5::Medium;
@@ -55,17 +55,7 @@ fn chosen(arguments: &[String]) -> Result<Vec<Product>> {
     if arguments.is_empty() {
         return Ok(Product::SUPPORTED.to_vec());
     }
-    let mut products = Vec::new();
-    for name in arguments {
-        match Product::SUPPORTED
-            .iter()
-            .find(|product| product.name() == name)
-        {
-            Some(product) => products.push(*product),
-            None => bail!("no virtual board `{name}`: there are rpi5 and rock5b"),
-        }
-    }
-    Ok(products)
+    arguments.iter().map(|name| Product::named(name)).collect()
 }
 
 /// One board's way from bare to node.

@@ -15,7 +15,7 @@ mod proof;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use gild_tests::board_dtb::Product;
 use gild_tests::chain::{Chain, Watch};
 use gild_tests::matchbox::Matchbox;
@@ -57,16 +57,7 @@ fn chosen(names: &[String]) -> Result<Vec<Product>> {
     if names.is_empty() {
         return Ok(Product::SUPPORTED.to_vec());
     }
-    let find = |name: &String| {
-        let mut products = Product::SUPPORTED.into_iter();
-        products.find(|product| product.name() == name)
-    };
-    names
-        .iter()
-        .map(|name| {
-            find(name).with_context(|| format!("no virtual board `{name}`: rpi5 and rock5b"))
-        })
-        .collect()
+    names.iter().map(|name| Product::named(name)).collect()
 }
 
 fn one_board(product: Product, is_demo: bool) -> Result<()> {
