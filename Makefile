@@ -19,7 +19,7 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card test check test-image lint bench
+.PHONY: help setup demo image build-and-copy card test check test-image campaign lint bench
 
 COMMA := ,
 
@@ -109,6 +109,13 @@ check: setup ## Run the tests that need neither root nor a virtual board
 test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
+
+# Each campaign fills all cores.
+campaign: export GILD_CUTS ?= 100000
+campaign: export GILD_SEED := $(or $(GILD_SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
+campaign: setup ## Cut the power of the engine and of both boot orders at random, for hours: GILD_CUTS=100000, GILD_SEED=
+	@echo "campaign: $(GILD_CUTS) cuts of each from seed $(GILD_SEED); the same again: GILD_CUTS=$(GILD_CUTS) GILD_SEED=$(GILD_SEED)"
+	cargo test --release -p gild-flash -p gild-agent --no-fail-fast --test flash --bin gild-agent -- --nocapture no_random_cut
 
 lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands, dependencies
 	cargo fmt --all --check

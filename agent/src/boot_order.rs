@@ -13,9 +13,6 @@ mod rock5b;
 mod rpi5;
 #[cfg(test)]
 pub mod stand_in;
-#[cfg(test)]
-#[path = "../../boards/tests/common/mod.rs"]
-mod vendor;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -23,6 +20,8 @@ use std::io;
 use std::time::Duration;
 
 use gild_boards::{Board, BootFirmware};
+#[cfg(test)]
+use gild_boards_testkit as vendor;
 use gild_card_format::BootOrderPolicy;
 use log::{error, info, warn};
 

@@ -1,15 +1,13 @@
 //! Valid files, damaged at random, with a fixed seed. No parser may panic, and what it accepts it must be able to write
 //! back as it was.
 
-mod common;
-
-use common::*;
 use fastrand::Rng;
 use gild_boards::fit::Fit;
 use gild_boards::rk3588::{IdBlock, Image as LoaderImage, Medium, NVME_FIRST};
 use gild_boards::rpi_eeprom::{Image as EepromImage, Signature, set_keys};
 use gild_boards::uboot_env::{Block, Environment};
 use gild_boards::uboot_script::Script;
+use gild_boards_testkit::*;
 
 const SEED: u64 = 0x6769_6c64;
 

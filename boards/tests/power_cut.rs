@@ -1,16 +1,14 @@
 //! Power is cut after every step of a flash update, and in the middle of every step. The flash is simulated in memory: an
 //! erase sets all bits of a block, programming only clears bits, a cut leaves the rest of a step undone.
 
-mod common;
-
 use std::ops::Range;
 
-use common::*;
 use gild_boards::nor::{PAGE, Step, plan};
 use gild_boards::rk3588::{
     ENVIRONMENT, FLASH_SIZE, FlashError, IdBlock, Image, Medium, NVME_FIRST, flash_content,
 };
 use gild_boards::uboot_env::{Block, Environment};
+use gild_boards_testkit::*;
 
 const BLOCK: usize = 4096;
 const ID_BLOCK: usize = 0x8000;

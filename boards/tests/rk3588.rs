@@ -1,14 +1,12 @@
 //! What the RK3588 boots from. The stock tools of U-Boot make the files here, around stand-ins for the programs in them.
 
-mod common;
-
 use std::process::Command;
 
-use common::*;
 use gild_boards::fit::{Fit, FitError};
 use gild_boards::rk3588::{
     BootTargetsError, IdBlock, IdBlockError, Image, Medium, NVME_FIRST, Rk3588Error,
 };
+use gild_boards_testkit::*;
 
 const WANTED: &str = "nvme mmc1 mmc0 scsi usb pxe dhcp spi";
 

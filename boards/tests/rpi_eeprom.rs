@@ -1,13 +1,11 @@
 //! The Raspberry Pi's EEPROM image. The digests were taken from what the vendor's own `rpi-eeprom-config` made of the
 //! same inputs; the inputs are stand-ins, made from the documented format.
 
-mod common;
-
-use common::*;
 use gild_boards::rpi_eeprom::{
     BootOrder, Chip, EepromError, Image, NVME_FIRST, SectionKind, Signature, SignatureError,
     set_keys,
 };
+use gild_boards_testkit::*;
 
 const WANTED: &str = "[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n";
 const TIME: u32 = 1_750_000_000;

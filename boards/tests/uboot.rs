@@ -1,12 +1,10 @@
 //! U-Boot's environment and boot scripts, against the stock tools.
 
-mod common;
-
 use std::fs;
 
-use common::*;
 use gild_boards::uboot_env::{Block, EnvError, Environment};
 use gild_boards::uboot_script::{Script, ScriptError};
+use gild_boards_testkit::*;
 
 const TEXT: &str = "bootdelay=0\nboot_targets=nvme mmc1 mmc0\n";
 

@@ -2,8 +2,6 @@
 //! and with U-Boot's own tools; no vendor's program is in them.
 
 mod common;
-#[path = "../../boards/tests/common/mod.rs"]
-mod stand_in;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,14 +9,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use common::{Bench, Ran};
+use gild_boards_testkit::{FitSettings, MAINLINE, ROCK5B, Workshop, sha256};
 use serde_json::Value;
-use stand_in::{FitSettings, MAINLINE, ROCK5B, Workshop, sha256};
 
 const CONFIG: &str = "[all]\nBOOT_UART=1\nBOOT_ORDER=0xf416\nPCIE_PROBE=1\n";
 
 fn bench() -> Bench {
     let bench = Bench::new();
-    fs::write(bench.path("pieeprom.bin"), stand_in::eeprom_2712()).expect("a file");
+    fs::write(
+        bench.path("pieeprom.bin"),
+        gild_boards_testkit::eeprom_2712(),
+    )
+    .expect("a file");
     fs::write(bench.path("boot.conf"), CONFIG).expect("a file");
     bench
 }
@@ -44,7 +46,10 @@ fn a_new_configuration_gives_the_vendor_s_bytes_and_a_signature_that_fits() {
     bench.gild(SET).succeeds();
     let digest = "74df175f7ba695ca577d8b2cb3fb6735fbdec8f6a3c97d778817ecce7b1404cc";
     assert_eq!(sha256(&bench.bytes("pieeprom.upd")), digest);
-    assert_eq!(bench.bytes("pieeprom.bin"), stand_in::eeprom_2712());
+    assert_eq!(
+        bench.bytes("pieeprom.bin"),
+        gild_boards_testkit::eeprom_2712()
+    );
     let signature = String::from_utf8(bench.bytes("pieeprom.sig")).expect("text");
     let (first, second) = signature.split_once('\n').expect("two lines");
     assert_eq!(first, digest);
@@ -141,13 +146,13 @@ fn an_eeprom_image_that_must_not_be_changed_is_refused_with_the_reason() {
     };
     refused(b"", &["pieeprom.bin is no whole EEPROM image", "2097152"]);
     refused(
-        &stand_in::eeprom_2712()[..1 << 20],
+        &gild_boards_testkit::eeprom_2712()[..1 << 20],
         &["1048576 bytes are no boot EEPROM image"],
     );
-    let mut live = stand_in::eeprom_ab();
+    let mut live = gild_boards_testkit::eeprom_ab();
     live[0x1f_e000] = 0;
     refused(&live, &["take an image as Raspberry Pi publishes it"]);
-    let good = stand_in::eeprom_2712();
+    let good = gild_boards_testkit::eeprom_2712();
     fs::write(bench.path("boot.conf"), "#".repeat(4073)).expect("a file");
     refused(&good, &["boot.conf has 4073 bytes", "4072"]);
     fs::write(bench.path("boot.conf"), [0; 10]).expect("a file");
@@ -178,16 +183,20 @@ fn inspect_names_every_kind_of_file() {
     let signature = format!("{}\nts: 1\n", sha256(b""));
     for (bytes, kind, boards) in [
         (
-            stand_in::eeprom_2712(),
+            gild_boards_testkit::eeprom_2712(),
             "Raspberry Pi EEPROM image",
             &["rpi5"][..],
         ),
         (
-            stand_in::eeprom_ab(),
+            gild_boards_testkit::eeprom_ab(),
             "Raspberry Pi EEPROM image",
             &["rpi5"],
         ),
-        (stand_in::eeprom_2711(), "Raspberry Pi EEPROM image", &[]),
+        (
+            gild_boards_testkit::eeprom_2711(),
+            "Raspberry Pi EEPROM image",
+            &[],
+        ),
         (signature.into_bytes(), "Raspberry Pi EEPROM signature", &[]),
         (shop.spi(&fit), "U-Boot for RK3588, SPI flash", &["rock5b"]),
         (shop.card(&fit), "U-Boot for RK3588, SD card", &["rock5b"]),
@@ -218,7 +227,7 @@ fn inspect_names_every_kind_of_file() {
 fn inspect_says_of_a_recovery_bin_what_its_texts_say() {
     let bench = bench();
     let line = "RPi: BOOTSYS release VERSION:086b83e3 DATE: 2026/05/26 TIME: 16:01:25";
-    let mut program = stand_in::pattern(100_000);
+    let mut program = gild_boards_testkit::pattern(100_000);
     program[5000..5000 + line.len()].copy_from_slice(line.as_bytes());
     program[5000 + line.len()] = 0;
     let inspect = |program: &[u8]| {
@@ -283,12 +292,12 @@ fn inspect_fails_where_a_file_is_damaged_or_unknown() {
     };
     for (bytes, kind, problem) in [
         (
-            stand_in::eeprom_2712()[..1 << 20].to_vec(),
+            gild_boards_testkit::eeprom_2712()[..1 << 20].to_vec(),
             "Raspberry Pi EEPROM image",
             "1048576 bytes",
         ),
         (
-            flipped(&stand_in::eeprom_2712(), 0x1000),
+            flipped(&gild_boards_testkit::eeprom_2712(), 0x1000),
             "Raspberry Pi EEPROM image",
             "no section begins at 0x1000",
         ),
@@ -319,7 +328,7 @@ fn inspect_fails_where_a_file_is_damaged_or_unknown() {
         ),
         (Vec::new(), "unknown", "none of the firmware files"),
         (
-            stand_in::pattern(100_000),
+            gild_boards_testkit::pattern(100_000),
             "unknown",
             "none of the firmware files",
         ),

@@ -8,11 +8,11 @@ use std::fs;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-use crate::vendor::{FitSettings, MAINLINE, ROCK5B, Workshop};
 use anyhow::{Context, Result, bail};
 use gild_boards::nor::{self, Step};
 use gild_boards::rk3588::{FLASH_SIZE, Medium};
 use gild_boards::uboot_env::Environment;
+use gild_boards_testkit::{FitSettings, MAINLINE, ROCK5B, Workshop};
 use gild_card::firmware::{Firmware, rock5b_spi, rock5b_u_boot};
 use gild_tests::board_dtb::Product;
 use gild_tests::command::{command, run};

@@ -18,6 +18,4 @@ mod server_trouble;
 mod takeover;
 mod target_choice;
 mod unit_order;
-#[path = "../../boards/tests/common/mod.rs"]
-mod vendor;
 mod virtual_board;

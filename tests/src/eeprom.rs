@@ -6,12 +6,10 @@
 
 use anyhow::{Context, Result, ensure};
 use gild_boards::rpi_eeprom::{BootOrder, Image, Signature};
+use gild_boards_testkit as vendor;
 use gild_card::firmware::{self, Rpi5};
 
 use crate::card::Card;
-
-#[path = "../../boards/tests/common/mod.rs"]
-mod vendor;
 
 /// When the firmware was built that a new board has, and the newer one that goes on cards.
 const BUILT: [u32; 2] = [1_700_000_000, 1_780_000_000];

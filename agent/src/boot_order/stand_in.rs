@@ -36,6 +36,11 @@ impl Power {
         self.0.set(Some(changes));
     }
 
+    /// How many changes it is still good for, once that is limited.
+    pub fn left(&self) -> Option<u32> {
+        self.0.get()
+    }
+
     /// Whether it is cut.
     pub fn is_cut(&self) -> bool {
         self.is_on().is_err()

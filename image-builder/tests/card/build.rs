@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::desk::{Desk, versioned};
-use crate::firmware::{self, MAINLINE, eeprom_ab};
+use gild_boards_testkit::{self as firmware, MAINLINE, eeprom_ab};
 
 /// What an inspection says of one board.
 fn report<'a>(inspection: &'a Value, board: &str) -> &'a Value {

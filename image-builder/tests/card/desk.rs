@@ -4,8 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{self, Bench, Ran};
-use crate::firmware::{FitSettings, MAINLINE, ROCK5B, Workshop, eeprom_2712};
-use crate::support;
+use gild_boards_testkit::{FitSettings, MAINLINE, ROCK5B, Workshop, eeprom_2712, elf};
 
 pub const FAT: &str = "card.img@@16M";
 const BOARDS: [&str; 2] = ["rpi5", "rock5b"];
@@ -43,7 +42,7 @@ impl Desk {
             fs::copy(real.join(path), copy)
                 .expect("a device tree of target/kernel (`make setup` gets it)");
         }
-        fs::write(bench.path("agent"), support::elf()).expect("the agent");
+        fs::write(bench.path("agent"), elf()).expect("the agent");
         fs::write(
             bench.path("gild.toml"),
             "server = \"nfs://10.0.2.2/gild\"\n",

@@ -8,12 +8,7 @@ mod build;
 mod common;
 mod desk;
 mod device_tree;
-#[path = "../../../boards/tests/common/mod.rs"]
-mod firmware;
 mod gate;
 mod inspect;
 mod refusals;
-#[path = "../../../initramfs/cpio/tests/support/mod.rs"]
-#[allow(dead_code, reason = "only its agent is used here")]
-mod support;
 mod write;

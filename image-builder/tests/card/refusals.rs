@@ -4,7 +4,7 @@ use gild_boards::rpi_eeprom::Image;
 
 use crate::common::{self, MIB};
 use crate::desk::{Desk, versioned};
-use crate::firmware::{eeprom_2711, eeprom_2712};
+use gild_boards_testkit::{eeprom_2711, eeprom_2712};
 
 #[test]
 fn a_wrong_firmware_file_is_refused_by_its_name() {

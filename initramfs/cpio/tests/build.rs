@@ -7,8 +7,9 @@ use std::fs;
 use std::io::Write;
 
 use gild_boards::Board;
+use gild_boards_testkit::{elf, elf32};
 use gild_initramfs::{AGENT_BUDGET, Contents, Error, Initramfs, NotTheAgent, build};
-use support::{ALPHA, BETA, Fixture, GAMMA, board, cpio, elf, elf32};
+use support::{ALPHA, BETA, Fixture, GAMMA, board, cpio};
 
 fn pack(fixture: &Fixture, boards: &[&Board], extra: &[&str]) -> Result<Initramfs, Error> {
     let extra_modules: Vec<_> = extra.iter().map(|&name| name.to_owned()).collect();

@@ -1,5 +1,6 @@
 //! The power goes, at every point.
 
+use gild_boards_testkit::Campaign;
 use gild_flash::{Outcome, TargetState, inspect};
 
 use crate::disk::{Cut, Disk, Loss};
@@ -59,6 +60,54 @@ fn is_bootable(disk: &Disk) -> bool {
     table.expect("it can be read").is_some()
 }
 
+/// Cuts the power of a flash that starts on this content: the disk is honest, and the next flash completes.
+fn survives(image: &Image, content: &[u8], old: Option<&Image>, cut: Cut, start: &str) {
+    let disk = Disk::new(content.to_vec(), 512).with_cut(cut);
+    flash_with(image, &MemorySource::new(image), &disk, &(), Some(1)).expect_err("the power went");
+    let disk = disk.reboot();
+    let context = format!("{start}, {cut:?}");
+    let state = assert_honest(&disk, image);
+    let is_old = old.is_some_and(|old| assert_honest(&disk, old) == TargetState::Done);
+    assert_eq!(
+        is_bootable(&disk),
+        is_old || state == TargetState::Done,
+        "{context}"
+    );
+
+    let report = flash(image, &disk).expect("nothing is wrong");
+    assert_carries(&disk.content(), image);
+    let end = SIZE - (1 << 20);
+    assert!(disk.content()[end..] == vec![0; 1 << 20], "{context}");
+    assert_eq!(
+        report.outcome == Outcome::AlreadyDone,
+        state == TargetState::Done
+    );
+}
+
+/// What `make campaign` runs for long.
+#[test]
+fn no_random_cut_of_the_engine_is_unrecoverable() {
+    let image = new_image();
+    let starts = starts(&image);
+    let operations = starts.iter().map(|(_, content, _)| {
+        let whole = Disk::new(content.clone(), 512);
+        let source = MemorySource::new(&image);
+        flash_with(&image, &source, &whole, &(), Some(1)).expect("nothing is wrong");
+        whole.operations()
+    });
+    let operations: Vec<_> = operations.collect();
+    Campaign::from_environment(100).run("the engine", |random| {
+        let at = random.usize(..starts.len());
+        let (start, content, old) = &starts[at];
+        let cut = Cut {
+            operation: random.usize(..operations[at]),
+            loss: [Loss::All, Loss::Torn, Loss::Random][random.usize(..3)],
+            seed: random.u64(..),
+        };
+        survives(&image, content, old.as_ref(), cut, start);
+    });
+}
+
 #[test]
 fn after_a_cut_at_any_operation_the_disk_is_honest_and_the_next_flash_completes() {
     let image = new_image();
@@ -75,28 +124,7 @@ fn after_a_cut_at_any_operation_the_disk_is_honest_and_the_next_flash_completes(
                     loss,
                     seed,
                 };
-                let disk = Disk::new(content.clone(), 512).with_cut(cut);
-                flash_with(&image, &source, &disk, &(), Some(1)).expect_err("the power went");
-                let disk = disk.reboot();
-                let context = format!("{start}, {cut:?} of {operations}");
-                let state = assert_honest(&disk, &image);
-                let is_old = old
-                    .as_ref()
-                    .is_some_and(|old| assert_honest(&disk, old) == TargetState::Done);
-                assert_eq!(
-                    is_bootable(&disk),
-                    is_old || state == TargetState::Done,
-                    "{context}"
-                );
-
-                let report = flash(&image, &disk).expect("nothing is wrong");
-                assert_carries(&disk.content(), &image);
-                let end = SIZE - (1 << 20);
-                assert!(disk.content()[end..] == vec![0; 1 << 20], "{context}");
-                assert_eq!(
-                    report.outcome == Outcome::AlreadyDone,
-                    state == TargetState::Done
-                );
+                survives(&image, &content, old.as_ref(), cut, start);
                 cuts += 1;
             }
         }

@@ -1,5 +1,7 @@
 //! The power is cut in the middle of every change to card and flash, and the next power-on finishes.
 
+mod campaign;
+
 use sha2::{Digest, Sha256};
 
 use super::tests::{

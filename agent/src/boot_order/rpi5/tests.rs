@@ -1,3 +1,5 @@
+mod campaign;
+
 use std::cell::RefCell;
 
 use gild_boards::rpi_eeprom::{get_key, set_keys};
