@@ -1,7 +1,7 @@
 //! `gild card`, and what other tools say of a card.
 //!
 //! The device trees are those of the real kernel in target/kernel. Kernel, agent and firmware files are made up: only
-//! their formats are real. U-Boot is real in `gate`.
+//! their formats are real. U-Boot is real in `gate` and `way_back`.
 
 mod build;
 #[path = "../common/mod.rs"]
@@ -16,4 +16,5 @@ mod refusals;
 #[path = "../../../initramfs/cpio/tests/support/mod.rs"]
 #[allow(dead_code, reason = "only its agent is used here")]
 mod support;
+mod way_back;
 mod write;
