@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use gild_boards::Board;
+use gild_boards::uboot_script::ScriptError;
 
+use crate::boot_script::{self, BOOT_SCR};
 use crate::content::{self, Content};
 use crate::error::InspectError;
 use crate::fat::Fat;
@@ -103,16 +105,16 @@ impl Image {
         let cmdline = self
             .boot_text("cmdline.txt")
             .map(|text| ("cmdline.txt", text));
-        let extlinux = self.boot_text("extlinux/extlinux.conf");
-        let append = extlinux
-            .iter()
-            .flat_map(|text| text.lines())
-            .filter_map(|line| {
-                let (key, value) = line.trim().split_once(char::is_whitespace)?;
-                let is_append = key.eq_ignore_ascii_case("append");
-                is_append.then(|| ("extlinux/extlinux.conf", value.to_owned()))
-            });
-        cmdline.into_iter().chain(append).collect()
+        let script = self.boot_script().and_then(Result::ok);
+        let set = script.iter().flat_map(|text| boot_script::arguments(text));
+        let set = set.map(|arguments| (BOOT_SCR, arguments));
+        cmdline.into_iter().chain(set).collect()
+    }
+
+    /// The commands of U-Boot's script, if there is one.
+    pub fn boot_script(&self) -> Option<Result<String, ScriptError>> {
+        let bytes = self.boot.bytes(BOOT_SCR).ok().flatten()?;
+        Some(boot_script::commands(&bytes))
     }
 
     /// A file of the boot partition.

@@ -4,6 +4,7 @@
 //! what builds and seals images, so that a mistake there is not repeated here.
 
 mod blocks;
+mod boot_script;
 mod canary;
 mod content;
 mod error;

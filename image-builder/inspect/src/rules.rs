@@ -10,6 +10,7 @@ mod identity;
 mod layout;
 mod ssh;
 mod table;
+mod trial;
 
 use std::path::Path;
 

@@ -16,7 +16,11 @@ use gild_identity::Interface;
 use log::{info, warn};
 
 use crate::disk::{Disk, has_flasher_card};
+use crate::trial::{CONFIG_TXT, FOLDER, ON, without_trial};
+use crate::{files, trial};
 
+/// Where the boot partition is mounted.
+const BOOT: &str = "boot/firmware";
 /// Where the image keeps what it knows about itself.
 const STATE: &str = "var/lib/gild";
 /// Says that this node has restarted once for its boot order.
@@ -104,6 +108,27 @@ fn check(root: &Path) -> Result<()> {
         bail!("there is no wired interface: the image is not proven");
     }
     Ok(())
+}
+
+/// Takes away what leads a failed start back to the flasher card. It comes after the proof: without it a start that fails must
+/// still lead there. A node that fails to do it runs all the same, and tries again at its next start.
+pub fn end_trial(root: &Path) -> io::Result<()> {
+    let boot = root.join(BOOT);
+    // The tokens mean nothing without it.
+    files::remove(&boot.join(ON))?;
+    for token in trial::TOKENS {
+        files::remove(&boot.join(token))?;
+    }
+    files::remove_directory(&boot.join(FOLDER))?;
+    let path = boot.join(CONFIG_TXT);
+    let config = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        config => config?,
+    };
+    match without_trial(&config) {
+        Some(config) => files::write_private(&path, &config),
+        None => Ok(()),
+    }
 }
 
 /// Whether this node should restart once, so that its flasher card sets the boot order. It says so only once, even if the
@@ -249,6 +274,28 @@ mod tests {
         }
         let (_file, disk) = disk_with(&record(State::Flashing).to_bytes());
         prove_on(node(true).path(), &disk).expect_err("half an image");
+    }
+
+    #[test]
+    fn the_way_back_to_the_card_is_taken_away_and_nothing_else() {
+        let root = node(true);
+        let root = root.path();
+        end_trial(root).expect("no boot partition is no mistake");
+        let boot = root.join(BOOT);
+        fs::create_dir_all(boot.join(FOLDER)).expect("a folder");
+        for name in [ON].iter().chain(&trial::TOKENS[1..]) {
+            fs::write(boot.join(name), "").expect("a file");
+        }
+        let config = "[all]\nkernel=vmlinuz.gz\n";
+        fs::write(boot.join(CONFIG_TXT), trial::with_trial(config)).expect("a file");
+        fs::write(boot.join("boot.scr"), "script").expect("a file");
+        for _ in 0..2 {
+            end_trial(root).expect("its end");
+            assert!(!boot.join(FOLDER).exists());
+            let left = fs::read_to_string(boot.join(CONFIG_TXT)).expect("a file");
+            assert_eq!(left, config);
+            assert!(boot.join("boot.scr").exists());
+        }
     }
 
     #[test]

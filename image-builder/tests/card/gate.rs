@@ -18,19 +18,19 @@ use tempfile::TempDir;
 use crate::common::{Bench, MIB, Ran};
 use crate::desk::Desk;
 
-const AGENT: &str = "gild: starting the agent";
+pub const AGENT: &str = "gild: starting the agent";
 const DISK: &str = "Retrieving file: /Image";
 const KERNEL: &str = "Starting kernel";
 const BANNER: &str = "U-Boot 20";
 /// Longer than any start takes, on a machine however busy.
 const SECONDS: &str = "300";
 
-fn debian_12() -> &'static Path {
+pub fn debian_12() -> &'static Path {
     Path::new("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 }
 
 /// Taken out of the archive once, whatever this machine runs.
-fn debian_13() -> &'static Path {
+pub fn debian_13() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let program = root.join("target/debian/u-boot-2025.bin");
@@ -56,8 +56,8 @@ fn debian_13() -> &'static Path {
     &PROGRAM
 }
 
-/// A disk whose first partition is like a golden image's.
-fn disk(bench: &Bench, image_id: &str) {
+/// A disk whose first partition is empty.
+pub fn empty_disk(bench: &Bench) {
     let file = File::create(bench.path("nvme.img")).expect("a file");
     file.set_len(128 * MIB).expect("a sparse file");
     bench.sfdisk(
@@ -72,6 +72,11 @@ fn disk(bench: &Bench, image_id: &str) {
             ],
         )
         .succeeds();
+}
+
+/// A disk whose first partition says that it is a golden image's, and that names a kernel.
+fn disk(bench: &Bench, image_id: &str) {
+    empty_disk(bench);
     std::fs::create_dir_all(bench.path("p1/extlinux")).expect("a folder");
     let extlinux = "label gild\n  kernel /Image\n  append root=none\n";
     std::fs::write(bench.path("p1/extlinux/extlinux.conf"), extlinux).expect("a file");
@@ -85,24 +90,52 @@ fn disk(bench: &Bench, image_id: &str) {
 
 /// Applies power, and gives the console up to the line with which this is true.
 fn start(bench: &Bench, u_boot: &Path, is_enough: impl Fn(&str) -> bool) -> String {
-    start_with(bench, u_boot, &[], is_enough)
+    start_with(bench, u_boot, "", &[], is_enough)
 }
 
-/// The same, with more options for QEMU.
+/// The same with a U-Boot that looks at the disk first, and with more options for the disk.
+pub fn start_disk_first(
+    bench: &Bench,
+    u_boot: &Path,
+    nvme: &str,
+    is_enough: impl Fn(&str) -> bool,
+) -> String {
+    let mut program = fs::read(u_boot).expect("U-Boot");
+    let variable = b"\0boot_targets=";
+    let found = program
+        .windows(variable.len())
+        .position(|part| part == variable);
+    let start = found.expect("a built-in order") + variable.len();
+    let length = program[start..].iter().position(|&byte| byte == 0);
+    let order = start..start + length.expect("an end");
+    let text = String::from_utf8(program[order.clone()].to_vec()).expect("text");
+    let (first, others): (Vec<&str>, Vec<&str>) = text
+        .split_whitespace()
+        .partition(|word| word.starts_with("nvme"));
+    let wanted = [first, others].concat().join(" ");
+    let wanted = format!("{wanted:length$}", length = order.len());
+    program[order].copy_from_slice(wanted.as_bytes());
+    let path = bench.path("disk-first.bin");
+    fs::write(&path, program).expect("a file");
+    start_with(bench, &path, nvme, &[], is_enough)
+}
+
+/// The same, with more options for the disk and for QEMU.
 fn start_with(
     bench: &Bench,
     u_boot: &Path,
+    nvme: &str,
     options: &[&str],
     is_enough: impl Fn(&str) -> bool,
 ) -> String {
-    start_from(bench, u_boot, "", options, is_enough)
+    start_from(bench, u_boot, ("", nvme), options, is_enough)
 }
 
-/// The same, with more options for the card.
+/// The same, with more options for the card and the disk.
 fn start_from(
     bench: &Bench,
     u_boot: &Path,
-    card: &str,
+    (card, nvme): (&str, &str),
     options: &[&str],
     is_enough: impl Fn(&str) -> bool,
 ) -> String {
@@ -122,12 +155,9 @@ fn start_from(
         .arg("-drive")
         .arg(format!("if=none,id=card,file=card.img,format=raw{card}"))
         .args(["-device", "virtio-blk-pci,drive=card"])
-        .args([
-            "-drive",
-            "if=none,id=nvme,file=nvme.img,format=raw",
-            "-device",
-            "nvme,drive=nvme,serial=S1",
-        ])
+        .arg("-drive")
+        .arg(format!("if=none,id=nvme,file=nvme.img,format=raw{nvme}"))
+        .args(["-device", "nvme,drive=nvme,serial=S1"])
         .args(options)
         .current_dir(bench.path(""))
         .stdin(Stdio::null())
@@ -208,7 +238,7 @@ fn a_trial_that_cannot_be_removed_starts_the_agent() {
     disk(&desk.bench, "rock5b-0123456789ab");
     desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
     for u_boot in [debian_12(), debian_13()] {
-        let console = start_from(&desk.bench, u_boot, ",readonly=on", &[], |console| {
+        let console = start_from(&desk.bench, u_boot, (",readonly=on", ""), &[], |console| {
             console.contains(AGENT) || console.contains(DISK)
         });
         let last = console.lines().last().unwrap_or_default();
@@ -269,7 +299,7 @@ fn a_product_that_is_easily_taken_for_the_board_is_refused() {
                 "rockchip,rk3588",
             ];
             bench.tool("fdtput", &arguments).succeeds();
-            start_with(bench, u_boot, &["-dtb", "board.dtb"], |console| {
+            start_with(bench, u_boot, "", &["-dtb", "board.dtb"], |console| {
                 [AGENT, DISK, "gild: this is"]
                     .iter()
                     .any(|line| console.contains(line))

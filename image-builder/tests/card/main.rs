@@ -1,7 +1,7 @@
 //! `gild card`, and what other tools say of a card.
 //!
 //! The device trees are those of the real kernel in target/kernel. Kernel, agent and firmware files are made up: only
-//! their formats are real. U-Boot is real in `gate`.
+//! their formats are real. U-Boot is real in `gate` and `way_back`.
 
 mod build;
 #[path = "../common/mod.rs"]
@@ -11,4 +11,5 @@ mod device_tree;
 mod gate;
 mod inspect;
 mod refusals;
+mod way_back;
 mod write;

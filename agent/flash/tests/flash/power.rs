@@ -65,19 +65,19 @@ fn survives(image: &Image, content: &[u8], old: Option<&Image>, cut: Cut, start:
     let disk = Disk::new(content.to_vec(), 512).with_cut(cut);
     flash_with(image, &MemorySource::new(image), &disk, &(), Some(1)).expect_err("the power went");
     let disk = disk.reboot();
-    let context = format!("{start}, {cut:?}");
+    let which = format!("{start}, {cut:?}");
     let state = assert_honest(&disk, image);
     let is_old = old.is_some_and(|old| assert_honest(&disk, old) == TargetState::Done);
     assert_eq!(
         is_bootable(&disk),
         is_old || state == TargetState::Done,
-        "{context}"
+        "{which}"
     );
 
     let report = flash(image, &disk).expect("nothing is wrong");
     assert_carries(&disk.content(), image);
     let end = SIZE - (1 << 20);
-    assert!(disk.content()[end..] == vec![0; 1 << 20], "{context}");
+    assert!(disk.content()[end..] == vec![0; 1 << 20], "{which}");
     assert_eq!(
         report.outcome == Outcome::AlreadyDone,
         state == TargetState::Done

@@ -30,6 +30,9 @@ pub fn is_plain(c: char) -> bool {
 /// U-Boot that cannot write, must not start the same image forever. Then it is the turn of a gild card. Where none starts,
 /// the disk does: it is never made unbootable. The card's script may start this disk again, so it gets one turn only.
 ///
+/// The card is named in the shell's own variables, as older U-Boots do when they look for scripts: those in the environment
+/// would hide them, and the card's script could not start the disk.
+///
 /// The arguments are one word, because U-Boot limits the words of a command. Where U-Boot has no place for a device tree,
 /// as in QEMU, the machine gives the tree; on a board it is the image's own, or nothing is started.
 #[must_use]
@@ -67,9 +70,12 @@ if test -n "${{gild_way_back}}"; then
       if test -e ${{kind}} ${{number}}:1 gild.toml; then
         if test -e ${{kind}} ${{number}}:1 {BOOT_SCR}; then
           echo "gild: back to the card in ${{kind}} ${{number}}"
-          setenv devtype ${{kind}}
-          setenv devnum ${{number}}
-          setenv distro_bootpart 1
+          setenv devtype
+          setenv devnum
+          setenv distro_bootpart
+          devtype=${{kind}}
+          devnum=${{number}}
+          distro_bootpart=1
           load ${{kind}} ${{number}}:1 ${{scriptaddr}} {BOOT_SCR} && source ${{scriptaddr}}
         fi
       fi
@@ -137,7 +143,8 @@ mod tests {
             let mut words = line.split_whitespace();
             words.find(|word| !["if", "then", "do"].contains(word))
         });
-        for command in commands.filter(|command| !command.starts_with('#')) {
+        let is_assignment = |word: &str| word.contains('=') || word.starts_with('#');
+        for command in commands.filter(|command| !is_assignment(command)) {
             assert!(known.contains(&command), "{command}");
         }
     }

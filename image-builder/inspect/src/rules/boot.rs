@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gild_boards::{Board, BootFirmware, Stepping, dtbo};
 
+use crate::boot_script::{self, BOOT_SCR};
 use crate::content::INITRD;
 use crate::image::{IMAGE_ENV, Image, KERNEL, RELEASE, missing};
 use crate::report::Finding;
@@ -92,7 +93,7 @@ fn is_named(path: &str, name: &str) -> bool {
 pub fn files(image: &Image) -> Vec<Finding> {
     let own: &[&str] = match firmware(image) {
         Some(BootFirmware::RpiEeprom) => &["config.txt", "cmdline.txt"],
-        Some(BootFirmware::Rk3588Spi) => &["extlinux/extlinux.conf"],
+        Some(BootFirmware::Rk3588Spi) => &[BOOT_SCR],
         None => &[],
     };
     let mut findings = Vec::new();
@@ -104,9 +105,9 @@ pub fn files(image: &Image) -> Vec<Finding> {
     if let Some(text) = image.boot_text("config.txt") {
         wanted.extend(named_by_config(&text).map(|path| (path, ", which config.txt names")));
     }
-    if let Some(text) = image.boot_text("extlinux/extlinux.conf") {
-        let named = named_by_extlinux(&text);
-        wanted.extend(named.map(|path| (path, ", which extlinux.conf names")));
+    if let Some(Ok(commands)) = image.boot_script() {
+        let named = boot_script::files(&commands).into_iter();
+        wanted.extend(named.map(|path| (path, ", which boot.scr names")));
     }
     for (path, why) in wanted {
         let folder = format!("{path}/");
@@ -241,30 +242,6 @@ fn named_by_config(text: &str) -> impl Iterator<Item = String> {
             }
             _ => None,
         }
-    })
-}
-
-/// The files that U-Boot is told to load.
-fn named_by_extlinux(text: &str) -> impl Iterator<Item = String> {
-    text.lines().flat_map(|line| {
-        let mut words = line.split_whitespace();
-        let key = words.next().unwrap_or_default().to_lowercase();
-        let is_file = matches!(
-            key.as_str(),
-            "kernel"
-                | "linux"
-                | "initrd"
-                | "fdt"
-                | "devicetree"
-                | "fdtdir"
-                | "devicetreedir"
-                | "fdtoverlays"
-        );
-        words
-            .filter(|_| is_file)
-            .map(|path| path.trim_matches('/').to_lowercase())
-            .filter(|path| !path.is_empty())
-            .collect::<Vec<_>>()
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, layout, ssh,
+    trial,
 };
 use crate::secrets::Secret;
 
@@ -62,9 +63,15 @@ pub const RULES: &[Rule] = &[
     // Boot
     rule(
         "boot-files",
-        "Kernel, initramfs, device tree and the board's own files are there, and all that config.txt or extlinux.conf names",
+        "Kernel, initramfs, device tree and the board's own files are there, and all that config.txt or boot.scr names",
         "The firmware stops at the first that is missing",
         Check::Image(boot::files),
+    ),
+    rule(
+        "trial",
+        "The image has its way back to the flasher card: on the Raspberry Pi 5 the restart order in config.txt, between marks by which the node removes it; on the Rock 5B `gild-trial/on`, three starts beside it, and a boot.scr that uses one up before it starts a kernel, with nothing that U-Boot would take before boot.scr",
+        "A node whose new image does not start is flashed again by itself, and only then",
+        Check::Image(trial::way_back),
     ),
     rule(
         "device-tree-overlay",

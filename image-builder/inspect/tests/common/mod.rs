@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use cpio::newc;
+use gild_boards::uboot_script::Script;
 use tempfile::TempDir;
 
 /// dpkg's state of a package that no upgrade touches.
@@ -358,10 +359,17 @@ impl Golden {
         let arguments = fs::read_to_string(self.boot("cmdline.txt")).expect("it was there");
         fs::remove_file(self.boot("cmdline.txt")).expect("it was there");
         self.put_boot("rk3588-rock-5b.dtb", "device tree");
-        self.put_boot(
-            "extlinux/extlinux.conf",
-            format!("label gild\n  kernel /vmlinuz.gz\n  initrd /initrd.img\n  append {arguments}"),
-        );
+        self.put_script(format!(
+            "if test -e ${{d}} gild-trial/on; then\n\
+             for token in gild-trial/1 gild-trial/2 gild-trial/3; do test -e ${{d}} ${{token}} && fatrm ${{d}} ${{token}}; done\nfi\n\
+             test -n \"${{card}}\" && source ${{a}}\n\
+             setenv bootargs \"{}\"\n\
+             load ${{d}} ${{k}} vmlinuz.gz && load ${{d}} ${{r}} initrd.img && booti ${{k}} ${{r}} ${{f}}\n",
+            arguments.trim()
+        ));
+        for token in ["on", "1", "2", "3"] {
+            self.put_boot(&format!("gild-trial/{token}"), "x");
+        }
         self.put_boot(
             "gild-image.env",
             "image_id=rock5b-0123456789ab\nboard=rock5b\n",
@@ -370,6 +378,24 @@ impl Golden {
             "usr/lib/gild/image-release",
             "GILD_BOARD=rock5b\nGILD_IMAGE_ID=rock5b-0123456789ab\n",
         );
+    }
+
+    fn put_script(&self, text: String) {
+        let script = Script {
+            name: b"gild".to_vec(),
+            time: 0,
+            text: text.into_bytes(),
+        };
+        self.put_boot("boot.scr", script.to_bytes().expect("a short script"));
+    }
+
+    /// Replaces a text in U-Boot's script.
+    pub fn replace_script(&self, old: &str, new: &str) {
+        let bytes = fs::read(self.boot("boot.scr")).expect("it was there");
+        let script = Script::parse(&bytes).expect("a script");
+        let text = String::from_utf8(script.text).expect("text");
+        assert!(text.contains(old), "the script has no {old}");
+        self.put_script(text.replace(old, new));
     }
 
     pub fn link(&self, target: &str, path: &str) {
@@ -390,7 +416,8 @@ impl Golden {
         }
         self.put_boot(
             "config.txt",
-            "[all]\nkernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n",
+            "[all]\nkernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n\
+             # gild-trial: begin\n[all]\nset_reboot_order=0xf61\n# gild-trial: end\n",
         );
         self.put_boot(
             "cmdline.txt",

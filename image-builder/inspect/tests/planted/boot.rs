@@ -29,7 +29,7 @@ pub fn defects() -> Vec<Planted> {
         (
             "boot-files",
             "a file that config.txt names",
-            Before(|golden| golden.replace_boot("config.txt", "[all]", "[all]\ndtoverlay=vc4")),
+            Before(|golden| golden.replace_boot("config.txt", "kernel=", "dtoverlay=vc4\nkernel=")),
         ),
         (
             "boot-file-sizes",
@@ -170,13 +170,13 @@ pub fn overlays() -> Vec<Planted> {
         (
             "device-tree-check",
             "the firmware's check is off",
-            Before(|golden| golden.replace_boot("config.txt", "[all]", "[all]\nos_check=0")),
+            Before(|golden| golden.replace_boot("config.txt", "kernel=", "os_check=0\nkernel=")),
         ),
         (
             "device-tree-check",
             "the same in a file that config.txt includes",
             Before(|golden| {
-                golden.replace_boot("config.txt", "[all]", "[all]\ninclude own.txt");
+                golden.replace_boot("config.txt", "kernel=", "include own.txt\nkernel=");
                 golden.put_boot("own.txt", "include config.txt\n os_check = 0 # for tests\n");
             }),
         ),

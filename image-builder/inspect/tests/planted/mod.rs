@@ -10,6 +10,7 @@ mod first_boot;
 mod identity;
 mod packed;
 mod secrets;
+mod trial;
 
 use std::path::Path;
 
@@ -53,6 +54,7 @@ pub fn defects() -> Vec<Planted> {
         disk::defects(),
         boot::defects(),
         boot::overlays(),
+        trial::defects(),
         identity::defects(),
         accounts::defects(),
         secrets::defects(),

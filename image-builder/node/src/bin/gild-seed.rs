@@ -98,7 +98,14 @@ fn retry() -> Result<()> {
 
 fn prove() -> Result<()> {
     match proof::prove(Path::new(ROOT))? {
-        Standing::Proven(_) => Ok(()),
+        Standing::Proven(_) => {
+            if let Err(error) = proof::end_trial(Path::new(ROOT)) {
+                error!(
+                    "the boot partition cannot be written ({error}): a restart of this node looks at the flasher card first"
+                );
+            }
+            Ok(())
+        }
         Standing::NoRecord(reason) => {
             info!("there is nothing to prove: {reason}");
             Ok(())

@@ -1,0 +1,118 @@
+//! The script of a golden image, run by real U-Boots: its way back to the card.
+//!
+//! Simulated as in `gate`: the card hangs on virtio, and no kernel has a program behind its header.
+
+use std::fs;
+use std::path::Path;
+
+use gild_golden::boot::u_boot::boot_scr;
+
+use crate::common::Bench;
+use crate::desk::Desk;
+use crate::gate::{AGENT, debian_12, debian_13, empty_disk, start_disk_first};
+
+const DISK: &str = "gild: starting the disk";
+const KERNEL: &str = "Starting kernel";
+const TOKENS: [&str; 3] = ["gild-trial/1", "gild-trial/2", "gild-trial/3"];
+const ON: &str = "gild-trial/on";
+const FAT: &str = "nvme.img@@16M";
+
+/// A disk with an image on trial, whose kernel says no more than that it is started.
+fn on_trial(bench: &Bench) {
+    empty_disk(bench);
+    let boot = bench.path("p1");
+    fs::create_dir_all(boot.join("gild-trial")).expect("a folder");
+    for file in TOKENS.iter().chain([&ON]) {
+        fs::write(boot.join(file), "on trial\n").expect("a file");
+    }
+    let script = boot_scr("rk3588-rock-5b.dtb", "root=none").expect("a short script");
+    fs::write(boot.join("boot.scr"), script).expect("a file");
+    fs::copy(bench.path("kernel/vmlinuz"), boot.join("vmlinuz.gz")).expect("the kernel");
+    fs::write(boot.join("initrd.img"), "x").expect("a file");
+    bench.shell("mcopy -s -i nvme.img@@16M p1/* ::").succeeds();
+}
+
+fn tokens(bench: &Bench) -> Vec<&'static str> {
+    let is_there = |token: &&str| {
+        let path = format!("::{token}");
+        let found = bench.tool("mdir", &["-b", "-i", FAT, &path]);
+        found.code == Some(0)
+    };
+    TOKENS.into_iter().filter(is_there).collect()
+}
+
+/// The console up to the kernel of the disk or of the card.
+fn starts(bench: &Bench, u_boot: &Path, nvme: &str, medium: &str, because: &str) -> String {
+    let console = start_disk_first(bench, u_boot, nvme, |console| {
+        console.contains(KERNEL) || console.contains(AGENT)
+    });
+    let says = |line: &str| console.contains(line);
+    assert_eq!(says(AGENT), medium == AGENT, "{because}: {console}");
+    assert_eq!(says(DISK), medium == DISK, "{because}: {console}");
+    console
+}
+
+fn three_starts_and_then_the_card(u_boot: &Path) {
+    let desk = Desk::least();
+    let bench = &desk.bench;
+    on_trial(bench);
+    for left in [&TOKENS[1..], &TOKENS[2..], &[]] {
+        starts(bench, u_boot, "", DISK, "a start is left");
+        assert_eq!(tokens(bench), left);
+    }
+    starts(bench, u_boot, "", AGENT, "no start is left");
+    starts(bench, u_boot, "", AGENT, "nor later");
+    bench
+        .tool("mdel", &["-i", FAT, &format!("::{ON}")])
+        .succeeds();
+    starts(bench, u_boot, "", DISK, "proven");
+}
+
+#[test]
+fn three_starts_and_then_the_card_with_debian_12() {
+    three_starts_and_then_the_card(debian_12());
+}
+
+#[test]
+fn three_starts_and_then_the_card_with_debian_13() {
+    three_starts_and_then_the_card(debian_13());
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_goes_back_to_the_card() {
+    let desk = Desk::least();
+    on_trial(&desk.bench);
+    for u_boot in [debian_12(), debian_13()] {
+        let because = "the start could not be used up";
+        starts(&desk.bench, u_boot, ",readonly=on", AGENT, because);
+        assert_eq!(tokens(&desk.bench), TOKENS);
+    }
+}
+
+/// The card's gate is open for this image, so its script starts the disk, whose script must not start the card again.
+#[test]
+fn the_card_has_one_turn_and_no_disk_is_left_unbootable() {
+    let desk = Desk::least();
+    let bench = &desk.bench;
+    on_trial(bench);
+    for token in TOKENS {
+        bench
+            .tool("mdel", &["-i", FAT, &format!("::{token}")])
+            .succeeds();
+    }
+    fs::write(bench.path("gild-image.env"), "image_id=rock5b-1\n").expect("a file");
+    bench
+        .shell("mcopy -i nvme.img@@16M gild-image.env ::")
+        .succeeds();
+    desk.replace("gate.env", "rock5b=rock5b-1\n");
+    for u_boot in [debian_12(), debian_13()] {
+        let console = starts(bench, u_boot, "", DISK, "the card's gate is open");
+        assert!(console.contains("finished: starting it"), "{console}");
+    }
+    bench
+        .tool("mdel", &["-i", crate::desk::FAT, "::gild.toml"])
+        .succeeds();
+    for u_boot in [debian_12(), debian_13()] {
+        starts(bench, u_boot, "", DISK, "there is no gild card");
+    }
+}
