@@ -61,8 +61,8 @@ fn is_bootable(disk: &Disk) -> bool {
 }
 
 /// Cuts the power of a flash that starts on this content: the disk is honest, and the next flash completes.
-fn survives(image: &Image, content: &[u8], old: Option<&Image>, cut: Cut, start: &str) {
-    let disk = Disk::new(content.to_vec(), 512).with_cut(cut);
+fn survives(image: &Image, before: &[u8], old: Option<&Image>, cut: Cut, start: &str) {
+    let disk = Disk::new(before.to_vec(), 512).with_cut(cut);
     flash_with(image, &MemorySource::new(image), &disk, &(), Some(1)).expect_err("the power went");
     let disk = disk.reboot();
     let which = format!("{start}, {cut:?}");
