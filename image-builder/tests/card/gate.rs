@@ -101,9 +101,9 @@ pub fn start_disk_first(
     is_enough: impl Fn(&str) -> bool,
 ) -> String {
     let mut program = fs::read(u_boot).expect("U-Boot");
-    let name = b"\0boot_targets=";
-    let found = program.windows(name.len()).position(|part| part == name);
-    let start = found.expect("a built-in order") + name.len();
+    let mark = b"\0boot_targets=";
+    let found = program.windows(mark.len()).position(|part| part == mark);
+    let start = found.expect("a built-in order") + mark.len();
     let length = program[start..].iter().position(|&byte| byte == 0);
     let order = start..start + length.expect("an end");
     let text = String::from_utf8(program[order.clone()].to_vec()).expect("text");
