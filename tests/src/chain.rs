@@ -130,7 +130,7 @@ impl<'a> Chain<'a> {
     fn u_boot_starts(&mut self, medium: Medium) -> Result<()> {
         self.wait_for(match medium {
             Medium::Card => "gild: starting the agent",
-            Medium::Nvme => "with extlinux",
+            Medium::Nvme => "gild: starting the disk",
         })
         .context("U-Boot started something else")
     }

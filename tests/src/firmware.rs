@@ -9,6 +9,8 @@ mod device_tree;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use gild_boards::uboot_script::Script;
+use gild_golden::boot::u_boot;
 use serde_json::Value;
 
 use crate::board_dtb::Product;
@@ -44,9 +46,7 @@ pub fn files_on_disk(product: Product, disk: &Path, directory: &Path) -> Result<
         Product::Rpi5 => {
             from_config_txt(&text(&drive, "config.txt")?, &text(&drive, "cmdline.txt")?)?
         }
-        Product::Rock5b | Product::Unknown => {
-            from_extlinux(&text(&drive, "extlinux/extlinux.conf")?)?
-        }
+        Product::Rock5b | Product::Unknown => from_boot_script(&bytes(&drive, u_boot::BOOT_SCR)?)?,
     };
     let kernel = directory.join("booted-kernel");
     let initramfs = directory.join("booted-initramfs");
@@ -114,13 +114,16 @@ fn boot_partition(product: Product, disk: &Path) -> Result<u64> {
         * 512)
 }
 
-fn text(drive: &str, name: &str) -> Result<String> {
-    let bytes = run(command("mcopy")
+fn bytes(drive: &str, name: &str) -> Result<Vec<u8>> {
+    run(command("mcopy")
         .args(["-i", drive])
         .arg(format!("::{name}"))
         .arg("-"))
-    .with_context(|| format!("no {name} in the boot partition"))?;
-    Ok(String::from_utf8(bytes)?)
+    .with_context(|| format!("no {name} in the boot partition"))
+}
+
+fn text(drive: &str, name: &str) -> Result<String> {
+    Ok(String::from_utf8(bytes(drive, name)?)?)
 }
 
 fn from_config_txt(config: &str, command_line: &str) -> Result<Wanted> {
@@ -140,16 +143,19 @@ fn from_config_txt(config: &str, command_line: &str) -> Result<Wanted> {
     })
 }
 
-fn from_extlinux(config: &str) -> Result<Wanted> {
-    let value = |key: &str| {
-        let found = config
-            .lines()
-            .find_map(|line| line.trim().strip_prefix(key)?.strip_prefix(' '));
-        found.map(|value| value.trim().trim_start_matches('/').to_owned())
+/// What the script starts where it does not go back to the card.
+fn from_boot_script(script: &[u8]) -> Result<Wanted> {
+    let text = String::from_utf8(Script::parse(script)?.text)?;
+    let loaded = |address: &str| {
+        let (_, rest) = text.split_once(&format!(" ${{{address}}} "))?;
+        rest.split_whitespace().next().map(str::to_owned)
     };
+    let mut lines = text.lines();
+    let arguments = lines.find_map(|line| line.strip_prefix("setenv bootargs "));
+    let arguments = arguments.context("boot.scr sets no kernel arguments")?;
     Ok(Wanted {
-        kernel: value("kernel").context("extlinux.conf names no kernel")?,
-        initramfs: value("initrd").context("extlinux.conf names no initrd")?,
-        command_line: value("append").context("extlinux.conf has no command line")?,
+        kernel: loaded("kernel_addr_r").context("boot.scr loads no kernel")?,
+        initramfs: loaded("ramdisk_addr_r").context("boot.scr loads no initramfs")?,
+        command_line: arguments.trim_matches('"').to_owned(),
     })
 }

@@ -1,6 +1,6 @@
 //! The golden image of the tests: small, but a real one, that a board's firmware can start.
 //!
-//! GPT with the first 16 MiB free; p1 FAT32 with what the firmware reads (`config.txt` or `extlinux/extlinux.conf`),
+//! GPT with the first 16 MiB free; p1 FAT32 with what the firmware reads (`config.txt` or `boot.scr`),
 //! Debian's kernel gzipped, an initramfs and `gild-image.env`; p2 ext4 root with one static program and data.
 
 use std::fs::{self, File};
@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use gild_boards::dtbo;
+use gild_golden::boot::u_boot;
+use gild_node::trial;
 
 use crate::board_dtb::Product;
 use crate::cargo::board_program;
@@ -39,24 +41,62 @@ pub struct Golden {
     pub image_id: String,
     /// The raw disk image.
     pub raw: PathBuf,
+    /// What its starts do, if it is on trial.
+    pub on_trial: Option<Start>,
 }
 
-/// The golden image for a board, built when its inputs have changed.
+/// What each start of an image on trial does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It comes up and proves itself.
+    Proves,
+    /// The kernel panics before it has a root file system, and restarts the board.
+    Panics,
+    /// Nothing happens any more, before there is a root file system.
+    Hangs,
+}
+
+impl Start {
+    /// As the kernel argument `golden.start` has it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Proves => "proves",
+            Self::Panics => "panics",
+            Self::Hangs => "hangs",
+        }
+    }
+}
+
+/// The golden image for a board, built when its inputs have changed. It counts as proven when it is on the disk.
 pub fn image(product: Product) -> Result<Golden> {
+    image_for(product, None)
+}
+
+/// The same with a way back, whose starts do this.
+pub fn image_on_trial(product: Product, start: Start) -> Result<Golden> {
+    image_for(product, Some(start))
+}
+
+fn image_for(product: Product, on_trial: Option<Start>) -> Result<Golden> {
     let kernel = Kernel::fetched()?;
     let init = board_program("golden-init")?;
     let recipe = include_str!("golden.rs");
     let trees = format!("{:?}", device_trees(product, &kernel)?);
-    let words = [recipe, &kernel.version()?, product.name(), &trees];
+    let start = on_trial.map_or("", Start::word);
+    let way_back = u_boot::boot_script("", "") + &trial::with_trial("");
+    let version = kernel.version()?;
+    let words = [recipe, &version, product.name(), &trees, &way_back, start];
     let key = workspace::key(&[&init], &words)?;
     let image_id = format!("golden-{key}");
-    let place = workspace::cached(&format!("golden-{}", product.name()), &key, |directory| {
-        build(product, &image_id, &kernel, &init, directory)
+    let name = format!("golden-{}-{start}", product.name());
+    let place = workspace::cached(&name, &key, |directory| {
+        build(product, on_trial, &image_id, &kernel, &init, directory)
     })?;
     Ok(Golden {
         product,
         image_id,
         raw: place.join("golden.img"),
+        on_trial,
     })
 }
 
@@ -82,6 +122,7 @@ fn device_trees(product: Product, kernel: &Kernel) -> Result<Vec<(String, Vec<u8
 
 fn build(
     product: Product,
+    on_trial: Option<Start>,
     image_id: &str,
     kernel: &Kernel,
     init: &Path,
@@ -94,7 +135,10 @@ fn build(
         command("sfdisk").arg("--quiet").arg(&raw),
         &identity.partition_table(),
     )?;
-    build_boot(product, image_id, &identity, kernel, init, directory, &raw)?;
+    let tree = directory.join("boot");
+    fs::create_dir(&tree)?;
+    write_configuration(product, on_trial, &identity, &tree)?;
+    build_boot(product, image_id, &identity, kernel, init, &tree, &raw)?;
     build_root(image_id, &identity, init, directory, &raw)?;
     Ok(())
 }
@@ -148,19 +192,50 @@ impl Identity {
     }
 }
 
+/// What the firmware reads, with its way back if the image is on trial.
+fn write_configuration(
+    product: Product,
+    on_trial: Option<Start>,
+    identity: &Identity,
+    tree: &Path,
+) -> Result<()> {
+    let mut command_line = identity.command_line();
+    if let Some(start) = on_trial {
+        command_line.extend([" golden.start=", start.word()]);
+    }
+    if product == Product::Rpi5 {
+        let config = "arm_64bit=1\nkernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n";
+        let config = match on_trial {
+            Some(_) => trial::with_trial(config),
+            None => config.to_owned(),
+        };
+        fs::write(tree.join(trial::CONFIG_TXT), config)?;
+        fs::write(tree.join("cmdline.txt"), format!("{command_line}\n"))?;
+        return Ok(());
+    }
+    let device_tree = gild_boards::by_name(product.name()).map_or("", |board| board.base_dtb());
+    let script = u_boot::boot_scr(device_tree, &command_line)?;
+    fs::write(tree.join(u_boot::BOOT_SCR), script)?;
+    if on_trial.is_some() {
+        fs::create_dir(tree.join(trial::FOLDER))?;
+        for file in trial::TOKENS.iter().chain([&trial::ON]) {
+            fs::write(tree.join(file), "on trial\n")?;
+        }
+    }
+    Ok(())
+}
+
 fn build_boot(
     product: Product,
     image_id: &str,
     identity: &Identity,
     kernel: &Kernel,
     init: &Path,
-    directory: &Path,
+    tree: &Path,
     raw: &Path,
 ) -> Result<()> {
-    let tree = directory.join("boot");
-    fs::create_dir(&tree)?;
     kernel.gzip_into(&tree.join("vmlinuz.gz"))?;
-    write_initramfs(kernel, init, &tree.join("initramfs"))?;
+    write_initramfs(kernel, init, &tree.join("initrd.img"))?;
     fs::write(
         tree.join("gild-image.env"),
         format!("image_id={image_id}\nboard={}\n", product.name()),
@@ -169,20 +244,6 @@ fn build_boot(
         let path = tree.join(path);
         fs::create_dir_all(path.parent().context("a file in the tree")?)?;
         fs::write(path, content)?;
-    }
-    let command_line = identity.command_line();
-    if product == Product::Rpi5 {
-        fs::write(
-            tree.join("config.txt"),
-            "arm_64bit=1\nkernel=vmlinuz.gz\ninitramfs initramfs followkernel\n",
-        )?;
-        fs::write(tree.join("cmdline.txt"), format!("{command_line}\n"))?;
-    } else {
-        fs::create_dir(tree.join("extlinux"))?;
-        let text = format!(
-            "default gild\ntimeout 1\nlabel gild\n    kernel /vmlinuz.gz\n    initrd /initramfs\n    append {command_line}\n"
-        );
-        fs::write(tree.join("extlinux/extlinux.conf"), text)?;
     }
     let sectors = (BOOT_START / 512).to_string();
     let kibibytes = (BOOT_SIZE / 1024).to_string();
@@ -202,13 +263,13 @@ fn build_boot(
         .arg(raw)
         .arg(kibibytes))?;
     let drive = format!("{}@@{BOOT_START}", raw.display());
-    for entry in fs::read_dir(&tree)? {
+    for entry in fs::read_dir(tree)? {
         run(command("mcopy")
             .args(["-s", "-i", &drive])
             .arg(entry?.path())
             .arg("::"))?;
     }
-    fs::remove_dir_all(&tree)?;
+    fs::remove_dir_all(tree)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::board_dtb::Product;
 use crate::cargo::host_program;
 use crate::command::{command, run};
-use crate::golden::{self, Golden};
+use crate::golden::{self, Golden, Start};
 use crate::workspace;
 
 /// A directory with `<board>/golden.json` and what belongs to it.
@@ -26,12 +26,24 @@ pub struct Share {
 
 /// The published golden image of a board, packed when its inputs have changed.
 pub fn published(product: Product) -> Result<Share> {
-    let golden = golden::image(product)?;
+    pack_once(golden::image(product)?)
+}
+
+/// The same of an image on trial, whose starts do this.
+pub fn published_on_trial(product: Product, start: Start) -> Result<Share> {
+    pack_once(golden::image_on_trial(product, start)?)
+}
+
+fn pack_once(golden: Golden) -> Result<Share> {
     let gild = host_program("gild")?;
     let key = workspace::key(&[&gild], &[&golden.image_id, include_str!("share.rs")])?;
-    let directory = workspace::cached(&format!("share-{}", product.name()), &key, |directory| {
-        pack(&gild, &golden, directory)
-    })?;
+    let start = golden.on_trial.map(|start| format!("-{start:?}"));
+    let name = format!(
+        "share-{}{}",
+        golden.product.name(),
+        start.unwrap_or_default().to_lowercase()
+    );
+    let directory = workspace::cached(&name, &key, |directory| pack(&gild, &golden, directory))?;
     let public_key = fs::read_to_string(directory.join("gild.pub"))?;
     let public_key = public_key
         .lines()
@@ -62,6 +74,7 @@ fn pack(gild: &Path, golden: &Golden, directory: &Path) -> Result<()> {
             "--key",
         ])
         .arg(directory.join("gild.key"))
+        .args(golden.on_trial.map(|_| "--proves-itself"))
         .arg("--output")
         .arg(directory.join("share")))?;
     Ok(())

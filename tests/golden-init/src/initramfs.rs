@@ -11,6 +11,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 
+use crate::say;
+
 /// Modules in load order, one path a line.
 const MODULE_LIST: &str = "/modules.list";
 /// How long the root disk may take to appear.
@@ -21,6 +23,9 @@ pub fn switch_to_root() -> Result<()> {
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         fs::create_dir_all(place)?;
         mount_one(kind, place, kind, MsFlags::empty())?;
+    }
+    if let Some(start) = argument("golden.start=")? {
+        begin_as(&start);
     }
     for module in fs::read_to_string(MODULE_LIST)?.lines() {
         load(Path::new(module)).with_context(|| format!("loading {module}"))?;
@@ -50,13 +55,37 @@ fn load(module: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What an image on trial does at its start, if it is not to come up.
+fn begin_as(start: &str) {
+    match start {
+        "panics" => {
+            say("ends before it has a root");
+            // The kernel panics when its first process ends.
+            std::process::exit(1);
+        }
+        "hangs" => {
+            say("hangs before it has a root");
+            loop {
+                std::thread::park();
+            }
+        }
+        _ => {}
+    }
+}
+
 fn wanted_partition() -> Result<String> {
-    let command_line = fs::read_to_string("/proc/cmdline")?;
-    command_line
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("root=PARTUUID="))
-        .map(str::to_lowercase)
+    argument("root=PARTUUID=")?
+        .map(|partition| partition.to_lowercase())
         .ok_or_else(|| anyhow!("no root=PARTUUID= on the kernel command line"))
+}
+
+/// The rest of the word on the kernel command line that begins with this.
+pub fn argument(beginning: &str) -> Result<Option<String>> {
+    let command_line = fs::read_to_string("/proc/cmdline")?;
+    let mut words = command_line.split_whitespace();
+    Ok(words
+        .find_map(|word| word.strip_prefix(beginning))
+        .map(str::to_owned))
 }
 
 fn wait_for_root(partition: &str) -> Result<PathBuf> {

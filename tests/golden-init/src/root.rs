@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use nix::sys::reboot::{RebootMode, reboot};
 
+use crate::initramfs::argument;
 use crate::say;
 
 /// Says which image is running, on what, from where, and what else is plugged in.
@@ -31,6 +32,9 @@ pub fn report() -> Result<()> {
         .collect();
     disks.sort();
     say(&format!("disks {}", disks.join(" ")));
+    if argument("golden.start=")?.as_deref() == Some("proves") {
+        say("all is well: this start is the proof");
+    }
     Ok(())
 }
 

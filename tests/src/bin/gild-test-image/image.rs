@@ -76,6 +76,7 @@ pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share
             raw: share
                 .join(product.name())
                 .join(format!("{image_id}.img.zst")),
+            on_trial: None,
         },
         directory: share,
         public_key: public_key
