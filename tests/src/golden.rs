@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gild_boards::dtbo;
 use gild_golden::boot::u_boot;
-use gild_node::trial;
+use gild_proof::trial;
 
 use crate::board_dtb::Product;
 use crate::cargo::board_program;

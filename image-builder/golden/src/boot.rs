@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use gild_boards::device_tree::{self, NarrowError};
 use gild_boards::dtbo::{self, DtboError, TREE_FOLDERS};
 use gild_boards::uboot_script::ScriptError;
-use gild_node::trial;
+use gild_proof::trial;
 
 use crate::assemble::{self, AssembleError, Identity, TOO_LARGE};
 use crate::recipe::{Boot, Loader, Overlay, Recipe};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use gild_node::trial;
+use gild_proof::trial;
 
 use crate::boot::u_boot::is_plain;
 use crate::tree::{Tree, TreeError};

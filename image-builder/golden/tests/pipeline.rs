@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use gild_boards::dtbo;
 use gild_golden::pipeline::{self, Built, Options};
 use gild_golden::progress::Progress;
-use gild_node::trial;
+use gild_proof::trial;
 use stand_in::{Site, Vendor};
 
 /// Keeps the warnings.

@@ -3,21 +3,17 @@
 //!
 //! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
 //! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`k3s_config`] is the last look
-//! before the cluster is joined, [`proof`] says on the disk that its image starts, and [`disk`] makes the flasher take over again.
-//! [`trial`] is what makes the firmware go back to the flasher if the node never gets that far.
+//! before the cluster is joined. Whether the image has proven that it starts is `gild-proof`'s.
 
 pub mod ask;
 pub mod client;
-pub mod disk;
 pub mod document;
 pub mod files;
 pub mod interface;
 pub mod k3s_config;
 pub mod node;
-pub mod proof;
 pub mod seed;
 pub mod seeding;
 pub mod settings;
 pub mod stable_mac;
 pub mod token;
-pub mod trial;

@@ -2,7 +2,7 @@
 //!
 //! As `/init` of the initramfs it loads modules, mounts the root file system that the kernel command line names and
 //! goes there. As `/sbin/init` of the root it says which image is running and on what, and switches the machine off.
-//! It uses nothing of gild: what it reports, it found by itself on the disk it was started from.
+//! What it reports, it found by itself on the disk it was started from. Only the proof of an image on trial is gild's code.
 
 mod initramfs;
 mod root;

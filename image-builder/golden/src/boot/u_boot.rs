@@ -1,7 +1,7 @@
 //! What U-Boot reads on the boot partition: `boot.scr`, which starts the disk and knows the way back to the flasher card.
 
 use gild_boards::uboot_script::{Script, ScriptError};
-use gild_node::trial::{ON, TOKENS};
+use gild_proof::trial::{ON, TOKENS};
 
 use super::{INITRAMFS, KERNEL};
 

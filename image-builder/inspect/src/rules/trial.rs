@@ -1,7 +1,7 @@
 //! The way back to the flasher card of an image that has not started yet.
 
 use gild_boards::BootFirmware;
-use gild_node::trial::{CONFIG_TXT, ON, TOKENS, without_trial};
+use gild_proof::trial::{CONFIG_TXT, ON, TOKENS, without_trial};
 
 use crate::boot_script::BOOT_SCR;
 use crate::image::{Image, missing};

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gild_node::disk::{Disk, has_card};
+use gild_proof::disk::{Disk, has_card};
 
 const ROOT: &str = "/";
 

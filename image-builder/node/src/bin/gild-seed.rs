@@ -9,9 +9,9 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
-use gild_node::proof::Standing;
 use gild_node::seed::Place;
-use gild_node::{interface, k3s_config, proof, seeding, stable_mac};
+use gild_node::{interface, k3s_config, seeding, stable_mac};
+use gild_proof::Standing;
 use log::{Level, LevelFilter, error, info};
 
 const ROOT: &str = "/";
@@ -97,9 +97,9 @@ fn retry() -> Result<()> {
 }
 
 fn prove() -> Result<()> {
-    match proof::prove(Path::new(ROOT))? {
+    match gild_proof::prove(Path::new(ROOT))? {
         Standing::Proven(_) => {
-            if let Err(error) = proof::end_trial(Path::new(ROOT)) {
+            if let Err(error) = gild_proof::end_trial(Path::new(ROOT)) {
                 error!(
                     "the boot partition cannot be written ({error}): a restart of this node looks at the flasher card first"
                 );
@@ -115,7 +115,7 @@ fn prove() -> Result<()> {
 
 /// It comes before k3s, so it ends only when nothing is pending, or when the restart ends it.
 fn visit_card() -> Result<()> {
-    if !proof::should_visit_card(Path::new(ROOT))? {
+    if !gild_proof::should_visit_card(Path::new(ROOT))? {
         return Ok(());
     }
     info!("restarting once, so that the flasher card changes the boot order");

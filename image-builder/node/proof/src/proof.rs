@@ -16,8 +16,8 @@ use gild_identity::Interface;
 use log::{info, warn};
 
 use crate::disk::{Disk, has_flasher_card};
+use crate::trial;
 use crate::trial::{CONFIG_TXT, FOLDER, ON, without_trial};
-use crate::{files, trial};
 
 /// Where the boot partition is mounted.
 const BOOT: &str = "boot/firmware";
@@ -115,19 +115,29 @@ fn check(root: &Path) -> Result<()> {
 pub fn end_trial(root: &Path) -> io::Result<()> {
     let boot = root.join(BOOT);
     // The tokens mean nothing without it.
-    files::remove(&boot.join(ON))?;
-    for token in trial::TOKENS {
-        files::remove(&boot.join(token))?;
+    for name in [ON].iter().chain(&trial::TOKENS) {
+        remove(&boot.join(name))?;
     }
-    files::remove_directory(&boot.join(FOLDER))?;
+    match fs::remove_dir(boot.join(FOLDER)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let path = boot.join(CONFIG_TXT);
     let config = match fs::read_to_string(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         config => config?,
     };
     match without_trial(&config) {
-        Some(config) => files::write_private(&path, &config),
+        Some(config) => gild_whole_file::replace(&path, config.as_bytes()),
         None => Ok(()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => gild_whole_file::sync_folder_of(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
