@@ -4,8 +4,8 @@ use std::io;
 
 use gild_boards::Board;
 use gild_card_format::Order;
+use gild_disk::Target;
 use gild_disk::select::{self, Candidate, System, Wanted};
-use gild_disk::{BlockDevice, Target};
 use gild_faults::{Fault, HasFault};
 use log::info;
 
@@ -60,8 +60,6 @@ impl StepError for Unreadable {
 pub struct Seen {
     /// The disk.
     pub target: Candidate,
-    /// Opened for this process alone.
-    pub disk: BlockDevice,
     /// What it holds.
     pub holds: Holds,
     /// What is to be done with it.
@@ -80,12 +78,12 @@ impl Seen {
 }
 
 /// Looks once more at a disk that was just written: what it says now is what the next start will go by.
-pub fn again(seen: Seen) -> Result<Seen, NotKept> {
+pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     let failed = |what: String| NotKept {
         disk: seen.target.to_string(),
         what,
     };
-    let holds = Holds::on(&seen.disk).map_err(|error| failed(error.to_string()))?;
+    let holds = Holds::on(disk).map_err(|error| failed(error.to_string()))?;
     let decision = match &holds {
         // Whatever is counted so far, what was just written gets one start.
         Holds::Trial(record) => Decision::Try(record.clone()),
@@ -144,8 +142,7 @@ pub fn seen(
     node.target = Some(target.clone());
     watcher.knows(node);
     hangs::show_last(node, Some(&target))?;
-    let disk = flash::open(&target)?;
-    let holds = holds(&disk, &target)?;
+    let holds = holds(&flash::open(&target)?, &target)?;
     let order = order.filter(|order| node.is_meant_by(order));
     let decision = consent::decide(holds.clone(), order.map(|order| order.id.as_str()));
     // Whoever names the disk means it.
@@ -158,7 +155,6 @@ pub fn seen(
     say(board, &target, &decision);
     Ok(Seen {
         target,
-        disk,
         holds,
         decision,
     })
@@ -199,8 +195,11 @@ fn say(board: &Board, target: &Candidate, decision: &Decision) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::path::PathBuf;
+
+    use gild_disk::BlockDevice;
+
+    use super::*;
 
     #[test]
     fn a_disk_that_cannot_be_read_restarts_the_board_and_is_never_written() {

@@ -49,8 +49,8 @@ use std::time::Duration;
 
 use gild_boards::Board;
 use gild_card_format::{Arguments, BootOrderPolicy, Config, Order};
+use gild_disk::Clock;
 use gild_disk::select::Candidate;
-use gild_disk::{BlockDevice, Clock};
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
@@ -163,36 +163,29 @@ fn story(
     let (card, config) = card::read(machine, board, arguments);
     node.card = card;
     let known = config.as_ref().ok();
+    let policy = known.map(|config| config.boot_order);
     node.status_url = known.and_then(|config| config.status_url.clone());
     watcher.knows(node);
-    let order = order::of(node, known)?;
+    let order = order::of(node, known);
+    let known_order = order.as_ref().ok().and_then(Option::as_ref);
 
     machine.enter(Stage::Disk);
     let serial = known.and_then(|config| config.target_serial.as_deref());
-    let seen = look::at_disk(machine, board, node, serial, order.as_ref(), watcher)?;
+    let seen = look::at_disk(machine, board, node, serial, known_order, watcher)?;
     let seen = match seen {
         // No network and no share: a node that is proven starts without them, and one on trial may.
         Some(seen) if seen.decision.is_start() => seen,
         _ => {
-            let config = config.as_ref().map_err(|error| Failure::of(error))?;
-            install(machine, board, config, node, order.as_ref(), watcher)?
+            let config = config?;
+            install(machine, board, &config, node, order?.as_ref(), watcher)?
         }
     };
     node.target = Some(seen.target.clone());
     node.image_id = seen.image_id();
 
     machine.enter(Stage::BootOrder);
-    let policy = known.map(|config| config.boot_order);
     match seen.decision {
-        Decision::Try(record) => begin_trial(
-            machine,
-            board,
-            node,
-            seen.target,
-            &seen.disk,
-            record,
-            policy,
-        ),
+        Decision::Try(record) => begin_trial(machine, board, node, &seen.target, record, policy),
         _ => finish(machine, board, node, seen, policy),
     }
 }
@@ -252,6 +245,7 @@ fn write(
     order: Option<&Order>,
     seen: Seen,
 ) -> Result<Seen, Failure> {
+    let disk = flash::open(&seen.target)?;
     let is_same = |record: &Record| record.image_id == image.manifest.image_id;
     let mut trial_starts = 0;
     match &seen.decision {
@@ -262,7 +256,7 @@ fn write(
                 loop_guard::forget(card, &node.id());
             }
         }
-        _ => loop_guard::forget_if_started(node, &seen.disk, &image.manifest.partitions),
+        _ => loop_guard::forget_if_started(node, &disk, &image.manifest.partitions),
     }
     let before = seen.holds.record();
     let meant = order.filter(|order| node.is_meant_by(order));
@@ -281,8 +275,8 @@ fn write(
         terms,
         ..Options::default()
     };
-    node.report = Some(flash::flash(machine, image, &seen.disk, &options)?);
-    Ok(look::again(seen)?)
+    node.report = Some(flash::flash(machine, image, &disk, &options)?);
+    Ok(look::again(&disk, seen)?)
 }
 
 /// Starts a disk on trial by means that work once.
@@ -290,8 +284,7 @@ fn begin_trial(
     machine: &Machine,
     board: &Board,
     node: &mut Node,
-    target: Candidate,
-    disk: &BlockDevice,
+    target: &Candidate,
     record: Record,
     policy: Option<BootOrderPolicy>,
 ) -> Result<(), Failure> {
@@ -300,13 +293,13 @@ fn begin_trial(
     if node.report.is_some() {
         // A disk that forgets what is written to it must not be written forever.
         let finished = Finished {
-            target,
+            target: target.clone(),
             image_id: Some(record.image_id.clone()),
         };
         loop_guard::count(machine, board, node, &finished, &boot_order, false)?;
     }
     let card = node.card.as_ref().map(|card| card as _);
-    trial::begin(board, card, disk, record)?;
+    trial::begin(board, card, &flash::open(target)?, record)?;
     node.is_on_trial = true;
     Ok(())
 }
@@ -324,8 +317,6 @@ fn finish(
         target: seen.target,
     };
     let record = seen.holds.record().cloned();
-    // The loop guard opens it for itself.
-    drop(seen.disk);
     let came_back = loop_guard::has_come_back(node, &finished);
     let standing = if came_back {
         Standing::CameBack
