@@ -196,8 +196,10 @@ struct Job<'a> {
 /// What is known of the disk that the firmware is to look at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Its image has not proven yet that it starts: nothing is changed.
+    /// Its image has not proven yet that it starts: nothing is changed that it can do without.
     OnTrial,
+    /// The same, and the board came back without a proof.
+    TrialCameBack,
     /// Its image has started.
     Proven,
     /// The same, and the board came back without having started it.
@@ -223,8 +225,8 @@ pub fn set(
             card,
             is_boot_medium: card.is_boot_medium,
             policy,
-            came_back: standing == Standing::CameBack,
-            is_proven: standing != Standing::OnTrial,
+            came_back: matches!(standing, Standing::CameBack | Standing::TrialCameBack),
+            is_proven: matches!(standing, Standing::Proven | Standing::CameBack),
             changed: &|change| changes.borrow_mut().push(change),
             alive: &|| machine.alive(),
         };
@@ -239,10 +241,12 @@ pub fn set(
             "there is no card with firmware files",
             "set the boot order by hand: the node was started without a card",
         ),
-        (None, Some(_)) => kept(
-            "gild.toml on the card cannot be used, so what it says of the boot order is not known",
-            "put the card in order: its gild.toml names the server and the public key",
-        ),
+        (None, Some(_)) => BootOrder::Left(BootOrderError {
+            next_step: "put the card in order: its gild.toml names the server and the public key",
+            ..BootOrderError::failed(
+                "gild.toml on the card cannot be used, so what it says of the boot order is not known".to_owned(),
+            )
+        }),
         (Some(policy), Some(card)) => set(policy, card),
     };
     let changes = match outcome {

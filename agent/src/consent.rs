@@ -89,9 +89,10 @@ impl Proven {
 impl Holds {
     /// Looks at a disk, past every cache. An error is never a reason to write.
     pub fn on(disk: &dyn Target) -> io::Result<Self> {
-        let mut record = AlignedBuffer::new(RECORD_LENGTH);
-        disk.read_at(&mut record, RECORD_OFFSET)?;
-        Ok(Self::of(is_empty(disk)?, Found::in_bytes(&record)))
+        let record = read_twice(disk, RECORD_OFFSET, RECORD_LENGTH)?;
+        let sector = read_twice(disk, 0, disk.sector_size() as usize)?;
+        let is_empty = sector.iter().all(|byte| *byte == 0);
+        Ok(Self::of(is_empty, Found::in_bytes(&record)))
     }
 
     fn of(is_empty: bool, found: Found) -> Self {
@@ -120,23 +121,30 @@ impl Holds {
     }
 }
 
-/// Whether the first sector is zero, in two reads: one read that went wrong must not cost a node its data.
-fn is_empty(disk: &dyn Target) -> io::Result<bool> {
-    for _ in 0..2 {
-        let mut sector = AlignedBuffer::new(disk.sector_size() as usize);
-        // A read that reports success and leaves the buffer alone must not look like an empty sector.
-        sector.fill(0xff);
-        disk.read_at(&mut sector, 0)?;
-        if sector.iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
+/// Reads what lies there twice: one read that went wrong must not cost a node its data.
+fn read_twice(disk: &dyn Target, offset: u64, length: usize) -> io::Result<AlignedBuffer> {
+    // A read that reports success and leaves the buffer alone must look neither like an empty sector nor like itself.
+    let read = |fill: u8| -> io::Result<AlignedBuffer> {
+        let mut bytes = AlignedBuffer::new(length);
+        bytes.fill(fill);
+        disk.read_at(&mut bytes, offset)?;
+        Ok(bytes)
+    };
+    let (first, second) = (read(0xff)?, read(0x55)?);
+    if *first != *second {
+        return Err(io::Error::other(format!(
+            "two reads of the {length} bytes at {offset} gave different bytes"
+        )));
     }
-    Ok(true)
+    Ok(first)
 }
 
 /// What is to be done with a disk, where this order, if any, names this node.
 pub fn decide(holds: Holds, order: Option<&str>) -> Decision {
-    let is_done = |id: &str| holds.record().is_some_and(|record| record.order_id == id);
+    let is_done = |id: &str| {
+        let record = holds.record();
+        record.is_some_and(|record| record.orders.iter().any(|done| done == id))
+    };
     let open = order.filter(|id| !is_done(id));
     match (holds, open) {
         (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
@@ -164,7 +172,7 @@ mod tests {
             trial_starts,
             is_discarded: false,
             is_boot_order_pending: false,
-            order_id: order_id.to_owned(),
+            orders: vec![order_id.to_owned()],
         }
     }
 
@@ -172,6 +180,9 @@ mod tests {
     struct Disk {
         first: [Option<u8>; 2],
         record: Option<[u8; RECORD_LENGTH]>,
+        /// The second read of the record gives other bytes.
+        flips: bool,
+        record_reads: std::sync::atomic::AtomicUsize,
         reads: std::sync::atomic::AtomicUsize,
     }
 
@@ -192,6 +203,12 @@ mod tests {
             let failed = || io::Error::from_raw_os_error(5);
             if offset == RECORD_OFFSET {
                 buffer.copy_from_slice(&self.record.ok_or_else(failed)?);
+                let read = self
+                    .record_reads
+                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if self.flips && read == 1 {
+                    buffer.fill(0);
+                }
                 return Ok(());
             }
             assert_eq!(offset, 0);
@@ -251,7 +268,7 @@ mod tests {
         let firsts = [
             ("empty", [Some(0), Some(0)]),
             ("a table", [Some(1), Some(1)]),
-            ("empty once", [Some(0), Some(1)]),
+            ("unreadable, for it is empty once", [Some(0), Some(1)]),
             ("unreadable", [None, None]),
             ("unreadable once", [Some(0), None]),
         ];
@@ -263,6 +280,8 @@ mod tests {
                     let disk = Disk {
                         first,
                         record: *record,
+                        flips: false,
+                        record_reads: 0.into(),
                         reads: 0.into(),
                     };
                     cases += 1;
@@ -302,17 +321,27 @@ mod tests {
             if !is_done {
                 expected.push(format!("empty | {name} | {order}"));
             }
-            for table in ["a table", "empty once"] {
-                if ["nothing", "foreign", "flashing"].contains(&name) {
-                    expected.push(format!("{table} | {name} | {unknown}"));
-                }
-                if !is_done {
-                    expected.push(format!("{table} | {name} | {order}"));
-                }
+            if ["nothing", "foreign", "flashing"].contains(&name) {
+                expected.push(format!("a table | {name} | {unknown}"));
+            }
+            if !is_done {
+                expected.push(format!("a table | {name} | {order}"));
             }
         }
         expected.sort();
         assert_eq!(writes, expected);
+    }
+
+    #[test]
+    fn a_record_that_reads_as_nothing_once_is_no_reason_to_write() {
+        let disk = Disk {
+            first: [Some(1); 2],
+            record: Some(record(State::Proven, 0, "").to_bytes()),
+            flips: true,
+            record_reads: 0.into(),
+            reads: 0.into(),
+        };
+        Holds::on(&disk).expect_err("two reads that differ");
     }
 
     #[test]

@@ -8,25 +8,40 @@ use log::warn;
 use crate::card::folder::Folder;
 use crate::failure::StepError;
 
-/// A disk of this board is missing.
+/// The disk may not be the one that is meant.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "this board had the disks {had}, by their serial numbers, and {absent} is not there: {target} could be taken for it; the list is in {file} on the card"
-)]
-pub struct Missing {
-    had: String,
-    absent: String,
-    target: String,
-    file: String,
+pub enum DisksError {
+    /// A disk of this board is missing.
+    #[error(
+        "this board had the disks {had}, by their serial numbers, and {absent} is not there: {target} could be taken for it; the list is in {file} on the card"
+    )]
+    Missing {
+        /// All of them.
+        had: String,
+        /// The first that is not there.
+        absent: String,
+        /// The one that is.
+        target: String,
+        /// The file with the list.
+        file: String,
+    },
+    /// The list cannot be read.
+    #[error("{file} on the card, which may list the disks of this board, cannot be read: {error}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the kernel said.
+        error: std::io::Error,
+    },
 }
 
-impl HasFault for Missing {
+impl HasFault for DisksError {
     fn fault(&self) -> Fault {
         Fault::NoTarget
     }
 }
 
-impl StepError for Missing {
+impl StepError for DisksError {
     fn next_step(&self) -> &'static str {
         "fit the missing disk again; or, if it is gone for good, delete the list on the card, or name the disk to write with target.serial"
     }
@@ -47,7 +62,9 @@ pub fn present() -> Vec<String> {
 
 /// Remembers that this board has several disks, so that none is taken for another when that one is missing.
 pub fn remember(card: &dyn Folder, id: &str, mut present: Vec<String>) {
-    let had = on_card(card, id);
+    let Ok(had) = on_card(card, id) else {
+        return;
+    };
     let is_all = had.iter().all(|serial| present.contains(serial));
     present.sort();
     if present.len() > 1
@@ -65,11 +82,11 @@ pub fn check(
     id: &str,
     target: &Candidate,
     present: &[String],
-) -> Result<(), Missing> {
-    let had = on_card(card, id);
+) -> Result<(), DisksError> {
+    let had = on_card(card, id)?;
     let missing = had.iter().find(|serial| !present.contains(serial));
     match missing {
-        Some(missing) if had.len() > 1 => Err(Missing {
+        Some(missing) if had.len() > 1 => Err(DisksError::Missing {
             had: had.join(" and "),
             absent: missing.clone(),
             target: target.to_string(),
@@ -79,16 +96,15 @@ pub fn check(
     }
 }
 
-fn on_card(card: &dyn Folder, id: &str) -> Vec<String> {
-    let text = card
-        .read(&disk_list(id))
-        .inspect_err(|error| warn!("which disks this board had is not known: {error}"))
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+fn on_card(card: &dyn Folder, id: &str) -> Result<Vec<String>, DisksError> {
+    let file = disk_list(id);
+    let text = match card.read(&file) {
+        Ok(text) => text.unwrap_or_default(),
+        Err(error) => return Err(DisksError::Unreadable { file, error }),
+    };
     let text = String::from_utf8_lossy(&text);
     let lines = text.lines().filter(|line| !line.is_empty());
-    lines.map(str::to_owned).collect()
+    Ok(lines.map(str::to_owned).collect())
 }
 
 #[cfg(test)]

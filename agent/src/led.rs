@@ -26,7 +26,8 @@ pub enum Pattern {
     Verifying,
     /// The target is being written.
     Writing,
-    /// The target carries an image that has not proven itself, and the board restarts to start it.
+    /// The board restarts, and the next start still needs the card: the image has not proven itself, or the ROM is to write the
+    /// EEPROM.
     Trying,
     /// The target carries an image that has proven itself, and nothing is pending: the card may be taken out.
     Done,
@@ -298,10 +299,7 @@ mod tests {
             (Pattern::WaitingForServer, "waits for the image server"),
             (Pattern::Verifying, "reads the disk back"),
             (Pattern::Writing, "writes the disk or the boot order"),
-            (
-                Pattern::Trying,
-                "reboots to start an image that has not proven itself yet",
-            ),
+            (Pattern::Trying, "reboots, and still needs the card"),
             (Pattern::Done, "is done, and reboots"),
         ]
         .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));

@@ -2,10 +2,9 @@
 
 use std::io;
 
-use gild_boards::Board;
 use gild_card_format::Order;
-use gild_disk::Target;
 use gild_disk::select::{self, Candidate, System, Wanted};
+use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
 use log::info;
 
@@ -14,7 +13,7 @@ use crate::failure::{Failure, Remedy, StepError};
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::stall::Watcher;
-use crate::{disks, flash, hangs};
+use crate::{disks, flash, hangs, trial};
 
 /// The disk cannot be read. What it holds is not known, so nothing is written.
 #[derive(Debug, thiserror::Error)]
@@ -99,11 +98,38 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     })
 }
 
+/// What can be done where the share does not say what to write: an image that has had its starts gets another one after its
+/// pause. It may have been power cuts that kept it from proving itself.
+pub fn without_share(
+    machine: &Machine,
+    seen: Option<Seen>,
+    failure: Failure,
+) -> Result<Seen, Failure> {
+    let is_share = matches!(failure.fault, Fault::NoNetwork | Fault::ServerUnreachable);
+    match seen {
+        Some(Seen {
+            target,
+            holds,
+            decision: Decision::Replace(record),
+        }) if is_share && trial::may_try_again(&record, machine.now(), machine.hold).is_ok() => {
+            info!(
+                "{}: the image on the disk is started once more",
+                failure.message
+            );
+            Ok(Seen {
+                target,
+                holds,
+                decision: Decision::Try(record),
+            })
+        }
+        _ => Err(failure),
+    }
+}
+
 /// Looks at the disk. `None` where it takes the share to say which of several is meant. A disk that hung in an earlier start waits
 /// before it is looked at again; one that the kernel may have lost is a failure, which restarts the board.
 pub fn at_disk(
     machine: &Machine,
-    board: &Board,
     node: &mut Node,
     serial: Option<&str>,
     order: Option<&Order>,
@@ -121,7 +147,7 @@ pub fn at_disk(
         disks::remember(card, &node.lasting_id(), disks::present());
     }
     match chosen {
-        Ok(target) => seen(board, node, target, serial, order, watcher).map(Some),
+        Ok(target) => seen(node, target, serial, order, watcher).map(Some),
         Err(error) if error.may_be_hidden => Err(error.into()),
         Err(error) => {
             info!("no disk is looked at yet: {error}");
@@ -132,7 +158,6 @@ pub fn at_disk(
 
 /// Looks at this disk.
 pub fn seen(
-    board: &Board,
     node: &mut Node,
     target: Candidate,
     serial: Option<&str>,
@@ -146,13 +171,13 @@ pub fn seen(
     let order = order.filter(|order| node.is_meant_by(order));
     let decision = consent::decide(holds.clone(), order.map(|order| order.id.as_str()));
     // Whoever names the disk means it.
-    if matches!(decision, Decision::Write(_))
+    if matches!(decision, Decision::Write(_) | Decision::Replace(_))
         && serial.is_none()
         && let Some(card) = &node.card
     {
         disks::check(card, &node.lasting_id(), &target, &disks::present())?;
     }
-    say(board, &target, &decision);
+    say(&target, &decision);
     Ok(Seen {
         target,
         holds,
@@ -167,14 +192,13 @@ fn holds(disk: &dyn Target, target: &Candidate) -> Result<Holds, Unreadable> {
     })
 }
 
-fn say(board: &Board, target: &Candidate, decision: &Decision) {
+fn say(target: &Candidate, decision: &Decision) {
     let disk = target.path.display();
     match decision {
         Decision::Start(proven) => match proven.image_id() {
-            Some(image_id) => info!(
-                "{disk} carries image {image_id}, which this {} has started",
-                board.name
-            ),
+            Some(image_id) => {
+                info!("already done: image {image_id} on {disk} counts as proven");
+            }
             None => info!(
                 "{disk} has a record of gild's that is damaged or of a later gild: it is not written"
             ),

@@ -121,7 +121,7 @@ fn run() -> ! {
     }
     restarts::forget(&node);
     machine.enter(Stage::Receipt);
-    let good = if node.is_on_trial {
+    let good = if node.needs_card() {
         Pattern::Trying
     } else {
         Pattern::Done
@@ -171,13 +171,14 @@ fn story(
 
     machine.enter(Stage::Disk);
     let serial = known.and_then(|config| config.target_serial.as_deref());
-    let seen = look::at_disk(machine, board, node, serial, known_order, watcher)?;
+    let seen = look::at_disk(machine, node, serial, known_order, watcher)?;
     let seen = match seen {
         // No network and no share: a node that is proven starts without them, and one on trial may.
         Some(seen) if seen.decision.is_start() => seen,
-        _ => {
+        seen => {
             let config = config?;
-            install(machine, board, &config, node, order?.as_ref(), watcher)?
+            install(machine, board, &config, node, order?.as_ref(), watcher)
+                .or_else(|failure| look::without_share(machine, seen, failure))?
         }
     };
     node.target = Some(seen.target.clone());
@@ -224,7 +225,7 @@ fn install(
     hangs::show_last(node, None)?;
     let target = target::choose(machine, config, &image, node.card.as_ref())?;
     let serial = config.target_serial.as_deref();
-    let seen = look::seen(board, node, target, serial, order, watcher)?;
+    let seen = look::seen(node, target, serial, order, watcher)?;
     if seen.decision.is_start() {
         node.offered = Some(image.manifest.image_id);
         return Ok(seen);
@@ -261,10 +262,12 @@ fn write(
     let before = seen.holds.record();
     let meant = order.filter(|order| node.is_meant_by(order));
     let terms = Terms {
-        order_id: meant
-            .map(|order| order.id.clone())
-            .or(before.map(|record| record.order_id.clone()))
-            .unwrap_or_default(),
+        orders: match (meant, before) {
+            (Some(order), Some(record)) => record.orders_with(&order.id),
+            (Some(order), None) => vec![order.id.clone()],
+            (None, Some(record)) => record.orders.clone(),
+            (None, None) => Vec::new(),
+        },
         rollback_floor: before.map_or(0, Record::next_floor),
         trial_starts,
         is_boot_order_pending: image.manifest.proves_itself
@@ -288,7 +291,13 @@ fn begin_trial(
     record: Record,
     policy: Option<BootOrderPolicy>,
 ) -> Result<(), Failure> {
-    let (boot_order, _) = boot_order::set(machine, board, policy, node, Standing::OnTrial);
+    let standing = if record.trial_starts > 0 && node.report.is_none() {
+        Standing::TrialCameBack
+    } else {
+        Standing::OnTrial
+    };
+    let (boot_order, changes) = boot_order::set(machine, board, policy, node, standing);
+    node.boot_order_changes = changes;
     node.boot_order = Some(boot_order.clone());
     if node.report.is_some() {
         // A disk that forgets what is written to it must not be written forever.

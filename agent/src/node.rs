@@ -88,6 +88,11 @@ impl Node {
         }
     }
 
+    /// Whether the next start still needs the card in its slot.
+    pub fn needs_card(&self) -> bool {
+        self.is_on_trial || self.boot_order == Some(BootOrder::Staged)
+    }
+
     /// Whether an order names it, by any of its names.
     pub fn is_meant_by(&self, order: &Order) -> bool {
         let wired = Interface::wired(Path::new("/"));

@@ -63,7 +63,7 @@ mod tests {
     fn a_file_on_the_card_gives_an_order_and_one_that_is_unclear_gives_none() {
         let card = MemoryCard::new(&Power::on());
         assert_eq!(in_file(&card).expect("no file"), None);
-        card.write(ORDER, b"2026-12\n").expect("a file");
+        card.write(ORDER, b"2026-12\nall\n").expect("a file");
         let order = in_file(&card).expect("an order").expect("one");
         assert_eq!(order.id, "2026-12");
         card.write(ORDER, b"all of them\n").expect("a file");

@@ -191,7 +191,7 @@ mod tests {
             trial_starts,
             is_discarded: true,
             is_boot_order_pending: true,
-            order_id: "o-1".to_owned(),
+            orders: vec!["o-1".to_owned()],
         }
     }
 

@@ -172,7 +172,7 @@ fn a_flashed_disk_differs_by_its_commit_record_alone() {
         trial_starts: 0,
         is_discarded: true,
         is_boot_order_pending: false,
-        order_id: String::new(),
+        orders: Vec::new(),
     };
     let with = |record: &Record| {
         bench.poke("disk.img", RECORD_OFFSET, &record.to_bytes());

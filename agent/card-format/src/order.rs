@@ -22,6 +22,11 @@ pub enum OrderError {
         "`{0}` is not the id of an order; next: write 1 to {MAX_ORDER_ID} letters, digits, dots, dashes or underscores, a date for example"
     )]
     Id(String),
+    /// Nobody is meant.
+    #[error(
+        "order `{0}` names no node; next: write a MAC address, the serial number of a board, or `all` below it"
+    )]
+    NoNodes(String),
     /// A node that nobody can be.
     #[error("`{0}` names no node; next: write a MAC address or the serial number of a board")]
     Node(String),
@@ -44,15 +49,23 @@ impl Order {
         })
     }
 
-    /// The order in a file on the card: the id in the first line, a node in each further one. Empty lines and those that
-    /// start with `#` do not count. `None` if there is no line.
+    /// The order in a file on the card: the id in the first line, a node in each further one, or `all`. Half a file must not
+    /// order everything. Empty lines and those that start with `#` do not count. `None` if there is no line.
     pub fn in_file(text: &str) -> Result<Option<Self>, OrderError> {
         let mut lines = text
             .trim_start_matches('\u{feff}')
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'));
-        lines.next().map(|id| Self::new(id, lines)).transpose()
+        let Some(id) = lines.next() else {
+            return Ok(None);
+        };
+        let nodes: Vec<&str> = lines.collect();
+        match nodes[..] {
+            [] => Err(OrderError::NoNodes(id.to_owned())),
+            ["all"] => Self::new(id, []).map(Some),
+            _ => Self::new(id, nodes).map(Some),
+        }
     }
 
     /// Whether a node with these names is meant.
@@ -104,6 +117,10 @@ mod tests {
         let order = Order::in_file(text).expect("an order").expect("one");
         assert_eq!(order, Order::new("2026-12-01", [MAC]).expect("an order"));
         assert_eq!(Order::in_file("# nothing\n\n"), Ok(None));
+        let all = Order::in_file("2026-12-01\nall\n").expect("an order");
+        assert!(all.expect("one").is_for([]));
+        let error = Order::in_file("2026-12-01\n# d8:3a:dd:12:34:56\n").expect_err("half a file");
+        assert_eq!(error, OrderError::NoNodes("2026-12-01".to_owned()));
     }
 
     #[test]

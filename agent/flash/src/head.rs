@@ -49,7 +49,7 @@ pub fn record(job: &Job<'_>, state: State, is_discarded: bool) -> Record {
         trial_starts: terms.trial_starts,
         is_discarded,
         is_boot_order_pending: terms.is_boot_order_pending,
-        order_id: terms.order_id.clone(),
+        orders: terms.orders.clone(),
     }
 }
 
@@ -67,6 +67,10 @@ pub fn found(target: &dyn Target) -> std::io::Result<Found> {
     let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
     target.read_at(&mut bytes, RECORD_OFFSET)?;
     Ok(Found::in_bytes(&bytes))
+}
+
+fn is_flashing(found: &Found) -> bool {
+    matches!(found, Found::Record(record) if record.state == State::Flashing)
 }
 
 /// What the disk says about itself.
@@ -128,9 +132,14 @@ pub fn prepare(
     medium.write(&bytes[..sector], 0, progress)?;
     medium.flush()?;
     let is_discarded = match state {
-        // What is kept may lie anywhere.
-        TargetState::Resumable | TargetState::Done => {
+        // An interrupted flash goes on: it has discarded the disk before its first chunk.
+        TargetState::Resumable if is_flashing(&before) => {
             matches!(before, Found::Record(record) if record.is_discarded)
+        }
+        // The chunks of the same image are worth keeping. What is not theirs is a node's.
+        TargetState::Resumable | TargetState::Done => {
+            let end = job.manifest.raw_size.next_multiple_of(FIRST_MIB);
+            medium.discard(end..medium.target.size(), progress)
         }
         TargetState::Other => medium.discard(FIRST_MIB..medium.target.size(), progress),
     };

@@ -21,8 +21,8 @@ pub struct Options {
 /// What the record says besides the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Id of the order to flash that is carried out; empty if there is none.
-    pub order_id: String,
+    /// Ids of the orders to flash that are carried out with it, the last one first.
+    pub orders: Vec<String>,
     /// Least rollback counter of the image that comes after this one.
     pub rollback_floor: u64,
     /// Starts of this image that have proven nothing so far.

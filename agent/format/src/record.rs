@@ -14,7 +14,9 @@ pub const RECORD_OFFSET: u64 = FIRST_MIB - RECORD_LENGTH as u64;
 /// Length of the record, bytes.
 pub const RECORD_LENGTH: usize = 4096;
 /// Longest id of an order to flash, bytes.
-pub const MAX_ORDER_ID: usize = 64;
+pub const MAX_ORDER_ID: usize = 48;
+/// Orders that a record remembers. An older one on another card, or under one that was deleted, must not be carried out again.
+pub const MAX_ORDERS: usize = 5;
 
 const MAGIC: &[u8; 16] = b"gild record\0\0\0\0\0";
 const VERSION: u32 = 2;
@@ -27,8 +29,8 @@ const COUNTER_AT: usize = ID_AT + MAX_IMAGE_ID;
 const FLOOR_AT: usize = COUNTER_AT + 8;
 const STARTS_AT: usize = FLOOR_AT + 8;
 const FLAGS_AT: usize = STARTS_AT + 4;
-/// Padded with NUL, which no order id has, to [`MAX_ORDER_ID`].
-const ORDER_AT: usize = FLAGS_AT + 4;
+/// [`MAX_ORDERS`] places, each padded with NUL, which no order id has, to [`MAX_ORDER_ID`].
+const ORDERS_AT: usize = FLAGS_AT + 4;
 /// The SHA-256 of everything before it. All that is not zero lies in the first 512 bytes: disks write a sector whole or
 /// not at all, so one record replaces another without a moment in which there is none.
 const DIGEST_AT: usize = SECTOR - 32;
@@ -67,8 +69,9 @@ pub struct Record {
     pub is_discarded: bool,
     /// The board's boot order is still to be changed, once the image is proven.
     pub is_boot_order_pending: bool,
-    /// Id of the last order to flash that was carried out; empty if there was none. At most [`MAX_ORDER_ID`] bytes.
-    pub order_id: String,
+    /// Ids of the orders to flash that were carried out, the last one first. At most [`MAX_ORDERS`], each of at most
+    /// [`MAX_ORDER_ID`] bytes.
+    pub orders: Vec<String>,
 }
 
 /// What lies in the place of the record.
@@ -109,7 +112,9 @@ impl Record {
             put(FLOOR_AT, &self.rollback_floor.to_le_bytes());
             put(STARTS_AT, &self.trial_starts.to_le_bytes());
             put(FLAGS_AT, &flags.to_le_bytes());
-            put(ORDER_AT, cut(&self.order_id, MAX_ORDER_ID));
+            for (place, id) in self.orders.iter().take(MAX_ORDERS).enumerate() {
+                put(ORDERS_AT + place * MAX_ORDER_ID, cut(id, MAX_ORDER_ID));
+            }
         })
     }
 
@@ -132,10 +137,18 @@ impl Record {
             trial_starts: number_at(bytes, STARTS_AT)?,
             is_discarded: flags & IS_DISCARDED != 0,
             is_boot_order_pending: flags & IS_BOOT_ORDER_PENDING != 0,
-            order_id: text_at(bytes, ORDER_AT, MAX_ORDER_ID)?,
+            orders: orders_in(bytes)?,
         };
         // Magic, version, padding and digest in one comparison.
         (record.to_bytes() == *bytes).then_some(record)
+    }
+
+    /// The orders that were carried out, with this one as the last.
+    #[must_use]
+    pub fn orders_with(&self, id: &str) -> Vec<String> {
+        let before = self.orders.iter().filter(|before| *before != id).cloned();
+        let ids = std::iter::once(id.to_owned()).chain(before);
+        ids.take(MAX_ORDERS).collect()
     }
 
     /// Least rollback counter of the image that may replace this one.
@@ -189,6 +202,13 @@ fn seal(fields: impl Fn(&mut dyn FnMut(usize, &[u8]))) -> [u8; RECORD_LENGTH] {
     let digest = chunk::sha256(&bytes[..DIGEST_AT]);
     bytes[DIGEST_AT..SECTOR].copy_from_slice(&digest.0);
     bytes
+}
+
+fn orders_in(bytes: &[u8; RECORD_LENGTH]) -> Option<Vec<String>> {
+    let places = (0..MAX_ORDERS).map(|place| ORDERS_AT + place * MAX_ORDER_ID);
+    let ids = places.map(|at| text_at(bytes, at, MAX_ORDER_ID));
+    let ids: Vec<String> = ids.collect::<Option<_>>()?;
+    Some(ids.into_iter().filter(|id| !id.is_empty()).collect())
 }
 
 fn cut(text: &str, length: usize) -> &[u8] {

@@ -6,7 +6,7 @@ use common::Random;
 use gild_format::chunk::sha256;
 use gild_format::manifest::{MAX_IMAGE_ID, Sha256Hex};
 use gild_format::record::{
-    FIRST_MIB, Found, MAX_ORDER_ID, RECORD_LENGTH, RECORD_OFFSET, Record, State,
+    FIRST_MIB, Found, MAX_ORDER_ID, MAX_ORDERS, RECORD_LENGTH, RECORD_OFFSET, Record, State,
 };
 
 fn record(state: State) -> Record {
@@ -19,7 +19,7 @@ fn record(state: State) -> Record {
         trial_starts: 6,
         is_discarded: true,
         is_boot_order_pending: false,
-        order_id: "2026-12-01".to_owned(),
+        orders: vec!["2026-12-01".to_owned(), "b".to_owned()],
     }
 }
 
@@ -47,7 +47,7 @@ fn it_is_the_last_block_of_the_first_mib() {
 fn it_survives_the_disk() {
     let long = Record {
         image_id: "x".repeat(MAX_IMAGE_ID),
-        order_id: "y".repeat(MAX_ORDER_ID),
+        orders: vec!["y".repeat(MAX_ORDER_ID); MAX_ORDERS],
         is_discarded: false,
         is_boot_order_pending: true,
         rollback_counter: u64::MAX,
@@ -75,6 +75,7 @@ fn the_bytes_are_those_of_the_documentation() {
     assert_eq!(&bytes[192..200], [5, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(&bytes[200..208], [6, 0, 0, 0, 1, 0, 0, 0]);
     assert_eq!(&bytes[208..219], b"2026-12-01\0");
+    assert_eq!(&bytes[256..258], b"b\0");
     assert_eq!(&bytes[480..512], sha256(&bytes[..480]).0);
 }
 
@@ -142,4 +143,15 @@ fn only_a_proven_image_raises_the_floor() {
     assert_eq!(of(State::Proven, 4, 9), 9, "never down");
     assert_eq!(of(State::Trial, 9, 4), 4);
     assert_eq!(of(State::Flashing, 9, 4), 4);
+}
+
+#[test]
+fn the_last_orders_are_remembered() {
+    let mut record = record(State::Proven);
+    record.orders = record.orders_with("b");
+    assert_eq!(record.orders, ["b", "2026-12-01"]);
+    for id in ["1", "2", "3", "4"] {
+        record.orders = record.orders_with(id);
+    }
+    assert_eq!(record.orders, ["4", "3", "2", "1", "b"]);
 }

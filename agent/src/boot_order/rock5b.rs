@@ -150,7 +150,11 @@ fn write_image(
         ));
     }
     // What a power cut has left half written is completed in any case.
-    if !job.is_proven && interrupted.is_none() {
+    // And a U-Boot that is not mainline's for this board may be unable to start the disk at all: the vendor's unpacks no kernel.
+    let is_foreign = starts
+        && Image::parse(current.clone(), Medium::Spi)
+            .map_or(true, |found| found.validate_for(job.board).is_err());
+    if !job.is_proven && interrupted.is_none() && !(job.came_back && is_foreign) {
         return Err(BootOrderError::waits());
     }
     // What is around the image stays as it was, also where a block of it was erased with the image's last one.

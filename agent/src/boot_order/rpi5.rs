@@ -94,6 +94,8 @@ struct Update {
     recovery: Vec<u8>,
     /// The time by which the firmware reports it done.
     time: u32,
+    /// Whether its firmware takes the order of a restart from what it has started.
+    knows_reboot_order: bool,
     /// What it changes, for people.
     changes: Vec<String>,
 }
@@ -110,12 +112,8 @@ impl Firmware for Eeprom {
         false
     }
 
-    /// The Raspberry Pi's does since January 2025.
     fn knows_reboot_order(&self) -> bool {
-        const SINCE: u32 = 1_736_812_800;
-        Running::of_this_board()
-            .build
-            .is_some_and(|build| build >= SINCE)
+        knows_reboot_order(Running::of_this_board().build)
     }
 }
 
@@ -161,7 +159,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         }
         _ => {}
     }
-    if !job.is_proven {
+    if !job.is_proven && !needs_update_to_start(running, &update, lacks_probe) {
         tidy(job);
         return Err(BootOrderError::waits());
     }
@@ -188,6 +186,19 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         tidy(job);
     }
     outcome
+}
+
+/// Whether the board cannot start a disk on trial without the update: firmware that takes no order of a restart from the card
+/// comes back to the card, and so does one that does not find the disk. With the update a start that fails leads back to the card
+/// all the same, because the image's own `config.txt` asks for that, if the update's firmware is new enough to know it.
+fn needs_update_to_start(running: &Running, update: &Update, lacks_probe: bool) -> bool {
+    update.knows_reboot_order && (lacks_probe || !knows_reboot_order(running.build))
+}
+
+/// Firmware of the Raspberry Pi 5 does since January 2025.
+fn knows_reboot_order(build: Option<u32>) -> bool {
+    const SINCE: u32 = 1_736_812_800;
+    build.is_some_and(|build| build >= SINCE)
 }
 
 fn probes(config: &[u8]) -> bool {
@@ -254,6 +265,7 @@ impl Update {
             changes.push(format!("firmware built {} -> {}", day(old), day(new)));
         }
         Ok(Self {
+            knows_reboot_order: knows_reboot_order(image.build_timestamp()),
             upd: image.bytes().to_vec(),
             sig,
             recovery,

@@ -151,7 +151,7 @@ fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
             trial_starts: 0,
             is_discarded: false,
             is_boot_order_pending: false,
-            order_id: String::new(),
+            orders: Vec::new(),
         };
         forget_if(&card, "count", &(record, mark.to_owned())).expect("a card");
     };

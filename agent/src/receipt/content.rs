@@ -8,7 +8,7 @@ use gild_flash::{Outcome, Report};
 use serde::Serialize;
 
 use crate::board;
-use crate::boot_order::BootOrder;
+use crate::boot_order::{BootOrder, Kind};
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::node::Node;
@@ -24,6 +24,10 @@ pub struct Receipt {
     pub outcome: &'static str,
     pub fault: Option<u8>,
     pub message: Option<String>,
+    /// Whether the image still has to prove that it starts.
+    pub on_trial: bool,
+    /// The image on the share, if the node keeps another one because nobody ordered it to be replaced.
+    pub offered: Option<String>,
     /// `already-right`, `staged`, `written`, or why it is as it was; unknown if the story did not get that far.
     pub boot_order: Option<String>,
     /// What is changed on the board with that: settings by their old and new values.
@@ -36,6 +40,11 @@ pub struct Receipt {
     pub bytes_written: Option<u64>,
     pub bytes_read_back: Option<u64>,
     pub bytes_zeroed: Option<u64>,
+    /// How much the disk was asked to forget before it was written.
+    pub bytes_discarded: Option<u64>,
+    /// How much of the image is holes, and how much of them was read back.
+    pub hole_bytes: Option<u64>,
+    pub hole_bytes_read_back: Option<u64>,
     pub chunks: Option<usize>,
     pub chunks_fetched: Option<u64>,
     pub chunks_kept: Option<usize>,
@@ -61,6 +70,9 @@ struct Counts {
     bytes_written: u64,
     bytes_read_back: u64,
     bytes_zeroed: u64,
+    bytes_discarded: u64,
+    hole_bytes: u64,
+    hole_bytes_read_back: u64,
     chunks: usize,
     chunks_fetched: u64,
     chunks_kept: usize,
@@ -73,6 +85,9 @@ impl Counts {
             bytes_written: report.bytes_written,
             bytes_read_back: report.bytes_read_back,
             bytes_zeroed: report.bytes_zeroed,
+            bytes_discarded: report.bytes_discarded,
+            hole_bytes: report.hole_bytes,
+            hole_bytes_read_back: report.hole_bytes_read_back,
             chunks: report.chunks,
             chunks_fetched: report.chunks_fetched,
             chunks_kept: report.chunks_kept,
@@ -86,6 +101,7 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receip
     let nothing = failure.is_none().then(Counts::default);
     let counts = report.map(Counts::of).or(nothing);
     let left = node.boot_order.as_ref().and_then(BootOrder::trouble);
+    let left = left.filter(|left| left.kind != Kind::Waits);
     Receipt {
         board: node.board.map(|board| board.name.clone()),
         mac: node.mac().map(|mac| mac.to_string()),
@@ -103,6 +119,8 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receip
         message: failure
             .map(|failure| failure.message.clone())
             .or(left.map(|left| left.reason.clone())),
+        on_trial: node.is_on_trial,
+        offered: node.offered.clone(),
         boot_order: node.boot_order.as_ref().map(BootOrder::to_string),
         boot_order_changes: node.boot_order_changes.clone(),
         boot_order_next_step: left.map(|left| left.next_step),
@@ -110,6 +128,9 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receip
         bytes_written: counts.map(|counts| counts.bytes_written),
         bytes_read_back: counts.map(|counts| counts.bytes_read_back),
         bytes_zeroed: counts.map(|counts| counts.bytes_zeroed),
+        bytes_discarded: counts.map(|counts| counts.bytes_discarded),
+        hole_bytes: counts.map(|counts| counts.hole_bytes),
+        hole_bytes_read_back: counts.map(|counts| counts.hole_bytes_read_back),
         chunks: counts.map(|counts| counts.chunks),
         chunks_fetched: counts.map(|counts| counts.chunks_fetched),
         chunks_kept: counts.map(|counts| counts.chunks_kept),

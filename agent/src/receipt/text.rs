@@ -32,6 +32,16 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         }
         None => "The disk carried the image already; nothing was written.\n".to_owned(),
     };
+    let trial = if failure.is_none() && receipt.on_trial {
+        "The image has not proven itself yet: the board restarts to start it. Leave the card in.\n"
+    } else {
+        ""
+    };
+    let offered = receipt.offered.as_ref().map_or_else(String::new, |offered| {
+        format!(
+            "The share has image {offered}. It was not taken, because nobody ordered this disk to be written again.\n"
+        )
+    });
     let boot_order = match (failure, receipt.boot_order_next_step) {
         (None, Some(next_step)) => format!(
             "\nFAULT {}: {}\nWhat:   {}\nDo:     {next_step}\n\
@@ -47,7 +57,7 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         .flat_map(|change| ["        ", change, "\n"])
         .collect();
     format!(
-        "gild {}: the last outcome of one node\n\n{outcome}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
+        "gild {}: the last outcome of one node\n\n{outcome}{trial}{offered}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
          Boot:   {}\n{changes}",
         receipt.agent_version,
         or_unknown(&receipt.board),

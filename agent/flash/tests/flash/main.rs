@@ -74,7 +74,7 @@ fn record(image: &Image, is_discarded: bool) -> Record {
         trial_starts: 0,
         is_discarded,
         is_boot_order_pending: false,
-        order_id: String::new(),
+        orders: Vec::new(),
     }
 }
 

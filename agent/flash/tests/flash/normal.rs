@@ -2,7 +2,7 @@
 
 use gild_disk::{AlignedBuffer, Target, ZeroMethod};
 use gild_flash::{Options, Outcome, Stage, TargetState, Terms, inspect};
-use gild_format::record::State;
+use gild_format::record::{RECORD_OFFSET, Record, State};
 
 use crate::disk::Disk;
 use crate::image::{Image, MemorySource, Shape};
@@ -179,11 +179,28 @@ fn the_disk_forgets_everything_once_and_a_resume_forgets_nothing() {
     assert_eq!(report.bytes_discarded, SIZE as u64 - (1 << 20));
     assert!(record_on(&disk).is_discarded);
 
+    // A node lived on it, and is to be flashed again: only what is not the image's is forgotten.
     disk.write_at(&AlignedBuffer::new(512), 0).expect("a disk");
     let report = flash(&image, &disk).expect("nothing is wrong");
-    assert_eq!((report.bytes_discarded, report.chunks_fetched), (0, 0));
+    let beyond = (SIZE - image.raw.len().next_multiple_of(MIB)) as u64;
+    assert_eq!(
+        (report.bytes_discarded, report.chunks_fetched),
+        (beyond, 1),
+        "but for the chunk in the first MiB"
+    );
     assert_carries(&disk.content(), &image);
-    assert!(record_on(&disk).is_discarded, "once is enough");
+
+    // A flash that was interrupted.
+    let flashing = Record {
+        state: State::Flashing,
+        ..record_on(&disk)
+    };
+    let mut bytes = AlignedBuffer::new(4096);
+    bytes.copy_from_slice(&flashing.to_bytes());
+    disk.write_at(&bytes, RECORD_OFFSET).expect("a disk");
+    let report = flash(&image, &disk).expect("nothing is wrong");
+    assert_eq!(report.bytes_discarded, 0, "once is enough");
+    assert!(record_on(&disk).is_discarded);
 }
 
 #[test]
@@ -202,7 +219,7 @@ fn an_image_that_proves_itself_is_on_trial_and_the_record_has_the_terms() {
     image.manifest.proves_itself = true;
     let disk = Disk::used(SIZE);
     let terms = Terms {
-        order_id: "2026-12".to_owned(),
+        orders: vec!["2026-12".to_owned()],
         rollback_floor: 5,
         trial_starts: 2,
         is_boot_order_pending: true,
@@ -215,7 +232,7 @@ fn an_image_that_proves_itself_is_on_trial_and_the_record_has_the_terms() {
     let record = record_on(&disk);
     assert_eq!(record.state, State::Trial);
     let found = Terms {
-        order_id: record.order_id,
+        orders: record.orders,
         rollback_floor: record.rollback_floor,
         trial_starts: record.trial_starts,
         is_boot_order_pending: record.is_boot_order_pending,

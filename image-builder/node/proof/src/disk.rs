@@ -64,6 +64,25 @@ impl Disk {
         })
     }
 
+    /// Whether the root file system certainly lies on no NVMe disk.
+    #[must_use]
+    pub fn is_elsewhere(root: &Path) -> bool {
+        let mounts = fs::read_to_string(root.join(MOUNTS)).unwrap_or_default();
+        let Some(number) = device_number(&mounts) else {
+            return false;
+        };
+        // The kernel gives file systems without a device the number 0.
+        let is_virtual = number.starts_with("0:");
+        let device = fs::canonicalize(root.join(BLOCK_NUMBERS).join(number));
+        let is_other = device.is_ok_and(|device| {
+            let name = device
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned());
+            name.is_some_and(|name| !name.starts_with("nvme"))
+        });
+        is_virtual || is_other
+    }
+
     /// Makes the first sector zero and proves it. Without it no partition table is valid, so neither the firmware nor the
     /// flasher takes the disk for a node any more; and a disk writes one sector whole or not at all.
     pub fn make_unbootable(&self) -> Result<()> {
@@ -207,6 +226,21 @@ mod tests {
             let root = machine(mounts, disk, partition);
             let error = Disk::of_root(root.path()).expect_err(complaint);
             assert!(format!("{error:#}").contains(complaint), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn only_a_root_that_is_certainly_on_no_nvme_disk_is_elsewhere() {
+        for (mounts, disk, is_elsewhere) in [
+            (ROOT, "nvme0n1", false),
+            (OVERLAY, "nvme0n1", true),
+            (ROOT, "mmcblk0", true),
+            ("", "nvme0n1", false),
+            ("21 20 259:9 / / rw - ext4 /dev/root rw\n", "nvme0n1", false),
+        ] {
+            let root = machine(mounts, disk, true);
+            let found = Disk::is_elsewhere(root.path());
+            assert_eq!(found, is_elsewhere, "{mounts} {disk}");
         }
     }
 

@@ -39,7 +39,10 @@ pub enum Standing {
 pub fn prove(root: &Path) -> Result<Standing> {
     let disk = match Disk::of_root(root) {
         Ok(disk) => disk,
-        Err(error) => return Ok(Standing::NoRecord(format!("{error:#}"))),
+        Err(error) if Disk::is_elsewhere(root) => {
+            return Ok(Standing::NoRecord(format!("{error:#}")));
+        }
+        Err(error) => return Err(error.context("the disk is not found: the image is not proven")),
     };
     prove_on(root, &disk)
 }
@@ -203,7 +206,7 @@ mod tests {
             trial_starts: 2,
             is_discarded: true,
             is_boot_order_pending: true,
-            order_id: "2026-12".to_owned(),
+            orders: vec!["2026-12".to_owned()],
         }
     }
 
