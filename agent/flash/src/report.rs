@@ -34,7 +34,7 @@ pub struct Report {
     pub bytes_read_back: u64,
     /// Those of them that lie in holes.
     pub hole_bytes_read_back: u64,
-    /// Bytes of the image that lie in holes.
+    /// Bytes of the image that lie in holes beyond the first MiB, which is written in full.
     pub hole_bytes: u64,
     /// Data chunks of the image (holes are not counted).
     pub chunks: usize,

@@ -9,7 +9,7 @@ use gild_format::manifest::Chunk;
 
 use crate::head;
 use crate::medium::Medium;
-use crate::plan::Piece;
+use crate::plan::{self, Piece};
 use crate::progress::{Progress, Tally};
 use crate::{Event, Job, Outcome, Report, Stage};
 
@@ -66,9 +66,12 @@ impl<'a> Flash<'a> {
     }
 
     fn hole_bytes(&self) -> u64 {
-        let chunks = self.job.manifest.chunks.iter();
-        let holes = chunks.filter(|chunk| chunk.hole);
-        holes.map(|chunk| u64::from(chunk.raw_length)).sum()
+        let pieces = plan::pieces(self.job.manifest);
+        let holes = pieces.iter().map(|piece| match piece {
+            Piece::Hole(hole) => hole.end - hole.start,
+            Piece::Data(_) => 0,
+        });
+        holes.sum()
     }
 
     pub fn data_chunks(&self) -> usize {

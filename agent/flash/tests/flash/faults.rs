@@ -176,7 +176,7 @@ fn a_bit_flipped_in_the_file_is_fault_6_and_the_chunk_is_never_written() {
     let chunk = chunks
         .rfind(|chunk| !chunk.hole)
         .expect("the image has data");
-    let disk = Disk::new(vec![0; SIZE], 512);
+    let disk = Disk::new(vec![0; SIZE], 512).that_remembers();
     let byte = chunk.stored_offset + u64::from(chunk.stored_length) / 2;
     let source = MemorySource::flipping(&image, byte, u32::MAX);
     let error = flash_with(&image, &source, &disk, &(), None).expect_err("the file is damaged");
