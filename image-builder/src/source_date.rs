@@ -23,6 +23,11 @@ pub fn from_environment() -> Result<Option<u64>> {
 pub fn or_now() -> Result<u64> {
     match from_environment()? {
         Some(time) => Ok(time),
-        None => Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()),
+        None => now(),
     }
+}
+
+/// The present time, seconds since 1970.
+pub fn now() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
 }

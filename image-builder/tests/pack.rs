@@ -236,6 +236,8 @@ fn an_image_id_never_gets_other_content() {
     bench
         .pack(&["--id", "taken", "--proves-itself"])
         .fails_saying(&["taken", "--proves-itself", "--output"]);
+    // At another time, which is the counter where none is given.
+    bench.pack(&["--id", "taken"]).succeeds();
     bench
         .pack(&["--id", "taken", "--rollback-counter", "1"])
         .fails_saying(&["taken", "--rollback-counter", "--output"]);

@@ -89,9 +89,9 @@ pub struct Args {
     /// zstd level
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
-    /// Nodes refuse an image with a lower counter than their card demands
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    rollback_counter: u64,
+    /// Nodes refuse an image with a lower counter than that of one that has started on them [default: the source date]
+    #[arg(long, value_name = "N")]
+    rollback_counter: Option<u64>,
     /// Accept a finding of the inspection; may be given several times
     #[arg(long = "exempt", value_name = "RULE=PATH")]
     exemptions: Vec<String>,

@@ -40,9 +40,11 @@ pub struct Args {
     /// zstd level
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Nodes refuse an image with a lower counter than their card demands
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub rollback_counter: u64,
+    /// Nodes refuse an image with a lower counter than that of one that has started on them [default: the build time]
+    ///
+    /// To go back to an older image on purpose, pack it again with a higher counter.
+    #[arg(long, value_name = "N")]
+    pub rollback_counter: Option<u64>,
     /// The image proves itself: until then it is on trial, and goes back to the flasher card
     ///
     /// Once the image has started and all is well, a program in it must write `proven` into the commit record at the end
@@ -79,6 +81,8 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     let board = args.board;
     let key = Signer::read(&args.key)?;
     let build_time = args.build_time.map_or_else(source_date::or_now, Ok)?;
+    let rollback_counter = args.rollback_counter.unwrap_or(build_time);
+    check_counter(rollback_counter, source_date::now()?)?;
     let image = DiskImage::open(&args.disk, args.sector_size)?;
     let given_id = args.id.is_some();
     let image_id = match args.id {
@@ -91,7 +95,7 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
         stored_file: Names::of(&image_id).stored,
         image_id,
         build_time,
-        rollback_counter: args.rollback_counter,
+        rollback_counter,
         proves_itself: args.proves_itself,
         min_agent_version: MIN_AGENT_VERSION.to_owned(),
         raw_size: image.size(),
@@ -135,7 +139,7 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     manifest.chunks = chunks;
     manifest.validate().with_context(refused)?;
 
-    let signed = sign(&folder, &manifest, &key)?;
+    let signed = sign(&folder, &manifest, &key, args.rollback_counter.is_none())?;
     folder.put(file, &manifest.stored_file)?;
     for (ending, text) in about {
         let staged = folder.stage_bytes(text.as_bytes())?;
@@ -147,19 +151,43 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     Ok(())
 }
 
+/// A node that has started an image refuses each one with a lower counter, for good: one that is far ahead of the time would
+/// shut out all images to come.
+fn check_counter(counter: u64, now: u64) -> Result<()> {
+    const DAY: u64 = 24 * 60 * 60;
+    if counter > now + DAY {
+        bail!(
+            "rollback counter {counter} is more than a day ahead of this machine's clock ({now}), and nodes that start this image \
+             would refuse every image with a lower one; next: correct the clock or the build time, or give a lower --rollback-counter"
+        );
+    }
+    Ok(())
+}
+
 /// Signs the manifest, or takes the one that says the same under the same id already.
 ///
 /// An image id names one content for ever: a node in mid-flash counts on it.
-fn sign(folder: &Folder, manifest: &Manifest, key: &Signer) -> Result<Signed> {
+fn sign(
+    folder: &Folder,
+    manifest: &Manifest,
+    key: &Signer,
+    any_counter: bool,
+) -> Result<Signed> {
     let id = &manifest.image_id;
     let bytes = match folder.existing(id)? {
         None => manifest.to_json(),
         Some(existing) => {
             let same = Manifest::parse(&existing.manifest).is_ok_and(|found| {
                 let (build_time, tools) = (found.build_time, found.tools.clone());
+                let rollback_counter = if any_counter {
+                    found.rollback_counter
+                } else {
+                    manifest.rollback_counter
+                };
                 found
                     == Manifest {
                         build_time,
+                        rollback_counter,
                         tools,
                         ..manifest.clone()
                     }
@@ -245,6 +273,18 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_would_shut_out_the_images_to_come_is_refused() {
+        let now = 1_800_000_000;
+        for counter in [0, 7, now, now + 24 * 60 * 60] {
+            check_counter(counter, now).expect("a counter");
+        }
+        for counter in [now + 24 * 60 * 60 + 1, u64::MAX] {
+            let error = check_counter(counter, now).expect_err("too high");
+            assert!(error.to_string().contains("--rollback-counter"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_refused_image_leaves_what_is_told_about_the_published_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
@@ -258,7 +298,7 @@ mod tests {
                 id: Some("rpi5-0123456789ab".to_owned()),
                 output: at("out"),
                 level: 1,
-                rollback_counter: 0,
+                rollback_counter: Some(0),
                 proves_itself: false,
                 sector_size: 512,
                 build_time: Some(1_767_312_000),
