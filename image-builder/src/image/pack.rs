@@ -167,12 +167,7 @@ fn check_counter(counter: u64, now: u64) -> Result<()> {
 /// Signs the manifest, or takes the one that says the same under the same id already.
 ///
 /// An image id names one content for ever: a node in mid-flash counts on it.
-fn sign(
-    folder: &Folder,
-    manifest: &Manifest,
-    key: &Signer,
-    any_counter: bool,
-) -> Result<Signed> {
+fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -> Result<Signed> {
     let id = &manifest.image_id;
     let bytes = match folder.existing(id)? {
         None => manifest.to_json(),
@@ -251,7 +246,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::process::Command;
 
-    use super::{Args, pack};
+    use super::{Args, check_counter, pack};
     use crate::{board, key};
 
     const SECTOR: u64 = 512;
