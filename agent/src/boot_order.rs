@@ -188,6 +188,8 @@ struct Job<'a> {
     /// Whether anything may be changed. A disk that has not proven yet that it starts must not become the only one that the
     /// firmware looks at.
     is_proven: bool,
+    /// Whether it is only asked what would be changed later.
+    is_question: bool,
     /// Takes what is changed on the board, for people.
     changed: &'a dyn Fn(String),
     alive: &'a dyn Fn(),
@@ -196,6 +198,8 @@ struct Job<'a> {
 /// What is known of the disk that the firmware is to look at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
+    /// It is not written yet: nothing is changed.
+    Planned,
     /// Its image has not proven yet that it starts: nothing is changed that it can do without.
     OnTrial,
     /// The same, and the board came back without a proof.
@@ -227,6 +231,7 @@ pub fn set(
             policy,
             came_back: matches!(standing, Standing::CameBack | Standing::TrialCameBack),
             is_proven: matches!(standing, Standing::Proven | Standing::CameBack),
+            is_question: standing == Standing::Planned,
             changed: &|change| changes.borrow_mut().push(change),
             alive: &|| machine.alive(),
         };
@@ -261,7 +266,7 @@ pub fn set(
 
 /// Whether the order will be changed once the disk has proven that it starts.
 pub fn is_pending(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Node) -> bool {
-    let (outcome, _) = set(machine, board, Some(policy), node, Standing::OnTrial);
+    let (outcome, _) = set(machine, board, Some(policy), node, Standing::Planned);
     outcome
         .trouble()
         .is_some_and(|trouble| trouble.kind == Kind::Waits)

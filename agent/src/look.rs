@@ -12,6 +12,7 @@ use crate::consent::{self, Decision, Holds};
 use crate::failure::{Failure, Remedy, StepError};
 use crate::machine::Machine;
 use crate::node::Node;
+use crate::stage::Stage;
 use crate::stall::Watcher;
 use crate::{disks, flash, hangs, trial};
 
@@ -105,7 +106,9 @@ pub fn without_share(
     seen: Option<Seen>,
     failure: Failure,
 ) -> Result<Seen, Failure> {
-    let is_share = matches!(failure.fault, Fault::NoNetwork | Fault::ServerUnreachable);
+    // Once the disk is being written, it does not carry the image on trial any more.
+    let is_share = machine.stage() <= Stage::Manifest
+        && matches!(failure.fault, Fault::NoNetwork | Fault::ServerUnreachable);
     match seen {
         Some(Seen {
             target,

@@ -159,7 +159,8 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         }
         _ => {}
     }
-    if !job.is_proven && !needs_update_to_start(running, &update, lacks_probe) {
+    let is_needed = needs_update_to_start(running, &update, lacks_probe);
+    if !job.is_proven && (job.is_question || !is_needed) {
         tidy(job);
         return Err(BootOrderError::waits());
     }

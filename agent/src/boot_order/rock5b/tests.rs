@@ -39,6 +39,7 @@ pub fn set_with(
         policy: gild_card_format::BootOrderPolicy::default(),
         came_back: false,
         is_proven: true,
+        is_question: false,
         changed: &|_| (),
         is_boot_medium: true,
         alive: &|| (),
