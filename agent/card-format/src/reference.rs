@@ -85,7 +85,7 @@ pub const KEYS: [Key; 14] = [
         kind: Kind::Text,
         needed: "no",
         what: "an order to flash: nodes are written again with the image on the share, **and all data on their disks is lost**. A \
-            node carries out each id once: its disk keeps the last one. Letters, digits, dots, dashes and underscores, at most 48",
+            node carries out each id once: its disk keeps the last five. Letters, digits, dots, dashes and underscores, at most 48",
     },
     Key {
         name: "order.nodes",
