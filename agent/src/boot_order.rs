@@ -183,13 +183,9 @@ struct Job<'a> {
     /// Whether the board's firmware can start from the card.
     is_boot_medium: bool,
     policy: BootOrderPolicy,
-    /// Whether the board came back without having started its finished disk.
-    came_back: bool,
-    /// Whether anything may be changed. A disk that has not proven yet that it starts must not become the only one that the
-    /// firmware looks at.
-    is_proven: bool,
-    /// Whether it is only asked what would be changed later.
-    is_question: bool,
+    /// What is known of the disk. One that has not proven yet that it starts must not become the only one that the firmware
+    /// looks at.
+    standing: Standing,
     /// Takes what is changed on the board, for people.
     changed: &'a dyn Fn(String),
     alive: &'a dyn Fn(),
@@ -208,6 +204,17 @@ pub enum Standing {
     Proven,
     /// The same, and the board came back without having started it.
     CameBack,
+}
+
+impl Standing {
+    /// Whether the board came back without having started the disk.
+    fn came_back(self) -> bool {
+        matches!(self, Self::CameBack | Self::TrialCameBack)
+    }
+
+    fn is_proven(self) -> bool {
+        matches!(self, Self::Proven | Self::CameBack)
+    }
 }
 
 /// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
@@ -229,9 +236,7 @@ pub fn set(
             card,
             is_boot_medium: card.is_boot_medium,
             policy,
-            came_back: matches!(standing, Standing::CameBack | Standing::TrialCameBack),
-            is_proven: matches!(standing, Standing::Proven | Standing::CameBack),
-            is_question: standing == Standing::Planned,
+            standing,
             changed: &|change| changes.borrow_mut().push(change),
             alive: &|| machine.alive(),
         };

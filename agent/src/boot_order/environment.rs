@@ -44,7 +44,7 @@ pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOr
         mark::remove(job, What::Environment, serial);
         return Ok(BootOrder::AlreadyRight);
     }
-    if !job.is_proven && !is_resumed {
+    if !job.standing.is_proven() && !is_resumed {
         return Err(BootOrderError::waits());
     }
     backup::of_environment(job, &before, serial)?;

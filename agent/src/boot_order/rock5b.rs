@@ -154,7 +154,10 @@ fn write_image(
     let is_foreign = starts
         && Image::parse(current.clone(), Medium::Spi)
             .map_or(true, |found| found.validate_for(job.board).is_err());
-    if !job.is_proven && interrupted.is_none() && !(job.came_back && is_foreign) {
+    if !job.standing.is_proven()
+        && interrupted.is_none()
+        && !(job.standing.came_back() && is_foreign)
+    {
         return Err(BootOrderError::waits());
     }
     // What is around the image stays as it was, also where a block of it was erased with the image's last one.

@@ -14,7 +14,7 @@ use gild_card_format::names::{EEPROM_FILES, RECOVERY, RECOVERY_BEFORE, SIG, UPD,
 use log::{info, warn};
 
 use super::nor::compatible;
-use super::{BootOrder, BootOrderError, Firmware, Job, firmware};
+use super::{BootOrder, BootOrderError, Firmware, Job, Standing, firmware};
 use crate::card::Card;
 
 /// Updates that are staged for one image before it is given up.
@@ -125,7 +125,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         info!("boot order in the EEPROM: {order}");
     }
     let finds_the_card = order.is_some_and(Order::is_nvme_then_card);
-    let lacks_probe = job.came_back && !probes(config.unwrap_or_default());
+    let lacks_probe = job.standing.came_back() && !probes(config.unwrap_or_default());
     if finds_the_card && !lacks_probe {
         return Ok(done(job));
     }
@@ -160,7 +160,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         _ => {}
     }
     let is_needed = needs_update_to_start(running, &update, lacks_probe);
-    if !job.is_proven && (job.is_question || !is_needed) {
+    if !job.standing.is_proven() && (job.standing == Standing::Planned || !is_needed) {
         tidy(job);
         return Err(BootOrderError::waits());
     }

@@ -96,9 +96,11 @@ fn set_and_tell(
         id: "d83add123456".to_owned(),
         card,
         policy,
-        came_back,
-        is_proven: true,
-        is_question: false,
+        standing: if came_back {
+            Standing::CameBack
+        } else {
+            Standing::Proven
+        },
         is_boot_medium: true,
         changed: &|change| changes.borrow_mut().push(change),
         alive: &|| (),
@@ -535,9 +537,7 @@ fn a_card_that_the_rom_does_not_read_gets_no_update() {
         id: "d83add123456".to_owned(),
         card: &card,
         policy: BootOrderPolicy::default(),
-        came_back: false,
-        is_proven: true,
-        is_question: false,
+        standing: Standing::Proven,
         is_boot_medium: false,
         changed: &|_| (),
         alive: &|| (),
@@ -664,5 +664,37 @@ fn the_firmware_s_own_words_are_read_where_linux_has_them() {
     for nothing in [&[0; 4096], &[0xff; 4096], &[b' '; 4096]] {
         put(&format!("{devices}/rmem1/nvmem"), nothing);
         assert_eq!(read().config, None);
+    }
+}
+
+/// A failed start of a disk on trial leads back to the card by its `config.txt`, if the firmware knows that line.
+#[test]
+fn only_a_board_that_could_not_start_its_disk_otherwise_gets_its_update_on_trial() {
+    let since = 1_736_812_800;
+    let update = |build: u32| Update {
+        upd: Vec::new(),
+        sig: Vec::new(),
+        recovery: Vec::new(),
+        time: 0,
+        knows_reboot_order: knows_reboot_order(Some(build)),
+        changes: Vec::new(),
+    };
+    let running = |build| Running {
+        build: Some(build),
+        ..Running::default()
+    };
+    for (running_build, update_build, lacks_probe, is_needed) in [
+        (since, since, false, false),
+        (since - 1, since, false, true),
+        (since, since, true, true),
+        (since - 1, since - 1, false, false),
+        (since, since - 1, true, false),
+    ] {
+        let found =
+            needs_update_to_start(&running(running_build), &update(update_build), lacks_probe);
+        assert_eq!(
+            found, is_needed,
+            "{running_build} {update_build} {lacks_probe}"
+        );
     }
 }
