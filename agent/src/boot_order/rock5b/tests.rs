@@ -3,9 +3,9 @@ use gild_boards::uboot_env::{Block, Environment};
 use sha2::Digest;
 
 use super::*;
-use crate::boot_order::Kind;
 use crate::boot_order::stand_in::{MemoryCard, MemoryNor, Power};
 use crate::boot_order::vendor::{FitSettings, MAINLINE, Workshop};
+use crate::boot_order::{Kind, Standing};
 use crate::card::folder::Folder;
 
 pub const BLOCK: usize = 4096;
@@ -32,12 +32,22 @@ pub fn set_with(
     environment: Option<&MemoryNor>,
     card_starts: bool,
 ) -> Result<BootOrder, BootOrderError> {
+    set_as(card, boot, environment, card_starts, Standing::Proven)
+}
+
+fn set_as(
+    card: &MemoryCard,
+    boot: Option<&MemoryNor>,
+    environment: Option<&MemoryNor>,
+    card_starts: bool,
+    standing: Standing,
+) -> Result<BootOrder, BootOrderError> {
     let job = Job {
         board: gild_boards::by_name("rock5b").expect("a board"),
         id: "00e04c5b5b5b".to_owned(),
         card,
         policy: gild_card_format::BootOrderPolicy::default(),
-        standing: crate::boot_order::Standing::Proven,
+        standing,
         changed: &|_| (),
         is_boot_medium: true,
         alive: &|| (),
@@ -537,4 +547,36 @@ fn an_environment_that_would_leave_a_board_at_a_prompt_is_not_written() {
     let blank = MemoryNor::new(&power, size, vec![0xff; size]);
     let error = set_with(&MemoryCard::new(&power), None, Some(&blank), false).expect_err("blank");
     assert!(error.reason.contains("built-in"), "{error}");
+}
+
+#[test]
+fn the_flash_of_a_board_on_trial_is_left_alone_unless_its_u_boot_may_be_unable_to_start_the_disk() {
+    let mainline = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    let unknown = chip(&vec![7; 0x1_0000]);
+    let empty = chip(&[]);
+    for (old, standing, is_written) in [
+        (&mainline, Standing::Planned, false),
+        (&mainline, Standing::OnTrial, false),
+        (&mainline, Standing::TrialCameBack, false),
+        (&empty, Standing::OnTrial, false),
+        (&empty, Standing::TrialCameBack, false),
+        (&unknown, Standing::Planned, false),
+        (&unknown, Standing::OnTrial, false),
+        (&unknown, Standing::TrialCameBack, true),
+        (&mainline, Standing::Proven, true),
+        (&empty, Standing::Proven, true),
+    ] {
+        let power = Power::on();
+        let boot = MemoryNor::new(&power, BLOCK, old.clone());
+        let card = MemoryCard::new(&power);
+        card.put_firmware(SPI_IMAGE, &wanted());
+        let outcome = set_as(&card, Some(&boot), None, true, standing);
+        if is_written {
+            assert_eq!(outcome, Ok(BootOrder::Written), "{standing:?}");
+        } else {
+            let error = outcome.expect_err("it waits");
+            assert_eq!(error.kind, Kind::Waits, "{standing:?}");
+            assert!(*boot.bytes.borrow() == *old, "{standing:?}");
+        }
+    }
 }

@@ -73,14 +73,20 @@ fn set_by(
     card: &MemoryCard,
     running: &Running,
 ) -> Result<BootOrder, BootOrderError> {
-    set_and_tell(policy, card, running, false).0
+    set_and_tell(policy, card, running, Standing::Proven).0
 }
 
 fn set_after_coming_back(
     card: &MemoryCard,
     running: &Running,
 ) -> Result<BootOrder, BootOrderError> {
-    set_and_tell(BootOrderPolicy::default(), card, running, true).0
+    set_and_tell(
+        BootOrderPolicy::default(),
+        card,
+        running,
+        Standing::CameBack,
+    )
+    .0
 }
 
 /// With what is changed.
@@ -88,7 +94,7 @@ fn set_and_tell(
     policy: BootOrderPolicy,
     card: &MemoryCard,
     running: &Running,
-    came_back: bool,
+    standing: Standing,
 ) -> (Result<BootOrder, BootOrderError>, Vec<String>) {
     let changes = RefCell::new(Vec::new());
     let job = Job {
@@ -96,11 +102,7 @@ fn set_and_tell(
         id: "d83add123456".to_owned(),
         card,
         policy,
-        standing: if came_back {
-            Standing::CameBack
-        } else {
-            Standing::Proven
-        },
+        standing,
         is_boot_medium: true,
         changed: &|change| changes.borrow_mut().push(change),
         alive: &|| (),
@@ -248,8 +250,12 @@ fn an_attempt_is_a_restart_and_not_a_look() {
     let mut running = factory();
     for attempt in 1..=2 {
         for _ in 0..5 {
-            let (outcome, changes) =
-                set_and_tell(BootOrderPolicy::default(), &card, &running, false);
+            let (outcome, changes) = set_and_tell(
+                BootOrderPolicy::default(),
+                &card,
+                &running,
+                Standing::Proven,
+            );
             assert_eq!(outcome, Ok(BootOrder::Staged));
             assert!(changes.contains(&"BOOT_ORDER 0xf461 -> 0xf416".to_owned()));
             let count = card.text("gild-d83add123456.eeprom").expect("a count");
@@ -396,7 +402,12 @@ fn the_board_keeps_its_own_settings() {
         config: Some(b"# K\xfcche\n[all]\nPSU_MAX_CURRENT=5000\nBOOT_ORDER=0xf41\n".to_vec()),
         ..factory()
     };
-    let (outcome, changes) = set_and_tell(BootOrderPolicy::default(), &card, &running, false);
+    let (outcome, changes) = set_and_tell(
+        BootOrderPolicy::default(),
+        &card,
+        &running,
+        Standing::Proven,
+    );
     assert_eq!(outcome, Ok(BootOrder::Staged));
     assert_eq!(
         changes,
@@ -435,7 +446,7 @@ fn settings_that_are_not_shown_are_replaced_only_where_the_card_allows_it() {
         replace_settings: true,
         ..BootOrderPolicy::default()
     };
-    let (outcome, changes) = set_and_tell(policy, &card, &hidden, false);
+    let (outcome, changes) = set_and_tell(policy, &card, &hidden, Standing::Proven);
     assert_eq!(outcome, Ok(BootOrder::Staged));
     assert!(changes[0].contains("all settings"), "{changes:?}");
     // What can be read is kept all the same.
@@ -443,7 +454,7 @@ fn settings_that_are_not_shown_are_replaced_only_where_the_card_allows_it() {
         config: Some(b"X=1\nBOOT_ORDER=0xf41\n".to_vec()),
         ..factory()
     };
-    let (outcome, changes) = set_and_tell(policy, &card, &shown, false);
+    let (outcome, changes) = set_and_tell(policy, &card, &shown, Standing::Proven);
     assert_eq!(outcome, Ok(BootOrder::Staged));
     assert_eq!(changes[0], "BOOT_ORDER 0xf41 -> 0xf416");
     let staged = Image::parse(card.get(UPD).expect("an image")).expect("an image");
@@ -502,7 +513,12 @@ fn the_disk_first_and_no_card_after_it_is_put_right_where_that_can_be_done() {
     };
     let without = MemoryCard::new(&Power::on());
     for came_back in [false, true] {
-        let (outcome, _) = set_and_tell(BootOrderPolicy::default(), &without, &running, came_back);
+        let standing = if came_back {
+            Standing::CameBack
+        } else {
+            Standing::Proven
+        };
+        let (outcome, _) = set_and_tell(BootOrderPolicy::default(), &without, &running, standing);
         let is_right = outcome == Ok(BootOrder::AlreadyRight);
         assert_eq!(is_right, !came_back, "it starts the disk");
     }
@@ -697,4 +713,27 @@ fn only_a_board_that_could_not_start_its_disk_otherwise_gets_its_update_on_trial
             "{running_build} {update_build} {lacks_probe}"
         );
     }
+}
+
+#[test]
+fn nothing_is_staged_for_a_disk_on_trial_and_what_was_staged_is_removed() {
+    let card = card(&Power::on());
+    let modern = Running {
+        build: Some(OLD.max(1_736_812_800)),
+        ..factory()
+    };
+    let ask = |running: &Running, standing| {
+        let (outcome, _) = set_and_tell(BootOrderPolicy::default(), &card, running, standing);
+        (outcome.expect_err("it waits").kind, card.get(RECOVERY))
+    };
+    card.put(RECOVERY, RECOVERY_BIN);
+    for standing in [Standing::Planned, Standing::OnTrial] {
+        assert_eq!(ask(&modern, standing), (Kind::Waits, None));
+    }
+    // A board that could not start the disk otherwise: the question alone changes nothing.
+    let old = Running {
+        build: Some(1_736_812_799),
+        ..factory()
+    };
+    assert_eq!(ask(&old, Standing::Planned), (Kind::Waits, None));
 }
