@@ -17,7 +17,8 @@ use gild_tests::eeprom::Eeprom;
 use gild_tests::golden::{self, Start};
 use gild_tests::pi5::Medium;
 use gild_tests::scene::{PATIENCE, Scene};
-use gild_tests::{firmware, share, workspace};
+use gild_tests::virtual_board::{DiskCounters, End};
+use gild_tests::{disk, firmware, share, workspace};
 
 const WATCH: Watch = Watch {
     patience: PATIENCE,
@@ -223,5 +224,136 @@ fn a_rock5b_whose_image_panics_starts_it_three_times_and_never_without_the_agent
     let console = chain.console();
     assert_eq!(console.matches("Kernel panic").count(), 3);
     assert_eq!(console.matches("gild: starting the agent").count(), 4);
+    Ok(())
+}
+
+/// What a start of the agent left behind.
+struct AgentStart {
+    console: String,
+    counters: DiskCounters,
+}
+
+/// Starts the agent, in the place of the firmware, and waits until it restarts the board.
+fn start_agent(scene: &Scene) -> Result<AgentStart> {
+    let mut board = scene.power_on()?;
+    board.wait_until("the restart", PATIENCE, |line| {
+        line.contains("gild: done, rebooting") || line.contains("gild: rebooting to start the disk")
+    })?;
+    let counters = board.disk_counters(0)?;
+    assert_eq!(board.wait_end(PATIENCE)?, End::Reset);
+    let console = board.console().join("\n");
+    Ok(AgentStart { console, counters })
+}
+
+/// Starts the disk, in the place of the firmware; gives the console of its image.
+fn start_disk(scene: &Scene) -> Result<String> {
+    let boot = firmware::boot_from_disk(scene.hardware.product, &scene.nvme(), scene.path())?;
+    let mut node = scene.hardware.power_on(&boot)?;
+    assert_eq!(node.wait_end(PATIENCE)?, End::PowerOff);
+    let console = node.console().join("\n");
+    assert!(!console.contains("golden: FAILED"), "{console}");
+    Ok(console)
+}
+
+/// Starts the agent, which leaves the disk alone and asks nobody about it; gives the console.
+fn agent_leaves_the_disk_alone(scene: &Scene) -> Result<String> {
+    let before = scene.path().join("before.img");
+    disk::copy(&scene.nvme(), &before)?;
+    let asked = scene.server.counters().connections;
+    let AgentStart { console, counters } = start_agent(scene)?;
+    assert_eq!((counters.written, counters.discarded), (0, 0), "{console}");
+    let changed = disk::differences(&before, &scene.nvme())?;
+    assert!(changed.is_empty(), "the disk has changed at {changed:x?}");
+    assert_eq!(scene.server.counters().connections, asked, "{console}");
+    Ok(console)
+}
+
+fn order(scene: &Scene, id: &str, node: &str) -> Result<()> {
+    let order = format!("[order]\nid = \"{id}\"\nnodes = [\"{node}\"]\n");
+    scene
+        .card
+        .write("gild.toml", &(scene.configuration() + &order))
+}
+
+/// The second image needs no proof, so that its start after the order is that of a proven disk, too.
+#[test]
+fn a_proven_disk_is_written_by_an_order_that_names_the_node_and_by_nothing_else() -> Result<()> {
+    let product = Product::Rpi5;
+    let copy = workspace::fresh("trial-order-share")?;
+    let share = share::published_on_trial(product, Start::Proves)?.copy_to(&copy)?;
+    let scene = Scene::with_share("trial-order", product, share)?;
+    let image_id = &scene.share.golden.image_id;
+    start_agent(&scene)?;
+    start_disk(&scene)?;
+    assert_eq!(record(&scene)?.state, State::Proven);
+
+    let next = golden::image(product)?;
+    scene.share.publish(&next)?;
+    assert_eq!(image_in(&scene, GATE)?, None);
+    agent_leaves_the_disk_alone(&scene)?;
+    let console = start_disk(&scene)?;
+    assert!(
+        console.contains(&format!("golden: image {image_id} running")),
+        "{console}"
+    );
+
+    order(&scene, "2026-12", "d8:3a:dd:00:00:01")?;
+    let console = agent_leaves_the_disk_alone(&scene)?;
+    assert!(
+        console.contains("order 2026-12 to flash is for other nodes"),
+        "{console}"
+    );
+    assert_eq!(&record(&scene)?.image_id, image_id);
+
+    order(&scene, "2026-12", product.serial_number())?;
+    start_agent(&scene)?;
+    let differing = disk::differences(&next.raw, &scene.nvme())?;
+    assert_eq!(differing, [RECORD_OFFSET]);
+    let written = record(&scene)?;
+    assert_eq!(
+        (&written.image_id, written.state),
+        (&next.image_id, State::Proven)
+    );
+    assert_eq!(written.orders, ["2026-12"]);
+
+    let console = agent_leaves_the_disk_alone(&scene)?;
+    assert!(
+        console.contains("order 2026-12 to flash is for this node"),
+        "{console}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_disk_on_trial_and_a_proven_one_start_while_no_server_is_there() -> Result<()> {
+    let product = Product::Rock5b;
+    let share = share::published_on_trial(product, Start::Proves)?;
+    let mut scene = Scene::with_share("trial-no-server", product, share)?;
+    let image_id = scene.share.golden.image_id.clone();
+    start_agent(&scene)?;
+    assert_eq!(record(&scene)?.trial_starts, 1);
+
+    scene.server.stop();
+    // Nobody listens there.
+    let matchbox = "matchbox = \"http://10.0.2.2:9\"\n";
+    scene
+        .card
+        .write("gild.toml", &(scene.configuration() + matchbox))?;
+    let AgentStart { console, .. } = start_agent(&scene)?;
+    assert!(!console.contains("gild: stage network"), "{console}");
+    let on_trial = record(&scene)?;
+    assert_eq!((on_trial.state, on_trial.trial_starts), (State::Trial, 2));
+
+    let console = start_disk(&scene)?;
+    assert!(
+        console.contains(&format!("golden: image {image_id} is proven")),
+        "{console}"
+    );
+    assert_eq!(record(&scene)?.state, State::Proven);
+
+    let console = agent_leaves_the_disk_alone(&scene)?;
+    assert!(!console.contains("gild: stage network"), "{console}");
+    assert_eq!(image_in(&scene, GATE)?, Some(image_id));
+    start_disk(&scene)?;
     Ok(())
 }
