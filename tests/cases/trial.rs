@@ -227,6 +227,61 @@ fn a_rock5b_whose_image_panics_starts_it_three_times_and_never_without_the_agent
     Ok(())
 }
 
+/// A board whose firmware comes back to the card at each restart: only the update makes a start of the disk possible, so it comes
+/// before the proof.
+fn with_firmware_of_2023(name: &str, start: Start) -> Result<Scene> {
+    let mut scene = bare(name, Product::Rpi5, start)?;
+    scene.hardware.eeprom = Some(Eeprom::new()?);
+    Ok(scene)
+}
+
+/// The agent's start on such a board: the update is on the card, and nothing is pending afterwards.
+fn is_updated_before_the_proof(scene: &Scene, _: &str) -> Result<()> {
+    let record = record(scene)?;
+    assert_eq!((record.state, record.trial_starts), (State::Trial, 1));
+    assert!(!record.is_boot_order_pending);
+    assert_eq!(scene.receipt()?["boot_order"], "staged");
+    assert!(!is_disk_first(scene)?, "the ROM has not run yet");
+    Ok(())
+}
+
+#[test]
+fn an_rpi5_with_old_firmware_proves_itself_without_another_visit() -> Result<()> {
+    let mut scene = with_firmware_of_2023("trial-old", Start::Proves)?;
+    let image_id = scene.share.golden.image_id.clone();
+    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    chain.restart(Medium::Nvme, is_updated_before_the_proof)?;
+    assert!(is_disk_first(chain.scene())?);
+    chain.wait_for(&format!("golden: image {image_id} is proven"))?;
+    chain.power_off()?;
+    let record = record(&scene)?;
+    assert_eq!(
+        (record.state, record.is_boot_order_pending),
+        (State::Proven, false)
+    );
+    assert_eq!(way_back(&scene)?, [""; 0]);
+    Ok(())
+}
+
+/// The disk comes first in its EEPROM by then.
+#[test]
+fn an_rpi5_with_old_firmware_comes_back_to_the_card_after_a_panic() -> Result<()> {
+    let mut scene = with_firmware_of_2023("trial-old-panic", Start::Panics)?;
+    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    chain.restart(Medium::Nvme, is_updated_before_the_proof)?;
+    chain.wait_for("Kernel panic")?;
+    chain.restart(Medium::Card, |scene, _| {
+        assert!(is_disk_first(scene)?);
+        assert_eq!(image_in(scene, GATE)?, None);
+        Ok(())
+    })?;
+    chain.restart(Medium::Nvme, |scene, _| {
+        let record = record(scene)?;
+        assert_eq!((record.state, record.trial_starts), (State::Trial, 2));
+        Ok(())
+    })
+}
+
 /// What a start of the agent left behind.
 struct AgentStart {
     console: String,
