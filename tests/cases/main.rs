@@ -17,5 +17,6 @@ mod refusals;
 mod server_trouble;
 mod takeover;
 mod target_choice;
+mod trial;
 mod unit_order;
 mod virtual_board;

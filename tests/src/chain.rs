@@ -69,8 +69,18 @@ impl<'a> Chain<'a> {
         self.scene
     }
 
-    /// Waits for a line on the console.
-    pub fn wait_for(&mut self, pattern: &str) -> Result<()> {
+    /// From here on a fault on the console is part of the story.
+    pub fn tolerate_faults(&mut self) {
+        self.board.tolerate_faults();
+    }
+
+    /// All console lines since the last start of QEMU.
+    pub fn console(&mut self) -> String {
+        self.board.console().join("\n")
+    }
+
+    /// Waits for a line on the console, and gives it.
+    pub fn wait_for(&mut self, pattern: &str) -> Result<String> {
         let name = self.scene.hardware.product.name();
         let Watch {
             patience,
@@ -86,7 +96,7 @@ impl<'a> Chain<'a> {
             line.contains(pattern) || has_failed(line)
         })?;
         ensure!(!has_failed(&line), "the node says `{line}`");
-        Ok(())
+        Ok(line)
     }
 
     /// Waits until the board restarts, and gives what `look` sees before anything runs again. The board goes on from
@@ -132,7 +142,8 @@ impl<'a> Chain<'a> {
             Medium::Card => "gild: starting the agent",
             Medium::Nvme => "gild: starting the disk",
         })
-        .context("U-Boot started something else")
+        .context("U-Boot started something else")?;
+        Ok(())
     }
 
     /// Waits until the board switches itself off; gives all that was on its console since the last start of QEMU.

@@ -13,6 +13,10 @@ use crate::card::Card;
 
 /// When the firmware was built that a new board has, and the newer one that goes on cards.
 const BUILT: [u32; 2] = [1_700_000_000, 1_780_000_000];
+/// The same of a board that was made in 2025.
+const BUILT_IN_2025: u32 = 1_745_000_000;
+/// Firmware from then on does `set_reboot_order`: 2025-01-14.
+const KNOWS_REBOOT_ORDER: u32 = 1_736_812_800;
 
 /// What the EEPROM holds.
 #[derive(Clone, Debug)]
@@ -45,7 +49,16 @@ fn recovery() -> Vec<u8> {
 impl Eeprom {
     /// As the factory leaves it.
     pub fn new() -> Result<Self> {
-        let image = Image::parse(published(BUILT[0])?)?;
+        Self::built(BUILT[0])
+    }
+
+    /// The same of a board whose firmware looks where a restart was asked to go.
+    pub fn of_2025() -> Result<Self> {
+        Self::built(BUILT_IN_2025)
+    }
+
+    fn built(time: u32) -> Result<Self> {
+        let image = Image::parse(published(time)?)?;
         let update = image.build_timestamp().context("no version")?;
         Ok(Self { image, update })
     }
@@ -63,6 +76,13 @@ impl Eeprom {
     /// Where the firmware looks first at a cold start.
     pub fn boot_order(&self) -> Result<BootOrder> {
         BootOrder::of(self.image.config()?).context("a configuration without a boot order")
+    }
+
+    /// Whether the firmware does `set_reboot_order`.
+    #[must_use]
+    pub fn knows_reboot_order(&self) -> bool {
+        let built = self.image.build_timestamp();
+        built.is_some_and(|built| built >= KNOWS_REBOOT_ORDER)
     }
 
     /// What the firmware adds to the device tree.

@@ -68,6 +68,22 @@ pub fn file_in_boot_partition(product: Product, disk: &Path, name: &str) -> Resu
     text(&boot_drive(product, disk)?, name)
 }
 
+/// The names in a folder of the boot partition of a disk, sorted; the empty one is its root.
+pub fn names_in_boot_partition(product: Product, disk: &Path, folder: &str) -> Result<Vec<String>> {
+    let drive = boot_drive(product, disk)?;
+    let listing = run(command("mdir")
+        .args(["-b", "-i", &drive])
+        .arg(format!("::{folder}")))?;
+    let listing = String::from_utf8(listing)?;
+    let names = listing.lines().filter_map(|line| {
+        let path = line.trim_end_matches('/');
+        Some(path.rsplit('/').next()?.to_owned())
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    Ok(names)
+}
+
 /// The command line for a machine that has neither board's serial port: QEMU's in the place of theirs.
 #[must_use]
 pub fn on_qemu(command_line: &str, more: &str) -> String {

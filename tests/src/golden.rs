@@ -328,8 +328,18 @@ fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The modules the golden image's own initramfs loads: to reach its root, and to see whether a card is plugged in.
-const MODULES: [&str; 3] = ["nvme", "ext4", "sdhci_pci"];
+/// The modules the golden image's own initramfs loads: to reach its root, to see whether a card is plugged in, and for what an
+/// image on trial needs to prove itself, its boot partition and a wired interface.
+const MODULES: [&str; 8] = [
+    "nvme",
+    "ext4",
+    "sdhci_pci",
+    "virtio_blk",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "virtio_net",
+];
 
 fn write_initramfs(kernel: &Kernel, init: &Path, output: &Path) -> Result<()> {
     let mut archive = File::create(output)?;

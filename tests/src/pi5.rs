@@ -54,7 +54,9 @@ impl Pi5 {
                 self.reboot_order = None;
             }
         }
-        let order = self.reboot_order.take().unwrap_or(eeprom.boot_order()?.0);
+        let asked = self.reboot_order.take();
+        let asked = asked.filter(|_| eeprom.knows_reboot_order());
+        let order = asked.unwrap_or(eeprom.boot_order()?.0);
         for digit in (0..8).map(|place| order >> (4 * place) & 0xf) {
             let (medium, disk) = match digit {
                 CARD => (Medium::Card, scene.hardware.card.clone()),

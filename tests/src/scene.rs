@@ -110,6 +110,22 @@ impl Scene {
         }
     }
 
+    /// Gives the agent a kernel argument where the board's own firmware starts it, after [`Scene::use_firmware`].
+    pub fn use_argument(&self, argument: &str) -> Result<()> {
+        if let Some(u_boot) = &self.hardware.u_boot {
+            let mut environment = u_boot.environment()?;
+            let before = environment.get("gild_args").unwrap_or_default();
+            let arguments = format!("{} {argument}", str::from_utf8(before)?);
+            environment.set("gild_args", &arguments)?;
+            return u_boot.set_environment(environment);
+        }
+        let before = self.card.read("cmdline.txt")?;
+        self.card.write(
+            "cmdline.txt",
+            &format!("{} {argument}\n", before.trim_end()),
+        )
+    }
+
     /// Gives the board a U-Boot that starts it, and the memory that one counts on.
     pub fn use_u_boot(&mut self) -> Result<UBoot> {
         let u_boot = UBoot::new(&self.path().join("flash.img"))?;

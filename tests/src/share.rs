@@ -20,6 +20,8 @@ pub struct Share {
     pub golden: Golden,
     /// The public key the manifests are signed for.
     pub public_key: String,
+    /// The file with the secret key.
+    pub key: PathBuf,
     /// Is it one test's own, to be spoiled?
     pub own: bool,
 }
@@ -54,16 +56,25 @@ fn pack_once(golden: Golden) -> Result<Share> {
         directory: directory.join("share"),
         golden,
         public_key,
+        key: directory.join("gild.key"),
         own: false,
     })
 }
 
 fn pack(gild: &Path, golden: &Golden, directory: &Path) -> Result<()> {
-    let program = gild.to_string_lossy();
-    run(command(&program)
+    run(command(&gild.to_string_lossy())
         .args(["key", "new", "--output"])
         .arg(directory.join("gild")))?;
-    run(command(&program)
+    publish(
+        gild,
+        golden,
+        &directory.join("gild.key"),
+        &directory.join("share"),
+    )
+}
+
+fn publish(gild: &Path, golden: &Golden, key: &Path, share: &Path) -> Result<()> {
+    run(command(&gild.to_string_lossy())
         .args(["image", "pack"])
         .arg(&golden.raw)
         .args([
@@ -73,10 +84,10 @@ fn pack(gild: &Path, golden: &Golden, directory: &Path) -> Result<()> {
             &golden.image_id,
             "--key",
         ])
-        .arg(directory.join("gild.key"))
+        .arg(key)
         .args(golden.on_trial.map(|_| "--proves-itself"))
         .arg("--output")
-        .arg(directory.join("share")))?;
+        .arg(share))?;
     Ok(())
 }
 
@@ -89,6 +100,12 @@ impl Share {
             own: true,
             ..self.clone()
         })
+    }
+
+    /// Publishes another image in the place of this one, signed with the same key, as the operator does it: while the share is
+    /// served.
+    pub fn publish(&self, golden: &Golden) -> Result<()> {
+        publish(&host_program("gild")?, golden, &self.key, &self.directory)
     }
 
     /// The directory of the published board.

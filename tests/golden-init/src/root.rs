@@ -62,6 +62,7 @@ fn prove() -> Result<()> {
         Standing::Proven(record) => format!("image {} is proven", record.image_id),
         Standing::NoRecord(reason) => format!("nothing is proven: {reason}"),
     });
+    call_virtio_card_an_sd_card()?;
     // The labels of partitions are udev's, which this image lacks.
     let labels = Path::new("/dev/disk/by-label");
     fs::create_dir_all(labels)?;
@@ -77,6 +78,25 @@ fn prove() -> Result<()> {
         reboot(RebootMode::RB_AUTOBOOT)?;
     }
     Ok(())
+}
+
+/// Where U-Boot starts the board the card hangs on virtio, and a node goes back to SD cards only: what the kernel shows of the
+/// card's device is replaced by what it shows of an SD card's.
+fn call_virtio_card_an_sd_card() -> Result<()> {
+    let Ok(device) = fs::canonicalize("/sys/class/block/vda/device") else {
+        return Ok(());
+    };
+    mount(
+        Some("sd-card"),
+        &device,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .context("mounting over the card's device")?;
+    let shown = device.join("block/vda/device");
+    fs::create_dir_all(&shown)?;
+    Ok(fs::write(shown.join("type"), "SD\n")?)
 }
 
 /// FNV-1a, 64 bits: enough to say that the file system gave the bytes that were put into it.

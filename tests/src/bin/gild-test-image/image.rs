@@ -79,6 +79,7 @@ pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share
             on_trial: None,
         },
         directory: share,
+        key: directory.join("test.key"),
         public_key: public_key
             .lines()
             .last()
