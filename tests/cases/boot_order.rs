@@ -52,7 +52,7 @@ fn the_order_is_changed_after_the_disk_is_good_and_the_disk_starts() -> Result<(
 
     // Somebody starts from the card all the same: no server is asked, and what the update left is removed.
     let mut board = scene.power_on()?;
-    board.wait_for("which this card has seen finished", PATIENCE)?;
+    board.wait_for("counts as proven", PATIENCE)?;
     board.wait_for("gild: boot order already-right", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
     assert_eq!(
