@@ -2,7 +2,7 @@
 
 use gild_faults::{Fault, HasFault, message};
 
-/// Attempts of a fault that is not retried for ever.
+/// Attempts of a fault that is not retried forever.
 pub const ATTEMPTS: u32 = 3;
 
 /// A step failed.
