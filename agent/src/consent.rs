@@ -149,6 +149,8 @@ pub fn decide(holds: Holds, order: Option<&str>) -> Decision {
     match (holds, open) {
         (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
         (Holds::Foreign, None) => Decision::Write(Reason::Foreign),
+        // Which orders were carried out is not known: an old one must not be carried out again.
+        (Holds::Proven(Proven::Damaged), _) => Decision::Start(Proven::Damaged),
         (_, Some(id)) => Decision::Write(Reason::Order(id.to_owned())),
         (Holds::Trial(record), None) if record.trial_starts < TRIAL_STARTS => Decision::Try(record),
         (Holds::Trial(record), None) => Decision::Replace(record),
@@ -324,7 +326,7 @@ mod tests {
             if ["nothing", "foreign", "flashing"].contains(&name) {
                 expected.push(format!("a table | {name} | {unknown}"));
             }
-            if !is_done {
+            if !is_done && !["damaged", "later"].contains(&name) {
                 expected.push(format!("a table | {name} | {order}"));
             }
         }

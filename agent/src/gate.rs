@@ -28,7 +28,9 @@ pub fn close(card: &dyn Folder, board: &Board) -> io::Result<()> {
         return Ok(());
     }
     gate.close(&board.name);
+    // A card that is full has room for no other file, and no file opens no gate.
     card.write(GATE, gate.to_text().as_bytes())
+        .or_else(|_| card.remove(GATE))
 }
 
 fn read(card: &dyn Folder) -> io::Result<Gate> {

@@ -107,8 +107,11 @@ pub fn without_share(
     failure: Failure,
 ) -> Result<Seen, Failure> {
     // Once the disk is being written, it does not carry the image on trial any more.
-    let is_share = machine.stage() <= Stage::Manifest
-        && matches!(failure.fault, Fault::NoNetwork | Fault::ServerUnreachable);
+    let is_share = machine.stage() < Stage::Flash
+        && matches!(
+            failure.fault,
+            Fault::NoNetwork | Fault::ServerUnreachable | Fault::ManifestRefused
+        );
     match seen {
         Some(Seen {
             target,

@@ -54,7 +54,7 @@ use gild_disk::select::Candidate;
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
-use log::info;
+use log::{info, warn};
 
 use crate::boot_order::Standing;
 use crate::consent::Decision;
@@ -273,6 +273,12 @@ fn write(
         is_boot_order_pending: image.manifest.proves_itself
             && boot_order::is_pending(machine, board, config.boot_order, node),
     };
+    // U-Boot would start the new image as a proven one: after a power cut nothing would count its starts.
+    if let Some(card) = &node.card
+        && let Err(error) = gate::close(card, board)
+    {
+        warn!("the gate cannot be closed: {error}");
+    }
     let options = Options {
         again: true,
         terms,
@@ -291,7 +297,7 @@ fn begin_trial(
     record: Record,
     policy: Option<BootOrderPolicy>,
 ) -> Result<(), Failure> {
-    let standing = if record.trial_starts > 0 && node.report.is_none() {
+    let standing = if record.trial_starts > 1 && node.report.is_none() {
         Standing::TrialCameBack
     } else {
         Standing::OnTrial
@@ -340,7 +346,15 @@ fn finish(
             floor::raise(card, board, record.next_floor());
         }
         if record.is_boot_order_pending && boot_order.is_settled() {
-            trial::settle(&flash::open(&finished.target)?, record)?;
+            let settled = flash::open(&finished.target)
+                .map_err(Failure::from)
+                .and_then(|disk| Ok(trial::settle(&disk, record)?));
+            if let Err(failure) = settled {
+                warn!(
+                    "the node may restart to its card once more: {}",
+                    failure.message
+                );
+            }
         }
     }
     let counted = loop_guard::count(machine, board, node, &finished, &boot_order, came_back);

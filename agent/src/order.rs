@@ -28,10 +28,16 @@ impl StepError for Unclear {
 
 /// The order, if there is one. The file goes before `gild.toml`. What cannot be read orders nothing.
 pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear> {
-    let on_card = match &node.card {
-        Some(card) => in_file(card)?,
-        None => None,
+    let text = match node.card.as_ref().map(|card| Folder::read(card, ORDER)) {
+        None => Vec::new(),
+        Some(Ok(text)) => text.unwrap_or_default(),
+        Some(Err(error)) => {
+            // It may hide an order of gild.toml that is not for this node.
+            warn!("whether the card has an order is not known, so none counts: {error}");
+            return Ok(None);
+        }
     };
+    let on_card = in_text(&text)?;
     let order = on_card.or_else(|| config?.order.clone());
     if let Some(order) = &order {
         let whom = if node.is_meant_by(order) {
@@ -44,30 +50,20 @@ pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear
     Ok(order)
 }
 
-fn in_file(card: &dyn Folder) -> Result<Option<Order>, Unclear> {
-    let text = card
-        .read(ORDER)
-        .inspect_err(|error| warn!("whether the card has an order is not known: {error}"))
-        .ok()
-        .flatten()
-        .unwrap_or_default();
-    Order::in_file(&String::from_utf8_lossy(&text)).map_err(Unclear)
+fn in_text(text: &[u8]) -> Result<Option<Order>, Unclear> {
+    Order::in_file(&String::from_utf8_lossy(text)).map_err(Unclear)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot_order::stand_in::{MemoryCard, Power};
 
     #[test]
     fn a_file_on_the_card_gives_an_order_and_one_that_is_unclear_gives_none() {
-        let card = MemoryCard::new(&Power::on());
-        assert_eq!(in_file(&card).expect("no file"), None);
-        card.write(ORDER, b"2026-12\nall\n").expect("a file");
-        let order = in_file(&card).expect("an order").expect("one");
+        assert_eq!(in_text(b"").expect("no file"), None);
+        let order = in_text(b"2026-12\nall\n").expect("an order").expect("one");
         assert_eq!(order.id, "2026-12");
-        card.write(ORDER, b"all of them\n").expect("a file");
-        let error = in_file(&card).expect_err("not an id");
+        let error = in_text(b"all of them\n").expect_err("not an id");
         assert!(error.to_string().contains("gild-order.txt"), "{error}");
     }
 }
