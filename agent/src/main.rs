@@ -313,6 +313,11 @@ fn begin_trial(
         };
         loop_guard::count(machine, board, node, &finished, &boot_order, false)?;
     }
+    let record = Record {
+        // An update that had to come before the proof is all that there was to do.
+        is_boot_order_pending: record.is_boot_order_pending && boot_order.trouble().is_some(),
+        ..record
+    };
     let card = node.card.as_ref().map(|card| card as _);
     trial::begin(board, card, &flash::open(target)?, record)?;
     node.is_on_trial = true;
