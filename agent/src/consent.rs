@@ -270,7 +270,7 @@ mod tests {
         let firsts = [
             ("empty", [Some(0), Some(0)]),
             ("a table", [Some(1), Some(1)]),
-            ("unreadable, for it is empty once", [Some(0), Some(1)]),
+            ("unreadable, because it is empty once", [Some(0), Some(1)]),
             ("unreadable", [None, None]),
             ("unreadable once", [Some(0), None]),
         ];

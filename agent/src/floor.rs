@@ -3,9 +3,8 @@
 use std::io;
 
 use gild_boards::Board;
-use gild_card_format::Gate;
+use gild_card_format::PerBoard;
 use gild_card_format::names::ROLLBACK;
-use gild_format::ImageId;
 use log::warn;
 
 use crate::card::folder::Folder;
@@ -13,11 +12,7 @@ use crate::card::folder::Folder;
 /// The least counter that the card knows for boards of this kind.
 pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> u64 {
     let read = |card: &dyn Folder| -> io::Result<u64> {
-        let floors = lines(card)?;
-        let floor = floors.image_id(&board.name);
-        Ok(floor
-            .and_then(|floor| floor.as_str().parse().ok())
-            .unwrap_or(0))
+        Ok(counters(card)?.get(&board.name).copied().unwrap_or(0))
     };
     card.map_or(Ok(0), read)
         .inspect_err(|error| warn!("the card's rollback counters cannot be read: {error}"))
@@ -30,20 +25,18 @@ pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
         if on_card(Some(card), board) >= counter {
             return Ok(());
         }
-        let mut floors = lines(card)?;
-        let counter = ImageId::parse(&counter.to_string()).map_err(io::Error::other)?;
-        floors.set(&board.name, counter);
-        card.write(ROLLBACK, floors.to_text().as_bytes())
+        let mut counters = counters(card)?;
+        counters.set(&board.name, counter);
+        card.write(ROLLBACK, counters.to_text().as_bytes())
     };
     if let Err(error) = raise() {
         warn!("the card does not remember rollback counter {counter}: {error}");
     }
 }
 
-/// The file has the form of the gate: a line for each kind of board.
-fn lines(card: &dyn Folder) -> io::Result<Gate> {
+fn counters(card: &dyn Folder) -> io::Result<PerBoard<u64>> {
     let text = card.read(ROLLBACK)?.unwrap_or_default();
-    Ok(Gate::parse(&String::from_utf8_lossy(&text)))
+    Ok(PerBoard::parse(&String::from_utf8_lossy(&text)))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::card::folder::Folder;
 pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<()> {
     let mut gate = read(card)?;
     let image_id = ImageId::parse(image_id).map_err(io::Error::other)?;
-    if gate.image_id(&board.name) == Some(&image_id) {
+    if gate.get(&board.name) == Some(&image_id) {
         return Ok(());
     }
     gate.set(&board.name, image_id);
@@ -24,10 +24,10 @@ pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<
 /// the disk, and what is half written would stay so.
 pub fn close(card: &dyn Folder, board: &Board) -> io::Result<()> {
     let mut gate = read(card)?;
-    if gate.image_id(&board.name).is_none() {
+    if gate.get(&board.name).is_none() {
         return Ok(());
     }
-    gate.close(&board.name);
+    gate.remove(&board.name);
     // A card that is full has room for no other file, and no file opens no gate.
     card.write(GATE, gate.to_text().as_bytes())
         .or_else(|_| card.remove(GATE))

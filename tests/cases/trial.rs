@@ -288,7 +288,7 @@ struct AgentStart {
     counters: DiskCounters,
 }
 
-/// Starts the agent, in the place of the firmware, and waits until it restarts the board.
+/// Starts the agent, instead of the firmware, and waits until it restarts the board.
 fn start_agent(scene: &Scene) -> Result<AgentStart> {
     let mut board = scene.power_on()?;
     board.wait_until("the restart", PATIENCE, |line| {
@@ -300,7 +300,7 @@ fn start_agent(scene: &Scene) -> Result<AgentStart> {
     Ok(AgentStart { console, counters })
 }
 
-/// Starts the disk, in the place of the firmware; gives the console of its image.
+/// Starts the disk, instead of the firmware; gives the console of its image.
 fn start_disk(scene: &Scene) -> Result<String> {
     let boot = firmware::boot_from_disk(scene.hardware.product, &scene.nvme(), scene.path())?;
     let mut node = scene.hardware.power_on(&boot)?;

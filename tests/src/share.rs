@@ -102,7 +102,7 @@ impl Share {
         })
     }
 
-    /// Publishes another image in the place of this one, signed with the same key, as the operator does it: while the share is
+    /// Publishes another image instead of this one, signed with the same key, as the operator does it: while the share is
     /// served.
     pub fn publish(&self, golden: &Golden) -> Result<()> {
         publish(&host_program("gild")?, golden, &self.key, &self.directory)

@@ -1,4 +1,4 @@
-//! `gild.toml`, which kernel arguments override: what a node is told.
+//! `gild.toml`, which kernel arguments override: the settings of a node.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ use crate::nfs_url::NfsUrl;
 use crate::order::Order;
 use crate::reference::{ARGUMENT_KEYS, KEYS, Kind};
 
-/// What a node is told.
+/// The settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Directory of the share that holds `<board>/golden.json`.
@@ -64,7 +64,7 @@ pub struct Static {
 /// The configuration cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// `gild.toml` is no TOML.
+    /// `gild.toml` is not TOML.
     #[error("gild.toml on the card cannot be read: line {line}: {problem}")]
     Syntax {
         /// Number of the line. Its text may hold a password, and the message leaves the node.
@@ -334,7 +334,9 @@ impl NetworkSection {
             .filter(|prefix| (1..=32).contains(prefix))
             .ok_or_else(|| wrong("the prefix after the slash should be 1 to 32"))?;
         Ok(Some(Static {
-            address: ip.parse().map_err(|_| wrong("this is no IPv4 address"))?,
+            address: ip
+                .parse()
+                .map_err(|_| wrong("this is not an IPv4 address"))?,
             prefix,
             gateway: self
                 .gateway
@@ -360,7 +362,7 @@ fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {
     text.parse().map_err(|_| ConfigError::Value {
         key,
         value: text.to_owned(),
-        problem: "this is no IPv4 address".to_owned(),
+        problem: "this is not an IPv4 address".to_owned(),
     })
 }
 
@@ -512,7 +514,7 @@ mod tests {
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
             ("[network]\naddress = \"10.0.0.1\"", "and a prefix"),
             ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
-            ("[network]\naddress = \"10.0.0/8\"", "no IPv4 address"),
+            ("[network]\naddress = \"10.0.0/8\"", "not an IPv4 address"),
             ("[network]\ngateway = \"10.0.0.1\"", "has no `address`"),
             (
                 "[network]\naddress = \"10.0.0.2/8\"\ndns = [\"a\"]",

@@ -10,6 +10,7 @@ mod likeliest;
 pub mod names;
 mod nfs_url;
 mod order;
+mod per_board;
 mod reference;
 pub mod sums;
 
@@ -19,4 +20,5 @@ pub use gate::{GATE, Gate, TRIAL};
 pub use likeliest::likeliest;
 pub use nfs_url::{NfsUrl, NfsUrlError};
 pub use order::{Order, OrderError};
+pub use per_board::PerBoard;
 pub use reference::markdown;

@@ -24,11 +24,11 @@ pub enum OrderError {
     Id(String),
     /// Nobody is meant.
     #[error(
-        "order `{0}` names no node; next: write a MAC address, the serial number of a board, or `all` below it"
+        "order `{0}` does not say for whom it is; next: write a MAC address, the serial number of a board, or `all` below it"
     )]
     NoNodes(String),
     /// A node that nobody can be.
-    #[error("`{0}` names no node; next: write a MAC address or the serial number of a board")]
+    #[error("`{0}` cannot name a node; next: write a MAC address or the serial number of a board")]
     Node(String),
 }
 
@@ -50,7 +50,8 @@ impl Order {
     }
 
     /// The order in a file on the card: the id in the first line, a node in each further one, or `all`. Half a file must not
-    /// order everything. Empty lines and those that start with `#` do not count. `None` if there is no line.
+    /// order everything. Empty lines and those that start with `#` do not count. `None` for a file
+    /// without any other line.
     pub fn in_file(text: &str) -> Result<Option<Self>, OrderError> {
         let mut lines = text
             .trim_start_matches('\u{feff}')

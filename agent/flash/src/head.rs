@@ -62,7 +62,7 @@ pub const fn committed(manifest: &Manifest) -> State {
     }
 }
 
-/// What lies in the place of the record.
+/// What lies where the record belongs.
 pub fn found(target: &dyn Target) -> std::io::Result<Found> {
     let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
     target.read_at(&mut bytes, RECORD_OFFSET)?;

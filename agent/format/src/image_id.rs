@@ -1,6 +1,7 @@
 //! The name of an image, which names one content forever.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// Longest image id: the commit record and, with its suffixes, a file name must hold it.
 pub const MAX_IMAGE_ID: usize = 128;
@@ -31,6 +32,14 @@ impl ImageId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for ImageId {
+    type Err = NotAName;
+
+    fn from_str(text: &str) -> Result<Self, NotAName> {
+        Self::parse(text)
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Record {
     pub orders: Vec<String>,
 }
 
-/// What lies in the place of the record.
+/// What lies where the record belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// A record.
@@ -162,7 +162,7 @@ impl Record {
 }
 
 impl Found {
-    /// What the bytes in the place of the record are.
+    /// What the bytes are that lie where the record belongs.
     #[must_use]
     pub fn in_bytes(bytes: &[u8]) -> Self {
         if let Some(record) = Record::parse(bytes) {

@@ -283,7 +283,7 @@ fn unusable(reason: String) -> BootOrderError {
 /// The image, if the signature on the card is its own, and the time by which the firmware reports it done.
 fn whole(upd: Vec<u8>, sig: &[u8]) -> Result<(Image, u32), BootOrderError> {
     let signature = str::from_utf8(sig)
-        .map_err(|_| unusable(format!("{SIG} on the card is no text")))
+        .map_err(|_| unusable(format!("{SIG} on the card is not text")))
         .and_then(|text| {
             Signature::parse(text).map_err(|error| unusable(format!("{SIG}: {error}")))
         })?;

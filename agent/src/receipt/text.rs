@@ -45,7 +45,7 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
     let boot_order = match (failure, receipt.boot_order_next_step) {
         (None, Some(next_step)) => format!(
             "\nFAULT {}: {}\nWhat:   {}\nDo:     {next_step}\n\
-             The node was restarted all the same, for its disk is good.\n",
+             The node was restarted all the same, because its disk is good.\n",
             Fault::BootOrder.number(),
             Fault::BootOrder.meaning(),
             or_unknown(&receipt.message),

@@ -64,7 +64,7 @@ fn inspect_says_what_is_wrong_with_a_card() {
     );
     wrong(
         &|desk| desk.bench.poke("card.img", 64 * 512, b"EFI PART"),
-        &["no U-Boot for the Rock 5B"],
+        &["not a U-Boot for the Rock 5B"],
     );
     wrong(
         &|desk| desk.replace("vmlinuz.gz", "half"),

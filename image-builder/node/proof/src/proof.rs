@@ -106,9 +106,11 @@ fn check(root: &Path) -> Result<()> {
         File::create(&path)?.sync_all()?;
         fs::remove_file(path)
     };
-    probe().context("the root file system cannot be written: the image is not proven")?;
+    probe().context("the root file system cannot be written, so the image is not proven; next: see what the journal says of the disk")?;
     if Interface::wired(root).is_empty() {
-        bail!("there is no wired interface: the image is not proven");
+        bail!(
+            "no wired interface was found, so the image is not proven; next: check the cable's socket, and that the image has the driver"
+        );
     }
     Ok(())
 }
@@ -266,7 +268,7 @@ mod tests {
         assert!(error.to_string().contains("wired interface"), "{error:#}");
 
         let root = node(true);
-        // A file in the place of the folder: nothing can be written there, by root neither.
+        // A file where the folder should be: not even root can write there.
         fs::create_dir_all(root.path().join("var/lib")).expect("a folder");
         fs::write(root.path().join(STATE), "").expect("a file");
         let error = prove_on(root.path(), &disk).expect_err("no place to write");
