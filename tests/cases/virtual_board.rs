@@ -7,7 +7,7 @@ use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::card::Card;
 use gild_tests::virtual_board::{End, Hardware, Nvme};
-use gild_tests::{disk, firmware, golden, workspace};
+use gild_tests::{disk, firmware, flasher, golden, slot, workspace};
 
 const START: Duration = Duration::from_mins(2);
 
@@ -49,6 +49,22 @@ fn the_golden_image_of_rpi5_boots_from_its_own_partitions() -> Result<()> {
 #[test]
 fn the_golden_image_of_rock5b_boots_from_its_own_partitions() -> Result<()> {
     golden_image_boots_from_its_own_partitions(Product::Rock5b)
+}
+
+/// Else tests that go from one start of a board to the next would wait for each other forever.
+#[test]
+fn a_board_that_has_ended_keeps_no_slot() -> Result<()> {
+    let directory = workspace::fresh("slots")?;
+    // The kernel finds nothing to run.
+    let boot = flasher::boot("rdinit=/nothing")?;
+    let hardware = Hardware::new(Product::Rpi5, &directory);
+    let mut ended = Vec::new();
+    while ended.len() <= slot::count() {
+        let mut board = hardware.power_on(&boot)?;
+        assert_eq!(board.wait_end(START)?, End::Reset);
+        ended.push(board);
+    }
+    Ok(())
 }
 
 #[test]

@@ -2,11 +2,20 @@
 //! real one while it works, and most of the time it waits for a clock.
 
 use std::fs::{File, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::workspace;
+
+/// No test needs a board for so long. Nothing is measured with it: it only ends tests that wait for each other.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// Most boards that run at once.
+#[must_use]
+pub fn count() -> usize {
+    1 + std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// The right to run one virtual board, until dropped.
 pub struct Slot {
@@ -17,8 +26,9 @@ impl Slot {
     /// Waits for a free slot.
     pub fn take() -> Result<Self> {
         let directory = workspace::directory("locks")?;
-        let slots = 1 + std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = count();
         let mut has_said = false;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             for slot in 0..slots {
                 let path = directory.join(format!("board-{slot}"));
@@ -38,6 +48,11 @@ impl Slot {
                 );
                 has_said = true;
             }
+            ensure!(
+                Instant::now() < deadline,
+                "{slots} virtual boards run, and no slot was free for {} minutes",
+                PATIENCE.as_secs() / 60
+            );
             std::thread::sleep(Duration::from_millis(100));
         }
     }

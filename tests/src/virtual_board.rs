@@ -210,7 +210,7 @@ impl Hardware {
             log,
             led,
             tolerate_faults: false,
-            _slot: slot,
+            slot: Some(slot),
         })
     }
 }
@@ -256,7 +256,8 @@ pub struct VirtualBoard {
     log: PathBuf,
     led: PathBuf,
     tolerate_faults: bool,
-    _slot: Slot,
+    /// While it runs.
+    slot: Option<Slot>,
 }
 
 impl VirtualBoard {
@@ -357,6 +358,8 @@ impl VirtualBoard {
             }
             std::thread::sleep(POLL);
         }
+        // Whoever keeps a board that has ended may start the next one: boards that wait for each other's slots would wait forever.
+        self.slot = None;
         if self.qmp.saw("WATCHDOG") {
             return Ok(End::Watchdog);
         }
