@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gild_faults::Fault;
+use gild_faults::led::STILL_NEEDS_THE_CARD;
 
 const LEDS: &str = "/sys/class/leds";
 
@@ -47,7 +48,10 @@ impl Pattern {
             Self::WaitingForServer => blinks_each_second(2),
             Self::Verifying => blinks_each_second(3),
             Self::Writing => vec![(true, 100), (false, 100)],
-            Self::Trying => vec![(true, 900), (false, 100)],
+            Self::Trying => {
+                let (lit, dark) = STILL_NEEDS_THE_CARD;
+                vec![(true, lit), (false, dark)]
+            }
             Self::Done => vec![(true, 1000)],
             Self::Fault(fault) => fault_cycle(fault.number()),
         }
@@ -299,8 +303,8 @@ mod tests {
             (Pattern::WaitingForServer, "waits for the image server"),
             (Pattern::Verifying, "reads the disk back"),
             (Pattern::Writing, "writes the disk or the boot order"),
-            (Pattern::Trying, "reboots, and still needs the card"),
-            (Pattern::Done, "is done, and reboots"),
+            (Pattern::Trying, "still needs the card, and reboots. A node that runs: its image is on trial, or its boot order is to be changed"),
+            (Pattern::Done, "is done, and reboots. A node that runs: the card may be taken out"),
         ]
         .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));
         for document in [FAILURES, CARD] {

@@ -1,7 +1,9 @@
-//! The edit that the mainline device tree of the Raspberry Pi 5 needs for its firmware.
+//! Edits of the mainline device tree of the Raspberry Pi 5: sizes that its firmware understands, and its LEDs ([`leds`]).
 //!
 //! Firmware from before February 2025 spoils memory nodes where the root's `#size-cells` is 2, as mainline has it, and then
 //! no kernel starts. With 1 it works with all of them, and no size in the tree needs more.
+
+pub mod leds;
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};

@@ -12,16 +12,11 @@
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node, Property};
+use gild_boards::device_tree::leds::{self, LedsError};
 use gild_boards::device_tree::{NarrowError, RESERVED, narrow, number};
 use gild_boards::dtbo::{self, DtboError};
 
 const NVRAM: &str = "nvram@0";
-const ACTIVE_LOW: u32 = 1;
-/// Each LED is a device of its own: ACT must not wait for the chip behind PCI Express that PWR hangs on.
-const LEDS: [(&str, &str, &str, u32); 2] = [
-    ("gild-leds", "ACT", "gio_aon", 9),
-    ("gild-leds-rp1", "PWR", "rp1_gpio", 44),
-];
 
 /// Why a device tree cannot be edited.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +38,9 @@ pub enum DeviceTreeError {
     /// Its sizes.
     #[error(transparent)]
     Narrow(#[from] NarrowError),
+    /// Its LEDs.
+    #[error(transparent)]
+    Leds(#[from] LedsError),
     /// The overlay for the newer stepping.
     #[error("no overlay for the newer stepping can be made: {0}")]
     Overlay(#[from] DtboError),
@@ -83,10 +81,6 @@ fn text(node: &DeviceTreeNode, name: &str) -> String {
 /// The tree for the card.
 pub fn edit(dtb: &[u8], identity: &str) -> Result<Vec<u8>, DeviceTreeError> {
     let mut tree = read(dtb, identity)?;
-    let leds = LEDS
-        .iter()
-        .map(|(name, label, controller, line)| led(&tree, name, label, controller, *line))
-        .collect::<Result<Vec<_>, _>>()?;
     narrow(&mut tree)?;
     let reserved = tree
         .find_node_mut(RESERVED)
@@ -96,9 +90,7 @@ pub fn edit(dtb: &[u8], identity: &str) -> Result<Vec<u8>, DeviceTreeError> {
         .find_node_mut("/aliases")
         .ok_or_else(|| missing("/aliases"))?;
     aliases.add_property(property("blconfig", format!("{RESERVED}/{NVRAM}")));
-    for led in leds {
-        tree.root.add_child(led);
-    }
+    leds::add(&mut tree)?;
     Ok(tree.to_dtb())
 }
 
@@ -117,15 +109,12 @@ pub fn is_edited(dtb: &[u8], identity: &str) -> Result<bool, DeviceTreeError> {
         tree.find_node(path)
             .and_then(|node| number(node, "#size-cells"))
     };
-    let leds = LEDS
-        .iter()
-        .all(|(name, ..)| tree.find_node(&format!("/{name}")).is_some());
     let aliased = tree
         .find_node("/aliases")
         .map(|node| text(node, "blconfig"));
     Ok(size_cells("/") == Some(1)
         && size_cells(RESERVED) == Some(1)
-        && leds
+        && leds::are_in(&tree)
         && aliased.is_some_and(|path| tree.find_node(&path).is_some()))
 }
 
@@ -154,29 +143,4 @@ fn nvram() -> DeviceTreeNode {
         node.add_property(property);
     }
     node
-}
-
-fn led(
-    tree: &DeviceTree,
-    name: &str,
-    label: &str,
-    controller: &str,
-    line: u32,
-) -> Result<DeviceTreeNode, DeviceTreeError> {
-    let no_controller = || DeviceTreeError::Missing(format!("GPIO controller {controller}"));
-    let symbols = tree
-        .find_node("/__symbols__")
-        .ok_or_else(|| missing("/__symbols__"))?;
-    let gpio = tree
-        .find_node(&text(symbols, controller))
-        .ok_or_else(no_controller)?;
-    let handle = number(gpio, "phandle").ok_or_else(no_controller)?;
-    let mut led = DeviceTreeNode::new_unchecked(format!("led-{}", label.to_ascii_lowercase()));
-    led.add_property(property("label", label));
-    led.add_property(property("gpios", [handle, line, ACTIVE_LOW]));
-    led.add_property(property("default-state", "off"));
-    let mut leds = DeviceTreeNode::new_unchecked(name);
-    leds.add_property(property("compatible", "gpio-leds"));
-    leds.add_child(led);
-    Ok(leds)
 }

@@ -72,3 +72,26 @@ fn each_of_the_four_tempting_orders_is_a_cycle() -> Result<()> {
     }
     Ok(())
 }
+
+/// What fails in a start may be what the proof needs, so nothing that may fail stops the clock.
+#[test]
+fn the_deadline_of_a_trial_counts_in_emergency_mode_too() -> Result<()> {
+    let site = Site::new()?;
+    let mut machine = Machine::new(&site, &Image::golden()?, &[])?;
+    machine.write("etc/fstab", "/nothing /srv none bind 0 0\n")?;
+    machine.start()?;
+    machine.wait_until("it is in emergency mode", |machine| {
+        let state = machine.run("systemctl", &["is-system-running"])?;
+        Ok(state.stdout.starts_with(b"maintenance"))
+    })?;
+    assert_eq!(
+        machine.unit("gild-prove.service", "ActiveState")?,
+        "inactive"
+    );
+    let timer = "gild-trial-deadline.timer";
+    assert_eq!(machine.unit(timer, "ActiveState")?, "active");
+    assert_eq!(machine.unit(timer, "SubState")?, "waiting");
+    // Its root is on no NVMe disk here, so there is nothing to give up.
+    machine.output("systemctl", &["start", "gild-trial-deadline.service"])?;
+    machine.cut_power()
+}

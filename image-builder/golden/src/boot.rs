@@ -5,6 +5,7 @@ pub mod u_boot;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use gild_boards::device_tree::leds::{self, LedsError};
 use gild_boards::device_tree::{self, NarrowError};
 use gild_boards::dtbo::{self, DtboError, TREE_FOLDERS};
 use gild_boards::uboot_script::ScriptError;
@@ -53,6 +54,18 @@ pub enum BootError {
         path: String,
         /// Its size.
         bytes: u64,
+    },
+    /// A device tree that gets no LEDs.
+    #[error(
+        "kernel {version}: {name} gets no LEDs: {source}; next: `leds = false` in the recipe leaves them out"
+    )]
+    Leds {
+        /// The kernel.
+        version: String,
+        /// Name of the device tree on the boot partition.
+        name: String,
+        /// Why.
+        source: LedsError,
     },
     /// A device tree that old firmware would spoil.
     #[error("kernel {version}: the sizes in {name} cannot be made one cell wide: {source}")]
@@ -217,6 +230,13 @@ fn device_trees(
         let mut bytes = tree.read(&device_tree_path(tree, kernel, name, path)?)?;
         if boot.one_size_cell {
             bytes = device_tree::one_size_cell(&bytes).map_err(|source| BootError::Narrow {
+                version: kernel.version.clone(),
+                name: name.clone(),
+                source,
+            })?;
+        }
+        if boot.leds {
+            bytes = leds::with_leds(&bytes).map_err(|source| BootError::Leds {
                 version: kernel.version.clone(),
                 name: name.clone(),
                 source,

@@ -88,6 +88,9 @@ pub struct Boot {
     /// Whether device trees are changed to give sizes in one cell, for old firmware of the Raspberry Pi.
     #[serde(default)]
     pub one_size_cell: bool,
+    /// Whether device trees that have no LEDs get those of the Raspberry Pi 5.
+    #[serde(default)]
+    pub leds: bool,
 }
 
 /// An overlay that turns one of the boot partition's device trees into another.

@@ -11,6 +11,7 @@ pub mod document;
 pub mod files;
 pub mod interface;
 pub mod k3s_config;
+pub mod led;
 pub mod node;
 pub mod seed;
 pub mod seeding;

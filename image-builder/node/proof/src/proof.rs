@@ -87,6 +87,22 @@ fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
     }
 }
 
+/// Why this start has failed, if the image is on trial and cannot be proven even now. A disk of which that is not certain is
+/// never a reason to give up: a node may live on it.
+#[must_use]
+pub fn give_up(root: &Path) -> Option<String> {
+    let error = prove(root).err()?;
+    let disk = Disk::of_root(root).ok()?;
+    is_on_trial(&disk).then(|| format!("{error:#}"))
+}
+
+fn is_on_trial(disk: &Disk) -> bool {
+    let Ok(Found::Record(record)) = found_on(disk) else {
+        return false;
+    };
+    record.state == State::Trial
+}
+
 fn found_on(disk: &Disk) -> Result<Found> {
     let bytes = disk.read(RECORD_OFFSET, RECORD_LENGTH).with_context(|| {
         format!(
@@ -274,6 +290,28 @@ mod tests {
         let error = prove_on(root.path(), &disk).expect_err("no place to write");
         assert!(error.to_string().contains("cannot be written"), "{error:#}");
         assert_eq!(found_on(&disk).expect("a record"), Found::Record(trial));
+    }
+
+    #[test]
+    fn only_an_image_that_is_certainly_on_trial_is_given_up() {
+        for (state, is_on) in [
+            (State::Trial, true),
+            (State::Proven, false),
+            (State::Flashing, false),
+        ] {
+            let (_file, disk) = disk_with(&record(state).to_bytes());
+            assert_eq!(is_on_trial(&disk), is_on, "{state:?}");
+        }
+        let mut damaged = record(State::Trial).to_bytes();
+        damaged[30] ^= 1;
+        for bytes in [&damaged[..], &[0; RECORD_LENGTH]] {
+            assert!(!is_on_trial(&disk_with(bytes).1));
+        }
+        let gone = Disk {
+            device: "/nothing/there".into(),
+            sector: 512,
+        };
+        assert!(!is_on_trial(&gone), "a disk that cannot be read");
     }
 
     #[test]

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
 use gild_node::seed::Place;
-use gild_node::{interface, k3s_config, seeding, stable_mac};
+use gild_node::{interface, k3s_config, led, seeding, stable_mac};
 use gild_proof::Standing;
-use log::{Level, LevelFilter, error, info};
+use log::{Level, LevelFilter, error, info, warn};
 
 const ROOT: &str = "/";
 
@@ -34,6 +34,8 @@ enum Action {
     Mac,
     /// Say in the record on the disk that this image starts.
     Prove,
+    /// Restart if the image is on trial and cannot be proven.
+    GiveUp,
     /// Restart once if the flasher card is still to change the boot order.
     VisitCard,
     /// Check a configuration of k3s.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Action::Retry => retry(),
         Action::Mac => stable_mac::apply(Path::new(ROOT)),
         Action::Prove => prove(),
+        Action::GiveUp => give_up(),
         Action::VisitCard => visit_card(),
         Action::Check { config } => k3s_config::check(&config),
     };
@@ -97,7 +100,11 @@ fn retry() -> Result<()> {
 }
 
 fn prove() -> Result<()> {
-    match gild_proof::prove(Path::new(ROOT))? {
+    let standing = gild_proof::prove(Path::new(ROOT));
+    if let Err(error) = led::show(Path::new(ROOT), standing.as_ref().ok()) {
+        warn!("the status LED does not show whether the flasher card is still needed: {error}");
+    }
+    match standing? {
         Standing::Proven(_) => {
             if let Err(error) = gild_proof::end_trial(Path::new(ROOT)) {
                 error!(
@@ -113,6 +120,19 @@ fn prove() -> Result<()> {
     }
 }
 
+/// Whatever fails in this start may also keep it from ending in order.
+fn give_up() -> Result<()> {
+    let Some(reason) = gild_proof::give_up(Path::new(ROOT)) else {
+        return Ok(());
+    };
+    error!("{reason}");
+    error!(
+        "this image has had its time to prove itself: the node restarts, so that the flasher card takes over; next: to look at \
+         it longer, run systemctl stop gild-trial-deadline.timer within 15 minutes of a start"
+    );
+    restart(&["--force"]).or_else(|_| restart(&["--force", "--force"]))
+}
+
 /// It comes before k3s, so it ends only when nothing is pending, or when the restart ends it.
 fn visit_card() -> Result<()> {
     if !gild_proof::should_visit_card(Path::new(ROOT))? {
@@ -126,8 +146,13 @@ fn visit_card() -> Result<()> {
 }
 
 fn reboot() -> Result<()> {
+    restart(&[])
+}
+
+fn restart(options: &[&str]) -> Result<()> {
     let status = Command::new("systemctl")
         .arg("reboot")
+        .args(options)
         .status()
         .context("running systemctl reboot")?;
     if !status.success() {

@@ -1,0 +1,4 @@
+//! What the agent and a running node show alike on the status LED.
+
+/// Lit and dark, milliseconds: the image has not proven itself, or the boot order is still to be changed.
+pub const STILL_NEEDS_THE_CARD: (u64, u64) = (900, 100);

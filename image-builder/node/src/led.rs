@@ -1,0 +1,107 @@
+//! The status LED of a running node: whether its board still needs the flasher card.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::{fs, iter};
+
+use gild_boards::Board;
+use gild_faults::led::STILL_NEEDS_THE_CARD;
+use gild_proof::Standing;
+
+const COMPATIBLE: &str = "proc/device-tree/compatible";
+const LEDS: &str = "sys/class/leds";
+
+/// Shows what is known about the disk: on trial, or proven. A board that gild does not know, and one without an LED, shows nothing.
+pub fn show(root: &Path, standing: Option<&Standing>) -> io::Result<()> {
+    let needs_card = match standing {
+        None => true,
+        Some(Standing::Proven(record)) => record.is_boot_order_pending,
+        Some(Standing::NoRecord(_)) => return Ok(()),
+    };
+    let board = fs::read(root.join(COMPATIBLE))
+        .ok()
+        .and_then(|compatible| gild_boards::detect(&compatible).ok());
+    match board.and_then(|board| led_of(root, board)) {
+        Some(led) if needs_card => blink(&led),
+        Some(led) => light(&led),
+        None => Ok(()),
+    }
+}
+
+/// The directory of the first LED of the board that is there.
+fn led_of(root: &Path, board: &Board) -> Option<PathBuf> {
+    let leds = root.join(LEDS);
+    let mut found = board.leds.iter().map(|name| leds.join(name));
+    found.find(|led| led.join("brightness").exists())
+}
+
+fn light(led: &Path) -> io::Result<()> {
+    fs::write(led.join("trigger"), "none")?;
+    let brightest = fs::read_to_string(led.join("max_brightness"))?;
+    fs::write(led.join("brightness"), brightest.trim())
+}
+
+fn blink(led: &Path) -> io::Result<()> {
+    fs::write(led.join("trigger"), "timer")?;
+    let (lit, dark) = STILL_NEEDS_THE_CARD;
+    for (file, milliseconds) in iter::zip(["delay_on", "delay_off"], [lit, dark]) {
+        fs::write(led.join(file), milliseconds.to_string())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use gild_format::manifest::Sha256Hex;
+    use gild_format::record::{Record, State};
+
+    use super::*;
+
+    fn proven(is_boot_order_pending: bool) -> Standing {
+        Standing::Proven(Record {
+            state: State::Proven,
+            image_id: "rpi5-1".to_owned(),
+            manifest_sha256: Sha256Hex([7; 32]),
+            rollback_counter: 4,
+            rollback_floor: 3,
+            trial_starts: 0,
+            is_discarded: true,
+            is_boot_order_pending,
+            orders: Vec::new(),
+        })
+    }
+
+    /// What stands in the LED's files after this was shown on a Rock 5B.
+    fn shown(standing: Option<&Standing>) -> [String; 3] {
+        let root = tempfile::tempdir().expect("a directory");
+        let led = root.path().join(LEDS).join("blue:status");
+        fs::create_dir_all(&led).expect("an LED");
+        fs::create_dir_all(root.path().join("proc/device-tree")).expect("a tree");
+        fs::write(
+            root.path().join(COMPATIBLE),
+            "radxa,rock-5b\0rockchip,rk3588\0",
+        )
+        .expect("a board");
+        fs::write(led.join("max_brightness"), "255\n").expect("a file");
+        fs::write(led.join("brightness"), "0\n").expect("a file");
+        show(root.path(), standing).expect("an LED");
+        ["trigger", "brightness", "delay_off"]
+            .map(|file| fs::read_to_string(led.join(file)).unwrap_or_default())
+    }
+
+    #[test]
+    fn the_led_is_lit_once_the_card_may_be_taken_out() {
+        assert_eq!(shown(Some(&proven(false))), ["none", "255", ""]);
+        let blinking = ["timer", "0\n", "100"];
+        assert_eq!(shown(Some(&proven(true))), blinking, "an order is pending");
+        assert_eq!(shown(None), blinking, "on trial");
+        let unknown = Standing::NoRecord("no record".to_owned());
+        assert_eq!(shown(Some(&unknown)), ["", "0\n", ""]);
+    }
+
+    #[test]
+    fn a_board_without_an_led_is_no_mistake() {
+        let root = tempfile::tempdir().expect("a directory");
+        show(root.path(), None).expect("nothing");
+    }
+}
