@@ -272,9 +272,8 @@ pub fn set(
 /// Whether the order will be changed once the disk has proven that it starts.
 pub fn is_pending(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Node) -> bool {
     let (outcome, _) = set(machine, board, Some(policy), node, Standing::Planned);
-    outcome
-        .trouble()
-        .is_some_and(|trouble| trouble.kind == Kind::Waits)
+    // What failed now may work at the next visit.
+    !outcome.is_settled()
 }
 
 /// It is left as it is, and whoever made the card knows why.

@@ -304,7 +304,7 @@ mod tests {
             (Pattern::Verifying, "reads the disk back"),
             (Pattern::Writing, "writes the disk or the boot order"),
             (Pattern::Trying, "still needs the card, and reboots. A node that runs: its image is on trial, or its boot order is to be changed"),
-            (Pattern::Done, "is done, and reboots. A node that runs: the card may be taken out"),
+            (Pattern::Done, "is done, and reboots. A node that runs: its image is proven, and nothing is pending. The receipt says whether the card may be taken out"),
         ]
         .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));
         for document in [FAILURES, CARD] {

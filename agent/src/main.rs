@@ -248,18 +248,20 @@ fn write(
 ) -> Result<Seen, Failure> {
     let disk = flash::open(&seen.target)?;
     let is_same = |record: &Record| record.image_id == image.manifest.image_id;
-    let mut trial_starts = 0;
-    match &seen.decision {
+    let before = seen.holds.record();
+    let trial_starts = match &seen.decision {
         Decision::Replace(record) if is_same(record) => {
             trial::may_try_again(record, machine.now(), machine.hold)?;
-            trial_starts = record.trial_starts;
             if let Some(card) = &node.card {
                 loop_guard::forget(card, &node.id());
             }
+            record.trial_starts
         }
-        _ => loop_guard::forget_if_started(node, &disk, &image.manifest.partitions),
-    }
-    let before = seen.holds.record();
+        _ => {
+            loop_guard::forget_if_started(node, &disk, &image.manifest.partitions);
+            trial::starts_before_a_cut(before, &image.manifest.image_id)
+        }
+    };
     let meant = order.filter(|order| node.is_meant_by(order));
     let terms = Terms {
         orders: match (meant, before) {
@@ -366,6 +368,14 @@ fn finish(
     if let Some(card) = &node.card {
         let image_id = finished.image_id.as_deref();
         loop_guard::open_gate(card, board, image_id, &boot_order, &counted);
+        // Nothing opens the gate for a disk that does not say what it carries, or whose own files still say that it is on trial.
+        if (came_back || image_id.is_none())
+            && let Err(error) = trial::allow_one_start(board, card, image_id)
+        {
+            warn!(
+                "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"
+            );
+        }
     }
     counted?;
     Ok(())

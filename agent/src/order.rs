@@ -1,18 +1,26 @@
 //! The order to flash that this node was given, by `gild.toml`, by kernel arguments, or by a file of its own on the card.
 
+use std::io;
+
 use gild_card_format::names::ORDER;
 use gild_card_format::{Config, Order, OrderError};
 use gild_faults::{Fault, HasFault};
-use log::{info, warn};
+use log::info;
 
 use crate::card::folder::Folder;
 use crate::failure::StepError;
 use crate::node::Node;
 
-/// The file with the order cannot be understood.
+/// Whether there is an order is not known: a disk that was written now would not remember it, and lose its data to it later.
 #[derive(Debug, thiserror::Error)]
-#[error("{ORDER} on the card: {0}")]
-pub struct Unclear(OrderError);
+pub enum Unclear {
+    /// The file with the order cannot be understood.
+    #[error("{ORDER} on the card: {0}")]
+    Text(OrderError),
+    /// The file cannot be read.
+    #[error("whether the card has an order to flash is not known: {0}")]
+    Unreadable(io::Error),
+}
 
 impl HasFault for Unclear {
     fn fault(&self) -> Fault {
@@ -22,20 +30,19 @@ impl HasFault for Unclear {
 
 impl StepError for Unclear {
     fn next_step(&self) -> &'static str {
-        "correct the file, or delete it"
+        match self {
+            Self::Text(_) => "correct the file, or delete it",
+            Self::Unreadable(_) => "replace the card if this stays so",
+        }
     }
 }
 
-/// The order, if there is one. The file goes before `gild.toml`. What cannot be read orders nothing.
+/// The order, if there is one. The file goes before `gild.toml`, so where it cannot be read no order counts: it may hide one of
+/// `gild.toml` that is not for this node.
 pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear> {
-    let text = match node.card.as_ref().map(|card| Folder::read(card, ORDER)) {
+    let text = match &node.card {
         None => Vec::new(),
-        Some(Ok(text)) => text.unwrap_or_default(),
-        Some(Err(error)) => {
-            // It may hide an order of gild.toml that is not for this node.
-            warn!("whether the card has an order is not known, so none counts: {error}");
-            return Ok(None);
-        }
+        Some(card) => in_file(card)?,
     };
     let on_card = in_text(&text)?;
     let order = on_card.or_else(|| config?.order.clone());
@@ -50,8 +57,13 @@ pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear
     Ok(order)
 }
 
+fn in_file(card: &dyn Folder) -> Result<Vec<u8>, Unclear> {
+    let text = card.read(ORDER).map_err(Unclear::Unreadable)?;
+    Ok(text.unwrap_or_default())
+}
+
 fn in_text(text: &[u8]) -> Result<Option<Order>, Unclear> {
-    Order::in_file(&String::from_utf8_lossy(text)).map_err(Unclear)
+    Order::in_file(&String::from_utf8_lossy(text)).map_err(Unclear::Text)
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_card_format::{Gate, TRIAL};
+use gild_card_format::{ANY_IMAGE, TRIAL};
 use gild_disk::{AlignedBuffer, Target};
 use gild_faults::{Fault, HasFault};
-use gild_format::ImageId;
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use log::{info, warn};
 
@@ -97,6 +96,12 @@ pub fn may_try_again(
     })
 }
 
+/// The starts that an image has had whose disk was being written again when the power was cut: a cut gives it no new ones.
+pub fn starts_before_a_cut(before: Option<&Record>, image_id: &str) -> u32 {
+    let is_it = |record: &&Record| record.state == State::Flashing && record.image_id == image_id;
+    before.filter(is_it).map_or(0, |record| record.trial_starts)
+}
+
 /// Counts the start that is about to come, and leaves what makes it one.
 pub fn begin(
     board: &Board,
@@ -114,7 +119,8 @@ pub fn begin(
         record.image_id
     );
     if let Some(card) = card
-        && let Err(error) = leave_token(board, card, &record.image_id)
+        && let Err(error) = gate::close(card, board)
+            .and_then(|()| allow_one_start(board, card, Some(&record.image_id)))
     {
         warn!(
             "the card cannot be written: {error}; a board whose U-Boot looks at the card first comes back without having started its disk"
@@ -123,18 +129,18 @@ pub fn begin(
     Ok(record)
 }
 
-/// An open gate would start the disk again and again, whatever becomes of it. The token starts it once.
-fn leave_token(board: &Board, card: &dyn Folder, image_id: &str) -> std::io::Result<()> {
-    gate::close(card, board)?;
+/// Leaves the token on the card with which U-Boot's script starts the disk once, whatever the gate says. It is for this image, or
+/// for whatever the disk carries where nothing says which that is.
+pub fn allow_one_start(
+    board: &Board,
+    card: &dyn Folder,
+    image_id: Option<&str>,
+) -> std::io::Result<()> {
     if !boot_order::runs_script(board) {
         return Ok(());
     }
-    let mut token = Gate::default();
-    token.set(
-        &board.name,
-        ImageId::parse(image_id).map_err(std::io::Error::other)?,
-    );
-    card.write(TRIAL, token.to_text().as_bytes())
+    let token = format!("{}={}\n", board.name, image_id.unwrap_or(ANY_IMAGE));
+    card.write(TRIAL, token.as_bytes())
 }
 
 /// The boot order of a proven disk is settled: the node need not come back for it.
@@ -218,6 +224,41 @@ mod tests {
             let after = |minutes: u32| may_try_again(&record(starts), MINUTE * minutes, MINUTE);
             after(hours * 60 - 1).expect_err("it is too early");
             after(hours * 60).expect("it is time");
+        }
+    }
+
+    #[test]
+    fn a_power_cut_gives_an_image_no_new_starts() {
+        let flashing = Record {
+            state: State::Flashing,
+            ..record(3)
+        };
+        assert_eq!(starts_before_a_cut(Some(&flashing), "a-1"), 3);
+        assert_eq!(
+            starts_before_a_cut(Some(&flashing), "a-2"),
+            0,
+            "another image"
+        );
+        assert_eq!(
+            starts_before_a_cut(Some(&record(3)), "a-1"),
+            0,
+            "an order begins again"
+        );
+        assert_eq!(starts_before_a_cut(None, "a-1"), 0);
+    }
+
+    #[test]
+    fn one_start_is_allowed_for_a_disk_that_does_not_say_what_it_carries() {
+        let card = MemoryCard::new(&Power::on());
+        for (name, id, token) in [
+            ("rock5b", None, Some("rock5b=any\n")),
+            ("rock5b", Some("a-1"), Some("rock5b=a-1\n")),
+            ("rpi5", None, None),
+        ] {
+            card.remove(TRIAL).expect("a card");
+            let board = gild_boards::by_name(name).expect("a board");
+            allow_one_start(board, &card, id).expect("a card");
+            assert_eq!(card.text(TRIAL).as_deref(), token);
         }
     }
 

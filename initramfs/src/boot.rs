@@ -2,7 +2,7 @@
 
 use gild_boards::uboot_script::{Script, ScriptError};
 use gild_boards::{Board, Relative};
-use gild_card_format::{GATE, TRIAL};
+use gild_card_format::{ANY_IMAGE, GATE, ON_TRIAL, TRIAL};
 
 /// The kernel for the Raspberry Pi 5.
 pub const KERNEL: &str = "vmlinuz.gz";
@@ -81,7 +81,8 @@ fi
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
 /// The agent leaves one file for one start of a disk on trial. It is removed before that start, so that a start that fails
-/// leads back to the agent; a U-Boot that cannot remove it starts the agent.
+/// leads back to the agent; a U-Boot that cannot remove it starts the agent. The gate does not count for a disk whose image says
+/// itself that it is on trial: nobody would count its starts.
 ///
 /// The files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
 /// U-Boot 2017.09 cannot do that and takes all that stands there. What the script calls and an older U-Boot does not know
@@ -106,7 +107,7 @@ if test -n "${{fdtcontroladdr}}"; then
   fdt addr ${{fdtcontroladdr}} && fdt get value gild_board / compatible
 fi
 {relatives}setenv {name}
-setenv gild_what finished
+setenv gild_once
 if test -e ${{gild_card}} {GATE}; then
   load ${{gild_card}} ${{scriptaddr}} {GATE} && env import -t ${{scriptaddr}} ${{filesize}} {name}
 fi
@@ -114,7 +115,7 @@ if test -e ${{gild_card}} {TRIAL}; then
   if load ${{gild_card}} ${{scriptaddr}} {TRIAL}; then
     setenv gild_size ${{filesize}}
     if fatrm ${{gild_card}} {TRIAL}; then
-      setenv gild_what "on trial"
+      setenv gild_once yes
       env import -t ${{scriptaddr}} ${{gild_size}} {name}
     fi
   fi
@@ -123,10 +124,22 @@ if test -n "${{{name}}}"; then
   nvme scan
   for disk in 0 1; do
     setenv image_id
+    setenv gild_start
     if test -e nvme ${{disk}}:1 {IMAGE}; then
       load nvme ${{disk}}:1 ${{scriptaddr}} {IMAGE} && env import -t ${{scriptaddr}} ${{filesize}} image_id
       if test "${{image_id}}" = "${{{name}}}"; then
-        echo "gild: the NVMe disk carries ${{image_id}}, ${{gild_what}}: starting it"
+        setenv gild_start "finished"
+        if test -e nvme ${{disk}}:1 {ON_TRIAL}; then
+          setenv gild_start
+          echo "gild: the NVMe disk carries ${{image_id}}, which has not proven itself: the agent counts its starts"
+        fi
+      fi
+      if test -n "${{gild_once}}"; then
+        if test "${{image_id}}" = "${{{name}}}"; then setenv gild_start "for one start"; fi
+        if test "${{{name}}}" = {ANY_IMAGE}; then setenv gild_start "for one start"; fi
+      fi
+      if test -n "${{gild_start}}"; then
+        echo "gild: the NVMe disk carries ${{image_id}}, ${{gild_start}}: starting it"
         bootflow scan -b nvme${{disk}}
         if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi
         echo "gild: the NVMe disk did not start"

@@ -2,7 +2,7 @@
 //! nobody reads. A boot that went well proves nothing, so the order itself is checked, by systemd.
 
 use anyhow::{Context, Result};
-use gild_tests::nspawn::{Image, Machine, Site};
+use gild_tests::nspawn::{End, Image, Machine, Site};
 
 const SEED: &str = "usr/lib/systemd/system/gild-seed.service";
 const INIT: &str = "usr/lib/systemd/system/k3s-init.service";
@@ -78,20 +78,42 @@ fn each_of_the_four_tempting_orders_is_a_cycle() -> Result<()> {
 fn the_deadline_of_a_trial_counts_in_emergency_mode_too() -> Result<()> {
     let site = Site::new()?;
     let mut machine = Machine::new(&site, &Image::golden()?, &[])?;
-    machine.write("etc/fstab", "/nothing /srv none bind 0 0\n")?;
-    machine.start()?;
-    machine.wait_until("it is in emergency mode", |machine| {
+    machine.write(
+        "etc/systemd/system/srv.mount",
+        "[Unit]\nBefore=local-fs.target\n[Mount]\nWhat=/nothing\nWhere=/srv\nType=none\nOptions=bind\n",
+    )?;
+    let wanted = machine.path("etc/systemd/system/local-fs.target.requires");
+    std::fs::create_dir_all(&wanted)?;
+    std::os::unix::fs::symlink("/etc/systemd/system/srv.mount", wanted.join("srv.mount"))?;
+    let emergency = |machine: &Machine<'_>| {
         let state = machine.run("systemctl", &["is-system-running"])?;
         Ok(state.stdout.starts_with(b"maintenance"))
-    })?;
+    };
+    let timer = "gild-trial-deadline.timer";
+
+    // Its root is on no NVMe disk here, so it is not on trial, and nothing restarts it.
+    machine.start()?;
+    machine.wait_until("it is in emergency mode", emergency)?;
+    assert_eq!(machine.unit(timer, "ActiveState")?, "inactive");
+    machine.output("systemctl", &["start", "gild-trial-deadline.service"])?;
+    machine.cut_power()?;
+
+    // What the record would say is said in its place, and the time is shorter.
+    machine.write(
+        "etc/systemd/system/gild-on-trial.service.d/test.conf",
+        "[Service]\nExecStart=/usr/bin/mkdir -p /run/gild\nExecStart=/usr/bin/touch /run/gild/on-trial\n",
+    )?;
+    machine.write(
+        "etc/systemd/system/gild-trial-deadline.timer.d/test.conf",
+        "[Timer]\nOnBootSec=\nOnBootSec=20s\n",
+    )?;
+    machine.start()?;
+    machine.wait_until("it is in emergency mode", emergency)?;
     assert_eq!(
         machine.unit("gild-prove.service", "ActiveState")?,
         "inactive"
     );
-    let timer = "gild-trial-deadline.timer";
-    assert_eq!(machine.unit(timer, "ActiveState")?, "active");
     assert_eq!(machine.unit(timer, "SubState")?, "waiting");
-    // Its root is on no NVMe disk here, so there is nothing to give up.
-    machine.output("systemctl", &["start", "gild-trial-deadline.service"])?;
-    machine.cut_power()
+    assert_eq!(machine.wait_for_end()?, End::Reboot);
+    Ok(())
 }

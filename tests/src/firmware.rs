@@ -10,7 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use gild_boards::uboot_script::Script;
-use gild_golden::boot::u_boot;
+use gild_proof::trial;
 use serde_json::Value;
 
 use crate::board_dtb::Product;
@@ -46,7 +46,7 @@ pub fn files_on_disk(product: Product, disk: &Path, directory: &Path) -> Result<
         Product::Rpi5 => {
             from_config_txt(&text(&drive, "config.txt")?, &text(&drive, "cmdline.txt")?)?
         }
-        Product::Rock5b | Product::Unknown => from_boot_script(&bytes(&drive, u_boot::BOOT_SCR)?)?,
+        Product::Rock5b | Product::Unknown => from_boot_script(&bytes(&drive, trial::BOOT_SCR)?)?,
     };
     let kernel = directory.join("booted-kernel");
     let initramfs = directory.join("booted-initramfs");

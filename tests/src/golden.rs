@@ -215,7 +215,7 @@ fn write_configuration(
     }
     let device_tree = gild_boards::by_name(product.name()).map_or("", |board| board.base_dtb());
     let script = u_boot::boot_scr(device_tree, &command_line)?;
-    fs::write(tree.join(u_boot::BOOT_SCR), script)?;
+    fs::write(tree.join(trial::BOOT_SCR), script)?;
     if on_trial.is_some() {
         fs::create_dir(tree.join(trial::FOLDER))?;
         for file in trial::TOKENS.iter().chain([&trial::ON]) {

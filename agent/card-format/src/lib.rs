@@ -16,7 +16,7 @@ pub mod sums;
 
 pub use arguments::Arguments;
 pub use config::{BootOrderPolicy, Config, ConfigError, Static};
-pub use gate::{GATE, Gate, TRIAL};
+pub use gate::{ANY_IMAGE, GATE, Gate, ON_TRIAL, TRIAL};
 pub use likeliest::likeliest;
 pub use nfs_url::{NfsUrl, NfsUrlError};
 pub use order::{Order, OrderError};

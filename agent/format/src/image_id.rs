@@ -6,6 +6,9 @@ use std::str::FromStr;
 /// Longest image id: the commit record and, with its suffixes, a file name must hold it.
 pub const MAX_IMAGE_ID: usize = 128;
 
+/// No image has this id: on the card it stands for whatever image there is.
+pub const RESERVED_ID: &str = "any";
+
 /// The id of an image, as every valid manifest has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ImageId(String);
@@ -19,12 +22,18 @@ pub enum NotAName {
     /// It has something else than the few characters that a name may have.
     #[error("{0:?} is not a name of letters, digits, '.', '_', '-' that starts without a dot")]
     Characters(String),
+    /// It means something else.
+    #[error("\"{RESERVED_ID}\" stands for every image")]
+    Reserved,
 }
 
 impl ImageId {
     /// Takes a text that can be the id of an image.
     pub fn parse(text: &str) -> Result<Self, NotAName> {
         name(text, MAX_IMAGE_ID)?;
+        if text == RESERVED_ID {
+            return Err(NotAName::Reserved);
+        }
         Ok(Self(text.to_owned()))
     }
 

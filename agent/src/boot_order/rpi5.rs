@@ -170,8 +170,9 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         info!("the update of the EEPROM is on the card already, and waits for a restart");
         return Ok(staged(job, &update));
     }
-    // Only a restart lets the ROM try: what was counted since the last one is one attempt.
-    let attempt = count.attempts + u32::from(!is_of_this_start);
+    // Only a restart lets the ROM try: what was counted since the last one is one attempt. One that it could not see is none.
+    let is_same = is_of_this_start || (count.attempts > 0 && was_cut(job)?);
+    let attempt = count.attempts + u32::from(!is_same);
     if attempt > ATTEMPTS {
         tidy(job);
         return Err(BootOrderError::not_possible(
@@ -422,6 +423,13 @@ fn check(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {
     Err(BootOrderError::failed(format!(
         "{name} reads back from the card differently from what was written"
     )))
+}
+
+/// Whether the power was cut after the attempt was counted and before the ROM could see it.
+fn was_cut(job: &Job) -> Result<bool, BootOrderError> {
+    let names = job.card.names()?;
+    let has = |known: &str| names.iter().any(|name| name.eq_ignore_ascii_case(known));
+    Ok(has(RECOVERY_BEFORE) && !has(RECOVERY))
 }
 
 /// Removes what an earlier update left in the root, `recovery.bin` first.

@@ -210,7 +210,7 @@ fn own_files(
             let script = u_boot::boot_scr(device_tree, &arguments)?;
             let tokens = trial::TOKENS.into_iter().chain([trial::ON]);
             let tokens = tokens.map(|path| (path, TOKEN.as_bytes().to_vec()));
-            tokens.chain([(u_boot::BOOT_SCR, script)]).collect()
+            tokens.chain([(trial::BOOT_SCR, script)]).collect()
         }
     };
     let files = files.into_iter();

@@ -1,4 +1,4 @@
-//! The status LED of a running node: whether its board still needs the flasher card.
+//! The status LED of a running node: whether the flasher card still has something to do for it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_led_is_lit_once_the_card_may_be_taken_out() {
+    fn the_led_is_lit_once_nothing_is_pending() {
         assert_eq!(shown(Some(&proven(false))), ["none", "255", ""]);
         let blinking = ["timer", "0\n", "100"];
         assert_eq!(shown(Some(&proven(true))), blinking, "an order is pending");

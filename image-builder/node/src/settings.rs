@@ -11,7 +11,9 @@ use serde::Deserialize;
 const SETTINGS: &str = "etc/gild/first-boot.toml";
 const RELEASE: &str = "usr/lib/gild/image-release";
 /// `TimeoutStartSec=` of gild-seed.service is above the longest.
-const DEADLINE: std::ops::RangeInclusive<u64> = 5..=600;
+const DEADLINE: std::ops::RangeInclusive<u64> = 5..=LONGEST_DEADLINE.as_secs();
+/// How long a boot may wait for Matchbox at most.
+pub const LONGEST_DEADLINE: Duration = Duration::from_mins(10);
 
 /// Where and how a node asks who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

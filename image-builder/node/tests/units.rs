@@ -1,12 +1,46 @@
 //! The image's units do what the programs rely on.
 
 use std::path::Path;
+use std::time::Duration;
+
+use gild_node::settings::LONGEST_DEADLINE;
+
+fn unit(name: &str) -> String {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("rootfs/usr/lib/systemd/system");
+    std::fs::read_to_string(units.join(name)).expect("a unit")
+}
+
+/// Until the proof an image may be written again, so nothing that a node could lose may come before it.
+#[test]
+fn k3s_waits_for_the_proof() {
+    let unit = unit("k3s-init.service");
+    let first = unit.lines().find(|line| line.starts_with("ExecStart"));
+    assert_eq!(first, Some("ExecStart=/usr/lib/gild/gild-seed prove"));
+}
+
+#[test]
+fn a_node_that_has_joined_is_not_restarted_for_its_card() {
+    let unit = unit("gild-visit-card.service");
+    let condition = "ConditionPathExists=!/var/lib/gild/provisioned";
+    assert!(unit.lines().any(|line| line == condition));
+}
+
+/// The proof comes after cloud-init's network stage, which waits for an address and for Matchbox.
+#[test]
+fn a_trial_has_more_time_than_the_network_and_matchbox_may_take() {
+    let timer = unit("gild-trial-deadline.timer");
+    let minutes = timer
+        .lines()
+        .find_map(|line| line.strip_prefix("OnBootSec=")?.strip_suffix("min"));
+    let deadline =
+        Duration::from_mins(minutes.and_then(|text| text.parse().ok()).expect("minutes"));
+    let (network, everything_else) = (Duration::from_mins(1), Duration::from_mins(5));
+    assert!(deadline >= network + LONGEST_DEADLINE + everything_else);
+}
 
 #[test]
 fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
-    let unit = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("rootfs/usr/lib/systemd/system/k3s-init.service");
-    let unit = std::fs::read_to_string(unit).expect("the unit");
+    let unit = unit("k3s-init.service");
     let step = |text: &str| {
         unit.lines()
             .position(|line| line.starts_with("ExecStart=") && line.contains(text))

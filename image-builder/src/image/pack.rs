@@ -190,7 +190,7 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -
             if !same {
                 bail!(
                     "image id {id} exists in {} with other content, or packed in another way (--level, --rollback-counter, --proves-itself), and \
-                     nothing was changed; next: give another --output, or `gild image pack` another --id",
+                     nothing was changed; next: give another --output; an image whose gild-image.env names its id must keep it, others may get another --id",
                     folder.path().display()
                 );
             }

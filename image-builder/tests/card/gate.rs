@@ -89,7 +89,7 @@ fn disk(bench: &Bench, image_id: &str) {
 }
 
 /// Applies power, and gives the console up to the line with which this is true.
-fn start(bench: &Bench, u_boot: &Path, is_enough: impl Fn(&str) -> bool) -> String {
+pub fn start(bench: &Bench, u_boot: &Path, is_enough: impl Fn(&str) -> bool) -> String {
     start_with(bench, u_boot, "", &[], is_enough)
 }
 

@@ -9,7 +9,7 @@ use gild_golden::boot::u_boot::boot_scr;
 
 use crate::common::Bench;
 use crate::desk::Desk;
-use crate::gate::{AGENT, debian_12, debian_13, empty_disk, start_disk_first};
+use crate::gate::{AGENT, debian_12, debian_13, empty_disk, start, start_disk_first};
 
 const DISK: &str = "gild: starting the disk";
 const KERNEL: &str = "Starting kernel";
@@ -89,7 +89,60 @@ fn a_disk_that_cannot_be_written_goes_back_to_the_card() {
     }
 }
 
-/// The card's gate is open for this image, so its script starts the disk, whose script must not start the card again.
+fn says_its_id(bench: &Bench) {
+    fs::write(bench.path("gild-image.env"), "image_id=rock5b-1\n").expect("a file");
+    bench
+        .shell("mcopy -i nvme.img@@16M gild-image.env ::")
+        .succeeds();
+}
+
+/// The card may have been in another board, where the image has proven itself.
+#[test]
+fn an_open_gate_starts_no_image_that_is_on_trial_here() {
+    let desk = Desk::least();
+    let bench = &desk.bench;
+    on_trial(bench);
+    says_its_id(bench);
+    desk.replace("gate.env", "rock5b=rock5b-1\n");
+    for token in TOKENS {
+        bench
+            .tool("mdel", &["-i", FAT, &format!("::{token}")])
+            .succeeds();
+    }
+    for u_boot in [debian_12(), debian_13()] {
+        starts(bench, u_boot, "", AGENT, "the agent counts the starts");
+    }
+    bench
+        .tool("mdel", &["-i", FAT, &format!("::{ON}")])
+        .succeeds();
+    let disk = |console: &str| console.contains(DISK);
+    for u_boot in [debian_12(), debian_13()] {
+        let console = start(bench, u_boot, disk);
+        assert!(console.contains("finished: starting it"), "{console}");
+    }
+}
+
+/// Its record is damaged: the agent does not know its image, and allows whatever it is one start after the other.
+#[test]
+fn the_agent_s_token_for_any_image_starts_the_disk_once() {
+    let desk = Desk::least();
+    let bench = &desk.bench;
+    on_trial(bench);
+    says_its_id(bench);
+    for u_boot in [debian_12(), debian_13()] {
+        desk.replace("trial.env", "rock5b=any\n");
+        let either = |console: &str| console.contains(DISK) || console.contains(AGENT);
+        let console = start(bench, u_boot, either);
+        assert!(console.contains("for one start: starting it"), "{console}");
+        let console = start(bench, u_boot, either);
+        assert!(console.contains(AGENT), "{console}");
+    }
+    desk.replace("gate.env", "rock5b=any\n");
+    let console = start(bench, debian_13(), |console| console.contains(AGENT));
+    assert!(!console.contains(DISK), "a gate names an image: {console}");
+}
+
+/// The agent allows one start, so the card's script starts the disk, whose script must not start the card again.
 #[test]
 fn the_card_has_one_turn_and_no_disk_is_left_unbootable() {
     let desk = Desk::least();
@@ -100,14 +153,11 @@ fn the_card_has_one_turn_and_no_disk_is_left_unbootable() {
             .tool("mdel", &["-i", FAT, &format!("::{token}")])
             .succeeds();
     }
-    fs::write(bench.path("gild-image.env"), "image_id=rock5b-1\n").expect("a file");
-    bench
-        .shell("mcopy -i nvme.img@@16M gild-image.env ::")
-        .succeeds();
-    desk.replace("gate.env", "rock5b=rock5b-1\n");
+    says_its_id(bench);
     for u_boot in [debian_12(), debian_13()] {
-        let console = starts(bench, u_boot, "", DISK, "the card's gate is open");
-        assert!(console.contains("finished: starting it"), "{console}");
+        desk.replace("trial.env", "rock5b=rock5b-1\n");
+        let console = starts(bench, u_boot, "", DISK, "the card allows one start");
+        assert!(console.contains("for one start: starting it"), "{console}");
     }
     bench
         .tool("mdel", &["-i", crate::desk::FAT, "::gild.toml"])

@@ -244,6 +244,22 @@ fn two_fruitless_attempts_are_enough() {
 }
 
 /// The ROM tries at a restart. A node that holds, and looks again each minute, has not tried anything.
+/// The count comes before the rename that the ROM waits for.
+#[test]
+fn a_power_cut_before_the_rom_could_see_the_update_is_no_attempt() {
+    let mut running = factory();
+    let card = card(&Power::on());
+    for _ in 0..5 {
+        assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+        card.rename(RECOVERY, RECOVERY_BEFORE)
+            .expect("as it was before");
+        restart(&mut running);
+    }
+    assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
+    rom(&card, &mut running);
+    assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
+}
+
 #[test]
 fn an_attempt_is_a_restart_and_not_a_look() {
     let card = card(&Power::on());

@@ -1,12 +1,9 @@
 //! What U-Boot reads on the boot partition: `boot.scr`, which starts the disk and knows the way back to the flasher card.
 
 use gild_boards::uboot_script::{Script, ScriptError};
-use gild_proof::trial::{ON, TOKENS};
+use gild_proof::trial::{BOOT_SCR, ON, TOKENS};
 
 use super::{INITRAMFS, KERNEL};
-
-/// The script's name. U-Boot looks for `extlinux/extlinux.conf` first, so that must not be there.
-pub const BOOT_SCR: &str = "boot.scr";
 
 /// `boot.scr` with this device tree of the boot partition and these kernel arguments.
 pub fn boot_scr(device_tree: &str, arguments: &str) -> Result<Vec<u8>, ScriptError> {

@@ -78,8 +78,12 @@ pub const EARLY: [(&str, &[&str]); 2] = [
 ];
 
 /// What is enabled, as folder and unit.
-pub const LINKS: [(&str, &str); 10] = [
+pub const LINKS: [(&str, &str); 14] = [
     ("cloud-init.target.wants", "gild-seed.service"),
+    ("cloud-init.target.wants", "gild-visit-card.service"),
+    ("multi-user.target.wants", "gild-prove.service"),
+    ("sysinit.target.wants", "gild-on-trial.service"),
+    ("sysinit.target.wants", "gild-trial-deadline.timer"),
     ("cloud-init.target.wants", "k3s-init.service"),
     ("cloud-init.target.wants", "cloud-init-network.service"),
     ("timers.target.wants", "gild-seed-retry.timer"),

@@ -5,4 +5,4 @@ pub mod disk;
 mod proof;
 pub mod trial;
 
-pub use proof::{Standing, end_trial, give_up, prove, should_visit_card};
+pub use proof::{Standing, end_trial, note_trial, prove, should_visit_card};

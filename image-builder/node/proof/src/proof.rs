@@ -17,12 +17,14 @@ use log::{info, warn};
 
 use crate::disk::{Disk, has_flasher_card};
 use crate::trial;
-use crate::trial::{CONFIG_TXT, FOLDER, ON, without_trial};
+use crate::trial::{BOOT_SCR, CONFIG_TXT, FOLDER, ON, without_trial};
 
 /// Where the boot partition is mounted.
 const BOOT: &str = "boot/firmware";
 /// Where the image keeps what it knows about itself.
 const STATE: &str = "var/lib/gild";
+/// Says that the image of this start is on trial. The units of the deadline know it by this name.
+const NOTE: &str = "run/gild/on-trial";
 /// Says that this node has restarted once for its boot order.
 const VISITED: &str = "var/lib/gild/visited-card";
 
@@ -44,7 +46,11 @@ pub fn prove(root: &Path) -> Result<Standing> {
         }
         Err(error) => return Err(error.context("the disk is not found: the image is not proven")),
     };
-    prove_on(root, &disk)
+    let standing = prove_on(root, &disk)?;
+    if let Err(error) = remove(&root.join(NOTE)) {
+        warn!("the deadline of the trial restarts this node once: {error}");
+    }
+    Ok(standing)
 }
 
 fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
@@ -87,13 +93,21 @@ fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
     }
 }
 
-/// Why this start has failed, if the image is on trial and cannot be proven even now. A disk of which that is not certain is
-/// never a reason to give up: a node may live on it.
-#[must_use]
-pub fn give_up(root: &Path) -> Option<String> {
-    let error = prove(root).err()?;
-    let disk = Disk::of_root(root).ok()?;
-    is_on_trial(&disk).then(|| format!("{error:#}"))
+/// Notes beside the disk that its image is on trial, if that is certain: the deadline of this start asks the note, and needs no
+/// disk. A disk of which nothing is certain is never a reason to restart, because a node may live on it.
+pub fn note_trial(root: &Path) -> Result<()> {
+    match Disk::of_root(root) {
+        Ok(disk) if is_on_trial(&disk) => note(root),
+        _ => Ok(()),
+    }
+}
+
+fn note(root: &Path) -> Result<()> {
+    let note = root.join(NOTE);
+    let folder = note.parent().unwrap_or(root);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&note, ""))
+        .with_context(|| format!("writing {}: this start has no deadline", note.display()))
 }
 
 fn is_on_trial(disk: &Disk) -> bool {
@@ -135,6 +149,12 @@ fn check(root: &Path) -> Result<()> {
 /// still lead there. A node that fails to do it runs all the same, and tries again at its next start.
 pub fn end_trial(root: &Path) -> io::Result<()> {
     let boot = root.join(BOOT);
+    if !boot.join(CONFIG_TXT).exists() && !boot.join(BOOT_SCR).exists() {
+        return Err(io::Error::other(format!(
+            "{} has neither {CONFIG_TXT} nor {BOOT_SCR}: the boot partition is not mounted there",
+            boot.display()
+        )));
+    }
     // The tokens mean nothing without it.
     for name in [ON].iter().chain(&trial::TOKENS) {
         remove(&boot.join(name))?;
@@ -293,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_image_that_is_certainly_on_trial_is_given_up() {
+    fn only_an_image_that_is_certainly_on_trial_has_a_deadline() {
         for (state, is_on) in [
             (State::Trial, true),
             (State::Proven, false),
@@ -333,7 +353,7 @@ mod tests {
     fn the_way_back_to_the_card_is_taken_away_and_nothing_else() {
         let root = node(true);
         let root = root.path();
-        end_trial(root).expect("no boot partition is no mistake");
+        end_trial(root).expect_err("a boot partition that is not mounted");
         let boot = root.join(BOOT);
         fs::create_dir_all(boot.join(FOLDER)).expect("a folder");
         for name in [ON].iter().chain(&trial::TOKENS[1..]) {
@@ -341,13 +361,13 @@ mod tests {
         }
         let config = "[all]\nkernel=vmlinuz.gz\n";
         fs::write(boot.join(CONFIG_TXT), trial::with_trial(config)).expect("a file");
-        fs::write(boot.join("boot.scr"), "script").expect("a file");
+        fs::write(boot.join(BOOT_SCR), "script").expect("a file");
         for _ in 0..2 {
             end_trial(root).expect("its end");
             assert!(!boot.join(FOLDER).exists());
             let left = fs::read_to_string(boot.join(CONFIG_TXT)).expect("a file");
             assert_eq!(left, config);
-            assert!(boot.join("boot.scr").exists());
+            assert!(boot.join(BOOT_SCR).exists());
         }
     }
 

@@ -6,6 +6,8 @@
 
 /// The firmware's file on the boot partition that has the lines.
 pub const CONFIG_TXT: &str = "config.txt";
+/// U-Boot's script on the boot partition. U-Boot looks for `extlinux/extlinux.conf` first, so that must not be there.
+pub const BOOT_SCR: &str = "boot.scr";
 /// The line before them, as it stands.
 pub const BEGIN: &str = "# gild-trial: begin";
 /// The line after them, as it stands.
@@ -16,7 +18,7 @@ pub const REBOOT_ORDER: &str = "set_reboot_order=0xf61";
 /// The folder on the boot partition that U-Boot's script looks into.
 pub const FOLDER: &str = "gild-trial";
 /// The image is on trial while this file exists. Without it, the tokens mean nothing: it is the one to remove first.
-pub const ON: &str = "gild-trial/on";
+pub const ON: &str = gild_card_format::ON_TRIAL;
 /// The starts that are left. The script removes the first that exists.
 pub const TOKENS: [&str; 3] = ["gild-trial/1", "gild-trial/2", "gild-trial/3"];
 

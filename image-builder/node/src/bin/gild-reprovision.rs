@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use gild_proof::disk::{Disk, has_card};
+use gild_proof::disk::{Disk, has_flasher_card};
 
 const ROOT: &str = "/";
 
@@ -21,7 +21,7 @@ struct Arguments {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-    /// Go on although no card is in: the node stays down until somebody puts one in and starts it.
+    /// Go on although no flasher card is in: the node stays down until somebody puts one in and starts it.
     #[arg(long)]
     without_card: bool,
 }
@@ -30,10 +30,10 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let root = Path::new(ROOT);
     let disk = Disk::of_root(root)?;
-    if !has_card(root) && !arguments.without_card {
+    if !has_flasher_card(root) && !arguments.without_card {
         bail!(
-            "no SD card is in this node, so nothing would flash it: put the flasher card in, \
-             or give --without-card. Nothing was changed"
+            "no flasher card (an SD card with a file system labelled GILD) is in this node, so nothing would flash it, and nothing \
+             was changed; next: put the flasher card in, or give --without-card"
         );
     }
     if !arguments.yes {

@@ -34,8 +34,8 @@ enum Action {
     Mac,
     /// Say in the record on the disk that this image starts.
     Prove,
-    /// Restart if the image is on trial and cannot be proven.
-    GiveUp,
+    /// Note in /run that the image is on trial.
+    NoteTrial,
     /// Restart once if the flasher card is still to change the boot order.
     VisitCard,
     /// Check a configuration of k3s.
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Action::Retry => retry(),
         Action::Mac => stable_mac::apply(Path::new(ROOT)),
         Action::Prove => prove(),
-        Action::GiveUp => give_up(),
+        Action::NoteTrial => gild_proof::note_trial(Path::new(ROOT)),
         Action::VisitCard => visit_card(),
         Action::Check { config } => k3s_config::check(&config),
     };
@@ -120,19 +120,6 @@ fn prove() -> Result<()> {
     }
 }
 
-/// Whatever fails in this start may also keep it from ending in order.
-fn give_up() -> Result<()> {
-    let Some(reason) = gild_proof::give_up(Path::new(ROOT)) else {
-        return Ok(());
-    };
-    error!("{reason}");
-    error!(
-        "this image has had its time to prove itself: the node restarts, so that the flasher card takes over; next: to look at \
-         it longer, run systemctl stop gild-trial-deadline.timer within 15 minutes of a start"
-    );
-    restart(&["--force"]).or_else(|_| restart(&["--force", "--force"]))
-}
-
 /// It comes before k3s, so it ends only when nothing is pending, or when the restart ends it.
 fn visit_card() -> Result<()> {
     if !gild_proof::should_visit_card(Path::new(ROOT))? {
@@ -146,13 +133,8 @@ fn visit_card() -> Result<()> {
 }
 
 fn reboot() -> Result<()> {
-    restart(&[])
-}
-
-fn restart(options: &[&str]) -> Result<()> {
     let status = Command::new("systemctl")
         .arg("reboot")
-        .args(options)
         .status()
         .context("running systemctl reboot")?;
     if !status.success() {

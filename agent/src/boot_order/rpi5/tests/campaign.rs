@@ -48,12 +48,16 @@ fn no_random_cut_of_the_boot_order_is_unrecoverable() {
         let power = Power::on();
         let card = start.card(&power);
         let mut running = factory();
-        // One cut: each of two right after the count is an attempt, and the agent makes no third.
-        power.cut_after(random.u32(..start.changes));
-        set_on(&card, &running).expect_err("the power went");
-        power.restore();
-        // The ROM runs at every power-on, before the agent.
-        rom(&card, &mut running);
+        for _ in 0..random.u32(1..=4) {
+            power.cut_after(random.u32(..start.changes));
+            let outcome = set_on(&card, &running);
+            power.restore();
+            // The ROM runs at every power-on, before the agent.
+            rom(&card, &mut running);
+            if outcome.is_ok() {
+                break;
+            }
+        }
         if set_on(&card, &running).expect("the next attempt") == BootOrder::Staged {
             rom(&card, &mut running);
         }
