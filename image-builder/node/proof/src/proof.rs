@@ -295,7 +295,7 @@ mod tests {
     fn the_way_back_to_the_card_is_taken_away_and_nothing_else() {
         let root = node(true);
         let root = root.path();
-        end_trial(root).expect("no boot partition is no mistake");
+        end_trial(root).expect("it does not need a boot partition");
         let boot = root.join(BOOT);
         fs::create_dir_all(boot.join(FOLDER)).expect("a folder");
         for name in [ON].iter().chain(&trial::TOKENS[1..]) {
