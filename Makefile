@@ -31,7 +31,7 @@ CARD ?= target/card.img
 BOARD ?= $(board)
 KEY ?= target/key/site.key
 OUTPUT ?= target/images
-# Cargo is told to be quiet, so what it has to compile is said: a program that is not there, or is older than its sources.
+# Cargo runs quietly, so make says what has to be compiled: a program that is not there, or is older than its sources.
 SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -newer $(1) -print -quit 2>&1)" ] || echo "$@: compiling $(2)"
 OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \

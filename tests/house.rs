@@ -5,11 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use gild_tests::workspace;
+use gild_tests::workspace::{self, FLOORS};
 use toml::{Table, Value};
 
-/// Each folder may use itself and those before it.
-const FLOORS: [&str; 5] = ["boards", "agent", "initramfs", "image-builder", "tests"];
 const DEPENDENCIES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
 /// A crate of the workspace.
@@ -92,34 +90,12 @@ fn no_crate_depends_on_one_in_a_folder_above_its_own() -> Result<()> {
     Ok(())
 }
 
-/// All Rust files of a folder.
-fn sources(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
-        let path = entry?.path();
-        if path.is_dir() && !path.is_symlink() {
-            sources(&path, into)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            into.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// What several crates' tests share is a crate for tests. A module by its path would be compiled in each, and belong to
 /// none.
 #[test]
 fn no_module_is_taken_from_another_crate() -> Result<()> {
     const START: &str = "#[path = \"";
-    let crate_of = |path: &Path| {
-        let mut folders = path.ancestors();
-        let folder = folders.find(|folder| folder.join("Cargo.toml").exists());
-        folder.map(Path::to_path_buf)
-    };
-    let root = workspace::root();
-    let mut files = Vec::new();
-    for folder in FLOORS {
-        sources(&root.join(folder), &mut files)?;
-    }
+    let files = workspace::sources()?;
     assert!(files.len() > 300, "{} files were looked at", files.len());
     for file in files {
         let text = read(&file)?;
@@ -130,7 +106,7 @@ fn no_module_is_taken_from_another_crate() -> Result<()> {
             let path = line.split('"').next().context("a path")?;
             let from = file.with_file_name(path).canonicalize()?;
             ensure!(
-                crate_of(&from) == crate_of(&file.canonicalize()?),
+                workspace::crate_of(&from) == workspace::crate_of(&file.canonicalize()?),
                 "{} takes {path} from another crate; next: make a crate for tests of it, as boards/testkit is",
                 file.display()
             );

@@ -369,7 +369,7 @@ mod tests {
         assert_eq!([full.kind, other.kind], [Kind::Failed; 2]);
     }
 
-    /// A node without a card has nothing to change the order with: what is told shows how far it got.
+    /// A node without a card has nothing to change the order with: the reason shows how far it got.
     #[test]
     fn what_the_configuration_keeps_is_not_looked_at() {
         let machine = Machine::new(Led::start(), Duration::from_secs(1));

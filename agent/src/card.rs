@@ -169,7 +169,7 @@ fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| !NEVER_A_CARD.iter().any(|kind| name.starts_with(kind)))
         .filter_map(|name| {
-            // A disk without a medium cannot be read, and is no card.
+            // A disk without a medium cannot be read, and is not a card.
             let found = gild_probe::filesystem(&Path::new("/dev").join(&name)).ok()??;
             let wanted = match uuid {
                 Some(uuid) => found.uuid.eq_ignore_ascii_case(uuid),

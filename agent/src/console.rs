@@ -160,7 +160,7 @@ fn terminal(path: impl AsRef<Path>) -> Option<File> {
         .ok()
 }
 
-/// A port that is no console still has the speed of its reset state.
+/// A port that is not a console still has the speed of its reset state.
 fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
     let port = terminal(Path::new("/dev").join(device))?;
     let baud = match board.map(|board| board.console.baud) {

@@ -25,7 +25,7 @@ pub enum HttpError {
     /// The answer has no end.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
-    /// The answer is no text.
+    /// The answer is not text.
     #[error("the answer is not text")]
     NotText,
 }

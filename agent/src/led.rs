@@ -151,7 +151,7 @@ impl Led {
     }
 }
 
-/// A thread that panicked is no reason to stop blinking.
+/// The LED goes on blinking after a thread has panicked.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -76,7 +76,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long the LED says that all is well: the kernel turns it off for the reboot.
 const SHOWN: Duration = Duration::from_secs(2);
 
-/// How long a boot order that could not be changed is shown: three cycles of fault 8, for one is easily miscounted.
+/// How long a boot order that could not be changed is shown: three cycles of fault 8, because one is easily miscounted.
 const FAULT_SHOWN: Duration = Duration::from_secs(38);
 
 const HELP: &str = "\
@@ -146,7 +146,7 @@ fn run() -> ! {
     reboot::reboot()
 }
 
-/// The story. After a failure it is told again from the start: what has been done already is found done.
+/// The story. After a failure it begins again from the start: what has been done already is found done.
 fn story(
     machine: &'static Machine,
     arguments: &Arguments,

@@ -16,7 +16,7 @@ use crate::node::Node;
 use keep::keeps;
 use text::text;
 
-/// Tells what happened, everywhere. What cannot be told in one place is told in the others.
+/// Reports what happened, everywhere. What cannot be reported in one place is reported in the others.
 pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
     let receipt = content::make(machine, node, failure);
     let json = serde_json::to_string(&receipt).unwrap_or_else(|error| {

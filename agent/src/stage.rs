@@ -27,7 +27,7 @@ pub enum Stage {
     Commit,
     /// The firmware is pointed at the target.
     BootOrder,
-    /// What happened is told to card, console and status URL.
+    /// What happened is reported on card, console and status URL.
     Receipt,
 }
 

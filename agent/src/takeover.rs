@@ -110,7 +110,7 @@ fn mount_all() -> Vec<(&'static str, io::Error)> {
     .collect()
 }
 
-/// Leaves the console to the agent, but for the kernel's errors, unless the command line asks for more.
+/// Leaves the console to the agent, except for the kernel's errors, unless the command line asks for more.
 fn quiet_kernel(command_line: &str) {
     let asked = command_line
         .split_whitespace()

@@ -195,7 +195,7 @@ impl Board {
         )?;
         if !(9600..=4_000_000).contains(&self.console.baud) {
             return Err(format!(
-                "console.baud {} is no serial speed",
+                "console.baud {} is not a serial speed",
                 self.console.baud
             ));
         }
@@ -277,7 +277,7 @@ mod tests {
             ("\"nvme\"", "\"some_wdt\"", "listed twice"),
             ("\"target\"", "\"\"", "does not say why"),
             ("ttyS0", "/dev/ttyS0", "console.device"),
-            ("115200", "15", "no serial speed"),
+            ("115200", "15", "not a serial speed"),
             (
                 "module = \"some_wdt\"",
                 "module = \"other_wdt\"",

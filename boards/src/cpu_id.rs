@@ -28,7 +28,7 @@ impl CpuId {
     pub fn read(&self, memory: &[u8]) -> Option<[u8; LENGTH]> {
         let start = usize::try_from(self.offset).ok()?;
         let number: [u8; LENGTH] = memory.get(start..)?.get(..LENGTH)?.try_into().ok()?;
-        // Memory that was never programmed is no identity: all such boards would be one node.
+        // Memory that was never programmed does not identify a board: all such boards would be one node.
         (number != [0; LENGTH] && number != [0xff; LENGTH]).then_some(number)
     }
 }

@@ -147,7 +147,7 @@ impl Fit {
             is_signed |= is_signature(path);
             match (path, property) {
                 (["images"], None) => is_fit = true,
-                // Beyond the limit the rest is not worth keeping, for it is refused below.
+                // Beyond the limit the rest is not worth keeping, because it is refused below.
                 (["images", name, rest @ ..], _) if drafts.len() <= MAX_NODES => {
                     let draft = drafts.entry((*name).to_owned()).or_default();
                     if let Some(property) = property {

@@ -30,7 +30,7 @@ pub enum PlanError {
         /// Bytes of an erase block.
         block: usize,
     },
-    /// The page that is written last is no page of the flash.
+    /// The page that is to be written last is not in the flash.
     #[error("no page of the flash begins at {0:#x}")]
     Commit(usize),
 }
@@ -51,7 +51,7 @@ pub enum Step {
 /// The steps from what the flash holds to what it should hold; none if that is the same. Only blocks that differ are
 /// touched, and the block of the page at `commit`.
 ///
-/// After an interruption the steps are planned anew from what the flash then holds.
+/// After an interruption the steps are planned again from what the flash then holds.
 pub fn plan(
     current: &[u8],
     wanted: &[u8],

@@ -51,7 +51,7 @@ const UPDATETIME: &str = "updatetime";
 pub enum EepromError {
     /// Not the size of any Raspberry Pi's EEPROM.
     #[error(
-        "{0} bytes are no boot EEPROM image: those of a Raspberry Pi 5 have 2097152 bytes, of a Raspberry Pi 4 524288"
+        "{0} bytes are not the size of a boot EEPROM image: those of a Raspberry Pi 5 have 2097152 bytes, of a Raspberry Pi 4 524288"
     )]
     Size(usize),
     /// The first section is not the boot code.

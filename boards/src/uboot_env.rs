@@ -32,7 +32,7 @@ pub enum EnvError {
     /// Not a value.
     #[error("the value of `{0}` cannot hold a zero byte")]
     Value(String),
-    /// A line of text is no assignment.
+    /// A line of text is not an assignment.
     #[error("line {0} is not NAME=VALUE")]
     Line(usize),
     /// The variables do not fit.

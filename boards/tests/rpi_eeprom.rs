@@ -146,7 +146,11 @@ fn versions_are_read_where_they_are_unambiguous() {
     assert_eq!(image.build_timestamp(), Some(1_779_807_685));
     assert_eq!(image.mfg_version(), Some(1));
     let image = write(0x3000, "BUILD_TIMESTAMP=1779807686\0");
-    assert_eq!(image.build_timestamp(), None, "two versions are no version");
+    assert_eq!(
+        image.build_timestamp(),
+        None,
+        "which of two versions counts is not known"
+    );
 }
 
 #[test]

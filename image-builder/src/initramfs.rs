@@ -28,7 +28,7 @@ pub struct Args {
     /// The agent: a static aarch64 program
     #[arg(long, value_name = "FILE")]
     agent: PathBuf,
-    /// Board it shall start on; may be given several times [default: all]
+    /// Board that it is to start on; may be given several times [default: all]
     #[arg(long = "board", value_name = "BOARD", value_parser = board::parse)]
     boards: Vec<&'static Board>,
     /// Module to load on every board after its own; may be given several times

@@ -144,10 +144,13 @@ fn an_eeprom_image_that_must_not_be_changed_is_refused_with_the_reason() {
         bench.gild(SET).fails_saying(words);
         assert!(!bench.path("pieeprom.upd").exists() && !bench.path("pieeprom.sig").exists());
     };
-    refused(b"", &["pieeprom.bin is no whole EEPROM image", "2097152"]);
+    refused(
+        b"",
+        &["pieeprom.bin is not a whole EEPROM image", "2097152"],
+    );
     refused(
         &gild_boards_testkit::eeprom_2712()[..1 << 20],
-        &["1048576 bytes are no boot EEPROM image"],
+        &["1048576 bytes are not the size of a boot EEPROM image"],
     );
     let mut live = gild_boards_testkit::eeprom_ab();
     live[0x1f_e000] = 0;
@@ -405,7 +408,7 @@ fn the_boot_order_in_u_boot_is_changed_for_flash_and_card() {
     args[3] = "pieeprom.bin";
     bench
         .gild(args)
-        .fails_saying(&["pieeprom.bin is no whole U-Boot for the RK3588"]);
+        .fails_saying(&["pieeprom.bin is not a whole U-Boot for the RK3588"]);
 }
 
 #[test]

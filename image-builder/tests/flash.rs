@@ -125,7 +125,7 @@ fn an_image_that_is_not_signed_by_the_key_or_is_damaged_is_refused() {
     let ran = flash(&bench, &["--yes", "--allow-file"]);
     assert_eq!(ran.code, Some(6), "{}", ran.stderr);
     ran.fails_saying(&["came damaged 3 times"]);
-    // What was begun does not boot, and goes on when the image is mended.
+    // What was begun does not boot, and goes on when the image is repaired.
     bench
         .tool("sh", &["-c", "! blkid -p target.img"])
         .succeeds();
@@ -198,7 +198,7 @@ fn an_nfs_server_that_is_not_there_is_fault_3() {
             .last()
             .map(|line| line.matches("refused").count()),
         Some(1),
-        "the cause is told once: {}",
+        "the cause is said once: {}",
         ran.stderr
     );
     refuses(&bench, ran, 3, &["waiting", "127.0.0.1"]);
@@ -242,7 +242,7 @@ fn a_disk_is_flashed_unless_it_is_mounted() {
     flash(&bench, &["--yes", "--target", &device.0]).succeeds();
     // The disk has partitions now: no target in themselves, and in the way while they are in use.
     let root = format!("{}p2", device.0);
-    // A kernel that was built without GPT is told.
+    // A kernel that was built without GPT needs help.
     bench
         .shell(&format!(
             "test -e {root} || partx --add --nr 2 {}",

@@ -1,4 +1,4 @@
-//! `gild image inspect` and `verify --sealed`: an image that breaks the rules is told so, and the exit says it too.
+//! `gild image inspect` and `verify --sealed`: an image that breaks the rules is refused by a message and by the exit code.
 //!
 //! What each rule finds is tested in gild-inspect; the image here is a plain disk with two file systems.
 

@@ -111,7 +111,7 @@ impl<'d, D: Read + Seek> Reader<'d, D> {
         );
         let is_fat32 = boot[510..] == [0x55, 0xaa] && half(boot, 17) == 0 && half(boot, 22) == 0;
         if !is_fat32 || u64::from(half(boot, 11)) != SECTOR {
-            return Err(damaged("it is no FAT32 with sectors of 512 bytes"));
+            return Err(damaged("it is not a FAT32 with sectors of 512 bytes"));
         }
         let first = reserved + fats * table;
         let clusters = match per_cluster {
@@ -167,7 +167,7 @@ struct Entry {
     length: u32,
 }
 
-/// The names in a directory, but for itself and its parent.
+/// The names in a directory, without itself and its parent.
 fn entries(bytes: &[u8]) -> Vec<Entry> {
     let mut found = Vec::new();
     let mut long = Vec::new();

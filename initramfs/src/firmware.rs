@@ -15,7 +15,7 @@ use crate::fat::Files;
 #[derive(Debug, thiserror::Error)]
 pub enum FirmwareError {
     /// No EEPROM image.
-    #[error("it is no EEPROM image of a Raspberry Pi 5: {0}")]
+    #[error("it is not an EEPROM image of a Raspberry Pi 5: {0}")]
     Eeprom(#[from] EepromError),
     /// For an earlier Raspberry Pi.
     #[error("it is for the {0}, not for the BCM2712 of the Raspberry Pi 5")]
@@ -32,7 +32,7 @@ pub enum FirmwareError {
     #[error("it is not the vendor's recovery.bin: {0}")]
     Recovery(&'static str),
     /// Not a file for the RK3588 or the board.
-    #[error("it is no U-Boot that can start a Rock 5B: {0}")]
+    #[error("it is not a U-Boot that can start a Rock 5B: {0}")]
     Rk3588(#[from] Rk3588Error),
     /// Its boot order cannot be set.
     #[error("its boot order cannot be changed to the NVMe disk first: {0}")]

@@ -25,7 +25,7 @@ pub enum InspectError {
     #[error("reading the card failed: {0}")]
     Io(#[from] io::Error),
     /// No card.
-    #[error("it is no flasher card: {0}")]
+    #[error("it is not a flasher card: {0}")]
     NoCard(#[from] layout::TableError),
     /// A file system that cannot be read.
     #[error("the card's file system cannot be read: {0}")]

@@ -16,7 +16,7 @@ const LONGEST: usize = 128 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// Another format.
-    #[error("it is no arm64 kernel Image (nothing says `ARM\\x64` at byte 56)")]
+    #[error("it is not an arm64 kernel Image (nothing says `ARM\\x64` at byte 56)")]
     NotAnImage,
     /// Too large.
     #[error("it has {0} bytes, and U-Boot has room for {LONGEST}")]

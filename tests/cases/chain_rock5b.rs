@@ -2,7 +2,7 @@
 //!
 //! Real: U-Boot (Debian's for QEMU), its environment in a flash chip, the card as `gild card build` makes it with the gate
 //! in its script, agent, flash driver, NVMe, golden image. Simulated: the hardware. That U-Boot stands in for the board's
-//! own; the card hangs on virtio, and the chip is no SPI NOR (`gild_tests::u_boot` says more).
+//! own; the card hangs on virtio, and the chip is not an SPI NOR (`gild_tests::u_boot` says more).
 
 use std::fs;
 use std::ops::Range;
@@ -218,7 +218,11 @@ fn the_whole_boot_flash_is_written_and_a_power_cut_in_the_middle_is_completed() 
     assert!(console.contains("gild: already done"), "{console}");
     assert!(console.contains("gild: boot order written"), "{console}");
     assert!(u_boot.read(&BOOT_FLASH)? == image);
-    assert_eq!(flash_backup(&scene)?, backup, "half a flash is no backup");
+    assert_eq!(
+        flash_backup(&scene)?,
+        backup,
+        "half a flash is not a backup"
+    );
     Ok(())
 }
 

@@ -71,7 +71,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     let agent = power_on(&mut scene, &mut pi5)?;
     assert_eq!(agent, None, "the disk comes first now");
 
-    // Somebody puts the card first again, in the EEPROM: it is told, left so, and starts the disk all the same.
+    // Somebody puts the card first again, in the EEPROM: the agent reports that, leaves it so, and starts the disk all the same.
     eeprom_order(&mut scene, "0xf461")?;
     let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;
     assert!(agent.contains("gild: already done"), "{agent}");

@@ -107,7 +107,7 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     assert_eq!(machine.unit("gild-seed.service", "ConditionResult")?, "no");
     machine.power_off()?;
 
-    // The same board with the same image flashed anew: another machine for itself, the same node for its cluster.
+    // The same board with the same image flashed again: another machine for itself, the same node for its cluster.
     let mut flashed = rack.machine(MAC)?;
     flashed.boot()?;
     assert_joined(&flashed, "node-1")?;
@@ -145,7 +145,7 @@ fn dhcp_may_come_late_and_the_cable_may_be_in_the_second_socket() -> Result<()> 
     );
     rack.site.start_dhcp()?;
     machine.wait_until_up()?;
-    // One cable is enough: nothing has waited in vain for the other.
+    // One cable is enough: nothing has waited for the other until it gave up.
     assert_eq!(
         machine.unit("systemd-networkd-wait-online.service", "Result")?,
         "success"

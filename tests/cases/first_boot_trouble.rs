@@ -74,7 +74,7 @@ fn a_node_heals_when_matchbox_comes_up_after_it() -> Result<()> {
     Ok(())
 }
 
-/// Asks anew on a running machine, as its next boot would, and gives what the helper said.
+/// Asks again on a running machine, as its next boot would, and gives what the helper said.
 fn ask_again(machine: &Machine<'_>) -> Result<String> {
     let cursor = machine.output("journalctl", &["--lines=0", "--show-cursor", "--quiet"])?;
     let cursor = cursor.trim_start_matches("-- cursor: ").to_owned();

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 const NAME: &str = "image.bin";
 const SIZE: usize = (9 << 20) + 7;
 
-/// A patience that waits little, gives up at a limit and remembers what it was told.
+/// A patience that waits little, gives up at a limit and remembers what it waited for.
 struct Watch {
     limit: u32,
     seen: Mutex<Vec<(u32, String)>>,
@@ -657,7 +657,7 @@ fn a_server_that_appears_late_is_waited_for() {
     });
 }
 
-/// The error of connecting to the share or of opening the file, which no waiting can mend.
+/// The error of connecting to the share or of opening the file, which no waiting can end.
 fn permanent_error(url: &str, name: &str) -> NfsError {
     let patience = Watch::up_to(1);
     let error = NfsUrl::parse(url)

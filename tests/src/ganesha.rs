@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const LOG_TAIL_LINES: usize = 15;
 
 /// Runs as the first process of namespaces of its own; all die with it. The input ends when the
-/// process that started it is gone, however that ended: then ganesha is told to end too.
+/// process that started it is gone, however that ended: then ganesha is ended too.
 const SCRIPT: &str = r#"
 set -e
 mount --make-rprivate /

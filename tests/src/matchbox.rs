@@ -72,7 +72,7 @@ impl Matchbox {
         Self::serve(listener, directory, None)
     }
 
-    /// Serves on a socket of the caller's, which may be in another network namespace; over TLS if told how.
+    /// Serves on a socket of the caller's, which may be in another network namespace; over TLS if the test says how.
     pub fn serve(
         listener: TcpListener,
         directory: &Path,

@@ -61,14 +61,14 @@ impl Pi5 {
             let (medium, disk) = match digit {
                 CARD => (Medium::Card, scene.hardware.card.clone()),
                 NVME => (Medium::Nvme, Some(scene.nvme())),
-                // Nothing hangs there; 0xf begins anew, with the same media.
+                // Nothing hangs there; 0xf begins again, with the same media.
                 _ => continue,
             };
             let Some(disk) = disk else { continue };
             let Ok(mut boot) = firmware::files_on_disk(Product::Rpi5, &disk, scene.path()) else {
                 continue;
             };
-            // What the firmware has started it does not take back: a kernel that dies is no reason for another medium.
+            // What the firmware has started it does not take back: a kernel that dies does not have it look at another medium.
             firmware::start_tree(self.revision, &disk, scene.path())?;
             boot.command_line = firmware::on_qemu(&boot.command_line, "quiet");
             let config = firmware::file_in_boot_partition(Product::Rpi5, &disk, "config.txt")?;

@@ -190,7 +190,7 @@ impl Scene {
     pub fn receipt(&self) -> Result<Value> {
         let name = format!("gild-{}.json", self.hardware.product.mac12());
         serde_json::from_str(&self.card.read(&name)?)
-            .with_context(|| format!("{name} on the card is no JSON"))
+            .with_context(|| format!("{name} on the card is not JSON"))
     }
 
     /// The text for people on the card.
@@ -199,7 +199,7 @@ impl Scene {
             .read(&format!("gild-{}.txt", self.hardware.product.mac12()))
     }
 
-    /// The disk carries the golden image, byte for byte, but for gild's own record at the end of the first MiB.
+    /// The disk carries the golden image, byte for byte, except for gild's own record at the end of the first MiB.
     pub fn assert_disk_is_the_image(&self) -> Result<()> {
         let differing = disk::differences(&self.share.golden.raw, &self.nvme())?;
         ensure!(

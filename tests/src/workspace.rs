@@ -14,6 +14,39 @@ pub fn root() -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).to_path_buf()
 }
 
+/// The folders of the project's crates. Each may use itself and those before it.
+pub const FLOORS: [&str; 5] = ["boards", "agent", "initramfs", "image-builder", "tests"];
+
+/// All Rust files of the project.
+pub fn sources() -> Result<Vec<PathBuf>> {
+    let root = root().canonicalize()?;
+    let mut files = Vec::new();
+    for floor in FLOORS {
+        rust_files(&root.join(floor), &mut files)?;
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn rust_files(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_dir() && !path.is_symlink() {
+            rust_files(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the crate that a file belongs to.
+#[must_use]
+pub fn crate_of(file: &Path) -> Option<&Path> {
+    file.ancestors()
+        .find(|folder| folder.join("Cargo.toml").exists())
+}
+
 /// The build directory.
 #[must_use]
 pub fn target() -> PathBuf {

@@ -35,7 +35,7 @@ pub fn read(text: &str) -> Result<BTreeMap<String, String>, String> {
     };
     text.lines()
         .map(|text| {
-            line(text).ok_or_else(|| format!("{SUMS} has the line `{text}`, which is no digest"))
+            line(text).ok_or_else(|| format!("{SUMS} has the line `{text}`, which is not a digest"))
         })
         .collect()
 }

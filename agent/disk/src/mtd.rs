@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_no_flash_is_refused() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        NorFlash::open(file.path()).expect_err("a regular file is no flash");
-        NorFlash::open(Path::new("/dev/null")).expect_err("a device that is no flash");
+        NorFlash::open(file.path()).expect_err("a regular file is not a flash");
+        NorFlash::open(Path::new("/dev/null")).expect_err("a device that is not a flash");
     }
 }

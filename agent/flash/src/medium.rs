@@ -1,4 +1,4 @@
-//! The target as the engine uses it: in short transfers that are counted, told, and named when they fail.
+//! The target as the engine uses it: in short transfers that are counted, reported, and named when they fail.
 
 use std::io;
 use std::ops::Range;

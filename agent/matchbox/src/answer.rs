@@ -20,12 +20,12 @@ pub struct Values {
     ambiguous: BTreeSet<String>,
 }
 
-/// It is no answer to this node. No message repeats a value.
+/// It is not an answer to this node. No message repeats a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
     /// A value with a line break in it, or another server.
     #[error(
-        "line {0} of Matchbox' answer has no `=`: either a value in the group's metadata has a line break, or this is no Matchbox"
+        "line {0} of Matchbox' answer has no `=`: either a value in the group's metadata has a line break, or this is not Matchbox"
     )]
     NotALine(usize),
     /// Matchbox says which MAC it was asked for.
@@ -58,7 +58,7 @@ impl Answer {
             }
             None => {
                 return Err(not_for_us(
-                    "it has no REQUEST_QUERY_MAC, so Matchbox did not understand the question, or is no Matchbox",
+                    "it has no REQUEST_QUERY_MAC, so Matchbox did not understand the question, or something else has answered",
                 ));
             }
         }
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(
             values.get("A"),
             Ok(Some("1")),
-            "twice the same is no question"
+            "the same value twice is not ambiguous"
         );
         assert_eq!(
             answer(&[ECHO, "K3S_TOKEN=first half", "second half"]),

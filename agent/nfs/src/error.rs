@@ -28,10 +28,10 @@ impl fmt::Display for At {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NfsError {
-    /// The text is no address of a share.
+    /// The text is not the address of a share.
     #[error(transparent)]
     Url(#[from] NfsUrlError),
-    /// The name of a file is no name inside the share.
+    /// The name of a file leads out of the share.
     #[error("`{name}` is not the name of a file inside the share")]
     Name {
         /// The name.
@@ -169,7 +169,7 @@ pub enum NfsError {
 }
 
 impl NfsError {
-    /// Whether waiting can help: the server may come back, or its operator may mend it.
+    /// Whether waiting can help: the server may come back, or its operator may repair it.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! The calls block, and any number of threads may make them at once; each call uses one connection
-//! of a small pool. Trouble that time or the server's operator can mend (no answer, a lost
+//! of a small pool. Trouble that time or the server's operator can end (no answer, a lost
 //! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`]
 //! decides how long to wait and when to give up. Everything else comes back as an [`NfsError`].
 //!

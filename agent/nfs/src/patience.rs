@@ -8,7 +8,7 @@ use crate::NfsError;
 
 /// Called between two attempts.
 pub trait Patience: Send + Sync {
-    /// Waits after the failure of attempt number `attempt`, which starts at 1 and starts anew after
+    /// Waits after the failure of attempt number `attempt`, which starts at 1, and at 1 again after
     /// every success. `false` gives up: the error goes to the caller.
     ///
     /// Several threads may be waiting at once.

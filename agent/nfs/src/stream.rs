@@ -136,12 +136,12 @@ fn check_record_mark(mark: &[u8]) -> io::Result<()> {
 }
 
 /// The client allocates what the verifier of an accepted reply says before it looks for the bytes, and so it does for
-/// a message that is no reply at all.
+/// a message that is not a reply at all.
 fn check_verifier(message: &[u8]) -> io::Result<()> {
     const REPLY: u32 = 1;
     const ACCEPTED: u32 = 0;
     if word(message, 1).is_some_and(|kind| kind != REPLY) {
-        return Err(invalid("a message that is no reply"));
+        return Err(invalid("a message that is not a reply"));
     }
     let accepted = word(message, 2) == Some(ACCEPTED);
     match word(message, 4) {

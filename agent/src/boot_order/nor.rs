@@ -12,7 +12,7 @@ use log::info;
 
 use super::{BootOrderError, Kind};
 
-/// How often progress is told: erasing and writing a block takes some tenths of a second.
+/// How often progress is reported: erasing and writing a block takes some tenths of a second.
 const SOME_STEPS: usize = 100;
 
 /// A flash, or a part of one.

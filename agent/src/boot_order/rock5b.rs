@@ -1,7 +1,7 @@
 //! Rock 5B: the boot order is in U-Boot, and U-Boot is in the SPI NOR flash.
 //!
-//! The whole image is written, with the NVMe first in its built-in order. A U-Boot that keeps an environment is told
-//! there instead, if the card has no image. Either way what makes the flash valid is erased first and written last, so
+//! The whole image is written, with the NVMe first in its built-in order. If the card has no image, the order is
+//! set in the environment of a U-Boot that keeps one. Either way what makes the flash valid is erased first and written last, so
 //! that the processor's ROM, or U-Boot, falls back to what starts this agent again.
 
 use std::path::Path;

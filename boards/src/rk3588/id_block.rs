@@ -39,7 +39,7 @@ pub enum IdBlockError {
         /// Bytes that there should be.
         expected: usize,
     },
-    /// It is made in a way that mkimage does not, and this program cannot say whether it is whole: signed, for one.
+    /// It is made in a way that mkimage does not, and this program cannot say whether it is whole: it is signed, for example.
     #[error(
         "its header is not of the kind that U-Boot's mkimage makes for the RK3588: signed, or hashed in another way"
     )]

@@ -11,7 +11,7 @@ const MOST_NUMBERS: usize = 4;
 const NUMBER: usize = 4;
 
 impl Image {
-    /// Whether the ID block of the other file is this one's, but for the place of the FIT and what follows from it. The
+    /// Whether the ID block of the other file is this one's, except for the place of the FIT and what follows from it. The
     /// hashes of both were checked when they were read, so that they need not be compared.
     #[must_use]
     pub fn has_loader_of(&self, other: &Self) -> bool {

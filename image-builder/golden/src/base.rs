@@ -116,7 +116,7 @@ pub struct Builder<'a> {
     pub rootfs: &'a Path,
     /// The date of the image, if it is given.
     pub source_date: Option<u64>,
-    /// Whether to make anew what is in the cache.
+    /// Whether to make again what is in the cache.
     pub refresh: bool,
     /// Who wants to know.
     pub progress: &'a dyn Progress,
@@ -189,7 +189,7 @@ impl Builder<'_> {
         emulation::check()?;
         let sources = self.sources(recipe)?;
         let access = mirror::access()?;
-        // A proxy's password may be in what apt is told.
+        // A proxy's password may be in apt's configuration.
         let private = self.cache.scratch()?;
         let source_date = if let Some(given) = self.source_date {
             given

@@ -209,7 +209,7 @@ impl Slot {
                 Some(Cached { tar, about })
             }
             Err(reason) => {
-                progress.note(&format!("{} is made anew: {reason}", tar.display()));
+                progress.note(&format!("{} is made again: {reason}", tar.display()));
                 None
             }
         }
@@ -217,7 +217,7 @@ impl Slot {
 
     fn judge(&self, about: &[u8], tar: &Path) -> Result<About, String> {
         let about: About = serde_json::from_slice(about)
-            .map_err(|error| format!("what is told about it is damaged ({error})"))?;
+            .map_err(|error| format!("the file about it is damaged ({error})"))?;
         if about.inputs != self.key.inputs {
             return Err("it was made of other things than its name says".to_owned());
         }
@@ -245,7 +245,7 @@ impl Slot {
         };
         let text = serde_json::to_vec_pretty(&about)
             .map_err(|error| failed("write", &json)(error.into()))?;
-        // Whatever is interrupted here, nothing is told of a tar file that is not the one told of.
+        // Whatever is interrupted here, no such file describes a tar file other than its own.
         match fs::remove_file(&json) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("remove", &json)(error));
@@ -360,7 +360,7 @@ mod tests {
         let cache = Cache::open(folder.path()).expect("a cache");
         let (send, told) = mpsc::channel();
         let waiting = thread::spawn(move || cache.lock(&key("a"), &Sender(send)).map(drop));
-        // Long enough for any machine: without the note it would wait for ever.
+        // Long enough for any machine: without the note it would wait forever.
         let text = told
             .recv_timeout(Duration::from_mins(1))
             .expect("a note before it waits");

@@ -21,7 +21,7 @@ use crate::units::UnitError;
 #[allow(missing_docs)]
 pub enum BuildError {
     /// A package's name that cannot be one.
-    #[error("{name:?} is no name of a Debian package")]
+    #[error("{name:?} is not the name of a Debian package")]
     PackageName {
         /// What was given.
         name: String,

@@ -58,7 +58,7 @@ pub enum K3sError {
     },
     /// No program of the boards' processor.
     #[error(
-        "{} is no program of arm64 boards; next: take the file k3s-arm64 of the release", path.display()
+        "{} is not a program of arm64 boards; next: take the file k3s-arm64 of the release", path.display()
     )]
     NotAProgram {
         /// The file.

@@ -53,7 +53,7 @@ pub struct Options {
     pub k3s: Option<K3s>,
     /// The cache folder.
     pub cache: PathBuf,
-    /// Whether to make anew what is kept.
+    /// Whether to make again what is kept.
     pub refresh: bool,
     /// Date of everything in the image, if not that of the packages.
     pub source_date: Option<u64>,
@@ -134,7 +134,7 @@ pub fn build(
     };
     assemble::assemble(&assembly, output)?;
     if let Err(error) = check_unchanged(options, &inputs) {
-        // The error that is told is the one that matters.
+        // The error that is reported is the one that matters.
         let _ = fs::remove_file(output);
         return Err(error);
     }
@@ -166,8 +166,9 @@ pub fn build(
 fn check(options: &Options) -> Result<Inputs, BuildError> {
     let mut recipe = Recipe::read(&options.recipe)?;
     if options.base.is_some() {
-        // Vendors' device trees fit their firmware.
+        // Vendors' device trees fit their firmware, and have the LEDs.
         recipe.boot.one_size_cell = false;
+        recipe.boot.leds = false;
     }
     if let Some(bad) = options
         .packages

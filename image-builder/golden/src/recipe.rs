@@ -113,7 +113,7 @@ pub enum Loader {
     UBoot,
 }
 
-/// One file: everything may be missing, for another file may have it.
+/// One file: everything may be missing, because another file may have it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Layer {
@@ -211,7 +211,7 @@ impl Recipe {
         ];
         for (key, list, good) in lists {
             if let Some(bad) = list.iter().find(|entry| !is_word(entry, good)) {
-                return Err(format!("`{key}` has {bad:?}, which is no such name"));
+                return Err(format!("`{key}` has {bad:?}, which is not such a name"));
             }
         }
         if self.components.is_empty() {
@@ -226,13 +226,13 @@ impl Recipe {
             }
             if argument.starts_with("root=") {
                 return Err(format!(
-                    "`kernel_arguments` has {argument:?}: the builder gives `root=`, for it makes the root partition"
+                    "`kernel_arguments` has {argument:?}: the builder gives `root=`, because it makes the root partition"
                 ));
             }
         }
         for (name, value) in &self.sysctls {
             if !is_word(name, |c| c.is_ascii_alphanumeric() || "._-/*".contains(c)) {
-                return Err(format!("`sysctls` has {name:?}, which is no such name"));
+                return Err(format!("`sysctls` has {name:?}, which is not such a name"));
             }
             if value.to_string().contains('\n') {
                 return Err(format!("`sysctls`: the value of {name} has several lines"));
@@ -255,7 +255,7 @@ impl Boot {
         for (name, path) in &self.device_trees {
             if !plain(name) || !plain(path) {
                 return Err(format!(
-                    "`boot.device_trees` has {name:?} = {path:?}, which are no relative paths"
+                    "`boot.device_trees` has {name:?} = {path:?}, which are not both relative paths"
                 ));
             }
         }

@@ -12,7 +12,7 @@ use dpkg::Package;
 
 const STATUS: &str = "var/lib/dpkg/status";
 
-/// Something in the image that is no package.
+/// Something in the image that is not a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
     /// Its name.

@@ -56,7 +56,7 @@ pub enum SiteError {
         path: PathBuf,
     },
     /// Something else than what was asked for.
-    #[error("{}{}: this is no {what}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
+    #[error("{}{}: this is not a {what}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
     Content {
         /// The file.
         path: PathBuf,

@@ -131,7 +131,7 @@ impl Tree {
         }
     }
 
-    /// The text of a regular file, through symbolic links; bytes that are no UTF-8 become U+FFFD.
+    /// The text of a regular file, through symbolic links; bytes that are not UTF-8 become U+FFFD.
     pub fn read_text(&self, path: &str) -> Result<String, TreeError> {
         Ok(String::from_utf8_lossy(&self.read(path)?).into_owned())
     }

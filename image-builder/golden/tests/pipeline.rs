@@ -349,7 +349,7 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
 
     let mut options = good();
     options.packages = vec!["evil;reboot".to_owned()];
-    assert!(refused(&site, &options).contains("no name of a Debian package"));
+    assert!(refused(&site, &options).contains("not the name of a Debian package"));
 
     let mut options = good();
     options.first_boot = site.path("overlay");

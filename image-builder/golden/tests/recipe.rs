@@ -167,7 +167,7 @@ fn a_mistake_is_found_and_named() {
         (
             "\"vendor/board.dtb\"",
             "\"../board.dtb\"",
-            "no relative paths",
+            "not both relative paths",
         ),
         (
             "[boot.device_trees]",

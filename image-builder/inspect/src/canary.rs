@@ -258,7 +258,7 @@ impl Canary {
         let joins = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         let before = start.checked_sub(1).and_then(|index| bytes.get(index));
         let after = bytes.get(end);
-        // 10.0.0.1 is no part of 10.0.0.1.2, but may end a sentence.
+        // 10.0.0.1 does not count within 10.0.0.1.2, but may end a sentence.
         let longer_address = self.origin == Origin::Resolver
             && (before == Some(&b'.')
                 || (after == Some(&b'.') && bytes.get(end + 1).is_some_and(u8::is_ascii_digit)));

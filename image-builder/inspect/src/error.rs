@@ -14,7 +14,7 @@ pub enum InspectError {
         /// What the system said.
         source: io::Error,
     },
-    /// This is no disk image of gild's layout.
+    /// This is not a disk image of gild's layout.
     #[error("{path} is not a golden image that can be inspected: {why}")]
     NotAnImage {
         /// The image.

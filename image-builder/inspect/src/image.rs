@@ -59,7 +59,7 @@ impl Image {
         let file = File::open(path).map_err(read())?;
         let size = file.metadata().map_err(read())?.len();
         if size < 2 << 20 || !size.is_multiple_of(gpt::SECTOR) {
-            let why = format!("{size} bytes are no whole disk");
+            let why = format!("{size} bytes are not a whole disk");
             return Err(InspectError::not_an_image(path, why));
         }
         let disk = Range::new(Arc::new(file), 0, size);
@@ -167,7 +167,7 @@ fn e2fsck(path: &Path, offset: u64) -> Result<Option<String>, InspectError> {
     let output = Command::new("e2fsck")
         .args(["-f", "-n", &target])
         .env("LC_ALL", "C.UTF-8")
-        // It is no program of ordinary users' PATH.
+        // It is not in the PATH of ordinary users.
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
         .output()

@@ -22,7 +22,7 @@ pub struct Kernel {
     pub page_size: Option<u32>,
 }
 
-/// Reads a kernel, gzipped or plain; `None` if it is no arm64 `Image`.
+/// Reads a kernel, gzipped or plain; `None` if it is not an arm64 `Image`.
 pub fn read(mut file: impl Read) -> io::Result<Option<Kernel>> {
     let mut magic = [0; 2];
     file.read_exact(&mut magic)?;

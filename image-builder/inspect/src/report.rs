@@ -31,7 +31,7 @@ pub struct RuleResult {
     pub passed: bool,
     /// What breaks it.
     pub findings: Vec<Finding>,
-    /// What would break it, but for an exemption of the operator.
+    /// What would break it without an exemption of the operator.
     pub exempted: Vec<Finding>,
 }
 

@@ -210,7 +210,7 @@ fn secrets(image: &Image, secret: Secret) -> Vec<Finding> {
                     .is_none_or(|origin| known.origins.contains(&origin))
         })
     };
-    // What cannot be read again is no package's.
+    // What cannot be read again does not count as a package's.
     let is_shipped = |hit: &Hit| image.packages.ship(&image.root, hit).unwrap_or(false);
     let is_none = |hit: &Hit| match secret {
         Secret::BuildHost => is_known(hit) || is_shipped(hit),

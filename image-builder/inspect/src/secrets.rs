@@ -49,10 +49,10 @@ const PEM_KINDS: [&str; 6] = ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED 
 
 /// All patterns.
 ///
-/// A header alone is no key: every program that reads keys has it. So the patterns ask for what follows as well.
+/// A header alone is not a key: every program that reads keys has it. So the patterns ask for what follows as well.
 pub fn patterns() -> Vec<Pattern> {
     use Place::{Accounts, Anywhere, Configuration};
-    // What is no value yet: a variable, a place to fill in, a table.
+    // What is not a value yet: a variable, a place to fill in, a table.
     let value = r#"["']?[^\s"'$<{]"#;
     let setting = r#"["']?[ \t]{0,4}[:=][ \t]{0,4}"#;
     let rows = [

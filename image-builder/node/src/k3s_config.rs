@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::node::server;
 use crate::token::Token;
 
-/// Refuses a configuration with which k3s would fail for ever, or give the token away. An operator may have written it.
+/// Refuses a configuration with which k3s would fail forever, or give the token away. An operator may have written it.
 pub fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     let mode = fs::metadata(path)
@@ -23,7 +23,7 @@ pub fn check(path: &Path) -> Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
     // The parser's message would quote the line, with the token in it.
     let Ok(config) = serde_saphyr::from_str::<Value>(&text) else {
-        bail!("{shown} is no YAML");
+        bail!("{shown} is not YAML");
     };
     if let Some(problem) = problem(&config) {
         bail!("{shown}: {problem}");
@@ -75,7 +75,7 @@ mod tests {
     fn what_k3s_would_fail_with_is_named_without_the_token() {
         for (text, complaint) in [
             ("", "`server` is missing"),
-            ("server: [s3cret", "no YAML"),
+            ("server: [s3cret", "not YAML"),
             ("token: s3cret", "`server` is missing"),
             ("server: https://a:6443\n", "`token` is missing"),
             ("server: https://a:6443\ntoken: 123\n", "put it in quotes"),

@@ -166,7 +166,7 @@ fn label_problem(name: &str, value: &str) -> Option<&'static str> {
         return Some("has a label whose name Kubernetes does not take");
     }
     if prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
-        return Some("has a label whose prefix is no DNS name");
+        return Some("has a label whose prefix is not a DNS name");
     }
     if prefix.is_some_and(|prefix| is_reserved(prefix, name)) {
         return Some(
@@ -229,7 +229,7 @@ fn ssh_keys(values: &Values) -> Result<Vec<String>, NodeError> {
             } else {
                 Err(wrong(
                     key,
-                    "is no public key: it must be \"type base64 comment\", as in id_ed25519.pub",
+                    "is not a public key: it must be \"type base64 comment\", as in id_ed25519.pub",
                 ))
             }
         })

@@ -12,7 +12,7 @@ use crate::document::{FALLBACK, Seed, fallback_instance_id, instance_id};
 use crate::files;
 use crate::settings::Image;
 
-/// Below a root directory, which is `/` but for tests.
+/// Below a root directory, which is `/` outside of tests.
 const SEED: &str = "var/lib/cloud/seed/nocloud";
 /// What cloud-init keeps of each instance.
 const INSTANCES: &str = "var/lib/cloud/instances";
@@ -114,8 +114,8 @@ impl Place {
     }
 
     /// Between cloud-init's local stage and its steps: has it do all of them again if nothing says that they came to
-    /// their end. A power cut leaves empty what cloud-init wrote, for it does not wait for the disk, and leaves undone
-    /// what it was doing, for it never takes a step again.
+    /// their end. A power cut leaves empty what cloud-init wrote, because it does not wait for the disk, and leaves undone
+    /// what it was doing, because it never takes a step again.
     pub fn repeat_unfinished_steps(&self) -> Result<bool, SeedError> {
         let is_unfinished = self.is_taken_on()
             && self.instance().is_some_and(|instance| {

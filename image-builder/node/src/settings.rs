@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
-/// Below a root directory, which is `/` but for tests.
+/// Below a root directory, which is `/` outside of tests.
 const SETTINGS: &str = "etc/gild/first-boot.toml";
 const RELEASE: &str = "usr/lib/gild/image-release";
 /// `TimeoutStartSec=` of gild-seed.service is above the longest.
@@ -43,7 +43,7 @@ pub enum SettingsError {
     /// The file cannot be read.
     #[error("reading {0}: {1}")]
     Read(PathBuf, io::Error),
-    /// The file is no TOML, or not of this form.
+    /// The file is not TOML, or not of this form.
     #[error("{0}: {1}")]
     Syntax(PathBuf, String),
     /// A value that its key does not take.
@@ -108,7 +108,7 @@ impl Settings {
 /// What is wrong with the file's text.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// It is no TOML, or not of this form.
+    /// It is not TOML, or not of this form.
     #[error("{0}")]
     Syntax(String),
     /// A value that its key does not take.

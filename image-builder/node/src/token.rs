@@ -30,7 +30,7 @@ pub enum Kind {
     Password,
 }
 
-/// It is no token, with a reason that gives nothing away.
+/// It is not a token, with a reason that gives nothing away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Nothing.

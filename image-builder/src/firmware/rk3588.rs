@@ -39,7 +39,7 @@ pub struct SetBootTargetsArgs {
 pub fn set_boot_targets(args: &SetBootTargetsArgs) -> Result<()> {
     let subject = args.file.display();
     let image = read(file::read(&args.file)?)
-        .with_context(|| format!("{subject} is no whole U-Boot for the RK3588"))?;
+        .with_context(|| format!("{subject} is not a whole U-Boot for the RK3588"))?;
     let order: Vec<&str> = args.order.split_whitespace().collect();
     if order.is_empty() {
         bail!("an empty boot order: name at least one place, as in \"nvme\"");

@@ -46,7 +46,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
     let input = file::read(&args.file)?;
     let signature_path = signature_path(args, &input)?;
     let mut image =
-        Image::parse(input).with_context(|| format!("{subject} is no whole EEPROM image"))?;
+        Image::parse(input).with_context(|| format!("{subject} is not a whole EEPROM image"))?;
     let config = file::read(&args.config)?;
     ensure!(
         config.len() <= CONFIG_MAX,

@@ -174,7 +174,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
         (Err(_), Some(u_boot)) => {
             let environment = Environment::built_into(&file::read(u_boot)?).with_context(|| {
                 format!(
-                    "{} has no built-in environment that can be told apart",
+                    "{} has no built-in environment that can be found without doubt",
                     u_boot.display()
                 )
             })?;

@@ -117,7 +117,7 @@ pub fn run(args: Args) -> Result<()> {
     let options = args.options()?;
     Signer::read(&args.key)?;
     let inspection = inspection(&args.exemptions)?;
-    // Held to the end: another build into it would be told so only when all its work is done.
+    // Held to the end: another build into it would learn that only when all its work is done.
     let folder = Folder::open(&args.output.join(&args.board.name))?;
 
     let stages = Stages::new();

@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
     pack(args, &[], None)
 }
 
-/// Packs an image with what is told about it: the endings of these files' names, and their texts. The board's folder is
+/// Packs an image with the files about it: the endings of these files' names, and their texts. The board's folder is
 /// opened unless the caller holds it.
 pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<()> {
     // All that can be refused is refused before anything is compressed.
@@ -166,7 +166,7 @@ fn check_counter(counter: u64, now: u64) -> Result<()> {
 
 /// Signs the manifest, or takes the one that says the same under the same id already.
 ///
-/// An image id names one content for ever: a node in mid-flash counts on it.
+/// An image id names one content forever: a node in mid-flash counts on it.
 fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -> Result<Signed> {
     let id = &manifest.image_id;
     let bytes = match folder.existing(id)? {
@@ -212,7 +212,7 @@ fn day(build_time: u64) -> Result<String> {
     let time = i64::try_from(build_time)
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .ok_or_else(|| anyhow!("{build_time} is no build time"))?;
+        .ok_or_else(|| anyhow!("{build_time} is not a build time"))?;
     Ok(time.strftime("%Y%m%d").to_string())
 }
 

@@ -195,7 +195,7 @@ fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Compares a raw image or a disk with the manifest, but for the place of the commit record.
+/// Compares a raw image or a disk with the manifest, except for the place of the commit record.
 fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
     must_exist(
         path,

@@ -48,7 +48,7 @@ fn inspect_says_what_is_wrong_with_a_card() {
     let wrong = |change: &dyn Fn(&Desk), words: &[&str]| is_wrong(&desk, change, words);
     wrong(
         &|desk| desk.bench.poke("card.img", 510, &[0, 0]),
-        &["it is no flasher card", "no MBR"],
+        &["it is not a flasher card", "no MBR"],
     );
     wrong(
         &|desk| desk.bench.poke("card.img", 446 + 16 + 4, &[0x0c]),

@@ -23,7 +23,7 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
         (
             "--rock5b-spi",
             desk.bench.bytes("u-boot.bin"),
-            "no U-Boot that can start a Rock 5B",
+            "not a U-Boot that can start a Rock 5B",
         ),
         (
             "--rock5b-spi",
@@ -39,7 +39,7 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
         (
             "--rock5b-u-boot",
             desk.bench.bytes("spi.bin"),
-            "no U-Boot that can start a Rock 5B",
+            "not a U-Boot that can start a Rock 5B",
         ),
         (
             "--rpi-eeprom",
@@ -47,7 +47,11 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
             "not for the BCM2712",
         ),
         ("--rpi-eeprom", eeprom_2712(), "BUILD_TIMESTAMP"),
-        ("--rpi-eeprom", common::noise(2 * MIB), "no EEPROM image"),
+        (
+            "--rpi-eeprom",
+            common::noise(2 * MIB),
+            "not an EEPROM image",
+        ),
         (
             "--rpi-recovery",
             versioned(eeprom_2712()),
@@ -228,7 +232,7 @@ fn a_kernel_or_a_device_tree_of_another_kind_is_refused() {
     desk.put("kernel/vmlinuz", vec![0; 1000]);
     build().fails_saying(&[
         "kernel/vmlinuz cannot be started by the boards",
-        "no arm64 kernel Image",
+        "not an arm64 kernel Image",
     ]);
     desk.put("kernel/vmlinuz", kernel);
     desk.put(

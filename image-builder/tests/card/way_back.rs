@@ -115,9 +115,9 @@ fn an_open_gate_starts_no_image_that_is_on_trial_here() {
     bench
         .tool("mdel", &["-i", FAT, &format!("::{ON}")])
         .succeeds();
-    let disk = |console: &str| console.contains(DISK);
+    let starts_disk = |console: &str| console.contains(DISK);
     for u_boot in [debian_12(), debian_13()] {
-        let console = start(bench, u_boot, disk);
+        let console = start(bench, u_boot, starts_disk);
         assert!(console.contains("finished: starting it"), "{console}");
     }
 }

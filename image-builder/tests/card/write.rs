@@ -41,7 +41,8 @@ fn only_a_whole_card_is_written_and_only_where_it_fits() {
         ])
     };
     write("card.img", "small").fails_saying(&["small", "is too small"]);
-    write("u-boot.bin", "device").fails_saying(&["u-boot.bin is not written", "no flasher card"]);
+    write("u-boot.bin", "device")
+        .fails_saying(&["u-boot.bin is not written", "not a flasher card"]);
     desk.bench
         .shell("head -c 500M card.img > cut.img")
         .succeeds();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// The compression level: the slowest that every decoder accepts without being told.
+/// The compression level: the slowest that every decoder accepts without an option.
 const ZSTD_LEVEL: i32 = 19;
 
 /// Files by path, sorted, so that every directory stands before what is in it.

@@ -39,7 +39,7 @@ pub struct Contents<'a> {
     pub kernel: &'a Path,
     /// The agent: a static aarch64 program.
     pub agent: &'a Path,
-    /// The boards it shall start on.
+    /// The boards that it is to start on.
     pub boards: &'a [&'a Board],
     /// Modules to load on every board after its own.
     pub extra_modules: &'a [String],

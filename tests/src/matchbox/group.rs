@@ -28,7 +28,7 @@ impl Group {
         groups.into_iter().find(|group| group.matches(labels))
     }
 
-    /// All groups of a data directory. One that cannot be read is not there, and nobody is told.
+    /// All groups of a data directory. One that cannot be read is not there, and nothing says so.
     fn all(directory: &Path) -> Vec<Self> {
         let directory = directory.join("groups");
         let Ok(entries) = fs::read_dir(&directory) else {

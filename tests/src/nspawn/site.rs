@@ -19,7 +19,7 @@ use crate::matchbox::Matchbox;
 /// The address of the site's servers.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
-/// The port of Matchbox in every site, so that it may come later than the machine that was told of it.
+/// The port of Matchbox in every site, so that it may come later than the machine that knows of it.
 const MATCHBOX_PORT: u16 = 8080;
 
 /// The first process of namespaces of its own; all die with it. Its input ends when the process that started it is
@@ -169,7 +169,7 @@ impl Site {
     fn listen(&self, port: u16) -> Result<TcpListener> {
         let namespace = fs::File::open(format!("/proc/{}/ns/net", self.holder))
             .context("opening the site's network")?;
-        // A thread of its own, for it never comes back into this process' network.
+        // A thread of its own, because it never comes back into this process' network.
         let thread = thread::spawn(move || -> Result<TcpListener> {
             setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the site's network")?;
             TcpListener::bind((GATEWAY, port)).context("listening in the site's network")

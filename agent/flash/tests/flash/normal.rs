@@ -170,7 +170,7 @@ fn no_write_is_so_long_that_the_watchdog_would_not_hear_of_it() {
     assert!(diary.count("Progress") as u64 >= 2 * (image.data_raw() >> 20));
 }
 
-/// The whole disk, but for the first MiB, which is written.
+/// The whole disk except for the first MiB, which is written.
 #[test]
 fn the_disk_forgets_everything_once_and_a_resume_forgets_nothing() {
     let image = Image::new(Shape::default());
@@ -186,7 +186,7 @@ fn the_disk_forgets_everything_once_and_a_resume_forgets_nothing() {
     assert_eq!(
         (report.bytes_discarded, report.chunks_fetched),
         (beyond, 1),
-        "but for the chunk in the first MiB"
+        "only the chunk in the first MiB is fetched"
     );
     assert_carries(&disk.content(), &image);
 

@@ -1,5 +1,5 @@
 //! The boot partition: FAT32, made by mkfs.vfat and filled by mtools. Every time in it is FAT's first day, for mtools
-//! takes a file's time in the zone that it is told, and a directory's too.
+//! takes a file's time in the zone that it is given, and a directory's too.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileTimes};

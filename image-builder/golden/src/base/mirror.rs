@@ -80,7 +80,7 @@ fn check(url: &str) -> Result<(), BaseError> {
         })
     };
     let Some((scheme, rest)) = url.split_once("://") else {
-        return refuse("it is no URL");
+        return refuse("it is not a URL");
     };
     if !["http", "https"].contains(&scheme) {
         return refuse("it is neither http nor https, and nodes are to reach it too");
@@ -138,7 +138,7 @@ fn release_is_debian(release: &str) -> bool {
     ["bookworm", "trixie", "forky", "stable", "testing"].contains(&codename)
 }
 
-/// What the host's apt was told about reaching its mirrors: proxies, certificates, dates, passwords.
+/// How the host's apt is configured to reach its mirrors: proxies, certificates, dates, passwords.
 pub fn access() -> Result<String, BaseError> {
     let output = Command::new("apt-config")
         .args(["dump", "--no-empty", "--format", "%f \"%v\";%n", "Acquire"])

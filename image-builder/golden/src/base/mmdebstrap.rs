@@ -24,7 +24,7 @@ const LAST_LINES: usize = 15;
 /// another root.
 pub const VERSION: &str = "1";
 
-/// What the host's apt was told about reaching its mirrors, in the root while it is made.
+/// How the host's apt is configured to reach its mirrors, in the root while it is made.
 const ACCESS: &str = "etc/apt/apt.conf.d/98mmdebstrap-access";
 
 /// What of the host's environment packages may see.

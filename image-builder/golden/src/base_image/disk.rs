@@ -46,7 +46,7 @@ pub fn find_root(mut disk: File, path: &Path) -> Result<Ext4, BaseImageError> {
         };
         match Ext4::load(Box::new(part)) {
             Ok(root) if root.exists("/usr/lib/os-release").unwrap_or(false) => return Ok(root),
-            Ok(_) => problems.push(format!("that at {start} is no operating system")),
+            Ok(_) => problems.push(format!("that at {start} is not an operating system")),
             Err(error) => problems.push(format!("at {start}: {error}")),
         }
     }

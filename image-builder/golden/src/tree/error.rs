@@ -16,8 +16,8 @@ pub enum TreeError {
         /// Why not.
         source: io::Error,
     },
-    /// A name that is no place inside the tree, or that the image cannot hold.
-    #[error("{path:?} is no usable path in the image: {reason}")]
+    /// A name that leads out of the tree, or that the image cannot hold.
+    #[error("{path:?} cannot be a path in the image: {reason}")]
     BadPath {
         /// The name.
         path: String,
@@ -51,7 +51,7 @@ pub enum TreeError {
         path: String,
     },
     /// A pattern that cannot be read.
-    #[error("{pattern:?} is no pattern of paths")]
+    #[error("{pattern:?} is not a pattern of paths")]
     BadPattern {
         /// The pattern.
         pattern: String,

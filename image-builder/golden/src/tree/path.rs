@@ -7,7 +7,7 @@ use super::{Entry, Kind, Tree, TreeError};
 /// As Linux' own limit.
 const MAX_LINKS: usize = 40;
 
-/// The components of a path. Slashes at its ends and `.` components say nothing; `..` is refused, for nothing that is
+/// The components of a path. Slashes at its ends and `.` components say nothing; `..` is refused, because nothing that is
 /// put into an image has a reason to climb.
 fn components(path: &str) -> Result<VecDeque<&str>, TreeError> {
     let bad = |reason| {

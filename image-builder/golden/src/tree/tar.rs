@@ -21,7 +21,7 @@ const XATTR: &str = "SCHILY.xattr.";
 const LONG_LINK: &str = "././@LongLink";
 
 impl Tree {
-    /// The tree of an uncompressed tar file. The file stays open, for the contents are read from it later.
+    /// The tree of an uncompressed tar file. The file stays open, because the contents are read from it later.
     pub fn from_tar(path: &Path) -> Result<Self, TreeError> {
         let io = |source| TreeError::Io {
             action: "read the root file system's tar",

@@ -178,7 +178,7 @@ fn program(image: &Image, path: &str) -> Option<Finding> {
     };
     let mut header = [0; 20];
     let what = if !matches!(node.kind, Kind::File(_)) {
-        "is no regular file"
+        "is not a regular file"
     } else if node.mode & 0o7777 != 0o755 || node.uid != 0 {
         "is not root's with mode 0755"
     } else if image
@@ -187,9 +187,9 @@ fn program(image: &Image, path: &str) -> Option<Finding> {
         .and_then(|mut file| file.read_exact(&mut header))
         .is_err()
     {
-        "is no program"
+        "is not a program"
     } else if &header[..4] != b"\x7fELF" || header[4] != 2 || header[18..20] != [183, 0] {
-        "is no program for arm64"
+        "is not a program for arm64"
     } else {
         return None;
     };
@@ -223,7 +223,7 @@ pub fn k3s(image: &Image) -> Vec<Finding> {
         .chain([text]);
     let condition = "ConditionPathExists=/etc/rancher/k3s/config.yaml";
     if !texts.any(|text| text.lines().any(|line| line.trim() == condition)) {
-        let what = "starts without a configuration, and then for ever again";
+        let what = "starts without a configuration, and then again and again";
         findings.push(Finding::new(unit, what));
     }
     findings

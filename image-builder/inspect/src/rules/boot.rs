@@ -128,7 +128,7 @@ pub fn files(image: &Image) -> Vec<Finding> {
         return findings;
     };
     let (tree, stepping) = (board.base_dtb(), board.stepping.as_ref());
-    // U-Boot is told where the tree is; the Pi's firmware looks in the root folder only.
+    // U-Boot's script names the tree's place; the Pi's firmware looks in the root folder only.
     let is_there = if stepping.is_some() {
         image.boot.files.contains_key(tree)
     } else {
@@ -226,7 +226,7 @@ pub fn os_check(image: &Image) -> Vec<Finding> {
     findings
 }
 
-/// The files that the Raspberry Pi's firmware is told to load.
+/// The files that the Raspberry Pi's firmware is to load.
 fn named_by_config(text: &str) -> impl Iterator<Item = String> {
     text.lines().filter_map(|line| {
         let line = line.split('#').next().unwrap_or_default().trim();
@@ -260,7 +260,7 @@ pub fn file_sizes(image: &Image) -> Vec<Finding> {
 
 pub fn page_size(image: &Image) -> Vec<Finding> {
     let what = match image.kernel() {
-        None => "is no arm64 kernel".to_owned(),
+        None => "is not an arm64 kernel".to_owned(),
         Some(kernel) => match kernel.page_size {
             Some(4096) => return Vec::new(),
             Some(bytes) => format!("pages of {bytes} bytes"),

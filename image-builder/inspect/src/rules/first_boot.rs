@@ -128,7 +128,7 @@ fn drop_ins<'a>(image: &'a Image, unit: &str) -> impl Iterator<Item = &'a str> {
         .filter(|path| has_ending(path, "conf"))
 }
 
-/// Read with the node's own code, for that is what decides.
+/// Read with the node's own code, because that is what decides.
 pub fn settings(image: &Image) -> Vec<Finding> {
     let Some(text) = image.root_text(SETTINGS) else {
         return Vec::new();

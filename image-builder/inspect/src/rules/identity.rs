@@ -9,7 +9,7 @@ pub fn machine_id(image: &Image) -> Vec<Finding> {
     let what = match image.root.kind("etc/machine-id") {
         Some(Kind::File(0)) => None,
         Some(Kind::File(_)) => Some("is not empty"),
-        Some(_) => Some("is no regular file"),
+        Some(_) => Some("is not a regular file"),
         None => Some("is missing; an empty file keeps systemd from its first-boot steps"),
     };
     findings.extend(what.map(|what| Finding::new("etc/machine-id", what)));

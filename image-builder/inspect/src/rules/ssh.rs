@@ -41,7 +41,7 @@ const SAID: [(&str, &[&str]); 3] = [
     ("permitrootlogin", &["no", "prohibit-password"]),
 ];
 
-/// The first value of a keyword counts, but for what follows `Match`.
+/// The first value of a keyword counts, except after `Match`.
 pub fn daemon(image: &Image) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut first = BTreeMap::new();

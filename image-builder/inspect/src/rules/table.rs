@@ -56,7 +56,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "file-systems",
-        "Every file can be read, and e2fsck finds nothing to mend",
+        "Every file can be read, and e2fsck finds nothing to repair",
         "What cannot be read cannot be judged",
         Check::Image(layout::file_systems),
     ),
@@ -463,7 +463,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "units-not-enabled",
         "Nothing starts the k3s agent before its configuration; no ordering cycle; a preset says so too; no vendor's first boot, no update of firmware",
-        "An agent without identity joins as the wrong node, or restarts for ever; firmware changes with gild alone",
+        "An agent without identity joins as the wrong node, or restarts forever; firmware changes with gild alone",
         Check::Image(behaviour::units_not_enabled),
     ),
     rule(

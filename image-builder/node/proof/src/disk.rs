@@ -39,7 +39,7 @@ impl Disk {
             })?;
         if !partition.join("partition").exists() {
             bail!(
-                "the root file system lies on {}, which is no partition of a disk: nothing was changed",
+                "the root file system lies on {}, which is not a partition of a disk: nothing was changed",
                 partition.display()
             );
         }
@@ -133,7 +133,7 @@ fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
     &mut memory[start..start + length]
 }
 
-/// `major:minor` of what is mounted at `/`: the last line counts, for it covers those before.
+/// `major:minor` of what is mounted at `/`: the last line counts, because it covers those before.
 fn device_number(mounts: &str) -> Option<&str> {
     mounts
         .lines()
@@ -221,7 +221,7 @@ mod tests {
             (OVERLAY, "nvme0n1", true, "lies on no disk"),
             ("", "nvme0n1", true, "mounted at /"),
             (ROOT, "mmcblk0", true, "NVMe disks only"),
-            (ROOT, "dm-0", false, "no partition"),
+            (ROOT, "dm-0", false, "not a partition"),
         ] {
             let root = machine(mounts, disk, partition);
             let error = Disk::of_root(root.path()).expect_err(complaint);

@@ -6,7 +6,7 @@ const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
 const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
 const TWO_MINUTES: Duration = Duration::from_mins(2);
 
-/// A world whose clock runs as one waits, with a Matchbox that answers as told.
+/// A world whose clock runs as one waits, with a Matchbox that gives the answers of the test.
 struct Scene<'a> {
     macs: &'a [Mac],
     answer: &'a dyn Fn(&str, Duration) -> Result<String, FetchError>,

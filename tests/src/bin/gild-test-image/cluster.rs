@@ -71,7 +71,7 @@ impl Cluster {
 fn serve(mut stream: &TcpStream, seen: &Mutex<Seen>) -> Result<()> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    let request: Value = serde_json::from_str(&line).context("a request that is no JSON")?;
+    let request: Value = serde_json::from_str(&line).context("a request that is not JSON")?;
     let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
     let mut seen = lock(seen);
     let answer = if text("token") != TOKEN {

@@ -220,8 +220,8 @@ impl Life<'_> {
         next: Medium,
         proof: impl FnOnce(&Site, &Scene, &Report) -> Result<()>,
     ) -> Result<Report> {
-        let told = format!("gild-witness: boot {number} is told");
-        self.chain.wait_for(&told)?;
+        let reported = format!("gild-witness: boot {number} is reported");
+        self.chain.wait_for(&reported)?;
         let site = &self.site;
         self.chain.restart(next, |scene, console| {
             let secrets = [TOKEN, cluster::NODE_PASSWORD];
@@ -257,7 +257,7 @@ impl Report {
     pub fn one(&self, key: &str) -> Result<&str> {
         match self.all(key)[..] {
             [value] => Ok(value),
-            ref values => bail!("the node told {key} {} times", values.len()),
+            ref values => bail!("the node reported {key} {} times", values.len()),
         }
     }
 }

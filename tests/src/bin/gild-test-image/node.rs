@@ -1,4 +1,4 @@
-//! A boot of the image from its disk, and what the node told of it.
+//! A boot of the image from its disk, and what the node reported of it.
 
 use std::path::Path;
 use std::time::Duration;
