@@ -94,7 +94,8 @@ fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<
         );
         thread::sleep(time);
     };
-    release::read_signed(key, || share.manifest(), wait)?
+    release::read_signed(&[key], || share.manifest(), wait)?
+        .map(|(bytes, _)| bytes)
         .map_err(explain_signature)
         .with_context(|| format!("refusing {name}"))
 }

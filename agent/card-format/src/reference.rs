@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 15] = [
     Key {
         name: "server",
         kind: Kind::Text,
@@ -35,6 +35,12 @@ pub const KEYS: [Key; 14] = [
         kind: Kind::Text,
         needed: "yes",
         what: "the minisign public key that golden images are signed with: the second line of the `.pub` file",
+    },
+    Key {
+        name: "next_public_key",
+        kind: Kind::Text,
+        needed: "no",
+        what: "a second key: an image that it signed is taken as well. It is there to [change the key](golden-image.md#change-the-key)",
     },
     Key {
         name: "matchbox",

@@ -104,7 +104,7 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
         ),
         (
             "server = \"nfs://a/b\"\npublic_key = \"RWQ...\"\n",
-            "it is not a minisign public key, a line of base64 that starts with RW; next: put the second line of site.pub there",
+            "it is not a minisign public key, a line of base64 that starts with RW; next: put the second line of the key's .pub file there",
         ),
         (
             "server = \"nfs://a/b\"\nmatchbox = \"10.0.0.1\"\n",
