@@ -86,7 +86,40 @@ pub fn flash(
         target: disk,
         clock: machine,
         observer: &Progress::new(machine),
-        options,
+        options: &with_holes(options, image.read_holes),
     };
     Ok(gild_flash::flash(&job)?)
+}
+
+/// The options, and holes read back in full where the configuration asks for it.
+fn with_holes(options: &Options, read_holes: bool) -> Options {
+    Options {
+        read_holes,
+        ..options.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gild_flash::Terms;
+
+    use super::*;
+
+    #[test]
+    fn what_the_configuration_says_of_holes_changes_nothing_else() {
+        let options = Options {
+            again: true,
+            terms: Terms {
+                trial_starts: 2,
+                ..Terms::default()
+            },
+            ..Options::default()
+        };
+        for read_holes in [true, false] {
+            let asked = with_holes(&options, read_holes);
+            assert_eq!(asked.read_holes, read_holes);
+            assert!(asked.again);
+            assert_eq!(asked.terms, options.terms);
+        }
+    }
 }

@@ -26,6 +26,8 @@ pub struct Image {
     pub sha256: Sha256Hex,
     /// Where it lies.
     pub share: Share,
+    /// Whether its holes are to be read back in full.
+    pub read_holes: bool,
     /// The board's directory there.
     url: NfsUrl,
 }
@@ -100,6 +102,7 @@ pub fn fetch(
         sha256: manifest_sha256(&bytes),
         manifest,
         share,
+        read_holes: config.read_holes,
         url,
     })
 }

@@ -32,6 +32,8 @@ pub struct Config {
     pub network: Option<Static>,
     /// Serial number of the disk to write.
     pub target_serial: Option<String>,
+    /// The image's holes are to be read back in full.
+    pub read_holes: bool,
     /// What may be done to the board's firmware.
     pub boot_order: BootOrderPolicy,
     /// Nodes that are to be written again.
@@ -156,6 +158,7 @@ struct NetworkSection {
 #[serde(default)]
 struct TargetSection {
     serial: Option<String>,
+    read_holes: bool,
 }
 
 impl Config {
@@ -321,6 +324,7 @@ impl File {
             min_rollback: self.min_rollback,
             network: self.network.check()?,
             target_serial: self.target.serial,
+            read_holes: self.target.read_holes,
             boot_order: self.boot_order,
             order: self.order.check()?,
         })
@@ -450,6 +454,7 @@ mod tests {
         let config = parse(&minimal(), "").expect("the least configuration");
         assert_eq!(config.min_rollback, 0);
         assert_eq!(config.network, None);
+        assert!(!config.read_holes);
         assert_eq!(config.boot_order, BootOrderPolicy::default());
         assert_eq!(config.public_key.to_string(), KEY);
     }
@@ -467,6 +472,7 @@ mod tests {
             dns = ["192.168.1.1", "9.9.9.9"]
             [target]
             serial = "S1"
+            read_holes = true
             [boot_order]
             keep = true
             allow_older = true
@@ -486,6 +492,7 @@ mod tests {
         );
         assert_eq!(network.dns.len(), 2);
         assert_eq!(config.target_serial.as_deref(), Some("S1"));
+        assert!(config.read_holes);
         let said = BootOrderPolicy {
             keep: true,
             allow_older: true,
@@ -498,12 +505,13 @@ mod tests {
     fn kernel_arguments_override_the_card_and_suffice_without_one() {
         let config = parse(
             &(minimal() + "min_rollback = 1\n[target]\nserial = \"S1\""),
-            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2 gild.boot_order.keep=true",
+            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2 gild.boot_order.keep=true gild.target.read_holes=true",
         )
         .expect("both");
         assert!(config.boot_order.keep && !config.boot_order.allow_older);
         assert_eq!(config.min_rollback, 9);
         assert_eq!(config.target_serial.as_deref(), Some("7"));
+        assert!(config.read_holes);
         assert_eq!(config.network.expect("an address").dns.len(), 2);
 
         let arguments = Arguments::parse(&format!(
@@ -602,6 +610,7 @@ mod tests {
             ("status_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
+            ("[target]\nread_holes = 1", "gild.toml on the card"),
             ("[network]\naddress = \"10.0.0.1\"", "and a prefix"),
             ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
             ("[network]\naddress = \"10.0.0/8\"", "not an IPv4 address"),
@@ -616,7 +625,9 @@ mod tests {
         }
         assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
         assert!(complaint(&minimal(), "gild.min_rollback=many").contains("should be a number"));
-        assert!(complaint(&minimal(), "gild.boot_order.keep=1").contains("true or false"));
+        for argument in ["gild.boot_order.keep=1", "gild.target.read_holes=1"] {
+            assert!(complaint(&minimal(), argument).contains("true or false"));
+        }
         assert!(
             complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
         );
