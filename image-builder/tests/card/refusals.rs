@@ -16,7 +16,11 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
     let other = desk
         .workshop
         .spi(&desk.fit("\"radxa,rock-5a\", \"rockchip,rk3588s\""));
+    let without = desk.fit_without_fatrm();
+    let no_fatrm = "lacks the command `fatrm`, without which a Rock 5B never starts an image on trial; next: build U-Boot with";
     for (option, bytes, words) in [
+        ("--rock5b-spi", desk.workshop.spi(&without), no_fatrm),
+        ("--rock5b-u-boot", desk.workshop.card(&without), no_fatrm),
         ("--rock5b-spi", damaged, "the hash of its"),
         ("--rock5b-spi", cut, "no whole"),
         ("--rock5b-spi", other, "radxa,rock-5a"),
