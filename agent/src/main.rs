@@ -283,6 +283,7 @@ fn write(
     }
     let options = Options {
         again: true,
+        read_holes: config.read_holes,
         terms,
         ..Options::default()
     };

@@ -1,6 +1,7 @@
 //! Step 5, manifest: the one signed statement the node trusts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gild_boards::Board;
 use gild_card_format::Config;
@@ -8,7 +9,7 @@ use gild_faults::{Fault, HasFault};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
 use gild_format::release::{self, GOLDEN, signature_of};
-use gild_format::signature::MAX_SIGNATURE_BYTES;
+use gild_format::signature::{MAX_SIGNATURE_BYTES, SignatureError};
 use gild_nfs::{NfsError, NfsUrl, Options, Share};
 use log::info;
 
@@ -115,13 +116,32 @@ fn read_signed(
         let minisig = share.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;
         Ok::<_, NfsError>((manifest, String::from_utf8_lossy(&minisig).into_owned()))
     };
-    match release::read_signed(&config.public_key, read, |time| machine.wait(time))? {
-        Ok(bytes) => Ok((share, bytes)),
+    match signed(config, read, |time| machine.wait(time))? {
+        Ok((bytes, line)) => {
+            info!("{line}");
+            Ok((share, bytes))
+        }
         Err(error) => Err(FetchError::Refused {
             url: url.clone(),
             reason: error.to_string(),
         }),
     }
+}
+
+/// The bytes that one of the configuration's keys signed, and the line for the console that names it.
+fn signed<E>(
+    config: &Config,
+    read: impl FnMut() -> Result<(Vec<u8>, String), E>,
+    wait: impl FnMut(Duration),
+) -> Result<Result<(Vec<u8>, String), SignatureError>, E> {
+    let found = release::read_signed(&config.keys(), read, wait)?;
+    Ok(found.map(|(bytes, key)| {
+        let name = config.name_of(key);
+        (
+            bytes,
+            format!("the manifest is signed with `{name}`, {key}"),
+        )
+    }))
 }
 
 /// What a good signature does not say: that the image is meant for this node, now.
@@ -156,7 +176,59 @@ fn check_rollback(manifest: &Manifest, least: u64, who: &str) -> Result<(), Stri
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use gild_card_format::Arguments;
+    use minisign::KeyPair;
+
     use super::*;
+
+    fn pair() -> KeyPair {
+        KeyPair::generate_unencrypted_keypair().expect("a key pair")
+    }
+
+    fn line_of(pair: &KeyPair) -> String {
+        pair.pk.to_base64()
+    }
+
+    /// What a node with these keys makes of a manifest that this one signed.
+    fn judged(config: &Config, signer: &KeyPair) -> Result<(Vec<u8>, String), SignatureError> {
+        let bytes = b"{}".to_vec();
+        let minisig = minisign::sign(
+            Some(&signer.pk),
+            &signer.sk,
+            Cursor::new(&bytes),
+            None,
+            None,
+        )
+        .expect("a signature")
+        .into_string();
+        let read = || Ok::<_, ()>((bytes.clone(), minisig.clone()));
+        signed(config, read, |_| panic!("nothing is being replaced")).expect("it can be read")
+    }
+
+    #[test]
+    fn either_of_the_card_s_keys_counts_and_the_console_says_which_and_a_third_does_not() {
+        let (old, new, third) = (pair(), pair(), pair());
+        let two = format!(
+            "server = \"nfs://a/b\"\npublic_key = \"{}\"\nnext_public_key = \"{}\"",
+            line_of(&old),
+            line_of(&new)
+        );
+        let config = Config::parse(Some(&two), &Arguments::default()).expect("two keys");
+        for (signer, name) in [(&old, "public_key"), (&new, "next_public_key")] {
+            let (bytes, line) = judged(&config, signer).expect("a key of the card");
+            assert_eq!(bytes, b"{}");
+            let expected = format!("the manifest is signed with `{name}`, {}", line_of(signer));
+            assert_eq!(line, expected);
+        }
+        let error = judged(&config, &third).expect_err("a third key");
+        assert!(matches!(error, SignatureError::OtherKey(_)), "{error}");
+
+        let (one, _) = two.rsplit_once('\n').expect("lines");
+        let config = Config::parse(Some(one), &Arguments::default()).expect("one key");
+        judged(&config, &new).expect_err("a key that the card does not have");
+    }
 
     fn manifest() -> Manifest {
         Manifest {

@@ -106,6 +106,12 @@ impl Image {
     pub fn is_plain(&self) -> bool {
         matches!(self.compression.as_str(), "" | "none")
     }
+
+    /// Whether it is something that runs, U-Boot among others, and not a device tree.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        self.kind != "flat_dt"
+    }
 }
 
 /// The hash of this data, in the form in which FIT stores it, if the algorithm is known.

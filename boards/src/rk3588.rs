@@ -4,11 +4,13 @@
 //! the device trees in the FIT are the only protection against a file for another one.
 
 mod boot_targets;
+mod commands;
 mod flash;
 mod id_block;
 mod loader;
 
 pub use boot_targets::{BootTargetsError, NVME_FIRST};
+pub use commands::ShellCommand;
 pub use flash::{ENVIRONMENT, FLASH_SIZE, FlashError, flash_content};
 pub use id_block::{IdBlock, IdBlockError};
 

@@ -39,6 +39,9 @@ pub struct Args {
     /// Accept a regular file as the target
     #[arg(long)]
     allow_file: bool,
+    /// Read all holes of the image back, and not samples of them: slower
+    #[arg(long)]
+    read_holes: bool,
 }
 
 /// Runs `gild flash`.
@@ -79,7 +82,10 @@ pub fn run(args: &Args) -> Result<()> {
         target: &disk.target,
         clock: &SystemClock::new(),
         observer: &report::Bars::default(),
-        options: &Options::default(),
+        options: &Options {
+            read_holes: args.read_holes,
+            ..Options::default()
+        },
     })?;
     print!("{}", report::text(&report, &disk, id));
     Ok(())
@@ -94,7 +100,8 @@ fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<
         );
         thread::sleep(time);
     };
-    release::read_signed(key, || share.manifest(), wait)?
+    release::read_signed(&[key], || share.manifest(), wait)?
+        .map(|(bytes, _)| bytes)
         .map_err(explain_signature)
         .with_context(|| format!("refusing {name}"))
 }

@@ -60,6 +60,29 @@ fn a_flashed_target_is_the_image_and_is_not_written_again() {
 }
 
 #[test]
+fn holes_are_sampled_or_read_in_full() {
+    let bench = packed();
+    let holes = |more: &[&str]| -> (u64, u64) {
+        std::fs::write(bench.path("target.img"), noise(80 * MIB)).expect("written");
+        let ran = flash(&bench, &[&["--yes", "--allow-file"], more].concat()).succeeds();
+        let mut lines = ran.stdout.lines();
+        let line = lines.find_map(|line| line.trim().strip_prefix("holes "));
+        let line = line.unwrap_or_else(|| panic!("no line on holes in {}", ran.stdout));
+        let numbers: Vec<u64> = line
+            .split_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [all, read] = numbers[..] else {
+            panic!("{line}")
+        };
+        (all, read)
+    };
+    let (all, read) = holes(&[]);
+    assert!(0 < read && read < all / 2, "{read} of {all}");
+    assert_eq!(holes(&["--read-holes"]), (all, all));
+}
+
+#[test]
 fn without_a_yes_nothing_is_written() {
     let bench = packed();
     let ran = flash(&bench, &["--allow-file"]);

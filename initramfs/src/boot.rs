@@ -18,6 +18,8 @@ pub const CMDLINE_TXT: &str = "cmdline.txt";
 pub const BOOT_SCR: &str = "boot.scr";
 /// Where U-Boot would look before it looks for the script: the gate in it would be passed by.
 pub const NEVER_ON_THE_CARD: &str = "extlinux/";
+/// U-Boot's command that removes a file from a FAT. Without it no start of an image on trial can be counted.
+pub const FATRM: &str = "fatrm";
 /// What a golden image calls itself, in its first partition.
 pub const IMAGE: &str = "gild-image.env";
 
@@ -114,7 +116,7 @@ fi
 if test -e ${{gild_card}} {TRIAL}; then
   if load ${{gild_card}} ${{scriptaddr}} {TRIAL}; then
     setenv gild_size ${{filesize}}
-    if fatrm ${{gild_card}} {TRIAL}; then
+    if {FATRM} ${{gild_card}} {TRIAL}; then
       setenv gild_once yes
       env import -t ${{scriptaddr}} ${{gild_size}} {name}
     fi

@@ -138,6 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn the_next_key_stays_and_is_none_for_the_first() {
+        let other = KEY.replace("GFO3", "GFO4");
+        let next = format!("{SERVER}next_public_key = \"{other}\"\n");
+        let text = prepare(&next, Some(&key(KEY))).expect("two keys");
+        assert_eq!(text, format!("public_key = \"{KEY}\"\n{next}"));
+        assert_eq!(prepare(&text, None), Ok(text.clone()));
+        assert!(prepare(&next, None).is_err(), "there is no first key");
+        let error = prepare(&next, Some(&key(&other))).expect_err("the same key twice");
+        assert!(error.to_string().contains("the same key as"), "{error}");
+        assert_eq!(
+            prepare(&text, Some(&key(&other))),
+            Err(ConfigError::TwoKeys)
+        );
+    }
+
+    #[test]
     fn what_the_agent_refuses_is_refused_in_its_words() {
         let error = prepare(
             &format!("{SERVER}matchbx = \"http://a\"\n"),

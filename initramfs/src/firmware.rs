@@ -1,7 +1,7 @@
 //! The firmware files that the user supplies: checked before they go on the card, and made ready for the agent.
 
 use gild_boards::BootFirmware;
-use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error};
+use gild_boards::rk3588::{self, BootTargetsError, Medium, Rk3588Error, ShellCommand};
 use gild_boards::rpi_eeprom::{
     self, Chip, ConfigError, EepromError, RECOVERY_FOR_NEWER_PARTS, RECOVERY_LENGTH, Recovery,
     Signature, day,
@@ -9,6 +9,7 @@ use gild_boards::rpi_eeprom::{
 use gild_card_format::names::{EEPROM_FILES, SPI_IMAGE};
 use sha2::{Digest, Sha256};
 
+use crate::boot::FATRM;
 use crate::fat::Files;
 
 /// Why a file is refused.
@@ -34,6 +35,11 @@ pub enum FirmwareError {
     /// Not a file for the RK3588 or the board.
     #[error("it is not a U-Boot that can start a Rock 5B: {0}")]
     Rk3588(#[from] Rk3588Error),
+    /// It cannot count the starts of an image on trial.
+    #[error(
+        "its U-Boot lacks the command `{FATRM}`, without which a Rock 5B never starts an image on trial; next: build U-Boot with CONFIG_CMD_FAT=y and CONFIG_FAT_WRITE=y, or give another one"
+    )]
+    NoFatrm,
     /// Its boot order cannot be set.
     #[error("its boot order cannot be changed to the NVMe disk first: {0}")]
     BootTargets(#[from] BootTargetsError),
@@ -129,7 +135,11 @@ pub(crate) fn validate(image: &rk3588::Image) -> Result<(), Rk3588Error> {
 fn rock5b(file: Vec<u8>, medium: Medium) -> Result<rk3588::Image, FirmwareError> {
     let image = rk3588::Image::parse(file, medium)?;
     validate(&image)?;
-    Ok(image)
+    match image.command(FATRM) {
+        ShellCommand::Lacking => Err(FirmwareError::NoFatrm),
+        // One that nobody can look into is not refused: see `Firmware::u_boot_doubts`.
+        ShellCommand::Known | ShellCommand::Hidden { .. } => Ok(image),
+    }
 }
 
 impl Rpi5 {
@@ -176,6 +186,25 @@ impl Firmware {
         let spi = rk3588::Image::parse(spi.clone(), Medium::Spi);
         let card = rk3588::Image::parse(card.clone(), Medium::Card);
         !matches!((spi, card), (Ok(spi), Ok(card)) if spi.has_loader_of(&card))
+    }
+
+    /// What cannot be seen of the U-Boots, because they are compressed.
+    #[must_use]
+    pub fn u_boot_doubts(&self) -> Vec<String> {
+        let doubt = |(file, medium, place): (&Option<Vec<u8>>, Medium, &str)| {
+            let u_boot = rk3588::Image::parse(file.clone()?, medium).ok()?;
+            let ShellCommand::Hidden { image, compression } = u_boot.command(FATRM) else {
+                return None;
+            };
+            Some(format!(
+                "the image `{image}` in the U-Boot for {place} is compressed ({compression}), so that nobody can see whether this U-Boot has the command `{FATRM}`; without it a board never starts an image on trial. Take one that is not compressed, or type `help {FATRM}` at its prompt"
+            ))
+        };
+        let both = [
+            (&self.rock5b_spi, Medium::Spi, "the boot flash"),
+            (&self.rock5b_u_boot, Medium::Card, "the card"),
+        ];
+        both.into_iter().filter_map(doubt).collect()
     }
 
     /// The files that lie on the card's file system.

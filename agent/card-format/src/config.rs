@@ -20,6 +20,8 @@ pub struct Config {
     pub server: NfsUrl,
     /// The key that signs the manifests.
     pub public_key: PublicKey,
+    /// Another key that may sign them.
+    pub next_public_key: Option<PublicKey>,
     /// Matchbox' base URL.
     pub matchbox: Option<String>,
     /// Where the receipt is posted.
@@ -30,6 +32,8 @@ pub struct Config {
     pub network: Option<Static>,
     /// Serial number of the disk to write.
     pub target_serial: Option<String>,
+    /// The image's holes are to be read back in full.
+    pub read_holes: bool,
     /// What may be done to the board's firmware.
     pub boot_order: BootOrderPolicy,
     /// Nodes that are to be written again.
@@ -115,6 +119,8 @@ pub enum ConfigError {
 }
 
 const CARD: &str = "gild.toml on the card";
+const PUBLIC_KEY: &str = "public_key";
+const NEXT_PUBLIC_KEY: &str = "next_public_key";
 const COMMAND_LINE: &str = "the kernel command line (gild.*)";
 
 /// The names and types of `gild.toml`; unknown keys are found before, to name the likeliest one meant.
@@ -123,6 +129,7 @@ const COMMAND_LINE: &str = "the kernel command line (gild.*)";
 struct File {
     server: Option<String>,
     public_key: Option<String>,
+    next_public_key: Option<String>,
     matchbox: Option<String>,
     status_url: Option<String>,
     min_rollback: u64,
@@ -151,9 +158,29 @@ struct NetworkSection {
 #[serde(default)]
 struct TargetSection {
     serial: Option<String>,
+    read_holes: bool,
 }
 
 impl Config {
+    /// All keys that may sign a manifest.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&PublicKey> {
+        [Some(&self.public_key), self.next_public_key.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// What `gild.toml` calls this one of its keys.
+    #[must_use]
+    pub fn name_of(&self, key: &PublicKey) -> &'static str {
+        if *key == self.public_key {
+            PUBLIC_KEY
+        } else {
+            NEXT_PUBLIC_KEY
+        }
+    }
+
     /// Whether a certificate will have to be judged, by the clock.
     #[must_use]
     pub fn uses_tls(&self) -> bool {
@@ -268,23 +295,36 @@ impl File {
             key: "server",
             card,
         })?;
-        let own_key = self.public_key.as_deref().map(public_key).transpose()?;
+        let parsed =
+            |key, text: Option<String>| text.map(|text| public_key(key, &text)).transpose();
+        let public_key = parsed(PUBLIC_KEY, self.public_key)?
+            .or_else(|| key.cloned())
+            .ok_or(ConfigError::Missing {
+                key: PUBLIC_KEY,
+                card,
+            })?;
+        let next_public_key = parsed(NEXT_PUBLIC_KEY, self.next_public_key)?;
+        if next_public_key.as_ref() == Some(&public_key) {
+            return Err(ConfigError::Hidden {
+                key: NEXT_PUBLIC_KEY,
+                problem: format!(
+                    "it is the same key as `{PUBLIC_KEY}`; next: put the new key there, or leave it out"
+                ),
+            });
+        }
         Ok(Config {
             server: NfsUrl::parse(&server).map_err(|error| ConfigError::Hidden {
                 key: "server",
                 problem: error.reason,
             })?,
-            public_key: own_key
-                .or_else(|| key.cloned())
-                .ok_or(ConfigError::Missing {
-                    key: "public_key",
-                    card,
-                })?,
+            public_key,
+            next_public_key,
             matchbox: web_address("matchbox", self.matchbox)?,
             status_url: web_address("status_url", self.status_url)?,
             min_rollback: self.min_rollback,
             network: self.network.check()?,
             target_serial: self.target.serial,
+            read_holes: self.target.read_holes,
             boot_order: self.boot_order,
             order: self.order.check()?,
         })
@@ -351,10 +391,10 @@ impl NetworkSection {
     }
 }
 
-fn public_key(text: &str) -> Result<PublicKey, ConfigError> {
+fn public_key(key: &'static str, text: &str) -> Result<PublicKey, ConfigError> {
     PublicKey::parse(text).map_err(|error| ConfigError::Hidden {
-        key: "public_key",
-        problem: format!("{error}; next: put the second line of site.pub there"),
+        key,
+        problem: format!("{error}; next: put the second line of the key's .pub file there"),
     })
 }
 
@@ -392,6 +432,9 @@ mod tests {
     /// The public key in the documentation of minisign.
     const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
+    /// Another one.
+    const OTHER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO4";
+
     fn minimal() -> String {
         format!("server = \"nfs://10.0.2.2:2049/gild\"\npublic_key = \"{KEY}\"\n")
     }
@@ -411,6 +454,7 @@ mod tests {
         let config = parse(&minimal(), "").expect("the least configuration");
         assert_eq!(config.min_rollback, 0);
         assert_eq!(config.network, None);
+        assert!(!config.read_holes);
         assert_eq!(config.boot_order, BootOrderPolicy::default());
         assert_eq!(config.public_key.to_string(), KEY);
     }
@@ -428,6 +472,7 @@ mod tests {
             dns = ["192.168.1.1", "9.9.9.9"]
             [target]
             serial = "S1"
+            read_holes = true
             [boot_order]
             keep = true
             allow_older = true
@@ -447,6 +492,7 @@ mod tests {
         );
         assert_eq!(network.dns.len(), 2);
         assert_eq!(config.target_serial.as_deref(), Some("S1"));
+        assert!(config.read_holes);
         let said = BootOrderPolicy {
             keep: true,
             allow_older: true,
@@ -459,18 +505,70 @@ mod tests {
     fn kernel_arguments_override_the_card_and_suffice_without_one() {
         let config = parse(
             &(minimal() + "min_rollback = 1\n[target]\nserial = \"S1\""),
-            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2 gild.boot_order.keep=true",
+            "gild.min_rollback=9 gild.target.serial=7 gild.network.address=10.0.0.2/8 gild.network.dns=1.1.1.1,9.9.9.9 gild.card=ABCD-1234 gild.hold_seconds=2 gild.boot_order.keep=true gild.target.read_holes=true",
         )
         .expect("both");
         assert!(config.boot_order.keep && !config.boot_order.allow_older);
         assert_eq!(config.min_rollback, 9);
         assert_eq!(config.target_serial.as_deref(), Some("7"));
+        assert!(config.read_holes);
         assert_eq!(config.network.expect("an address").dns.len(), 2);
 
         let arguments = Arguments::parse(&format!(
             "gild.server=nfs://10.0.2.2/gild gild.public_key={KEY}"
         ));
         Config::parse(None, &arguments).expect("a node without a card");
+    }
+
+    #[test]
+    fn a_second_key_may_come_from_the_card_or_an_argument_and_has_its_name() {
+        let config = parse(&minimal(), "").expect("one key");
+        assert_eq!(config.next_public_key, None);
+        assert_eq!(config.keys(), [&config.public_key]);
+        for (line, argument) in [
+            (format!("next_public_key = \"{OTHER}\""), String::new()),
+            (String::new(), format!("gild.next_public_key={OTHER}")),
+        ] {
+            let config = parse(&(minimal() + &line), &argument).expect("two keys");
+            let keys: Vec<String> = config.keys().iter().map(ToString::to_string).collect();
+            assert_eq!(keys, [KEY, OTHER]);
+            let names: Vec<_> = config
+                .keys()
+                .iter()
+                .map(|key| config.name_of(key))
+                .collect();
+            assert_eq!(names, ["public_key", "next_public_key"]);
+        }
+    }
+
+    #[test]
+    fn a_second_key_that_is_none_is_refused_by_its_name() {
+        let said = complaint(&(minimal() + "next_public_key = \"token\""), "");
+        assert!(
+            said.starts_with("`next_public_key` cannot be used: it is not a minisign public key"),
+            "{said}"
+        );
+        assert!(!said.contains("token"), "{said}");
+    }
+
+    #[test]
+    fn the_same_key_twice_is_refused() {
+        let expected = "`next_public_key` cannot be used: it is the same key as `public_key`; next: put the new key there, or leave it out";
+        let twice = format!("next_public_key = \"{KEY}\"");
+        assert_eq!(complaint(&(minimal() + &twice), ""), expected);
+        let argument = format!("gild.next_public_key={KEY}");
+        assert_eq!(complaint(&minimal(), &argument), expected);
+        // The key that is going to be written into the file counts, too.
+        let key = PublicKey::parse(KEY).expect("a key");
+        let file = format!("server = \"nfs://a/b\"\n{twice}");
+        let error = Config::parse_with_key(&file, Some(&key)).expect_err("twice");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_second_key_does_not_replace_the_first() {
+        let file = format!("server = \"nfs://a/b\"\nnext_public_key = \"{KEY}\"");
+        assert!(complaint(&file, "").starts_with("no `public_key` is configured"));
     }
 
     #[test]
@@ -512,6 +610,7 @@ mod tests {
             ("status_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
+            ("[target]\nread_holes = 1", "gild.toml on the card"),
             ("[network]\naddress = \"10.0.0.1\"", "and a prefix"),
             ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
             ("[network]\naddress = \"10.0.0/8\"", "not an IPv4 address"),
@@ -526,14 +625,16 @@ mod tests {
         }
         assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
         assert!(complaint(&minimal(), "gild.min_rollback=many").contains("should be a number"));
-        assert!(complaint(&minimal(), "gild.boot_order.keep=1").contains("true or false"));
+        for argument in ["gild.boot_order.keep=1", "gild.target.read_holes=1"] {
+            assert!(complaint(&minimal(), argument).contains("true or false"));
+        }
         assert!(
             complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
         );
         let said = complaint(&minimal(), "gild.public_key=RWQ...");
         assert!(
             said.starts_with("`public_key` cannot be used: it is not a minisign public key,")
-                && said.ends_with("; next: put the second line of site.pub there"),
+                && said.ends_with("; next: put the second line of the key's .pub file there"),
             "{said}"
         );
         let said = complaint(&minimal(), "gild.server=192.168.1.10:/srv/x");

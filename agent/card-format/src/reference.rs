@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 16] = [
     Key {
         name: "server",
         kind: Kind::Text,
@@ -35,6 +35,12 @@ pub const KEYS: [Key; 14] = [
         kind: Kind::Text,
         needed: "yes",
         what: "the minisign public key that golden images are signed with: the second line of the `.pub` file",
+    },
+    Key {
+        name: "next_public_key",
+        kind: Kind::Text,
+        needed: "no",
+        what: "a second key: an image that it signed is taken as well. It is there to [change the key](golden-image.md#change-the-key)",
     },
     Key {
         name: "matchbox",
@@ -79,6 +85,13 @@ pub const KEYS: [Key; 14] = [
         kind: Kind::Text,
         needed: "no",
         what: "serial number of the NVMe disk to write, where there are several",
+    },
+    Key {
+        name: "target.read_holes",
+        kind: Kind::Flag,
+        needed: "no, false",
+        what: "`true`: every byte of the image's holes is read back as its data is, so that the whole image is proven to be on the \
+            disk. `false`: of the holes only [samples](#holes) are read",
     },
     Key {
         name: "order.id",

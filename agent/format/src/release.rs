@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::signature::{PublicKey, SignatureError, verify};
+use crate::signature::{PublicKey, SignatureError, verify_any};
 
 /// The current manifest of a board.
 pub const GOLDEN: &str = "golden.json";
@@ -18,20 +18,20 @@ pub fn signature_of(manifest: &str) -> String {
     format!("{manifest}.minisig")
 }
 
-/// The bytes of a manifest that is signed with this key, or what is wrong with its signature.
+/// The bytes of a manifest that is signed with one of these keys, and that key; or what is wrong with its signature.
 ///
 /// A release replaces the manifest and its signature one after the other. A reader may meet the new one with the old, so it
 /// waits and reads both again.
-pub fn read_signed<E>(
-    key: &PublicKey,
+pub fn read_signed<'k, E>(
+    keys: &[&'k PublicKey],
     mut read: impl FnMut() -> Result<(Vec<u8>, String), E>,
     mut wait: impl FnMut(Duration),
-) -> Result<Result<Vec<u8>, SignatureError>, E> {
+) -> Result<Result<(Vec<u8>, &'k PublicKey), SignatureError>, E> {
     let mut reads = 1;
     loop {
         let (manifest, minisig) = read()?;
-        match verify(key, &manifest, &minisig) {
-            Ok(()) => return Ok(Ok(manifest)),
+        match verify_any(keys, &manifest, &minisig) {
+            Ok(key) => return Ok(Ok((manifest, key))),
             Err(SignatureError::Mismatch) if reads < READS => {
                 reads += 1;
                 wait(BETWEEN_READS);

@@ -17,12 +17,17 @@ pub enum SignatureError {
     /// Not a minisign signature file.
     #[error("this is not a minisign signature: {0}")]
     Malformed(String),
-    /// Signed, but with another key.
-    #[error("the manifest is signed with another key than {0}")]
-    OtherKey(PublicKey),
+    /// Signed, but with none of these keys.
+    #[error("the manifest is signed with another key than {}", list(.0))]
+    OtherKey(Vec<PublicKey>),
     /// Signed with this key, but over other bytes; also what a reader meets for a moment while a release is replaced.
     #[error("the signature does not fit the manifest")]
     Mismatch,
+}
+
+fn list(keys: &[PublicKey]) -> String {
+    let keys: Vec<String> = keys.iter().map(PublicKey::to_string).collect();
+    keys.join(" or ")
 }
 
 /// What minisign's secret keys begin with in base64: with a password, and without one.
@@ -83,8 +88,27 @@ pub fn verify(key: &PublicKey, manifest: &[u8], minisig: &str) -> Result<(), Sig
     key.key
         .verify(manifest, &signature, false)
         .map_err(|error| match error {
-            minisign_verify::Error::UnexpectedKeyId => SignatureError::OtherKey(key.clone()),
+            minisign_verify::Error::UnexpectedKeyId => SignatureError::OtherKey(vec![key.clone()]),
             minisign_verify::Error::InvalidSignature => SignatureError::Mismatch,
             other => SignatureError::Malformed(other.to_string()),
         })
+}
+
+/// Gives the one of these keys that signed the manifest file's bytes.
+pub fn verify_any<'k>(
+    keys: &[&'k PublicKey],
+    manifest: &[u8],
+    minisig: &str,
+) -> Result<&'k PublicKey, SignatureError> {
+    let all = keys.iter().map(|key| (*key).clone()).collect();
+    let mut refusal = SignatureError::OtherKey(all);
+    for key in keys {
+        match verify(key, manifest, minisig) {
+            Ok(()) => return Ok(key),
+            Err(SignatureError::OtherKey(_)) => {}
+            // It names this key, so what is wrong with it is worth more than that the other key is another one.
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
 }

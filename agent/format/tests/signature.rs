@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use gild_format::release::{READS, read_signed};
-use gild_format::signature::{PublicKey, SignatureError, verify};
+use gild_format::signature::{PublicKey, SignatureError, verify, verify_any};
 use minisign::KeyPair;
 
 struct Signer(KeyPair);
@@ -51,7 +51,7 @@ fn other_bytes_another_key_and_another_comment_are_refused() {
     let other = Signer::new().public();
     assert_eq!(
         verify(&other, b"{}", &minisig),
-        Err(SignatureError::OtherKey(other.clone()))
+        Err(SignatureError::OtherKey(vec![other.clone()]))
     );
     let renamed = minisig.replace("trusted comment: rpi5", "trusted comment: rock5b");
     assert_ne!(renamed, minisig);
@@ -59,6 +59,54 @@ fn other_bytes_another_key_and_another_comment_are_refused() {
         verify(&signer.public(), b"{}", &renamed),
         Err(SignatureError::Mismatch)
     );
+}
+
+#[test]
+fn either_of_two_keys_counts_and_a_third_does_not() {
+    let (old, new, third) = (Signer::new(), Signer::new(), Signer::new());
+    let (old_key, new_key) = (old.public(), new.public());
+    let keys = [&old_key, &new_key];
+    for (signer, key) in [(&old, &old_key), (&new, &new_key)] {
+        let minisig = signer.sign(b"{}");
+        assert_eq!(verify_any(&keys, b"{}", &minisig), Ok(key));
+        assert_eq!(
+            verify_any(&keys, b"{ }", &minisig),
+            Err(SignatureError::Mismatch)
+        );
+    }
+    let error = verify_any(&keys, b"{}", &third.sign(b"{}")).expect_err("a third key");
+    assert_eq!(
+        error,
+        SignatureError::OtherKey(vec![old_key.clone(), new_key.clone()])
+    );
+    assert_eq!(
+        error.to_string(),
+        format!("the manifest is signed with another key than {old_key} or {new_key}")
+    );
+    assert!(matches!(
+        verify_any(&keys, b"{}", "<html>404</html>"),
+        Err(SignatureError::Malformed(_))
+    ));
+    let minisig = old.sign(b"{}");
+    assert_eq!(
+        verify_any(&[], b"{}", &minisig),
+        Err(SignatureError::OtherKey(Vec::new()))
+    );
+}
+
+/// The signature of a release is replaced before its manifest: in a change of the key, it is the new key's already.
+#[test]
+fn a_release_that_changes_the_key_is_read_again_in_the_middle_of_its_replacement() {
+    let (old, new) = (Signer::new(), Signer::new());
+    let (old_key, new_key) = (old.public(), new.public());
+    let minisig = new.sign(b"new");
+    let mut manifests = [b"old", b"new"].into_iter();
+    let read = || {
+        let manifest = manifests.next().expect("no more reads than manifests");
+        Ok::<_, ()>((manifest.to_vec(), minisig.clone()))
+    };
+    let found = read_signed(&[&old_key, &new_key], read, |_| ());
+    assert_eq!(found, Ok(Ok((b"new".to_vec(), &new_key))));
 }
 
 #[test]
@@ -113,20 +161,22 @@ fn a_manifest_that_does_not_fit_its_signature_is_read_again_a_few_times() {
             let manifest: &[u8] = if reads > old { b"new" } else { b"old" };
             Ok::<_, ()>((manifest.to_vec(), minisig.clone()))
         };
-        let found = read_signed(&signer.public(), read, |_| waits += 1);
+        let key = signer.public();
+        let found = read_signed(&[&key], read, |_| waits += 1);
         let expected = if fits {
-            Ok(b"new".to_vec())
+            Ok((b"new".to_vec(), &key))
         } else {
             Err(SignatureError::Mismatch)
         };
         assert_eq!(found, Ok(expected), "{old}");
         assert_eq!(waits, old.min(READS - 1), "{old}");
     }
-    let failed = read_signed(&signer.public(), || Err("no server"), |_| ());
+    let key = signer.public();
+    let failed = read_signed(&[&key], || Err("no server"), |_| ());
     assert_eq!(failed, Err("no server"));
     let other = Signer::new().public();
     let found = read_signed(
-        &other,
+        &[&other],
         || Ok::<_, ()>((b"new".to_vec(), minisig.clone())),
         |_| panic!("another key does not become the right one"),
     );

@@ -176,7 +176,7 @@ impl Image {
         if count > 0 {
             return BootTargetsError::NotOne(count);
         }
-        let is_packed = |image: &&fit::Image| image.kind != "flat_dt" && !image.is_plain();
+        let is_packed = |image: &&fit::Image| image.is_program() && !image.is_plain();
         match self.fit.images.iter().find(is_packed) {
             Some(image) => BootTargetsError::Compressed {
                 name: image.name.clone(),

@@ -70,12 +70,23 @@ impl Workshop {
         self.read("idbloader.img")
     }
 
-    /// Where U-Boot would be: some bytes, and its built-in environment.
+    /// Where U-Boot would be: some bytes, its built-in environment, and a command of its shell with the help text.
     pub fn u_boot(boot_targets: &str) -> Vec<u8> {
         let environment = format!(
             "\0bootcmd=bootflow scan -lb\0bootdelay=2\0boot_targets={boot_targets}\0fdtfile=rockchip/rk3588-rock-5b.dtb\0\0"
         );
-        [pattern(3000), environment.into_bytes(), pattern(500)].concat()
+        let command = "fatrm\0delete a file\0<interface> [<dev[:part]>] <filename>\n    - delete a file from 'dev' on 'interface'\0";
+        let texts = [environment.as_bytes(), command.as_bytes()].concat();
+        [pattern(3000), texts, pattern(500)].concat()
+    }
+
+    /// The same without the command.
+    pub fn u_boot_without_fatrm(boot_targets: &str) -> Vec<u8> {
+        let mut u_boot = Self::u_boot(boot_targets);
+        let text = b"\0fatrm\0";
+        let at = u_boot.windows(text.len()).position(|bytes| bytes == text);
+        u_boot[at.expect("the command") + 1..][..5].copy_from_slice(b"fatls");
+        u_boot
     }
 
     /// A FIT as U-Boot's build makes it, with this U-Boot, for the board with this `compatible`.

@@ -77,6 +77,9 @@ pub fn run(args: &Args) -> Result<()> {
             "Rock 5B: --rock5b-spi and --rock5b-u-boot begin with different programs, so no board has started with the one for its boot flash before that is written; if it hangs, the board needs recovery by USB. Take both files from one build"
         );
     }
+    for doubt in firmware.u_boot_doubts() {
+        log::warn!("Rock 5B: {doubt}");
+    }
     Ok(())
 }
 

@@ -60,8 +60,11 @@ fn text(card: &Inspection) -> String {
     // What is wrong with a configuration that cannot be read is among the problems.
     if let Ok(config) = Config::parse(Some(&card.config), &Arguments::default()) {
         line("server", &config.server);
-        if let Ok(id) = key::id(&config.public_key) {
-            line("public key", &format_args!("{id} ({})", config.public_key));
+        for key in config.keys() {
+            if let Ok(id) = key::id(key) {
+                let name = config.name_of(key).replace('_', " ");
+                line(&name, &format_args!("{id} ({key})"));
+            }
         }
     }
     for (path, length) in &card.files {

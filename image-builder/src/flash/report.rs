@@ -80,6 +80,13 @@ pub fn text(report: &Report, disk: &Disk, image_id: &str) -> String {
         &format_args!("{} bytes", report.bytes_read_back),
     );
     line(
+        "holes",
+        &format_args!(
+            "{} bytes, of which {} were read back",
+            report.hole_bytes, report.hole_bytes_read_back
+        ),
+    );
+    line(
         "chunks",
         &format_args!(
             "{}, of which {} were there, {} came damaged, {} were written again",

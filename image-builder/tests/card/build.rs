@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::desk::{Desk, versioned};
-use gild_boards_testkit::{self as firmware, MAINLINE, eeprom_ab};
+use gild_boards_testkit::{self as firmware, FitSettings, MAINLINE, ROCK5B, Workshop, eeprom_ab};
 
 /// What an inspection says of one board.
 fn report<'a>(inspection: &'a Value, board: &str) -> &'a Value {
@@ -232,6 +232,29 @@ fn two_files_of_one_build_are_not_an_untried_loader() {
     let ran = desk.build(&args).succeeds();
     let words = "begin with different programs";
     assert!(!ran.stderr.contains(words), "{}", ran.stderr);
+}
+
+#[test]
+fn a_u_boot_that_nobody_can_look_into_is_taken_with_a_warning() {
+    let desk = Desk::new();
+    let args = [
+        "--public-key",
+        "signing.pub",
+        "--rock5b-u-boot",
+        "u-boot.bin",
+    ];
+    let ran = desk.build(&args).succeeds();
+    assert!(!ran.stderr.contains("fatrm"), "{}", ran.stderr);
+    let gzip = FitSettings {
+        compression: "gzip",
+        ..FitSettings::default()
+    };
+    let u_boot = Workshop::u_boot(MAINLINE);
+    let fit = desk.workshop.fit(&u_boot, ROCK5B, &gzip);
+    desk.put("u-boot.bin", desk.workshop.card(&fit));
+    let ran = desk.build(&args).succeeds();
+    let words = "the image `u-boot` in the U-Boot for the card is compressed (gzip), so that nobody can see whether this U-Boot has the command `fatrm`";
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
 }
 
 #[test]

@@ -69,6 +69,12 @@ impl Desk {
         )
     }
 
+    /// A FIT whose U-Boot lacks what the trial of an image needs.
+    pub fn fit_without_fatrm(&self) -> Vec<u8> {
+        let u_boot = Workshop::u_boot_without_fatrm(MAINLINE);
+        self.workshop.fit(&u_boot, ROCK5B, &FitSettings::default())
+    }
+
     pub fn put(&self, name: &str, bytes: impl AsRef<[u8]>) {
         fs::write(self.bench.path(name), bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
     }

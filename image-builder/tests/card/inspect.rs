@@ -22,6 +22,49 @@ fn the_server_and_the_key_that_a_card_trusts_are_shown() {
     let (comment, line) = file.trim_end().split_once('\n').expect("two lines");
     let id = comment.rsplit(' ').next().expect("the key's number");
     assert_eq!(value("public key "), format!("{id:0>16} ({line})"));
+    assert!(!said.contains("next public key"), "{said}");
+}
+
+#[test]
+fn both_keys_of_a_card_stay_on_it_and_are_shown() {
+    let desk = Desk::new();
+    desk.bench
+        .gild(["key", "new", "--output", "next"])
+        .succeeds();
+    let lines = ["signing.pub", "next.pub"].map(|name| {
+        let file = String::from_utf8(desk.bench.bytes(name)).expect("a text");
+        let (comment, line) = file.trim_end().split_once('\n').expect("two lines");
+        let id = comment.rsplit(' ').next().expect("the key's number");
+        (format!("{id:0>16}"), line.to_owned())
+    });
+    let [first, next] = &lines;
+    desk.put(
+        "gild.toml",
+        format!(
+            "server = \"nfs://10.0.2.2/gild\"\nnext_public_key = \"{}\"\n",
+            next.1
+        ),
+    );
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
+    let config = desk.text("gild.toml");
+    for (name, line) in [("public_key", &first.1), ("next_public_key", &next.1)] {
+        let wanted = format!("{name} = \"{line}\"");
+        assert!(config.lines().any(|line| line == wanted), "{config}");
+    }
+    let said = desk
+        .bench
+        .gild(["card", "inspect", "card.img"])
+        .succeeds()
+        .stdout;
+    for (name, (id, line)) in [("public key", first), ("next public key", next)] {
+        let wanted = format!("{name:<16} {id} ({line})");
+        assert!(said.lines().any(|line| line == wanted), "{wanted}: {said}");
+    }
+    desk.build(&["--public-key", "next.pub"]).fails_saying(&[
+        "`next_public_key`",
+        "the same key as `public_key`",
+        "next: ",
+    ]);
 }
 
 /// Changes a copy of `whole.img`, and reads in the inspection what is wrong with it.

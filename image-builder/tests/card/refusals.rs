@@ -16,7 +16,11 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
     let other = desk
         .workshop
         .spi(&desk.fit("\"radxa,rock-5a\", \"rockchip,rk3588s\""));
+    let without = desk.fit_without_fatrm();
+    let no_fatrm = "lacks the command `fatrm`, without which a Rock 5B never starts an image on trial; next: build U-Boot with";
     for (option, bytes, words) in [
+        ("--rock5b-spi", desk.workshop.spi(&without), no_fatrm),
+        ("--rock5b-u-boot", desk.workshop.card(&without), no_fatrm),
         ("--rock5b-spi", damaged, "the hash of its"),
         ("--rock5b-spi", cut, "no whole"),
         ("--rock5b-spi", other, "radxa,rock-5a"),
@@ -108,7 +112,7 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
         ),
         (
             "server = \"nfs://a/b\"\npublic_key = \"RWQ...\"\n",
-            "it is not a minisign public key, a line of base64 that starts with RW; next: put the second line of site.pub there",
+            "it is not a minisign public key, a line of base64 that starts with RW; next: put the second line of the key's .pub file there",
         ),
         (
             "server = \"nfs://a/b\"\nmatchbox = \"10.0.0.1\"\n",

@@ -2,12 +2,11 @@
 
 use gild_disk::ZeroMethod;
 use gild_faults::{Fault, HasFault};
-use gild_flash::TargetState;
-use gild_flash::{FlashError, inspect};
+use gild_flash::{FlashError, Options, TargetState, inspect};
 
 use crate::disk::{Defect, Disk};
 use crate::image::{Image, MemorySource, Shape};
-use crate::{Diary, assert_carries, flash, flash_with};
+use crate::{Diary, assert_carries, flash, flash_as, flash_with};
 
 const SIZE: usize = 6 << 20;
 
@@ -54,6 +53,28 @@ fn stale_data_under_holes_is_gone_even_if_the_disk_lies_about_zeroing() {
     assert!(report.zeroing_failed);
     assert_eq!(report.zero_method, Some(ZeroMethod::Write));
     assert!(diary.count("ZeroingFailed") > 0);
+}
+
+/// What samples cannot find, and what it takes to find it.
+#[test]
+fn a_disk_that_is_wrong_between_the_samples_of_a_hole_is_found_when_holes_are_read() {
+    let image = Image::new(Shape::default());
+    let byte = hole_byte(&image) + 6000;
+    let flashed = |read_holes| {
+        let disk = Disk::used(SIZE).with_defect(Defect::FlipsOnFlush(byte));
+        let options = Options {
+            read_holes,
+            ..Options::default()
+        };
+        let report = flash_as(&image, &disk, &options).expect("zeros can be written");
+        (report.zeroing_failed, disk.content())
+    };
+    let at = usize::try_from(byte).expect("a small disk");
+    let (is_found, content) = flashed(false);
+    assert!(!is_found && content[at] != 0);
+    let (is_found, content) = flashed(true);
+    assert!(is_found);
+    assert_carries(&content, &image);
 }
 
 #[test]
