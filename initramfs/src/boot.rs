@@ -129,16 +129,17 @@ if test -n "${{{name}}}"; then
     setenv gild_start
     if test -e nvme ${{disk}}:1 {IMAGE}; then
       load nvme ${{disk}}:1 ${{scriptaddr}} {IMAGE} && env import -t ${{scriptaddr}} ${{filesize}} image_id
-      if test "${{image_id}}" = "${{{name}}}"; then
-        setenv gild_start "finished"
-        if test -e nvme ${{disk}}:1 {ON_TRIAL}; then
-          setenv gild_start
-          echo "gild: the NVMe disk carries ${{image_id}}, which has not proven itself: the agent counts its starts"
-        fi
-      fi
       if test -n "${{gild_once}}"; then
         if test "${{image_id}}" = "${{{name}}}"; then setenv gild_start "for one start"; fi
         if test "${{{name}}}" = {ANY_IMAGE}; then setenv gild_start "for one start"; fi
+      else
+        if test "${{image_id}}" = "${{{name}}}"; then
+          setenv gild_start finished
+          if test -e nvme ${{disk}}:1 {ON_TRIAL}; then
+            setenv gild_start
+            echo "gild: ${{image_id}} on the NVMe disk has not proven itself: the agent counts its starts"
+          fi
+        fi
       fi
       if test -n "${{gild_start}}"; then
         echo "gild: the NVMe disk carries ${{image_id}}, ${{gild_start}}: starting it"
