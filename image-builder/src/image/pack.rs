@@ -289,7 +289,7 @@ mod tests {
             make_disk(&at("disk.img"), content);
             let args = Args {
                 disk: at("disk.img"),
-                board: board::parse("rpi5").expect("a board"),
+                board: board::named("rpi5").expect("a board"),
                 key: at("site.key"),
                 id: Some("rpi5-0123456789ab".to_owned()),
                 output: at("out"),
