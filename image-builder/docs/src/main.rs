@@ -26,7 +26,7 @@ fn write_all(folder: &Path) -> Result<()> {
     }
     let command = gild::Cli::command();
     let file = folder.join("cli.md");
-    fs::write(&file, page::page(command.clone()))
+    fs::write(&file, page::page(&command)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
     clap_mangen::generate_to(command.clone(), &man)
         .with_context(|| format!("cannot write to {}", man.display()))?;

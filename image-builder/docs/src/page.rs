@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
+use anyhow::{Result, bail};
 use clap::Command;
+use clap::error::ErrorKind;
 
 const HEAD: &str = "\
 # The command line of gild
@@ -12,29 +14,35 @@ This page is the help that each command prints for `--help`. `make docs` writes 
 ";
 
 /// The page.
-pub fn page(mut root: Command) -> String {
-    root.build();
+pub fn page(root: &Command) -> Result<String> {
     let mut page = HEAD.to_owned();
-    add(&mut page, &root);
-    page
+    add(&mut page, root, root, &[])?;
+    Ok(page)
 }
 
-/// Adds the section of a command and those of its own commands.
-fn add(page: &mut String, command: &Command) {
-    let name = command.get_bin_name().unwrap_or(command.get_name());
-    let help = command.clone().render_long_help().to_string();
-    write!(page, "\n## `{name}`\n\n```text\n").expect("a String takes all");
-    for line in help.trim_end().lines() {
-        writeln!(page, "{}", line.trim_end()).expect("a String takes all");
+/// Adds the section of a command, whose name follows these words, and those of its own commands.
+fn add(page: &mut String, root: &Command, command: &Command, words: &[&str]) -> Result<()> {
+    let words = [words, &[command.get_name()]].concat();
+    write!(page, "\n## `{}`\n\n```text\n", words.join(" "))?;
+    for line in help(root, &words)?.trim_end().lines() {
+        writeln!(page, "{}", line.trim_end())?;
     }
     page.push_str("```\n");
-    for command in commands(command) {
-        add(page, command);
+    for command in command.get_subcommands() {
+        add(page, root, command, &words)?;
     }
+    Ok(())
 }
 
-/// The commands in a command, without clap's own `help`.
-fn commands(command: &Command) -> impl Iterator<Item = &Command> {
-    let commands = command.get_subcommands();
-    commands.filter(|command| command.get_name() != "help")
+/// What a command prints for `--help`. clap is asked as on the command line, because it chooses between a short form and a
+/// long one.
+fn help(root: &Command, words: &[&str]) -> Result<String> {
+    let line = words.iter().chain(&["--help"]);
+    match root.clone().try_get_matches_from(line) {
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(error.to_string()),
+        answer => bail!(
+            "`{}` prints no help for --help: {answer:?}",
+            words.join(" ")
+        ),
+    }
 }

@@ -30,10 +30,10 @@ pub struct Args {
     /// Public key of the golden images, as a file or as its line, if the configuration has none
     #[arg(long, value_name = "PUB")]
     public_key: Option<String>,
-    /// The vendor's EEPROM image for the Raspberry Pi 5, pieeprom-*.bin
+    /// The vendor's EEPROM image for the Raspberry Pi 5, pieeprom-*.bin; give it with `--rpi-recovery`
     #[arg(long, value_name = "FILE", requires = "rpi_recovery")]
     rpi_eeprom: Option<PathBuf>,
-    /// The vendor's recovery.bin for the Raspberry Pi 5
+    /// The vendor's recovery.bin for the Raspberry Pi 5; give it with `--rpi-eeprom`
     #[arg(long, value_name = "FILE", requires = "rpi_eeprom")]
     rpi_recovery: Option<PathBuf>,
     /// U-Boot for the Rock 5B's boot flash, u-boot-rockchip-spi.bin

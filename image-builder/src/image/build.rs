@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
 
-    /// The program of a k3s release, `k3s-arm64`; give it, or `--without-k3s`
+    /// The program of a k3s release, `k3s-arm64`; give it with `--k3s-sha256`, or give `--without-k3s`
     #[arg(long, value_name = "FILE", requires = "k3s_sha256")]
     k3s: Option<PathBuf>,
     /// SHA-256 of that program, from the release's `sha256sum-arm64.txt`
@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "k3s")]
     without_k3s: bool,
 
-    /// Build from a vendor's disk image, not from packages alone
+    /// Build from a vendor's disk image, not from packages alone; give it with `--sha256`
     #[arg(long, value_name = "FILE.img[.xz|.gz|.zst]", requires = "sha256")]
     base: Option<PathBuf>,
     /// SHA-256 of the file that `--base` names, as it is: before it is decompressed
