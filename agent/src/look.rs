@@ -6,13 +6,13 @@ use gild_card_format::Order;
 use gild_disk::select::{self, Candidate, System, Wanted};
 use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
+use gild_format::record::Record;
 use log::info;
 
 use crate::consent::{self, Decision, Holds};
 use crate::failure::{Failure, Remedy, StepError};
 use crate::machine::Machine;
 use crate::node::Node;
-use crate::stage::Stage;
 use crate::stall::Watcher;
 use crate::{disks, flash, hangs, trial};
 
@@ -106,18 +106,19 @@ pub fn without_share(
     seen: Option<Seen>,
     failure: Failure,
 ) -> Result<Seen, Failure> {
-    // Once the disk is being written, it does not carry the image on trial any more.
-    let is_share = machine.stage() < Stage::Flash
-        && matches!(
-            failure.fault,
-            Fault::NoNetwork | Fault::ServerUnreachable | Fault::ManifestRefused
-        );
+    let is_share = matches!(
+        failure.fault,
+        Fault::NoNetwork | Fault::ServerUnreachable | Fault::ManifestRefused | Fault::NoTarget
+    );
     match seen {
         Some(Seen {
             target,
             holds,
             decision: Decision::Replace(record),
-        }) if is_share && trial::may_try_again(&record, machine.now(), machine.hold).is_ok() => {
+        }) if is_share
+            && trial::may_try_again(&record, machine.now(), machine.hold).is_ok()
+            && still_carries(&target, &record) =>
+        {
             info!(
                 "{}: the image on the disk is started once more",
                 failure.message
@@ -130,6 +131,12 @@ pub fn without_share(
         }
         _ => Err(failure),
     }
+}
+
+/// Whether the disk is as it was: one that is being written carries no image on trial any more.
+fn still_carries(target: &Candidate, record: &Record) -> bool {
+    let holds = flash::open(target).map(|disk| Holds::on(&disk));
+    matches!(holds, Ok(Ok(Holds::Trial(found))) if found == *record)
 }
 
 /// Looks at the disk. `None` where it takes the share to say which of several is meant. A disk that hung in an earlier start waits

@@ -45,7 +45,7 @@ fn what_only_mentions_a_command_does_not_count() {
         let u_boot = [&without, mention.as_bytes()].concat();
         assert_eq!(plain(&u_boot), ShellCommand::Lacking, "{mention:?}");
     }
-    // A device tree is no program.
+    // A device tree is not a program.
     let tree = r#""radxa,rock-5b", "fatrm", "rockchip,rk3588""#;
     let found = seen(&without, tree, &FitSettings::default());
     assert_eq!(found, ShellCommand::Lacking);

@@ -227,6 +227,65 @@ fn a_rock5b_whose_image_panics_starts_it_three_times_and_never_without_the_agent
     Ok(())
 }
 
+/// The agent sees none of the three starts that the image counts by itself, and gives it two more.
+#[test]
+fn a_rock5b_with_the_disk_first_comes_back_to_its_card_and_takes_the_next_image() -> Result<()> {
+    let mut scene = bare("trial-first-rock5b", Product::Rock5b, Start::Panics)?;
+    let u_boot = scene.hardware.u_boot.as_ref().context("a U-Boot")?;
+    let mut environment = u_boot.environment()?;
+    environment.set("boot_targets", "nvme qfw usb scsi virtio dhcp")?;
+    u_boot.set_environment(environment)?;
+    scene.use_argument("gild.hold_seconds=10")?;
+    let starts = |scene: &Scene, starts| {
+        let record = record(scene)?;
+        assert_eq!((record.state, record.trial_starts), (State::Trial, starts));
+        assert!(!record.is_boot_order_pending, "the disk comes first");
+        Ok(())
+    };
+
+    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    for left in [&["1", "2", "3", "on"][..], &["2", "3", "on"], &["3", "on"]] {
+        chain.restart(Medium::Nvme, |scene, _| {
+            assert_eq!(way_back(scene)?, left);
+            starts(scene, 1)
+        })?;
+        chain.wait_for("Kernel panic")?;
+    }
+    for counted in 2..=3 {
+        chain.restart(Medium::Card, |scene, _| starts(scene, counted - 1))?;
+        chain.restart(Medium::Nvme, |scene, _| starts(scene, counted))?;
+        chain.wait_for("Kernel panic")?;
+    }
+    chain.restart(Medium::Card, |scene, _| starts(scene, 3))?;
+    chain.wait_for("gild: FAULT 8: image")?;
+    chain.tolerate_faults();
+
+    let next = golden::image_on_trial(Product::Rock5b, Start::Proves)?;
+    chain.scene().share.publish(&next)?;
+    chain.restart(Medium::Nvme, |scene, _| starts(scene, 1))?;
+    chain.wait_for(&format!("golden: image {} is proven", next.image_id))?;
+    chain.power_off()?;
+    assert_eq!(record(&scene)?.state, State::Proven);
+    assert_eq!(way_back(&scene)?, [""; 0]);
+    Ok(())
+}
+
+/// Nothing resets a board that hangs so early; somebody switches it off and on.
+#[test]
+fn a_start_that_hangs_is_counted_and_leads_back_to_the_card_at_the_next_power_on() -> Result<()> {
+    let mut scene = bare("trial-hang-rock5b", Product::Rock5b, Start::Hangs)?;
+    let image_id = scene.share.golden.image_id.clone();
+    for starts in 1..=2 {
+        let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+        chain.restart(Medium::Nvme, |scene, _| {
+            assert_eq!(image_in(scene, TOKEN)?.as_ref(), Some(&image_id));
+            assert_on_trial(scene, &image_id, starts)
+        })?;
+        chain.wait_for("golden: hangs")?;
+    }
+    Ok(())
+}
+
 /// A board whose firmware comes back to the card at each restart: only the update makes a start of the disk possible, so it comes
 /// before the proof.
 fn with_firmware_of_2023(name: &str, start: Start) -> Result<Scene> {
@@ -360,7 +419,9 @@ fn a_proven_disk_is_written_by_an_order_that_names_the_node_and_by_nothing_else(
     );
     assert_eq!(&record(&scene)?.image_id, image_id);
 
-    order(&scene, "2026-12", product.serial_number())?;
+    // The file goes before gild.toml, whose order stays.
+    let file = format!("2026-12\n\n# this one\n{}\n", product.serial_number());
+    scene.card.write("gild-order.txt", &file)?;
     start_agent(&scene)?;
     let differing = disk::differences(&next.raw, &scene.nvme())?;
     assert_eq!(differing, [RECORD_OFFSET]);
@@ -409,6 +470,10 @@ fn a_disk_on_trial_and_a_proven_one_start_while_no_server_is_there() -> Result<(
     let console = agent_leaves_the_disk_alone(&scene)?;
     assert!(!console.contains("gild: stage network"), "{console}");
     assert_eq!(image_in(&scene, GATE)?, Some(image_id));
+
+    scene.card.write("gild.toml", "server = nfs://")?;
+    let console = agent_leaves_the_disk_alone(&scene)?;
+    assert!(!console.contains("gild: stage network"), "{console}");
     start_disk(&scene)?;
     Ok(())
 }

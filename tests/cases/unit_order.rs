@@ -80,7 +80,7 @@ fn the_deadline_of_a_trial_counts_in_emergency_mode_too() -> Result<()> {
     let mut machine = Machine::new(&site, &Image::golden()?, &[])?;
     machine.write(
         "etc/systemd/system/srv.mount",
-        "[Unit]\nBefore=local-fs.target\n[Mount]\nWhat=/nothing\nWhere=/srv\nType=none\nOptions=bind\n",
+        "[Unit]\nBefore=local-fs.target\n[Mount]\nWhat=none\nWhere=/srv\nType=tmpfs\nOptions=no-such-option=1\n",
     )?;
     let wanted = machine.path("etc/systemd/system/local-fs.target.requires");
     std::fs::create_dir_all(&wanted)?;

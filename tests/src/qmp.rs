@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +18,8 @@ pub struct Qmp {
     input: ChildStdin,
     answers: Receiver<Value>,
     events: Arc<Mutex<Vec<Value>>>,
+    /// Reads what QEMU says, until QEMU has ended.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Qmp {
@@ -25,7 +28,7 @@ impl Qmp {
         let (sender, answers) = channel();
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let Ok(message) = serde_json::from_str::<Value>(&line) else {
                     continue;
@@ -43,6 +46,7 @@ impl Qmp {
             input,
             answers,
             events,
+            reader: Some(reader),
         };
         qmp.receive().context("QEMU's greeting")?;
         qmp.execute("qmp_capabilities", json!({}))?;
@@ -62,6 +66,14 @@ impl Qmp {
             bail!("QEMU refused `{request}`: {}", error["desc"]);
         }
         Ok(answer["return"].take())
+    }
+
+    /// Waits for the last words of a QEMU that has ended.
+    pub fn read_to_the_end(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            // A reader that panicked has nothing more to say.
+            let _ = reader.join();
+        }
     }
 
     /// The reason of the last shutdown event: `guest-shutdown`, `guest-reset`, `guest-panic`...

@@ -298,6 +298,7 @@ impl VirtualBoard {
                 }
             }
             if let Some(status) = ended {
+                self.qmp.read_to_the_end();
                 let reason = self.qmp.shutdown_reason();
                 bail!(
                     "the guest ended ({reason:?}, {status}) before `{what}`\n{}",
@@ -360,6 +361,7 @@ impl VirtualBoard {
         }
         // Whoever keeps a board that has ended may start the next one: boards that wait for each other's slots would wait forever.
         self.slot = None;
+        self.qmp.read_to_the_end();
         if self.qmp.saw("WATCHDOG") {
             return Ok(End::Watchdog);
         }
