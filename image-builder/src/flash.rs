@@ -27,19 +27,19 @@ pub struct Args {
     /// The disk to write: everything on it is destroyed
     #[arg(long, value_name = "DEV")]
     target: PathBuf,
-    /// Public key, as a file or as its line
+    /// Public key that the image must be signed for, as a file or as its line
     #[arg(long, value_name = "PUB")]
     key: String,
-    /// Refuse an image for another board
-    #[arg(long)]
+    /// Refuse an image for a board that is not this one [default: accept the images of all boards]
+    #[arg(long, value_name = "BOARD")]
     board: Option<String>,
-    /// Do not ask
+    /// Do not ask before writing
     #[arg(long)]
     yes: bool,
     /// Accept a regular file as the target
     #[arg(long)]
     allow_file: bool,
-    /// Read all holes of the image back, and not samples of them: slower
+    /// Read back all holes of the image, and not only samples of them; this takes longer
     #[arg(long)]
     read_holes: bool,
 }

@@ -15,7 +15,7 @@ use clap::Subcommand;
 pub use release::{PUBLISH_AGAIN, explain_signature};
 pub use verify::read_key;
 
-/// Golden images
+/// Build, check and publish golden images
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build a board's golden image from packages or a vendor's image

@@ -22,19 +22,19 @@ pub const AGENT: (&str, &str) = (
 /// Arguments of `gild initramfs build`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Kernel directory: `version` and `modules/` with depmod's tables
+    /// Folder of the kernel: `version`, and `modules/` with depmod's tables; `make setup` fetches target/kernel
     #[arg(long, value_name = "DIR")]
     kernel: PathBuf,
     /// The agent: a static aarch64 program
     #[arg(long, value_name = "FILE")]
     agent: PathBuf,
-    /// Board that it is to start on; may be given several times [default: all]
-    #[arg(long = "board", value_name = "BOARD", value_parser = board::parse)]
+    /// Board that the initramfs starts on; may be given several times [default: all]
+    #[arg(long = "board", value_name = "BOARD", value_parser = board::Named)]
     boards: Vec<&'static Board>,
-    /// Module to load on every board after its own; may be given several times
+    /// Load this kernel module too, on every board, after the board's own; may be given several times
     #[arg(long = "extra-module", value_name = "MODULE")]
     extra_modules: Vec<String>,
-    /// Where to write the initramfs
+    /// Initramfs to write
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
 }

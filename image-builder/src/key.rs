@@ -17,18 +17,18 @@ const PASSWORD: &str = "GILD_KEY_PASSWORD";
 /// What an encrypted secret key begins with.
 const ENCRYPTED: &str = gild_format::signature::SECRET_KEYS[0];
 
-/// Signing keys
+/// Make and show the keys that sign golden images
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a key pair: NAME.key, which stays secret, and NAME.pub
+    /// Make a key pair: NAME.key, which you keep secret and which is not encrypted, and NAME.pub
     New {
-        /// Path and name of the two files, without the suffix
+        /// Path and name of the two files, without their endings .key and .pub
         #[arg(long, value_name = "NAME")]
         output: PathBuf,
     },
     /// Print the public key, as it goes into gild.toml
     Show {
-        /// A public key, or a secret one
+        /// File of a public key, or of a secret one
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },

@@ -15,25 +15,25 @@ use crate::input::must_exist;
 /// Arguments of `gild card build`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The configuration that goes on the card
+    /// Configuration for the card: docs/configuration.md has the keys
     #[arg(long, value_name = "gild.toml")]
     config: PathBuf,
-    /// Where to write the card image
+    /// Card image to write
     #[arg(long, value_name = "card.img")]
     out: PathBuf,
-    /// Kernel directory: `version`, `vmlinuz`, `modules/` and `dtb/`
+    /// Folder of the kernel: `version`, `vmlinuz`, `modules/` and `dtb/`; `make setup` fetches target/kernel
     #[arg(long, value_name = "DIR")]
     kernel: PathBuf,
     /// The agent: a static aarch64 program
     #[arg(long, value_name = "FILE")]
     agent: PathBuf,
-    /// Public key of the golden images, where the configuration has none: a file, or its line
+    /// Public key of the golden images, as a file or as its line, if the configuration has none
     #[arg(long, value_name = "PUB")]
     public_key: Option<String>,
-    /// The vendor's EEPROM image for the Raspberry Pi 5, pieeprom-*.bin
+    /// The vendor's EEPROM image for the Raspberry Pi 5, pieeprom-*.bin; give it with `--rpi-recovery`
     #[arg(long, value_name = "FILE", requires = "rpi_recovery")]
     rpi_eeprom: Option<PathBuf>,
-    /// The vendor's recovery.bin for the Raspberry Pi 5
+    /// The vendor's recovery.bin for the Raspberry Pi 5; give it with `--rpi-eeprom`
     #[arg(long, value_name = "FILE", requires = "rpi_eeprom")]
     rpi_recovery: Option<PathBuf>,
     /// U-Boot for the Rock 5B's boot flash, u-boot-rockchip-spi.bin

@@ -19,7 +19,7 @@ pub struct Args {
     /// A card image, or the device of a card
     #[arg(value_name = "FILE|DEV")]
     card: PathBuf,
-    /// Say it as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }

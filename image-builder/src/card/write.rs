@@ -27,13 +27,13 @@ const TAIL: u64 = 1 << 20;
 /// Arguments of `gild card write`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The card image
+    /// Card image of `gild card build`
     #[arg(value_name = "card.img")]
     card: PathBuf,
     /// The SD card to write: everything on it is destroyed
     #[arg(long, value_name = "DEV")]
     device: PathBuf,
-    /// Do not ask
+    /// Do not ask before writing
     #[arg(long)]
     yes: bool,
     /// Accept a regular file as the device

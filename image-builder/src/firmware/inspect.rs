@@ -12,7 +12,7 @@ use super::kind::identify;
 /// Say what a firmware file is, whether it is whole, and for which board
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// EEPROM image or its .sig, recovery.bin, U-Boot for SPI flash or SD card, FIT, environment, boot script
+    /// Firmware file: EEPROM image or its .sig, recovery.bin, U-Boot for SPI flash or SD card, FIT, environment, boot script
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print JSON

@@ -21,13 +21,13 @@ pub enum Command {
 /// Change the order in which a U-Boot without a stored environment looks for systems
 #[derive(Debug, clap::Args)]
 pub struct SetBootTargetsArgs {
-    /// u-boot-rockchip-spi.bin, or u-boot-rockchip.bin for cards
+    /// U-Boot: u-boot-rockchip-spi.bin, or u-boot-rockchip.bin for cards
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Names that come first, as "nvme mmc1 mmc0". The others that this U-Boot knows follow
+    /// Names that come first, in one argument, as in "nvme mmc1 mmc0"; the others that this U-Boot knows follow
     #[arg(value_name = "ORDER")]
     order: String,
-    /// The new file
+    /// New file to write
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
     /// Print JSON

@@ -25,14 +25,14 @@ pub struct SetArgs {
     /// The image, as Raspberry Pi publishes it: pieeprom-*.bin
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Text of the new configuration
+    /// File with the text of the new configuration
     #[arg(long, value_name = "TEXTFILE")]
     config: PathBuf,
-    /// Time of the update, in seconds since 1970: into the image, as updaters under Linux need it, and into the .sig.
-    /// Without it the image keeps its own and the .sig gets `SOURCE_DATE_EPOCH` or the present time
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..i64::from(u32::MAX)))]
+    /// Time of the update, in seconds since 1970, for the image, where updaters under Linux look for it, and for the .sig
+    /// file [default: the image keeps its time; the .sig file gets `SOURCE_DATE_EPOCH` of the environment, or now]
+    #[arg(long, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..i64::from(u32::MAX)))]
     timestamp: Option<u32>,
-    /// The new image. Its .sig gets the same name with that ending
+    /// New image to write; its .sig file gets the same name with that ending
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
     /// Print JSON

@@ -13,19 +13,19 @@ use serde_json::{Map, Value};
 use super::facts::{Facts, shown};
 use super::file::{self, Output};
 
-/// Environments of U-Boot
+/// Read and change the environment of a U-Boot
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print variables
+    /// Print the variables of an environment
     Get(GetArgs),
-    /// Set variables
+    /// Set and remove variables in a copy of an environment
     Set(SetArgs),
 }
 
-/// Print variables
+/// Print the variables of an environment
 #[derive(Debug, clap::Args)]
 pub struct GetArgs {
-    /// The environment, or a copy of the flash that it is in
+    /// File with the environment, or a copy of the flash that it is in
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print the value of this variable alone
@@ -38,19 +38,19 @@ pub struct GetArgs {
     json: bool,
 }
 
-/// Set variables
+/// Set and remove variables in a copy of an environment
 #[derive(Debug, clap::Args)]
 pub struct SetArgs {
-    /// The environment, or a copy of the flash that it is in
+    /// File with the environment, or a copy of the flash that it is in
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Variables with their new values. One without a value is removed
+    /// Variables with their new values; `NAME=` removes one
     #[arg(value_name = "NAME=VALUE", required = true)]
     variables: Vec<OsString>,
-    /// Where no valid environment is: start with the one built into this U-Boot (u-boot.bin)
+    /// Start with the environment that is built into this U-Boot (u-boot.bin), if FILE has no valid one
     #[arg(long, value_name = "U-BOOT")]
     defaults: Option<PathBuf>,
-    /// The new file: all of FILE with the new environment in it
+    /// New file to write: all of FILE with the new environment in it
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
     #[command(flatten)]
@@ -63,13 +63,13 @@ pub struct SetArgs {
 /// Where in the file the environment is.
 #[derive(Debug, clap::Args)]
 struct Place {
-    /// Where in FILE it begins
+    /// Where in FILE the environment begins, in bytes: decimal, or hexadecimal as in 0x3f8000
     #[arg(long, value_name = "BYTES", value_parser = number, default_value = "0")]
     offset: usize,
-    /// How long it is, to the end of FILE if not given. The checksum is right for one size only
+    /// Size of one copy in bytes, because the checksum is right for one size only [default: all to the end of FILE]
     #[arg(long, value_name = "BYTES", value_parser = number)]
     size: Option<usize>,
-    /// Where the second copy begins, if there are two
+    /// Where in FILE the second copy begins, in bytes [default: there is one copy]
     #[arg(long, value_name = "BYTES", value_parser = number)]
     second: Option<usize>,
 }

@@ -22,51 +22,51 @@ use crate::source_date;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Board that the image is for
-    #[arg(long, value_parser = board::parse)]
+    #[arg(long, value_parser = board::Named)]
     board: &'static Board,
-    /// Secret key that signs the manifest
+    /// Secret key that signs the manifest; `GILD_KEY_PASSWORD` in the environment holds its password, if it has one
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Folder that gets a folder of the board
+    /// Folder in which the image gets a folder with the name of the board
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// What goes into the image [default: boards/BOARD/image.toml]
+    /// Recipe that says what goes into the image [default: boards/BOARD/image.toml]
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
-    /// One more Debian package; may be given several times
+    /// Install this Debian package too; may be given several times
     #[arg(long = "package", value_name = "NAME")]
     packages: Vec<String>,
-    /// Folder of files that are laid over the image's own; may be given several times
+    /// Lay the files of this folder over the image's own; may be given several times
     #[arg(long = "overlay", value_name = "DIR")]
     overlays: Vec<PathBuf>,
-    /// Public SSH keys of those who may log in to the nodes; may be given several times
+    /// File with public SSH keys of those who may log in to the nodes; may be given several times
     #[arg(long = "authorized-key", value_name = "FILE")]
     authorized_keys: Vec<PathBuf>,
-    /// Matchbox that tells each node who it is
+    /// Address of the Matchbox that each node asks for its name and its cluster
     #[arg(long, value_name = "URL")]
     matchbox: Option<String>,
-    /// Certificates that Matchbox's own is checked with [default: the public ones]
+    /// File with the certificates that the one of Matchbox is checked against [default: the public ones]
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
 
-    /// A release's `k3s-arm64`
+    /// The program of a k3s release, `k3s-arm64`; give it with `--k3s-sha256`, or give `--without-k3s`
     #[arg(long, value_name = "FILE", requires = "k3s_sha256")]
     k3s: Option<PathBuf>,
-    /// Its SHA-256, from the release's `sha256sum-arm64.txt`
+    /// SHA-256 of that program, from the release's `sha256sum-arm64.txt`
     #[arg(long, value_name = "HEX", requires = "k3s")]
     k3s_sha256: Option<String>,
-    /// The same release's `k3s-airgap-images-arm64.tar.zst`
+    /// The container images of the same release, `k3s-airgap-images-arm64.tar.zst`
     #[arg(long, value_name = "FILE", requires = "k3s")]
     k3s_airgap_images: Option<PathBuf>,
     /// Build an image that cannot join a cluster
     #[arg(long, conflicts_with = "k3s")]
     without_k3s: bool,
 
-    /// Build from a vendor's disk image, not from packages alone
+    /// Build from a vendor's disk image, not from packages alone; give it with `--sha256`
     #[arg(long, value_name = "FILE.img[.xz|.gz|.zst]", requires = "sha256")]
     base: Option<PathBuf>,
-    /// The vendor's image's SHA-256, of the file as it is
+    /// SHA-256 of the file that `--base` names, as it is: before it is decompressed
     #[arg(long, value_name = "HEX", requires = "base")]
     sha256: Option<String>,
     /// Debian mirror [default: this machine's]
@@ -76,37 +76,38 @@ pub struct Args {
     #[arg(long, value_name = "URL")]
     security_mirror: Option<String>,
 
-    /// Cache folder
+    /// Folder that keeps packages and lists for the next build
     #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
     cache: PathBuf,
     /// Ignore the cache and fetch the current packages
     #[arg(long)]
     refresh: bool,
-    /// Time of everything in the image, seconds since 1970 [default: `SOURCE_DATE_EPOCH`, or that of the newest package
-    /// list]
-    #[arg(long, value_name = "T")]
+    /// Time of all that the image holds, in seconds since 1970 [default: `SOURCE_DATE_EPOCH` in the environment, or the
+    /// time of the newest package list]
+    #[arg(long, value_name = "SECONDS")]
     source_date: Option<u64>,
-    /// zstd level
+    /// Level of zstd, 1 (fast) to 22 (small)
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
-    /// Nodes refuse an image with a lower counter than that of one that has started on them [default: the source date]
+    /// Rollback counter; a node refuses an image with a lower one than that of an image that has started on it [default:
+    /// the source date]
     #[arg(long, value_name = "N")]
     rollback_counter: Option<u64>,
-    /// Accept a finding of the inspection; may be given several times
+    /// Accept the findings of a rule in these paths (`*` within a folder, `**` across folders); may be given several times
     #[arg(long = "exempt", value_name = "RULE=PATH")]
     exemptions: Vec<String>,
 
-    /// gild's own files for the image
+    /// Folder with gild's own files for the image
     #[arg(long, value_name = "DIR", default_value = "image-builder/node/rootfs")]
     rootfs: PathBuf,
-    /// Folder with gild-seed and gild-reprovision for the boards
+    /// Folder with the programs of first boot, gild-seed and gild-reprovision, for the boards
     #[arg(
         long,
         value_name = "DIR",
         default_value = "target/aarch64-unknown-linux-musl/release"
     )]
     first_boot: PathBuf,
-    /// An mke2fs that reads tar files
+    /// The program mke2fs, of a version that reads tar files
     #[arg(long, value_name = "FILE", default_value = "target/e2fsprogs/mke2fs")]
     mke2fs: PathBuf,
 }

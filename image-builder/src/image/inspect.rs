@@ -20,10 +20,10 @@ use crate::progress::Progress;
 /// Arguments of `gild image inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Raw disk image, folder with golden.json, folder of such folders, or one manifest
+    /// Raw disk image, folder with golden.json, folder that holds the folders of boards, or one manifest
     #[arg(value_name = "IMAGE|DIR|MANIFEST")]
     path: PathBuf,
-    /// Write the report as JSON to this file, or to standard output
+    /// Write the report as JSON to this file, or to standard output for `-`
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -36,10 +36,10 @@ pub struct Scope {
     /// Do not look for the name, user, home, folder, name servers and proxies of this machine
     #[arg(long)]
     not_this_host: bool,
-    /// File with texts that must not be in the image, one in a line
+    /// File with texts that must not be in the image, one in each line
     #[arg(long, value_name = "FILE")]
     canary_file: Option<PathBuf>,
-    /// Accept the findings of a rule in these paths (`*` within a folder, `**` across folders); may be repeated
+    /// Accept the findings of a rule in these paths (`*` within a folder, `**` across folders); may be given several times
     #[arg(long = "exempt", value_name = "RULE=PATH")]
     exemptions: Vec<Exemption>,
 }

@@ -26,38 +26,39 @@ pub struct Args {
     #[arg(value_name = "DISK.img")]
     pub disk: PathBuf,
     /// Board that the image is for
-    #[arg(long, value_parser = board::parse)]
+    #[arg(long, value_parser = board::Named)]
     pub board: &'static Board,
-    /// Secret key that signs the manifest
+    /// Secret key that signs the manifest; `GILD_KEY_PASSWORD` in the environment holds its password, if it has one
     #[arg(long, value_name = "FILE")]
     pub key: PathBuf,
     /// Image id [default: board, build date and a digest of the content]
     #[arg(long)]
     pub id: Option<String>,
-    /// Folder that gets a folder of the board
+    /// Folder in which the image gets a folder with the name of the board
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
-    /// zstd level
+    /// Level of zstd, 1 (fast) to 22 (small)
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Nodes refuse an image with a lower counter than that of one that has started on them [default: the build time]
+    /// Rollback counter; a node refuses an image with a lower one than that of an image that has started on it [default:
+    /// the build time]
     ///
     /// To go back to an older image on purpose, pack it again with a higher counter.
     #[arg(long, value_name = "N")]
     pub rollback_counter: Option<u64>,
-    /// The image proves itself: until then it is on trial, and goes back to the flasher card
+    /// Put the image on trial until it has proven itself; give this only to an image that can
     ///
     /// Once the image has started and all is well, a program in it must write `proven` into the commit record at the end
     /// of the disk's first MiB. Until then its boot partition must lead back to the card, as in an image of `gild image build`: on a
     /// Raspberry Pi 5 `set_reboot_order=0xf61` in config.txt, on a Rock 5B a boot.scr that uses up the files in `gild-trial`.
-    /// The program takes this out again. An image without this option counts as proven as soon as it is written.
+    /// The program then removes that way back. An image without this option counts as proven as soon as it is written.
     #[arg(long)]
     pub proves_itself: bool,
-    /// Sector size that the partition table was made for: 512 or 4096
+    /// Sector size that the partition table was made for, in bytes: 512 or 4096
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = sector_size)]
     pub sector_size: u32,
-    /// Build time in seconds since 1970 [default: `SOURCE_DATE_EPOCH`, or now]
-    #[arg(long, value_name = "T")]
+    /// Build time, in seconds since 1970 [default: `SOURCE_DATE_EPOCH` in the environment, or now]
+    #[arg(long, value_name = "SECONDS")]
     pub build_time: Option<u64>,
 }
 
@@ -288,7 +289,7 @@ mod tests {
             make_disk(&at("disk.img"), content);
             let args = Args {
                 disk: at("disk.img"),
-                board: board::parse("rpi5").expect("a board"),
+                board: board::named("rpi5").expect("a board"),
                 key: at("site.key"),
                 id: Some("rpi5-0123456789ab".to_owned()),
                 output: at("out"),

@@ -20,10 +20,10 @@ use crate::progress::Progress;
 /// Arguments of `gild image publish`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder that `gild image pack` wrote to
+    /// Folder that `gild image build` or `pack` wrote to: the one of `--output`, or that of a board in it
     #[arg(value_name = "DIR")]
     from: PathBuf,
-    /// Where the share is mounted
+    /// Folder where the share is mounted
     #[arg(long, value_name = "SHARE")]
     to: PathBuf,
     /// Public key, as a file or as its line; without it the signature is not checked

@@ -23,13 +23,13 @@ use crate::progress::Progress;
 /// Arguments of `gild image verify`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder with golden.json, folder of such folders, or one manifest
+    /// Folder with golden.json, folder that holds the folders of boards, or one manifest
     #[arg(value_name = "DIR|MANIFEST")]
     path: PathBuf,
     /// Public key, as a file or as its line; without it the signature is not checked
     #[arg(long, value_name = "PUB")]
     key: Option<String>,
-    /// Raw image or disk that carries it, which may be larger
+    /// Compare this raw image or this disk with it too; a disk may be larger
     #[arg(long, value_name = "FILE|BLOCKDEV")]
     raw: Option<PathBuf>,
     /// Also inspect the image: no identity, no secret, and what a node needs (docs/sealed.md)

@@ -1,0 +1,92 @@
+//! The commands of `gild`, the workstation's tool. They are a library so that `gild-docs` writes its pages from them.
+
+mod board;
+mod card;
+mod firmware;
+mod flash;
+mod image;
+mod initramfs;
+mod input;
+mod key;
+mod parallel;
+mod progress;
+mod source_date;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use gild_faults::{Fault, HasFault};
+use gild_flash::FlashError;
+use gild_format::ManifestError;
+use gild_format::chunk::ChunkError;
+use gild_format::signature::SignatureError;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 when all is done, 64 for a wrong command line, the number of the fault that a node would show \
+(docs/failures.md), and 10 for any other failure.";
+
+/// Make, check and publish golden images, and build the flasher card
+#[derive(Debug, Parser)]
+#[command(name = "gild", version, after_long_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build, check and publish golden images
+    #[command(subcommand)]
+    Image(image::Command),
+    /// Build, check and write the flasher card
+    #[command(subcommand)]
+    Card(card::Command),
+    /// Check the boards' firmware files, and change their settings
+    #[command(subcommand)]
+    Firmware(firmware::Command),
+    /// Make and show the keys that sign golden images
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Write a golden image to a disk of this machine
+    Flash(flash::Args),
+    /// Build the initramfs of the flasher card
+    #[command(subcommand)]
+    Initramfs(Initramfs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Initramfs {
+    /// Build the initramfs from a kernel and the agent
+    Build(initramfs::Args),
+}
+
+/// Runs what the command line asks for.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Image(command) => image::run(command),
+        Command::Card(command) => card::run(command),
+        Command::Firmware(command) => firmware::run(command),
+        Command::Key(command) => key::run(command),
+        Command::Flash(args) => flash::run(&args),
+        Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),
+    }
+}
+
+/// The fault that an error stands for: the exit code is then the number a node would blink.
+#[must_use]
+pub fn fault(error: &anyhow::Error) -> Option<Fault> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<FlashError>() {
+            Some(error.fault())
+        } else if let Some(refused) = cause.downcast_ref::<flash::Refused>() {
+            Some(refused.fault())
+        } else if cause.is::<gild_nfs::NfsError>() {
+            Some(Fault::ServerUnreachable)
+        } else if cause.is::<ManifestError>() || cause.is::<SignatureError>() {
+            Some(Fault::ManifestRefused)
+        } else if cause.is::<ChunkError>() {
+            Some(Fault::ImageCorrupt)
+        } else {
+            None
+        }
+    })
+}
