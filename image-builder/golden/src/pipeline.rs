@@ -21,7 +21,7 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{hold, overlay, seal, units};
+use crate::{hold, overlay, seal, units, warnings};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -83,6 +83,8 @@ struct Inputs {
     /// Digests of the files that go in as they are. Their names say nothing of the host.
     files: BTreeMap<String, String>,
     cache: Cache,
+    /// What may be meant, and is probably a mistake.
+    warnings: Vec<String>,
 }
 
 /// Builds a golden image's raw disk image.
@@ -93,6 +95,9 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     progress.stage("checking the inputs");
     let inputs = check(options)?;
+    for text in &inputs.warnings {
+        progress.warn(text);
+    }
     let recipe = &inputs.recipe;
 
     progress.stage("base: root file system of packages");
@@ -198,7 +203,7 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     let k3s = options.k3s.as_ref().map(K3s::check).transpose()?;
     let site = options.site.read()?;
     site.check_alone(&options.overlays)?;
-    check_settings(options, &site)?;
+    let warnings = check_settings(options, &site)?;
     Ok(Inputs {
         recipe,
         mirrors: Mirrors::find(
@@ -209,21 +214,24 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
         k3s,
         files: digests(options)?,
         cache: Cache::open(&options.cache)?,
+        warnings,
     })
 }
 
-/// Checks what the site tells first boot, as far as it can be seen without the base.
-fn check_settings(options: &Options, site: &Site) -> Result<(), BuildError> {
+/// Checks what the site tells first boot, as far as it can be seen without the base, and says what to warn of.
+fn check_settings(options: &Options, site: &Site) -> Result<Vec<String>, BuildError> {
     let mut tree = Tree::default();
     for overlay in &options.overlays {
         overlay::lay(&mut tree, overlay)?;
     }
     site.install(&mut tree)?;
-    match settings::check(&tree) {
-        // It may be a package's.
-        Err(SettingsError::NoAuthorities { .. }) => Ok(()),
-        other => Ok(other?),
+    let settings = settings::read(&tree)?;
+    match settings::check_authorities(&tree, &settings) {
+        // They may be a package's.
+        Err(SettingsError::NoAuthorities { .. }) => {}
+        other => other?,
     }
+    Ok(warnings::of(&tree, &settings)?)
 }
 
 /// The base of the recipe's packages or of a vendor's image, with the site's packages.

@@ -426,6 +426,28 @@ fn a_vendor_s_file_that_is_no_disk_of_an_operating_system_is_refused() {
 }
 
 #[test]
+fn an_image_that_is_to_ask_nobody_says_so() {
+    let site = Site::new();
+    let mut options = site.options(Vendor::Armbian);
+    options.site.matchbox = None;
+    options.site.matchbox_ca = None;
+    assert!(refused(&site, &options).contains("--without-matchbox"));
+    options.site.without_matchbox = true;
+    options.site.authorized_keys.clear();
+    let warnings = Warnings::default();
+    pipeline::build(&options, &site.path("disk.img"), &warnings).expect("an image");
+    let said = site
+        .root("disk.img")
+        .read_to_string("/etc/gild/first-boot.toml");
+    assert_eq!(said.ok().as_deref(), Some("without_matchbox = true\n"));
+    let warnings = warnings.0.into_inner();
+    assert!(
+        matches!(&*warnings, [one] if one.contains("nobody can ever log in")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn a_site_s_own_settings_of_first_boot_are_kept_or_refused() {
     const SETTINGS: &str = "etc/gild/first-boot.toml";
     let site = Site::new();
@@ -436,11 +458,15 @@ fn a_site_s_own_settings_of_first_boot_are_kept_or_refused() {
     let mut options = site.options(Vendor::Armbian);
     options.site.matchbox = None;
     options.site.matchbox_ca = None;
+    let said = refused(&site, &options);
+    assert!(said.contains("`without_matchbox = true`"), "{said}");
+    let own = "deadline_seconds = 300\nwithout_matchbox = true\n";
+    site.in_overlay(SETTINGS, own);
     build(&site, &options);
     let kept = site
         .root("disk.img")
         .read_to_string("/etc/gild/first-boot.toml");
-    assert_eq!(kept.ok().as_deref(), Some("deadline_seconds = 300\n"));
+    assert_eq!(kept.ok().as_deref(), Some(own));
     fs::remove_file(site.path("disk.img")).expect("the image");
 
     site.in_overlay(SETTINGS, "deadline_secs = 300\n");

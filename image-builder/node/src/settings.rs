@@ -24,6 +24,9 @@ pub struct Settings {
     pub deadline: Duration,
     /// Whether the answer for every unknown node is good enough to join the cluster with.
     pub accept_default_group: bool,
+    /// Whether whoever built the image wanted it to ask nobody. The node does the same without it; builder and inspection
+    /// tell by it a decision from an oversight.
+    pub without_matchbox: bool,
 }
 
 /// Which image this is.
@@ -58,6 +61,8 @@ struct File {
     deadline_seconds: u64,
     #[serde(default)]
     accept_default_group: bool,
+    #[serde(default)]
+    without_matchbox: bool,
 }
 
 fn two_minutes() -> u64 {
@@ -89,6 +94,12 @@ impl Settings {
                 format!("must be from {} to {}", DEADLINE.start(), DEADLINE.end()),
             ));
         }
+        if file.without_matchbox && file.matchbox.is_some() {
+            return Err(Problem::Value(
+                "without_matchbox",
+                "must not be true beside an address of `matchbox`".to_owned(),
+            ));
+        }
         Ok(Self {
             matchbox: file
                 .matchbox
@@ -99,6 +110,7 @@ impl Settings {
             ca: file.ca,
             deadline: Duration::from_secs(file.deadline_seconds),
             accept_default_group: file.accept_default_group,
+            without_matchbox: file.without_matchbox,
         })
     }
 }
@@ -177,7 +189,13 @@ mod tests {
         let settings = Settings::read(root.path()).expect("defaults");
         assert_eq!(settings.matchbox, None);
         assert_eq!(settings.deadline, Duration::from_mins(2));
-        assert!(!settings.accept_default_group);
+        assert!(!settings.accept_default_group && !settings.without_matchbox);
+    }
+
+    #[test]
+    fn an_image_says_that_it_is_to_ask_nobody() {
+        let settings = Settings::parse("without_matchbox = true").expect("a setting");
+        assert!(settings.without_matchbox && settings.matchbox.is_none());
     }
 
     #[test]
@@ -205,6 +223,10 @@ mod tests {
             ("matchbox = \"https://c/?x\"", "base address"),
             ("deadline_seconds = 601", "from 5 to 600"),
             ("deadline_seconds = 0", "from 5 to 600"),
+            (
+                "matchbox = \"https://a\"\nwithout_matchbox = true",
+                "beside an address",
+            ),
         ] {
             assert!(
                 problem(text).contains(complaint),

@@ -43,12 +43,15 @@ pub struct Args {
     /// Public SSH keys of those who may log in to the nodes; may be given several times
     #[arg(long = "authorized-key", value_name = "FILE")]
     authorized_keys: Vec<PathBuf>,
-    /// Matchbox that tells each node who it is
+    /// Matchbox, which each node asks who it is; or say --without-matchbox
     #[arg(long, value_name = "URL")]
     matchbox: Option<String>,
     /// Certificates that Matchbox's own is checked with [default: the public ones]
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
+    /// Build an image whose nodes ask nobody who they are, and join no cluster
+    #[arg(long, conflicts_with = "matchbox")]
+    without_matchbox: bool,
 
     /// A release's `k3s-arm64`
     #[arg(long, value_name = "FILE", requires = "k3s_sha256")]
@@ -159,12 +162,23 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    /// Whether an overlay says where nodes ask. What it says is read with the other inputs.
+    fn has_own_settings(&self) -> bool {
+        let mut overlays = self.overlays.iter();
+        overlays.any(|overlay| overlay.join(site::FIRST_BOOT).exists())
+    }
+
     fn options(&self) -> Result<Options> {
         let board = self.board;
         ensure!(
             self.k3s.is_some() || self.without_k3s,
             "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \
              or say --without-k3s"
+        );
+        ensure!(
+            self.matchbox.is_some() || self.without_matchbox || self.has_own_settings(),
+            "nodes of an image without Matchbox do not learn who they are, and join no cluster; next: give --matchbox URL, \
+             or say --without-matchbox"
         );
         let k3s = self.k3s.clone().zip(self.k3s_sha256.clone());
         let base = self.base.clone().zip(self.sha256.clone());
@@ -185,6 +199,7 @@ impl Args {
                 authorized_keys: self.authorized_keys.clone(),
                 matchbox: self.matchbox.clone(),
                 matchbox_ca: self.matchbox_ca.clone(),
+                without_matchbox: self.without_matchbox,
             },
             k3s: k3s.map(|(program, sha256)| K3s {
                 program,
