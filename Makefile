@@ -37,7 +37,7 @@ OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
 	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)") $(if $(WITHOUT_K3S),--without-k3s)
 SITE_OPTIONS = $(if $(MATCHBOX),--matchbox "$(MATCHBOX)") $(if $(WITHOUT_MATCHBOX),--without-matchbox) \
-	$(if $(AUTHORIZED_KEY),--authorized-key "$(AUTHORIZED_KEY)")
+	$(if $(K3S_URL),--k3s-url "$(K3S_URL)") $(if $(AUTHORIZED_KEY),--authorized-key "$(AUTHORIZED_KEY)")
 # An overlay may have a first-boot.toml of its own: `gild image build` looks into it.
 SAYS_MATCHBOX = $(MATCHBOX)$(WITHOUT_MATCHBOX)$(foreach option,--matchbox --without-matchbox --overlay,$(findstring $(option),$(ARGS)))
 
@@ -71,6 +71,8 @@ image-inputs:
 		{ echo "image: which Matchbox tells the nodes who they are? next: MATCHBOX=http://..., or WITHOUT_MATCHBOX=1" >&2; exit 2; }
 	@case "$(MATCHBOX)" in ""|http://?*|https://?*) ;; \
 		*) echo "image: MATCHBOX=\"$(MATCHBOX)\" is not a URL; next: begin it with https:// or http://" >&2; exit 2;; esac
+	@case "$(K3S_URL)" in ""|https://?*:[0-9]*) ;; \
+		*) echo "image: K3S_URL=\"$(K3S_URL)\" is not the address of a cluster; next: K3S_URL=https://host:6443" >&2; exit 2;; esac
 	@[ -z "$(AUTHORIZED_KEY)" ] || [ -f "$(AUTHORIZED_KEY)" ] || \
 		{ echo "image: the file \"$(AUTHORIZED_KEY)\" of public SSH keys is not there; next: AUTHORIZED_KEY=id_ed25519.pub" >&2; exit 2; }
 	@for file in $(if $(K3S),"$(K3S)") $(if $(K3S_AIRGAP_IMAGES),"$(K3S_AIRGAP_IMAGES)"); do [ -f "$$file" ] || \
@@ -85,7 +87,7 @@ image-programs: setup
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
 
-image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=URL (or WITHOUT_MATCHBOX=1) K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); AUTHORIZED_KEY=id.pub, KEY=, OUTPUT=, ARGS=
+image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=URL (or WITHOUT_MATCHBOX=1) K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); AUTHORIZED_KEY=id.pub, K3S_URL=, KEY=, OUTPUT=, ARGS=
 	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
 	@cargo build --quiet --release -p gild
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \

@@ -51,6 +51,7 @@ fn an_image_without_matchbox_is_built_only_on_request() {
     let both = ["--without-matchbox", "--matchbox", "http://mb.example"];
     build(&both).fails_saying(&["cannot be used with"]);
     build(&["--matchbox-ca", "ca.pem"]).fails_saying(&["--matchbox <URL>"]);
+    build(&["--k3s-url", "https://k:6443"]).fails_saying(&["--matchbox <URL>"]);
     fs::create_dir_all(bench.path("overlay/etc/gild")).expect("a folder");
     build(&["--overlay", "overlay"]).fails_saying(&["--without-matchbox"]);
     assert!(bench.names("out").is_empty());

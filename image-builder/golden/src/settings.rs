@@ -10,7 +10,9 @@ use crate::tree::{Tree, TreeError};
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file is not of the form that a node reads.
-    #[error("nodes would not take /{FIRST_BOOT}, which --matchbox writes, or your overlay has")]
+    #[error(
+        "nodes would not take /{FIRST_BOOT}, which --matchbox and --k3s-url write, or your overlay has"
+    )]
     Refused(#[source] Problem),
     /// Nothing says where nodes ask, or that they are not to.
     #[error(

@@ -25,6 +25,8 @@ pub struct Options {
     pub matchbox: Option<String>,
     /// Certificates that Matchbox's own is checked with.
     pub matchbox_ca: Option<PathBuf>,
+    /// The cluster's address for nodes whose group in Matchbox names none.
+    pub k3s_url: Option<String>,
     /// Whether nodes are to ask nobody.
     pub without_matchbox: bool,
 }
@@ -38,6 +40,8 @@ pub struct Site {
     pub matchbox: Option<String>,
     /// Certificates that Matchbox's own is checked with.
     pub matchbox_ca: Option<String>,
+    /// The cluster's address for nodes whose group in Matchbox names none.
+    pub k3s_url: Option<String>,
     /// Whether nodes are to ask nobody.
     pub without_matchbox: bool,
 }
@@ -99,6 +103,7 @@ impl Options {
             authorized_keys,
             matchbox: self.matchbox.clone(),
             matchbox_ca,
+            k3s_url: self.k3s_url.clone(),
             without_matchbox: self.without_matchbox,
         })
     }
@@ -147,6 +152,9 @@ impl Site {
         if let Some(certificates) = &self.matchbox_ca {
             files.push(("--matchbox-ca", CA, certificates.clone()));
             settings = format!("{settings}ca = \"/{CA}\"\n");
+        }
+        if let Some(url) = &self.k3s_url {
+            settings = format!("{settings}k3s_url = {}\n", quoted(url));
         }
         // A site may bring its own in its overlay.
         if self.without_matchbox {

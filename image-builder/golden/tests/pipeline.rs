@@ -73,7 +73,8 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     );
     assert_eq!(
         text("/etc/gild/first-boot.toml"),
-        "matchbox = \"https://matchbox.example:8443\"\nca = \"/etc/gild/matchbox-ca.pem\"\n"
+        "matchbox = \"https://matchbox.example:8443\"\nca = \"/etc/gild/matchbox-ca.pem\"\n\
+         k3s_url = \"https://k3s.example:6443\"\n"
     );
     assert!(text("/etc/cloud/cloud.cfg.d/60-gild-site.cfg").contains("ssh-ed25519 AAAAC3"));
     assert!(text("/etc/modules-load.d/gild.conf").contains("br_netfilter"));
@@ -371,6 +372,16 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         assert!(said.contains(complaint), "{url}: {said}");
     }
 
+    for (url, complaint) in [
+        ("https://k3s.example", "`k3s_url` has no port"),
+        ("http://k3s.example:6443", "`k3s_url` must begin with https"),
+    ] {
+        let mut options = good();
+        options.site.k3s_url = Some(url.to_owned());
+        let said = refused(&site, &options);
+        assert!(said.contains(complaint), "{url}: {said}");
+    }
+
     fs::write(
         site.path("no-ca.pem"),
         "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n",
@@ -431,6 +442,7 @@ fn an_image_that_is_to_ask_nobody_says_so() {
     let mut options = site.options(Vendor::Armbian);
     options.site.matchbox = None;
     options.site.matchbox_ca = None;
+    options.site.k3s_url = None;
     assert!(refused(&site, &options).contains("--without-matchbox"));
     options.site.without_matchbox = true;
     options.site.authorized_keys.clear();
@@ -458,6 +470,7 @@ fn a_site_s_own_settings_of_first_boot_are_kept_or_refused() {
     let mut options = site.options(Vendor::Armbian);
     options.site.matchbox = None;
     options.site.matchbox_ca = None;
+    options.site.k3s_url = None;
     let said = refused(&site, &options);
     assert!(said.contains("`without_matchbox = true`"), "{said}");
     let own = "deadline_seconds = 300\nwithout_matchbox = true\n";

@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
+use crate::node::server;
+
 /// Below a root directory, which is `/` but for tests.
 const SETTINGS: &str = "etc/gild/first-boot.toml";
 const RELEASE: &str = "usr/lib/gild/image-release";
@@ -20,6 +22,8 @@ pub struct Settings {
     pub matchbox: Option<Url>,
     /// The only certificate authority to trust, instead of the public ones.
     pub ca: Option<PathBuf>,
+    /// The cluster's address for nodes whose group names none.
+    pub k3s_url: Option<String>,
     /// How long the boot may wait for an answer.
     pub deadline: Duration,
     /// Whether the answer for every unknown node is good enough to join the cluster with.
@@ -57,6 +61,7 @@ pub enum SettingsError {
 struct File {
     matchbox: Option<String>,
     ca: Option<PathBuf>,
+    k3s_url: Option<String>,
     #[serde(default = "two_minutes")]
     deadline_seconds: u64,
     #[serde(default)]
@@ -108,6 +113,12 @@ impl Settings {
                 .transpose()
                 .map_err(|problem| Problem::Value("matchbox", problem.to_owned()))?,
             ca: file.ca,
+            k3s_url: file
+                .k3s_url
+                .as_deref()
+                .map(server)
+                .transpose()
+                .map_err(|problem| Problem::Value("k3s_url", problem.to_owned()))?,
             deadline: Duration::from_secs(file.deadline_seconds),
             accept_default_group: file.accept_default_group,
             without_matchbox: file.without_matchbox,
@@ -201,7 +212,8 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let settings = Settings::parse(
-            "matchbox = \"https://mb.example:8443/base\"\nca = \"/etc/gild/ca.pem\"\ndeadline_seconds = 30\naccept_default_group = true",
+            "matchbox = \"https://mb.example:8443/base\"\nca = \"/etc/gild/ca.pem\"\nk3s_url = \"https://k3s.example:6443/\"\n\
+             deadline_seconds = 30\naccept_default_group = true",
         )
         .unwrap_or_else(|_| panic!("all that may be set"));
         assert_eq!(
@@ -209,6 +221,10 @@ mod tests {
             Some("https://mb.example:8443/base")
         );
         assert_eq!(settings.ca.as_deref(), Some(Path::new("/etc/gild/ca.pem")));
+        assert_eq!(
+            settings.k3s_url.as_deref(),
+            Some("https://k3s.example:6443")
+        );
         assert_eq!(settings.deadline, Duration::from_secs(30));
         assert!(settings.accept_default_group);
     }
@@ -221,6 +237,8 @@ mod tests {
             ("matchbox = \"ftp://a\"", "must begin with"),
             ("matchbox = \"https://a:b@c\"", "password"),
             ("matchbox = \"https://c/?x\"", "base address"),
+            ("k3s_url = \"http://k:6443\"", "k3s_url must begin with"),
+            ("k3s_url = \"https://k\"", "k3s_url has no port"),
             ("deadline_seconds = 601", "from 5 to 600"),
             ("deadline_seconds = 0", "from 5 to 600"),
             (

@@ -49,6 +49,9 @@ pub struct Args {
     /// Certificates that Matchbox's own is checked with [default: the public ones]
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
+    /// The cluster's address for nodes whose group in Matchbox has no `k3s_url`: `https://host:6443`
+    #[arg(long, value_name = "URL", requires = "matchbox")]
+    k3s_url: Option<String>,
     /// Build an image whose nodes ask nobody who they are, and join no cluster
     #[arg(long, conflicts_with = "matchbox")]
     without_matchbox: bool,
@@ -199,6 +202,7 @@ impl Args {
                 authorized_keys: self.authorized_keys.clone(),
                 matchbox: self.matchbox.clone(),
                 matchbox_ca: self.matchbox_ca.clone(),
+                k3s_url: self.k3s_url.clone(),
                 without_matchbox: self.without_matchbox,
             },
             k3s: k3s.map(|(program, sha256)| K3s {

@@ -263,6 +263,7 @@ impl Site {
                 authorized_keys: vec![self.path("key.pub")],
                 matchbox: Some("https://matchbox.example:8443".to_owned()),
                 matchbox_ca: Some(self.path("ca.pem")),
+                k3s_url: Some("https://k3s.example:6443".to_owned()),
                 without_matchbox: false,
             },
             k3s: Some(K3s {
