@@ -203,13 +203,14 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     let k3s = options.k3s.as_ref().map(K3s::check).transpose()?;
     let site = options.site.read()?;
     site.check_alone(&options.overlays)?;
-    let warnings = check_settings(options, &site)?;
+    let mirrors = Mirrors::find(
+        options.mirror.as_deref(),
+        options.security_mirror.as_deref(),
+    )?;
+    let warnings = check_settings(options, &site, &mirrors)?;
     Ok(Inputs {
         recipe,
-        mirrors: Mirrors::find(
-            options.mirror.as_deref(),
-            options.security_mirror.as_deref(),
-        )?,
+        mirrors,
         site,
         k3s,
         files: digests(options)?,
@@ -219,7 +220,11 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
 }
 
 /// Checks what the site tells first boot, as far as it can be seen without the base, and says what to warn of.
-fn check_settings(options: &Options, site: &Site) -> Result<Vec<String>, BuildError> {
+fn check_settings(
+    options: &Options,
+    site: &Site,
+    mirrors: &Mirrors,
+) -> Result<Vec<String>, BuildError> {
     let mut tree = Tree::default();
     for overlay in &options.overlays {
         overlay::lay(&mut tree, overlay)?;
@@ -231,7 +236,7 @@ fn check_settings(options: &Options, site: &Site) -> Result<Vec<String>, BuildEr
         Err(SettingsError::NoAuthorities { .. }) => {}
         other => other?,
     }
-    Ok(warnings::of(&tree, &settings)?)
+    Ok(warnings::of(&tree, &settings, mirrors)?)
 }
 
 /// The base of the recipe's packages or of a vendor's image, with the site's packages.

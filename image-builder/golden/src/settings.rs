@@ -1,6 +1,7 @@
 //! What the image tells first boot, read with the node's own code: what a node would refuse, no image is built of.
 
 use gild_node::client::{self, FetchError};
+use gild_node::reach::Reach;
 use gild_node::settings::{Problem, Settings};
 
 use crate::site::FIRST_BOOT;
@@ -20,6 +21,15 @@ pub enum SettingsError {
          URL, or say --without-matchbox; in a file of your own, `matchbox = \"URL\"` or `without_matchbox = true`"
     )]
     NoMatchbox,
+    /// Every node would ask itself.
+    #[error(
+        "Matchbox's address {url} is that of each node itself; next: give an address by which nodes reach the machine that it \
+         runs on"
+    )]
+    AsksItself {
+        /// The address.
+        url: String,
+    },
     /// The certificates cannot be used.
     #[error(
         "nodes could not check Matchbox's certificate with {path}, which --matchbox-ca or your overlay gives; next: a PEM file with the certificate of its authority"
@@ -66,6 +76,15 @@ pub fn read(tree: &Tree) -> Result<Settings, SettingsError> {
     let settings = Settings::parse(&text).map_err(SettingsError::Refused)?;
     if settings.matchbox.is_none() && !settings.without_matchbox {
         return Err(SettingsError::NoMatchbox);
+    }
+    if let Some(url) = settings
+        .matchbox
+        .as_ref()
+        .filter(|url| Reach::of(url) == Reach::Itself)
+    {
+        return Err(SettingsError::AsksItself {
+            url: url.to_string(),
+        });
     }
     Ok(settings)
 }
@@ -118,6 +137,11 @@ mod tests {
         let https = "matchbox = \"https://mb.example\"\nca = \"/etc/gild/ca.pem\"\n";
         for (settings, ca, complaint) in [
             ("deadline = 30\n", None, "unknown field"),
+            (
+                "matchbox = \"http://localhost:8080\"\n",
+                None,
+                "each node itself",
+            ),
             (
                 "matchbox = \"https://mb.example:80800\"\n",
                 None,

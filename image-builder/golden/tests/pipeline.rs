@@ -365,6 +365,7 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         ("https://matchbox.example:80800", "not a URL"),
         ("https://user:secret@matchbox.example", "a password"),
         ("http://matchbox.example:8080", "its address is not https"),
+        ("https://[::1]:8443", "each node itself"),
     ] {
         let mut options = good();
         options.site.matchbox = Some(url.to_owned());
@@ -375,6 +376,10 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     for (url, complaint) in [
         ("https://k3s.example", "`k3s_url` has no port"),
         ("http://k3s.example:6443", "`k3s_url` must begin with https"),
+        (
+            "https://localhost:6443",
+            "`k3s_url` is an address of the node",
+        ),
     ] {
         let mut options = good();
         options.site.k3s_url = Some(url.to_owned());
@@ -398,6 +403,20 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     let mut options = good();
     options.mirror = Some("file:///srv/mirror/debian".to_owned());
     assert!(refused(&site, &options).contains("nodes are to reach it too"));
+
+    for (main, security) in [
+        ("http://localhost:3142/mirror.example/debian", None),
+        (
+            "https://mirror.example/debian",
+            Some("http://127.0.0.1/security"),
+        ),
+    ] {
+        let mut options = good();
+        options.mirror = Some(main.to_owned());
+        options.security_mirror = security.map(str::to_owned);
+        let said = refused(&site, &options);
+        assert!(said.contains("on this machine itself"), "{main}: {said}");
+    }
 
     let options = good();
     let secret = site.path("overlay/srv/site");
@@ -446,6 +465,7 @@ fn an_image_that_is_to_ask_nobody_says_so() {
     assert!(refused(&site, &options).contains("--without-matchbox"));
     options.site.without_matchbox = true;
     options.site.authorized_keys.clear();
+    options.mirror = Some("http://apt/debian".to_owned());
     let warnings = Warnings::default();
     pipeline::build(&options, &site.path("disk.img"), &warnings).expect("an image");
     let said = site
@@ -454,7 +474,7 @@ fn an_image_that_is_to_ask_nobody_says_so() {
     assert_eq!(said.ok().as_deref(), Some("without_matchbox = true\n"));
     let warnings = warnings.0.into_inner();
     assert!(
-        matches!(&*warnings, [one] if one.contains("nobody can ever log in")),
+        matches!(&*warnings, [login, name] if login.contains("nobody can ever log in") && name.contains("http://apt/debian")),
         "{warnings:?}"
     );
 }

@@ -12,6 +12,7 @@ pub mod files;
 pub mod interface;
 pub mod k3s_config;
 pub mod node;
+pub mod reach;
 pub mod seed;
 pub mod seeding;
 pub mod settings;

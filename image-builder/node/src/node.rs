@@ -6,6 +6,7 @@ use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, host_name};
 use reqwest::Url;
 
+use crate::reach::Reach;
 use crate::token::{Token, TokenError, is_plain};
 
 const LABELS: &str = "K3S_NODE_LABELS_";
@@ -127,6 +128,9 @@ pub fn server(text: &str) -> Result<String, &'static str> {
     }
     if url.port() == Some(0) {
         return Err("has the port 0");
+    }
+    if Reach::of(&url) == Reach::Itself {
+        return Err("is an address of the node itself, and the cluster's servers are elsewhere");
     }
     if !has_port(text) {
         return Err(

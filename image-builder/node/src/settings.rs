@@ -239,6 +239,7 @@ mod tests {
             ("matchbox = \"https://c/?x\"", "base address"),
             ("k3s_url = \"http://k:6443\"", "k3s_url must begin with"),
             ("k3s_url = \"https://k\"", "k3s_url has no port"),
+            ("k3s_url = \"https://127.0.0.1:6443\"", "the node itself"),
             ("deadline_seconds = 601", "from 5 to 600"),
             ("deadline_seconds = 0", "from 5 to 600"),
             (

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gild_node::reach::Reach;
+
 use super::BaseError;
 
 /// The mirrors of Debian's archive, and Debian's keys.
@@ -91,6 +93,11 @@ fn check(url: &str) -> Result<(), BaseError> {
     if rest.split('/').next().unwrap_or_default().contains('@') {
         return refuse(
             "the password in it would end up in the image: put it into /etc/apt/auth.conf",
+        );
+    }
+    if Reach::of_text(url) == Some(Reach::Itself) {
+        return refuse(
+            "it is on this machine itself, and each node's apt would ask that node: give an address that nodes reach",
         );
     }
     Ok(())

@@ -107,6 +107,8 @@ fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
         "K3S_URL=https://",
         "K3S_URL=https://a:99999",
         "K3S_URL=https://a:0",
+        "K3S_URL=https://localhost:6443",
+        "K3S_URL=https://[::1]:6443",
         "K3S_URL=https://a/b",
         "K3S_URL=https://u:s3cret@a",
         "K3S_URL=https://a?s3cret",
