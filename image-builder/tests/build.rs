@@ -114,6 +114,15 @@ fn what_is_missing_is_named_before_anything_starts() {
         ],
     )
     .fails_saying(&["no-such-rule"]);
+    build(
+        &bench,
+        &[
+            "--without-security-updates",
+            "--security-mirror",
+            "http://a",
+        ],
+    )
+    .fails_saying(&["cannot be used with"]);
     assert!(bench.names("out/rpi5").is_empty());
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::assemble::{self, Assembly, Identity};
-use crate::base::{self, Builder, Initramfs, Mirrors};
+use crate::base::{self, Builder, Initramfs, Mirrors, Security};
 use crate::base_image::{self, BaseImage};
 use crate::boot::{self, Kernel};
 use crate::cache::{Cache, Cached, sha256_of};
@@ -37,8 +37,8 @@ pub struct Options {
     pub base: Option<BaseImage>,
     /// Debian's archive, if not the host's own mirror.
     pub mirror: Option<String>,
-    /// Debian's security archive, if not the host's own mirror.
-    pub security_mirror: Option<String>,
+    /// Debian's security archive.
+    pub security: Security,
     /// Packages beyond the recipe's.
     pub packages: Vec<String>,
     /// The project's own files for the image.
@@ -203,10 +203,7 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     let k3s = options.k3s.as_ref().map(K3s::check).transpose()?;
     let site = options.site.read()?;
     site.check_alone(&options.overlays)?;
-    let mirrors = Mirrors::find(
-        options.mirror.as_deref(),
-        options.security_mirror.as_deref(),
-    )?;
+    let mirrors = Mirrors::find(options.mirror.as_deref(), &options.security)?;
     let warnings = check_settings(options, &site, &mirrors)?;
     Ok(Inputs {
         recipe,
@@ -291,8 +288,11 @@ fn lay(
     if let Some(k3s) = &options.k3s {
         k3s.install(tree)?;
     } else {
-        // The inspection does not ask for k3s where it was left out on purpose.
+        // The inspection does not ask for what was left out on purpose.
         tree.insert_file("usr/lib/gild/without-k3s", 0o644, Vec::new())?;
+    }
+    if options.security == Security::Without {
+        tree.insert_file("usr/lib/gild/without-security-updates", 0o644, Vec::new())?;
     }
     tree.insert_dir("boot/firmware", 0o755)?;
     tree.insert_file("etc/fstab", 0o644, assemble::fstab(identity).into_bytes())?;

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use gild_boards::dtbo;
+use gild_golden::base::Security;
 use gild_golden::pipeline::{self, Built, Options};
 use gild_golden::progress::Progress;
 use gild_proof::trial;
@@ -404,19 +405,13 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     options.mirror = Some("file:///srv/mirror/debian".to_owned());
     assert!(refused(&site, &options).contains("nodes are to reach it too"));
 
-    for (main, security) in [
-        ("http://localhost:3142/mirror.example/debian", None),
-        (
-            "https://mirror.example/debian",
-            Some("http://127.0.0.1/security"),
-        ),
-    ] {
-        let mut options = good();
-        options.mirror = Some(main.to_owned());
-        options.security_mirror = security.map(str::to_owned);
-        let said = refused(&site, &options);
-        assert!(said.contains("on this machine itself"), "{main}: {said}");
-    }
+    let mut options = good();
+    options.mirror = Some("http://localhost:3142/mirror.example/debian".to_owned());
+    assert!(refused(&site, &options).contains("on this machine itself"));
+
+    let mut options = good();
+    options.security = Security::At("http://127.0.0.1/security".to_owned());
+    assert!(refused(&site, &options).contains("on this machine itself"));
 
     let options = good();
     let secret = site.path("overlay/srv/site");
@@ -452,6 +447,19 @@ fn a_vendor_s_file_that_is_no_disk_of_an_operating_system_is_refused() {
         let options = site.options_with_base(name, &bytes);
         let said = refused(&site, &options);
         assert!(said.contains(complaint), "{name}: {said}");
+    }
+}
+
+#[test]
+fn an_image_says_that_it_is_to_have_no_security_updates() {
+    const MARK: &str = "/usr/lib/gild/without-security-updates";
+    let site = Site::new();
+    let mut options = site.options(Vendor::Armbian);
+    for (security, marked) in [(Security::Without, true), (options.security.clone(), false)] {
+        options.security = security;
+        build(&site, &options);
+        let is_there = site.root("disk.img").exists(MARK).expect("a path");
+        assert_eq!(is_there, marked);
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_boards::Board;
+use gild_golden::base::Security;
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::Cache;
 use gild_golden::k3s::K3s;
@@ -75,12 +76,8 @@ pub struct Args {
     /// The vendor's image's SHA-256, of the file as it is
     #[arg(long, value_name = "HEX", requires = "base")]
     sha256: Option<String>,
-    /// Debian mirror [default: this machine's]
-    #[arg(long, value_name = "URL")]
-    mirror: Option<String>,
-    /// Mirror of Debian's security archive [default: this machine's]
-    #[arg(long, value_name = "URL")]
-    security_mirror: Option<String>,
+    #[command(flatten)]
+    mirrors: Mirrors,
 
     /// Cache folder
     #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
@@ -115,6 +112,30 @@ pub struct Args {
     /// An mke2fs that reads tar files
     #[arg(long, value_name = "FILE", default_value = "target/e2fsprogs/mke2fs")]
     mke2fs: PathBuf,
+}
+
+/// Where packages come from.
+#[derive(Debug, clap::Args)]
+struct Mirrors {
+    /// Debian mirror [default: this machine's]
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Mirror of Debian's security archive [default: this machine's]
+    #[arg(long, value_name = "URL")]
+    security_mirror: Option<String>,
+    /// Build an image without security updates, whose nodes fetch none either
+    #[arg(long, conflicts_with = "security_mirror")]
+    without_security_updates: bool,
+}
+
+impl Mirrors {
+    fn security(&self) -> Security {
+        match &self.security_mirror {
+            Some(url) => Security::At(url.clone()),
+            None if self.without_security_updates => Security::Without,
+            None => Security::OfThisMachine,
+        }
+    }
 }
 
 /// Runs `gild image build`.
@@ -192,8 +213,8 @@ impl Args {
                 .clone()
                 .unwrap_or_else(|| Path::new("boards").join(&board.name).join("image.toml")),
             base: base.map(|(path, sha256)| BaseImage { path, sha256 }),
-            mirror: self.mirror.clone(),
-            security_mirror: self.security_mirror.clone(),
+            mirror: self.mirrors.mirror.clone(),
+            security: self.mirrors.security(),
             packages: self.packages.clone(),
             rootfs: self.rootfs.clone(),
             first_boot: self.first_boot.clone(),
