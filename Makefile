@@ -36,6 +36,10 @@ SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -
 OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
 	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)") $(if $(WITHOUT_K3S),--without-k3s)
+SITE_OPTIONS = $(if $(MATCHBOX),--matchbox "$(MATCHBOX)") $(if $(WITHOUT_MATCHBOX),--without-matchbox) \
+	$(if $(K3S_URL),--k3s-url "$(K3S_URL)") $(if $(AUTHORIZED_KEY),--authorized-key "$(AUTHORIZED_KEY)")
+# An overlay may have a first-boot.toml of its own: `gild image build` looks into it.
+SAYS_MATCHBOX = $(MATCHBOX)$(WITHOUT_MATCHBOX)$(foreach option,--matchbox --without-matchbox --overlay,$(findstring $(option),$(ARGS)))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +67,14 @@ image-inputs:
 		{ echo "image: \"$(BOARD)\" is not a board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
 	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
 		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
+	@[ -n "$(strip $(SAYS_MATCHBOX))" ] || \
+		{ echo "image: which Matchbox tells the nodes who they are? next: MATCHBOX=http://..., or WITHOUT_MATCHBOX=1" >&2; exit 2; }
+	@case "$(MATCHBOX)" in ""|http://?*|https://?*) ;; \
+		*) echo "image: MATCHBOX=\"$(MATCHBOX)\" is not a URL; next: begin it with https:// or http://" >&2; exit 2;; esac
+	@case "$(K3S_URL)" in ""|https://?*:[0-9]*) ;; \
+		*) echo "image: K3S_URL=\"$(K3S_URL)\" is not the address of a cluster; next: K3S_URL=https://host:6443" >&2; exit 2;; esac
+	@[ -z "$(AUTHORIZED_KEY)" ] || [ -f "$(AUTHORIZED_KEY)" ] || \
+		{ echo "image: the file \"$(AUTHORIZED_KEY)\" of public SSH keys is not there; next: AUTHORIZED_KEY=id_ed25519.pub" >&2; exit 2; }
 	@for file in $(if $(K3S),"$(K3S)") $(if $(K3S_AIRGAP_IMAGES),"$(K3S_AIRGAP_IMAGES)"); do [ -f "$$file" ] || \
 		{ echo "image: the file \"$$file\" of k3s is not there; next: download it from a k3s release, or correct its name" >&2; exit 2; }; done
 	@[ -f "$(KEY)" ] || [ "$(KEY)" = target/key/site.key ] || \
@@ -75,12 +87,12 @@ image-programs: setup
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
 
-image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); KEY=, OUTPUT=, ARGS=
+image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=URL (or WITHOUT_MATCHBOX=1) K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); AUTHORIZED_KEY=id.pub, K3S_URL=, KEY=, OUTPUT=, ARGS=
 	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
 	@cargo build --quiet --release -p gild
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
 		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
-	@target/release/gild image build --board "$(BOARD)" --key "$(KEY)" --output "$(OUTPUT)" $(K3S_OPTIONS) $(ARGS)
+	@target/release/gild image build --board "$(BOARD)" --key "$(KEY)" --output "$(OUTPUT)" $(K3S_OPTIONS) $(SITE_OPTIONS) $(ARGS)
 
 build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mounted
 	@[ -d "$(DEST)" ] || { echo "build-and-copy: \"$(DEST)\" is not a folder; next: DEST=the mounted share" >&2; exit 2; }

@@ -37,10 +37,45 @@ fn an_image_without_k3s_is_built_only_on_request() {
 }
 
 #[test]
+fn an_image_without_matchbox_is_built_only_on_request() {
+    let bench = Bench::new();
+    let build = |more: &[&str]| {
+        let arguments = [&["--without-k3s"], more].concat();
+        build(&bench, &arguments)
+    };
+    build(&[]).fails_saying(&[
+        "do not learn who they are",
+        "--matchbox URL",
+        "--without-matchbox",
+    ]);
+    let both = ["--without-matchbox", "--matchbox", "http://mb.example"];
+    build(&both).fails_saying(&["cannot be used with"]);
+    build(&["--matchbox-ca", "ca.pem"]).fails_saying(&["--matchbox <URL>"]);
+    build(&["--k3s-url", "https://k:6443"]).fails_saying(&["--matchbox <URL>"]);
+    fs::create_dir_all(bench.path("overlay/etc/gild")).expect("a folder");
+    build(&["--overlay", "overlay"]).fails_saying(&["--without-matchbox"]);
+    assert!(bench.names("out").is_empty());
+    // A file of the site's own says it, and what it says is read with the other inputs.
+    let own = bench.path("overlay/etc/gild/first-boot.toml");
+    fs::write(own, "matchbox = \"http://mb.example\"\n").expect("a file");
+    build(&["--overlay", "overlay"]).fails_saying(&["boards/rpi5/image.toml"]);
+}
+
+#[test]
 fn what_is_missing_is_named_before_anything_starts() {
     let bench = Bench::new();
-    build(&bench, &["--without-k3s"]).fails_saying(&["boards/rpi5/image.toml", "cannot be read"]);
-    build(&bench, &["--without-k3s", "--base", "vendor.img.xz"]).fails_saying(&["--sha256"]);
+    build(&bench, &["--without-k3s", "--without-matchbox"])
+        .fails_saying(&["boards/rpi5/image.toml", "cannot be read"]);
+    build(
+        &bench,
+        &[
+            "--without-k3s",
+            "--without-matchbox",
+            "--base",
+            "vendor.img.xz",
+        ],
+    )
+    .fails_saying(&["--sha256"]);
     bench
         .gild([
             "image",
@@ -52,6 +87,7 @@ fn what_is_missing_is_named_before_anything_starts() {
             "--output",
             "out",
             "--without-k3s",
+            "--without-matchbox",
         ])
         .fails_saying(&["`rpi4` is not a board that gild knows (did you mean `rpi5`?); next: "]);
     bench
@@ -65,9 +101,28 @@ fn what_is_missing_is_named_before_anything_starts() {
             "--output",
             "out",
             "--without-k3s",
+            "--without-matchbox",
         ])
         .fails_saying(&["none.key"]);
-    build(&bench, &["--without-k3s", "--exempt", "no-such-rule=*"]).fails_saying(&["no-such-rule"]);
+    build(
+        &bench,
+        &[
+            "--without-k3s",
+            "--without-matchbox",
+            "--exempt",
+            "no-such-rule=*",
+        ],
+    )
+    .fails_saying(&["no-such-rule"]);
+    build(
+        &bench,
+        &[
+            "--without-security-updates",
+            "--security-mirror",
+            "http://a",
+        ],
+    )
+    .fails_saying(&["cannot be used with"]);
     assert!(bench.names("out/rpi5").is_empty());
 }
 
@@ -79,21 +134,36 @@ fn a_build_has_its_folder_alone_and_leaves_nothing_there_when_killed_nor_for_lon
     let mut child = bench
         .command()
         .args(["image", "build", "--board", "rpi5", "--key", "signing.key"])
-        .args(["--output", "out", "--cache", "cache", "--without-k3s"])
+        .args([
+            "--output",
+            "out",
+            "--cache",
+            "cache",
+            "--without-k3s",
+            "--without-matchbox",
+        ])
         .args(["--recipe", "recipe"])
         .spawn()
         .expect("gild");
     // Returns once the build has opened the other end.
     let recipe = fs::File::create(bench.path("recipe")).expect("a pipe");
     assert_eq!(bench.names("cache/tmp").len(), 1);
-    build(&bench, &["--without-k3s", "--cache", "other"]).fails_saying(&["another gild"]);
+    build(
+        &bench,
+        &["--without-k3s", "--without-matchbox", "--cache", "other"],
+    )
+    .fails_saying(&["another gild"]);
     assert!(bench.names("other").is_empty());
     child.kill().expect("SIGKILL");
     child.wait().expect("an end");
     drop(recipe);
     assert!(bench.names("out/rpi5").is_empty());
 
-    build(&bench, &["--without-k3s", "--cache", "cache"]).fails_saying(&["cannot be read"]);
+    build(
+        &bench,
+        &["--without-k3s", "--without-matchbox", "--cache", "cache"],
+    )
+    .fails_saying(&["cannot be read"]);
     assert!(bench.names("cache/tmp").is_empty());
 }
 

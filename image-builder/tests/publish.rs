@@ -72,17 +72,21 @@ fn the_share_carries_the_same_files_and_keeps_old_images() {
 
 /// The report is what `gild image build` writes beside its image.
 #[test]
-fn an_image_without_k3s_is_published_with_a_warning() {
+fn an_image_that_lacks_something_is_published_with_a_warning() {
     let bench = packed();
     let report = bench.path("out/rpi5/one.inspection.json");
+    let k3s = "image one is built without k3s: its nodes join no cluster";
+    let updates = "image one is built without security updates";
     for (text, warned) in [
-        ("{\"without_k3s\": true}", true),
-        ("{\"without_k3s\": false}", false),
+        (r#"{"lacks": ["k3s"]}"#, [true, false]),
+        (r#"{"lacks": ["k3s", "security-updates"]}"#, [true, true]),
+        (r#"{"lacks": ["of-later-days", "k3s"]}"#, [true, false]),
+        (r#"{"lacks": []}"#, [false, false]),
     ] {
         fs::write(&report, text).expect("written");
         let ran = publish(&bench, "out").succeeds();
-        let warning = "image one was built without k3s: its nodes join no cluster";
-        assert_eq!(ran.stderr.contains(warning), warned, "{}", ran.stderr);
+        let found = [k3s, updates].map(|warning| ran.stderr.contains(warning));
+        assert_eq!(found, warned, "{text}: {}", ran.stderr);
     }
 }
 

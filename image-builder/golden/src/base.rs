@@ -17,7 +17,7 @@ use crate::recipe::Recipe;
 use crate::tree::{Tree, TreeError};
 
 pub use emulation::check as check_emulation;
-pub use mirror::{Mirrors, access};
+pub use mirror::{Mirrors, Security, access};
 
 /// Debian's name for the processors of all boards.
 const ARCHITECTURE: &str = "arm64";
@@ -44,6 +44,13 @@ pub enum BaseError {
          with --mirror URL"
     )]
     NoMirror,
+    /// Nobody says where security updates come from, and the host's apt knows it not.
+    #[error(
+        "this machine's apt has no source of Debian's security archive that nodes could reach too (http or https), so neither \
+         the image nor its nodes would get security updates; next: give this machine such a source, or give one with \
+         --security-mirror URL, or say --without-security-updates"
+    )]
+    NoSecurityMirror,
     /// A mirror that cannot be used.
     #[error("the mirror {url:?} cannot be used: {reason}")]
     BadMirror {

@@ -22,3 +22,4 @@ pub mod settings;
 pub mod site;
 pub mod tree;
 pub mod units;
+mod warnings;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::assemble::{self, Assembly, Identity};
-use crate::base::{self, Builder, Initramfs, Mirrors};
+use crate::base::{self, Builder, Initramfs, Mirrors, Security};
 use crate::base_image::{self, BaseImage};
 use crate::boot::{self, Kernel};
 use crate::cache::{Cache, Cached, sha256_of};
@@ -21,7 +21,7 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{hold, overlay, seal, units};
+use crate::{hold, overlay, seal, units, warnings};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -37,8 +37,8 @@ pub struct Options {
     pub base: Option<BaseImage>,
     /// Debian's archive, if not the host's own mirror.
     pub mirror: Option<String>,
-    /// Debian's security archive, if not the host's own mirror.
-    pub security_mirror: Option<String>,
+    /// Debian's security archive.
+    pub security: Security,
     /// Packages beyond the recipe's.
     pub packages: Vec<String>,
     /// The project's own files for the image.
@@ -83,6 +83,8 @@ struct Inputs {
     /// Digests of the files that go in as they are. Their names say nothing of the host.
     files: BTreeMap<String, String>,
     cache: Cache,
+    /// What may be meant, and is probably a mistake.
+    warnings: Vec<String>,
 }
 
 /// Builds a golden image's raw disk image.
@@ -93,6 +95,9 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     progress.stage("checking the inputs");
     let inputs = check(options)?;
+    for text in &inputs.warnings {
+        progress.warn(text);
+    }
     let recipe = &inputs.recipe;
 
     progress.stage("base: root file system of packages");
@@ -199,32 +204,37 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     let k3s = options.k3s.as_ref().map(K3s::check).transpose()?;
     let site = options.site.read()?;
     site.check_alone(&options.overlays)?;
-    check_settings(options, &site)?;
+    let mirrors = Mirrors::find(options.mirror.as_deref(), &options.security)?;
+    let warnings = check_settings(options, &site, &mirrors)?;
     Ok(Inputs {
         recipe,
-        mirrors: Mirrors::find(
-            options.mirror.as_deref(),
-            options.security_mirror.as_deref(),
-        )?,
+        mirrors,
         site,
         k3s,
         files: digests(options)?,
         cache: Cache::open(&options.cache)?,
+        warnings,
     })
 }
 
-/// Checks what the site tells first boot, as far as it can be seen without the base.
-fn check_settings(options: &Options, site: &Site) -> Result<(), BuildError> {
+/// Checks what the site tells first boot, as far as it can be seen without the base, and says what to warn of.
+fn check_settings(
+    options: &Options,
+    site: &Site,
+    mirrors: &Mirrors,
+) -> Result<Vec<String>, BuildError> {
     let mut tree = Tree::default();
     for overlay in &options.overlays {
         overlay::lay(&mut tree, overlay)?;
     }
     site.install(&mut tree)?;
-    match settings::check(&tree) {
-        // It may be a package's.
-        Err(SettingsError::NoAuthorities { .. }) => Ok(()),
-        other => Ok(other?),
+    let settings = settings::read(&tree)?;
+    match settings::check_authorities(&tree, &settings) {
+        // They may be a package's.
+        Err(SettingsError::NoAuthorities { .. }) => {}
+        other => other?,
     }
+    Ok(warnings::of(&tree, &settings, mirrors)?)
 }
 
 /// The base of the recipe's packages or of a vendor's image, with the site's packages.
@@ -279,8 +289,11 @@ fn lay(
     if let Some(k3s) = &options.k3s {
         k3s.install(tree)?;
     } else {
-        // The inspection does not ask for k3s where it was left out on purpose.
+        // The inspection does not ask for what was left out on purpose.
         tree.insert_file("usr/lib/gild/without-k3s", 0o644, Vec::new())?;
+    }
+    if options.security == Security::Without {
+        tree.insert_file("usr/lib/gild/without-security-updates", 0o644, Vec::new())?;
     }
     tree.insert_dir("boot/firmware", 0o755)?;
     tree.insert_file("etc/fstab", 0o644, assemble::fstab(identity).into_bytes())?;

@@ -1,6 +1,7 @@
 //! What the image tells first boot, read with the node's own code: what a node would refuse, no image is built of.
 
 use gild_node::client::{self, FetchError};
+use gild_node::reach::Reach;
 use gild_node::settings::{Problem, Settings};
 
 use crate::site::FIRST_BOOT;
@@ -10,8 +11,25 @@ use crate::tree::{Tree, TreeError};
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file is not of the form that a node reads.
-    #[error("nodes would not take /{FIRST_BOOT}, which --matchbox writes, or your overlay has")]
+    #[error(
+        "nodes would not take /{FIRST_BOOT}, which --matchbox and --k3s-url write, or your overlay has"
+    )]
     Refused(#[source] Problem),
+    /// Nothing says where nodes ask, or that they are not to.
+    #[error(
+        "/{FIRST_BOOT} names no Matchbox, so nodes would not learn who they are and join no cluster; next: give --matchbox \
+         URL, or say --without-matchbox; in a file of your own, `matchbox = \"URL\"` or `without_matchbox = true`"
+    )]
+    NoMatchbox,
+    /// Every node would ask itself.
+    #[error(
+        "Matchbox's address {url} is that of each node itself; next: give an address by which nodes reach the machine that it \
+         runs on"
+    )]
+    AsksItself {
+        /// The address.
+        url: String,
+    },
     /// The certificates cannot be used.
     #[error(
         "nodes could not check Matchbox's certificate with {path}, which --matchbox-ca or your overlay gives; next: a PEM file with the certificate of its authority"
@@ -40,18 +58,47 @@ pub enum SettingsError {
     Tree(#[from] TreeError),
 }
 
-/// Checks what the tree tells first boot, if anything.
-pub fn check(tree: &Tree) -> Result<(), SettingsError> {
-    if !tree.contains(FIRST_BOOT) {
-        return Ok(());
-    }
-    let text = String::from_utf8(tree.read(FIRST_BOOT)?)
+/// Reads and checks what the tree tells first boot.
+pub fn check(tree: &Tree) -> Result<Settings, SettingsError> {
+    let settings = read(tree)?;
+    check_authorities(tree, &settings)?;
+    Ok(settings)
+}
+
+/// What the tree tells first boot. It must say where nodes ask who they are, or that they are to ask nobody.
+pub fn read(tree: &Tree) -> Result<Settings, SettingsError> {
+    let bytes = match tree.read(FIRST_BOOT) {
+        Err(TreeError::Missing { .. }) => return Err(SettingsError::NoMatchbox),
+        other => other?,
+    };
+    let text = String::from_utf8(bytes)
         .map_err(|error| SettingsError::Refused(Problem::Syntax(error.to_string())))?;
     let settings = Settings::parse(&text).map_err(SettingsError::Refused)?;
-    let Some(ca) = settings.ca else {
+    if settings.matchbox.is_none() && !settings.without_matchbox {
+        return Err(SettingsError::NoMatchbox);
+    }
+    if let Some(url) = settings
+        .matchbox
+        .as_ref()
+        .filter(|url| Reach::of(url) == Reach::Itself)
+    {
+        return Err(SettingsError::AsksItself {
+            url: url.to_string(),
+        });
+    }
+    Ok(settings)
+}
+
+/// Checks that nodes can use the certificates that the settings name.
+pub fn check_authorities(tree: &Tree, settings: &Settings) -> Result<(), SettingsError> {
+    let Some(ca) = &settings.ca else {
         return Ok(());
     };
-    if settings.matchbox.is_none_or(|url| url.scheme() != "https") {
+    if settings
+        .matchbox
+        .as_ref()
+        .is_none_or(|url| url.scheme() != "https")
+    {
         return Err(SettingsError::UnusedAuthorities);
     }
     let path = ca.display().to_string();
@@ -85,18 +132,23 @@ mod tests {
 
     #[test]
     fn what_a_node_would_refuse_is_refused() {
-        assert_eq!(said(b"deadline_seconds = 30\n", None), "");
-        assert!(check(&Tree::default()).is_ok());
+        let good = b"deadline_seconds = 30\nwithout_matchbox = true\n";
+        assert_eq!(said(good, None), "");
         let https = "matchbox = \"https://mb.example\"\nca = \"/etc/gild/ca.pem\"\n";
         for (settings, ca, complaint) in [
             ("deadline = 30\n", None, "unknown field"),
+            (
+                "matchbox = \"http://localhost:8080\"\n",
+                None,
+                "each node itself",
+            ),
             (
                 "matchbox = \"https://mb.example:80800\"\n",
                 None,
                 "not a URL",
             ),
             (
-                "ca = \"/etc/gild/ca.pem\"\n",
+                "without_matchbox = true\nca = \"/etc/gild/ca.pem\"\n",
                 Some(""),
                 "its address is not https",
             ),
@@ -112,5 +164,14 @@ mod tests {
             assert!(said.contains(complaint), "{settings}: {said}");
         }
         assert!(said(b"# \xff\n", None).contains("utf-8"));
+    }
+
+    #[test]
+    fn whether_nodes_ask_somebody_has_to_be_said() {
+        assert!(said(b"deadline_seconds = 30\n", None).contains("--without-matchbox"));
+        assert!(matches!(
+            check(&Tree::default()),
+            Err(SettingsError::NoMatchbox)
+        ));
     }
 }

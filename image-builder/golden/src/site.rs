@@ -25,6 +25,10 @@ pub struct Options {
     pub matchbox: Option<String>,
     /// Certificates that Matchbox's own is checked with.
     pub matchbox_ca: Option<PathBuf>,
+    /// The cluster's address for nodes whose group in Matchbox names none.
+    pub k3s_url: Option<String>,
+    /// Whether nodes are to ask nobody.
+    pub without_matchbox: bool,
 }
 
 /// The options, read and found good.
@@ -36,6 +40,10 @@ pub struct Site {
     pub matchbox: Option<String>,
     /// Certificates that Matchbox's own is checked with.
     pub matchbox_ca: Option<String>,
+    /// The cluster's address for nodes whose group in Matchbox names none.
+    pub k3s_url: Option<String>,
+    /// Whether nodes are to ask nobody.
+    pub without_matchbox: bool,
 }
 
 /// Why a site's options cannot be used.
@@ -95,6 +103,8 @@ impl Options {
             authorized_keys,
             matchbox: self.matchbox.clone(),
             matchbox_ca,
+            k3s_url: self.k3s_url.clone(),
+            without_matchbox: self.without_matchbox,
         })
     }
 }
@@ -143,8 +153,17 @@ impl Site {
             files.push(("--matchbox-ca", CA, certificates.clone()));
             settings = format!("{settings}ca = \"/{CA}\"\n");
         }
-        // Without the file a node asks nobody; and a site may bring its own in its overlay.
-        if !settings.is_empty() {
+        if let Some(url) = &self.k3s_url {
+            settings = format!("{settings}k3s_url = {}\n", quoted(url));
+        }
+        // A site may bring its own in its overlay.
+        if self.without_matchbox {
+            files.push((
+                "--without-matchbox",
+                FIRST_BOOT,
+                "without_matchbox = true\n".to_owned(),
+            ));
+        } else if !settings.is_empty() {
             files.push(("--matchbox", FIRST_BOOT, settings));
         }
         files

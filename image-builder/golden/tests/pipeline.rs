@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use gild_boards::dtbo;
+use gild_golden::base::Security;
 use gild_golden::pipeline::{self, Built, Options};
 use gild_golden::progress::Progress;
 use gild_proof::trial;
@@ -73,7 +74,8 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
     );
     assert_eq!(
         text("/etc/gild/first-boot.toml"),
-        "matchbox = \"https://matchbox.example:8443\"\nca = \"/etc/gild/matchbox-ca.pem\"\n"
+        "matchbox = \"https://matchbox.example:8443\"\nca = \"/etc/gild/matchbox-ca.pem\"\n\
+         k3s_url = \"https://k3s.example:6443\"\n"
     );
     assert!(text("/etc/cloud/cloud.cfg.d/60-gild-site.cfg").contains("ssh-ed25519 AAAAC3"));
     assert!(text("/etc/modules-load.d/gild.conf").contains("br_netfilter"));
@@ -364,9 +366,24 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         ("https://matchbox.example:80800", "not a URL"),
         ("https://user:secret@matchbox.example", "a password"),
         ("http://matchbox.example:8080", "its address is not https"),
+        ("https://[::1]:8443", "each node itself"),
     ] {
         let mut options = good();
         options.site.matchbox = Some(url.to_owned());
+        let said = refused(&site, &options);
+        assert!(said.contains(complaint), "{url}: {said}");
+    }
+
+    for (url, complaint) in [
+        ("https://k3s.example", "`k3s_url` has no port"),
+        ("http://k3s.example:6443", "`k3s_url` must begin with https"),
+        (
+            "https://localhost:6443",
+            "`k3s_url` is an address of the node",
+        ),
+    ] {
+        let mut options = good();
+        options.site.k3s_url = Some(url.to_owned());
         let said = refused(&site, &options);
         assert!(said.contains(complaint), "{url}: {said}");
     }
@@ -387,6 +404,14 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     let mut options = good();
     options.mirror = Some("file:///srv/mirror/debian".to_owned());
     assert!(refused(&site, &options).contains("nodes are to reach it too"));
+
+    let mut options = good();
+    options.mirror = Some("http://localhost:3142/mirror.example/debian".to_owned());
+    assert!(refused(&site, &options).contains("on this machine itself"));
+
+    let mut options = good();
+    options.security = Security::At("http://127.0.0.1/security".to_owned());
+    assert!(refused(&site, &options).contains("on this machine itself"));
 
     let options = good();
     let secret = site.path("overlay/srv/site");
@@ -426,6 +451,43 @@ fn a_vendor_s_file_that_is_no_disk_of_an_operating_system_is_refused() {
 }
 
 #[test]
+fn an_image_says_that_it_is_to_have_no_security_updates() {
+    const MARK: &str = "/usr/lib/gild/without-security-updates";
+    let site = Site::new();
+    let mut options = site.options(Vendor::Armbian);
+    for (security, marked) in [(Security::Without, true), (options.security.clone(), false)] {
+        options.security = security;
+        build(&site, &options);
+        let is_there = site.root("disk.img").exists(MARK).expect("a path");
+        assert_eq!(is_there, marked);
+    }
+}
+
+#[test]
+fn an_image_that_is_to_ask_nobody_says_so() {
+    let site = Site::new();
+    let mut options = site.options(Vendor::Armbian);
+    options.site.matchbox = None;
+    options.site.matchbox_ca = None;
+    options.site.k3s_url = None;
+    assert!(refused(&site, &options).contains("--without-matchbox"));
+    options.site.without_matchbox = true;
+    options.site.authorized_keys.clear();
+    options.mirror = Some("http://apt/debian".to_owned());
+    let warnings = Warnings::default();
+    pipeline::build(&options, &site.path("disk.img"), &warnings).expect("an image");
+    let said = site
+        .root("disk.img")
+        .read_to_string("/etc/gild/first-boot.toml");
+    assert_eq!(said.ok().as_deref(), Some("without_matchbox = true\n"));
+    let warnings = warnings.0.into_inner();
+    assert!(
+        matches!(&*warnings, [login, name] if login.contains("nobody can ever log in") && name.contains("http://apt/debian")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn a_site_s_own_settings_of_first_boot_are_kept_or_refused() {
     const SETTINGS: &str = "etc/gild/first-boot.toml";
     let site = Site::new();
@@ -436,11 +498,16 @@ fn a_site_s_own_settings_of_first_boot_are_kept_or_refused() {
     let mut options = site.options(Vendor::Armbian);
     options.site.matchbox = None;
     options.site.matchbox_ca = None;
+    options.site.k3s_url = None;
+    let said = refused(&site, &options);
+    assert!(said.contains("`without_matchbox = true`"), "{said}");
+    let own = "deadline_seconds = 300\nwithout_matchbox = true\n";
+    site.in_overlay(SETTINGS, own);
     build(&site, &options);
     let kept = site
         .root("disk.img")
         .read_to_string("/etc/gild/first-boot.toml");
-    assert_eq!(kept.ok().as_deref(), Some("deadline_seconds = 300\n"));
+    assert_eq!(kept.ok().as_deref(), Some(own));
     fs::remove_file(site.path("disk.img")).expect("the image");
 
     site.in_overlay(SETTINGS, "deadline_secs = 300\n");

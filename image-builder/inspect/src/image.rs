@@ -30,8 +30,9 @@ pub const IMAGE_ENV: &str = "gild-image.env";
 /// What the root file system says about the image.
 pub const RELEASE: &str = "usr/lib/gild/image-release";
 
-/// The builder's mark that k3s was left out on purpose.
+/// The builder's marks that something was left out on purpose.
 const WITHOUT_K3S: &str = "usr/lib/gild/without-k3s";
+const WITHOUT_SECURITY_UPDATES: &str = "usr/lib/gild/without-security-updates";
 
 /// An opened image.
 pub struct Image {
@@ -145,6 +146,11 @@ impl Image {
     /// Was it built without k3s on purpose?
     pub fn is_without_k3s(&self) -> bool {
         self.root.kind(WITHOUT_K3S).is_some()
+    }
+
+    /// Was it built without security updates on purpose?
+    pub fn is_without_security_updates(&self) -> bool {
+        self.root.kind(WITHOUT_SECURITY_UPDATES).is_some()
     }
 }
 

@@ -13,6 +13,7 @@ mod gpt;
 mod image;
 mod initramfs;
 mod kernel;
+mod lack;
 mod options;
 mod packages;
 mod packed;
@@ -28,8 +29,9 @@ use std::path::Path;
 
 pub use canary::{Canary, Origin};
 pub use error::InspectError;
+pub use lack::Lack;
 pub use options::{Exemption, Options};
-pub use report::{Finding, Report, RuleResult, WITHOUT_K3S};
+pub use report::{Finding, Report, RuleResult};
 pub use rules::{KNOWN, Known, RULES, Rule};
 
 use image::Image;
@@ -67,7 +69,7 @@ pub fn inspect(path: &Path, options: &Options) -> Result<Report, InspectError> {
         files: image.content.files,
         canaries: in_words(canaries),
         not_looked_for: in_words(options.not_looked_for.iter().copied()),
-        without_k3s: image.is_without_k3s(),
+        lacks: Lack::of(&image),
         rules,
     })
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::lack::Lack;
+
 /// One thing that breaks a rule. It says where and of what kind, never what the secret is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -52,8 +54,8 @@ pub struct Report {
     pub canaries: Vec<String>,
     /// The kinds of texts of the build host that were not looked for: they are too short, or any image may have them.
     pub not_looked_for: Vec<String>,
-    /// Was it built without k3s? Then it is sound, and its nodes join no cluster.
-    pub without_k3s: bool,
+    /// What it lacks, though it be sound.
+    pub lacks: Vec<Lack>,
     /// Every rule.
     pub rules: Vec<RuleResult>,
 }
@@ -70,9 +72,6 @@ impl Report {
         self.rules.iter().filter(|rule| !rule.passed)
     }
 }
-
-/// What is to be said of an image without k3s.
-pub const WITHOUT_K3S: &str = "built without k3s: its nodes join no cluster";
 
 /// More lines than these of one rule help nobody; the JSON has them all.
 const LINES: usize = 10;
@@ -115,8 +114,8 @@ impl fmt::Display for Report {
             let kinds = self.not_looked_for.join(", ");
             writeln!(f, "not looked for, being too short or too common: {kinds}")?;
         }
-        if self.without_k3s {
-            writeln!(f, "{WITHOUT_K3S}")?;
+        for lack in &self.lacks {
+            writeln!(f, "{lack}")?;
         }
         write!(
             f,

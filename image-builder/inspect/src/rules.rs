@@ -11,6 +11,7 @@ mod layout;
 mod ssh;
 mod table;
 mod trial;
+mod updates;
 
 use std::path::Path;
 

@@ -10,9 +10,10 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    BOOT_START, EARLY, Golden, LINKS, ROOT_START, SIZE, VERSION, initrd, initrd_without, poke,
+    BOOT_START, EARLY, Golden, LINKS, ROOT_START, SIZE, SOURCES, VERSION, initrd, initrd_without,
+    poke,
 };
-use gild_inspect::{Canary, Options, Origin, RULES, Report, WITHOUT_K3S, inspect};
+use gild_inspect::{Canary, Lack, Options, Origin, RULES, Report, inspect};
 use planted::Defect::{After, Before, Changed};
 use planted::{EXAMPLE, GIVEN, HOST, README, defects, key, token};
 
@@ -148,17 +149,36 @@ fn an_exemption_lets_a_finding_pass_and_shows_it() {
 }
 
 #[test]
-fn an_image_without_k3s_says_so() {
+fn an_image_says_what_it_was_built_without() {
     let golden = good();
     fs::remove_file(golden.root("usr/local/bin/k3s")).expect("it was there");
     golden.put("usr/lib/gild/without-k3s", "");
+    fs::remove_file(golden.root(SOURCES)).expect("it was there");
+    golden.put("usr/lib/gild/without-security-updates", "");
     let report = judge(&golden.make());
-    assert!(report.passed() && report.without_k3s, "{report}");
-    assert!(report.to_string().contains(WITHOUT_K3S), "{report}");
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.lacks, [Lack::K3s, Lack::SecurityUpdates]);
+    for words in ["join no cluster", "built without security updates"] {
+        assert!(report.to_string().contains(words), "{report}");
+    }
     let json = serde_json::to_value(&report).expect("plain data");
-    assert_eq!(json["without_k3s"], true);
-    let with = judge(&good().make());
-    assert!(!with.to_string().contains(WITHOUT_K3S), "{with}");
+    assert_eq!(
+        json["lacks"],
+        serde_json::json!(["k3s", "security-updates"])
+    );
+    assert!(judge(&good().make()).lacks.is_empty());
+}
+
+#[test]
+fn security_updates_may_be_named_in_either_form_and_by_the_release_s_rank() {
+    let list = "deb [arch=arm64] http://mirror.example/security stable-security main\n";
+    for path in ["etc/apt/sources.list", "etc/apt/sources.list.d/own.list"] {
+        let golden = good();
+        fs::remove_file(golden.root(SOURCES)).expect("it was there");
+        golden.put(path, list);
+        let report = judge(&golden.make());
+        assert!(report.passed(), "{path}: {report}");
+    }
 }
 
 #[test]

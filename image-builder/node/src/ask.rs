@@ -9,6 +9,7 @@ use reqwest::Url;
 
 use crate::client::FetchError;
 use crate::node::{Node, NodeError};
+use crate::settings::Settings;
 
 /// Longest time of one request.
 const TRY: Duration = Duration::from_secs(15);
@@ -75,14 +76,14 @@ impl AskError {
 pub fn ask(
     world: &dyn World,
     matchbox: &Url,
-    accept_default_group: bool,
+    settings: &Settings,
     deadline: Duration,
 ) -> Result<Node, AskError> {
     let end = world.now() + deadline;
     let mut said = String::new();
     let mut wait = FIRST_WAIT;
     loop {
-        let error = match round(world, matchbox, accept_default_group, end) {
+        let error = match round(world, matchbox, settings, end) {
             Ok(node) => return Ok(node),
             Err(error) => error,
         };
@@ -114,9 +115,10 @@ pub fn ask(
 fn round(
     world: &dyn World,
     matchbox: &Url,
-    accept_default_group: bool,
+    settings: &Settings,
     end: Duration,
 ) -> Result<Node, AskError> {
+    let read = |mac: Mac, answer: &Answer| Node::read(mac, answer, settings.k3s_url.as_deref());
     let mut found: Option<Node> = None;
     let mut default = None;
     let mut failure: Option<AskError> = None;
@@ -124,7 +126,7 @@ fn round(
         let time = TRY.min(end.saturating_sub(world.now())).max(FIRST_WAIT);
         let error = match world.get(&metadata_address(matchbox, mac), time) {
             Ok(body) => match Answer::parse(&body, mac) {
-                Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer) {
+                Ok(answer @ Answer::Dedicated(_)) => match read(mac, &answer) {
                     Ok(node) => match &found {
                         Some(first) if first.hostname != node.hostname => {
                             let name = first.hostname.clone();
@@ -159,9 +161,9 @@ fn round(
         return Ok(node);
     }
     match default {
-        Some((mac, answer)) if accept_default_group => {
+        Some((mac, answer)) if settings.accept_default_group => {
             warn!("{mac} joins by the group for every node, under a name made from its address");
-            Node::read(mac, &answer).map_err(|error| AskError::Answer(mac, error))
+            read(mac, &answer).map_err(|error| AskError::Answer(mac, error))
         }
         _ => Err(failure.unwrap_or(AskError::NoInterface)),
     }

@@ -124,7 +124,7 @@ mod tests {
             "REQUEST_QUERY_MAC={MAC}\nMAC={MAC}\nHOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN={token}\nK3S_NODE_PASSWORD=0123456789abcdef\n"
         );
         let answer = Answer::parse(&body, MAC).expect("an answer");
-        Seed::of(&Node::read(MAC, &answer).expect("a node"), &image())
+        Seed::of(&Node::read(MAC, &answer, None).expect("a node"), &image())
     }
 
     #[test]

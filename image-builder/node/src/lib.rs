@@ -13,6 +13,7 @@ pub mod interface;
 pub mod k3s_config;
 pub mod led;
 pub mod node;
+pub mod reach;
 pub mod seed;
 pub mod seeding;
 pub mod settings;

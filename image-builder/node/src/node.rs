@@ -6,6 +6,7 @@ use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, host_name};
 use reqwest::Url;
 
+use crate::reach::Reach;
 use crate::token::{Token, TokenError, is_plain};
 
 const LABELS: &str = "K3S_NODE_LABELS_";
@@ -53,6 +54,12 @@ pub enum NodeError {
     /// Something is not there.
     #[error("the group's metadata has no `{0}`")]
     Missing(&'static str),
+    /// Nothing says where the cluster is.
+    #[error(
+        "neither the group's metadata nor /etc/gild/first-boot.toml has a `k3s_url`: add one to the group, or build the image \
+         with --k3s-url"
+    )]
+    NoServer,
     /// A value is wrong.
     #[error("`{key}` in the group's metadata {problem}")]
     Value {
@@ -67,28 +74,31 @@ pub enum NodeError {
 }
 
 impl Node {
-    /// Reads and checks an answer. The default group is for every node: the name it gives is not used.
-    pub fn read(mac: Mac, answer: &Answer) -> Result<Self, NodeError> {
+    /// Reads and checks an answer. The default group is for every node: the name it gives is not used. `k3s_url` is the image's
+    /// own, for a group that names none.
+    pub fn read(mac: Mac, answer: &Answer, k3s_url: Option<&str>) -> Result<Self, NodeError> {
         let (values, hostname) = match answer {
             Answer::Dedicated(values) => (values, host_name(values)?),
             Answer::Default(values) => (values, fallback_name(Some(mac))),
         };
-        let token = Token::parse(required(values, "K3S_TOKEN", "k3s_token")?)?;
+        let token = values
+            .get("K3S_TOKEN")?
+            .ok_or(NodeError::Missing("k3s_token"))?;
+        let token = Token::parse(token)?;
         Ok(Self {
             mac,
             hostname,
-            server: server(required(values, "K3S_URL", "k3s_url")?)
-                .map_err(|problem| wrong("k3s_url", problem))?,
+            server: match (values.get("K3S_URL")?, k3s_url) {
+                (Some(own), _) => server(own).map_err(|problem| wrong("k3s_url", problem))?,
+                (None, Some(common)) => common.to_owned(),
+                (None, None) => return Err(NodeError::NoServer),
+            },
             node_password: node_password(values, &token, mac)?,
             token,
             labels: labels(values)?,
             ssh_keys: ssh_keys(values)?,
         })
     }
-}
-
-fn required<'a>(values: &'a Values, key: &str, name: &'static str) -> Result<&'a str, NodeError> {
-    values.get(key)?.ok_or(NodeError::Missing(name))
 }
 
 fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
@@ -98,7 +108,8 @@ fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
     }
 }
 
-/// The cluster's address, without what would be ignored; or what is wrong with it.
+/// The cluster's address, without what would be ignored; or what is wrong with it. It must have a port: k3s takes 443 for
+/// an address without one, and its servers listen on 6443.
 pub fn server(text: &str) -> Result<String, &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has a character that does not belong into a URL");
@@ -118,7 +129,22 @@ pub fn server(text: &str) -> Result<String, &'static str> {
     if url.port() == Some(0) {
         return Err("has the port 0");
     }
+    if Reach::of(&url) == Reach::Itself {
+        return Err("is an address of the node itself, and the cluster's servers are elsewhere");
+    }
+    if !has_port(text) {
+        return Err(
+            "has no port, and k3s would take 443: write https://host:6443, or :443 if that is meant",
+        );
+    }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// Whether the text itself has a port: a parsed URL does not show the usual one of its scheme.
+fn has_port(url: &str) -> bool {
+    url.split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once(':'))
+        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()))
 }
 
 fn node_password(values: &Values, token: &Token, mac: Mac) -> Result<NodePassword, NodeError> {

@@ -177,7 +177,7 @@ fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) ->
             );
         }
     }
-    ask(&machine, matchbox, settings.accept_default_group, time).map_err(AskError::into)
+    ask(&machine, matchbox, settings, time).map_err(AskError::into)
 }
 
 fn announce(node: &Node) {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
+use crate::node::server;
+
 /// Below a root directory, which is `/` outside of tests.
 const SETTINGS: &str = "etc/gild/first-boot.toml";
 const RELEASE: &str = "usr/lib/gild/image-release";
@@ -22,10 +24,15 @@ pub struct Settings {
     pub matchbox: Option<Url>,
     /// The only certificate authority to trust, instead of the public ones.
     pub ca: Option<PathBuf>,
+    /// The cluster's address for nodes whose group names none.
+    pub k3s_url: Option<String>,
     /// How long the boot may wait for an answer.
     pub deadline: Duration,
     /// Whether the answer for every unknown node is good enough to join the cluster with.
     pub accept_default_group: bool,
+    /// Whether whoever built the image wanted it to ask nobody. The node does the same without it; builder and inspection
+    /// tell by it a decision from an oversight.
+    pub without_matchbox: bool,
 }
 
 /// Which image this is.
@@ -56,10 +63,13 @@ pub enum SettingsError {
 struct File {
     matchbox: Option<String>,
     ca: Option<PathBuf>,
+    k3s_url: Option<String>,
     #[serde(default = "two_minutes")]
     deadline_seconds: u64,
     #[serde(default)]
     accept_default_group: bool,
+    #[serde(default)]
+    without_matchbox: bool,
 }
 
 fn two_minutes() -> u64 {
@@ -91,6 +101,12 @@ impl Settings {
                 format!("must be from {} to {}", DEADLINE.start(), DEADLINE.end()),
             ));
         }
+        if file.without_matchbox && file.matchbox.is_some() {
+            return Err(Problem::Value(
+                "without_matchbox",
+                "must not be true beside an address of `matchbox`".to_owned(),
+            ));
+        }
         Ok(Self {
             matchbox: file
                 .matchbox
@@ -99,8 +115,15 @@ impl Settings {
                 .transpose()
                 .map_err(|problem| Problem::Value("matchbox", problem.to_owned()))?,
             ca: file.ca,
+            k3s_url: file
+                .k3s_url
+                .as_deref()
+                .map(server)
+                .transpose()
+                .map_err(|problem| Problem::Value("k3s_url", problem.to_owned()))?,
             deadline: Duration::from_secs(file.deadline_seconds),
             accept_default_group: file.accept_default_group,
+            without_matchbox: file.without_matchbox,
         })
     }
 }
@@ -179,13 +202,20 @@ mod tests {
         let settings = Settings::read(root.path()).expect("defaults");
         assert_eq!(settings.matchbox, None);
         assert_eq!(settings.deadline, Duration::from_mins(2));
-        assert!(!settings.accept_default_group);
+        assert!(!settings.accept_default_group && !settings.without_matchbox);
+    }
+
+    #[test]
+    fn an_image_says_that_it_is_to_ask_nobody() {
+        let settings = Settings::parse("without_matchbox = true").expect("a setting");
+        assert!(settings.without_matchbox && settings.matchbox.is_none());
     }
 
     #[test]
     fn every_setting_is_read() {
         let settings = Settings::parse(
-            "matchbox = \"https://mb.example:8443/base\"\nca = \"/etc/gild/ca.pem\"\ndeadline_seconds = 30\naccept_default_group = true",
+            "matchbox = \"https://mb.example:8443/base\"\nca = \"/etc/gild/ca.pem\"\nk3s_url = \"https://k3s.example:6443/\"\n\
+             deadline_seconds = 30\naccept_default_group = true",
         )
         .unwrap_or_else(|_| panic!("all that may be set"));
         assert_eq!(
@@ -193,6 +223,10 @@ mod tests {
             Some("https://mb.example:8443/base")
         );
         assert_eq!(settings.ca.as_deref(), Some(Path::new("/etc/gild/ca.pem")));
+        assert_eq!(
+            settings.k3s_url.as_deref(),
+            Some("https://k3s.example:6443")
+        );
         assert_eq!(settings.deadline, Duration::from_secs(30));
         assert!(settings.accept_default_group);
     }
@@ -205,8 +239,15 @@ mod tests {
             ("matchbox = \"ftp://a\"", "must begin with"),
             ("matchbox = \"https://a:b@c\"", "password"),
             ("matchbox = \"https://c/?x\"", "base address"),
+            ("k3s_url = \"http://k:6443\"", "k3s_url must begin with"),
+            ("k3s_url = \"https://k\"", "k3s_url has no port"),
+            ("k3s_url = \"https://127.0.0.1:6443\"", "the node itself"),
             ("deadline_seconds = 601", "from 5 to 600"),
             ("deadline_seconds = 0", "from 5 to 600"),
+            (
+                "matchbox = \"https://a\"\nwithout_matchbox = true",
+                "beside an address",
+            ),
         ] {
             assert!(
                 problem(text).contains(complaint),

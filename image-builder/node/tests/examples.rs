@@ -60,7 +60,7 @@ fn node(group: &Value, fill_in: bool) -> Result<Node, NodeError> {
                 &format!("AAAAC3NzaC1lZDI1NTE5AAAA{}", "I".repeat(44)),
             );
     }
-    Node::read(mac, &Answer::parse(&body, mac).expect("an answer"))
+    Node::read(mac, &Answer::parse(&body, mac).expect("an answer"), None)
 }
 
 #[test]

@@ -52,3 +52,17 @@ fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
         assert!(sync < step(lasts), "{lasts}");
     }
 }
+
+/// `matchbox` then is the same machine on the node as on the desk where the image was set up.
+#[test]
+fn names_without_a_domain_are_looked_for_in_the_site_s() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("rootfs/usr/lib/systemd/network/20-gild-wired.network");
+    let file = std::fs::read_to_string(file).expect("the network's file");
+    for source in ["DHCPv4", "DHCPv6", "IPv6AcceptRA"] {
+        let section = file.split(&format!("\n[{source}]\n")).nth(1);
+        let section = section.and_then(|rest| rest.split("\n[").next());
+        let mut lines = section.expect("the section").lines();
+        assert!(lines.any(|line| line == "UseDomains=yes"), "{source}");
+    }
+}

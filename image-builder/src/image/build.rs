@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_boards::Board;
+use gild_golden::base::Security;
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::Cache;
 use gild_golden::k3s::K3s;
@@ -43,12 +44,18 @@ pub struct Args {
     /// File with public SSH keys of those who may log in to the nodes; may be given several times
     #[arg(long = "authorized-key", value_name = "FILE")]
     authorized_keys: Vec<PathBuf>,
-    /// Address of the Matchbox that each node asks for its name and its cluster
+    /// Address of the Matchbox that each node asks for its name and its cluster; or give `--without-matchbox`
     #[arg(long, value_name = "URL")]
     matchbox: Option<String>,
     /// File with the certificates that the one of Matchbox is checked against [default: the public ones]
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
+    /// The cluster's address for nodes whose group in Matchbox has no `k3s_url`: `https://host:6443`
+    #[arg(long, value_name = "URL", requires = "matchbox")]
+    k3s_url: Option<String>,
+    /// Build an image whose nodes ask nobody who they are, and join no cluster
+    #[arg(long, conflicts_with = "matchbox")]
+    without_matchbox: bool,
 
     /// The program of a k3s release, `k3s-arm64`; give it with `--k3s-sha256`, or give `--without-k3s`
     #[arg(long, value_name = "FILE", requires = "k3s_sha256")]
@@ -69,12 +76,8 @@ pub struct Args {
     /// SHA-256 of the file that `--base` names, as it is: before it is decompressed
     #[arg(long, value_name = "HEX", requires = "base")]
     sha256: Option<String>,
-    /// Debian mirror [default: this machine's]
-    #[arg(long, value_name = "URL")]
-    mirror: Option<String>,
-    /// Mirror of Debian's security archive [default: this machine's]
-    #[arg(long, value_name = "URL")]
-    security_mirror: Option<String>,
+    #[command(flatten)]
+    mirrors: Mirrors,
 
     /// Folder that keeps packages and lists for the next build
     #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
@@ -110,6 +113,30 @@ pub struct Args {
     /// The program mke2fs, of a version that reads tar files
     #[arg(long, value_name = "FILE", default_value = "target/e2fsprogs/mke2fs")]
     mke2fs: PathBuf,
+}
+
+/// Where packages come from.
+#[derive(Debug, clap::Args)]
+struct Mirrors {
+    /// Debian mirror [default: this machine's]
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Mirror of Debian's security archive [default: this machine's]
+    #[arg(long, value_name = "URL")]
+    security_mirror: Option<String>,
+    /// Build an image without security updates, whose nodes fetch none either
+    #[arg(long, conflicts_with = "security_mirror")]
+    without_security_updates: bool,
+}
+
+impl Mirrors {
+    fn security(&self) -> Security {
+        match &self.security_mirror {
+            Some(url) => Security::At(url.clone()),
+            None if self.without_security_updates => Security::Without,
+            None => Security::OfThisMachine,
+        }
+    }
 }
 
 /// Runs `gild image build`.
@@ -160,12 +187,23 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    /// Whether an overlay says where nodes ask. What it says is read with the other inputs.
+    fn has_own_settings(&self) -> bool {
+        let mut overlays = self.overlays.iter();
+        overlays.any(|overlay| overlay.join(site::FIRST_BOOT).exists())
+    }
+
     fn options(&self) -> Result<Options> {
         let board = self.board;
         ensure!(
             self.k3s.is_some() || self.without_k3s,
             "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \
              or say --without-k3s"
+        );
+        ensure!(
+            self.matchbox.is_some() || self.without_matchbox || self.has_own_settings(),
+            "nodes of an image without Matchbox do not learn who they are, and join no cluster; next: give --matchbox URL, \
+             or say --without-matchbox"
         );
         let k3s = self.k3s.clone().zip(self.k3s_sha256.clone());
         let base = self.base.clone().zip(self.sha256.clone());
@@ -176,8 +214,8 @@ impl Args {
                 .clone()
                 .unwrap_or_else(|| Path::new("boards").join(&board.name).join("image.toml")),
             base: base.map(|(path, sha256)| BaseImage { path, sha256 }),
-            mirror: self.mirror.clone(),
-            security_mirror: self.security_mirror.clone(),
+            mirror: self.mirrors.mirror.clone(),
+            security: self.mirrors.security(),
             packages: self.packages.clone(),
             rootfs: self.rootfs.clone(),
             first_boot: self.first_boot.clone(),
@@ -186,6 +224,8 @@ impl Args {
                 authorized_keys: self.authorized_keys.clone(),
                 matchbox: self.matchbox.clone(),
                 matchbox_ca: self.matchbox_ca.clone(),
+                k3s_url: self.k3s_url.clone(),
+                without_matchbox: self.without_matchbox,
             },
             k3s: k3s.map(|(program, sha256)| K3s {
                 program,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex};
-use gild_inspect::WITHOUT_K3S;
+use gild_inspect::Lack;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
@@ -61,7 +61,7 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
             folder.path().display()
         );
     }
-    warn_without_k3s(&manifest, from);
+    warn_of_lacks(&manifest, from);
     put_stored(&manifest, from, &folder)?;
     for ending in release::ABOUT {
         let name = format!("{}.{ending}", manifest.image_id);
@@ -76,16 +76,19 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     Ok(manifest.image_id)
 }
 
-/// Says it now: flashed, such an image makes nodes that nobody finds in the cluster.
-fn warn_without_k3s(manifest: &Manifest, from: &Path) {
+/// Says it now: flashed, an image that lacks something makes nodes that lack it too.
+fn warn_of_lacks(manifest: &Manifest, from: &Path) {
     let report = fs::read(from.join(format!("{}.inspection.json", manifest.image_id)));
     // What `pack` alone made has no report.
     let report: serde_json::Value = report
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    if report["without_k3s"] == true {
-        log::warn!("image {} was {WITHOUT_K3S}", manifest.image_id);
+    for lack in report["lacks"].as_array().into_iter().flatten() {
+        // One that this gild does not know has been said by the one that built the image.
+        if let Ok(lack) = serde_json::from_value::<Lack>(lack.clone()) {
+            log::warn!("image {} is {lack}", manifest.image_id);
+        }
     }
 }
 

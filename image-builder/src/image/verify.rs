@@ -11,7 +11,6 @@ use gild_format::record::{FIRST_MIB, Found, RECORD_LENGTH, RECORD_OFFSET, Record
 use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
-use gild_inspect::WITHOUT_K3S;
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
@@ -70,8 +69,8 @@ pub fn run(args: Args) -> Result<()> {
             let report = inspect::sealed(&path, &args.scope)
                 .with_context(|| format!("{} does not pass", path.display()))?;
             said += " and sealed";
-            if report.without_k3s {
-                said = format!("{said}, {WITHOUT_K3S}");
+            for lack in &report.lacks {
+                said = format!("{said}, {lack}");
             }
         }
         println!("{}: {said}", path.display());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use gild_golden::base::{self, Mirrors};
+use gild_golden::base::{self, Mirrors, Security};
 use gild_golden::k3s::K3s;
 use gild_golden::recipe::Recipe;
 use gild_golden::tree::Tree;
@@ -89,7 +89,7 @@ fn packages(recipe: &Recipe) -> Result<PathBuf> {
         .map(String::as_str)
         .filter(|name| !LEFT_OUT.contains(name))
         .collect();
-    let mirrors = Mirrors::find(None, None)?;
+    let mirrors = Mirrors::find(None, &Security::OfThisMachine)?;
     let backports = format!("{}-backports", recipe.suite);
     let suites = mirrors.suites(&recipe.suite);
     let sources: Vec<_> = suites

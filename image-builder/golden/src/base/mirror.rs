@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gild_node::reach::Reach;
+
 use super::BaseError;
 
 /// The mirrors of Debian's archive, and Debian's keys.
@@ -10,8 +12,19 @@ use super::BaseError;
 pub struct Mirrors {
     /// The main archive, with updates and backports.
     pub main: String,
-    /// The security archive, where the host has one.
+    /// The security archive, unless nodes are to have none.
     pub security: Option<String>,
+}
+
+/// Where security updates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// From where the host's own apt has them.
+    OfThisMachine,
+    /// From this archive.
+    At(String),
+    /// From nowhere, which somebody has to want.
+    Without,
 }
 
 /// One source of the host's apt.
@@ -24,23 +37,28 @@ struct Source {
 
 impl Mirrors {
     /// The given mirror, else the host's.
-    pub fn find(main: Option<&str>, security: Option<&str>) -> Result<Self, BaseError> {
-        for url in [main, security].into_iter().flatten() {
-            check(url)?;
-        }
-        let host = host_sources();
-        let main = match (main, host.iter().find(|source| source.is_main())) {
-            (Some(given), _) => given.to_owned(),
-            (None, Some(found)) => found.uri.clone(),
-            (None, None) => return Err(BaseError::NoMirror),
+    pub fn find(main: Option<&str>, security: &Security) -> Result<Self, BaseError> {
+        Self::choose(main, security, &host_sources())
+    }
+
+    fn choose(main: Option<&str>, security: &Security, host: &[Source]) -> Result<Self, BaseError> {
+        let of_host = |is_it: fn(&Source) -> bool| {
+            let source = host.iter().find(|source| is_it(source));
+            source.map(|source| source.uri.clone())
         };
-        let found = host.into_iter().find(Source::is_security);
-        Ok(Self {
-            main,
-            security: security
-                .map(str::to_owned)
-                .or(found.map(|source| source.uri)),
-        })
+        let given = |url: &str| check(url).map(|()| url.to_owned());
+        let main = match main {
+            Some(url) => given(url)?,
+            None => of_host(Source::is_main).ok_or(BaseError::NoMirror)?,
+        };
+        let security = match security {
+            Security::At(url) => Some(given(url)?),
+            Security::OfThisMachine => {
+                Some(of_host(Source::is_security).ok_or(BaseError::NoSecurityMirror)?)
+            }
+            Security::Without => None,
+        };
+        Ok(Self { main, security })
     }
 
     /// The archives of a suite as (mirror, suite).
@@ -91,6 +109,11 @@ fn check(url: &str) -> Result<(), BaseError> {
     if rest.split('/').next().unwrap_or_default().contains('@') {
         return refuse(
             "the password in it would end up in the image: put it into /etc/apt/auth.conf",
+        );
+    }
+    if Reach::of_text(url) == Some(Reach::Itself) {
+        return refuse(
+            "it is on this machine itself, and each node's apt would ask that node: give an address that nodes reach",
         );
     }
     Ok(())
@@ -176,4 +199,55 @@ pub fn keyring() -> Result<PathBuf, BaseError> {
         .map(PathBuf::from)
         .find(|path| path.exists())
         .ok_or(BaseError::NoKeyring)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIVEN: &str = "https://mirror.example/debian";
+
+    fn host(releases: &[&str]) -> Vec<Source> {
+        let source = |release: &&str| Source {
+            is_debian: true,
+            release: (*release).to_owned(),
+            component: "main".to_owned(),
+            uri: format!("http://host.example/{release}"),
+        };
+        releases.iter().map(source).collect()
+    }
+
+    #[test]
+    fn the_host_s_own_mirrors_are_taken_unless_others_are_given() {
+        let host = host(&["bookworm-updates", "bookworm", "bookworm-security"]);
+        let mirrors = Mirrors::choose(None, &Security::OfThisMachine, &host).expect("both");
+        assert_eq!(mirrors.main, "http://host.example/bookworm");
+        let security = "http://host.example/bookworm-security";
+        assert_eq!(mirrors.security.as_deref(), Some(security));
+        let other = Security::At("https://mirror.example/security".to_owned());
+        let mirrors = Mirrors::choose(Some(GIVEN), &other, &host).expect("both");
+        assert_eq!(mirrors.main, GIVEN);
+        let security = "https://mirror.example/security";
+        assert_eq!(mirrors.security.as_deref(), Some(security));
+    }
+
+    #[test]
+    fn security_updates_are_left_out_only_on_request() {
+        for host in [host(&[]), host(&["bookworm", "bookworm-updates"])] {
+            let error = Mirrors::choose(Some(GIVEN), &Security::OfThisMachine, &host);
+            let error = error.expect_err("no security archive").to_string();
+            for option in ["--security-mirror URL", "--without-security-updates"] {
+                assert!(error.contains(option), "{error}");
+            }
+        }
+        let host = host(&["bookworm", "bookworm-security"]);
+        let mirrors = Mirrors::choose(None, &Security::Without, &host).expect("a mirror");
+        assert_eq!(mirrors.security, None);
+        let suites = mirrors.suites("trixie").into_iter();
+        assert!(
+            suites
+                .into_iter()
+                .all(|(_, suite)| suite != "trixie-security")
+        );
+    }
 }

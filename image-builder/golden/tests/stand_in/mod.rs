@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ext4_view::{Ext4, Ext4Read};
+use gild_golden::base::Security;
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::sha256_of;
 use gild_golden::k3s::K3s;
@@ -254,7 +255,7 @@ impl Site {
             recipe: self.recipe(vendor),
             base: Some(base),
             mirror: Some("https://mirror.example/debian".to_owned()),
-            security_mirror: None,
+            security: Security::At("https://mirror.example/debian-security".to_owned()),
             packages: Vec::new(),
             rootfs: project.join("image-builder/node/rootfs"),
             first_boot: self.path("programs"),
@@ -263,6 +264,8 @@ impl Site {
                 authorized_keys: vec![self.path("key.pub")],
                 matchbox: Some("https://matchbox.example:8443".to_owned()),
                 matchbox_ca: Some(self.path("ca.pem")),
+                k3s_url: Some("https://k3s.example:6443".to_owned()),
+                without_matchbox: false,
             },
             k3s: Some(K3s {
                 sha256: sha256_of(&k3s).expect("k3s"),

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, layout, ssh,
-    trial,
+    trial, updates,
 };
 use crate::secrets::Secret;
 
@@ -507,5 +507,11 @@ pub const RULES: &[Rule] = &[
         "k3s and its unit are there, and the unit waits for its configuration; unless built without k3s",
         "There is no other way onto the node",
         Check::Image(behaviour::k3s),
+    ),
+    rule(
+        "security-updates",
+        "apt has a source of its release's security updates, on another machine; unless built without",
+        "A node would keep every hole that is found after the image was built",
+        Check::Image(updates::security),
     ),
 ];

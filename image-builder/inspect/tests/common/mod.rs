@@ -98,6 +98,19 @@ pub const LINKS: [(&str, &str); 14] = [
     ("sysinit.target.wants", "systemd-timesyncd.service"),
 ];
 
+/// Where a node's packages come from.
+pub const SOURCES: &str = "etc/apt/sources.list.d/debian.sources";
+
+/// The same with this suite of security updates.
+pub fn sources(security: &str) -> String {
+    let stanza = |suite: &str| {
+        format!(
+            "Types: deb\nURIs: http://mirror.example/debian\nSuites: {suite}\nComponents: main\n"
+        )
+    };
+    [stanza("trixie"), stanza(security)].join("\n")
+}
+
 /// What an image is made of; a test changes it before it is made.
 pub struct Golden {
     folder: TempDir,
@@ -285,6 +298,8 @@ impl Golden {
             "mirrors:\n  docker.io:\n    endpoint: [\"https://registry.example\"]\n",
         );
         self.put("var/log/wtmp", "");
+        self.put("usr/lib/os-release", "ID=debian\nVERSION_CODENAME=trixie\n");
+        self.put(SOURCES, sources("trixie-security"));
         self.put(
             "usr/lib/gild/image-release",
             "GILD_BOARD=rpi5\nGILD_IMAGE_ID=rpi5-0123456789ab\n",

@@ -11,6 +11,7 @@ mod identity;
 mod packed;
 mod secrets;
 mod trial;
+mod updates;
 
 use std::path::Path;
 
@@ -63,6 +64,7 @@ pub fn defects() -> Vec<Planted> {
         build_host::defects(),
         behaviour::defects(),
         first_boot::defects(),
+        updates::defects(),
     ]
     .into_iter()
     .flatten()

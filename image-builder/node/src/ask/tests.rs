@@ -30,8 +30,13 @@ impl<'a> Scene<'a> {
     }
 
     fn ask(&self, accept_default_group: bool) -> Result<Node, AskError> {
+        self.ask_with(&format!("accept_default_group = {accept_default_group}"))
+    }
+
+    fn ask_with(&self, settings: &str) -> Result<Node, AskError> {
         let matchbox = Url::parse("http://mb:8080/base/").expect("a URL");
-        ask(self, &matchbox, accept_default_group, TWO_MINUTES)
+        let settings = Settings::parse(settings).expect("settings");
+        ask(self, &matchbox, &settings, TWO_MINUTES)
     }
 
     fn times(&self) -> Vec<Duration> {
@@ -123,6 +128,22 @@ fn a_group_for_every_node_is_for_nobody_unless_that_is_wanted() {
     ));
     let node = Scene::new(&[A, B], &answer).ask(true).expect("a node");
     assert_eq!((node.mac, &*node.hostname), (A, "k3s-00000a"));
+}
+
+#[test]
+fn the_image_s_cluster_is_that_of_groups_that_name_none() {
+    for (answer, accept) in [
+        (dedicated as fn(&str) -> String, false),
+        (default_group, true),
+    ] {
+        let answer = |query: &str, _| Ok(answer(query).replace("K3S_URL=https://a:6443\n", ""));
+        let settings =
+            format!("k3s_url = \"https://common:6443\"\naccept_default_group = {accept}");
+        let node = Scene::new(&[A], &answer)
+            .ask_with(&settings)
+            .expect("a node");
+        assert_eq!(node.server, "https://common:6443");
+    }
 }
 
 #[test]

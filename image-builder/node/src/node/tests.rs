@@ -10,10 +10,13 @@ const GOOD: [&str; 5] = [
 ];
 
 fn read(lines: &[&str]) -> Result<Node, NodeError> {
-    Node::read(
-        MAC,
-        &Answer::parse(&lines.join("\n"), MAC).expect("an answer"),
-    )
+    read_in(None, lines)
+}
+
+/// The same in an image that has a `k3s_url` of its own.
+fn read_in(k3s_url: Option<&str>, lines: &[&str]) -> Result<Node, NodeError> {
+    let answer = Answer::parse(&lines.join("\n"), MAC).expect("an answer");
+    Node::read(MAC, &answer, k3s_url)
 }
 
 /// The good lines with one more, which replaces the one of the same key.
@@ -34,6 +37,39 @@ fn a_good_answer_is_a_node() {
     assert_eq!(node.server, "https://10.0.0.1:6443");
     assert_eq!(node.node_password.0, node.token.node_password(MAC));
     assert!(node.labels.is_empty() && node.ssh_keys.is_empty());
+}
+
+#[test]
+fn a_group_without_the_cluster_s_address_takes_the_image_s_and_another_s_own_counts() {
+    let common = Some("https://10.0.0.9:6443");
+    let minimal = ["MAC=d8:3a:dd:01:02:03", GOOD[0], GOOD[2], GOOD[4]];
+    let node = read_in(common, &minimal).expect("name and token are enough");
+    assert_eq!(node.server, "https://10.0.0.9:6443");
+    let node = read_in(common, &GOOD).expect("a node");
+    assert_eq!(node.server, "https://10.0.0.1:6443");
+    let error = read(&minimal).expect_err("no address").to_string();
+    assert!(error.contains("--k3s-url"), "{error}");
+    // A value that is there counts, though it be wrong.
+    for wrong in ["K3S_URL=", "K3S_URL=https://10.0.0.1"] {
+        let lines = [&minimal[..], &[wrong]].concat();
+        let error = read_in(common, &lines).expect_err(wrong);
+        assert!(matches!(error, NodeError::Value { .. }), "{error}");
+    }
+}
+
+#[test]
+fn the_cluster_s_address_has_a_port() {
+    for (text, server) in [
+        ("https://k:6443/", "https://k:6443"),
+        ("https://k:443", "https://k:443"),
+        ("https://[fd00::1]:6443", "https://[fd00::1]:6443"),
+    ] {
+        assert_eq!(super::server(text).as_deref(), Ok(server));
+    }
+    for text in ["https://k", "https://k:", "https://[fd00::1]", "https://k/"] {
+        let problem = super::server(text).expect_err(text);
+        assert!(problem.contains("no port"), "{text}: {problem}");
+    }
 }
 
 #[test]
@@ -71,6 +107,8 @@ fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
         "K3S_URL=https://",
         "K3S_URL=https://a:99999",
         "K3S_URL=https://a:0",
+        "K3S_URL=https://localhost:6443",
+        "K3S_URL=https://[::1]:6443",
         "K3S_URL=https://a/b",
         "K3S_URL=https://u:s3cret@a",
         "K3S_URL=https://a?s3cret",
