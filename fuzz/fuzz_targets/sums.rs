@@ -6,6 +6,10 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &str| {
     if let Ok(list) = sums::read(input) {
+        // As the end of a line it would fall away.
+        if list.keys().any(|path| path.ends_with('\r')) {
+            return;
+        }
         let text: String = list
             .iter()
             .map(|(path, digest)| format!("{digest}  {path}\n"))
