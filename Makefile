@@ -19,13 +19,16 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card test check test-image campaign lint docs bench
+.PHONY: help setup demo image build-and-copy card test check test-image campaign fuzz lint docs bench
 
 COMMA := ,
 
 # Of `make card`.
 CONFIG ?= gild.toml
 CARD ?= target/card.img
+
+# Of `make fuzz`: for each target.
+SECONDS ?= 10
 
 # Of `make image` and `make build-and-copy`. The key that signs images for real nodes is yours: KEY=site.key.
 BOARD ?= $(board)
@@ -129,8 +132,12 @@ campaign: setup ## Cut the power of the engine and of both boot orders at random
 	@echo "campaign: $(GILD_CUTS) cuts of each from seed $(GILD_SEED); the same again: GILD_CUTS=$(GILD_CUTS) GILD_SEED=$(GILD_SEED)"
 	cargo test --release -p gild-flash -p gild-agent --no-fail-fast --test flash --bin gild-agent -- --nocapture no_random_cut
 
+fuzz: setup ## Fuzz every parser that meets bytes from outside: SECONDS=10 for each, TARGET= for one
+	@SECONDS_EACH="$(SECONDS)" toolchain/fuzz $(TARGET)
+
 lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands, dependencies
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	toolchain/check-unsafe
 	toolchain/check-scripts

@@ -278,6 +278,22 @@ fn an_image_in_halves_needs_both_places_for_the_time() {
 }
 
 #[test]
+fn a_section_where_the_time_belongs_is_not_overwritten() {
+    let mut bytes = vec![0xff; 512 << 10];
+    let last = bytes.len() - 8;
+    section(&mut bytes, 0, BOOTCODE, 0xff8, &[]);
+    section(&mut bytes, 0x1000, MODULE, last - 0x1008, &[]);
+    section(&mut bytes, last, PADDING, 0, &[]);
+    let mut image = parse(bytes.clone());
+    let refused = image.set_timestamp(1);
+    assert!(
+        matches!(refused, Err(EepromError::Magic { offset, .. }) if offset == last),
+        "{refused:?}"
+    );
+    assert!(image.bytes() == bytes);
+}
+
+#[test]
 fn the_order_is_set_in_the_configuration_of_an_image() {
     let image = parse(eeprom_2712());
     let config = image.config().expect("one");

@@ -182,6 +182,12 @@ fn a_damaged_environment_is_refused() {
     );
     assert_eq!(Block::parse(&whole[..0xfff]), Err(EnvError::Crc(0xfff)));
     assert_eq!(Block::parse(&[]), Err(EnvError::Short(0)));
+    let least = Block {
+        environment: Environment::default(),
+        flag: None,
+    };
+    let bytes = least.to_bytes(5, 0).expect("room for nothing");
+    assert_eq!(Block::parse(&bytes), Ok(least));
     for at in [0, 4, 20, 0xfff] {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;

@@ -38,3 +38,11 @@ pub use error::{At, NfsError};
 pub use file::File;
 pub use patience::{Backoff, Patience};
 pub use share::{Options, Share, Stats};
+
+/// What reads a server's bytes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod replies {
+    pub use crate::limits::MAX_READ;
+    pub use crate::reply::{LookupReply, MountReply, ReadData, ReadReply};
+    pub use crate::stream::{check_record_mark, check_verifier};
+}

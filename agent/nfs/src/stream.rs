@@ -121,7 +121,7 @@ impl Stream {
 }
 
 /// RFC 5531, section 11. The client allocates what the mark says before it reads.
-fn check_record_mark(mark: &[u8]) -> io::Result<()> {
+pub fn check_record_mark(mark: &[u8]) -> io::Result<()> {
     let mark = word(mark, 0).ok_or_else(|| invalid("a record mark of the wrong size"))?;
     if mark & LAST_FRAGMENT == 0 {
         return Err(invalid("an answer in several fragments"));
@@ -137,7 +137,7 @@ fn check_record_mark(mark: &[u8]) -> io::Result<()> {
 
 /// The client allocates what the verifier of an accepted reply says before it looks for the bytes, and so it does for
 /// a message that is not a reply at all.
-fn check_verifier(message: &[u8]) -> io::Result<()> {
+pub fn check_verifier(message: &[u8]) -> io::Result<()> {
     const REPLY: u32 = 1;
     const ACCEPTED: u32 = 0;
     if word(message, 1).is_some_and(|kind| kind != REPLY) {

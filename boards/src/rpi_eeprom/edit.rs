@@ -48,7 +48,7 @@ impl Image {
         Ok(())
     }
 
-    /// Writes the time of the update into the image. Only updaters that write the chip from Linux need it there; the
+    /// Writes the time of the update into the image. On an error nothing is changed. Only updaters that write the chip from Linux need it there; the
     /// updater on the card takes it from the signature file.
     pub fn set_timestamp(&mut self, time: u32) -> Result<(), EepromError> {
         self.check_editable()?;
@@ -56,10 +56,13 @@ impl Image {
         if self.is_ab() && places.len() != 2 {
             return Err(EepromError::NoTimestamp(places.len()));
         }
+        let mut bytes = self.bytes.clone();
         for place in places {
-            put(&mut self.bytes, place, &(!time).to_le_bytes());
-            put(&mut self.bytes, place + 4, &time.to_le_bytes());
+            put(&mut bytes, place, &(!time).to_le_bytes());
+            put(&mut bytes, place + 4, &time.to_le_bytes());
         }
+        // A damaged image may have a section where the time belongs.
+        *self = Self::parse(bytes)?;
         Ok(())
     }
 

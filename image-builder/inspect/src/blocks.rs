@@ -25,6 +25,8 @@ pub struct Blocks {
     uses: Vec<Use>,
     /// Bytes (start, length in the partition) that belong to a file but lie behind its end.
     slack: Vec<(u64, u64)>,
+    /// Blocks of extent trees that have been read.
+    nodes: u64,
 }
 
 const EXTENTS: u32 = 0x8_0000;
@@ -35,6 +37,12 @@ const MAX_DEPTH: u16 = 5;
 
 fn invalid(what: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
+}
+
+/// Where a block begins. The largest number that a table can hold leads beyond every disk.
+fn place_of(block: u64, size: u64) -> io::Result<u64> {
+    let place = block.checked_mul(size);
+    place.ok_or_else(|| invalid("a block outside the partition"))
 }
 
 /// Little-endian numbers at fixed places.
@@ -96,7 +104,8 @@ impl Super {
             .blocks
             .checked_mul(found.block_size)
             .is_some_and(|length| length <= partition.len());
-        if !fits || found.group_blocks == 0 || found.inode_size < 128 || found.first_block > 1 {
+        let is_whole = found.first_block <= found.blocks.min(1);
+        if !fits || !is_whole || found.group_blocks == 0 || found.inode_size < 128 {
             return Err(invalid("the superblock does not fit the partition"));
         }
         Ok(found)
@@ -163,6 +172,7 @@ impl Blocks {
             size: sb.block_size,
             uses: vec![Use::Free; count],
             slack: Vec::new(),
+            nodes: 0,
         };
         blocks.mark(0, sb.first_block, Use::Own);
         blocks.mark_tables(&sb, &groups);
@@ -199,10 +209,8 @@ impl Blocks {
             if group.flags & BLOCK_UNINIT != 0 {
                 continue;
             }
-            let bitmap = Bytes(
-                self.partition
-                    .vec_at(group.block_bitmap * sb.block_size, length)?,
-            );
+            let place = place_of(group.block_bitmap, sb.block_size)?;
+            let bitmap = Bytes(self.partition.vec_at(place, length)?);
             let start = sb.group_start(index);
             for bit in (0..length * 8).filter(|&bit| bitmap.bit(bit)) {
                 self.mark(start + bit as u64, 1, Use::Own);
@@ -219,13 +227,10 @@ impl Blocks {
             if group.flags & INODE_UNINIT != 0 {
                 continue;
             }
-            let bitmap = Bytes(
-                self.partition
-                    .vec_at(group.inode_bitmap * sb.block_size, bitmap_length)?,
-            );
-            let table = self
-                .partition
-                .vec_at(group.inode_table * sb.block_size, table_length)?;
+            let place = place_of(group.inode_bitmap, sb.block_size)?;
+            let bitmap = Bytes(self.partition.vec_at(place, bitmap_length)?);
+            let place = place_of(group.inode_table, sb.block_size)?;
+            let table = self.partition.vec_at(place, table_length)?;
             let inodes = table.chunks_exact(usize::try_from(sb.inode_size).unwrap_or(256));
             for (position, inode) in inodes.enumerate() {
                 let number = index * sb.group_inodes + position as u64 + 1;
@@ -258,7 +263,13 @@ impl Blocks {
             if depth > 0 {
                 let child = node.u32(at + 4) | node.u16(at + 8) << 32;
                 let size = usize::try_from(self.size).unwrap_or(4096);
-                let bytes = Bytes(self.partition.vec_at(child * self.size, size)?);
+                // Trees that share their blocks would take forever.
+                self.nodes += 1;
+                if self.nodes > self.uses.len() as u64 {
+                    return Err(invalid("more extent trees than blocks"));
+                }
+                let place = place_of(child, self.size)?;
+                let bytes = Bytes(self.partition.vec_at(place, size)?);
                 let deeper = deeper.checked_sub(1).ok_or(invalid("a deep extent tree"))?;
                 self.mark_extents(&bytes, length, deeper)?;
                 continue;
@@ -276,7 +287,8 @@ impl Blocks {
             };
             if data < blocks * self.size {
                 let rest = blocks * self.size - data;
-                self.slack.push((start * self.size + data, rest));
+                let place = place_of(start, self.size)?.saturating_add(data);
+                self.slack.push((place, rest));
             }
         }
         Ok(())
@@ -307,5 +319,131 @@ impl Blocks {
             found.extend(part.first_data()?.map(|at| start + at));
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use super::*;
+
+    const SUPERBLOCK: u64 = 1024;
+    const SIZE: u64 = 256 << 10;
+
+    /// A partition with these numbers in it: place, bytes, value.
+    fn read(numbers: &[(u64, usize, u64)]) -> io::Result<Blocks> {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(SIZE).expect("room");
+        let sound = [
+            (SUPERBLOCK + 4, 4, 64),
+            (SUPERBLOCK + 0x14, 4, 1),
+            (SUPERBLOCK + 0x20, 4, 64),
+            (SUPERBLOCK + 0x28, 4, 16),
+            (SUPERBLOCK + 0x38, 2, 0xef53),
+            (SUPERBLOCK + 0x58, 2, 128),
+            (SUPERBLOCK + 0x60, 4, 0x80),
+            (SUPERBLOCK + 0xfe, 2, 64),
+            (DESCRIPTOR, 4, 3),
+            (DESCRIPTOR + 4, 4, 4),
+            (DESCRIPTOR + 8, 4, 5),
+        ];
+        for (place, length, value) in sound.iter().chain(numbers) {
+            let bytes = &value.to_le_bytes()[..*length];
+            file.write_all_at(bytes, *place).expect("room");
+        }
+        Blocks::read(&Range::new(Arc::new(file), 0, SIZE))
+    }
+
+    const DESCRIPTOR: u64 = 2048;
+    /// The 12th inode, the first that is a user's: a file, by extents.
+    const INODE: u64 = 5 * 1024 + 11 * 128;
+    const FILE: [(u64, usize, u64); 3] = [
+        (4 * 1024 + 1, 1, 0b1000),
+        (INODE, 2, 0x8000),
+        (INODE + 0x20, 4, 0x8_0000),
+    ];
+
+    fn extents(node: u64, depth: u64, entries: u64) -> [(u64, usize, u64); 3] {
+        [
+            (node, 2, 0xf30a),
+            (node + 2, 2, entries),
+            (node + 6, 2, depth),
+        ]
+    }
+
+    fn refusal(numbers: &[(u64, usize, u64)]) -> String {
+        match read(numbers) {
+            Ok(_) => panic!("a damaged file system was read"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_file_s_blocks_are_found() {
+        let leaf = (INODE + 0x28 + 12 + 4, 8, 2 | 40 << 32);
+        let numbers = [&FILE[..], &extents(INODE + 0x28, 0, 1), &[leaf]].concat();
+        let blocks = read(&numbers).expect("sound");
+        assert_eq!(blocks.runs(Use::File), [(40 * 1024, 2 * 1024)]);
+    }
+
+    #[test]
+    fn a_file_system_of_no_blocks_is_refused() {
+        let why = refusal(&[(SUPERBLOCK + 4, 4, 0)]);
+        assert!(why.contains("superblock"), "{why}");
+    }
+
+    #[test]
+    fn tables_beyond_every_disk_are_refused() {
+        // The high halves of the places of both bitmaps and of the inodes.
+        for at in [0x20, 0x24, 0x28] {
+            let why = refusal(&[(DESCRIPTOR + at, 4, u32::MAX.into())]);
+            assert!(why.contains("outside"), "{at:#x}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_file_beyond_every_disk_is_nothing() {
+        // In the last block that a number of 64 bits reaches: blocks have 64 KiB here.
+        let block = 64 << 10;
+        let inode = 3 * block + 11 * 128;
+        let layout = [
+            (SUPERBLOCK + 4, 4, 4),
+            (SUPERBLOCK + 0x14, 4, 0),
+            (SUPERBLOCK + 0x18, 4, 6),
+            (block, 4, 2),
+            (block + 4, 4, 2),
+            (block + 8, 4, 3),
+            (2 * block + 1, 1, 0b1000),
+            (inode, 2, 0x8000),
+            (inode + 4, 4, 1 << 20),
+            (inode + 0x20, 4, EXTENTS.into()),
+            (inode + 0x28 + 12 + 4, 8, u64::MAX << 16 | 0x8000),
+        ];
+        let numbers = [&layout[..], &extents(inode + 0x28, 0, 1)].concat();
+        let blocks = read(&numbers).expect("sound apart from the file");
+        assert!(blocks.data_in_free().expect("zeros").is_empty());
+    }
+
+    #[test]
+    fn extent_trees_that_share_their_blocks_are_refused() {
+        let mut numbers = FILE.to_vec();
+        let mut node = |at: u64, depth: u64, entries: u64, child: u64| {
+            numbers.extend(extents(at, depth, entries));
+            numbers.extend((0..entries).map(|entry| (at + 12 + entry * 12 + 4, 4, child)));
+        };
+        node(INODE + 0x28, 5, 4, 20);
+        for depth in 0..5 {
+            let block = 24 - depth;
+            node(
+                block * 1024,
+                depth,
+                if depth == 0 { 0 } else { 84 },
+                block + 1,
+            );
+        }
+        let why = refusal(&numbers);
+        assert!(why.contains("more extent trees than blocks"), "{why}");
     }
 }

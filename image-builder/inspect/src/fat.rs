@@ -10,6 +10,9 @@ use crate::range::Range;
 /// No file that a rule reads is longer.
 const MAX_READ: u64 = 1 << 20;
 
+/// Folders in folders that no boot partition has.
+const MAX_DEPTH: usize = 16;
+
 /// The boot partition.
 pub struct Fat {
     system: FileSystem<Range>,
@@ -23,7 +26,7 @@ impl Fat {
     pub fn open(partition: Range) -> io::Result<Self> {
         let system = FileSystem::new(partition.clone(), FsOptions::new())?;
         let mut files = BTreeMap::new();
-        walk(&system.root_dir(), "", &mut files)?;
+        walk(&system.root_dir(), "", MAX_DEPTH, &mut files)?;
         Ok(Self {
             system,
             partition,
@@ -87,7 +90,8 @@ impl Fat {
         if !self.is_fat32() || cluster == 0 || data > self.partition.len() {
             return Err(io::Error::new(ErrorKind::InvalidData, "not FAT32"));
         }
-        let count = (self.partition.len().min(u32_at(32) * sector) - data) / cluster;
+        let end = self.partition.len().min(u32_at(32) * sector);
+        let count = end.saturating_sub(data) / cluster;
         let length = usize::try_from(((count + 2) * 4).min(table_length)).unwrap_or(0);
         let entries = self.partition.vec_at(table, length)?;
         let is_free = |entry: &[u8]| entry[..3] == [0; 3] && entry[3] << 4 == 0;
@@ -114,6 +118,7 @@ impl Fat {
 fn walk(
     folder: &Dir<'_, Range>,
     prefix: &str,
+    deeper: usize,
     files: &mut BTreeMap<String, u64>,
 ) -> io::Result<()> {
     for entry in folder.iter() {
@@ -124,7 +129,10 @@ fn walk(
         }
         let path = format!("{prefix}{name}");
         if entry.is_dir() {
-            walk(&entry.to_dir(), &format!("{path}/"), files)?;
+            let deeper = deeper.checked_sub(1).ok_or_else(|| {
+                io::Error::new(ErrorKind::InvalidData, "its folders lead into each other")
+            })?;
+            walk(&entry.to_dir(), &format!("{path}/"), deeper, files)?;
         } else {
             files.insert(path, entry.len());
         }

@@ -37,6 +37,19 @@ pub use rules::{KNOWN, Known, RULES, Rule};
 use image::Image;
 use scan::Scanner;
 
+/// What reads an image's bytes, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod readers {
+    pub use crate::blocks::{Blocks, Use};
+    pub use crate::fat::Fat;
+    pub use crate::gpt::read as gpt;
+    pub use crate::initramfs::read as initramfs;
+    pub use crate::kernel::read as kernel;
+    pub use crate::packed::open as packed;
+    pub use crate::range::Range;
+    pub use crate::root::Root;
+}
+
 /// Judges a raw disk image by all rules.
 pub fn inspect(path: &Path, options: &Options) -> Result<Report, InspectError> {
     let image = Image::open(path, &Scanner::new(options.canaries.clone()))?;

@@ -46,19 +46,23 @@ impl Range {
         self.length
     }
 
+    fn check_has(&self, offset: u64, length: usize) -> io::Result<()> {
+        let end = offset.checked_add(length as u64);
+        end.filter(|end| *end <= self.length)
+            .map(drop)
+            .ok_or(ErrorKind::UnexpectedEof.into())
+    }
+
     /// Fills `buffer` from `offset`.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        if offset
-            .checked_add(buffer.len() as u64)
-            .is_none_or(|end| end > self.length)
-        {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
+        self.check_has(offset, buffer.len())?;
         self.file.read_exact_at(buffer, self.start + offset)
     }
 
     /// Bytes `offset..offset + length`.
     pub fn vec_at(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        // A damaged table may ask for more memory than there is.
+        self.check_has(offset, length)?;
         let mut bytes = vec![0; length];
         self.read_at(&mut bytes, offset)?;
         Ok(bytes)
@@ -140,5 +144,22 @@ impl Ext4Read for Range {
         buffer: &mut [u8],
     ) -> Result<(), Box<dyn Error + Send + Sync + 'static>> {
         Ok(self.read_at(buffer, start)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_takes_no_memory() {
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(1024).expect("room");
+        let range = Range::new(Arc::new(file), 0, 1024);
+        for (offset, length) in [(0, usize::MAX >> 1), (1024, 1), (u64::MAX, 1024)] {
+            let refused = range.vec_at(offset, length).expect_err("too much");
+            assert_eq!(refused.kind(), ErrorKind::UnexpectedEof);
+        }
+        assert_eq!(range.vec_at(1000, 24).expect("the end"), [0; 24]);
     }
 }

@@ -1,0 +1,36 @@
+//! `gild.toml` and the kernel's command line. The addresses that are accepted are the same when they are read again, and no
+//! order is for nobody.
+#![no_main]
+
+use gild_card_format::{Arguments, Config, NfsUrl};
+use gild_fuzz::parts;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let [arguments, file] = parts(input).map(String::from_utf8_lossy);
+    let arguments = Arguments::parse(&arguments);
+    for (key, value) in arguments.iter() {
+        assert_eq!(arguments.get(key), Some(value));
+    }
+    if let Ok(url) = NfsUrl::parse(&file) {
+        assert_eq!(NfsUrl::parse(&url.to_string()).as_ref(), Ok(&url));
+    }
+    for file in [None, Some(&*file)] {
+        let config = match Config::parse(file, &arguments) {
+            Ok(config) => config,
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                continue;
+            }
+        };
+        let url = &config.server;
+        assert_eq!(NfsUrl::parse(&url.to_string()).as_ref(), Ok(url));
+        assert!(
+            config
+                .network
+                .is_none_or(|network| (1..=32).contains(&network.prefix))
+        );
+        assert!(config.next_public_key.as_ref() != Some(&config.public_key));
+        assert!(config.order.is_none_or(|order| !order.id.is_empty()));
+    }
+});

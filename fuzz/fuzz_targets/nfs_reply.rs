@@ -1,0 +1,33 @@
+//! Answers of an NFS server: the record mark, the head of a message, and the results that carry bytes. No result is longer
+//! than its limit, and each reader takes as many bytes as it says.
+#![no_main]
+
+use gild_nfs::replies::{
+    LookupReply, MAX_READ, MountReply, ReadReply, check_record_mark, check_verifier,
+};
+use libfuzzer_sys::fuzz_target;
+use nfs3_types::xdr_codec::Unpack;
+
+const MAX_HANDLE: usize = 64;
+
+fn unpack<T: Unpack>(input: &[u8]) -> Option<T> {
+    let mut rest = input;
+    let (found, length) = T::unpack(&mut rest).ok()?;
+    assert_eq!(length, input.len() - rest.len());
+    assert!(length.is_multiple_of(4));
+    Some(found)
+}
+
+fuzz_target!(|input: &[u8]| {
+    let _ = check_record_mark(input.get(..4).unwrap_or(input));
+    let _ = check_verifier(input);
+    if let Some(MountReply(Ok(handle))) = unpack(input) {
+        assert!(handle.data.len() <= MAX_HANDLE);
+    }
+    if let Some(LookupReply(Ok(handle))) = unpack(input) {
+        assert!(handle.data.len() <= MAX_HANDLE);
+    }
+    if let Some(ReadReply(Ok(data))) = unpack(input) {
+        assert!(data.bytes.len() <= MAX_READ as usize);
+    }
+});
