@@ -175,10 +175,12 @@ keep = false
 [order]
 id = "2026-11-01"
 nodes = ["d8:3a:dd:12:34:56"]
-"#);
+"#
+    );
     put("config", "full", join(&[b"", full.as_bytes()]))?;
     let arguments = format!(
-        "quiet gild.server=nfs://[fd00::1]/srv gild.public_key={KEY} gild.network.dns=\"10.0.0.1, 10.0.0.2\" gild.network.address=10.0.0.9/8");
+        "quiet gild.server=nfs://[fd00::1]/srv gild.public_key={KEY} gild.network.dns=\"10.0.0.1, 10.0.0.2\" gild.network.address=10.0.0.9/8"
+    );
     put("config", "arguments", join(&[arguments.as_bytes(), b""]))?;
     put(
         "config",
