@@ -8,7 +8,7 @@ use crate::tree::{Tree, TreeError};
 
 /// Where cloud-init reads whose keys it puts on a node.
 const CLOUD_CONFIG: &str = "etc/cloud/{cloud.cfg,cloud.cfg.d/*.cfg}";
-/// The words that say it.
+/// The words for it.
 const KEYS: [&str; 3] = [
     "ssh_authorized_keys",
     "ssh-authorized-keys",

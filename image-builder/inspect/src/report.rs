@@ -54,7 +54,7 @@ pub struct Report {
     pub canaries: Vec<String>,
     /// The kinds of texts of the build host that were not looked for: they are too short, or any image may have them.
     pub not_looked_for: Vec<String>,
-    /// What it lacks, though it be sound.
+    /// What it lacks, though it is sound.
     pub lacks: Vec<Lack>,
     /// Every rule.
     pub rules: Vec<RuleResult>,

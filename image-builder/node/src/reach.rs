@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_domain_is_told_from_one_with() {
+    fn a_name_without_a_domain_is_another_thing_than_one_with() {
         for url in ["http://matchbox:8080", "https://k3s", "http://localhosts"] {
             assert_eq!(Reach::of_text(url), Some(Reach::OneLabel), "{url}");
         }

@@ -49,7 +49,7 @@ fn a_group_without_the_cluster_s_address_takes_the_image_s_and_another_s_own_cou
     assert_eq!(node.server, "https://10.0.0.1:6443");
     let error = read(&minimal).expect_err("no address").to_string();
     assert!(error.contains("--k3s-url"), "{error}");
-    // A value that is there counts, though it be wrong.
+    // A value that is there counts, even if it is wrong.
     for wrong in ["K3S_URL=", "K3S_URL=https://10.0.0.1"] {
         let lines = [&minimal[..], &[wrong]].concat();
         let error = read_in(common, &lines).expect_err(wrong);
