@@ -7,6 +7,7 @@ mod cloud_init;
 mod first_boot;
 mod held;
 mod identity;
+pub(crate) mod join;
 mod layout;
 mod ssh;
 mod table;
@@ -104,7 +105,7 @@ pub const KNOWN: &[Known] = &[
         secret: Secret::BuildHost,
         origins: &[Origin::HostName, Origin::Resolver],
         paths: &["etc/gild/first-boot.toml"],
-        why: "Matchbox may run on the build host or on the site's name server; the operator named it",
+        why: "Matchbox or the cluster may be on the build host or on the site's name server; the operator named it",
     },
     Known {
         secret: Secret::BuildHost,

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    BOOT_START, EARLY, Golden, LINKS, ROOT_START, SIZE, SOURCES, VERSION, initrd, initrd_without,
-    poke,
+    BOOT_START, EARLY, Golden, LINKS, NETWORK, ROOT_START, SIZE, SOURCES, VERSION, initrd,
+    initrd_without, poke,
 };
 use gild_inspect::{Canary, Lack, Options, Origin, RULES, Report, inspect};
 use planted::Defect::{After, Before, Changed};
@@ -155,18 +155,42 @@ fn an_image_says_what_it_was_built_without() {
     golden.put("usr/lib/gild/without-k3s", "");
     fs::remove_file(golden.root(SOURCES)).expect("it was there");
     golden.put("usr/lib/gild/without-security-updates", "");
+    golden.put("etc/gild/first-boot.toml", "without_matchbox = true\n");
     let report = judge(&golden.make());
     assert!(report.passed(), "{report}");
-    assert_eq!(report.lacks, [Lack::K3s, Lack::SecurityUpdates]);
-    for words in ["join no cluster", "built without security updates"] {
+    assert_eq!(
+        report.lacks,
+        [Lack::K3s, Lack::Matchbox, Lack::SecurityUpdates]
+    );
+    for words in [
+        "built without k3s",
+        "built without Matchbox",
+        "built without security updates",
+    ] {
         assert!(report.to_string().contains(words), "{report}");
     }
     let json = serde_json::to_value(&report).expect("plain data");
     assert_eq!(
         json["lacks"],
-        serde_json::json!(["k3s", "security-updates"])
+        serde_json::json!(["k3s", "matchbox", "security-updates"])
     );
     assert!(judge(&good().make()).lacks.is_empty());
+}
+
+#[test]
+fn an_image_says_that_nobody_can_log_in() {
+    let golden = good();
+    let keys = "etc/cloud/cloud.cfg.d/60-gild-site.cfg";
+    golden.put(keys, "ssh_authorized_keys: []\n");
+    let report = judge(&golden.make());
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.lacks, [Lack::SshKeys]);
+    assert!(report.to_string().contains("only who is in `ssh_keys`"));
+    golden.put("etc/gild/first-boot.toml", "without_matchbox = true\n");
+    let report = judge(&golden.make());
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.lacks, [Lack::Matchbox, Lack::Login]);
+    assert!(report.to_string().contains("nobody can ever log in"));
 }
 
 #[test]
@@ -239,13 +263,39 @@ fn every_early_module_of_the_board_is_missed() {
 }
 
 #[test]
+fn every_module_of_the_board_s_network_is_missed() {
+    for (board, modules) in NETWORK {
+        let golden = good();
+        if board == "rock5b" {
+            golden.rock5b();
+        }
+        golden.without_modules(modules);
+        let report = judge(&golden.make());
+        assert_eq!(failed(&report), BTreeSet::from(["kernel-modules"]));
+        let findings = report.failed().flat_map(|rule| &rule.findings);
+        let found: Vec<&str> = findings.map(|finding| &*finding.what).collect();
+        assert_eq!(found.len(), modules.len(), "{board}: {found:?}");
+        for (found, name) in found.iter().zip(modules) {
+            assert!(found.starts_with(&format!("no module {name}")), "{found}");
+        }
+    }
+}
+
+#[test]
+fn a_vendor_s_kernel_may_have_rp1_built_in_under_its_own_name() {
+    let golden = good();
+    golden.without_modules(&["rp1_pci", "clk_rp1", "pinctrl_rp1"]);
+    let builtin = "kernel/drivers/mfd/rp1.ko\nkernel/drivers/clk/clk-rp1.ko\nkernel/drivers/pinctrl/pinctrl-rp1.ko\n";
+    let list = format!("usr/lib/modules/{VERSION}/modules.builtin");
+    golden.put(&list, builtin);
+    let report = judge(&golden.make());
+    assert!(report.passed(), "{report}");
+}
+
+#[test]
 fn a_driver_that_the_kernel_does_not_have_as_a_module_is_not_missed() {
     let golden = good();
-    let index = format!("usr/lib/modules/{VERSION}/modules.dep");
-    let text = fs::read_to_string(golden.root(&index)).expect("it was there");
-    let lines = text.lines().filter(|line| !line.contains("gpio-brcmstb"));
-    let lines: Vec<&str> = lines.collect();
-    golden.put(&index, lines.join("\n"));
+    golden.without_modules(&["gpio_brcmstb"]);
     golden.put_boot("initrd.img", initrd_without(&["gpio_brcmstb"], &[]));
     let report = judge(&golden.make());
     assert!(report.passed(), "{report}");

@@ -32,8 +32,8 @@ const EARLY: [&str; 2] = ["nvme", "ext4"];
 /// What a board's image needs besides. A vendor's kernel may have any of it built in.
 struct Drivers {
     board: &'static str,
-    /// Its own wired network.
-    network: &'static [&'static str],
+    /// Its own wired network: one of each. A vendor's kernel may call its driver by another name.
+    network: &'static [&'static [&'static str]],
     /// What supplies the way to its root with power, clocks and interrupts, and feeds the watchdog. A vendor's kernel may not
     /// have all of it.
     early: &'static [&'static str],
@@ -42,7 +42,14 @@ struct Drivers {
 const DRIVERS: [Drivers; 2] = [
     Drivers {
         board: "rpi5",
-        network: &["macb", "broadcom"],
+        // The controller is in RP1, behind PCIe. It has its clocks there, and the pin that resets the PHY.
+        network: &[
+            &["macb"],
+            &["broadcom"],
+            &["rp1_pci", "rp1"],
+            &["clk_rp1"],
+            &["pinctrl_rp1"],
+        ],
         early: &[
             "bcm2835_wdt",
             "fixed",
@@ -56,7 +63,7 @@ const DRIVERS: [Drivers; 2] = [
     },
     Drivers {
         board: "rock5b",
-        network: &["r8169"],
+        network: &[&["r8169"]],
         early: &[
             "dw_mmc_rockchip",
             "dw_wdt",
@@ -328,9 +335,10 @@ pub fn modules(image: &Image) -> Vec<Finding> {
     };
     MODULES
         .iter()
-        .chain(network)
-        .filter(|&&name| !known.contains(name))
-        .map(|name| Finding::new(&folder, format!("no module {name}")))
+        .map(std::slice::from_ref)
+        .chain(network.iter().copied())
+        .filter(|names| !names.iter().any(|&name| known.contains(name)))
+        .map(|names| Finding::new(&folder, format!("no module {}", names.join(" or "))))
         .collect()
 }
 

@@ -9,8 +9,7 @@ use crate::root::Kind;
 
 use super::behaviour::{ENABLED, is_masked};
 use super::has_ending;
-
-const SETTINGS: &str = "etc/gild/first-boot.toml";
+use super::join::SETTINGS;
 
 /// Where systemd looks for units, what counts most first.
 const FOLDERS: [&str; 4] = [

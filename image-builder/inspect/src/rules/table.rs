@@ -1,8 +1,8 @@
 //! The table itself. docs/sealed.md is made from it.
 
 use super::{
-    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, layout, ssh,
-    trial, updates,
+    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, join, layout,
+    ssh, trial, updates,
 };
 use crate::secrets::Secret;
 
@@ -105,7 +105,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "kernel-modules",
-        "Modules of the very kernel on the boot partition: what k3s needs, NVMe, the board's network",
+        "Modules of the very kernel on the boot partition: what k3s needs, NVMe, the board's network, on the Raspberry Pi 5 RP1 with its clocks and pins too",
         "A node without them has no pods, no disk or no network",
         Check::Image(boot::modules),
     ),
@@ -483,6 +483,12 @@ pub const RULES: &[Rule] = &[
         "What first-boot.toml says, if it is there, is what a node takes, and the certificates that it names are there",
         "A node that cannot read it has no name, and never will",
         Check::Image(first_boot::settings),
+    ),
+    rule(
+        "matchbox",
+        "first-boot.toml names the Matchbox that nodes ask who they are, on another machine, or says `without_matchbox = true`",
+        "A node that asks nobody joins no cluster, and asks nobody later either: only another image helps",
+        Check::Image(join::matchbox),
     ),
     rule(
         "cloud-init-source",

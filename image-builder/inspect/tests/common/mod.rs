@@ -25,7 +25,7 @@ pub const SIZE: u64 = ROOT_START + ROOT_SIZE + (1 << 20);
 const BOOT_GUID: &str = "11111111-2222-4333-8444-555555555555";
 const ROOT_GUID: &str = "66666666-7777-4888-9999-aaaaaaaaaaaa";
 
-const MODULES: [&str; 13] = [
+const MODULES: [&str; 16] = [
     "overlay",
     "br_netfilter",
     "ip_vs",
@@ -37,6 +37,9 @@ const MODULES: [&str; 13] = [
     "iscsi_tcp",
     "macb",
     "broadcom",
+    "rp1_pci",
+    "clk_rp1",
+    "pinctrl_rp1",
     "r8169",
     "virtio_blk",
 ];
@@ -75,6 +78,15 @@ pub const EARLY: [(&str, &[&str]); 2] = [
             "spi_rockchip",
         ],
     ),
+];
+
+/// The boards and the modules of their own network, in the order in which they are asked for.
+pub const NETWORK: [(&str, &[&str]); 2] = [
+    (
+        "rpi5",
+        &["macb", "broadcom", "rp1_pci", "clk_rp1", "pinctrl_rp1"],
+    ),
+    ("rock5b", &["r8169"]),
 ];
 
 /// What is enabled, as folder and unit.
@@ -226,6 +238,21 @@ impl Golden {
         self.put(&list, format!("{sum}  {path}\n"));
     }
 
+    /// Takes modules out of the kernel's list.
+    pub fn without_modules(&self, names: &[&str]) {
+        let index = format!("usr/lib/modules/{VERSION}/modules.dep");
+        let text = fs::read_to_string(self.root(&index)).expect("it was there");
+        let is_kept = |line: &&str| {
+            let names = names.iter().map(|name| name.replace('_', "-"));
+            !names
+                .into_iter()
+                .any(|name| line.contains(&format!("/{name}.ko")))
+        };
+        let kept: Vec<&str> = text.lines().filter(is_kept).collect();
+        assert_eq!(kept.len() + names.len(), text.lines().count(), "{names:?}");
+        self.put(&index, kept.join("\n"));
+    }
+
     /// Adds to a file of the root file system.
     pub fn append(&self, path: &str, content: &str) {
         let mut file = OpenOptions::new()
@@ -296,6 +323,14 @@ impl Golden {
         self.put(
             "etc/rancher/k3s/registries.yaml",
             "mirrors:\n  docker.io:\n    endpoint: [\"https://registry.example\"]\n",
+        );
+        self.put(
+            "etc/gild/first-boot.toml",
+            "matchbox = \"http://matchbox.example:8080\"\n",
+        );
+        self.put(
+            "etc/cloud/cloud.cfg.d/60-gild-site.cfg",
+            "ssh_authorized_keys:\n  - \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin@example\"\n",
         );
         self.put("var/log/wtmp", "");
         self.put("usr/lib/os-release", "ID=debian\nVERSION_CODENAME=trixie\n");

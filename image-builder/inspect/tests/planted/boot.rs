@@ -67,6 +67,11 @@ pub fn defects() -> Vec<Planted> {
             }),
         ),
         (
+            "kernel-modules",
+            "Debian's stable kernel, which does not know RP1",
+            Before(|golden| golden.without_modules(&["rp1_pci", "clk_rp1", "pinctrl_rp1"])),
+        ),
+        (
             "initramfs-modules",
             "no nvme",
             Before(|golden| golden.put_boot("initrd.img", initrd_without(&["nvme"], &[]))),

@@ -6,7 +6,10 @@ use super::Defect::Before;
 use super::Planted;
 
 pub fn defects() -> Vec<Planted> {
-    [units(), files()].into_iter().flatten().collect()
+    [units(), files(), nobody_asked()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn units() -> Vec<Planted> {
@@ -125,6 +128,32 @@ fn files() -> Vec<Planted> {
             Before(|golden| {
                 golden.link("/dev/null", "etc/systemd/network/20-gild-wired.network");
             }),
+        ),
+    ]
+}
+
+fn nobody_asked() -> Vec<Planted> {
+    const SETTINGS: &str = "etc/gild/first-boot.toml";
+    vec![
+        (
+            "matchbox",
+            "no settings",
+            Before(|golden| fs::remove_file(golden.root(SETTINGS)).expect("it was there")),
+        ),
+        (
+            "matchbox",
+            "settings without an address",
+            Before(|golden| golden.put(SETTINGS, "deadline_seconds = 300\n")),
+        ),
+        (
+            "matchbox",
+            "the decision, taken back",
+            Before(|golden| golden.put(SETTINGS, "without_matchbox = false\n")),
+        ),
+        (
+            "matchbox",
+            "the node's own address",
+            Before(|golden| golden.put(SETTINGS, "matchbox = \"http://localhost:8080\"\n")),
         ),
     ]
 }
