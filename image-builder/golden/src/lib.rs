@@ -2,6 +2,7 @@
 //! loop devices.
 
 pub mod assemble;
+mod authority;
 pub mod base;
 pub mod base_image;
 pub mod boot;

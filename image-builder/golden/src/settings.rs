@@ -4,6 +4,7 @@ use gild_node::client::{self, FetchError};
 use gild_node::reach::Reach;
 use gild_node::settings::{Problem, Settings};
 
+use crate::authority::{self, NoAuthority};
 use crate::site::FIRST_BOOT;
 use crate::tree::{Tree, TreeError};
 
@@ -39,6 +40,19 @@ pub enum SettingsError {
         path: String,
         /// Why not.
         source: FetchError,
+    },
+    /// A server's certificate in the place of its authority's.
+    #[error(
+        "{path}, which --matchbox-ca or your overlay gives, is a server's own certificate and not its authority's: {why}; next: {}",
+        authority::how_to(host)
+    )]
+    NoAuthority {
+        /// Their path in the image.
+        path: String,
+        /// Matchbox's host.
+        host: String,
+        /// By what it is known.
+        why: NoAuthority,
     },
     /// The certificates are not there.
     #[error(
@@ -94,21 +108,24 @@ pub fn check_authorities(tree: &Tree, settings: &Settings) -> Result<(), Setting
     let Some(ca) = &settings.ca else {
         return Ok(());
     };
-    if settings
-        .matchbox
-        .as_ref()
-        .is_none_or(|url| url.scheme() != "https")
-    {
-        return Err(SettingsError::UnusedAuthorities);
-    }
+    let matchbox = settings.matchbox.as_ref();
+    let host = matchbox
+        .filter(|url| url.scheme() == "https")
+        .and_then(|url| url.host_str())
+        .ok_or(SettingsError::UnusedAuthorities)?;
     let path = ca.display().to_string();
     let pem = match tree.read(&path) {
         Err(TreeError::Missing { .. }) => return Err(SettingsError::NoAuthorities { path }),
         other => other?,
     };
-    client::authorities(&pem)
-        .map(drop)
-        .map_err(|source| SettingsError::Authorities { path, source })
+    if let Err(source) = client::authorities(&pem) {
+        return Err(SettingsError::Authorities { path, source });
+    }
+    authority::check(&pem, host).map_err(|why| SettingsError::NoAuthority {
+        path,
+        host: host.to_owned(),
+        why,
+    })
 }
 
 #[cfg(test)]
@@ -164,6 +181,19 @@ mod tests {
             assert!(said.contains(complaint), "{settings}: {said}");
         }
         assert!(said(b"# \xff\n", None).contains("utf-8"));
+    }
+
+    #[test]
+    fn a_server_s_certificate_is_not_its_authority_s_and_the_way_to_one_is_shown() {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec!["mb.example".to_owned()]);
+        let server = params.expect("a name").self_signed(&key);
+        let server = server.expect("a certificate").pem();
+        let settings = b"matchbox = \"https://mb.example\"\nca = \"/etc/gild/ca.pem\"\n";
+        let said = said(settings, Some(&server));
+        for part in ["server's own certificate", "DNS:mb.example", "-out ca.pem"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
     }
 
     #[test]
