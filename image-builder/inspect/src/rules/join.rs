@@ -56,7 +56,7 @@ pub fn has_ssh_key(image: &Image) -> bool {
         .chain(drop_ins)
         .filter_map(|path| image.root_text(path))
         .any(|text| text.lines().any(gives_a_key));
-    // Another rule forbids them, but for an exemption.
+    // Another rule forbids them, unless an exemption allows them.
     let mut of_users = image.root.nodes.iter().filter(|(path, node)| {
         path.ends_with("/.ssh/authorized_keys") && !matches!(node.kind, Kind::File(0))
     });
