@@ -83,7 +83,7 @@ impl StepError for CardError {
 }
 
 /// Finds the card and reads the configuration. Without a card, or with one that cannot be read, the kernel arguments
-/// may suffice.
+/// may suffice to start a disk; where it cannot be read, none is written, because it may have an order.
 pub fn read(
     machine: &Machine,
     board: &Board,

@@ -27,6 +27,7 @@ use crate::flash::{self, Finished, FlashStepError};
 use crate::gate;
 use crate::machine::Machine;
 use crate::node::Node;
+use crate::trial;
 use count_file::Count;
 use mark::mark;
 
@@ -219,19 +220,46 @@ pub fn open_gate(
     boot_order: &BootOrder,
     counted: &Result<Restart, LoopError>,
 ) {
-    let goes_on = boot_order
-        .trouble()
-        .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
-    let opens = match counted {
-        Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS || !goes_on,
-        Ok(Restart::Uncounted) | Err(LoopError::CameBack { .. }) => true,
-        Err(LoopError::NoCount { .. } | LoopError::Disk { .. } | LoopError::Open(_)) => false,
-    };
-    if opens
+    if may_start(boot_order, counted)
         && let Some(image_id) = image_id
         && let Err(error) = gate::remember(card, board, image_id)
     {
         warn!("the gate stays closed: {error}");
+    }
+}
+
+/// Leaves the token for one start where nothing else starts the disk: the gate cannot name an image whose record is damaged, and
+/// does not count where the image's own files still say that it is on trial, so that the board has come back.
+pub fn allow_one_start(
+    card: &dyn Folder,
+    board: &Board,
+    image_id: Option<&str>,
+    boot_order: &BootOrder,
+    counted: &Result<Restart, LoopError>,
+) {
+    let has_come_back = match counted {
+        Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS,
+        Err(LoopError::CameBack { .. }) => true,
+        _ => false,
+    };
+    if (has_come_back || image_id.is_none())
+        && may_start(boot_order, counted)
+        && let Err(error) = trial::allow_one_start(board, card, image_id)
+    {
+        warn!(
+            "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"
+        );
+    }
+}
+
+fn may_start(boot_order: &BootOrder, counted: &Result<Restart, LoopError>) -> bool {
+    let goes_on = boot_order
+        .trouble()
+        .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
+    match counted {
+        Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS || !goes_on,
+        Ok(Restart::Uncounted) | Err(LoopError::CameBack { .. }) => true,
+        Err(LoopError::NoCount { .. } | LoopError::Disk { .. } | LoopError::Open(_)) => false,
     }
 }
 

@@ -57,7 +57,7 @@ use gild_format::record::Record;
 use log::{info, warn};
 
 use crate::boot_order::Standing;
-use crate::consent::Decision;
+use crate::consent::{Decision, Reason};
 use crate::failure::Failure;
 use crate::flash::Finished;
 use crate::led::Pattern;
@@ -257,9 +257,12 @@ fn write(
             }
             record.trial_starts
         }
-        _ => {
+        decision => {
             loop_guard::forget_if_started(node, &disk, &image.manifest.partitions);
-            trial::starts_before_a_cut(before, &image.manifest.image_id)
+            match decision {
+                Decision::Write(Reason::Order(_)) => 0,
+                _ => trial::starts_before_a_cut(before, &image.manifest.image_id),
+            }
         }
     };
     let meant = order.filter(|order| node.is_meant_by(order));
@@ -369,14 +372,7 @@ fn finish(
     if let Some(card) = &node.card {
         let image_id = finished.image_id.as_deref();
         loop_guard::open_gate(card, board, image_id, &boot_order, &counted);
-        // Nothing opens the gate for a disk that does not say what it carries, or whose own files still say that it is on trial.
-        if (came_back || image_id.is_none())
-            && let Err(error) = trial::allow_one_start(board, card, image_id)
-        {
-            warn!(
-                "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"
-            );
-        }
+        loop_guard::allow_one_start(card, board, image_id, &boot_order, &counted);
     }
     counted?;
     Ok(())

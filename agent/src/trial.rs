@@ -96,9 +96,10 @@ pub fn may_try_again(
     })
 }
 
-/// The starts that an image has had whose disk was being written again when the power was cut: a cut gives it no new ones.
+/// The starts that an image has had whose disk was being written again when the power was cut: a cut gives it no new ones. It may
+/// have come just before the record said *flashing*, or just after it did.
 pub fn starts_before_a_cut(before: Option<&Record>, image_id: &str) -> u32 {
-    let is_it = |record: &&Record| record.state == State::Flashing && record.image_id == image_id;
+    let is_it = |record: &&Record| record.state != State::Proven && record.image_id == image_id;
     before.filter(is_it).map_or(0, |record| record.trial_starts)
 }
 
@@ -239,11 +240,12 @@ mod tests {
             0,
             "another image"
         );
-        assert_eq!(
-            starts_before_a_cut(Some(&record(3)), "a-1"),
-            0,
-            "an order begins again"
-        );
+        assert_eq!(starts_before_a_cut(Some(&record(3)), "a-1"), 3);
+        let proven = Record {
+            state: State::Proven,
+            ..record(3)
+        };
+        assert_eq!(starts_before_a_cut(Some(&proven), "a-1"), 0);
         assert_eq!(starts_before_a_cut(None, "a-1"), 0);
     }
 

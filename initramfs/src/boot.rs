@@ -84,7 +84,8 @@ fi
 ///
 /// The agent leaves one file for one start of a disk on trial. It is removed before that start, so that a start that fails
 /// leads back to the agent; a U-Boot that cannot remove it starts the agent. The gate does not count for a disk whose image says
-/// itself that it is on trial: nobody would count its starts.
+/// itself that it is on trial: nobody would count its starts. What this script has decided, the disk's own script does not ask again:
+/// without a start left it would come back here.
 ///
 /// The files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
 /// U-Boot 2017.09 cannot do that and takes all that stands there. What the script calls and an older U-Boot does not know
@@ -143,6 +144,7 @@ if test -n "${{{name}}}"; then
       fi
       if test -n "${{gild_start}}"; then
         echo "gild: the NVMe disk carries ${{image_id}}, ${{gild_start}}: starting it"
+        setenv gild_card_had_its_turn yes
         bootflow scan -b nvme${{disk}}
         if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi
         echo "gild: the NVMe disk did not start"

@@ -111,7 +111,9 @@ impl<'d, D: Read + Seek> Reader<'d, D> {
         );
         let is_fat32 = boot[510..] == [0x55, 0xaa] && half(boot, 17) == 0 && half(boot, 22) == 0;
         if !is_fat32 || u64::from(half(boot, 11)) != SECTOR {
-            return Err(damaged("it is not a FAT32 with sectors of 512 bytes"));
+            return Err(damaged(
+                "it is not a FAT32 file system with sectors of 512 bytes",
+            ));
         }
         let first = reserved + fats * table;
         let clusters = match per_cluster {

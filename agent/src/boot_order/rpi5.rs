@@ -371,7 +371,7 @@ fn stage(
     attempt: u32,
     running: &Running,
 ) -> Result<BootOrder, BootOrderError> {
-    remove_leftovers(job)?;
+    remove_leftovers(job, &[RECOVERY_BEFORE])?;
     for (name, content) in [
         (UPD, &update.upd),
         (SIG, &update.sig),
@@ -425,20 +425,22 @@ fn check(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {
     )))
 }
 
-/// Whether the power was cut after the attempt was counted and before the ROM could see it.
+/// Whether the power was cut after the attempt was counted and before the ROM could see it. Where the cut came otherwise, or the
+/// file is another board's, an attempt is counted once less: one more for each such cut.
 fn was_cut(job: &Job) -> Result<bool, BootOrderError> {
     let names = job.card.names()?;
     let has = |known: &str| names.iter().any(|name| name.eq_ignore_ascii_case(known));
     Ok(has(RECOVERY_BEFORE) && !has(RECOVERY))
 }
 
-/// Removes what an earlier update left in the root, `recovery.bin` first.
-fn remove_leftovers(job: &Job) -> Result<(), BootOrderError> {
+/// Removes what an earlier update left in the root, `recovery.bin` first, except for these files, which are replaced whole.
+fn remove_leftovers(job: &Job, keep: &[&str]) -> Result<(), BootOrderError> {
     let mut names = job.card.names()?;
     names.sort_by_key(|name| !name.eq_ignore_ascii_case(RECOVERY));
     for name in names {
         let lower = name.to_ascii_lowercase();
-        if lower.starts_with("recovery.") || lower.starts_with("pieeprom.") {
+        let is_left = lower.starts_with("recovery.") || lower.starts_with("pieeprom.");
+        if is_left && !keep.contains(&&*lower) {
             job.card.remove(&name)?;
         }
     }
@@ -447,7 +449,7 @@ fn remove_leftovers(job: &Job) -> Result<(), BootOrderError> {
 
 /// The same, where nothing depends on it.
 fn tidy(job: &Job) {
-    if let Err(error) = remove_leftovers(job) {
+    if let Err(error) = remove_leftovers(job, &[]) {
         warn!("files of an EEPROM update are left on the card: {error}");
     }
 }

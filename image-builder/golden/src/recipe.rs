@@ -211,7 +211,7 @@ impl Recipe {
         ];
         for (key, list, good) in lists {
             if let Some(bad) = list.iter().find(|entry| !is_word(entry, good)) {
-                return Err(format!("`{key}` has {bad:?}, which is not such a name"));
+                return Err(format!("`{key}` has {bad:?}, which is not a valid name"));
             }
         }
         if self.components.is_empty() {
@@ -232,7 +232,7 @@ impl Recipe {
         }
         for (name, value) in &self.sysctls {
             if !is_word(name, |c| c.is_ascii_alphanumeric() || "._-/*".contains(c)) {
-                return Err(format!("`sysctls` has {name:?}, which is not such a name"));
+                return Err(format!("`sysctls` has {name:?}, which is not a valid name"));
             }
             if value.to_string().contains('\n') {
                 return Err(format!("`sysctls`: the value of {name} has several lines"));

@@ -243,7 +243,6 @@ fn two_fruitless_attempts_are_enough() {
     );
 }
 
-/// The ROM tries at a restart. A node that holds, and looks again each minute, has not tried anything.
 /// The count comes before the rename that the ROM waits for.
 #[test]
 fn a_power_cut_before_the_rom_could_see_the_update_is_no_attempt() {
@@ -260,6 +259,7 @@ fn a_power_cut_before_the_rom_could_see_the_update_is_no_attempt() {
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
 
+/// The ROM tries at a restart. A node that holds, and looks again each minute, has not tried anything.
 #[test]
 fn an_attempt_is_a_restart_and_not_a_look() {
     let card = card(&Power::on());

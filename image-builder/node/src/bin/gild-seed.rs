@@ -149,6 +149,7 @@ fn log_to_the_journal() {
         .filter_level(LevelFilter::Warn)
         .filter_module("gild_node", LevelFilter::Info)
         .filter_module("gild_seed", LevelFilter::Info)
+        .filter_module("gild_proof", LevelFilter::Info)
         .format(|line, record| {
             let priority = match record.level() {
                 Level::Error => 3,
