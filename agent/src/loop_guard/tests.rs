@@ -1,6 +1,6 @@
 //! Facts about the loop guard.
 
-use gild_card_format::GATE;
+use gild_card_format::{GATE, TRIAL};
 use gild_format::manifest::Sha256Hex;
 
 use super::count_file::write;
@@ -135,6 +135,38 @@ fn the_gate_is_opened_when_the_boot_order_is_settled_and_the_disk_good() {
         open_gate(&card, board, Some("rock5b-1"), &boot_order, &counted);
         assert_eq!(card.text(GATE).is_some(), opens, "{boot_order} {counted:?}");
     }
+}
+
+#[test]
+fn one_start_is_allowed_after_the_first_return_and_where_nothing_names_the_image() {
+    let board = gild_boards::by_name("rock5b").expect("a board");
+    let unfinished = BootOrder::Left(BootOrderError {
+        kind: Kind::Unfinished,
+        reason: String::new(),
+        next_step: "",
+    });
+    let named = Some("rock5b-1");
+    let (once, any) = (Some("rock5b=rock5b-1\n"), Some("rock5b=any\n"));
+    let right = BootOrder::AlreadyRight;
+    for (boot_order, restarts, image_id, token) in [
+        (&right, 1, named, None),
+        (&right, 2, named, once),
+        (&right, 1, None, any),
+        (&unfinished, 1, None, None),
+        (&unfinished, 2, None, any),
+    ] {
+        let card = MemoryCard::new(&Power::on());
+        let counted = Ok(Restart::Counted(restarts));
+        allow_one_start(&card, board, image_id, boot_order, &counted);
+        assert_eq!(
+            card.text(TRIAL).as_deref(),
+            token,
+            "{boot_order} {restarts}"
+        );
+    }
+    let card = MemoryCard::new(&Power::on());
+    allow_one_start(&card, board, named, &unfinished, &Err(came_back(3)));
+    assert_eq!(card.text(TRIAL).as_deref(), once);
 }
 
 #[test]

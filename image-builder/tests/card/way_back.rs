@@ -140,6 +140,7 @@ fn the_agent_s_token_for_any_image_starts_the_disk_once() {
         let either = |console: &str| console.contains(DISK) || console.contains(AGENT);
         let console = start(bench, u_boot, either);
         assert!(console.contains("for one start: starting it"), "{console}");
+        assert!(console.contains(DISK), "{console}");
         let console = start(bench, u_boot, either);
         assert!(console.contains(AGENT), "{console}");
     }
