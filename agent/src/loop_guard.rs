@@ -252,6 +252,7 @@ pub fn allow_one_start(
     }
 }
 
+/// Whether the next power-on may start the disk without the agent.
 fn may_start(boot_order: &BootOrder, counted: &Result<Restart, LoopError>) -> bool {
     let goes_on = boot_order
         .trouble()

@@ -25,7 +25,7 @@ impl Troubles {
     /// Takes note of a failure in this stage, at this time. If a restart may cure it, gives how long that trouble has lasted.
     ///
     /// What is tried a few times begins to last with the last of these attempts. What a restart cannot cure, for example a
-    /// server that is away, changes nothing but by how far the work got.
+    /// server that is away, only changes how far the work got.
     pub fn lasting(&mut self, failure: &Failure, stage: Stage, now: Duration) -> Option<Duration> {
         let fault = failure.fault;
         let stage = match fault {

@@ -75,7 +75,7 @@ fn what_is_compressed_hides_its_commands() {
     assert_eq!(seen(&pattern(3000), ROCK5B, &gzip), hidden);
 }
 
-/// A U-Boot of Debian's, as it is, in the place of the Rock 5B's.
+/// Debian's U-Boot for another board, unchanged, instead of the Rock 5B's.
 #[test]
 fn the_commands_of_a_real_u_boot_are_seen() {
     let path = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";

@@ -9,7 +9,7 @@ pub const GATE: &str = "gate.env";
 /// The name of a file of the same form with one image on trial, for one start of the disk. U-Boot removes it before that.
 pub const TRIAL: &str = "trial.env";
 
-/// In [`TRIAL`], in the place of an image: whatever the disk carries. No image has this id.
+/// In [`TRIAL`], instead of an image id: whatever the disk carries. No image has this id.
 pub const ANY_IMAGE: &str = gild_format::RESERVED_ID;
 /// The file on the disk's boot partition by which an image says that it is on trial.
 pub const ON_TRIAL: &str = "gild-trial/on";

@@ -425,8 +425,8 @@ fn check(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {
     )))
 }
 
-/// Whether the power was cut after the attempt was counted and before the ROM could see it. Where the cut came otherwise, or the
-/// file is another board's, an attempt is counted once less: one more for each such cut.
+/// Whether the power was cut after the attempt was counted and before the ROM could see it. A cut just before
+/// the count, and another board's file on this card, look the same: each allows one attempt more.
 fn was_cut(job: &Job) -> Result<bool, BootOrderError> {
     let names = job.card.names()?;
     let has = |known: &str| names.iter().any(|name| name.eq_ignore_ascii_case(known));

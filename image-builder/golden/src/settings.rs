@@ -41,7 +41,7 @@ pub enum SettingsError {
         /// Why not.
         source: FetchError,
     },
-    /// A server's certificate in the place of its authority's.
+    /// A server's certificate where its authority's is needed.
     #[error(
         "{path}, which --matchbox-ca or your overlay gives, is a server's own certificate and not its authority's: {why}; next: {}",
         authority::how_to(host)
