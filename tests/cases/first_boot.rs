@@ -41,6 +41,14 @@ fn config(machine: &Machine<'_>) -> Result<Value> {
     serde_json::from_str(&text).context("reading the configuration of k3s")
 }
 
+fn image_id(machine: &Machine<'_>) -> Result<String> {
+    let release = machine.read("usr/lib/gild/image-release")?;
+    let id = release
+        .lines()
+        .find_map(|line| line.strip_prefix("GILD_IMAGE_ID="));
+    Ok(id.context("an image without an id")?.to_owned())
+}
+
 fn assert_private(machine: &Machine<'_>, path: &str) -> Result<()> {
     let metadata = machine
         .path(path)
@@ -69,7 +77,8 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     machine.boot()?;
     assert_joined(&machine, "node-1")?;
     let expected = json!({
-        "server": SERVER, "token": TOKEN, "node-label": ["gild/board=rpi5", "example.com/rack=a-1"],
+        "server": SERVER, "token": TOKEN,
+        "node-label": ["gild/board=rpi5", format!("gild/image={}", image_id(&machine)?), "example.com/rack=a-1"],
     });
     assert_eq!(config(&machine)?, expected);
     assert_private(&machine, "etc/rancher/k3s/config.yaml")?;

@@ -7,6 +7,7 @@ mod configuration;
 mod disk_trouble;
 mod first_boot;
 mod first_boot_cuts;
+mod first_boot_join;
 mod first_boot_trouble;
 mod happy_path;
 mod matchbox;

@@ -65,12 +65,13 @@ pub fn host_program(name: &str) -> Result<PathBuf> {
     program(name, &arguments, directory, &[])
 }
 
-/// Builds the programs that run on a node, for this machine's processor, linked as those for the boards are, and gives
-/// their folder.
+/// Builds the programs that run on a node, and the stub of k3s, for this machine's processor, linked as those for the boards
+/// are, and gives their folder.
 pub fn node_programs() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let directory = format!("{target}/debug");
-    let arguments = ["-p", "gild-node", "--bins", "--target", &target];
+    let packages = ["-p", "gild-node", "-p", "k3s-stub"];
+    let arguments = [&packages[..], &["--bins", "--target", &target]].concat();
     program("gild-seed", &arguments, &directory, &[])?;
     Ok(workspace::target().join(directory))
 }

@@ -6,6 +6,7 @@ pub mod board_dtb;
 pub mod card;
 pub mod cargo;
 pub mod chain;
+pub mod cluster;
 pub mod command;
 pub mod disk;
 pub mod eeprom;

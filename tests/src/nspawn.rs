@@ -14,5 +14,7 @@ mod site;
 
 pub use image::Image;
 pub use machine::{End, Machine};
-pub use rack::{FALLBACK_NAME, MAC, Rack, SERVER, assert_joined, assert_secret, ssh_answers};
+pub use rack::{
+    FALLBACK_NAME, MAC, Rack, SERVER, assert_joined, assert_secret, ssh_answers, starts,
+};
 pub use site::{Cable, GATEWAY, Site};

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gild_node::login::IMAGE_KEYS;
 use serde::Serialize;
 
 use crate::tree::{Tree, TreeError};
 
-const LOGIN: &str = "etc/cloud/cloud.cfg.d/60-gild-site.cfg";
 /// What first boot reads, in the image.
 pub const FIRST_BOOT: &str = "etc/gild/first-boot.toml";
 const CA: &str = "etc/gild/matchbox-ca.pem";
@@ -143,7 +143,7 @@ impl Site {
                 .iter()
                 .map(|key| format!("  - {}\n", quoted(key)));
             let text = format!("ssh_authorized_keys:\n{}", keys.collect::<String>());
-            files.push(("--authorized-key", LOGIN, text));
+            files.push(("--authorized-key", IMAGE_KEYS, text));
         }
         let mut settings = String::new();
         if let Some(url) = &self.matchbox {

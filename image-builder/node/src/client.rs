@@ -1,14 +1,19 @@
 //! HTTP to one server: short, small, and to nobody else.
 
+mod anybody;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
 use reqwest::redirect::Policy;
+use reqwest::{RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+
+use crate::token::Credentials;
+use anybody::Anybody;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
@@ -24,6 +29,9 @@ pub enum FetchError {
     /// No connection, or no answer in time.
     #[error("{0}")]
     Request(String),
+    /// The server's certificate does not fit.
+    #[error("{0}")]
+    Certificate(String),
     /// The server's certificate begins in what this node takes for the future: it has no clock of its own.
     #[error("the server's certificate is not valid yet by this node's clock")]
     NotValidYet,
@@ -42,7 +50,8 @@ pub enum FetchError {
 impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        if is_not_valid_yet(&error) {
+        let certificate = certificate_error(&error);
+        if certificate.is_some_and(is_not_valid_yet) {
             return Self::NotValidYet;
         }
         let mut text = error.to_string();
@@ -51,24 +60,32 @@ impl From<reqwest::Error> for FetchError {
             text = format!("{text}: {inner}");
             cause = inner.source();
         }
-        Self::Request(text)
+        if certificate.is_some() {
+            Self::Certificate(text)
+        } else {
+            Self::Request(text)
+        }
     }
 }
 
-fn is_not_valid_yet(error: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(error) = error.downcast_ref() {
-        return matches!(
-            error,
-            rustls::Error::InvalidCertificate(
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
-            )
-        );
+fn certificate_error<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a CertificateError> {
+    if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
+        return Some(error);
     }
     // An error inside an `io::Error` is not its source.
     if let Some(inner) = error.downcast_ref().and_then(std::io::Error::get_ref) {
-        return is_not_valid_yet(inner);
+        return certificate_error(inner);
     }
-    error.source().is_some_and(is_not_valid_yet)
+    error.source().and_then(certificate_error)
+}
+
+fn is_not_valid_yet(error: &CertificateError) -> bool {
+    matches!(
+        error,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
+    )
 }
 
 /// A client of one server.
@@ -80,13 +97,25 @@ pub struct Client {
 impl Client {
     /// A client that trusts this authority alone, or else the public ones.
     pub fn new(ca: Option<&Path>) -> Result<Self, FetchError> {
-        let setup = |error: &dyn std::fmt::Display| FetchError::Setup(error.to_string());
-        let tls =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(|error| setup(&error))?
-                .with_root_certificates(roots(ca)?)
-                .with_no_client_auth();
+        Self::trusting(roots(ca)?)
+    }
+
+    /// A client that trusts these authorities alone.
+    pub fn trusting(roots: RootCertStore) -> Result<Self, FetchError> {
+        let tls = tls()?.with_root_certificates(roots);
+        Self::with(tls.with_no_client_auth())
+    }
+
+    /// A client that takes any server for the one it looks for. It sends no secret and believes no answer.
+    pub fn trusting_anybody() -> Result<Self, FetchError> {
+        let provider = rustls::crypto::ring::default_provider();
+        let anybody = Anybody(provider.signature_verification_algorithms);
+        let tls = tls()?.dangerous();
+        let tls = tls.with_custom_certificate_verifier(Arc::new(anybody));
+        Self::with(tls.with_no_client_auth())
+    }
+
+    fn with(tls: ClientConfig) -> Result<Self, FetchError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT)
@@ -104,13 +133,30 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| setup(&error))?;
+            .map_err(|error| FetchError::Setup(error.to_string()))?;
         Ok(Self { client, runtime })
     }
 
     /// The answer to a GET.
     pub fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
+        self.fetch(self.client.get(url.clone()).timeout(time))
+    }
+
+    /// The answer to a GET of somebody who shows this.
+    pub fn get_as(
+        &self,
+        url: &Url,
+        credentials: Credentials<'_>,
+        time: Duration,
+    ) -> Result<String, FetchError> {
         let request = self.client.get(url.clone()).timeout(time);
+        self.fetch(match credentials {
+            Credentials::Password(password) => request.basic_auth("node", Some(password)),
+            Credentials::Bearer(token) => request.bearer_auth(token),
+        })
+    }
+
+    fn fetch(&self, request: RequestBuilder) -> Result<String, FetchError> {
         self.runtime.block_on(async {
             let mut answer = request.send().await?;
             if !answer.status().is_success() {
@@ -126,6 +172,12 @@ impl Client {
             String::from_utf8(body).map_err(|_| FetchError::NotText)
         })
     }
+}
+
+fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, FetchError> {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| FetchError::Setup(error.to_string()))
 }
 
 fn is_same_server(first: &Url, next: &Url) -> bool {

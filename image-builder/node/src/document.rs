@@ -3,7 +3,7 @@
 //! They are written as JSON, which every YAML parser reads, by a serialiser that quotes every string: no value can be
 //! taken for a number, a date or another key, in whichever version of YAML it is read.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use gild_boards::mac::Mac;
 
@@ -17,6 +17,7 @@ pub const K3S_CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 /// Where k3s keeps what proves that it is the node of its name.
 pub const NODE_PASSWORD: &str = "/etc/rancher/node/password";
 
+const HEADER: &str = "#cloud-config\n";
 /// The end of the instance id of a node without an identity.
 pub const FALLBACK: &str = "-fallback";
 
@@ -43,10 +44,57 @@ pub fn fallback_instance_id(mac: Option<Mac>) -> String {
     format!("{}{FALLBACK}", mac.map_or("nomac".to_owned(), Mac::digits))
 }
 
-impl Seed {
-    /// The seed of a node.
+/// What Matchbox says of a node, as far as files of the node keep it.
+#[derive(PartialEq, Eq)]
+pub struct Said {
+    /// The node's name.
+    pub hostname: String,
+    /// Who may log in.
+    pub ssh_keys: Vec<String>,
+    /// The configuration of k3s, with the token in it.
+    pub config: Map<String, Value>,
+    /// What proves to the cluster that it is the node of its name.
+    pub password: String,
+}
+
+impl Said {
+    /// Of a node.
     #[must_use]
     pub fn of(node: &Node, image: &Image) -> Self {
+        Self {
+            hostname: node.hostname.clone(),
+            ssh_keys: node.ssh_keys.clone(),
+            config: k3s_config(node, image),
+            password: node.node_password.0.clone(),
+        }
+    }
+
+    /// What a seed of gild's says.
+    #[must_use]
+    pub fn parse(meta_data: &str, user_data: &str) -> Option<Self> {
+        let meta: Value = serde_json::from_str(meta_data).ok()?;
+        let user: Value = serde_json::from_str(user_data.strip_prefix(HEADER)?).ok()?;
+        let files = user["write_files"].as_array()?;
+        let content = |path: &str| {
+            let file = files.iter().find(|file| file["path"] == path)?;
+            file["content"].as_str()
+        };
+        let keys = meta["public-keys"].as_array()?.iter();
+        Some(Self {
+            hostname: meta["local-hostname"].as_str()?.to_owned(),
+            ssh_keys: keys
+                .map(|key| key.as_str().map(str::to_owned))
+                .collect::<Option<_>>()?,
+            config: serde_json::from_str(content(K3S_CONFIG)?).ok()?,
+            password: content(NODE_PASSWORD)?.trim_end().to_owned(),
+        })
+    }
+}
+
+impl Seed {
+    /// The seed of an instance of which this was said.
+    #[must_use]
+    pub fn of(instance_id: String, said: &Said) -> Self {
         let secret = |path: &str, content: String| {
             json!({
                 "path": path,
@@ -57,18 +105,17 @@ impl Seed {
         };
         let user_data = json!({
             "write_files": [
-                secret(K3S_CONFIG, pretty(&k3s_config(node, image))),
-                secret(NODE_PASSWORD, format!("{}\n", node.node_password.0)),
+                secret(K3S_CONFIG, pretty(&json!(said.config))),
+                secret(NODE_PASSWORD, format!("{}\n", said.password)),
             ],
         });
-        let instance_id = instance_id(node.mac, image);
         Self {
             meta_data: pretty(&json!({
                 "instance-id": instance_id,
-                "local-hostname": node.hostname,
-                "public-keys": node.ssh_keys,
+                "local-hostname": said.hostname,
+                "public-keys": said.ssh_keys,
             })),
-            user_data: format!("#cloud-config\n{}", pretty(&user_data)),
+            user_data: format!("{HEADER}{}", pretty(&user_data)),
             instance_id,
         }
     }
@@ -82,26 +129,30 @@ impl Seed {
                 "instance-id": instance_id,
                 "local-hostname": fallback_name(mac),
             })),
-            user_data: "#cloud-config\n{}\n".to_owned(),
+            user_data: format!("{HEADER}{{}}\n"),
             instance_id,
         }
     }
 }
 
-fn k3s_config(node: &Node, image: &Image) -> Value {
-    let labels = std::iter::once(format!("gild/board={}", image.board)).chain(
-        node.labels
-            .iter()
-            .map(|(name, value)| format!("{name}={value}")),
-    );
-    json!({
-        "server": node.server,
-        "token": node.token.reveal(),
-        "node-label": labels.collect::<Vec<_>>(),
-    })
+fn k3s_config(node: &Node, image: &Image) -> Map<String, Value> {
+    let own = [
+        format!("gild/board={}", image.board),
+        format!("gild/image={}", image.id),
+    ];
+    let labels = node.labels.iter();
+    let labels = labels.map(|(name, value)| format!("{name}={value}"));
+    let labels: Vec<_> = own.into_iter().chain(labels).collect();
+    Map::from_iter([
+        ("server".to_owned(), json!(node.server)),
+        ("token".to_owned(), json!(node.token.reveal())),
+        ("node-label".to_owned(), json!(labels)),
+    ])
 }
 
-fn pretty(value: &Value) -> String {
+/// As every file of gild's in JSON is written.
+#[must_use]
+pub fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
@@ -124,7 +175,8 @@ mod tests {
             "REQUEST_QUERY_MAC={MAC}\nMAC={MAC}\nHOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN={token}\nK3S_NODE_PASSWORD=0123456789abcdef\n"
         );
         let answer = Answer::parse(&body, MAC).expect("an answer");
-        Seed::of(&Node::read(MAC, &answer, None).expect("a node"), &image())
+        let node = Node::read(MAC, &answer, None).expect("a node");
+        Seed::of(instance_id(MAC, &image()), &Said::of(&node, &image()))
     }
 
     #[test]
@@ -163,8 +215,23 @@ mod tests {
                 .expect("a string");
             let config: Value = serde_saphyr::from_str(config).expect("YAML");
             assert_eq!(config["token"], token);
-            assert_eq!(config["node-label"], json!(["gild/board=rpi5"]));
+            let labels = json!(["gild/board=rpi5", "gild/image=rpi5-0123456789ab"]);
+            assert_eq!(config["node-label"], labels);
         }
+    }
+
+    #[test]
+    fn what_a_seed_says_is_read_again_and_a_fallback_says_nothing() {
+        let seed = seed("s3cret");
+        let said = Said::parse(&seed.meta_data, &seed.user_data).expect("of gild's");
+        assert_eq!(said.hostname, "node-1");
+        assert_eq!(said.config["token"], "s3cret");
+        assert_eq!(said.password, "0123456789abcdef");
+        assert!(said.ssh_keys.is_empty());
+        assert!(Seed::of(seed.instance_id.clone(), &said) == seed);
+        let fallback = Seed::fallback(Some(MAC));
+        assert!(Said::parse(&fallback.meta_data, &fallback.user_data).is_none());
+        assert!(Said::parse("instance-id: own\n", "#cloud-config\n{}\n").is_none());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 const NEW: &str = ".new";
@@ -27,6 +27,11 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
 
 /// Replaces a file of root's alone.
 pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
+    write_private_of(path, content, None)
+}
+
+/// Replaces a file of one owner's alone, by user and group: root's if none is named.
+pub fn write_private_of(path: &Path, content: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(NEW);
     let new = Path::new(&name);
@@ -37,6 +42,9 @@ pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
         .mode(0o600)
         .open(new)?;
     file.write_all(content.as_bytes())?;
+    if let Some((user, group)) = owner {
+        fchown(&file, Some(user), Some(group))?;
+    }
     file.sync_all()?;
     fs::rename(new, path)?;
     sync_directory_of(path)

@@ -3,19 +3,29 @@
 //!
 //! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
 //! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`k3s_config`] is the last look
-//! before the cluster is joined. Whether the image has proven that it starts is `gild-proof`'s.
+//! before k3s is started, [`join`] the way from there into the cluster, and [`refresh`] what a member still takes on from
+//! Matchbox. Whether the image has proven that it starts is `gild-proof`'s.
 
 pub mod ask;
 pub mod client;
+pub mod cluster;
+pub mod correction;
 pub mod document;
 pub mod files;
 pub mod interface;
+pub mod join;
+pub mod k3s;
 pub mod k3s_config;
 pub mod led;
+pub mod login;
 pub mod node;
 pub mod reach;
+pub mod refresh;
 pub mod seed;
 pub mod seeding;
 pub mod settings;
 pub mod stable_mac;
 pub mod token;
+
+#[cfg(test)]
+mod test_server;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use gild_boards::mac::Mac;
 
-use crate::document::{FALLBACK, Seed, fallback_instance_id, instance_id};
+use crate::document::{FALLBACK, Said, Seed, fallback_instance_id, instance_id};
 use crate::files;
 use crate::settings::Image;
 
@@ -90,13 +90,42 @@ impl Place {
         self.instance_id().is_some()
     }
 
-    fn instance_id(&self) -> Option<String> {
+    /// The instance that the seed is for.
+    #[must_use]
+    pub fn instance_id(&self) -> Option<String> {
         let directory = self.root.join(SEED);
         fs::metadata(directory.join(USER_DATA)).ok()?;
         let text = fs::read_to_string(directory.join(META_DATA)).ok()?;
         // An operator's own may be YAML: it has an instance id that is not of this form.
         let meta: Value = serde_json::from_str(&text).unwrap_or_default();
         Some(meta["instance-id"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// What the seed says of this node; nothing if it is not gild's.
+    #[must_use]
+    pub fn said(&self) -> Option<Said> {
+        let directory = self.root.join(SEED);
+        let meta_data = fs::read_to_string(directory.join(META_DATA)).ok()?;
+        let user_data = fs::read_to_string(directory.join(USER_DATA)).ok()?;
+        Said::parse(&meta_data, &user_data)
+    }
+
+    /// Has the seed say something else of the instance that it is for. It is there at every moment: cloud-init needs it at each
+    /// boot, and a member's boots ask nobody for another.
+    pub fn update(&self, said: &Said) -> Result<(), SeedError> {
+        let directory = self.root.join(SEED);
+        let seed = Seed::of(self.instance_id().unwrap_or_default(), said);
+        for (name, text) in [(USER_DATA, &seed.user_data), (META_DATA, &seed.meta_data)] {
+            let path = directory.join(name);
+            files::write_private(&path, text).map_err(|error| SeedError("writing", path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Has cloud-init read the seed again at the next boot, although it is for the same instance.
+    pub fn forget_instance(&self) -> Result<(), SeedError> {
+        let link = self.root.join(INSTANCE);
+        files::remove(&link).map_err(|error| SeedError("removing", link, error))
     }
 
     /// Whether cloud-init has made the seed's instance the node's.

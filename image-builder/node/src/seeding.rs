@@ -11,7 +11,7 @@ use reqwest::Url;
 
 use crate::ask::{AskError, World, ask};
 use crate::client::{Client, FetchError};
-use crate::document::{K3S_CONFIG, Seed};
+use crate::document::{K3S_CONFIG, Said, Seed, instance_id};
 use crate::files;
 use crate::interface;
 use crate::k3s_config;
@@ -21,6 +21,8 @@ use crate::settings::{Image, Settings};
 use crate::token::Kind;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
+/// Is there once the cluster has let this node in.
+pub const PROVISIONED: &str = "var/lib/gild/provisioned";
 const REBOOTS: &str = "var/lib/gild/reboots";
 /// How often a node may start again to take its identity on.
 const MOST_REBOOTS: u32 = 3;
@@ -111,7 +113,7 @@ pub fn run(root: &Path) -> Result<()> {
             error!("{error}");
         }
     })?;
-    place.write(&Seed::of(&node, &image))?;
+    place.write(&seed_of(&node, &image))?;
     announce(&node);
     Ok(())
 }
@@ -154,16 +156,32 @@ pub fn retry(root: &Path) -> Result<bool> {
     };
     announce(&node);
     reboots.one_more()?;
-    place.write(&Seed::of(&node, &image))?;
+    place.write(&seed_of(&node, &image))?;
     Ok(true)
 }
 
-fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
+/// The seed of a node that this image is to become.
+#[must_use]
+pub fn seed_of(node: &Node, image: &Image) -> Seed {
+    Seed::of(instance_id(node.mac, image), &Said::of(node, image))
+}
+
+/// Asks Matchbox who this node is.
+pub fn ask_matchbox(
+    root: &Path,
+    settings: &Settings,
+    matchbox: &Url,
+    time: Duration,
+) -> Result<Node> {
     let machine = Machine {
         root,
         client: Client::new(settings.ca.as_deref()).context("getting ready to ask Matchbox")?,
         start: Instant::now(),
     };
+    ask(&machine, matchbox, settings, time).map_err(AskError::into)
+}
+
+fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
     if matchbox.scheme() == "http" {
         warn!(
             "Matchbox is asked over plain http: everyone on the way can read and change its answer"
@@ -177,10 +195,11 @@ fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) ->
             );
         }
     }
-    ask(&machine, matchbox, settings, time).map_err(AskError::into)
+    ask_matchbox(root, settings, matchbox, time)
 }
 
-fn announce(node: &Node) {
+/// Says who this node is, and what is weak about its token.
+pub fn announce(node: &Node) {
     info!(
         "this node is {} ({}), for the cluster at {}, with a {:?}",
         node.hostname, node.mac, node.server, node.token
@@ -197,8 +216,9 @@ fn announce(node: &Node) {
     }
 }
 
-/// An image that does not say what it is must still boot.
-fn image(root: &Path) -> Image {
+/// The image that runs. One that does not say what it is must still boot.
+#[must_use]
+pub fn image(root: &Path) -> Image {
     Image::read(root).unwrap_or_else(|error| {
         warn!("{error}");
         Image {
@@ -209,19 +229,21 @@ fn image(root: &Path) -> Image {
 }
 
 /// How often this node started again to take its identity on.
-struct Reboots {
+pub struct Reboots {
     path: PathBuf,
 }
 
 impl Reboots {
-    fn below(root: &Path) -> Self {
+    /// Below this root directory.
+    #[must_use]
+    pub fn below(root: &Path) -> Self {
         Self {
             path: root.join(REBOOTS),
         }
     }
 
     /// Counts one, or refuses it.
-    fn one_more(&self) -> Result<()> {
+    pub fn one_more(&self) -> Result<()> {
         let so_far: u32 = fs::read_to_string(&self.path)
             .ok()
             .and_then(|text| text.trim().parse().ok())

@@ -54,6 +54,16 @@ pub enum TokenError {
     Number,
 }
 
+/// How a token is shown to the cluster's server. k3s' agent does so as the user `node`, whatever user the token names
+/// (`clientaccess.WithUser("node")` in its pkg/agent/run.go).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Credentials<'a> {
+    /// The password of basic authentication.
+    Password(&'a str),
+    /// A bootstrap token, as a bearer token.
+    Bearer(&'a str),
+}
+
 impl Token {
     /// Reads a token.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
@@ -90,6 +100,29 @@ impl Token {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.text
+    }
+
+    /// The hash of the only authority that may have signed the cluster's servers, if the token names one: 64 hex digits.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        let (hash, _) = self.text.strip_prefix(SECURE)?.split_once("::")?;
+        Some(hash)
+    }
+
+    /// What of it lets a node in.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials<'_> {
+        let secure = self.text.strip_prefix(SECURE);
+        let Some((_, credentials)) = secure.and_then(|rest| rest.split_once("::")) else {
+            return match self.kind {
+                Kind::Bootstrap => Credentials::Bearer(&self.text),
+                _ => Credentials::Password(&self.text),
+            };
+        };
+        match credentials.split_once(':') {
+            Some((_, password)) => Credentials::Password(password),
+            None => Credentials::Bearer(credentials),
+        }
     }
 
     /// A password of this node that is the same after each flash, for as long as the token is.

@@ -47,7 +47,9 @@ fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
             .unwrap_or_else(|| panic!("no step `{text}`"))
     };
     let sync = step("/sync");
-    assert!(step("gild-seed check") < sync);
+    assert!(step("gild-seed check") < step("start --no-block k3s-agent"));
+    // An agent that is enabled holds up every boot until the cluster lets it in.
+    assert!(step("gild-seed join") < sync);
     for lasts in ["enable k3s-agent", "provisioned", "disable k3s-init"] {
         assert!(sync < step(lasts), "{lasts}");
     }

@@ -1,47 +1,44 @@
-//! A stub in the place of k3s: it writes down how it was started, asks the stub server to be let in, says that it is
-//! ready, and does nothing more. It joins no cluster.
+//! A stub in the place of k3s: it writes down how it was started, asks the stub server to be let in as k3s' agent asks a real
+//! one, says of a refusal what k3s says, and, once it is let in, that it is ready. It joins no cluster and runs nothing.
 //!
-//! The request is a line of JSON over plain TCP, and so is the answer: k3s itself speaks TLS.
+//! Its steps are those of k3s' pkg/clientaccess and pkg/agent/config: the authority, its hash, the configuration, the node's
+//! password. It shares no code with gild.
 
+mod server;
+
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+
+use server::Server;
 
 /// Where k3s itself looks.
 const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const NODE_PASSWORD: &str = "/etc/rancher/node/password";
 const RECORD: &str = "/var/lib/k3s-stub";
-const RETRY: Duration = Duration::from_secs(5);
+/// k3s waits 2 or 5 seconds, by what has failed.
+const RETRY: Duration = Duration::from_secs(2);
 
 fn main() -> Result<()> {
     // gild writes JSON, which is YAML: the stub has no reader for the rest of it.
     let config: Value = serde_json::from_str(&read(CONFIG)?)
         .with_context(|| format!("{CONFIG} is not the JSON that gild writes"))?;
     record(&config)?;
-    let request = json!({
-        "node": read("/proc/sys/kernel/hostname")?.trim(),
-        "token": config["token"],
-        "password": read(NODE_PASSWORD)?.trim(),
-        "labels": config["node-label"],
-    });
-    let server = config["server"]
-        .as_str()
-        .and_then(|url| url.strip_prefix("https://"))
-        .context("the configuration names no server")?;
-    loop {
-        match join(server, &request) {
-            Ok(answer) if answer == "accepted" => break,
-            // As k3s ends when its password is rejected; systemd starts it again.
-            Ok(answer) => bail!("the stub server says: {answer}"),
-            Err(error) => eprintln!("k3s-stub: no answer from {server}: {error:#}"),
-        }
+    let text = |key: &str| {
+        let value = config[key].as_str();
+        value.with_context(|| format!("the configuration has no {key}"))
+    };
+    let server = Server::new(text("server")?, text("token")?)?;
+    let name = read("/proc/sys/kernel/hostname")?;
+    while let Err(refusal) = server.enter(name.trim(), read(NODE_PASSWORD)?.trim()) {
+        eprintln!("time=\"now\" level=error msg={refusal:?}");
         thread::sleep(RETRY);
     }
     ready()?;
@@ -57,8 +54,9 @@ fn read(path: &str) -> Result<String> {
 /// One line for each start.
 fn record(config: &Value) -> Result<()> {
     let start = json!({
+        "boot": read("/proc/sys/kernel/random/boot_id")?.trim(),
         "arguments": std::env::args().skip(1).collect::<Vec<_>>(),
-        "environment": std::env::vars().collect::<std::collections::BTreeMap<_, _>>(),
+        "environment": std::env::vars().collect::<BTreeMap<_, _>>(),
         "config": config,
     });
     fs::create_dir_all(RECORD)?;
@@ -69,14 +67,6 @@ fn record(config: &Value) -> Result<()> {
         .open(format!("{RECORD}/starts"))?;
     writeln!(file, "{start}")?;
     Ok(file.sync_all()?)
-}
-
-fn join(server: &str, request: &Value) -> Result<String> {
-    let mut stream = TcpStream::connect(server)?;
-    writeln!(stream, "{request}")?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(answer.trim().to_owned())
 }
 
 /// As `sd_notify(3)` does.

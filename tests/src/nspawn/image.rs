@@ -20,6 +20,9 @@ use crate::workspace;
 
 const BOARD: &str = "rpi5";
 
+/// What stands in the place of k3s.
+const STUB: &str = "k3s-stub";
+
 /// Packages for hardware and for the kernel, of which there is none here.
 const LEFT_OUT: [&str; 2] = ["firmware-realtek", "initramfs-tools"];
 
@@ -70,7 +73,7 @@ fn make() -> Result<PathBuf> {
     let mut inputs = Inputs::default();
     inputs.add(&programs.join("gild-seed"))?;
     inputs.add(&programs.join("gild-reprovision"))?;
-    inputs.add(&stub())?;
+    inputs.add(&programs.join(STUB))?;
     for directory in INPUTS {
         inputs.add(&workspace::root().join(directory))?;
     }
@@ -160,11 +163,6 @@ impl Inputs {
     }
 }
 
-/// A stub in the place of k3s.
-fn stub() -> PathBuf {
-    workspace::root().join("tests/first-boot/k3s-stub")
-}
-
 /// As `gild image build` makes it, in the same order.
 fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     let mut tree = Tree::from_tar(base)?;
@@ -175,7 +173,7 @@ fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     recipe.install(&mut tree)?;
     first_boot::install(&mut tree, programs)?;
     let k3s = K3s {
-        program: stub(),
+        program: programs.join(STUB),
         sha256: String::new(),
         airgap_images: None,
     };

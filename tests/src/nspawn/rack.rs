@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use super::image::Image;
 use super::machine::Machine;
 use super::site::{Cable, GATEWAY, Site};
+use crate::cluster::Cluster;
 use crate::matchbox::Matchbox;
 use crate::matchbox::tls::{Authority, Validity};
 
@@ -22,7 +23,7 @@ pub const MAC: &str = "2c:cf:67:0a:0b:0c";
 pub const FALLBACK_NAME: &str = "k3s-0a0b0c";
 
 /// What the groups of the rack say of every node's cluster.
-pub const SERVER: &str = "https://10.77.0.2:6443";
+pub const SERVER: &str = "https://10.77.0.1:6443";
 
 /// A site, the golden image that its machines are flashed with, and what its Matchbox says.
 pub struct Rack {
@@ -30,6 +31,8 @@ pub struct Rack {
     pub site: Site,
     /// Who signs for the site's servers.
     pub authority: Authority,
+    /// The cluster, which lets in whoever knows its password; every password is right until one is set.
+    pub cluster: Cluster,
     image: Image,
     data: TempDir,
 }
@@ -48,8 +51,10 @@ impl Rack {
             .prefix("gild-matchbox-")
             .tempdir()?;
         fs::create_dir(data.path().join("groups"))?;
+        let site = Site::new()?;
         Ok(Self {
-            site: Site::new()?,
+            cluster: site.cluster()?,
+            site,
             authority: Authority::new()?,
             image: Image::golden()?,
             data,
@@ -83,6 +88,12 @@ impl Rack {
     /// The same with another certificate.
     pub fn matchbox_with(&self, tls: Arc<ServerConfig>) -> Result<Matchbox> {
         self.site.matchbox(self.data.path(), Some(tls))
+    }
+
+    /// Where Matchbox is, which is not a server of k3s.
+    #[must_use]
+    pub fn matchbox_address() -> String {
+        Site::matchbox_url("https")
     }
 
     /// A machine that was just flashed, with one cable.
@@ -144,16 +155,34 @@ pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
         );
     }
     // What the stub in k3s' place found when it was started, and how often that was in this boot.
-    for (file, expected) in [("arguments", "agent\n"), ("starts", "started\n")] {
-        let found = machine.read(&format!("run/k3s-stub/{file}"))?;
-        ensure!(
-            found == expected,
-            "the {file} of k3s are {found:?}, not {expected:?}"
-        );
-    }
-    let config = machine.read("run/k3s-stub/config.yaml")?;
-    ensure!(config.contains(SERVER), "k3s was not sent to {SERVER}");
+    let starts = starts(machine)?;
+    let [start] = &starts[..] else {
+        bail!("k3s was started {} times in this boot", starts.len());
+    };
+    ensure!(
+        start["arguments"] == json!(["agent"]),
+        "k3s was started with {}",
+        start["arguments"]
+    );
+    ensure!(
+        start["config"]["server"] == SERVER,
+        "k3s was not sent to {SERVER}"
+    );
     Ok(())
+}
+
+/// What the stub in k3s' place found at each of its starts in this boot.
+pub fn starts(machine: &Machine<'_>) -> Result<Vec<Value>> {
+    let boot = machine.output("cat", &["/proc/sys/kernel/random/boot_id"])?;
+    let lines = machine.read("var/lib/k3s-stub/starts")?;
+    let starts: Vec<Value> = lines
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    Ok(starts
+        .into_iter()
+        .filter(|start| start["boot"] == *boot)
+        .collect())
 }
 
 /// Checks that no file that others than root can read holds any of these words, and that the journal and the console

@@ -13,11 +13,15 @@ use nix::sched::{CloneFlags, setns};
 use rustls::ServerConfig;
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
 use crate::command::{command, run};
 use crate::matchbox::Matchbox;
 
 /// The address of the site's servers.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// The port of the cluster's server.
+pub const CLUSTER_PORT: u16 = 6443;
 
 /// The port of Matchbox in every site, so that it may come later than the machine that knows of it.
 const MATCHBOX_PORT: u16 = 8080;
@@ -158,6 +162,11 @@ impl Site {
     /// Starts the stand-in for Matchbox, at the address that [`Self::matchbox_url`] names.
     pub fn matchbox(&self, data: &Path, tls: Option<Arc<ServerConfig>>) -> Result<Matchbox> {
         Matchbox::serve(self.listen(MATCHBOX_PORT)?, data, tls)
+    }
+
+    /// Starts the stub of the cluster's server.
+    pub fn cluster(&self) -> Result<Cluster> {
+        Cluster::serve(self.listen(CLUSTER_PORT)?, GATEWAY.into())
     }
 
     /// Where machines of the site find Matchbox, whether it is there or not.

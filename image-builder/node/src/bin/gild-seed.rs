@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
+use gild_node::join::{self, Entry};
 use gild_node::seed::Place;
-use gild_node::{interface, k3s_config, led, seeding, stable_mac};
+use gild_node::{interface, k3s_config, led, refresh, seeding, stable_mac};
 use gild_proof::Standing;
 use log::{Level, LevelFilter, error, info, warn};
 
@@ -38,6 +40,14 @@ enum Action {
     NoteTrial,
     /// Restart once if the flasher card is still to change the boot order.
     VisitCard,
+    /// Wait until the cluster has let this node in. Say what hinders it, and take on what changes in Matchbox.
+    Join {
+        /// Ask Matchbox again every so many seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+        ask_every: u64,
+    },
+    /// Take on a changed token, address, label or ssh key from Matchbox on a node that is in its cluster.
+    Refresh,
     /// Check a configuration of k3s.
     Check {
         /// Its path.
@@ -57,6 +67,8 @@ fn main() -> ExitCode {
         Action::Prove => prove(),
         Action::NoteTrial => gild_proof::note_trial(Path::new(ROOT)),
         Action::VisitCard => visit_card(),
+        Action::Join { ask_every } => join(Duration::from_secs(ask_every)),
+        Action::Refresh => refresh::refresh(Path::new(ROOT)),
         Action::Check { config } => k3s_config::check(&config),
     };
     match result {
@@ -126,6 +138,18 @@ fn visit_card() -> Result<()> {
         return Ok(());
     }
     info!("restarting once, so that the flasher card changes the boot order");
+    reboot()?;
+    loop {
+        thread::park();
+    }
+}
+
+/// It is followed by what ends the first boot, so it ends only when this node is a member, or when the restart ends it.
+fn join(pause: Duration) -> Result<()> {
+    match join::wait_until_member(Path::new(ROOT), pause)? {
+        Entry::Member => return Ok(()),
+        Entry::OtherName => info!("restarting, so that this node takes its other name on"),
+    }
     reboot()?;
     loop {
         thread::park();

@@ -1,49 +1,13 @@
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::thread;
-
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rcgen::{CertifiedIssuer, KeyPair};
 
 use super::*;
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
-}
+use crate::test_server::{authority, serve};
 
 /// A server with a certificate by this authority that is valid from this year on, on a port of this machine.
 fn server(authority: &CertifiedIssuer<'static, KeyPair>, from: i32) -> Url {
-    let key = KeyPair::generate().expect("a key");
-    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-    params.not_before = date_time_ymd(from, 1, 1);
-    let certificate = params.signed_by(&key, authority).expect("a certificate");
-    let config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("TLS")
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .expect("a server");
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("its number").port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = ServerConnection::new(config.clone()).expect("a connection");
-            let mut stream = StreamOwned::new(connection, stream.expect("a client"));
-            // A client that does not like the certificate hangs up.
-            let _ = stream.read(&mut [0; 1024]);
-            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-            let _ = stream.flush();
-        }
-    });
-    Url::parse(&format!("https://127.0.0.1:{port}/")).expect("a URL")
+    serve(authority, from, |_| {
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned()
+    })
 }
 
 fn get(url: &Url, ca: Option<&CertifiedIssuer<'static, KeyPair>>) -> Result<String, FetchError> {
@@ -63,7 +27,7 @@ fn only_the_authority_in_the_image_is_believed() {
     assert_eq!(get(&url, Some(&ours)).expect("an answer"), "ok");
     for other in [Some(&authority()), None] {
         let error = get(&url, other).expect_err("a stranger");
-        assert!(matches!(error, FetchError::Request(_)), "{error:?}");
+        assert!(matches!(error, FetchError::Certificate(_)), "{error:?}");
         assert!(
             error.to_string().contains("invalid peer certificate"),
             "{error}"

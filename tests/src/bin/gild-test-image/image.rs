@@ -1,6 +1,7 @@
 //! The real golden image, built by the commands that an operator uses.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// This machine, as a board in QEMU's user-mode network sees it.
-pub const HOST: &str = "10.0.2.2";
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 /// A public key that opens nothing: nobody has the other half.
 pub const AUTHORIZED_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g nobody@example.com";
 

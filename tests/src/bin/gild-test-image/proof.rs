@@ -8,12 +8,12 @@ use anyhow::{Context, Result, ensure};
 use gild_golden::recipe::{Recipe, Setting};
 use gild_tests::board_dtb::Product;
 use gild_tests::command::{command, run};
-use gild_tests::matchbox::Matchbox;
 use gild_tests::scene::Scene;
 use gild_tests::workspace;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, NAME, NODE_PASSWORD, TOKEN};
+use crate::Site;
+use crate::cluster::{self, NAME, NODE_PASSWORD, PASSWORD};
 use crate::image::AUTHORIZED_KEY;
 use crate::node::{self, Report};
 
@@ -29,12 +29,8 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> R
 }
 
 /// The first boot came to its end with everything in its place.
-pub fn a_node_of_this_image(
-    report: &Report,
-    product: Product,
-    image_id: &str,
-    disk: &Path,
-) -> Result<()> {
+pub fn a_node_of_this_image(report: &Report, site: &Site, disk: &Path) -> Result<()> {
+    let product = site.product;
     equal("systemd's state", &report.one("state")?, &"running")?;
     equal("the list of failed units", &report.all("failed"), &vec![])?;
     equal("the list of ordering cycles", &report.all("cycle"), &vec![])?;
@@ -47,7 +43,7 @@ pub fn a_node_of_this_image(
         &"status: done",
     )?;
     equal("the name", &report.one("hostname")?, &NAME)?;
-    let instance = format!("{}-{image_id}", product.mac12());
+    let instance = format!("{}-{}", product.mac12(), site.image_id);
     equal("the instance", &report.one("instance")?, &&*instance)?;
     ensure!(
         report.all("authorized-key").contains(&AUTHORIZED_KEY),
@@ -55,7 +51,7 @@ pub fn a_node_of_this_image(
     );
     system(report, product)?;
     grown_to_the_disk(report, disk)?;
-    configuration(report, product)?;
+    configuration(report, site)?;
     equal(
         "the token's place in the journal",
         &report.one("token-in-journal")?,
@@ -146,11 +142,13 @@ fn grown_to_the_disk(report: &Report, disk: &Path) -> Result<()> {
     equal("the last sector's beginning", &header, b"EFI PART")
 }
 
-fn configuration(report: &Report, product: Product) -> Result<()> {
+fn configuration(report: &Report, site: &Site) -> Result<()> {
     let config: Value = serde_json::from_str(report.one("config")?)?;
-    equal("the token", &config["token"], &json!(TOKEN))?;
+    let token = json!(site.cluster.token(PASSWORD));
+    equal("the token", &config["token"], &token)?;
     let labels = json!([
-        format!("gild/board={}", product.name()),
+        format!("gild/board={}", site.product.name()),
+        format!("gild/image={}", site.image_id),
         "example.com/rack=a1"
     ]);
     equal("the labels", &config["node-label"], &labels)?;
@@ -180,51 +178,53 @@ fn configuration(report: &Report, product: Product) -> Result<()> {
     Ok(())
 }
 
-/// k3s, which is a stub, was started once in each boot, as an agent, and the stub server has let it in. Matchbox was
-/// asked in the first boot only.
-pub fn joined_once(
-    scene: &Scene,
-    cluster: &Cluster,
-    matchbox: &Matchbox,
-    boots: usize,
-) -> Result<()> {
+/// k3s, which is a stub, was started as an agent, once with each of these passwords, and the stub server has let in the right
+/// one. From then on Matchbox was not asked.
+pub fn joined(scene: &Scene, site: &Site, passwords: &[&str]) -> Result<()> {
     let starts = node::file_of_root(&scene.nvme(), "/var/lib/k3s-stub/starts")?;
     let starts: Vec<Value> = starts
         .lines()
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()?;
-    equal("the number of k3s' starts", &starts.len(), &boots)?;
+    let tokens: Vec<_> = starts
+        .iter()
+        .map(|start| &start["config"]["token"])
+        .collect();
+    let wanted: Vec<_> = passwords
+        .iter()
+        .map(|password| json!(site.cluster.token(password)))
+        .collect();
+    equal(
+        "the tokens of k3s' starts",
+        &tokens,
+        &wanted.iter().collect(),
+    )?;
     for start in &starts {
         equal("k3s' arguments", &start["arguments"], &json!(["agent"]))?;
         equal(
             "k3s' server",
             &start["config"]["server"],
-            &json!(cluster.url()),
+            &json!(cluster::url(site.cluster)),
         )?;
         let environment = start["environment"].to_string();
         ensure!(
-            !environment.contains(TOKEN),
+            !environment.contains("s3cret"),
             "the token is in k3s' environment"
         );
     }
-    let joins = cluster.joins();
-    ensure!(
-        cluster.refused().is_empty(),
-        "the stub server refused {:?}",
-        cluster.refused()
-    );
+    let good = passwords.iter().filter(|word| **word == PASSWORD).count();
     equal(
-        "the number of requests at the stub server",
-        &joins.len(),
-        &boots,
+        "the nodes that the stub server has let in",
+        &site.cluster.joins(),
+        &vec![NAME.to_owned(); good],
     )?;
-    ensure!(joins.iter().all(|join| join["node"] == NAME), "{joins:?}");
     let question = format!("/metadata?mac={}", scene.hardware.product.mac());
-    equal(
-        "what Matchbox was asked",
-        &matchbox.requests(),
-        &vec![question],
-    )
+    let asked = site.matchbox.requests();
+    ensure!(
+        asked.iter().all(|line| *line == question),
+        "Matchbox was asked {asked:?}"
+    );
+    Ok(())
 }
 
 /// The second boot changed nothing of who the node is.

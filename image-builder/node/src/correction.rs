@@ -1,0 +1,135 @@
+//! What Matchbox says now, made so on a running node: the files that cloud-init wrote once are changed in their places.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::{Map, Value};
+
+use crate::document::{K3S_CONFIG, NODE_PASSWORD, Said, pretty};
+use crate::files;
+use crate::login;
+use crate::seed::Place;
+
+/// What is another than before, by the names that a group has for it. A value that may be a secret is not shown.
+#[must_use]
+pub fn differences(before: &Said, now: &Said) -> Vec<&'static str> {
+    let is_other = |key: &str| before.config.get(key) != now.config.get(key);
+    [
+        ("hostname", before.hostname != now.hostname),
+        ("k3s_url", is_other("server")),
+        ("k3s_token", is_other("token")),
+        ("k3s_node_labels", is_other("node-label")),
+        ("k3s_node_password", before.password != now.password),
+        ("ssh_keys", before.ssh_keys != now.ssh_keys),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+/// Whether k3s has to start again for it.
+#[must_use]
+pub fn concerns_k3s(before: &Said, now: &Said) -> bool {
+    before.config != now.config || before.password != now.password
+}
+
+/// Changes the files. The seed is the last: until it says the new, the change is made again after a power cut.
+pub fn apply(root: &Path, before: &Said, now: &Said) -> Result<()> {
+    if before.ssh_keys != now.ssh_keys {
+        login::replace_keys(root, &before.ssh_keys, &now.ssh_keys)?;
+    }
+    write(root, NODE_PASSWORD, &format!("{}\n", now.password))?;
+    let config = merged(in_effect(root), &before.config, &now.config);
+    write(root, K3S_CONFIG, &pretty(&Value::Object(config)))?;
+    Ok(Place::below(root).update(now)?)
+}
+
+fn write(root: &Path, path: &str, content: &str) -> Result<()> {
+    let path = root.join(path.trim_start_matches('/'));
+    if fs::read_to_string(&path).is_ok_and(|present| present == content) {
+        return Ok(());
+    }
+    files::write_private(&path, content).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The configuration that k3s reads. Where it is not a mapping k3s would not start, and nothing of it is kept.
+fn in_effect(root: &Path) -> Map<String, Value> {
+    let path = root.join(K3S_CONFIG.trim_start_matches('/'));
+    fs::read_to_string(path)
+        .ok()
+        .and_then(|text| serde_saphyr::from_str(&text).ok())
+        .unwrap_or_default()
+}
+
+/// What a person wrote into the configuration stays, beside what Matchbox says now instead of what it said before.
+fn merged(
+    mut config: Map<String, Value>,
+    before: &Map<String, Value>,
+    now: &Map<String, Value>,
+) -> Map<String, Value> {
+    config.retain(|key, _| !before.contains_key(key));
+    config.extend(now.clone());
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::Seed;
+
+    fn said(token: &str) -> Said {
+        let config = json!({ "server": "https://a:6443", "token": token, "node-label": ["a=b"] });
+        Said {
+            hostname: "node-1".to_owned(),
+            ssh_keys: Vec::new(),
+            config: serde_json::from_value(config).expect("an object"),
+            password: "0123456789abcdef".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_differs_is_named_and_not_shown() {
+        assert!(differences(&said("a"), &said("a")).is_empty());
+        let other = Said {
+            hostname: "node-2".to_owned(),
+            ..said("b")
+        };
+        assert_eq!(differences(&said("a"), &other), ["hostname", "k3s_token"]);
+        let keys = Said {
+            ssh_keys: vec!["ssh-ed25519 a".to_owned()],
+            ..said("a")
+        };
+        assert!(!concerns_k3s(&said("a"), &keys));
+        assert!(concerns_k3s(&said("a"), &said("b")));
+    }
+
+    #[test]
+    fn a_corrected_token_reaches_k3s_and_the_seed_and_what_a_person_added_stays() {
+        let root = tempfile::tempdir().expect("a directory");
+        let config = root.path().join("etc/rancher/k3s/config.yaml");
+        files::private_directory(config.parent().expect("a directory")).expect("made");
+        files::private_directory(&root.path().join("etc/rancher/node")).expect("made");
+        fs::write(
+            &config,
+            "token: wrong\nserver: https://a:6443\nnode-ip: 10.0.0.1\n",
+        )
+        .expect("a configuration in YAML");
+        let place = Place::below(root.path());
+        place
+            .write(&Seed::of("instance".to_owned(), &said("wrong")))
+            .expect("a seed");
+        apply(root.path(), &said("wrong"), &said("right")).expect("a change");
+        let text = fs::read_to_string(&config).expect("the configuration");
+        let found: Value = serde_json::from_str(&text).expect("JSON");
+        let wanted = json!({
+            "server": "https://a:6443", "token": "right", "node-label": ["a=b"], "node-ip": "10.0.0.1",
+        });
+        assert_eq!(found, wanted);
+        assert!(place.said().expect("a seed") == said("right"));
+        let password = fs::read_to_string(root.path().join("etc/rancher/node/password"));
+        assert_eq!(password.expect("a password"), "0123456789abcdef\n");
+    }
+}

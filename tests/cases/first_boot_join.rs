@@ -1,0 +1,201 @@
+//! A node that the cluster does not let in says why, and is healed by a correction in Matchbox alone: nobody logs in, and it
+//! does not start again. What is real here and what is not: see `gild_tests::nspawn`.
+
+use anyhow::Result;
+use gild_tests::nspawn::{MAC, Machine, Rack, SERVER, assert_joined, assert_secret, starts};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "s3cret-of-the-cluster";
+const OTHER_PASSWORD: &str = "s3cret-of-yesterday";
+
+/// The wait between two questions, which is a minute. Nothing else of the unit is changed.
+fn ask_often(machine: &Machine<'_>) -> Result<()> {
+    let unit = machine.read("usr/lib/systemd/system/k3s-init.service")?;
+    let steps: String = unit
+        .lines()
+        .filter(|line| line.starts_with("ExecStart="))
+        .map(|line| match line.strip_suffix("gild-seed join") {
+            Some(start) => format!("{start}gild-seed join --ask-every 2\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    machine.write(
+        "etc/systemd/system/k3s-init.service.d/often.conf",
+        &format!("[Service]\nExecStart=\n{steps}"),
+    )
+}
+
+fn node(rack: &Rack, server: &str, token: &str, more: &Value) -> Result<()> {
+    let mut metadata = json!({"hostname": "node-1", "k3s_url": server, "k3s_token": token});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        metadata[key] = value.clone();
+    }
+    rack.group("node-1", &json!({"mac": MAC}), &metadata)
+}
+
+/// Waits until the console says so, and nothing of the entry has been taken for done meanwhile.
+fn hears(machine: &mut Machine<'_>, words: &str) -> Result<()> {
+    machine.wait_until(&format!("the console says {words:?}"), |machine| {
+        Ok(machine.console().contains(words))
+    })?;
+    assert!(
+        !machine.path("var/lib/gild/provisioned").exists(),
+        "{words}"
+    );
+    assert_eq!(
+        machine.unit("k3s-init.service", "UnitFileState")?,
+        "enabled"
+    );
+    Ok(())
+}
+
+#[test]
+fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<()> {
+    let rack = Rack::new()?;
+    let token = rack.cluster.token(PASSWORD);
+    rack.cluster.accept(PASSWORD);
+    rack.cluster.add_node("node-1", "of-another-node");
+    let of_another = token.replace(&token[3..13], "0123456789");
+    let none = json!({});
+    // Nobody listens there.
+    node(&rack, "https://10.77.0.1:6444", &token, &none)?;
+    let matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+    ask_often(&machine)?;
+    machine.start()?;
+    hears(&mut machine, "nothing answers at https://10.77.0.1:6444")?;
+
+    node(&rack, &Rack::matchbox_address(), &token, &none)?;
+    hears(&mut machine, "is not a server of k3s")?;
+
+    node(&rack, SERVER, &of_another, &none)?;
+    hears(&mut machine, "the token is one of another cluster")?;
+
+    // A wrong one, and one that was right until it expired, are the same to whoever shows them.
+    node(&rack, SERVER, &rack.cluster.token(OTHER_PASSWORD), &none)?;
+    hears(
+        &mut machine,
+        "does not take the token: it is wrong, or it has expired",
+    )?;
+
+    node(&rack, SERVER, &token, &none)?;
+    hears(&mut machine, "the cluster knows another node as node-1")?;
+
+    // What Matchbox says of this node when it is down, or has lost the group, takes nothing away.
+    rack.remove_node("node-1")?;
+    hears(&mut machine, "the node keeps what Matchbox said before")?;
+
+    let right = json!({"k3s_node_password": "of-another-node"});
+    node(&rack, SERVER, &token, &right)?;
+    machine.wait_until_up()?;
+    assert!(machine.path("var/lib/gild/provisioned").exists());
+    assert_eq!(
+        machine.unit("k3s-init.service", "UnitFileState")?,
+        "disabled"
+    );
+    assert_eq!(rack.cluster.joins(), ["node-1"]);
+    // The first start, and one for each correction.
+    assert_eq!(starts(&machine)?.len(), 6);
+    assert_secret(&machine, &["s3cret", "of-another-node", &of_another[..30]])?;
+    // It is a member: nothing asks any more, and a boot changes nothing of what was corrected.
+    let asked = matchbox.requests().len();
+    machine.power_off()?;
+    machine.boot()?;
+    assert_joined(&machine, "node-1")?;
+    assert_eq!(matchbox.requests().len(), asked);
+    assert_eq!(
+        machine.read("etc/rancher/node/password")?,
+        "of-another-node\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn another_name_in_matchbox_is_taken_on_by_one_restart() -> Result<()> {
+    let rack = Rack::new()?;
+    rack.cluster.add_node("node-1", "of-another-node");
+    rack.add_node(MAC, "node-1", &rack.cluster.token(PASSWORD))?;
+    let _matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+    ask_often(&machine)?;
+    machine.start()?;
+    hears(&mut machine, "the cluster knows another node as node-1")?;
+    let before = machine.read("etc/ssh/ssh_host_ed25519_key.pub")?;
+    rack.remove_node("node-1")?;
+    rack.add_node(MAC, "node-2", &rack.cluster.token(PASSWORD))?;
+    machine.wait_for_end()?;
+    machine.boot()?;
+    assert_joined(&machine, "node-2")?;
+    assert_eq!(machine.read("etc/ssh/ssh_host_ed25519_key.pub")?, before);
+    Ok(())
+}
+
+#[test]
+fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()> {
+    const REFRESH: &str = "/usr/sbin/gild-seed";
+    let rack = Rack::new()?;
+    let key = |name: &str| {
+        format!(
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{} {name}",
+            "I".repeat(44)
+        )
+    };
+    let with = |rack: &Rack, name: &str, password: &str, label: &str, key: &str| {
+        let metadata = json!({
+            "hostname": name, "k3s_url": SERVER, "k3s_token": rack.cluster.token(password),
+            "k3s_node_labels": {"rack": format!("example.com/rack={label}")}, "ssh_keys": {"op": key},
+        });
+        rack.group("node-1", &json!({"mac": MAC}), &metadata)
+    };
+    rack.cluster.accept(OTHER_PASSWORD);
+    with(&rack, "node-1", OTHER_PASSWORD, "a1", &key("gone"))?;
+    let matchbox = rack.matchbox()?;
+    let mut machine = rack.machine(MAC)?;
+    machine.boot()?;
+    assert_joined(&machine, "node-1")?;
+    let password = machine.read("etc/rancher/node/password")?;
+    let refused = |machine: &Machine<'_>, why: &str| -> Result<()> {
+        let config = machine.read("etc/rancher/k3s/config.yaml")?;
+        let output = machine.run(REFRESH, &["refresh"])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(why), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+        assert_eq!(machine.read("etc/rancher/k3s/config.yaml")?, config);
+        Ok(())
+    };
+
+    // The operator has changed Matchbox before the servers: the cluster does not take the new token yet.
+    with(&rack, "node-1", PASSWORD, "b2", &key("new"))?;
+    refused(&machine, "does not take the token")?;
+    with(&rack, "node-2", OTHER_PASSWORD, "a1", &key("gone"))?;
+    refused(&machine, "a member keeps its name")?;
+    with(&rack, "node-1", PASSWORD, "b2", &key("new"))?;
+    rack.cluster.accept(PASSWORD);
+    let said = machine.run(REFRESH, &["refresh"])?;
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(
+        said.contains("k3s_token, k3s_node_labels, ssh_keys"),
+        "{said}"
+    );
+    assert_eq!(machine.unit("k3s-agent.service", "ActiveState")?, "active");
+    let last = starts(&machine)?.pop().unwrap_or_default();
+    assert_eq!(last["config"]["token"], json!(rack.cluster.token(PASSWORD)));
+    assert_eq!(last["config"]["node-label"][2], "example.com/rack=b2");
+    let keys = machine.read("home/debian/.ssh/authorized_keys")?;
+    assert!(
+        keys.contains(&key("new")) && !keys.contains(&key("gone")),
+        "{keys}"
+    );
+    // Made from the token where Matchbox gives none, and the cluster knows this node by the first.
+    assert_eq!(machine.read("etc/rancher/node/password")?, password);
+    assert_eq!(starts(&machine)?.len(), 2);
+
+    // Nothing has changed since: k3s is left alone.
+    machine.output(REFRESH, &["refresh"])?;
+    assert_eq!(starts(&machine)?.len(), 2);
+    drop(matchbox);
+    refused(&machine, "asking Matchbox")?;
+    machine.power_off()?;
+    machine.boot()?;
+    assert_joined(&machine, "node-1")
+}
