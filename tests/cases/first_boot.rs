@@ -69,6 +69,8 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     let metadata = json!({
         "hostname": "node-1", "k3s_url": SERVER, "k3s_token": TOKEN,
         "k3s_node_labels": {"rack": "example.com/rack=a-1"}, "ssh_keys": {"op": ssh_key},
+        "k3s_config": {"node-ip": "10.77.0.9", "node-taint": {"slow": "example.com/disk=slow:NoSchedule"}},
+        "k3s_registries": {"own": {"host": "r.example", "username": "node", "password": "s3cret-of-the-registry"}},
     });
     rack.group("node-1", &json!({"mac": MAC}), &metadata)?;
     let matchbox = rack.matchbox()?;
@@ -79,10 +81,16 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     let expected = json!({
         "server": SERVER, "token": TOKEN,
         "node-label": ["gild/board=rpi5", format!("gild/image={}", image_id(&machine)?), "example.com/rack=a-1"],
+        "node-ip": "10.77.0.9", "node-taint": ["example.com/disk=slow:NoSchedule"],
     });
     assert_eq!(config(&machine)?, expected);
     assert_private(&machine, "etc/rancher/k3s/config.yaml")?;
     assert_private(&machine, "etc/rancher/node/password")?;
+    assert_private(&machine, "etc/rancher/k3s/registries.yaml")?;
+    let registries = machine.read("etc/rancher/k3s/registries.yaml")?;
+    let auth = json!({"username": "node", "password": "s3cret-of-the-registry"});
+    let wanted = json!({"mirrors": {}, "configs": {"r.example": {"auth": auth}}});
+    assert_eq!(serde_json::from_str::<Value>(&registries)?, wanted);
     let password = machine.read("etc/rancher/node/password")?;
     assert!(
         password.trim().len() >= 32,

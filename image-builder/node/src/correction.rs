@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value};
 
-use crate::document::{K3S_CONFIG, NODE_PASSWORD, Said, pretty};
+use crate::document::{K3S_CONFIG, NODE_PASSWORD, REGISTRIES, Said, pretty};
 use crate::files;
 use crate::login;
 use crate::seed::Place;
@@ -15,12 +15,19 @@ use crate::seed::Place;
 #[must_use]
 pub fn differences(before: &Said, now: &Said) -> Vec<&'static str> {
     let is_other = |key: &str| before.config.get(key) != now.config.get(key);
+    let options = |said: &Said| -> Map<String, Value> {
+        let own = said.config.clone().into_iter();
+        own.filter(|(key, _)| !["server", "token", "node-label"].contains(&&**key))
+            .collect()
+    };
     [
         ("hostname", before.hostname != now.hostname),
         ("k3s_url", is_other("server")),
         ("k3s_token", is_other("token")),
         ("k3s_node_labels", is_other("node-label")),
         ("k3s_node_password", before.password != now.password),
+        ("k3s_config", options(before) != options(now)),
+        ("k3s_registries", before.registries != now.registries),
         ("ssh_keys", before.ssh_keys != now.ssh_keys),
     ]
     .into_iter()
@@ -31,7 +38,9 @@ pub fn differences(before: &Said, now: &Said) -> Vec<&'static str> {
 /// Whether k3s has to start again for it.
 #[must_use]
 pub fn concerns_k3s(before: &Said, now: &Said) -> bool {
-    before.config != now.config || before.password != now.password
+    before.config != now.config
+        || before.password != now.password
+        || before.registries != now.registries
 }
 
 /// Changes the files. The seed is the last: until it says the new, the change is made again after a power cut.
@@ -40,6 +49,11 @@ pub fn apply(root: &Path, before: &Said, now: &Said) -> Result<()> {
         login::replace_keys(root, &before.ssh_keys, &now.ssh_keys)?;
     }
     write(root, NODE_PASSWORD, &format!("{}\n", now.password))?;
+    match &now.registries {
+        Some(registries) => write(root, REGISTRIES, &pretty(registries))?,
+        None if before.registries.is_some() => remove(root, REGISTRIES)?,
+        None => (),
+    }
     let config = merged(in_effect(root), &before.config, &now.config);
     write(root, K3S_CONFIG, &pretty(&Value::Object(config)))?;
     Ok(Place::below(root).update(now)?)
@@ -51,6 +65,11 @@ fn write(root: &Path, path: &str, content: &str) -> Result<()> {
         return Ok(());
     }
     files::write_private(&path, content).with_context(|| format!("writing {}", path.display()))
+}
+
+fn remove(root: &Path, path: &str) -> Result<()> {
+    let path = root.join(path.trim_start_matches('/'));
+    files::remove(&path).with_context(|| format!("removing {}", path.display()))
 }
 
 /// The configuration that k3s reads. Where it is not a mapping k3s would not start, and nothing of it is kept.
@@ -87,6 +106,7 @@ mod tests {
             ssh_keys: Vec::new(),
             config: serde_json::from_value(config).expect("an object"),
             password: "0123456789abcdef".to_owned(),
+            registries: None,
         }
     }
 
@@ -103,6 +123,11 @@ mod tests {
             ..said("a")
         };
         assert!(!concerns_k3s(&said("a"), &keys));
+        let mut options = said("a");
+        options.config.insert("node-ip".to_owned(), json!("1"));
+        options.registries = Some(json!({}));
+        let both = ["k3s_config", "k3s_registries"];
+        assert_eq!(differences(&said("a"), &options), both);
         assert!(concerns_k3s(&said("a"), &said("b")));
     }
 
@@ -129,6 +154,15 @@ mod tests {
         });
         assert_eq!(found, wanted);
         assert!(place.said().expect("a seed") == said("right"));
+        let registries = root.path().join("etc/rancher/k3s/registries.yaml");
+        let with = Said {
+            registries: Some(json!({ "mirrors": {} })),
+            ..said("right")
+        };
+        apply(root.path(), &said("right"), &with).expect("registries");
+        assert!(registries.exists() && place.said().expect("a seed") == with);
+        apply(root.path(), &with, &said("right")).expect("none again");
+        assert!(!registries.exists());
         let password = fs::read_to_string(root.path().join("etc/rancher/node/password"));
         assert_eq!(password.expect("a password"), "0123456789abcdef\n");
     }

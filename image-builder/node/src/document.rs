@@ -14,6 +14,8 @@ use crate::settings::Image;
 
 /// Where k3s reads its configuration.
 pub const K3S_CONFIG: &str = "/etc/rancher/k3s/config.yaml";
+/// Where k3s reads of registries.
+pub const REGISTRIES: &str = "/etc/rancher/k3s/registries.yaml";
 /// Where k3s keeps what proves that it is the node of its name.
 pub const NODE_PASSWORD: &str = "/etc/rancher/node/password";
 
@@ -55,6 +57,8 @@ pub struct Said {
     pub config: Map<String, Value>,
     /// What proves to the cluster that it is the node of its name.
     pub password: String,
+    /// Registries with their credentials.
+    pub registries: Option<Value>,
 }
 
 impl Said {
@@ -66,6 +70,7 @@ impl Said {
             ssh_keys: node.ssh_keys.clone(),
             config: k3s_config(node, image),
             password: node.node_password.0.clone(),
+            registries: node.registries.as_ref().map(|content| content.0.clone()),
         }
     }
 
@@ -87,6 +92,10 @@ impl Said {
                 .collect::<Option<_>>()?,
             config: serde_json::from_str(content(K3S_CONFIG)?).ok()?,
             password: content(NODE_PASSWORD)?.trim_end().to_owned(),
+            registries: content(REGISTRIES)
+                .map(serde_json::from_str)
+                .transpose()
+                .ok()?,
         })
     }
 }
@@ -103,12 +112,13 @@ impl Seed {
                 "content": content,
             })
         };
-        let user_data = json!({
-            "write_files": [
-                secret(K3S_CONFIG, pretty(&json!(said.config))),
-                secret(NODE_PASSWORD, format!("{}\n", said.password)),
-            ],
-        });
+        let mut files = vec![
+            secret(K3S_CONFIG, pretty(&json!(said.config))),
+            secret(NODE_PASSWORD, format!("{}\n", said.password)),
+        ];
+        let registries = said.registries.as_ref();
+        files.extend(registries.map(|content| secret(REGISTRIES, pretty(content))));
+        let user_data = json!({ "write_files": files });
         Self {
             meta_data: pretty(&json!({
                 "instance-id": instance_id,
@@ -143,11 +153,11 @@ fn k3s_config(node: &Node, image: &Image) -> Map<String, Value> {
     let labels = node.labels.iter();
     let labels = labels.map(|(name, value)| format!("{name}={value}"));
     let labels: Vec<_> = own.into_iter().chain(labels).collect();
-    Map::from_iter([
-        ("server".to_owned(), json!(node.server)),
-        ("token".to_owned(), json!(node.token.reveal())),
-        ("node-label".to_owned(), json!(labels)),
-    ])
+    let mut config = node.options.clone();
+    config.insert("server".to_owned(), json!(node.server));
+    config.insert("token".to_owned(), json!(node.token.reveal()));
+    config.insert("node-label".to_owned(), json!(labels));
+    config
 }
 
 /// As every file of gild's in JSON is written.

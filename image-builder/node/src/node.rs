@@ -1,10 +1,13 @@
 //! Who the node is: the values of Matchbox, each checked before anything is made of it.
 
+mod options;
+
 use std::collections::BTreeMap;
 
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, host_name};
 use reqwest::Url;
+use serde_json::{Map, Value};
 
 use crate::reach::Reach;
 use crate::token::{Token, TokenError, is_plain};
@@ -30,6 +33,10 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Who may log in.
     pub ssh_keys: Vec<String>,
+    /// Options of k3s, by its own names for them.
+    pub options: Map<String, Value>,
+    /// Registries with their credentials, as k3s reads them.
+    pub registries: Option<Registries>,
 }
 
 /// The node's password. It does not show itself.
@@ -39,6 +46,16 @@ pub struct NodePassword(pub String);
 impl std::fmt::Debug for NodePassword {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "node password of {} bytes", self.0.len())
+    }
+}
+
+/// The content of k3s' registries.yaml, with passwords in it. It does not show itself.
+#[derive(PartialEq, Eq)]
+pub struct Registries(pub Value);
+
+impl std::fmt::Debug for Registries {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("registries")
     }
 }
 
@@ -97,6 +114,8 @@ impl Node {
             token,
             labels: labels(values)?,
             ssh_keys: ssh_keys(values)?,
+            options: options::config(values)?,
+            registries: options::registries(values)?,
         })
     }
 }
