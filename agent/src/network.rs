@@ -283,7 +283,7 @@ fn prepare(
             lasting_macs(Path::new("/"), board, wired).and_then(|mut macs| macs.remove(interface));
         if let Some(mac) = mac {
             info!(
-                "{} has no MAC address of its own: {mac} from the processor's number",
+                "{} has no MAC address of its own: {mac} from the board's number",
                 interface.name
             );
             change = Some(mac);

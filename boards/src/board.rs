@@ -34,7 +34,7 @@ pub struct Board {
     pub watchdog: Watchdog,
     /// Where the flasher card sits.
     pub card: Card,
-    /// Where the processor keeps its unique number, if the board needs it for a stable MAC address.
+    /// Where the board's unique number is: for a MAC address that lasts where the chip has none, and for the node's password.
     pub cpu_id: Option<CpuId>,
 }
 
@@ -211,7 +211,7 @@ impl Board {
         }
         name_is(printable, "card.controller", &self.card.controller)?;
         match &self.cpu_id {
-            Some(cpu_id) => name_is(printable, "cpu_id.nvmem", &cpu_id.nvmem),
+            Some(cpu_id) => name_is(printable, "cpu_id", cpu_id.name()),
             None => Ok(()),
         }
     }

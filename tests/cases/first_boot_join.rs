@@ -135,10 +135,8 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     const REFRESH: &str = "/usr/sbin/gild-seed";
     let rack = Rack::new()?;
     let key = |name: &str| {
-        format!(
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{} {name}",
-            "I".repeat(44)
-        )
+        let body = name[..1].repeat(44);
+        format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{body} {name}")
     };
     let with = |rack: &Rack, name: &str, password: &str, label: &str, key: &str| {
         let metadata = json!({
@@ -169,6 +167,16 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     refused(&machine, "does not take the token")?;
     with(&rack, "node-2", OTHER_PASSWORD, "a1", &key("gone"))?;
     refused(&machine, "a member keeps its name")?;
+    // Whose pods would it end?
+    let other = rack.site.cluster(7443)?;
+    node(
+        &rack,
+        "https://10.77.0.1:7443",
+        &other.token(PASSWORD),
+        &json!({}),
+    )?;
+    refused(&machine, "is a server of another cluster")?;
+    assert!(other.joins().is_empty());
     with(&rack, "node-1", PASSWORD, "b2", &key("new"))?;
     rack.cluster.accept(PASSWORD);
     let said = machine.run(REFRESH, &["refresh"])?;
@@ -190,9 +198,22 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     assert_eq!(machine.read("etc/rancher/node/password")?, password);
     assert_eq!(starts(&machine)?.len(), 2);
 
+    // k3s ends with an option that it does not have: it gets back what it had.
+    let metadata = json!({
+        "hostname": "node-1", "k3s_url": SERVER, "k3s_token": rack.cluster.token(PASSWORD),
+        "k3s_config": {"no-such-option": "1"}, "ssh_keys": {"op": key("new")},
+    });
+    rack.group("node-1", &json!({"mac": MAC}), &metadata)?;
+    refused(&machine, "it runs with what it said before")?;
+    machine.wait_until("k3s runs again", |machine| {
+        Ok(machine.unit("k3s-agent.service", "ActiveState")? == "active")
+    })?;
+    with(&rack, "node-1", PASSWORD, "b2", &key("new"))?;
+
     // Nothing has changed since: k3s is left alone.
+    let before = starts(&machine)?.len();
     machine.output(REFRESH, &["refresh"])?;
-    assert_eq!(starts(&machine)?.len(), 2);
+    assert_eq!(starts(&machine)?.len(), before);
     drop(matchbox);
     refused(&machine, "asking Matchbox")?;
     machine.power_off()?;

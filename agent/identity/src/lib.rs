@@ -12,6 +12,7 @@ use gild_boards::{Board, CpuId};
 
 const NETWORK: &str = "sys/class/net";
 const NVMEM: &str = "sys/bus/nvmem/devices";
+const DEVICE_TREE: &str = "proc/device-tree";
 /// `ARPHRD_ETHER`.
 const ETHERNET: &str = "1";
 /// `NET_ADDR_RANDOM`: the driver found no address in the chip and made one up, another one at each start.
@@ -99,7 +100,7 @@ impl Interface {
 }
 
 /// The addresses that last for those of these interfaces whose own will be other ones after the next start: made from the
-/// processor's unique number, in order, as far as no interface has them yet. An interface with an address of its own
+/// board's unique number, in order, as far as no interface has them yet. An interface with an address of its own
 /// does not count, so that no adapter makes another node of this one.
 ///
 /// `None` where the board keeps no such number, or shows it not yet.
@@ -109,8 +110,7 @@ pub fn lasting_macs<'a>(
     board: &Board,
     wired: &'a [Interface],
 ) -> Option<BTreeMap<&'a Interface, Mac>> {
-    let number = cpu_id(root, board.cpu_id.as_ref()?)?;
-    Some(macs_of(wired, &number))
+    Some(macs_of(wired, &unique_number(root, board)?))
 }
 
 fn macs_of<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&'a Interface, Mac> {
@@ -125,16 +125,24 @@ fn macs_of<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&'a Interf
     random.into_iter().zip(free).collect()
 }
 
-/// The processor's unique number, where the board keeps one.
-fn cpu_id(root: &Path, place: &CpuId) -> Option<[u8; 16]> {
-    let device = fs::read_dir(root.join(NVMEM))
-        .ok()?
-        .flatten()
-        .find(|entry| {
-            let name = entry.file_name();
-            name.to_str().is_some_and(|name| place.is_in(name))
-        })?;
-    place.read(&fs::read(device.path().join("nvmem")).ok()?)
+/// The board's unique number, where it keeps one and shows it already.
+#[must_use]
+pub fn unique_number(root: &Path, board: &Board) -> Option<[u8; 16]> {
+    let place = board.cpu_id.as_ref()?;
+    let file = match place {
+        CpuId::Memory { .. } => memory(root, place)?,
+        CpuId::DeviceTree { property } => root.join(DEVICE_TREE).join(property),
+    };
+    place.read(&fs::read(file).ok()?)
+}
+
+fn memory(root: &Path, place: &CpuId) -> Option<PathBuf> {
+    let mut devices = fs::read_dir(root.join(NVMEM)).ok()?.flatten();
+    let device = devices.find(|entry| {
+        let name = entry.file_name();
+        name.to_str().is_some_and(|name| place.is_in(name))
+    })?;
+    Some(device.path().join("nvmem"))
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -268,7 +276,12 @@ mod tests {
         fs::create_dir_all(&device).expect("a device");
         fs::write(device.join("nvmem"), [7; 64]).expect("its memory");
         assert_eq!(macs("rock5b"), Some(vec![Mac(from_cpuid(&[7; 16], 0))]));
-        assert_eq!(macs("rpi5"), None, "a board without such a number");
+        assert_eq!(macs("rpi5"), None, "the firmware gave it none");
+        let tree = root.join(DEVICE_TREE);
+        fs::create_dir_all(&tree).expect("a device tree");
+        fs::write(tree.join("serial-number"), "a1b2c3d4e5f60718\0").expect("its number");
+        let mac = Mac(from_cpuid(b"a1b2c3d4e5f60718", 0));
+        assert_eq!(macs("rpi5"), Some(vec![mac]));
     }
 
     #[test]
@@ -278,11 +291,15 @@ mod tests {
         fs::create_dir_all(&device).expect("a device");
         fs::write(device.join("nvmem"), (0..64).collect::<Vec<u8>>()).expect("its memory");
         let number = |nvmem: &str| {
-            let place = CpuId {
+            let place = CpuId::Memory {
                 nvmem: nvmem.to_owned(),
                 offset: 7,
             };
-            cpu_id(root.path(), &place).map(Vec::from)
+            let board = Board {
+                cpu_id: Some(place),
+                ..gild_boards::by_name("rock5b").expect("a board").clone()
+            };
+            unique_number(root.path(), &board).map(Vec::from)
         };
         assert_eq!(number("rockchip-otp"), Some((7..23).collect()));
         assert_eq!(number("rmem"), None, "no such memory");

@@ -8,7 +8,7 @@ use log::{info, warn};
 use reqwest::Url;
 
 use crate::client::FetchError;
-use crate::node::{Node, NodeError};
+use crate::node::{Known, Node, NodeError};
 use crate::settings::Settings;
 
 /// Longest time of one request.
@@ -29,6 +29,8 @@ pub trait World {
     fn sleep(&self, time: Duration);
     /// Whether the clock was set by a time server.
     fn clock_is_set(&self) -> bool;
+    /// The board's unique number, if it shows one.
+    fn board_number(&self) -> Option<[u8; 16]>;
     /// A number from 0 to 1, another one on each node.
     fn chance(&self) -> f64;
 }
@@ -118,7 +120,11 @@ fn round(
     settings: &Settings,
     end: Duration,
 ) -> Result<Node, AskError> {
-    let read = |mac: Mac, answer: &Answer| Node::read(mac, answer, settings.k3s_url.as_deref());
+    let known = Known {
+        k3s_url: settings.k3s_url.as_deref(),
+        board_number: world.board_number(),
+    };
+    let read = |mac: Mac, answer: &Answer| Node::read(mac, answer, known);
     let mut found: Option<Node> = None;
     let mut default = None;
     let mut failure: Option<AskError> = None;

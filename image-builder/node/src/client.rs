@@ -1,6 +1,6 @@
 //! HTTP to one server: short, small, and to nobody else.
 
-mod anybody;
+mod verifier;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::token::Credentials;
-use anybody::Anybody;
+use verifier::{Anybody, OfCluster};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
@@ -112,6 +112,18 @@ impl Client {
         let anybody = Anybody(provider.signature_verification_algorithms);
         let tls = tls()?.dangerous();
         let tls = tls.with_custom_certificate_verifier(Arc::new(anybody));
+        Self::with(tls.with_no_client_auth())
+    }
+
+    /// A client of a cluster of these authorities. Certificates that lie between an authority and a server may be in the bundle.
+    pub fn of_cluster(
+        roots: RootCertStore,
+        bundle: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, FetchError> {
+        let verifier =
+            OfCluster::new(roots, bundle).map_err(|error| FetchError::Setup(error.to_string()))?;
+        let tls = tls()?.dangerous();
+        let tls = tls.with_custom_certificate_verifier(Arc::new(verifier));
         Self::with(tls.with_no_client_auth())
     }
 

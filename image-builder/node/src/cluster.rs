@@ -1,8 +1,9 @@
 //! Whether the cluster would let this node in: asked of its server before and while k3s tries to join.
 //!
 //! k3s' agent does the same first steps (its pkg/clientaccess/token.go): it gets the cluster's authority from `/cacerts`, compares
-//! it with the token's hash, and asks for `/v1-k3s/config` with the token. Its log says of a failure what failed, and not always
-//! why; the answers do.
+//! it with the token's hash, and asks for `/v1-k3s/config` with the token. It asks through a proxy of its own at 127.0.0.1, so that
+//! is the name that the server's certificate must have, whatever `k3s_url` calls the server. Its log says of a failure what
+//! failed, and not always why; the answers do.
 
 use std::time::Duration;
 
@@ -36,12 +37,18 @@ pub enum Trouble {
          token of this cluster into Matchbox as `k3s_token`, or correct `k3s_url`"
     )]
     OtherCluster(String, String, String),
-    /// The server's certificate does not fit.
+    /// The server's certificate is not by the authority that it names.
     #[error(
-        "the certificate of {0} does not fit: {1}; next: name this address to the cluster's servers with --tls-san, or correct \
-         `k3s_url` in Matchbox"
+        "the certificate of {0} does not fit: {1}; next: look whether `k3s_url` in Matchbox leads to the cluster's servers, and \
+         whether this node's clock is right (`date`)"
     )]
     Certificate(String, String),
+    /// The server's certificate begins in the future.
+    #[error(
+        "the certificate of {0} is not valid yet by this node's clock; next: let this node reach a time server, or correct the \
+         clock of the cluster's servers"
+    )]
+    Clock(String),
     /// 401.
     #[error(
         "the cluster at {0} does not take the token: it is wrong, or it has expired; next: put a valid one into Matchbox as \
@@ -62,8 +69,8 @@ pub enum Trouble {
     K3s(String),
 }
 
-/// Asks the cluster's server whether a node with this token may join.
-pub fn look(server: &str, token: &Token) -> Result<(), Trouble> {
+/// Asks the cluster's server whether a node with this token may join, and gives the certificates of its authority.
+pub fn look(server: &str, token: &Token) -> Result<Vec<CertificateDer<'static>>, Trouble> {
     let named = |error: FetchError| trouble(server, &error);
     let base =
         Url::parse(server).map_err(|error| Trouble::NotK3s(server.into(), error.to_string()))?;
@@ -74,19 +81,16 @@ pub fn look(server: &str, token: &Token) -> Result<(), Trouble> {
     };
     let anybody = Client::trusting_anybody().map_err(named)?;
     let bundle = anybody.get(&at("/cacerts"), TRY).map_err(named)?;
-    let client = match authority(bundle.as_bytes(), token) {
-        Ok(roots) => Client::trusting(roots).map_err(named)?,
-        // k3s compares no hash where a public authority vouches for the server.
-        Err(refused) => {
-            let public = Client::new(None).map_err(named)?;
-            public
-                .get(&at("/cacerts"), TRY)
-                .map_err(|_| refused.at(server))?;
-            public
-        }
-    };
-    let answer = client.get_as(&at("/v1-k3s/config"), token.credentials(), TRY);
-    answer.map(drop).map_err(named)
+    let bundle = Bundle::parse(bundle.as_bytes())
+        .map_err(|error| Trouble::NotK3s(server.to_owned(), error.to_string()))?;
+    let roots = bundle.roots(token).map_err(|wanted| {
+        Trouble::OtherCluster(server.to_owned(), wanted, bundle.digest.clone())
+    })?;
+    let client = Client::of_cluster(roots, bundle.certificates.clone()).map_err(named)?;
+    client
+        .get_as(&at("/v1-k3s/config"), token.credentials(), TRY)
+        .map_err(named)?;
+    Ok(bundle.certificates)
 }
 
 fn trouble(server: &str, error: &FetchError) -> Trouble {
@@ -95,53 +99,47 @@ fn trouble(server: &str, error: &FetchError) -> Trouble {
         FetchError::Status(401 | 403) => Trouble::Token(at),
         FetchError::Status(404) => Trouble::NotK3s(at, "it has no such page".to_owned()),
         FetchError::Status(status) => Trouble::Status(at, *status),
-        FetchError::NotValidYet | FetchError::Certificate(_) => {
-            Trouble::Certificate(at, error.to_string())
-        }
+        FetchError::NotValidYet => Trouble::Clock(at),
+        FetchError::Certificate(_) => Trouble::Certificate(at, error.to_string()),
         FetchError::TooLong | FetchError::NotText => Trouble::NotK3s(at, error.to_string()),
         FetchError::Setup(_) | FetchError::Request(_) => Trouble::Silent(at, error.to_string()),
     }
 }
 
-/// Why a server's authority is not believed.
-#[derive(Debug, PartialEq, Eq)]
-enum Refused {
-    /// It sends no certificates.
-    NoAuthority(String),
-    /// The token names another: its hash, and the server's.
-    Other(String, String),
+/// The certificates that a server says its authority has.
+struct Bundle {
+    certificates: Vec<CertificateDer<'static>>,
+    /// Of the bytes that the server sent.
+    digest: String,
 }
 
-impl Refused {
-    fn at(self, server: &str) -> Trouble {
-        let server = server.to_owned();
-        match self {
-            Self::NoAuthority(why) => Trouble::NotK3s(server, why),
-            Self::Other(token, found) => Trouble::OtherCluster(server, token, found),
-        }
+impl Bundle {
+    fn parse(pem: &[u8]) -> Result<Self, FetchError> {
+        // Refuses what has no certificate in it, and what is not one.
+        authorities(pem)?;
+        Ok(Self {
+            certificates: CertificateDer::pem_slice_iter(pem).flatten().collect(),
+            digest: digest(pem),
+        })
     }
-}
 
-/// The authorities of a server that sends this bundle, as far as the token lets a node believe in them. The hash of one
-/// certificate is that of the bundle's bytes, the hash of several that of the root among them (k3s' `hashCA`). Nothing here tells
-/// which that is, so only the certificate that has the token's hash is believed.
-fn authority(bundle: &[u8], token: &Token) -> Result<RootCertStore, Refused> {
-    let all = authorities(bundle).map_err(|error| Refused::NoAuthority(error.to_string()))?;
-    let Some(wanted) = token.authority() else {
-        return Ok(all);
-    };
-    let found = digest(bundle);
-    if found == wanted && all.len() == 1 {
-        return Ok(all);
+    /// Those of them that the token lets a node believe in, or the hash that it has instead. The hash of one certificate is that of
+    /// the bytes that the server sends, the hash of several that of the root among them (k3s' `hashCA`). Nothing here tells which
+    /// that is, so only the certificate that has the token's hash is believed.
+    fn roots(&self, token: &Token) -> Result<RootCertStore, String> {
+        let believed = match (token.authority(), &self.certificates[..]) {
+            (None, all) => all,
+            (Some(wanted), one @ [_]) if wanted == self.digest => one,
+            (Some(wanted), all) => {
+                let root = all.iter().filter(|_| all.len() > 1);
+                let root = root.clone().find(|root| digest(root) == wanted);
+                std::slice::from_ref(root.ok_or(wanted)?)
+            }
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(believed.iter().cloned());
+        Ok(roots)
     }
-    let root = CertificateDer::pem_slice_iter(bundle)
-        .flatten()
-        .find(|certificate| all.len() > 1 && digest(certificate) == wanted)
-        .ok_or_else(|| Refused::Other(wanted.to_owned(), found))?;
-    let mut roots = RootCertStore::empty();
-    let added = roots.add(root);
-    added.map_err(|error| Refused::NoAuthority(error.to_string()))?;
-    Ok(roots)
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use log::error;
 use serde_json::{Map, Value};
 
 use crate::document::{K3S_CONFIG, NODE_PASSWORD, REGISTRIES, Said, pretty};
 use crate::files;
 use crate::login;
-use crate::seed::Place;
 
 /// What is another than before, by the names that a group has for it. A value that may be a secret is not shown.
 #[must_use]
@@ -43,20 +43,28 @@ pub fn concerns_k3s(before: &Said, now: &Said) -> bool {
         || before.registries != now.registries
 }
 
-/// Changes the files. The seed is the last: until it says the new, the change is made again after a power cut.
-pub fn apply(root: &Path, before: &Said, now: &Said) -> Result<()> {
-    if before.ssh_keys != now.ssh_keys {
-        login::replace_keys(root, &before.ssh_keys, &now.ssh_keys)?;
+/// Changes the files of k3s. The seed is not among them: it says the new once all of it is done, k3s' restart too, so that what
+/// was cut short is done again.
+pub fn change_k3s(root: &Path, before: &Said, now: &Said) -> Result<()> {
+    if before.password != now.password {
+        write(root, NODE_PASSWORD, &format!("{}\n", now.password))?;
     }
-    write(root, NODE_PASSWORD, &format!("{}\n", now.password))?;
     match &now.registries {
         Some(registries) => write(root, REGISTRIES, &pretty(registries))?,
         None if before.registries.is_some() => remove(root, REGISTRIES)?,
         None => (),
     }
     let config = merged(in_effect(root), &before.config, &now.config);
-    write(root, K3S_CONFIG, &pretty(&Value::Object(config)))?;
-    Ok(Place::below(root).update(now)?)
+    write(root, K3S_CONFIG, &pretty(&Value::Object(config)))
+}
+
+/// Changes who may log in. That it fails must not keep a node out of its cluster.
+pub fn change_logins(root: &Path, before: &Said, now: &Said) {
+    if before.ssh_keys != now.ssh_keys
+        && let Err(error) = login::replace_keys(root, &before.ssh_keys, &now.ssh_keys)
+    {
+        error!("changing the ssh keys: {error:#}");
+    }
 }
 
 fn write(root: &Path, path: &str, content: &str) -> Result<()> {
@@ -87,7 +95,8 @@ fn merged(
     before: &Map<String, Value>,
     now: &Map<String, Value>,
 ) -> Map<String, Value> {
-    config.retain(|key, _| !before.contains_key(key));
+    // k3s would take the token of a file instead of Matchbox's.
+    config.retain(|key, _| !before.contains_key(key) && key != "token-file");
     config.extend(now.clone());
     config
 }
@@ -97,7 +106,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::document::Seed;
 
     fn said(token: &str) -> Said {
         let config = json!({ "server": "https://a:6443", "token": token, "node-label": ["a=b"] });
@@ -132,38 +140,41 @@ mod tests {
     }
 
     #[test]
-    fn a_corrected_token_reaches_k3s_and_the_seed_and_what_a_person_added_stays() {
+    fn a_corrected_token_reaches_k3s_and_what_a_person_added_stays() {
         let root = tempfile::tempdir().expect("a directory");
         let config = root.path().join("etc/rancher/k3s/config.yaml");
         files::private_directory(config.parent().expect("a directory")).expect("made");
         files::private_directory(&root.path().join("etc/rancher/node")).expect("made");
         fs::write(
             &config,
-            "token: wrong\nserver: https://a:6443\nnode-ip: 10.0.0.1\n",
+            "token: wrong\ntoken-file: /x\nserver: https://a:6443\nnode-ip: 10.0.0.1\n",
         )
         .expect("a configuration in YAML");
-        let place = Place::below(root.path());
-        place
-            .write(&Seed::of("instance".to_owned(), &said("wrong")))
-            .expect("a seed");
-        apply(root.path(), &said("wrong"), &said("right")).expect("a change");
+        change_k3s(root.path(), &said("wrong"), &said("right")).expect("a change");
         let text = fs::read_to_string(&config).expect("the configuration");
         let found: Value = serde_json::from_str(&text).expect("JSON");
         let wanted = json!({
             "server": "https://a:6443", "token": "right", "node-label": ["a=b"], "node-ip": "10.0.0.1",
         });
         assert_eq!(found, wanted);
-        assert!(place.said().expect("a seed") == said("right"));
         let registries = root.path().join("etc/rancher/k3s/registries.yaml");
         let with = Said {
             registries: Some(json!({ "mirrors": {} })),
             ..said("right")
         };
-        apply(root.path(), &said("right"), &with).expect("registries");
-        assert!(registries.exists() && place.said().expect("a seed") == with);
-        apply(root.path(), &with, &said("right")).expect("none again");
+        change_k3s(root.path(), &said("right"), &with).expect("registries");
+        assert!(registries.exists());
+        change_k3s(root.path(), &with, &said("right")).expect("none again");
         assert!(!registries.exists());
-        let password = fs::read_to_string(root.path().join("etc/rancher/node/password"));
-        assert_eq!(password.expect("a password"), "0123456789abcdef\n");
+        // A person may have written another one, which the cluster knows.
+        let password = root.path().join("etc/rancher/node/password");
+        assert!(!password.exists());
+        let other = Said {
+            password: "fedcba9876543210".to_owned(),
+            ..said("right")
+        };
+        change_k3s(root.path(), &said("right"), &other).expect("a password");
+        let text = fs::read_to_string(&password).expect("the password");
+        assert_eq!(text, "fedcba9876543210\n");
     }
 }

@@ -69,7 +69,7 @@ impl Said {
             hostname: node.hostname.clone(),
             ssh_keys: node.ssh_keys.clone(),
             config: k3s_config(node, image),
-            password: node.node_password.0.clone(),
+            password: node.node_password.text.clone(),
             registries: node.registries.as_ref().map(|content| content.0.clone()),
         }
     }
@@ -169,6 +169,7 @@ pub fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Known;
     use gild_matchbox::Answer;
 
     const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
@@ -185,7 +186,7 @@ mod tests {
             "REQUEST_QUERY_MAC={MAC}\nMAC={MAC}\nHOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN={token}\nK3S_NODE_PASSWORD=0123456789abcdef\n"
         );
         let answer = Answer::parse(&body, MAC).expect("an answer");
-        let node = Node::read(MAC, &answer, None).expect("a node");
+        let node = Node::read(MAC, &answer, Known::default()).expect("a node");
         Seed::of(instance_id(MAC, &image()), &Said::of(&node, &image()))
     }
 

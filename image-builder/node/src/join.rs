@@ -1,33 +1,39 @@
 //! From the start of k3s until the cluster has let this node in: what hinders it is said, and what Matchbox corrects is
 //! corrected here.
 
+mod voice;
+
 use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use log::{error, info, warn};
+use log::{error, info};
 use serde_json::Value;
 
+use crate::board_number;
 use crate::cluster::{self, Trouble};
-use crate::correction::{apply, concerns_k3s, differences};
-use crate::document::{K3S_CONFIG, Said, instance_id};
+use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
+use crate::document::{K3S_CONFIG, Said};
 use crate::interface;
-use crate::k3s;
+use crate::k3s::{self, State};
 use crate::seed::{Place, Present};
-use crate::seeding::{Reboots, announce, ask_matchbox, image, seed_of};
+use crate::seeding::{Asker, Reboots, announce, ask_matchbox, image};
 use crate::settings::Settings;
 use crate::token::Token;
+use crate::turn::Turn;
+
+use voice::Voice;
 
 /// How often systemd is asked whether k3s is ready.
 const POLL: Duration = Duration::from_secs(3);
 /// How long Matchbox may take: it is asked again anyway.
 const TRY: Duration = Duration::from_secs(10);
-/// After this long the same trouble is said again, for whoever opens the console late.
-const AGAIN: Duration = Duration::from_mins(15);
 /// k3s' words for a node name that the cluster knows with another password.
 const REJECTED: &str = "Node password rejected";
+/// Where k3s keeps the certificate that it got for this node's name and password.
+const ACCEPTED: &str = "var/lib/rancher/k3s/agent/client-kubelet.crt";
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,28 +51,50 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     if let Err(error) = Place::below(root).finish() {
         error!("{error}");
     }
-    let mut voice = Voice::default();
+    let board_number = board_number::wait(root);
+    let mut voice = Voice::new();
     loop {
-        if k3s::is_active()? {
+        if has_another_name(root) {
+            match Reboots::below(root).one_more() {
+                Ok(()) => return Ok(Entry::OtherName),
+                Err(error) => voice.say_once(&format!("{error:#}")),
+            }
+        }
+        if k3s::state()? == State::Active {
             info!("the cluster has let this node in");
             return Ok(Entry::Member);
         }
         voice.say_of_cluster(trouble(root));
         // A hundred nodes that wait for one server ask spread out.
         let end = Instant::now() + pause + pause.mul_f64(fastrand::f64() / 4.0);
-        while Instant::now() < end && !k3s::is_active()? {
+        while Instant::now() < end && k3s::state()? != State::Active {
             thread::sleep(POLL.min(pause));
         }
-        if k3s::is_active()? {
-            continue;
+        match k3s::state()? {
+            State::Active => continue,
+            State::Stopped => {
+                voice.say_once("k3s does not run: it is started again");
+                k3s::restart()?;
+            }
+            State::Starting => (),
         }
-        match correct(root) {
-            Ok(None) => voice.matchbox.clear(),
-            Ok(Some(Entry::OtherName)) => return Ok(Entry::OtherName),
-            Ok(Some(Entry::Member)) => voice = Voice::default(),
+        match correct(root, board_number) {
+            Ok(true) => voice = Voice::new(),
+            Ok(false) => voice.matchbox_answers(),
             Err(error) => voice.say_of_matchbox(&format!("{error:#}")),
         }
     }
+}
+
+/// Whether the seed has another name for this node than it runs under. A seed that is not of Matchbox says nothing here.
+fn has_another_name(root: &Path) -> bool {
+    let said = Place::below(root).said();
+    said.is_some_and(|said| said.hostname != running_name(root))
+}
+
+fn running_name(root: &Path) -> String {
+    let name = fs::read_to_string(root.join("proc/sys/kernel/hostname")).unwrap_or_default();
+    name.trim().to_owned()
 }
 
 /// Why the cluster has not let this node in, as far as it can be known.
@@ -75,10 +103,9 @@ fn trouble(root: &Path) -> Option<Trouble> {
     if let Err(trouble) = cluster::look(&configuration.server, &configuration.token) {
         return Some(trouble);
     }
-    let said = k3s::last_error().ok()??;
+    let said = k3s::last_trouble().ok()??;
     if said.contains(REJECTED) {
-        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        return Some(Trouble::Name(name.trim().to_owned()));
+        return Some(Trouble::Name(running_name(root)));
     }
     Some(Trouble::K3s(said))
 }
@@ -93,9 +120,10 @@ impl Configuration {
     fn read(root: &Path) -> Option<Self> {
         let text = fs::read_to_string(root.join(K3S_CONFIG.trim_start_matches('/'))).ok()?;
         let config: Value = serde_saphyr::from_str(&text).ok()?;
-        let token = match (config["token"].as_str(), config["token-file"].as_str()) {
-            (Some(token), _) => token.to_owned(),
-            (None, path) => fs::read_to_string(path?).ok()?,
+        // k3s takes the file where both are there.
+        let token = match config["token-file"].as_str() {
+            Some(path) => fs::read_to_string(path).ok()?,
+            None => config["token"].as_str()?.to_owned(),
         };
         Some(Self {
             server: config["server"].as_str()?.to_owned(),
@@ -104,9 +132,12 @@ impl Configuration {
     }
 }
 
-/// Asks Matchbox once more, and takes on what it says now. Nothing if that is what it said before, or if this node's identity is
+/// Asks Matchbox once more, and takes on what it says now. `false` if that is what it said before, or if this node's identity is
 /// not from there.
-fn correct(root: &Path) -> Result<Option<Entry>> {
+fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
+    let Some(_turn) = Turn::take(root)? else {
+        return Ok(false);
+    };
     let place = Place::below(root);
     let image = image(root);
     let settings = Settings::read(root)?;
@@ -114,69 +145,34 @@ fn correct(root: &Path) -> Result<Option<Entry>> {
     let (Some(matchbox), Some(before), Present::Identity) =
         (&settings.matchbox, place.said(), present)
     else {
-        return Ok(None);
+        return Ok(false);
     };
-    let node = ask_matchbox(root, &settings, matchbox, TRY)?;
-    let now = Said::of(&node, &image);
-    let is_another = place.instance_id() != Some(instance_id(node.mac, &image));
+    let asker = Asker {
+        only: place.mac(),
+        board_number,
+    };
+    let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
+    let mut now = Said::of(&node, &image);
+    if !node.node_password.is_given && root.join(ACCEPTED).exists() {
+        // The cluster knows this node by the password that was made from the token before.
+        now.password.clone_from(&before.password);
+    }
     let differences = differences(&before, &now);
-    if differences.is_empty() && !is_another {
-        return Ok(None);
+    if differences.is_empty() {
+        return Ok(false);
     }
     info!(
         "Matchbox says something else now: {}",
         differences.join(", ")
     );
     announce(&node);
-    if is_another {
-        // A group for the address of another socket: nothing of the present instance is left.
-        Reboots::below(root).one_more()?;
-        place.write(&seed_of(&node, &image))?;
-        return Ok(Some(Entry::OtherName));
-    }
+    change_k3s(root, &before, &now)?;
     if before.hostname != now.hostname {
-        Reboots::below(root).one_more()?;
         place.forget_instance()?;
-        apply(root, &before, &now)?;
-        return Ok(Some(Entry::OtherName));
-    }
-    apply(root, &before, &now)?;
-    if concerns_k3s(&before, &now) {
+    } else if concerns_k3s(&before, &now) {
         k3s::restart().context("starting k3s again with it")?;
     }
-    Ok(Some(Entry::Member))
-}
-
-/// What was said last, so that a console stays readable.
-#[derive(Default)]
-struct Voice {
-    cluster: Option<(Trouble, Instant)>,
-    matchbox: String,
-}
-
-impl Voice {
-    fn say_of_cluster(&mut self, trouble: Option<Trouble>) {
-        let before = self.cluster.take();
-        match (trouble, before) {
-            (Some(now), Some((before, at))) if now == before && at.elapsed() < AGAIN => {
-                self.cluster = Some((before, at));
-            }
-            (Some(now), _) => {
-                error!("this node is not in its cluster yet: {now}");
-                info!(
-                    "k3s and gild go on trying, and what changes in Matchbox is taken on without a restart"
-                );
-                self.cluster = Some((now, Instant::now()));
-            }
-            (None, Some(_)) => info!("the cluster takes this node's token now"),
-            (None, None) => (),
-        }
-    }
-
-    fn say_of_matchbox(&mut self, problem: &str) {
-        if self.matchbox != problem {
-            warn!("{problem}: the node keeps what Matchbox said before, and asks again");
-            problem.clone_into(&mut self.matchbox);
-        }
-    }
+    change_logins(root, &before, &now);
+    place.update(&now)?;
+    Ok(true)
 }

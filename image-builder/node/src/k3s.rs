@@ -8,21 +8,45 @@ use anyhow::{Context, Result, bail};
 pub const AGENT: &str = "k3s-agent.service";
 /// Lines of its log that are looked at.
 const LINES: &str = "60";
+/// Seconds that systemd or the journal may take for an answer.
+const LIMIT: &str = "60";
+/// How k3s' agent begins to say why it has no configuration yet, which it does not call an error.
+const NOT_READY: &str = "server is not ready: ";
 
-/// Whether it runs and says that it is ready, which it does once the cluster has let the node in.
-pub fn is_active() -> Result<bool> {
-    Ok(property("ActiveState")? == "active")
+/// What systemd says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It says that it is ready, which it does once the cluster has let the node in.
+    Active,
+    /// It is on its way, or waits to be started again.
+    Starting,
+    /// Nothing starts it: it has failed, or somebody has stopped it.
+    Stopped,
 }
 
-/// Starts it again with what its configuration says now. It is ready later, or never.
+/// Its state.
+pub fn state() -> Result<State> {
+    Ok(match &*property("ActiveState")? {
+        "active" => State::Active,
+        "inactive" | "failed" => State::Stopped,
+        _ => State::Starting,
+    })
+}
+
+/// Starts it, or starts it again with what its configuration says now. It is ready later, or never.
 pub fn restart() -> Result<()> {
     // systemd takes many starts in a row for a fault.
     output("systemctl", &["reset-failed", AGENT])?;
     output("systemctl", &["restart", "--no-block", AGENT]).map(drop)
 }
 
-/// The last error of its present run.
-pub fn last_error() -> Result<Option<String>> {
+/// How often it has ended by itself, and was started again, since somebody last started it.
+pub fn ends() -> Result<u32> {
+    Ok(property("NRestarts")?.parse()?)
+}
+
+/// The last trouble of its present run, by its log.
+pub fn last_trouble() -> Result<Option<String>> {
     let run = format!("_SYSTEMD_INVOCATION_ID={}", property("InvocationID")?);
     let log = output(
         "journalctl",
@@ -30,12 +54,13 @@ pub fn last_error() -> Result<Option<String>> {
             "--quiet",
             "--no-pager",
             "--output=cat",
+            "--since=-2min",
             "--lines",
             LINES,
             &run,
         ],
     )?;
-    Ok(log.lines().rev().find_map(error_of))
+    Ok(log.lines().rev().find_map(trouble_of))
 }
 
 fn property(name: &str) -> Result<String> {
@@ -44,7 +69,10 @@ fn property(name: &str) -> Result<String> {
 
 fn output(program: &str, arguments: &[&str]) -> Result<String> {
     let command = format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program).args(arguments).output();
+    let output = Command::new("timeout")
+        .args([LIMIT, program])
+        .args(arguments)
+        .output();
     let output = output.with_context(|| format!("running `{command}`"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -55,16 +83,21 @@ fn output(program: &str, arguments: &[&str]) -> Result<String> {
         .to_owned())
 }
 
-/// The message of a line of k3s' log, if it is an error: `time="..." level=error msg="..."`.
-fn error_of(line: &str) -> Option<String> {
+/// What a line of k3s' log complains of: `time="..." level=error msg="..."`, or what keeps the agent from its configuration.
+fn trouble_of(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("level=")?;
     let (level, rest) = rest.split_once(' ')?;
-    if !["error", "fatal", "panic"].contains(&level) {
-        return None;
+    let message = unquoted(rest.strip_prefix("msg=")?)?;
+    if ["error", "fatal", "panic"].contains(&level) {
+        return Some(message);
     }
-    let message = rest.strip_prefix("msg=")?;
-    let Some(quoted) = message.strip_prefix('"') else {
-        return Some(message.to_owned());
+    let (_, reason) = message.split_once(NOT_READY)?;
+    Some(reason.to_owned())
+}
+
+fn unquoted(text: &str) -> Option<String> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        return Some(text.to_owned());
     };
     let mut text = String::new();
     let mut characters = quoted.chars();
@@ -82,23 +115,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_k3s_is_found_in_its_line() {
+    fn what_k3s_complains_of_is_found_in_its_line() {
         let line = r#"time="2026-11-27T10:00:00Z" level=error msg="Get \"https://127.0.0.1:6444/cacerts\": EOF""#;
         assert_eq!(
-            error_of(line).as_deref(),
+            trouble_of(line).as_deref(),
             Some(r#"Get "https://127.0.0.1:6444/cacerts": EOF"#)
         );
         assert_eq!(
-            error_of("time=x level=fatal msg=failed").as_deref(),
+            trouble_of("time=x level=fatal msg=failed").as_deref(),
             Some("failed")
         );
+        let waits = r#"level=info msg="Waiting to retrieve agent configuration; server is not ready: Node password rejected""#;
+        assert_eq!(trouble_of(waits).as_deref(), Some("Node password rejected"));
         for line in [
             "",
             "time=x level=info msg=\"Starting k3s agent\"",
             "time=x level=error msg=\"cut",
             "I1127 10:00:00 kubelet level of nothing",
         ] {
-            assert_eq!(error_of(line), None, "{line}");
+            assert_eq!(trouble_of(line), None, "{line}");
         }
     }
 }

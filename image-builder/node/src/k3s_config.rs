@@ -38,11 +38,12 @@ fn problem(config: &Value) -> Option<String> {
     if let Err(problem) = server(address) {
         return Some(format!("`server` {problem}"));
     }
+    // k3s takes the file where both are there.
     match (&config["token"], &config["token-file"]) {
+        (_, Value::String(_)) => None,
         (Value::String(token), _) => Token::parse(token)
             .err()
             .map(|error| format!("`token` {error}")),
-        (Value::Null, Value::String(_)) => None,
         _ => Some("`token` is missing, or no string: put it in quotes".to_owned()),
     }
 }

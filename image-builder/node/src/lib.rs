@@ -7,6 +7,7 @@
 //! Matchbox. Whether the image has proven that it starts is `gild-proof`'s.
 
 pub mod ask;
+pub mod board_number;
 pub mod client;
 pub mod cluster;
 pub mod correction;
@@ -26,6 +27,7 @@ pub mod seeding;
 pub mod settings;
 pub mod stable_mac;
 pub mod token;
+pub mod turn;
 
 #[cfg(test)]
 mod test_server;

@@ -9,10 +9,11 @@ use serde::Deserialize;
 
 use crate::files;
 
-/// Where an image has its own keys, for cloud-init: the builder writes them there.
+/// Where an image has its own keys, for cloud-init: the builder writes them there. An overlay may have other files beside it.
 pub const IMAGE_KEYS: &str = "etc/cloud/cloud.cfg.d/60-gild-site.cfg";
 /// The home of the user that cloud-init makes on Debian.
 const HOME: &str = "home/debian";
+const CONFIGURATION: &str = "etc/cloud/cloud.cfg.d";
 const SSH: &str = ".ssh";
 const KEYS: &str = "authorized_keys";
 
@@ -36,6 +37,9 @@ pub fn replace_keys(root: &Path, before: &[String], now: &[String]) -> Result<()
         Err(_) => String::new(),
     };
     let text = replaced(&present, &of_image(root)?, before, now);
+    if keys_in(&text) == 0 && keys_in(&present) > 0 {
+        bail!("nobody could log in without the keys that Matchbox no longer gives, so they stay");
+    }
     let write = || {
         if !directory.is_dir() {
             files::private_directory(&directory)?;
@@ -46,27 +50,48 @@ pub fn replace_keys(root: &Path, before: &[String], now: &[String]) -> Result<()
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// An image without keys of its own has no such file.
+/// Of all files that cloud-init reads. One that is not YAML for it is not for this either.
 fn of_image(root: &Path) -> Result<Vec<String>> {
-    let path = root.join(IMAGE_KEYS);
-    if !path.exists() {
-        return Ok(Vec::new());
+    let directory = root.join(CONFIGURATION);
+    let files = fs::read_dir(&directory);
+    let files = files.with_context(|| format!("reading {}", directory.display()))?;
+    let mut keys = Vec::new();
+    for file in files {
+        let path = file?.path();
+        if path.extension().is_some_and(|ending| ending == "cfg") {
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let found: OfImage = serde_saphyr::from_str(&text).unwrap_or_default();
+            keys.extend(found.ssh_authorized_keys);
+        }
     }
-    let read = || -> Result<OfImage> { Ok(serde_saphyr::from_str(&fs::read_to_string(&path)?)?) };
-    let keys = read().with_context(|| format!("reading {}", path.display()))?;
-    Ok(keys.ssh_authorized_keys)
+    Ok(keys)
+}
+
+/// The key of a line, without what was written behind it.
+fn key(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_whitespace();
+    let kind = words.next().filter(|word| !word.starts_with('#'))?;
+    Some((kind, words.next()?))
+}
+
+fn keys_in(text: &str) -> usize {
+    text.lines().filter(|line| key(line).is_some()).count()
 }
 
 fn replaced(present: &str, of_image: &[String], before: &[String], now: &[String]) -> String {
-    let is = |keys: &[String], line: &str| keys.iter().any(|key| key.trim() == line.trim());
-    let stays = |line: &&str| !is(before, line) || is(now, line) || is(of_image, line);
+    let is_in = |keys: &[String], line: &str| {
+        key(line).is_some() && keys.iter().any(|other| key(other) == key(line))
+    };
+    let stays = |line: &&str| !is_in(before, line) || is_in(now, line) || is_in(of_image, line);
     let mut lines: Vec<&str> = present.lines().filter(stays).collect();
-    for key in now {
-        if !lines.iter().any(|line| line.trim() == key.trim()) {
-            lines.push(key);
+    for new in now {
+        if !lines.iter().any(|line| key(line) == key(new)) {
+            lines.push(new);
         }
     }
-    lines.join("\n") + "\n"
+    let ends = lines.iter().map(|line| [line, "\n"]);
+    ends.flatten().collect()
 }
 
 #[cfg(test)]
@@ -76,14 +101,13 @@ mod tests {
     fn keys(names: &[&str]) -> Vec<String> {
         names
             .iter()
-            .map(|name| format!("ssh-ed25519 AAAA {name}"))
+            .map(|name| format!("ssh-ed25519 AAAA{name} {name}"))
             .collect()
     }
 
     #[test]
     fn a_key_that_matchbox_gives_no_more_opens_nothing_and_others_stay() {
-        let present =
-            "ssh-ed25519 AAAA gone\nssh-ed25519 AAAA image\n# of a person\nssh-ed25519 AAAA own\n";
+        let present = "ssh-ed25519 AAAAgone gone\nssh-ed25519 AAAAimage image\n# of a person\nssh-ed25519 AAAAown own\n";
         let text = replaced(
             present,
             &keys(&["image"]),
@@ -92,7 +116,7 @@ mod tests {
         );
         assert_eq!(
             text,
-            "ssh-ed25519 AAAA image\n# of a person\nssh-ed25519 AAAA own\nssh-ed25519 AAAA new\n"
+            "ssh-ed25519 AAAAimage image\n# of a person\nssh-ed25519 AAAAown own\nssh-ed25519 AAAAnew new\n"
         );
         assert_eq!(replaced(&text, &[], &keys(&["new"]), &keys(&["new"])), text);
     }
@@ -102,12 +126,19 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let ssh = root.path().join(HOME).join(SSH);
         fs::create_dir_all(root.path().join(HOME)).expect("a home");
+        fs::create_dir_all(root.path().join(CONFIGURATION)).expect("cloud-init");
         replace_keys(root.path(), &[], &keys(&["new"])).expect("a file of keys");
         let file = ssh.join(KEYS);
         assert_eq!(
             fs::read_to_string(&file).expect("keys"),
-            "ssh-ed25519 AAAA new\n"
+            "ssh-ed25519 AAAAnew new\n"
         );
+        replace_keys(root.path(), &keys(&["new"]), &[]).expect_err("the last key");
+        let in_image = "ssh_authorized_keys:\n  - ssh-ed25519 AAAAnew of-the-image\n";
+        fs::write(root.path().join(IMAGE_KEYS), in_image).expect("the image's keys");
+        replace_keys(root.path(), &keys(&["new"]), &[]).expect("it stays");
+        let text = fs::read_to_string(&file).expect("keys");
+        assert_eq!(text, "ssh-ed25519 AAAAnew new\n");
         fs::remove_file(&file).expect("the file");
         let elsewhere = root.path().join("elsewhere");
         fs::write(&elsewhere, "a secret\n").expect("a file");

@@ -39,13 +39,27 @@ pub struct Node {
     pub registries: Option<Registries>,
 }
 
+/// What a node knows without Matchbox.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// The cluster's address, for a group that names none.
+    pub k3s_url: Option<&'a str>,
+    /// The board's unique number.
+    pub board_number: Option<[u8; 16]>,
+}
+
 /// The node's password. It does not show itself.
 #[derive(PartialEq, Eq)]
-pub struct NodePassword(pub String);
+pub struct NodePassword {
+    /// The password.
+    pub text: String,
+    /// Whether Matchbox gives it. Else it was made from the token.
+    pub is_given: bool,
+}
 
 impl std::fmt::Debug for NodePassword {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "node password of {} bytes", self.0.len())
+        write!(f, "node password of {} bytes", self.text.len())
     }
 }
 
@@ -91,9 +105,8 @@ pub enum NodeError {
 }
 
 impl Node {
-    /// Reads and checks an answer. The default group is for every node: the name it gives is not used. `k3s_url` is the image's
-    /// own, for a group that names none.
-    pub fn read(mac: Mac, answer: &Answer, k3s_url: Option<&str>) -> Result<Self, NodeError> {
+    /// Reads and checks an answer. The default group is for every node: the name it gives is not used.
+    pub fn read(mac: Mac, answer: &Answer, known: Known<'_>) -> Result<Self, NodeError> {
         let (values, hostname) = match answer {
             Answer::Dedicated(values) => (values, host_name(values)?),
             Answer::Default(values) => (values, fallback_name(Some(mac))),
@@ -105,12 +118,12 @@ impl Node {
         Ok(Self {
             mac,
             hostname,
-            server: match (values.get("K3S_URL")?, k3s_url) {
+            server: match (values.get("K3S_URL")?, known.k3s_url) {
                 (Some(own), _) => server(own).map_err(|problem| wrong("k3s_url", problem))?,
                 (None, Some(common)) => common.to_owned(),
                 (None, None) => return Err(NodeError::NoServer),
             },
-            node_password: node_password(values, &token, mac)?,
+            node_password: node_password(values, &token, mac, known.board_number)?,
             token,
             labels: labels(values)?,
             ssh_keys: ssh_keys(values)?,
@@ -166,12 +179,24 @@ fn has_port(url: &str) -> bool {
         .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()))
 }
 
-fn node_password(values: &Values, token: &Token, mac: Mac) -> Result<NodePassword, NodeError> {
+fn node_password(
+    values: &Values,
+    token: &Token,
+    mac: Mac,
+    board_number: Option<[u8; 16]>,
+) -> Result<NodePassword, NodeError> {
     let key = "K3S_NODE_PASSWORD";
     match values.get(key)? {
-        None => Ok(NodePassword(token.node_password(mac))),
+        None => Ok(NodePassword {
+            text: token.node_password(mac, board_number),
+            is_given: false,
+        }),
         Some(text) if is_plain(text) && !text.contains(' ') && (8..=256).contains(&text.len()) => {
-            Ok(NodePassword(text.to_owned()))
+            let text = text.to_owned();
+            Ok(NodePassword {
+                text,
+                is_given: true,
+            })
         }
         Some(text) => Err(wrong(
             key,

@@ -1,30 +1,39 @@
 //! A member of a cluster takes on what Matchbox says by now.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use log::{info, warn};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
 
 use crate::cluster;
-use crate::correction::{apply, concerns_k3s, differences};
-use crate::document::{Said, instance_id};
+use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
+use crate::document::Said;
 use crate::interface;
-use crate::k3s;
+use crate::k3s::{self, State};
+use crate::node::Node;
 use crate::seed::{Place, Present};
-use crate::seeding::{PROVISIONED, ask_matchbox, image};
+use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image};
 use crate::settings::Settings;
+use crate::turn::Turn;
 
 /// How long Matchbox may take.
 const TRY: Duration = Duration::from_secs(40);
 /// How long k3s may take to be ready again.
-const START: Duration = Duration::from_mins(2);
+const START: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_secs(2);
+/// k3s that ends this often does not like its configuration.
+const MOST_ENDS: u32 = 3;
+/// Where k3s' agent keeps the certificates of its cluster's authority.
+const AUTHORITY: &str = "var/lib/rancher/k3s/agent/server-ca.crt";
 
-/// Asks Matchbox, and changes what a member can change: the token, the cluster's address, labels and ssh keys. The cluster is
-/// asked first whether it takes the new token: if it does not, nothing is changed.
+/// Asks Matchbox, and changes what a member can change: the token, the cluster's address, labels, options of k3s, registries and
+/// ssh keys. The cluster is asked first whether it takes the new token: if it does not, nothing is changed.
 pub fn refresh(root: &Path) -> Result<()> {
     if !root.join(PROVISIONED).exists() {
         bail!(
@@ -32,6 +41,9 @@ pub fn refresh(root: &Path) -> Result<()> {
              `journalctl -u k3s-init -u gild-seed`"
         );
     }
+    let Some(_turn) = Turn::take(root)? else {
+        bail!("another gild-seed is at work on this node; next: try again when it has ended");
+    };
     let place = Place::below(root);
     let image = image(root);
     let settings = Settings::read(root)?;
@@ -44,19 +56,21 @@ pub fn refresh(root: &Path) -> Result<()> {
             "the seed in /var/lib/cloud/seed/nocloud is not this node's own from Matchbox, so nothing was changed"
         );
     };
-    let node = ask_matchbox(root, &settings, matchbox, TRY)?;
+    let asker = Asker {
+        only: place.mac(),
+        board_number: None,
+    };
+    let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
     let now = Said {
         // The cluster knows this node by the password that it came with.
         password: before.password.clone(),
         ..Said::of(&node, &image)
     };
-    if before.hostname != now.hostname || place.instance_id() != Some(instance_id(node.mac, &image))
-    {
+    if before.hostname != now.hostname {
         bail!(
-            "Matchbox calls this node {} ({}), and it is a member as {}: a member keeps its name, so nothing was changed; next: \
+            "Matchbox calls this node {} now, and it is a member as {}: a member keeps its name, so nothing was changed; next: \
              correct the group, or have the node flashed again with `gild-reprovision`",
             now.hostname,
-            node.mac,
             before.hostname
         );
     }
@@ -65,32 +79,64 @@ pub fn refresh(root: &Path) -> Result<()> {
         info!("Matchbox says what it said before");
         return Ok(());
     }
-    let restarts = concerns_k3s(&before, &now);
-    if restarts {
-        cluster::look(&node.server, &node.token).context("nothing was changed")?;
+    if differences.contains(&"k3s_url") || differences.contains(&"k3s_token") {
+        stays_in_its_cluster(root, &node).context("nothing was changed")?;
     }
-    apply(root, &before, &now)?;
+    change_k3s(root, &before, &now)?;
+    if concerns_k3s(&before, &now) {
+        start_again(root, &before, &now)?;
+    }
+    change_logins(root, &before, &now);
+    place.update(&now)?;
     info!("taken on from Matchbox: {}", differences.join(", "));
     say_what_labels_stay(&before.config, &now);
-    if restarts {
-        k3s::restart()?;
-        wait_until_ready()?;
-        info!("k3s runs with it; its pods ran on meanwhile");
+    Ok(())
+}
+
+/// Whether the cluster takes the token, and is the one that this node is a member of: pods of one cluster must not end because a
+/// group names another.
+fn stays_in_its_cluster(root: &Path, node: &Node) -> Result<()> {
+    let authority = cluster::look(&node.server, &node.token)?;
+    let path = root.join(AUTHORITY);
+    let own = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let is_own = CertificateDer::pem_slice_iter(&own)
+        .flatten()
+        .any(|certificate| authority.contains(&certificate));
+    if !is_own {
+        bail!(
+            "{} is a server of another cluster than this node's; next: correct the group, or have the node flashed again with \
+             `gild-reprovision`",
+            node.server
+        );
     }
     Ok(())
 }
 
-fn wait_until_ready() -> Result<()> {
+/// Starts k3s with its new configuration. One with which it ends again and again is taken back.
+fn start_again(root: &Path, before: &Said, now: &Said) -> Result<()> {
+    if k3s::state()? == State::Stopped {
+        info!("k3s does not run on this node: it takes this on when somebody starts it");
+        return Ok(());
+    }
+    k3s::restart()?;
     let end = Instant::now() + START;
-    while !k3s::is_active()? {
-        if Instant::now() > end {
-            let said = k3s::last_error()?.unwrap_or_default();
+    while k3s::state()? != State::Active {
+        if k3s::ends()? >= MOST_ENDS {
+            change_k3s(root, now, before)?;
+            k3s::restart()?;
             bail!(
-                "k3s is not ready {START:?} after its restart ({said}); next: look at `journalctl -u k3s-agent`"
+                "k3s ends with what Matchbox says now, so it runs with what it said before; next: look at `journalctl -u k3s-agent`, \
+                 and correct the group"
+            );
+        }
+        if Instant::now() > end {
+            bail!(
+                "k3s is not ready {START:?} after its restart; next: look at `journalctl -u k3s-agent`"
             );
         }
         thread::sleep(POLL);
     }
+    info!("k3s runs with it; its pods ran on meanwhile");
     Ok(())
 }
 

@@ -18,6 +18,8 @@ const SEED: &str = "var/lib/cloud/seed/nocloud";
 const INSTANCES: &str = "var/lib/cloud/instances";
 /// Below an instance: what cloud-init does once for it, each noted before it is done.
 const STEPS: &str = "sem";
+/// Below an instance: the seed as cloud-init has read it.
+const REMEMBERED: &str = "obj.pkl";
 /// Below an instance: cloud-init came to its end, and all that it wrote is on the disk.
 const FINISHED: &str = "gild-finished";
 /// cloud-init's link to the instance it was last.
@@ -90,9 +92,14 @@ impl Place {
         self.instance_id().is_some()
     }
 
-    /// The instance that the seed is for.
+    /// The address that this node was asked for by.
     #[must_use]
-    pub fn instance_id(&self) -> Option<String> {
+    pub fn mac(&self) -> Option<Mac> {
+        let id = self.instance_id()?;
+        Mac::parse(id.split_once('-')?.0)
+    }
+
+    fn instance_id(&self) -> Option<String> {
         let directory = self.root.join(SEED);
         fs::metadata(directory.join(USER_DATA)).ok()?;
         let text = fs::read_to_string(directory.join(META_DATA)).ok()?;
@@ -162,6 +169,9 @@ impl Place {
             return Ok(());
         };
         let (finished, steps) = (instance.join(FINISHED), instance.join(STEPS));
+        // Else cloud-init would take the seed for what it was.
+        let remembered = instance.join(REMEMBERED);
+        files::remove(&remembered).map_err(|error| SeedError("removing", remembered, error))?;
         files::remove(&finished).map_err(|error| SeedError("removing", finished, error))?;
         files::remove_directory(&steps).map_err(|error| SeedError("removing", steps, error))
     }

@@ -10,6 +10,7 @@ use log::{error, info, warn};
 use reqwest::Url;
 
 use crate::ask::{AskError, World, ask};
+use crate::board_number;
 use crate::client::{Client, FetchError};
 use crate::document::{K3S_CONFIG, Said, Seed, instance_id};
 use crate::files;
@@ -19,6 +20,7 @@ use crate::node::Node;
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
 use crate::token::Kind;
+use crate::turn::Turn;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
 /// Is there once the cluster has let this node in.
@@ -34,6 +36,16 @@ struct Machine<'a> {
     root: &'a Path,
     client: Client,
     start: Instant,
+    asker: Asker,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Default)]
+pub struct Asker {
+    /// The only address to ask with: a node that is somebody already must not become another one because one answer was lost.
+    pub only: Option<Mac>,
+    /// The board's unique number.
+    pub board_number: Option<[u8; 16]>,
 }
 
 impl World for Machine<'_> {
@@ -41,7 +53,10 @@ impl World for Machine<'_> {
         if interface::candidates(self.root).is_empty() {
             return Vec::new();
         }
-        interface::macs(self.root)
+        match self.asker.only {
+            Some(mac) => vec![mac],
+            None => interface::macs(self.root),
+        }
     }
 
     fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
@@ -60,6 +75,10 @@ impl World for Machine<'_> {
         self.root.join(CLOCK_IS_SET).exists()
     }
 
+    fn board_number(&self) -> Option<[u8; 16]> {
+        self.asker.board_number
+    }
+
     fn chance(&self) -> f64 {
         fastrand::f64()
     }
@@ -67,6 +86,8 @@ impl World for Machine<'_> {
 
 /// At boot: leaves a seed, whatever happens. The error says why it is not the node's identity.
 pub fn run(root: &Path) -> Result<()> {
+    // Whatever keeps it from its turn, a boot must not be without a seed.
+    let _turn = Turn::wait(root).inspect_err(|error| error!("{error:#}"));
     let place = Place::below(root);
     let macs = interface::macs(root);
     let image = image(root);
@@ -120,6 +141,9 @@ pub fn run(root: &Path) -> Result<()> {
 
 /// Later: tries again. `true` means that the node has to start again to become who it is.
 pub fn retry(root: &Path) -> Result<bool> {
+    let Some(_turn) = Turn::take(root)? else {
+        return Ok(false);
+    };
     let place = Place::below(root);
     if let Err(error) = place.finish() {
         error!("{error}");
@@ -161,8 +185,7 @@ pub fn retry(root: &Path) -> Result<bool> {
 }
 
 /// The seed of a node that this image is to become.
-#[must_use]
-pub fn seed_of(node: &Node, image: &Image) -> Seed {
+fn seed_of(node: &Node, image: &Image) -> Seed {
     Seed::of(instance_id(node.mac, image), &Said::of(node, image))
 }
 
@@ -171,12 +194,14 @@ pub fn ask_matchbox(
     root: &Path,
     settings: &Settings,
     matchbox: &Url,
+    asker: Asker,
     time: Duration,
 ) -> Result<Node> {
     let machine = Machine {
         root,
         client: Client::new(settings.ca.as_deref()).context("getting ready to ask Matchbox")?,
         start: Instant::now(),
+        asker,
     };
     ask(&machine, matchbox, settings, time).map_err(AskError::into)
 }
@@ -195,7 +220,17 @@ fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) ->
             );
         }
     }
-    ask_matchbox(root, settings, matchbox, time)
+    let board_number = board_number::wait(root);
+    if board_number.is_none() {
+        warn!(
+            "this board shows no number of its own: without a `k3s_node_password` in Matchbox other nodes can compute this node's"
+        );
+    }
+    let asker = Asker {
+        only: None,
+        board_number,
+    };
+    ask_matchbox(root, settings, matchbox, asker, time)
 }
 
 /// Says who this node is, and what is weak about its token.

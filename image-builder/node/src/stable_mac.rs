@@ -1,26 +1,22 @@
 //! A MAC address that lasts, for Ethernet chips that have none: the same that the flasher gives.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use gild_boards::mac::Mac;
 use gild_identity::{Interface, lasting_macs};
 use log::info;
 
-const COMPATIBLE: &str = "proc/device-tree/compatible";
-/// How long the driver of the processor's memory may take to appear.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(100);
+use crate::board_number::{LOOK, PATIENCE, board};
 
 /// The addresses that last, by interface.
 type Macs<'a> = BTreeMap<&'a Interface, Mac>;
 
-/// Gives every wired interface whose address is made up one that is made from the processor's number.
+/// Gives every wired interface whose address is made up one that is made from the board's number.
 pub fn apply(root: &Path) -> Result<()> {
     let wired = Interface::wired(root);
     let random: Vec<&Interface> = wired
@@ -40,7 +36,7 @@ pub fn apply(root: &Path) -> Result<()> {
     for (interface, mac) in macs {
         set(interface, mac)?;
         info!(
-            "{} has no MAC address of its own: {mac} from the processor's number",
+            "{} has no MAC address of its own: {mac} from the board's number",
             interface.name
         );
     }
@@ -48,9 +44,7 @@ pub fn apply(root: &Path) -> Result<()> {
 }
 
 fn wait_for_macs<'a>(root: &Path, wired: &'a [Interface]) -> Result<Macs<'a>> {
-    let path = root.join(COMPATIBLE);
-    let compatible = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let board = gild_boards::detect(&compatible)?;
+    let board = board(root)?;
     let Some(place) = &board.cpu_id else {
         bail!("gild knows of no unique number on a {}", board.model);
     };
@@ -60,8 +54,8 @@ fn wait_for_macs<'a>(root: &Path, wired: &'a [Interface]) -> Result<Macs<'a>> {
             Some(macs) => return Ok(macs),
             None if Instant::now() < end => thread::sleep(LOOK),
             None => bail!(
-                "the processor's number is not in /sys/bus/nvmem/devices/{}*: is its kernel module there?",
-                place.nvmem
+                "the board's number is not in {}: is the kernel module for it there?",
+                place.place()
             ),
         }
     }
@@ -85,14 +79,19 @@ fn set(interface: &Interface, mac: Mac) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn a_board_without_such_a_number_says_so() {
+    fn a_board_that_gild_does_not_know_has_no_such_number() {
         let root = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(root.path().join("proc/device-tree")).expect("a directory");
-        fs::write(root.path().join(COMPATIBLE), b"raspberrypi,5-model-b\0").expect("a board");
-        let error = wait_for_macs(root.path(), &[]).expect_err("no number");
-        assert!(error.to_string().contains("Raspberry Pi 5"), "{error}");
+        fs::write(
+            root.path().join("proc/device-tree/compatible"),
+            b"vendor,board\0",
+        )
+        .expect("a board");
+        wait_for_macs(root.path(), &[]).expect_err("no number");
     }
 }

@@ -125,13 +125,17 @@ impl Token {
         }
     }
 
-    /// A password of this node that is the same after each flash, for as long as the token is.
+    /// A password of this node that is the same after each flash, for as long as the token is. Of another node's one misses the
+    /// board's number, which is not seen from the network; a board that shows none has a password that any node can compute.
     #[must_use]
     #[allow(clippy::missing_panics_doc, reason = "no length of key makes it panic")]
-    pub fn node_password(&self, mac: Mac) -> String {
+    pub fn node_password(&self, mac: Mac, board_number: Option<[u8; 16]>) -> String {
         let mut hmac = Hmac::<Sha256>::new_from_slice(self.text.as_bytes())
             .expect("HMAC takes a key of any length");
         hmac.update(format!("node:{mac}").as_bytes());
+        if let Some(number) = board_number {
+            hmac.update(format!(":{}", hex::encode(number)).as_bytes());
+        }
         hex::encode(&hmac.finalize().into_bytes()[..16])
     }
 }
@@ -236,13 +240,18 @@ mod tests {
         assert_eq!(format!("{token:?}"), "Password token of 11 bytes");
     }
 
-    /// `printf node:d8:3a:dd:12:34:56 | openssl dgst -sha256 -hmac very-secret`, the first 32 digits.
+    /// `printf node:d8:3a:dd:12:34:56 | openssl dgst -sha256 -hmac very-secret`, the first 32 digits, and the same of
+    /// `node:d8:3a:dd:12:34:56:61316232633364346535663630373138`.
     #[test]
     fn the_node_password_is_what_openssl_computes() {
         let token = Token::parse("very-secret").expect("a password");
         let mac = Mac([0xd8, 0x3a, 0xdd, 0x12, 0x34, 0x56]);
-        assert_eq!(token.node_password(mac), "9a2fdc191ce20ec6018772af4d4444ca");
+        let number = Some(*b"a1b2c3d4e5f60718");
+        let without = token.node_password(mac, None);
+        assert_eq!(without, "9a2fdc191ce20ec6018772af4d4444ca");
+        let with = token.node_password(mac, number);
+        assert_eq!(with, "7ed6c24567284eca13cb7faf46fb56b8");
         let other = Mac([0xd8, 0x3a, 0xdd, 0x12, 0x34, 0x57]);
-        assert_ne!(token.node_password(mac), token.node_password(other));
+        assert_ne!(with, token.node_password(other, number));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gild_boards::mac::Mac;
 use gild_matchbox::Answer;
-use gild_node::node::{Node, NodeError};
+use gild_node::node::{Known, Node, NodeError};
 use gild_node::token::Kind;
 use serde_json::Value;
 
@@ -60,7 +60,8 @@ fn node(group: &Value, fill_in: bool) -> Result<Node, NodeError> {
                 &format!("AAAAC3NzaC1lZDI1NTE5AAAA{}", "I".repeat(44)),
             );
     }
-    Node::read(mac, &Answer::parse(&body, mac).expect("an answer"), None)
+    let answer = Answer::parse(&body, mac).expect("an answer");
+    Node::read(mac, &answer, Known::default())
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn the_example_groups_are_nodes_once_they_are_filled_in() {
         let node = node(&group, true).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(node.hostname, name);
         assert_eq!(node.token.kind(), Kind::Secure);
-        assert_eq!(node.node_password.0.len(), 32);
+        assert_eq!(node.node_password.text.len(), 32);
         assert!(
             profiles
                 .iter()

@@ -15,7 +15,7 @@ fn unit(name: &str) -> String {
 fn k3s_waits_for_the_proof() {
     let unit = unit("k3s-init.service");
     let first = unit.lines().find(|line| line.starts_with("ExecStart"));
-    assert_eq!(first, Some("ExecStart=/usr/lib/gild/gild-seed prove"));
+    assert!(first.is_some_and(|step| step.ends_with("/gild-seed prove")));
 }
 
 #[test]
@@ -48,6 +48,8 @@ fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
     };
     let sync = step("/sync");
     assert!(step("gild-seed check") < step("start --no-block k3s-agent"));
+    // The timer's attempt would have cloud-init write the files again that the join corrects.
+    assert!(step("stop --no-block gild-seed-retry.timer") < step("gild-seed join"));
     // An agent that is enabled holds up every boot until the cluster lets it in.
     assert!(step("gild-seed join") < sync);
     for lasts in ["enable k3s-agent", "provisioned", "disable k3s-init"] {

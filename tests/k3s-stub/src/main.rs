@@ -14,14 +14,18 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use server::Server;
+use server::{Refusal, Server};
 
 /// Where k3s itself looks.
 const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const NODE_PASSWORD: &str = "/etc/rancher/node/password";
+/// What it keeps of a cluster that has let it in.
+const AGENT: &str = "/var/lib/rancher/k3s/agent";
+/// An option that it does not have, as k3s ends for one.
+const NO_OPTION: &str = "no-such-option";
 const RECORD: &str = "/var/lib/k3s-stub";
 /// k3s waits 2 or 5 seconds, by what has failed.
 const RETRY: Duration = Duration::from_secs(2);
@@ -36,11 +40,22 @@ fn main() -> Result<()> {
         value.with_context(|| format!("the configuration has no {key}"))
     };
     let server = Server::new(text("server")?, text("token")?)?;
-    let name = read("/proc/sys/kernel/hostname")?;
-    while let Err(refusal) = server.enter(name.trim(), read(NODE_PASSWORD)?.trim()) {
-        eprintln!("time=\"now\" level=error msg={refusal:?}");
-        thread::sleep(RETRY);
+    if config.get(NO_OPTION).is_some() {
+        bail!("flag provided but not defined: -{NO_OPTION}");
     }
+    let name = read("/proc/sys/kernel/hostname")?;
+    let authority = loop {
+        match server.enter(name.trim(), read(NODE_PASSWORD)?.trim()) {
+            Ok(authority) => break authority,
+            Err(Refusal { level, message }) => {
+                eprintln!("time=\"now\" level={level} msg={message:?}");
+            }
+        }
+        thread::sleep(RETRY);
+    };
+    fs::create_dir_all(AGENT)?;
+    fs::write(format!("{AGENT}/server-ca.crt"), authority)?;
+    fs::write(format!("{AGENT}/client-kubelet.crt"), "")?;
     ready()?;
     loop {
         thread::park();

@@ -9,6 +9,21 @@ use tokio::runtime::Runtime;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What k3s says of one.
+pub struct Refusal {
+    /// Its level in the log.
+    pub level: &'static str,
+    /// Its text.
+    pub message: String,
+}
+
+fn error(message: &str) -> Refusal {
+    Refusal {
+        level: "error",
+        message: message.to_owned(),
+    }
+}
+
 /// The server, and what the token says of it.
 pub struct Server {
     url: String,
@@ -40,29 +55,34 @@ impl Server {
         })
     }
 
-    /// Asks to be let in, or says what k3s says of the refusal.
-    pub fn enter(&self, node: &str, password: &str) -> Result<(), String> {
+    /// Asks to be let in, and gives the certificates of the cluster's authority; or says what k3s says of the refusal.
+    pub fn enter(&self, node: &str, password: &str) -> Result<Vec<u8>, Refusal> {
         let anybody = Client::builder().tls_danger_accept_invalid_certs(true);
         let bundle = self
             .get(anybody.build(), "/cacerts", |request| request)
             .map_err(|_| {
-                "failed to get CA certs: Get \"https://127.0.0.1:6444/cacerts\": EOF".to_owned()
+                error("failed to get CA certs: Get \"https://127.0.0.1:6444/cacerts\": EOF")
             })?
             .1;
         let found = hex::encode(Sha256::digest(&bundle));
         if let Some(wanted) = self.authority.as_ref().filter(|wanted| **wanted != found) {
-            return Err(format!(
+            return Err(error(&format!(
                 "token CA hash does not match the Cluster CA certificate hash: {wanted} != {found}"
-            ));
+            )));
         }
-        let roots = Certificate::from_pem(&bundle).map_err(|error| error.to_string())?;
-        let client = || Client::builder().tls_certs_only([roots.clone()]).build();
+        let roots =
+            Certificate::from_pem(&bundle).map_err(|problem| error(&problem.to_string()))?;
+        // k3s asks through a proxy at 127.0.0.1, and so does not look at the server's own name.
+        let client = || {
+            let client = Client::builder().tls_certs_only([roots.clone()]);
+            client.tls_danger_accept_invalid_hostnames(true).build()
+        };
         let (status, _) = self.get(client(), "/v1-k3s/config", |request| request)?;
         if status != StatusCode::OK {
-            return Err(format!(
+            return Err(error(&format!(
                 "Failed to configure agent: failed to retrieve configuration from server: \
                  https://127.0.0.1:6444/v1-k3s/config: {status}"
-            ));
+            )));
         }
         let (status, _) = self.get(client(), "/v1-k3s/serving-kubelet.crt", |request| {
             request
@@ -70,14 +90,16 @@ impl Server {
                 .header("k3s-Node-Password", password)
         })?;
         if status != StatusCode::OK {
-            return Err(
-                "Failed to configure agent: Node password rejected, duplicate hostname or contents of \
-                 '/etc/rancher/node/password' may not match server node-passwd entry, try enabling a unique node name with the \
-                 --with-node-id flag"
+            // Older releases call it an error.
+            return Err(Refusal {
+                level: "info",
+                message: "Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname \
+                          or contents of '/etc/rancher/node/password' may not match server node-passwd entry, try enabling a \
+                          unique node name with the --with-node-id flag"
                     .to_owned(),
-            );
+            });
         }
-        Ok(())
+        Ok(bundle)
     }
 
     fn get(
@@ -85,7 +107,7 @@ impl Server {
         client: reqwest::Result<Client>,
         path: &str,
         with: impl FnOnce(RequestBuilder) -> RequestBuilder,
-    ) -> Result<(StatusCode, Vec<u8>), String> {
+    ) -> Result<(StatusCode, Vec<u8>), Refusal> {
         let request = async {
             let request = client?.get(format!("{}{path}", self.url));
             let request = request.basic_auth("node", Some(&self.password));
@@ -94,6 +116,6 @@ impl Server {
             Ok((status, answer.bytes().await?.to_vec()))
         };
         let answer: reqwest::Result<_> = self.runtime.block_on(request);
-        answer.map_err(|error| format!("{error:?}"))
+        answer.map_err(|problem| error(&format!("{problem:?}")))
     }
 }

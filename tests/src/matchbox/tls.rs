@@ -38,9 +38,10 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A server at this address, by this authority.
+    /// A server at this address and at 127.0.0.1, by this authority.
     pub fn server(&self, address: IpAddr, validity: Validity) -> Result<Arc<ServerConfig>> {
-        let mut params = CertificateParams::new(vec![address.to_string()])?;
+        let names = vec![address.to_string(), "127.0.0.1".to_owned()];
+        let mut params = CertificateParams::new(names)?;
         params.not_before = match validity {
             Validity::Now => date_time_ymd(2020, 1, 1),
             Validity::NotYet => date_time_ymd(2090, 1, 1),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::image::Image;
 use super::machine::Machine;
-use super::site::{Cable, GATEWAY, Site};
+use super::site::{CLUSTER_PORT, Cable, GATEWAY, Site};
 use crate::cluster::Cluster;
 use crate::matchbox::Matchbox;
 use crate::matchbox::tls::{Authority, Validity};
@@ -53,7 +53,7 @@ impl Rack {
         fs::create_dir(data.path().join("groups"))?;
         let site = Site::new()?;
         Ok(Self {
-            cluster: site.cluster()?,
+            cluster: site.cluster(CLUSTER_PORT)?,
             site,
             authority: Authority::new()?,
             image: Image::golden()?,

@@ -164,9 +164,9 @@ impl Site {
         Matchbox::serve(self.listen(MATCHBOX_PORT)?, data, tls)
     }
 
-    /// Starts the stub of the cluster's server.
-    pub fn cluster(&self) -> Result<Cluster> {
-        Cluster::serve(self.listen(CLUSTER_PORT)?, GATEWAY.into())
+    /// Starts a stub of a cluster's server on this port.
+    pub fn cluster(&self, port: u16) -> Result<Cluster> {
+        Cluster::serve(self.listen(port)?)
     }
 
     /// Where machines of the site find Matchbox, whether it is there or not.

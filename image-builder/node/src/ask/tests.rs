@@ -66,6 +66,10 @@ impl World for Scene<'_> {
         self.now() >= self.clock_set_at
     }
 
+    fn board_number(&self) -> Option<[u8; 16]> {
+        None
+    }
+
     fn chance(&self) -> f64 {
         1.0
     }

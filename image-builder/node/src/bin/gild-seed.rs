@@ -1,6 +1,6 @@
 //! Gives a node of the golden image its identity. The image's units run it; docs/first-boot.md tells the story.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -182,6 +182,9 @@ fn log_to_the_journal() {
                 Level::Debug | Level::Trace => 7,
             };
             let text = printable(&record.args().to_string());
+            if io::stderr().is_terminal() {
+                return writeln!(line, "{text}");
+            }
             writeln!(line, "<{priority}>{text}")
         })
         .init();

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use rcgen::{CertifiedIssuer, KeyPair};
 
 use super::*;
-use crate::test_server::{authority, serve};
+use crate::test_server::{authority, authority_by, serve};
 
 const PASSWORD: &str = "s3cret";
 /// Of `node:s3cret`, by `base64`.
@@ -54,7 +54,7 @@ impl Server {
     }
 
     fn look(&self, token: &str) -> Result<(), Trouble> {
-        look(&self.url, &Token::parse(token).expect("a token"))
+        look(&self.url, &Token::parse(token).expect("a token")).map(drop)
     }
 
     /// Whether anyone has shown it something.
@@ -102,13 +102,19 @@ fn a_server_of_another_cluster_never_sees_the_token() {
 /// k3s with certificates of one's own: the hash is that of the root, which alone is believed.
 #[test]
 fn of_several_authorities_the_one_with_the_hash_is_believed() {
-    let (root, other) = (authority(), authority());
+    let root = authority();
+    let other = authority_by(&root);
     let bundle = format!("{}{}", other.pem(), root.pem());
     let token = format!("K10{}::node:{PASSWORD}", digest(root.der()));
     let server = Server::start(&root, bundle.clone());
     assert_eq!(server.look(&token), Ok(()));
+    // By an authority between the root and the server, which shows its own certificate alone.
+    let server = Server::start(&other, bundle);
+    assert_eq!(server.look(&token), Ok(()));
     // A false server, which has the true root in its bundle and a certificate by its own.
-    let false_server = Server::start(&other, bundle);
+    let false_authority = authority();
+    let bundle = format!("{}{}", false_authority.pem(), root.pem());
+    let false_server = Server::start(&false_authority, bundle);
     assert!(matches!(
         false_server.look(&token),
         Err(Trouble::Certificate(..))

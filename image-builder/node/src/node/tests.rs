@@ -16,7 +16,11 @@ fn read(lines: &[&str]) -> Result<Node, NodeError> {
 /// The same in an image that has a `k3s_url` of its own.
 fn read_in(k3s_url: Option<&str>, lines: &[&str]) -> Result<Node, NodeError> {
     let answer = Answer::parse(&lines.join("\n"), MAC).expect("an answer");
-    Node::read(MAC, &answer, k3s_url)
+    let known = Known {
+        k3s_url,
+        board_number: None,
+    };
+    Node::read(MAC, &answer, known)
 }
 
 /// The good lines with one more, which replaces the one of the same key.
@@ -35,7 +39,7 @@ fn a_good_answer_is_a_node() {
     let node = read(&GOOD).expect("a node");
     assert_eq!(node.hostname, "node-1");
     assert_eq!(node.server, "https://10.0.0.1:6443");
-    assert_eq!(node.node_password.0, node.token.node_password(MAC));
+    assert_eq!(node.node_password.text, node.token.node_password(MAC, None));
     assert!(node.labels.is_empty() && node.ssh_keys.is_empty());
 }
 
@@ -144,7 +148,7 @@ fn labels_keys_and_a_password_are_taken_over() {
     assert_eq!(node.labels["topology.kubernetes.io/zone"], "rack1");
     assert_eq!(node.labels["disk"], "");
     assert_eq!(node.ssh_keys, [key]);
-    assert_eq!(node.node_password.0, "0123456789abcdef");
+    assert_eq!(node.node_password.text, "0123456789abcdef");
     assert!(matches!(
         with("K3S_NODE_LABELS_A=x=1\nK3S_NODE_LABELS_B=x=2"),
         Err(NodeError::Value { .. })

@@ -23,7 +23,7 @@ pub const NAME: &str = "node-1";
 /// A cluster that nodes reach at [`HOST`], and that takes the right token alone.
 pub fn start() -> Result<Cluster> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let cluster = Cluster::serve(listener, HOST.into())?;
+    let cluster = Cluster::serve(listener)?;
     cluster.accept(PASSWORD);
     Ok(cluster)
 }

@@ -1,0 +1,71 @@
+//! What a node that waits for its cluster says, and how often: a console must stay readable for days.
+
+use std::time::{Duration, Instant};
+
+use log::{error, info, warn};
+
+use crate::cluster::Trouble;
+
+/// After this long the same trouble is said again, for whoever opens the console late.
+const AGAIN: Duration = Duration::from_mins(15);
+
+/// What was said last.
+pub struct Voice {
+    trouble: Option<(String, Instant)>,
+    is_silent: bool,
+    matchbox: String,
+    once: Vec<String>,
+}
+
+impl Voice {
+    pub fn new() -> Self {
+        Self {
+            trouble: None,
+            is_silent: true,
+            matchbox: String::new(),
+            once: Vec::new(),
+        }
+    }
+
+    pub fn say_of_cluster(&mut self, trouble: Option<Trouble>) {
+        let Some(trouble) = trouble else {
+            if !self.is_silent {
+                info!(
+                    "nothing is seen any more that keeps this node out of its cluster: k3s is on its way"
+                );
+            }
+            self.is_silent = true;
+            return;
+        };
+        self.is_silent = false;
+        // k3s names ports and times that are other ones each time.
+        let mut key = trouble.to_string();
+        key.retain(|c| !c.is_ascii_digit());
+        let is_known = self
+            .trouble
+            .as_ref()
+            .is_some_and(|(known, at)| *known == key && at.elapsed() < AGAIN);
+        if !is_known {
+            error!("this node is not in its cluster yet: {trouble}");
+            self.trouble = Some((key, Instant::now()));
+        }
+    }
+
+    pub fn say_of_matchbox(&mut self, problem: &str) {
+        if self.matchbox != problem {
+            warn!("{problem}: the node keeps what Matchbox said before, and asks again");
+            problem.clone_into(&mut self.matchbox);
+        }
+    }
+
+    pub fn matchbox_answers(&mut self) {
+        self.matchbox.clear();
+    }
+
+    pub fn say_once(&mut self, text: &str) {
+        if !self.once.iter().any(|said| said == text) {
+            error!("{text}");
+            self.once.push(text.to_owned());
+        }
+    }
+}
