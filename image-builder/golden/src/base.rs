@@ -2,9 +2,11 @@
 
 mod dates;
 mod emulation;
+mod host_apt;
 mod mirror;
 mod mmdebstrap;
 mod packages;
+mod temporary;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use crate::recipe::Recipe;
 use crate::tree::{Tree, TreeError};
 
 pub use emulation::check as check_emulation;
-pub use mirror::{Mirrors, Security, access};
+pub use mirror::{Mirrors, PassedOver, Security, Unusable, access};
 
 /// Debian's name for the processors of all boards.
 const ARCHITECTURE: &str = "arm64";
@@ -40,25 +42,26 @@ const INITRAMFS_TOOLS: &str = "etc/initramfs-tools";
 pub enum BaseError {
     /// The host's apt knows no Debian archive.
     #[error(
-        "this machine's apt has no source of Debian's archive that nodes could reach too (http or https); next: give one \
-         with --mirror URL"
+        "this machine's apt has no source of Debian's archive that nodes could reach too (http or https){passed_over}; next: give \
+         one with --mirror URL"
     )]
-    NoMirror,
+    NoMirror {
+        /// What it has.
+        passed_over: PassedOver,
+    },
     /// Nobody says where security updates come from, and the host's apt knows it not.
     #[error(
-        "this machine's apt has no source of Debian's security archive that nodes could reach too (http or https), so neither \
-         the image nor its nodes would get security updates; next: give this machine such a source, or give one with \
-         --security-mirror URL, or say --without-security-updates"
+        "this machine's apt has no source of Debian's security archive that nodes could reach too (http or \
+         https){passed_over}, so neither the image nor its nodes would get security updates; next: give this machine such a \
+         source, or give one with --security-mirror URL, or say --without-security-updates"
     )]
-    NoSecurityMirror,
-    /// A mirror that cannot be used.
-    #[error("the mirror {url:?} cannot be used: {reason}")]
-    BadMirror {
-        /// What was given.
-        url: String,
-        /// Why not.
-        reason: &'static str,
+    NoSecurityMirror {
+        /// What it has.
+        passed_over: PassedOver,
     },
+    /// A mirror that cannot be used.
+    #[error("this mirror cannot be used: {0}")]
+    BadMirror(#[from] Unusable),
     /// Nothing to check packages with.
     #[error(
         "there is no Debian keyring on this machine; next: apt-get install debian-archive-keyring"
@@ -99,6 +102,19 @@ pub enum BaseError {
     Emulation {
         /// What was found.
         reason: String,
+    },
+    /// The root of a name space may not enter the folder for temporary files.
+    #[error(
+        "without root, packages are installed in a user name space, whose root may not enter {} (on the way to {}); next: set \
+         TMPDIR to a folder that everybody may enter, such as /var/tmp",
+        closed.display(),
+        path.display()
+    )]
+    Temporary {
+        /// The folder for temporary files.
+        path: PathBuf,
+        /// What is closed to others.
+        closed: PathBuf,
     },
     /// A file could not be read or written.
     #[error("cannot read or write {}", path.display())]
@@ -194,6 +210,7 @@ impl Builder<'_> {
             return Ok(cached);
         }
         emulation::check()?;
+        let temporary = temporary::place(&self.cache.subfolder("tmp")?, self.progress)?;
         let sources = self.sources(recipe)?;
         let access = mirror::access()?;
         // A proxy's password may be in apt's configuration.
@@ -212,7 +229,7 @@ impl Builder<'_> {
             packages: packages::Packages {
                 folder: self.cache.subfolder("packages")?,
             },
-            scratch: self.cache.subfolder("tmp")?,
+            temporary,
             private: private.path(),
             source_date,
             progress: self.progress,
@@ -312,7 +329,7 @@ mod tests {
     use super::*;
     use crate::cache::About;
 
-    struct Silent;
+    pub struct Silent;
 
     impl Progress for Silent {
         fn stage(&self, _: &str) {}
