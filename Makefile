@@ -50,10 +50,15 @@ help: ## Show this list
 setup: ## Install what is missing to build and test (Debian 12 and 13)
 	@toolchain/setup
 
+# The same for an image or a card alone: a machine that builds them needs no NFS server and no virtual boards.
+.PHONY: setup-image setup-card
+setup-image setup-card: setup-%:
+	@toolchain/setup $*
+
 # The real image, and what surrounds it.
 ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
-demo: image-programs
+demo: setup image-programs
 else
 demo: DEMO = --bin gild-demo --
 endif
@@ -85,7 +90,7 @@ image-inputs:
 
 # What goes into an image and has to be built first.
 .PHONY: image-programs
-image-programs: setup
+image-programs: setup-image
 	@toolchain/arm64-programs
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
@@ -102,7 +107,7 @@ build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mou
 	@$(MAKE) --no-print-directory image
 	@target/release/gild image publish "$(OUTPUT)/$(BOARD)" --to "$(DEST)" --key "$(KEY:.key=.pub)"
 
-card: setup ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
+card: setup-card ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
 	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
 	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
 	@cargo build --quiet --release -p gild
@@ -121,7 +126,7 @@ test: setup ## Run all tests, on virtual boards too
 check: setup ## Run the tests that need neither root nor a virtual board
 	cargo test --workspace
 
-test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
+test-image: setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
 

@@ -97,7 +97,8 @@ pub enum BaseError {
     /// Programs of the boards' processor do not run here.
     #[error(
         "this machine cannot run {ARCHITECTURE} programs ({reason}), which installing packages takes; \
-         next: make setup, which installs qemu-user-static and switches it on (update-binfmts --enable qemu-aarch64)"
+         next: install qemu-user-static and binfmt-support, and switch it on with update-binfmts --enable qemu-aarch64 (`make \
+         image` does both)"
     )]
     Emulation {
         /// What was found.
