@@ -98,6 +98,9 @@ pub struct Args {
     /// the source date]
     #[arg(long, value_name = "N")]
     rollback_counter: Option<u64>,
+    /// Sector size of the nodes' disks, in bytes: 512 or 4096. All images of one board on a share are for disks of one size
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = pack::sector_size)]
+    sector_size: u32,
     /// Accept the findings of a rule in these paths (`*` within a folder, `**` across folders); may be given several times
     #[arg(long = "exempt", value_name = "RULE=PATH")]
     exemptions: Vec<String>,
@@ -177,7 +180,7 @@ pub fn run(args: Args) -> Result<()> {
         level: args.level,
         rollback_counter: args.rollback_counter,
         proves_itself: true,
-        sector_size: 512,
+        sector_size: args.sector_size,
         build_time: Some(built.source_date),
     };
     pack::pack(args, &about, Some(folder))?;
@@ -245,6 +248,7 @@ impl Args {
                 None => source_date::from_environment()?,
                 given => given,
             },
+            sector_size: self.sector_size,
             mke2fs: own_files::MKE2FS.or(self.mke2fs.as_deref())?,
         })
     }

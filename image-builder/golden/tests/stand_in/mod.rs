@@ -272,6 +272,7 @@ impl Site {
                 program: k3s,
                 airgap_images: Some(self.path("k3s-airgap-images-arm64.tar.zst")),
             }),
+            sector_size: 512,
             cache: self.path("cache"),
             refresh: false,
             source_date: None,
