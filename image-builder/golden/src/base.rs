@@ -325,10 +325,7 @@ pub fn leave_sources(tree: &mut Tree, recipe: &Recipe, mirrors: &Mirrors) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::cache::About;
 
     pub struct Silent;
 
@@ -349,14 +346,11 @@ mod tests {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let recipe =
             Recipe::read(&project.join("boards/rpi5/image.toml")).expect("the project's recipe");
-        let vendor = Cached {
-            tar: folder.path().join("vendor.tar"),
-            about: About {
-                inputs: BTreeMap::from([("image sha256".to_owned(), "ab".repeat(32))]),
-                source_date: 1,
-                sha256: "cd".repeat(32),
-            },
-        };
+        let mut key = Key::new("vendor");
+        key.add("image sha256", "ab".repeat(32));
+        let slot = cache.lock(&key, &Silent).expect("a slot");
+        std::fs::write(slot.unfinished(), "root").expect("a file");
+        let vendor = slot.finish(1).expect("a root");
         let builder = Builder {
             cache: &cache,
             mirrors: &mirrors,
@@ -370,7 +364,7 @@ mod tests {
             .expect("a key");
         let inputs = key.inputs();
         assert_eq!(inputs["base: image sha256"], "ab".repeat(32));
-        assert_eq!(inputs["base"], "cd".repeat(32));
+        assert_eq!(inputs["base"], hex::encode(Sha256::digest("root")));
         // Another way of making it, or another mmdebstrap, gives another root.
         assert!(inputs["mmdebstrap"].starts_with("mmdebstrap "));
         assert!(inputs.contains_key("builder"));
