@@ -267,6 +267,8 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
         Some(image) => {
             progress.note(&format!("reading {}", image.path.display()));
             let cached = base_image::import(image, &inputs.cache, progress)?;
+            let tree = Tree::from_tar(&cached.tar)?;
+            base_image::check_fits(&tree, recipe, &options.board, &image.path)?;
             let packages = [&recipe.packages[..], &options.packages].concat();
             (cached, packages, Initramfs::Kept)
         }

@@ -1,4 +1,5 @@
 //! A site's files and stand-ins for vendors' images, made with the host's mke2fs and sfdisk.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::{self, File};
 use std::io::Write;
