@@ -19,13 +19,16 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card test check test-image campaign fuzz lint docs bench
+.PHONY: help setup demo image build-and-copy card install test check test-image campaign fuzz lint docs bench
 
 COMMA := ,
 
 # Of `make card`.
 CONFIG ?= gild.toml
 CARD ?= target/card.img
+
+# Of `make install`.
+PREFIX ?= $(HOME)/.local
 
 # Of `make fuzz`: for each target.
 SECONDS ?= 10
@@ -50,10 +53,15 @@ help: ## Show this list
 setup: ## Install what is missing to build and test (Debian 12 and 13)
 	@toolchain/setup
 
+# The same for an image or a card alone: a machine that builds them needs no NFS server and no virtual boards.
+.PHONY: setup-image setup-card
+setup-image setup-card: setup-%:
+	@toolchain/setup $*
+
 # The real image, and what surrounds it.
 ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
-demo: image-programs
+demo: setup image-programs
 else
 demo: DEMO = --bin gild-demo --
 endif
@@ -84,15 +92,25 @@ image-inputs:
 		{ echo "image: the key \"$(KEY)\" is not there; next: KEY=a secret key of \`gild key new\`, or no KEY= for a trial" >&2; exit 2; }
 
 # What goes into an image and has to be built first.
-.PHONY: image-programs
-image-programs: setup
+.PHONY: image-programs first-boot gild agent
+image-programs: setup-image
 	@toolchain/arm64-programs
+	@$(MAKE) --no-print-directory first-boot
+
+first-boot:
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
 
-image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=URL (or WITHOUT_MATCHBOX=1) K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); AUTHORIZED_KEY=id.pub, K3S_URL=, KEY=, OUTPUT=, ARGS=
+gild:
 	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
 	@cargo build --quiet --release -p gild
+
+agent:
+	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/agent/gild-agent,the boards' agent (minutes the first time))
+	@cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
+
+image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=URL (or WITHOUT_MATCHBOX=1) K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); AUTHORIZED_KEY=id.pub, K3S_URL=, KEY=, OUTPUT=, ARGS=
+	@$(MAKE) --no-print-directory gild
 	@[ -e "$(KEY)" ] || [ "$(KEY)" != target/key/site.key ] || \
 		{ mkdir -p target/key && target/release/gild key new --output target/key/site; }
 	@target/release/gild image build --board "$(BOARD)" --key "$(KEY)" --output "$(OUTPUT)" $(K3S_OPTIONS) $(SITE_OPTIONS) $(ARGS)
@@ -102,14 +120,15 @@ build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mou
 	@$(MAKE) --no-print-directory image
 	@target/release/gild image publish "$(OUTPUT)/$(BOARD)" --to "$(DEST)" --key "$(KEY:.key=.pub)"
 
-card: setup ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
+card: setup-card ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
 	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
-	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
-	@cargo build --quiet --release -p gild
-	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/agent/gild-agent,the boards' agent (minutes the first time))
-	@cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
-	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" --kernel target/kernel \
-		--agent target/$(BOARD_TARGET)/agent/gild-agent $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(ARGS)
+	@$(MAKE) --no-print-directory gild agent
+	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(ARGS)
+
+install: ## Put gild, with all that it needs, into PREFIX= (~/.local): it then needs no checkout
+	@toolchain/setup image card
+	@$(MAKE) --no-print-directory gild agent first-boot
+	@toolchain/install "$(PREFIX)"
 
 test: setup ## Run all tests, on virtual boards too
 	@$(ASK_FOR_ROOT)
@@ -121,7 +140,7 @@ test: setup ## Run all tests, on virtual boards too
 check: setup ## Run the tests that need neither root nor a virtual board
 	cargo test --workspace
 
-test-image: image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
+test-image: setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one)
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD)
 

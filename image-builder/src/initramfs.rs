@@ -7,27 +7,17 @@ use gild_boards::Board;
 use gild_initramfs::Contents;
 
 use crate::board;
-use crate::input::must_exist;
-
-/// What the kernel directory and the agent are called, and where they come from.
-pub const KERNEL: (&str, &str) = (
-    "the kernel directory",
-    "give the folder that `make setup` fetches, target/kernel",
-);
-pub const AGENT: (&str, &str) = (
-    "the agent",
-    "build the card with `make card`, which compiles the agent first",
-);
+use crate::own_files;
 
 /// Arguments of `gild initramfs build`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of the kernel: `version`, and `modules/` with depmod's tables; `make setup` fetches target/kernel
+    /// Folder of the kernel: `version`, and `modules/` with depmod's tables [default: gild's own]
     #[arg(long, value_name = "DIR")]
-    kernel: PathBuf,
-    /// The agent: a static aarch64 program
+    kernel: Option<PathBuf>,
+    /// The agent: a static aarch64 program [default: gild's own]
     #[arg(long, value_name = "FILE")]
-    agent: PathBuf,
+    agent: Option<PathBuf>,
     /// Board that the initramfs starts on; may be given several times [default: all]
     #[arg(long = "board", value_name = "BOARD", value_parser = board::Named)]
     boards: Vec<&'static Board>,
@@ -46,11 +36,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         args.boards
     };
-    must_exist(&args.kernel, KERNEL.0, KERNEL.1)?;
-    must_exist(&args.agent, AGENT.0, AGENT.1)?;
     let contents = Contents {
-        kernel: &args.kernel,
-        agent: &args.agent,
+        kernel: &own_files::KERNEL.or(args.kernel.as_deref())?,
+        agent: &own_files::AGENT.or(args.agent.as_deref())?,
         boards: &boards,
         extra_modules: &args.extra_modules,
     };

@@ -8,6 +8,7 @@ mod image;
 mod initramfs;
 mod input;
 mod key;
+mod own_files;
 mod parallel;
 mod progress;
 mod source_date;

@@ -4,23 +4,27 @@
 mod common;
 
 use std::fs;
+use std::process::Command;
 
 use common::{Bench, Ran};
 
-/// `gild image build` in a folder that has the project's files where the project has them.
+/// `gild image build` with nothing but folders in the place of gild's own files.
+fn command(bench: &Bench, more: &[&str]) -> Command {
+    for folder in ["own/rootfs", "own/first-boot", "own/e2fsprogs"] {
+        fs::create_dir_all(bench.path(folder)).expect("a folder");
+    }
+    fs::write(bench.path("own/e2fsprogs/mke2fs"), "").expect("a file");
+    let mut command = bench.command();
+    command
+        .env("GILD_SHARE", "own")
+        .args(["image", "build", "--board", "rpi5", "--key", "signing.key"])
+        .args(["--output", "out"])
+        .args(more);
+    command
+}
+
 fn build(bench: &Bench, more: &[&str]) -> Ran {
-    let mut arguments = vec![
-        "image",
-        "build",
-        "--board",
-        "rpi5",
-        "--key",
-        "signing.key",
-        "--output",
-        "out",
-    ];
-    arguments.extend(more);
-    bench.gild(arguments)
+    Ran::of(&mut command(bench, more))
 }
 
 #[test]
@@ -131,18 +135,9 @@ fn a_build_has_its_folder_alone_and_leaves_nothing_there_when_killed_nor_for_lon
     let bench = Bench::new();
     // A recipe that never comes holds the build up.
     bench.tool("mkfifo", &["recipe"]).succeeds();
-    let mut child = bench
-        .command()
-        .args(["image", "build", "--board", "rpi5", "--key", "signing.key"])
-        .args([
-            "--output",
-            "out",
-            "--cache",
-            "cache",
-            "--without-k3s",
-            "--without-matchbox",
-        ])
-        .args(["--recipe", "recipe"])
+    let options = ["--without-k3s", "--without-matchbox", "--recipe", "recipe"];
+    let mut child = command(&bench, &["--cache", "cache"])
+        .args(options)
         .spawn()
         .expect("gild");
     // Returns once the build has opened the other end.

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::Bench;
+use std::fs::File;
+
+use common::{Bench, MIB};
 
 fn packed() -> Bench {
     let bench = Bench::with_disk();
@@ -31,6 +33,43 @@ fn a_raw_image_and_a_published_one_are_judged_alike() {
     let rules = report["rules"].as_array().expect("a list");
     let machine_id = rules.iter().find(|rule| rule["id"] == "machine-id");
     assert_eq!(machine_id.expect("the rule")["passed"], false);
+}
+
+#[test]
+fn an_image_for_disks_with_large_sectors_is_read_as_such() {
+    let bench = Bench::with_disk();
+    bench
+        .shell(
+            "truncate -s 348M 4k.img; truncate -s 300M p1; mkfs.vfat -F 32 -s 1 -S 4096 -n GILDBOOT p1 >out.txt
+             dd if=p1 of=4k.img bs=1M seek=16 conv=notrunc,sparse; dd if=disk.img of=4k.img bs=1M skip=24 seek=316 count=31 conv=notrunc",
+        )
+        .succeeds();
+    let mut disk = File::options()
+        .read(true)
+        .write(true)
+        .open(bench.path("4k.img"))
+        .expect("a file");
+    let mut gpt = gptman::GPT::new_from(&mut disk, 4096, [7; 16]).expect("a GPT");
+    for (number, start, length) in [(1_u8, 16 * MIB, 300 * MIB), (2, 316 * MIB, 31 * MIB)] {
+        gpt[number.into()] = gptman::GPTPartitionEntry {
+            partition_type_guid: [8; 16],
+            unique_partition_guid: [number; 16],
+            starting_lba: start / 4096,
+            ending_lba: (start + length) / 4096 - 1,
+            attribute_bits: 0,
+            partition_name: "a".into(),
+        };
+    }
+    gpt.write_into(&mut disk).expect("written");
+    gptman::GPT::write_protective_mbr_into(&mut disk, 4096).expect("written");
+    let said = bench
+        .gild(["image", "inspect", "4k.img"])
+        .fails_saying(&["must not be flashed"])
+        .stdout;
+    assert!(said.contains("FAILED machine-id"), "{said}");
+    for rule in ["partition-table", "unused-space"] {
+        assert!(!said.contains(&format!("FAILED {rule}")), "{said}");
+    }
 }
 
 #[test]

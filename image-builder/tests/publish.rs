@@ -40,6 +40,27 @@ fn current(bench: &Bench) -> String {
 }
 
 #[test]
+fn nodes_can_read_what_is_published_whatever_the_umask_says() {
+    let bench = Bench::with_disk();
+    let gild = env!("CARGO_BIN_EXE_gild");
+    let script = format!(
+        "umask 077
+         {gild} image pack disk.img --board rpi5 --key signing.key --output out --id one
+         mkdir -m 755 share
+         {gild} image publish out --to share --key signing.pub
+         find out share ! -perm -o+r -o -type d ! -perm -o+x"
+    );
+    let ran = bench.shell(&script).succeeds();
+    assert_eq!(ran.stdout.trim(), "one\none", "{}", ran.stderr);
+    // A folder that was there before is the operator's.
+    bench.shell("chmod 700 share").succeeds();
+    let ran = bench
+        .gild(["image", "publish", "out", "--to", "share"])
+        .succeeds();
+    assert!(ran.stderr.contains("chmod a+rx share"), "{}", ran.stderr);
+}
+
+#[test]
 fn the_share_carries_the_same_files_and_keeps_old_images() {
     let bench = packed();
     publish(&bench, "out").succeeds();

@@ -19,8 +19,6 @@ pub use identity::Identity;
 use crate::tree::{Content, Tree, TreeError};
 
 const MIB: u64 = 1 << 20;
-/// Sectors of the partition table, bytes.
-const SECTOR: u64 = 512;
 /// The first 16 MiB stay free of partitions: U-Boot lies there on boards that want it.
 const BOOT_START: u64 = 16 * MIB;
 const BOOT_SIZE: u64 = 512 * MIB;
@@ -137,6 +135,8 @@ pub struct Assembly<'a> {
     pub source_date: u64,
     /// An mke2fs that fills file systems from tar files (1.47.2 with libarchive, or later).
     pub mke2fs: &'a Path,
+    /// Bytes of a sector of the disk that the image is for: 512 or 4096.
+    pub sector_size: u32,
     /// Room in the root file system beyond its content, bytes: what a node writes before its root is grown.
     pub slack: u64,
 }
@@ -153,7 +153,7 @@ pub fn assemble(assembly: &Assembly<'_>, output: &Path) -> Result<(), AssembleEr
         }
     };
     let root_size = ext4::size_for(assembly.tree, assembly.slack);
-    // The table's copy at the end takes 33 sectors.
+    // The table's copy at the end takes 33 small sectors, or 5 large ones.
     let size = ROOT_START + root_size + MIB;
     match fs::remove_file(&part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -181,11 +181,9 @@ fn write(
 ) -> Result<(), AssembleError> {
     fat::write(assembly, path)?;
     ext4::write(assembly, image, path, root_size)?;
-    gpt::write(assembly.identity, image, root_size).map_err(|source| {
-        AssembleError::PartitionTable {
-            path: path.to_owned(),
-            source: Box::new(source),
-        }
+    gpt::write(assembly, image, root_size).map_err(|source| AssembleError::PartitionTable {
+        path: path.to_owned(),
+        source: Box::new(source),
     })
 }
 

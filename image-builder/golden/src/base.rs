@@ -2,9 +2,11 @@
 
 mod dates;
 mod emulation;
+mod host_apt;
 mod mirror;
 mod mmdebstrap;
 mod packages;
+mod temporary;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use crate::recipe::Recipe;
 use crate::tree::{Tree, TreeError};
 
 pub use emulation::check as check_emulation;
-pub use mirror::{Mirrors, Security, access};
+pub use mirror::{Mirrors, PassedOver, Security, Unusable, access};
 
 /// Debian's name for the processors of all boards.
 const ARCHITECTURE: &str = "arm64";
@@ -40,25 +42,26 @@ const INITRAMFS_TOOLS: &str = "etc/initramfs-tools";
 pub enum BaseError {
     /// The host's apt knows no Debian archive.
     #[error(
-        "this machine's apt has no source of Debian's archive that nodes could reach too (http or https); next: give one \
-         with --mirror URL"
+        "this machine's apt has no source of Debian's archive that nodes could reach too (http or https){passed_over}; next: give \
+         one with --mirror URL"
     )]
-    NoMirror,
+    NoMirror {
+        /// What it has.
+        passed_over: PassedOver,
+    },
     /// Nobody says where security updates come from, and the host's apt knows it not.
     #[error(
-        "this machine's apt has no source of Debian's security archive that nodes could reach too (http or https), so neither \
-         the image nor its nodes would get security updates; next: give this machine such a source, or give one with \
-         --security-mirror URL, or say --without-security-updates"
+        "this machine's apt has no source of Debian's security archive that nodes could reach too (http or \
+         https){passed_over}, so neither the image nor its nodes would get security updates; next: give this machine such a \
+         source, or give one with --security-mirror URL, or say --without-security-updates"
     )]
-    NoSecurityMirror,
-    /// A mirror that cannot be used.
-    #[error("the mirror {url:?} cannot be used: {reason}")]
-    BadMirror {
-        /// What was given.
-        url: String,
-        /// Why not.
-        reason: &'static str,
+    NoSecurityMirror {
+        /// What it has.
+        passed_over: PassedOver,
     },
+    /// A mirror that cannot be used.
+    #[error("this mirror cannot be used: {0}")]
+    BadMirror(#[from] Unusable),
     /// Nothing to check packages with.
     #[error(
         "there is no Debian keyring on this machine; next: apt-get install debian-archive-keyring"
@@ -94,11 +97,25 @@ pub enum BaseError {
     /// Programs of the boards' processor do not run here.
     #[error(
         "this machine cannot run {ARCHITECTURE} programs ({reason}), which installing packages takes; \
-         next: make setup, which installs qemu-user-static and switches it on (update-binfmts --enable qemu-aarch64)"
+         next: install qemu-user-static and binfmt-support, and switch it on with update-binfmts --enable qemu-aarch64 (`make \
+         image` does both)"
     )]
     Emulation {
         /// What was found.
         reason: String,
+    },
+    /// The root of a name space may not enter the folder for temporary files.
+    #[error(
+        "without root, packages are installed in a user name space, whose root may not enter {} (on the way to {}); next: set \
+         TMPDIR to a folder that everybody may enter, such as /var/tmp",
+        closed.display(),
+        path.display()
+    )]
+    Temporary {
+        /// The folder for temporary files.
+        path: PathBuf,
+        /// What is closed to others.
+        closed: PathBuf,
     },
     /// A file could not be read or written.
     #[error("cannot read or write {}", path.display())]
@@ -194,6 +211,7 @@ impl Builder<'_> {
             return Ok(cached);
         }
         emulation::check()?;
+        let temporary = temporary::place(&self.cache.subfolder("tmp")?, self.progress)?;
         let sources = self.sources(recipe)?;
         let access = mirror::access()?;
         // A proxy's password may be in apt's configuration.
@@ -212,7 +230,7 @@ impl Builder<'_> {
             packages: packages::Packages {
                 folder: self.cache.subfolder("packages")?,
             },
-            scratch: self.cache.subfolder("tmp")?,
+            temporary,
             private: private.path(),
             source_date,
             progress: self.progress,
@@ -307,12 +325,9 @@ pub fn leave_sources(tree: &mut Tree, recipe: &Recipe, mirrors: &Mirrors) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::cache::About;
 
-    struct Silent;
+    pub struct Silent;
 
     impl Progress for Silent {
         fn stage(&self, _: &str) {}
@@ -331,14 +346,11 @@ mod tests {
         let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let recipe =
             Recipe::read(&project.join("boards/rpi5/image.toml")).expect("the project's recipe");
-        let vendor = Cached {
-            tar: folder.path().join("vendor.tar"),
-            about: About {
-                inputs: BTreeMap::from([("image sha256".to_owned(), "ab".repeat(32))]),
-                source_date: 1,
-                sha256: "cd".repeat(32),
-            },
-        };
+        let mut key = Key::new("vendor");
+        key.add("image sha256", "ab".repeat(32));
+        let slot = cache.lock(&key, &Silent).expect("a slot");
+        std::fs::write(slot.unfinished(), "root").expect("a file");
+        let vendor = slot.finish(1).expect("a root");
         let builder = Builder {
             cache: &cache,
             mirrors: &mirrors,
@@ -352,7 +364,7 @@ mod tests {
             .expect("a key");
         let inputs = key.inputs();
         assert_eq!(inputs["base: image sha256"], "ab".repeat(32));
-        assert_eq!(inputs["base"], "cd".repeat(32));
+        assert_eq!(inputs["base"], hex::encode(Sha256::digest("root")));
         // Another way of making it, or another mmdebstrap, gives another root.
         assert!(inputs["mmdebstrap"].starts_with("mmdebstrap "));
         assert!(inputs.contains_key("builder"));

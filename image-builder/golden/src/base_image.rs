@@ -3,20 +3,26 @@
 
 mod disarm;
 mod disk;
+mod fits;
 mod read;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::boot::BootError;
 use crate::cache::{Cache, CacheError, Cached, Key, sha256_of};
 use crate::progress::Progress;
 use crate::tree::TreeError;
 
 pub use disarm::disarm;
+pub use fits::check as check_fits;
 
 /// A disk image unpacks to no more than this.
 const LARGEST: u64 = 64 << 30;
+
+/// The longest window that zstd knows, as a power of two: 2 GiB.
+const LONGEST_WINDOW: u32 = 31;
 
 /// What the import does, as a part of the cache's key: raised when the same image gives another root.
 const VERSION: &str = "1";
@@ -62,6 +68,52 @@ pub enum BaseImageError {
         path: PathBuf,
         /// What is there instead.
         found: String,
+    },
+    /// A root file system of another kind.
+    #[error(
+        "the root file system of {} is {kind}, and gild reads ext4 alone; next: take the vendor's image with an ext4 root",
+        path.display()
+    )]
+    OtherRoot {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A kernel that is not in the root file system.
+    #[error(
+        "{} has its /boot, and the kernel in it, on a partition of its own, and gild reads the root file system alone; next: \
+         take an image whose /boot is a folder of its root",
+        path.display()
+    )]
+    SeparateBoot {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Programs for another processor.
+    #[error(
+        "the packages of {} are for {found}, and nodes run those for arm64; next: take the vendor's image of 64 bits",
+        path.display()
+    )]
+    Architecture {
+        /// The file.
+        path: PathBuf,
+        /// What they are for.
+        found: String,
+    },
+    /// A kernel that does not know the board, or not all of its steppings.
+    #[error(
+        "{} does not fit {board}: {source}; next: take the vendor's image for this board, perhaps a newer one, or give the \
+         --board that it is for",
+        path.display()
+    )]
+    OtherBoard {
+        /// The file.
+        path: PathBuf,
+        /// The board.
+        board: String,
+        /// What it lacks.
+        source: Box<BootError>,
     },
     /// The file system is damaged.
     #[error("cannot read {inside:?} in the root file system of {}: {problem}", path.display())]
@@ -182,7 +234,12 @@ fn unpack(path: &Path, disk: &mut File) -> Result<(), BaseImageError> {
         Packing::None => Box::new(file),
         Packing::Xz => Box::new(lzma_rust2::XzReader::new(io::BufReader::new(file), true)),
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
-        Packing::Zstd => Box::new(zstd::Decoder::new(file).map_err(failed)?),
+        Packing::Zstd => {
+            let mut decoder = zstd::Decoder::new(file).map_err(failed)?;
+            // `zstd --long=31`: as much memory as the file wants, because its digest says whose it is.
+            decoder.window_log_max(LONGEST_WINDOW).map_err(failed)?;
+            Box::new(decoder)
+        }
     };
     let mut buffer = vec![0; 1 << 20];
     let mut size = 0;

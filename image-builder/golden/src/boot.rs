@@ -155,6 +155,15 @@ impl Kernel {
     }
 }
 
+/// Refuses a root file system without a kernel for the board: one that has the board's device trees.
+pub fn check(tree: &Tree, recipe: &Recipe) -> Result<(), BootError> {
+    let kernel = Kernel::find(tree)?;
+    for (name, path) in &recipe.boot.device_trees {
+        device_tree_path(tree, &kernel, name, path)?;
+    }
+    Ok(())
+}
+
 /// Takes what the boot partition is to have out of the root file system: files by their paths on it.
 pub fn files(
     tree: &mut Tree,

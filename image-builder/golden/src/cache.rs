@@ -5,6 +5,7 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -33,13 +34,14 @@ pub struct About {
     pub sha256: String,
 }
 
-/// A root file system in the cache.
+/// A root file system in the cache. As long as it is used, nobody else makes another one in its place.
 #[derive(Clone, Debug)]
 pub struct Cached {
     /// The tar file.
     pub tar: PathBuf,
     /// What is known of it.
     pub about: About,
+    _lock: Arc<File>,
 }
 
 /// A folder of root file systems.
@@ -48,12 +50,12 @@ pub struct Cache {
     folder: PathBuf,
 }
 
-/// The right to make one root file system. Others wait for it.
+/// The right to make one root file system and to use it. Others wait for it.
 #[derive(Debug)]
 pub struct Slot {
     folder: PathBuf,
     key: Key,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 /// A folder for what is in the way later: nobody else may look into it, and it is gone afterwards, at the latest when
@@ -163,14 +165,14 @@ impl Cache {
         })
     }
 
-    /// Waits until nobody else makes this root file system, and gives the right to make it.
+    /// Waits until nobody else makes or uses this root file system, and gives the right to do so.
     pub fn lock(&self, key: &Key, progress: &dyn Progress) -> Result<Slot, CacheError> {
         let path = self.folder.join(format!("{}.lock", key.stem()));
         let lock = File::create(&path).map_err(failed("make the lock", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                progress.note("another gild makes this base: waiting until it has");
+                progress.note("another gild makes or uses this base: waiting until it is done");
                 lock.lock().map_err(failed("lock", &path))?;
             }
             Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
@@ -178,7 +180,7 @@ impl Cache {
         Ok(Slot {
             folder: self.folder.clone(),
             key: key.clone(),
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 }
@@ -206,7 +208,7 @@ impl Slot {
         match self.judge(&text, &tar) {
             Ok(about) => {
                 progress.note(&format!("from the cache: {}", tar.display()));
-                Some(Cached { tar, about })
+                Some(self.cached(tar, about))
             }
             Err(reason) => {
                 progress.note(&format!("{} is made again: {reason}", tar.display()));
@@ -257,7 +259,15 @@ impl Slot {
             .and_then(|()| fs::rename(&part, &tar))
             .map_err(failed("finish", &tar))?;
         gild_whole_file::replace(&json, &text).map_err(failed("write", &json))?;
-        Ok(Cached { tar, about })
+        Ok(self.cached(tar, about))
+    }
+
+    fn cached(&self, tar: PathBuf, about: About) -> Cached {
+        Cached {
+            tar,
+            about,
+            _lock: Arc::clone(&self.lock),
+        }
     }
 }
 
@@ -347,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_another_is_told_so() {
+    fn a_root_that_is_used_is_not_made_again_and_who_waits_for_it_hears_so() {
         struct Sender(mpsc::Sender<String>);
         impl Progress for Sender {
             fn stage(&self, _: &str) {}
@@ -357,6 +367,8 @@ mod tests {
             fn warn(&self, _: &str) {}
         }
         let (folder, slot) = made();
+        let used = slot.existing(&Notes::default()).expect("the root");
+        drop(slot);
         let cache = Cache::open(folder.path()).expect("a cache");
         let (send, told) = mpsc::channel();
         let waiting = thread::spawn(move || cache.lock(&key("a"), &Sender(send)).map(drop));
@@ -365,7 +377,8 @@ mod tests {
             .recv_timeout(Duration::from_mins(1))
             .expect("a note before it waits");
         assert!(text.contains("another gild"), "{text}");
-        drop(slot);
+        assert!(!waiting.is_finished());
+        drop(used);
         waiting.join().expect("no panic").expect("the slot");
     }
 

@@ -27,7 +27,7 @@ pub enum BuildError {
         name: String,
     },
     /// A folder that is none.
-    #[error("{} is not a folder; next: run gild in the project's folder, or say where it is", path.display())]
+    #[error("{} is not a folder; next: give one that is there", path.display())]
     NotAFolder {
         /// What was given.
         path: PathBuf,

@@ -16,6 +16,7 @@ pub fn compute(
     tree: &Tree,
     boot: &BTreeMap<String, Content>,
     source_date: u64,
+    sector_size: u32,
 ) -> Result<String, TreeError> {
     let mut hash = Hash(Sha256::new());
     tree.write_tar(&mut hash, source_date)?;
@@ -29,6 +30,10 @@ pub fn compute(
             path: path.into(),
             source,
         })?;
+    }
+    // The usual size leaves no trace, so that images keep their names.
+    if sector_size != 512 {
+        hash.0.update(format!("sectors of {sector_size}\0"));
     }
     let digest = hex::encode(hash.0.finalize());
     Ok(format!("{board}-{}", &digest[..DIGITS]))

@@ -1,7 +1,7 @@
 //! A directory of the host laid into the tree.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -94,22 +94,45 @@ pub fn digest(directory: &Path) -> Result<String, OverlayError> {
             ("directory", Vec::new())
         } else if metadata.is_symlink() {
             ("link", target(path)?.into_bytes())
+        } else if is_executable(metadata) {
+            ("program", Vec::new())
         } else {
-            let content = fs::read(path).map_err(unread(path))?;
-            let kind = if is_executable(metadata) {
-                "program"
-            } else {
-                "file"
-            };
-            (kind, content)
+            ("file", Vec::new())
         };
-        for part in [kind.as_bytes(), place.as_bytes(), &content] {
+        for part in [kind.as_bytes(), place.as_bytes()] {
             hasher.update((part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
+        if metadata.is_file() {
+            return add_file(&mut hasher, path);
+        }
+        hasher.update((content.len() as u64).to_le_bytes());
+        hasher.update(content);
         Ok(())
     })?;
     Ok(hex::encode(hasher.finalize()))
+}
+
+/// A file may be larger than the memory.
+fn add_file(hasher: &mut Sha256, path: &Path) -> Result<(), OverlayError> {
+    let mut file = File::open(path).map_err(unread(path))?;
+    let length = file.metadata().map_err(unread(path))?.len();
+    hasher.update(length.to_le_bytes());
+    let mut buffer = vec![0; 1 << 20];
+    let mut found = 0;
+    loop {
+        let read = file.read(&mut buffer).map_err(unread(path))?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        found += read as u64;
+    }
+    if found == length {
+        Ok(())
+    } else {
+        Err(refused(path, "it changed while it was read"))
+    }
 }
 
 /// Shows everything below a directory, in order: its place, its path on the host, and what the host says of it.

@@ -59,6 +59,8 @@ pub struct Options {
     pub source_date: Option<u64>,
     /// An mke2fs that reads tar files.
     pub mke2fs: PathBuf,
+    /// Bytes of a sector of the disks that the image is for: 512 or 4096.
+    pub sector_size: u32,
 }
 
 /// What a build gives besides the raw image.
@@ -123,7 +125,13 @@ pub fn build(
             ));
         }
     }
-    let image_id = image_id::compute(&options.board, &tree, &boot, source_date)?;
+    let image_id = image_id::compute(
+        &options.board,
+        &tree,
+        &boot,
+        source_date,
+        options.sector_size,
+    )?;
     image_id::stamp(&mut tree, &options.board, &image_id)?;
     let mark = format!("image_id={image_id}\nboard={}\n", options.board);
     boot.insert("gild-image.env".to_owned(), mark.into_bytes().into());
@@ -135,6 +143,7 @@ pub fn build(
         boot: &boot,
         source_date,
         mke2fs: &options.mke2fs,
+        sector_size: options.sector_size,
         slack: SLACK,
     };
     assemble::assemble(&assembly, output)?;
@@ -148,6 +157,7 @@ pub fn build(
         image_id: image_id.clone(),
         board: options.board.clone(),
         source_date,
+        sector_size: options.sector_size,
         kernel: kernel.version,
         base: base.about,
         recipe: serde_json::to_value(recipe)?,
@@ -257,6 +267,8 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
         Some(image) => {
             progress.note(&format!("reading {}", image.path.display()));
             let cached = base_image::import(image, &inputs.cache, progress)?;
+            let tree = Tree::from_tar(&cached.tar)?;
+            base_image::check_fits(&tree, recipe, &options.board, &image.path)?;
             let packages = [&recipe.packages[..], &options.packages].concat();
             (cached, packages, Initramfs::Kept)
         }

@@ -17,6 +17,8 @@ pub struct Record {
     pub board: String,
     /// Its date, seconds since 1970.
     pub source_date: u64,
+    /// Bytes of a sector of the disks that it is for.
+    pub sector_size: u32,
     /// The kernel's version.
     pub kernel: String,
     /// The root file system that it began with.

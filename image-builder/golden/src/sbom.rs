@@ -1,6 +1,6 @@
 //! The list of what is in an image: SPDX 2.3 in JSON, out of dpkg's own database.
 
-mod dpkg;
+pub mod dpkg;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

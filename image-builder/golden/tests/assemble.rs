@@ -85,6 +85,14 @@ fn boot() -> Result<BTreeMap<String, Content>> {
 }
 
 fn build(tree: &Tree, output: &Path) -> std::result::Result<(), AssembleError> {
+    build_for(tree, output, 512)
+}
+
+fn build_for(
+    tree: &Tree,
+    output: &Path,
+    sector_size: u32,
+) -> std::result::Result<(), AssembleError> {
     let boot = boot().expect("the boot files are made of constants");
     assemble(
         &Assembly {
@@ -93,6 +101,7 @@ fn build(tree: &Tree, output: &Path) -> std::result::Result<(), AssembleError> {
             boot: &boot,
             source_date: SOURCE_DATE,
             mke2fs: &mke2fs(),
+            sector_size,
             slack: 8 * MIB,
         },
         output,
@@ -169,14 +178,7 @@ fn check_table(image: &Path) -> Result<u64> {
             "{wanted} is not in\n{dump}"
         );
     }
-    let table = gild_probe::partition_table_for_sectors(image, 512)?
-        .expect("libblkid sees a partition table");
-    let starts: Vec<u64> = table
-        .partitions
-        .iter()
-        .map(|partition| partition.start)
-        .collect();
-    assert_eq!(starts, [BOOT, ROOT]);
+    let length = root_length(image, 512)?;
     let mut record = vec![0xff; 4096];
     let file = fs::File::open(image)?;
     file.read_exact_at(&mut record, 0xf_f000)?;
@@ -188,7 +190,37 @@ fn check_table(image: &Path) -> Result<u64> {
         file.metadata()?.blocks() * 512 < 200 * MIB,
         "the file is not sparse"
     );
+    Ok(length)
+}
+
+/// The length of the root, by a table that libblkid sees for these sectors and for no others.
+fn root_length(image: &Path, sector_size: u32) -> Result<u64> {
+    let other = if sector_size == 512 { 4096 } else { 512 };
+    let seen = |size| gild_probe::partition_table_for_sectors(image, size);
+    assert!(!seen(other).is_ok_and(|table| table.is_some_and(|table| table.partitions.len() > 1)));
+    let table = seen(sector_size)?.expect("libblkid sees a partition table");
+    let starts: Vec<u64> = table
+        .partitions
+        .iter()
+        .map(|partition| partition.start)
+        .collect();
+    assert_eq!(starts, [BOOT, ROOT]);
     Ok(table.partitions[1].length)
+}
+
+#[test]
+fn an_image_for_disks_with_large_sectors_has_its_table_and_its_boot_partition_in_them() -> Result<()>
+{
+    let directory = TempDir::new()?;
+    let image = directory.path().join("disk.img");
+    build_for(&root()?, &image, 4096)?;
+    let length = root_length(&image, 4096)?;
+    // A kernel mounts no FAT whose sectors are smaller than the disk's.
+    let mut sector = [0; 2];
+    fs::File::open(&image)?.read_exact_at(&mut sector, BOOT + 11)?;
+    assert_eq!(u16::from_le_bytes(sector), 4096);
+    check_boot(&image, &directory.path().join("p1"))?;
+    check_root(&image, length, &directory.path().join("p2"))
 }
 
 fn check_boot(image: &Path, scratch: &Path) -> Result<()> {
@@ -334,6 +366,7 @@ fn an_mke2fs_that_leaves_the_file_system_empty_is_caught() -> Result<()> {
         boot: &boot,
         source_date: SOURCE_DATE,
         mke2fs: &program,
+        sector_size: 512,
         slack: 8 * MIB,
     };
     let refused = assemble(&assembly, &output);

@@ -48,20 +48,21 @@ fn boot(text: &str) -> BTreeMap<String, Content> {
 
 #[test]
 fn the_name_changes_with_everything_that_is_in_the_image_and_with_nothing_else() -> Result<()> {
-    let name = compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_000)?;
+    let name = compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_000, 512)?;
     assert_eq!(name.len(), "rpi5-".len() + 12);
     assert_eq!(
         name,
-        compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_000)?
+        compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_000, 512)?
     );
 
     let mut changed = tree()?;
     changed.insert_file("var/lib/dpkg/status", 0o600, STATUS)?;
     let others = [
-        compute("rpi5", &changed, &boot("quiet"), 1_700_000_000)?,
-        compute("rpi5", &tree()?, &boot("quick"), 1_700_000_000)?,
-        compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_001)?,
-        compute("rock5b", &tree()?, &boot("quiet"), 1_700_000_000)?,
+        compute("rpi5", &changed, &boot("quiet"), 1_700_000_000, 512)?,
+        compute("rpi5", &tree()?, &boot("quick"), 1_700_000_000, 512)?,
+        compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_001, 512)?,
+        compute("rock5b", &tree()?, &boot("quiet"), 1_700_000_000, 512)?,
+        compute("rpi5", &tree()?, &boot("quiet"), 1_700_000_000, 4096)?,
     ];
     for other in others {
         assert_ne!(name, other);

@@ -4,8 +4,11 @@ use std::io;
 
 use crate::range::Range;
 
-/// The only sector size that golden images have.
-pub const SECTOR: u64 = 512;
+/// The sector sizes that disks have.
+const SECTORS: [u64; 2] = [512, 4096];
+
+/// How a table begins.
+const MAGIC: &[u8] = b"EFI PART";
 
 /// Bytes of the unused tail of a header are not looked at; the format fixes the first 92.
 const HEADER: usize = 92;
@@ -71,14 +74,24 @@ fn guid(bytes: &[u8]) -> String {
     .join("-")
 }
 
+/// The sector size of the disk that the image is for: the table is in the second sector.
+fn sector_size(disk: &Range) -> io::Result<u64> {
+    for size in SECTORS {
+        if disk.len().is_multiple_of(size) && disk.vec_at(size, MAGIC.len())? == MAGIC {
+            return Ok(size);
+        }
+    }
+    Ok(SECTORS[0])
+}
+
 /// Reads one copy of the table.
-fn table(disk: &Range, sector: u64) -> Result<Table, String> {
+fn table(disk: &Range, size: u64, sector: u64) -> Result<Table, String> {
     let read = |offset, length| {
         disk.vec_at(offset, length)
             .map_err(|error| format!("cannot be read: {error}"))
     };
-    let header = read(sector * SECTOR, HEADER)?;
-    if &header[..8] != b"EFI PART" {
+    let header = read(sector * size, HEADER)?;
+    if &header[..8] != MAGIC {
         return Err("is not there".into());
     }
     let mut unsummed = header.clone();
@@ -94,7 +107,7 @@ fn table(disk: &Range, sector: u64) -> Result<Table, String> {
         return Err("has an impossible size".into());
     }
     let entries_at = u64_at(&header, 72)
-        .checked_mul(SECTOR)
+        .checked_mul(size)
         .ok_or("has its entries outside the image")?;
     let length = usize::try_from(count).map_or(0, |count| count * entry_size);
     let entries = read(entries_at, length)?;
@@ -111,8 +124,9 @@ fn table(disk: &Range, sector: u64) -> Result<Table, String> {
 
 /// Reads both copies of the table; `Err` if neither can be used.
 pub fn read(disk: &Range) -> io::Result<Result<Gpt, String>> {
-    let last = disk.len() / SECTOR - 1;
-    let (primary, backup) = (table(disk, 1), table(disk, last));
+    let size = sector_size(disk)?;
+    let last = disk.len() / size - 1;
+    let (primary, backup) = (table(disk, size, 1), table(disk, size, last));
     let mut faults = Vec::new();
     for (name, copy) in [("primary", &primary), ("backup", &backup)] {
         if let Err(fault) = copy {
@@ -142,10 +156,10 @@ pub fn read(disk: &Range) -> io::Result<Result<Gpt, String>> {
         Err(_) => (usual, USUAL_ENTRIES),
     };
     let own = vec![
-        (0, 2 * SECTOR),
-        place(&primary, 2 * SECTOR),
-        place(&backup, last * SECTOR - USUAL_ENTRIES),
-        (last * SECTOR, SECTOR),
+        (0, 2 * size),
+        place(&primary, 2 * size),
+        place(&backup, last * size - USUAL_ENTRIES),
+        (last * size, size),
     ];
     let table = match (primary, backup) {
         (Ok(table), _) | (Err(_), Ok(table)) => table,
@@ -163,8 +177,8 @@ pub fn read(disk: &Range) -> io::Result<Result<Gpt, String>> {
         partitions.push(Partition {
             kind: guid(&entry[..16]),
             guid: guid(&entry[16..32]),
-            start: first * SECTOR,
-            length: (end - first) * SECTOR,
+            start: first * size,
+            length: (end - first) * size,
             attributes: u64_at(entry, 48),
         });
     }

@@ -59,7 +59,7 @@ impl Image {
         let read = || InspectError::read(path);
         let file = File::open(path).map_err(read())?;
         let size = file.metadata().map_err(read())?.len();
-        if size < 2 << 20 || !size.is_multiple_of(gpt::SECTOR) {
+        if size < 2 << 20 || !size.is_multiple_of(512) {
             let why = format!("{size} bytes are not a whole disk");
             return Err(InspectError::not_an_image(path, why));
         }

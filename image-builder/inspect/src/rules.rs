@@ -109,9 +109,22 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         secret: Secret::BuildHost,
-        origins: &[Origin::HostName],
+        origins: &[Origin::HostName, Origin::Resolver],
         paths: &["etc/apt/sources.list", "etc/apt/sources.list.d/*"],
-        why: "the operator's mirror may be the build host",
+        why: "the operator's mirror may be the build host, or on the site's router",
+    },
+    Known {
+        secret: Secret::BuildHost,
+        origins: &[Origin::HostName, Origin::Resolver],
+        paths: &[
+            "etc/systemd/timesyncd.conf",
+            "etc/systemd/timesyncd.conf.d/*",
+            "etc/systemd/resolved.conf.d/*",
+            "etc/systemd/network/*",
+            "etc/chrony/**",
+            "etc/rancher/k3s/registries.yaml",
+        ],
+        why: "the site's router is often its name server and its time server, and a registry may be on the build host",
     },
 ];
 

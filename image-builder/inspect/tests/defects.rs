@@ -206,6 +206,39 @@ fn security_updates_may_be_named_in_either_form_and_by_the_release_s_rank() {
 }
 
 #[test]
+fn a_site_s_router_and_registry_may_be_the_build_host_s_name_server_and_the_build_host() {
+    const ROUTER: &str = "192.168.77.1";
+    let judge = |golden: &Golden| {
+        let canaries = [(Origin::HostName, HOST), (Origin::Resolver, ROUTER)];
+        let canaries = canaries.map(|(origin, text)| Canary::new(origin, text).expect("telling"));
+        let options = Options {
+            canaries: canaries.into(),
+            ..Options::default()
+        };
+        inspect(&golden.make(), &options).expect("readable")
+    };
+    let golden = good();
+    golden.put(
+        "etc/systemd/timesyncd.conf.d/site.conf",
+        format!("[Time]\nNTP={ROUTER}\n"),
+    );
+    golden.put(
+        "etc/systemd/resolved.conf.d/site.conf",
+        format!("[Resolve]\nDNS={ROUTER}\n"),
+    );
+    golden.put(
+        "etc/rancher/k3s/registries.yaml",
+        format!("mirrors:\n  docker.io:\n    endpoint: [\"http://{HOST}:5000\"]\n"),
+    );
+    let report = judge(&golden);
+    assert!(report.passed(), "{report}");
+    for text in [ROUTER, HOST] {
+        golden.put("etc/motd", format!("ask {text}\n"));
+        assert_eq!(failed(&judge(&golden)), BTreeSet::from(["build-host"]));
+    }
+}
+
+#[test]
 fn what_could_not_be_looked_for_is_said() {
     let options = Options {
         not_looked_for: vec![Origin::UserName],

@@ -9,8 +9,8 @@ use gild_card::firmware::{self, Firmware, FirmwareError, Rpi5};
 use gild_card::{Contents, inspect};
 
 use crate::image::read_key;
-use crate::initramfs::{AGENT, KERNEL};
 use crate::input::must_exist;
+use crate::own_files;
 
 /// Arguments of `gild card build`.
 #[derive(Debug, clap::Args)]
@@ -21,12 +21,12 @@ pub struct Args {
     /// Card image to write
     #[arg(long, value_name = "card.img")]
     out: PathBuf,
-    /// Folder of the kernel: `version`, `vmlinuz`, `modules/` and `dtb/`; `make setup` fetches target/kernel
+    /// Folder of the kernel: `version`, `vmlinuz`, `modules/` and `dtb/` [default: gild's own]
     #[arg(long, value_name = "DIR")]
-    kernel: PathBuf,
-    /// The agent: a static aarch64 program
+    kernel: Option<PathBuf>,
+    /// The agent: a static aarch64 program [default: gild's own]
     #[arg(long, value_name = "FILE")]
-    agent: PathBuf,
+    agent: Option<PathBuf>,
     /// Public key of the golden images, as a file or as its line, if the configuration has none
     #[arg(long, value_name = "PUB")]
     public_key: Option<String>,
@@ -47,13 +47,13 @@ pub struct Args {
 /// Runs `gild card build`.
 pub fn run(args: &Args) -> Result<()> {
     let config = configuration(args)?;
-    must_exist(&args.kernel, KERNEL.0, KERNEL.1)?;
-    must_exist(&args.agent, AGENT.0, AGENT.1)?;
+    let kernel = own_files::KERNEL.or(args.kernel.as_deref())?;
+    let agent = own_files::AGENT.or(args.agent.as_deref())?;
     let firmware = firmware(args)?;
     let card = gild_card::build(&Contents {
         config: &config,
-        kernel: &args.kernel,
-        agent: &args.agent,
+        kernel: &kernel,
+        agent: &agent,
         firmware: &firmware,
         extra_modules: &[],
     })?;

@@ -1,6 +1,6 @@
 //! `gild image build`: packages or a vendor's image become the published set of a board.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_boards::Board;
@@ -16,6 +16,7 @@ use super::pack;
 use super::release::{ABOUT, Folder};
 use crate::board;
 use crate::key::Signer;
+use crate::own_files;
 use crate::progress::Stages;
 use crate::source_date;
 
@@ -32,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
 
-    /// Recipe that says what goes into the image [default: boards/BOARD/image.toml]
+    /// Recipe that says what goes into the image [default: gild's own, boards/BOARD/image.toml]
     #[arg(long, value_name = "FILE")]
     recipe: Option<PathBuf>,
     /// Install this Debian package too; may be given several times
@@ -79,9 +80,10 @@ pub struct Args {
     #[command(flatten)]
     mirrors: Mirrors,
 
-    /// Folder that keeps packages and lists for the next build
-    #[arg(long, value_name = "DIR", default_value = "target/image-cache")]
-    cache: PathBuf,
+    /// Folder that keeps packages and lists for the next build [default: target/image-cache of gild's checkout, else
+    /// ~/.cache/gild]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Ignore the cache and fetch the current packages
     #[arg(long)]
     refresh: bool,
@@ -96,23 +98,22 @@ pub struct Args {
     /// the source date]
     #[arg(long, value_name = "N")]
     rollback_counter: Option<u64>,
+    /// Sector size of the nodes' disks, in bytes: 512 or 4096. All images of one board on a share are for disks of one size
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = pack::sector_size)]
+    sector_size: u32,
     /// Accept the findings of a rule in these paths (`*` within a folder, `**` across folders); may be given several times
     #[arg(long = "exempt", value_name = "RULE=PATH")]
     exemptions: Vec<String>,
 
-    /// Folder with gild's own files for the image
-    #[arg(long, value_name = "DIR", default_value = "image-builder/node/rootfs")]
-    rootfs: PathBuf,
-    /// Folder with the programs of first boot, gild-seed and gild-reprovision, for the boards
-    #[arg(
-        long,
-        value_name = "DIR",
-        default_value = "target/aarch64-unknown-linux-musl/release"
-    )]
-    first_boot: PathBuf,
-    /// The program mke2fs, of a version that reads tar files
-    #[arg(long, value_name = "FILE", default_value = "target/e2fsprogs/mke2fs")]
-    mke2fs: PathBuf,
+    /// Folder with the files that are laid into every image [default: gild's own]
+    #[arg(long, value_name = "DIR")]
+    rootfs: Option<PathBuf>,
+    /// Folder with the programs of first boot, gild-seed and gild-reprovision, for the boards [default: gild's own]
+    #[arg(long, value_name = "DIR")]
+    first_boot: Option<PathBuf>,
+    /// The program mke2fs, of a version that reads tar files [default: gild's own]
+    #[arg(long, value_name = "FILE")]
+    mke2fs: Option<PathBuf>,
 }
 
 /// Where packages come from.
@@ -142,15 +143,16 @@ impl Mirrors {
 /// Runs `gild image build`.
 pub fn run(args: Args) -> Result<()> {
     // All that can be refused is refused before anything takes long.
-    let options = args.options()?;
+    args.check_said()?;
     Signer::read(&args.key)?;
+    let options = args.options()?;
     let inspection = inspection(&args.exemptions)?;
     // Held to the end: another build into it would learn that only when all its work is done.
     let folder = Folder::open(&args.output.join(&args.board.name))?;
 
     let stages = Stages::new();
     // Not in the folder that is published: whatever stops the build leaves nothing there.
-    let scratch = Cache::open(&args.cache).and_then(|cache| cache.scratch())?;
+    let scratch = Cache::open(&options.cache).and_then(|cache| cache.scratch())?;
     let disk = scratch.path().join("disk.img");
     let built = pipeline::build(&options, &disk, &stages)
         .with_context(|| format!("cannot build the image of {}", args.board.name))?;
@@ -178,7 +180,7 @@ pub fn run(args: Args) -> Result<()> {
         level: args.level,
         rollback_counter: args.rollback_counter,
         proves_itself: true,
-        sector_size: 512,
+        sector_size: args.sector_size,
         build_time: Some(built.source_date),
     };
     pack::pack(args, &about, Some(folder))?;
@@ -193,8 +195,8 @@ impl Args {
         overlays.any(|overlay| overlay.join(site::FIRST_BOOT).exists())
     }
 
-    fn options(&self) -> Result<Options> {
-        let board = self.board;
+    /// Refuses an image that lacks what nobody said is to be left out.
+    fn check_said(&self) -> Result<()> {
         ensure!(
             self.k3s.is_some() || self.without_k3s,
             "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \
@@ -205,20 +207,25 @@ impl Args {
             "nodes of an image without Matchbox do not learn who they are, and join no cluster; next: give --matchbox URL, \
              or say --without-matchbox"
         );
+        Ok(())
+    }
+
+    fn options(&self) -> Result<Options> {
+        let board = self.board;
         let k3s = self.k3s.clone().zip(self.k3s_sha256.clone());
         let base = self.base.clone().zip(self.sha256.clone());
         Ok(Options {
             board: board.name.clone(),
-            recipe: self
-                .recipe
-                .clone()
-                .unwrap_or_else(|| Path::new("boards").join(&board.name).join("image.toml")),
+            recipe: match &self.recipe {
+                Some(given) => given.clone(),
+                None => own_files::recipe(board)?,
+            },
             base: base.map(|(path, sha256)| BaseImage { path, sha256 }),
             mirror: self.mirrors.mirror.clone(),
             security: self.mirrors.security(),
             packages: self.packages.clone(),
-            rootfs: self.rootfs.clone(),
-            first_boot: self.first_boot.clone(),
+            rootfs: own_files::ROOTFS.or(self.rootfs.as_deref())?,
+            first_boot: own_files::FIRST_BOOT.or(self.first_boot.as_deref())?,
             overlays: self.overlays.clone(),
             site: site::Options {
                 authorized_keys: self.authorized_keys.clone(),
@@ -232,13 +239,17 @@ impl Args {
                 sha256,
                 airgap_images: self.k3s_airgap_images.clone(),
             }),
-            cache: self.cache.clone(),
+            cache: match &self.cache {
+                Some(given) => given.clone(),
+                None => own_files::cache()?,
+            },
             refresh: self.refresh,
             source_date: match self.source_date {
                 None => source_date::from_environment()?,
                 given => given,
             },
-            mke2fs: self.mke2fs.clone(),
+            sector_size: self.sector_size,
+            mke2fs: own_files::MKE2FS.or(self.mke2fs.as_deref())?,
         })
     }
 }

@@ -62,7 +62,7 @@ pub struct Args {
     pub build_time: Option<u64>,
 }
 
-fn sector_size(text: &str) -> Result<u32, String> {
+pub fn sector_size(text: &str) -> Result<u32, String> {
     match text {
         "512" => Ok(512),
         "4096" => Ok(4096),

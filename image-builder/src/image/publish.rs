@@ -73,6 +73,7 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     }
     folder.put_manifest(&manifest, &signed)?;
     folder.set_current(&signed)?;
+    folder.warn_if_closed();
     Ok(manifest.image_id)
 }
 

@@ -1,8 +1,9 @@
 //! The files of a golden image in their folder, and how they get there: complete, or not at all.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,6 +148,30 @@ fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Makes a folder and those above it that are missing. Everybody may read what is made here, whatever the umask says.
+fn make_open(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_open(above)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => open_to(&File::open(path)?, 0o005, 0o755),
+        // Another gild was quicker.
+        Err(_) if path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file or folder this mode where it lacks some of what is needed. A share may know no modes, and refuse.
+fn open_to(file: &File, needed: u32, mode: u32) -> io::Result<()> {
+    if file.metadata()?.permissions().mode() & needed == needed {
+        return Ok(());
+    }
+    file.set_permissions(Permissions::from_mode(mode))
+}
+
 /// A board's folder that this process writes to, alone.
 pub struct Folder {
     path: PathBuf,
@@ -157,7 +182,7 @@ impl Folder {
     /// Opens the folder, makes it if need be, and locks it against other writers.
     pub fn open(path: &Path) -> Result<Self> {
         let context = || format!("cannot use the folder {}", path.display());
-        fs::create_dir_all(path).with_context(context)?;
+        make_open(path).with_context(context)?;
         let folder = Self {
             path: path.to_owned(),
             handle: File::open(path).with_context(context)?,
@@ -210,10 +235,31 @@ impl Folder {
         &self.path
     }
 
-    /// A file without a name that readers know; it vanishes unless it is [`put`](Self::put).
+    /// A file without a name that readers know; it vanishes unless it is [`put`](Self::put). Whatever the umask says,
+    /// everybody may read it: nodes read as nobody in particular, and there is nothing secret in it.
     pub fn stage(&self) -> Result<Unnamed> {
-        Unnamed::new(&self.path, OsStr::new(TEMPORARY_PREFIX))
-            .with_context(|| format!("cannot create a file in {}", self.path.display()))
+        let context = || format!("cannot create a file in {}", self.path.display());
+        let mut file =
+            Unnamed::new(&self.path, OsStr::new(TEMPORARY_PREFIX)).with_context(context)?;
+        open_to(file.file(), 0o004, 0o644).with_context(context)?;
+        Ok(file)
+    }
+
+    /// Warns of a folder that was there before and that nodes cannot read.
+    pub fn warn_if_closed(&self) {
+        let above = self
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
+        for path in above.into_iter().chain([self.path.as_path()]) {
+            let is_open = |about: fs::Metadata| about.permissions().mode() & 0o005 == 0o005;
+            if !fs::metadata(path).is_ok_and(is_open) {
+                log::warn!(
+                    "others may not read {}, so nodes may not either (fault 3); next: chmod a+rx {0}",
+                    path.display()
+                );
+            }
+        }
     }
 
     /// A staged file with these bytes, safe on the disk.

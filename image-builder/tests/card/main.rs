@@ -10,6 +10,7 @@ mod desk;
 mod device_tree;
 mod gate;
 mod inspect;
+mod installed;
 mod refusals;
 mod way_back;
 mod write;

@@ -180,7 +180,7 @@ fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     k3s.install(&mut tree)?;
     units::apply(&mut tree, &recipe.units)?;
     seal::seal(&mut tree)?;
-    let id = image_id::compute(BOARD, &tree, &BTreeMap::new(), SOURCE_DATE)?;
+    let id = image_id::compute(BOARD, &tree, &BTreeMap::new(), SOURCE_DATE, 512)?;
     image_id::stamp(&mut tree, BOARD, &id)?;
     let wired = tree.read_text(WIRED)?;
     anyhow::ensure!(

@@ -8,24 +8,23 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use super::{AssembleError, Assembly, BOOT_SIZE, BOOT_START, SECTOR};
+use super::{AssembleError, Assembly, BOOT_SIZE, BOOT_START};
 use crate::tree::Content;
 
 /// 1 January 1980, UTC: ten years, two of them leap years.
 const FIRST_DAY: Duration = Duration::from_hours((10 * 365 + 2) * 24);
-/// Sectors of a cluster: small enough for the 65525 clusters that make it a FAT32.
-const SECTORS_PER_CLUSTER: u64 = 8;
+/// Bytes of a cluster: small enough for the 65525 clusters that make it a FAT32, and a sector of any disk.
+const CLUSTER: u64 = 4096;
 /// The reserved sectors and the two file allocation tables take less.
 const TABLES: u64 = 2 << 20;
 
 pub fn write(assembly: &Assembly<'_>, image: &Path) -> Result<(), AssembleError> {
-    let cluster = SECTORS_PER_CLUSTER * SECTOR;
     let bytes = assembly
         .boot
         .iter()
         .map(|(path, content)| {
             let directories = path.matches('/').count() as u64;
-            content.length().next_multiple_of(cluster) + directories * cluster
+            content.length().next_multiple_of(CLUSTER) + directories * CLUSTER
         })
         .sum();
     let room = BOOT_SIZE - TABLES;
@@ -90,13 +89,14 @@ fn settle(place: &Path) -> io::Result<()> {
 }
 
 fn format(assembly: &Assembly<'_>, image: &Path) -> Result<(), AssembleError> {
+    let sector = u64::from(assembly.sector_size);
     let mut command = Command::new("mkfs.vfat");
     command
         .args(["--invariant", "-F", "32", "-n", "GILDBOOT"])
-        .args(["-s", &SECTORS_PER_CLUSTER.to_string()])
-        .args(["-S", &SECTOR.to_string()])
+        .args(["-s", &(CLUSTER / sector).to_string()])
+        .args(["-S", &sector.to_string()])
         .args(["-i", &format!("{:08x}", assembly.identity.boot_volume)])
-        .args(["--offset", &(BOOT_START / SECTOR).to_string()])
+        .args(["--offset", &(BOOT_START / sector).to_string()])
         .arg(image)
         .arg((BOOT_SIZE / 1024).to_string());
     run(

@@ -1,11 +1,13 @@
 //! Where Debian's packages come from: the mirrors that the host's own apt uses.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gild_node::reach::Reach;
 
 use super::BaseError;
+use super::host_apt::{self, Source};
 
 /// The mirrors of Debian's archive, and Debian's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,34 +29,45 @@ pub enum Security {
     Without,
 }
 
-/// One source of the host's apt.
-struct Source {
-    is_debian: bool,
-    release: String,
-    component: String,
-    uri: String,
+/// An address that nodes could not use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{url}: {reason}")]
+pub struct Unusable {
+    /// The address.
+    pub url: String,
+    /// Why not.
+    pub reason: String,
 }
 
 impl Mirrors {
     /// The given mirror, else the host's.
     pub fn find(main: Option<&str>, security: &Security) -> Result<Self, BaseError> {
-        Self::choose(main, security, &host_sources())
+        Self::choose(main, security, &host_apt::sources())
     }
 
     fn choose(main: Option<&str>, security: &Security, host: &[Source]) -> Result<Self, BaseError> {
+        // The first one that nodes could use, or what the machine has instead.
         let of_host = |is_it: fn(&Source) -> bool| {
-            let source = host.iter().find(|source| is_it(source));
-            source.map(|source| source.uri.clone())
+            let mut passed_over = PassedOver::default();
+            for source in host.iter().filter(|source| is_it(source)) {
+                match &source.uri {
+                    Ok(uri) => return Ok(uri.clone()),
+                    Err(unusable) => passed_over.add(unusable),
+                }
+            }
+            Err(passed_over)
         };
         let given = |url: &str| check(url).map(|()| url.to_owned());
         let main = match main {
             Some(url) => given(url)?,
-            None => of_host(Source::is_main).ok_or(BaseError::NoMirror)?,
+            None => of_host(Source::is_main)
+                .map_err(|passed_over| BaseError::NoMirror { passed_over })?,
         };
         let security = match security {
             Security::At(url) => Some(given(url)?),
             Security::OfThisMachine => {
-                Some(of_host(Source::is_security).ok_or(BaseError::NoSecurityMirror)?)
+                let found = of_host(Source::is_security);
+                Some(found.map_err(|passed_over| BaseError::NoSecurityMirror { passed_over })?)
             }
             Security::Without => None,
         };
@@ -76,6 +89,33 @@ impl Mirrors {
     }
 }
 
+/// The sources of this machine's apt that nodes could not use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PassedOver(Vec<Unusable>);
+
+impl PassedOver {
+    fn add(&mut self, unusable: &Unusable) {
+        if !self.0.contains(unusable) {
+            self.0.push(unusable.clone());
+        }
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut opening = " (it has ";
+        for unusable in &self.0 {
+            write!(f, "{opening}{unusable}")?;
+            opening = "; ";
+        }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            f.write_str(")")
+        }
+    }
+}
+
 impl Source {
     fn is_main(&self) -> bool {
         let plain = !["-security", "-updates", "-backports"]
@@ -90,11 +130,11 @@ impl Source {
 }
 
 /// A mirror's address ends up in the image: a password in it would too, and a folder of this machine is none of a node's.
-fn check(url: &str) -> Result<(), BaseError> {
-    let refuse = |reason| {
-        Err(BaseError::BadMirror {
-            url: url.to_owned(),
-            reason,
+pub fn check(url: &str) -> Result<(), Unusable> {
+    let refuse = |reason: &str| {
+        Err(Unusable {
+            url: without_password(url),
+            reason: reason.to_owned(),
         })
     };
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -119,46 +159,15 @@ fn check(url: &str) -> Result<(), BaseError> {
     Ok(())
 }
 
-/// The host's sources; first as their own release files describe them, then those that were never updated.
-fn host_sources() -> Vec<Source> {
-    let format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)";
-    let mut sources = Vec::new();
-    for options in [
-        &["--format", format][..],
-        &["--no-release-info", "--format", format],
-    ] {
-        let Ok(output) = Command::new("apt-get")
-            .arg("indextargets")
-            .args(options)
-            .arg("Created-By: Packages")
-            .output()
-        else {
-            continue;
-        };
-        let known = options.len() == 2;
-        let text = String::from_utf8_lossy(&output.stdout);
-        sources.extend(text.lines().filter_map(|line| {
-            let mut fields = line.split('|').map(str::to_owned);
-            let (origin, release) = (fields.next()?, fields.next()?);
-            Some(Source {
-                is_debian: if known {
-                    origin == "Debian"
-                } else {
-                    release_is_debian(&release)
-                },
-                release,
-                component: fields.next()?,
-                uri: fields.next().filter(|uri| check(uri).is_ok())?,
-            })
-        }));
+/// An address as it may be shown.
+fn without_password(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) if rest.contains('@') => {
+            let (_, host) = rest.rsplit_once('@').unwrap_or_default();
+            format!("{scheme}://...@{host}")
+        }
+        _ => url.to_owned(),
     }
-    sources
-}
-
-/// Whether an archive that was never read is Debian's, by the name of its release.
-fn release_is_debian(release: &str) -> bool {
-    let codename = release.split(['-', '/']).next().unwrap_or_default();
-    ["bookworm", "trixie", "forky", "stable", "testing"].contains(&codename)
 }
 
 /// How the host's apt is configured to reach its mirrors: proxies, certificates, dates, passwords.
@@ -212,7 +221,7 @@ mod tests {
             is_debian: true,
             release: (*release).to_owned(),
             component: "main".to_owned(),
-            uri: format!("http://host.example/{release}"),
+            uri: Ok(format!("http://host.example/{release}")),
         };
         releases.iter().map(source).collect()
     }
@@ -229,6 +238,34 @@ mod tests {
         assert_eq!(mirrors.main, GIVEN);
         let security = "https://mirror.example/security";
         assert_eq!(mirrors.security.as_deref(), Some(security));
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        let error = check("https://me:secret@host.example/debian").expect_err("a password");
+        assert_eq!(error.url, "https://...@host.example/debian");
+        assert!(error.reason.contains("auth.conf"), "{error}");
+    }
+
+    #[test]
+    fn a_source_that_nodes_could_not_use_is_named() {
+        let mut host = host(&["bookworm", "bookworm-security"]);
+        for source in &mut host {
+            source.uri = Err(Unusable {
+                url: format!("cdrom://{}/", source.release),
+                reason: "it is a disc".to_owned(),
+            });
+        }
+        let error = |main| {
+            let error = Mirrors::choose(main, &Security::OfThisMachine, &host);
+            error.expect_err("no archive").to_string()
+        };
+        assert!(error(None).contains("(it has cdrom://bookworm/: it is a disc);"));
+        let security = error(Some(GIVEN));
+        assert!(
+            security.contains("cdrom://bookworm-security/: it is a disc"),
+            "{security}"
+        );
     }
 
     #[test]

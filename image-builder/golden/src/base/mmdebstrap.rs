@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::packages::Packages;
 use super::{
     ADD_PACKAGES, ARCHITECTURE, BaseError, CUSTOMIZE, INITRAMFS_TOOLS, Initramfs, LEAN, SET_ASIDE,
-    failed,
+    failed, temporary,
 };
 use crate::cache::Slot;
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ pub struct Run<'a> {
     /// Packages that were fetched before.
     pub packages: Packages,
     /// Room for the root while it is made.
-    pub scratch: PathBuf,
+    pub temporary: PathBuf,
     /// Room for what nobody else may read.
     pub private: &'a Path,
     pub source_date: u64,
@@ -57,6 +57,11 @@ pub struct Run<'a> {
 impl Run<'_> {
     /// Makes a root of packages.
     pub fn bootstrap(&self, recipe: &Recipe) -> Result<(), BaseError> {
+        let command = self.bootstrap_command(recipe)?;
+        self.run(command)
+    }
+
+    fn bootstrap_command(&self, recipe: &Recipe) -> Result<Command, BaseError> {
         let backports = recipe
             .backports
             .iter()
@@ -69,10 +74,7 @@ impl Run<'_> {
         command
             .arg("--variant=minbase")
             .arg(format!("--include={}", packages.join(",")))
-            .arg(format!(
-                "--dpkgopt={}",
-                absolute(&self.rootfs.join(LEAN)).display()
-            ))
+            .arg(format!("--dpkgopt={}", self.lean()?))
             .arg(format!(
                 "--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" \"$1/{INITRAMFS_TOOLS}\""
             ))
@@ -87,7 +89,7 @@ impl Run<'_> {
             ))
             .args(self.package_hooks())
             .arg(format!("--customize-hook={CUSTOMIZE}"));
-        self.run(command)
+        Ok(command)
     }
 
     /// Adds packages to a root.
@@ -117,6 +119,13 @@ impl Run<'_> {
         self.run(command)
     }
 
+    /// Which files of packages are left out, as dpkg's own lines. mmdebstrap takes a file's name for a line where it cannot read
+    /// the file: Debian 12's reads it as root of a user's name space, who may not enter a home that is its user's alone.
+    fn lean(&self) -> Result<String, BaseError> {
+        let path = self.rootfs.join(LEAN);
+        fs::read_to_string(&path).map_err(failed(&path))
+    }
+
     /// What all runs have in common.
     fn command(&self) -> Command {
         let mut command = Command::new("mmdebstrap");
@@ -134,12 +143,13 @@ impl Run<'_> {
             .env("SOURCE_DATE_EPOCH", self.source_date.to_string())
             // The kernel's package makes no initramfs then: it is made once, at the end.
             .env("INITRD", "No");
-        // In a user's name space root is another user, who may not look into the user's own folders.
-        if nix::unistd::geteuid().is_root() {
-            command.env("TMPDIR", &self.scratch);
-        }
         command
-            .arg("--mode=auto")
+            .env("TMPDIR", &self.temporary)
+            // By itself it may take another way where user name spaces are forbidden, which gives another root.
+            .arg(format!(
+                "--mode={}",
+                temporary::mode(nix::unistd::geteuid().is_root())
+            ))
             .arg("--format=tar")
             .arg(format!("--architectures={ARCHITECTURE}"))
             // Packages that were fetched stay, so that they can be kept.
@@ -293,4 +303,50 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, BaseError> {
     }
     files.sort();
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::tests::Silent;
+    use crate::cache::{Cache, Key};
+
+    #[test]
+    fn root_of_a_name_space_is_given_texts_and_no_file_of_the_user() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path()).expect("a cache");
+        let slot = cache.lock(&Key::new("base"), &Silent).expect("a slot");
+        let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let recipe = project.join("boards/rpi5/image.toml");
+        let run = Run {
+            slot: &slot,
+            suite: "trixie",
+            sources: "",
+            access: "",
+            rootfs: &project.join("image-builder/node/rootfs"),
+            packages: Packages {
+                folder: folder.path().join("packages"),
+            },
+            temporary: folder.path().to_owned(),
+            private: folder.path(),
+            source_date: 1,
+            progress: &Silent,
+        };
+        let recipe = Recipe::read(&recipe).expect("the project's recipe");
+        let command = run.bootstrap_command(&recipe).expect("a command");
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        let lean = arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix("--dpkgopt="))
+            .expect("what of packages is left out");
+        assert!(lean.contains("path-exclude=/usr/share/doc/*\n"), "{lean}");
+        // Hooks alone are read by the user.
+        for option in arguments.iter().filter(|option| !option.contains("-hook=")) {
+            let (_, value) = option.split_once('=').unwrap_or(("", option));
+            assert!(!Path::new(value).exists(), "{option}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
 //! A site's files and stand-ins for vendors' images, made with the host's mke2fs and sfdisk.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -272,6 +273,7 @@ impl Site {
                 program: k3s,
                 airgap_images: Some(self.path("k3s-airgap-images-arm64.tar.zst")),
             }),
+            sector_size: 512,
             cache: self.path("cache"),
             refresh: false,
             source_date: None,
