@@ -15,6 +15,7 @@ use crate::settings::SettingsError;
 use crate::site::SiteError;
 use crate::tree::TreeError;
 use crate::units::UnitError;
+use crate::updates::UpdatesError;
 
 /// Why an image could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,8 @@ pub enum BuildError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Unit(#[from] UnitError),
+    #[error(transparent)]
+    Updates(#[from] UpdatesError),
     #[error(transparent)]
     Boot(#[from] BootError),
     #[error(transparent)]

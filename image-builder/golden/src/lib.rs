@@ -23,4 +23,5 @@ pub mod settings;
 pub mod site;
 pub mod tree;
 pub mod units;
+pub mod updates;
 mod warnings;

@@ -21,7 +21,7 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{hold, overlay, seal, units, warnings};
+use crate::{hold, overlay, seal, units, updates, warnings};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -295,6 +295,8 @@ fn lay(
     if options.security == Security::Without {
         tree.insert_file("usr/lib/gild/without-security-updates", 0o644, Vec::new())?;
     }
+    let by_itself = recipe.updates.security && options.security != Security::Without;
+    updates::install(tree, by_itself)?;
     tree.insert_dir("boot/firmware", 0o755)?;
     tree.insert_file("etc/fstab", 0o644, assemble::fstab(identity).into_bytes())?;
     let mut of_the_site = Vec::new();

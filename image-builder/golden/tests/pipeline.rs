@@ -458,8 +458,12 @@ fn an_image_says_that_it_is_to_have_no_security_updates() {
     for (security, marked) in [(Security::Without, true), (options.security.clone(), false)] {
         options.security = security;
         build(&site, &options);
-        let is_there = site.root("disk.img").exists(MARK).expect("a path");
-        assert_eq!(is_there, marked);
+        let root = site.root("disk.img");
+        assert_eq!(root.exists(MARK).expect("a path"), marked);
+        // What nobody fetches is not installed either.
+        let periodic = root.read_to_string("/etc/apt/apt.conf.d/90gild-periodic");
+        let switch = format!("Unattended-Upgrade \"{}\";", u8::from(!marked));
+        assert!(periodic.expect("apt's timers").contains(&switch));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The rules: one table. Each row says what it asks, why, and how it is checked.
 
 mod accounts;
+mod apt_conf;
 mod behaviour;
 mod boot;
 mod cloud_init;
@@ -12,6 +13,7 @@ mod layout;
 mod ssh;
 mod table;
 mod trial;
+mod unattended;
 mod updates;
 
 use std::path::Path;

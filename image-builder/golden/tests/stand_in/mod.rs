@@ -102,6 +102,7 @@ impl Vendor {
             ("etc/shadow", "root:$y$secret:20000::::::\n"),
             ("etc/group", "root:x:0:\n"),
             ("etc/hostname", "vendor\n"),
+            ("usr/bin/unattended-upgrade", "stand-in"),
             (
                 "etc/cloud/cloud.cfg.d/99-vendor.cfg",
                 "datasource_list: [ None ]\n",

@@ -2,7 +2,7 @@
 
 use super::{
     Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, join, layout,
-    ssh, trial, updates,
+    ssh, trial, unattended, updates,
 };
 use crate::secrets::Secret;
 
@@ -519,5 +519,11 @@ pub const RULES: &[Rule] = &[
         "apt has a source of its release's security updates, on another machine; unless built without",
         "A node would keep every hole that is found after the image was built",
         Check::Image(updates::security),
+    ),
+    rule(
+        "unattended-upgrades",
+        "apt's timers install what the security archive has, and nothing else, and never restart the node; unless built without",
+        "Nobody logs in to each node for every fix; a restart that nobody asked for cuts pods off",
+        Check::Image(unattended::upgrades),
     ),
 ];

@@ -65,6 +65,7 @@ pub fn defects() -> Vec<Planted> {
         behaviour::defects(),
         first_boot::defects(),
         updates::defects(),
+        updates::unattended(),
     ]
     .into_iter()
     .flatten()
