@@ -1,6 +1,7 @@
 //! Builds golden images: a root file system becomes a sealed, reproducible disk image, without root and without
 //! loop devices.
 
+mod age;
 pub mod assemble;
 mod authority;
 pub mod base;

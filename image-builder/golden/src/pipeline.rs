@@ -21,7 +21,7 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{hold, overlay, seal, units, updates, warnings};
+use crate::{age, hold, overlay, seal, units, updates, warnings};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -249,11 +249,11 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
     };
     let recipe = &inputs.recipe;
     let (base, packages, initramfs) = match &options.base {
-        None => (
-            builder.debian(recipe)?,
-            options.packages.clone(),
-            Initramfs::Updated,
-        ),
+        None => {
+            let base = builder.debian(recipe)?;
+            age::say("the base has packages", &base, options.refresh, progress);
+            (base, options.packages.clone(), Initramfs::Updated)
+        }
         Some(image) => {
             progress.note(&format!("reading {}", image.path.display()));
             let cached = base_image::import(image, &inputs.cache, progress)?;
@@ -265,7 +265,14 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
         return Ok(base);
     }
     progress.note(&format!("adding packages: {}", packages.join(" ")));
-    Ok(builder.with_packages(&base, recipe, &packages, initramfs)?)
+    let with_packages = builder.with_packages(&base, recipe, &packages, initramfs)?;
+    age::say(
+        "the added packages are",
+        &with_packages,
+        options.refresh,
+        progress,
+    );
+    Ok(with_packages)
 }
 
 /// Puts into the tree what is not a package: the project's files, and after them only the site's. Says which files are of the
