@@ -9,6 +9,7 @@ use crate::boot::BootError;
 use crate::cache::CacheError;
 use crate::first_boot::FirstBootError;
 use crate::k3s::K3sError;
+use crate::k3s_settings::K3sSettingsError;
 use crate::overlay::OverlayError;
 use crate::recipe::RecipeError;
 use crate::settings::SettingsError;
@@ -61,6 +62,8 @@ pub enum BuildError {
     Overlay(#[from] OverlayError),
     #[error(transparent)]
     K3s(#[from] K3sError),
+    #[error(transparent)]
+    K3sSettings(#[from] K3sSettingsError),
     #[error(transparent)]
     FirstBoot(#[from] FirstBootError),
     #[error(transparent)]

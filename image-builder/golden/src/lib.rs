@@ -13,6 +13,7 @@ pub mod first_boot;
 pub mod hold;
 pub mod image_id;
 pub mod k3s;
+mod k3s_settings;
 pub mod overlay;
 pub mod pipeline;
 pub mod progress;

@@ -21,7 +21,7 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{age, hold, overlay, seal, units, updates, warnings};
+use crate::{age, hold, k3s_settings, overlay, seal, units, updates, warnings};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -227,6 +227,7 @@ fn check_settings(
     for overlay in &options.overlays {
         overlay::lay(&mut tree, overlay)?;
     }
+    k3s_settings::check(&tree)?;
     site.install(&mut tree)?;
     let settings = settings::read(&tree)?;
     match settings::check_authorities(&tree, &settings) {

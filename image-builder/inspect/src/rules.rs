@@ -9,6 +9,7 @@ mod first_boot;
 mod held;
 mod identity;
 pub(crate) mod join;
+mod k3s_files;
 mod layout;
 mod ssh;
 mod table;

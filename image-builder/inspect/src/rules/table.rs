@@ -1,8 +1,8 @@
 //! The table itself. docs/sealed.md is made from it.
 
 use super::{
-    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, join, layout,
-    ssh, trial, unattended, updates,
+    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, join,
+    k3s_files, layout, ssh, trial, unattended, updates,
 };
 use crate::secrets::Secret;
 
@@ -258,6 +258,7 @@ pub const RULES: &[Rule] = &[
             "var/lib/rancher/**",
             "!var/lib/rancher/k3s/agent/images/**",
             "!etc/rancher/k3s/registries.yaml",
+            "!etc/rancher/k3s/config.yaml.d/*",
             "var/lib/kubelet/**",
             "etc/cni/**",
             "var/lib/cni/**",
@@ -269,6 +270,12 @@ pub const RULES: &[Rule] = &[
             "**/*.kubeconfig",
             "**/kubeconfig",
         ]),
+    ),
+    rule(
+        "k3s-settings",
+        "What the image says to k3s is what k3s takes and what all nodes may have: no secret, nothing that is one node's or that Matchbox says; root's, mode 0600 or 0644",
+        "k3s does not start with a mistake in it, and a login in it is everybody's who has the image",
+        Check::Image(k3s_files::settings),
     ),
     rule(
         "histories",

@@ -330,6 +330,10 @@ impl Golden {
             "mirrors:\n  docker.io:\n    endpoint: [\"https://registry.example\"]\n",
         );
         self.put(
+            "etc/rancher/k3s/config.yaml.d/10-own.yaml",
+            "kubelet-arg: [\"max-pods=50\"]\nnode-label+: [\"example.com/site=a\"]\n",
+        );
+        self.put(
             "etc/gild/first-boot.toml",
             "matchbox = \"http://matchbox.example:8080\"\n",
         );
