@@ -79,7 +79,7 @@ pub enum K3sError {
         /// The file.
         path: PathBuf,
     },
-    /// Images that are no use to this program on the boards.
+    /// Images that this program cannot use on the boards.
     #[error("{} {problem}; next: take the file k3s-airgap-images-arm64.tar.zst of the program's own release", path.display())]
     Images {
         /// The file.
