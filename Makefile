@@ -41,7 +41,7 @@ OUTPUT ?= target/images
 SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -newer $(1) -print -quit 2>&1)" ] || echo "$@: compiling $(2)"
 OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
-	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)") $(if $(WITHOUT_K3S),--without-k3s)
+	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)" --k3s-airgap-images-sha256 "$(K3S_AIRGAP_IMAGES_SHA256)") $(if $(WITHOUT_K3S),--without-k3s)
 SITE_OPTIONS = $(if $(MATCHBOX),--matchbox "$(MATCHBOX)") $(if $(WITHOUT_MATCHBOX),--without-matchbox) \
 	$(if $(K3S_URL),--k3s-url "$(K3S_URL)") $(if $(AUTHORIZED_KEY),--authorized-key "$(AUTHORIZED_KEY)")
 # An overlay may have a first-boot.toml of its own: `gild image build` looks into it.
@@ -78,6 +78,8 @@ image-inputs:
 		{ echo "image: \"$(BOARD)\" is not a board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
 	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
 		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
+	@[ -z "$(K3S_AIRGAP_IMAGES)" ] || [ -n "$(K3S_AIRGAP_IMAGES_SHA256)" ] || \
+		{ echo "image: which digest has \"$(K3S_AIRGAP_IMAGES)\"? next: K3S_AIRGAP_IMAGES_SHA256=..., from the release's sha256sum-arm64.txt" >&2; exit 2; }
 	@[ -n "$(strip $(SAYS_MATCHBOX))" ] || \
 		{ echo "image: which Matchbox tells the nodes who they are? next: MATCHBOX=http://..., or WITHOUT_MATCHBOX=1" >&2; exit 2; }
 	@case "$(MATCHBOX)" in ""|http://?*|https://?*) ;; \

@@ -24,6 +24,11 @@ pub use mirror::{Mirrors, PassedOver, Security, Unusable, access};
 /// Debian's name for the processors of all boards.
 const ARCHITECTURE: &str = "arm64";
 
+/// The input that says which date was given for the image.
+pub const SOURCE_DATE: &str = "source date";
+/// The input that says of which day the packages are that others were added to.
+const OF_DAY: &str = "base: packages of";
+
 /// The last steps in the new root, as mmdebstrap's hooks.
 const CUSTOMIZE: &str = include_str!("base/customize.sh");
 const SET_ASIDE: &str = include_str!("base/set-aside.sh");
@@ -188,6 +193,7 @@ impl Builder<'_> {
             key.add(&format!("base: {what}"), &**value);
         }
         key.add("base", &*base.about.sha256);
+        key.add(OF_DAY, base.about.source_date.to_string());
         key.add("packages", packages.join(" "));
         key.add(
             "steps",
@@ -252,7 +258,7 @@ impl Builder<'_> {
         );
         key.add("keyring", sha256_of(&mirror::keyring()?)?);
         if let Some(date) = self.source_date {
-            key.add("source date", date.to_string());
+            key.add(SOURCE_DATE, date.to_string());
         }
         Ok(())
     }

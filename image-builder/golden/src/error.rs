@@ -9,12 +9,14 @@ use crate::boot::BootError;
 use crate::cache::CacheError;
 use crate::first_boot::FirstBootError;
 use crate::k3s::K3sError;
+use crate::k3s_settings::K3sSettingsError;
 use crate::overlay::OverlayError;
 use crate::recipe::RecipeError;
 use crate::settings::SettingsError;
 use crate::site::SiteError;
 use crate::tree::TreeError;
 use crate::units::UnitError;
+use crate::updates::UpdatesError;
 
 /// Why an image could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,8 @@ pub enum BuildError {
     #[error(transparent)]
     K3s(#[from] K3sError),
     #[error(transparent)]
+    K3sSettings(#[from] K3sSettingsError),
+    #[error(transparent)]
     FirstBoot(#[from] FirstBootError),
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -68,6 +72,8 @@ pub enum BuildError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Unit(#[from] UnitError),
+    #[error(transparent)]
+    Updates(#[from] UpdatesError),
     #[error(transparent)]
     Boot(#[from] BootError),
     #[error(transparent)]

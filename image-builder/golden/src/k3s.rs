@@ -1,10 +1,14 @@
 //! k3s: its program and its unit, installed and neither enabled nor started.
 
+mod airgap;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+pub use airgap::{Images, Problem as ImagesProblem};
 
 use crate::cache::{CacheError, sha256_of};
 use crate::tree::{Content, Tree, TreeError};
@@ -25,8 +29,8 @@ pub struct K3s {
     pub program: PathBuf,
     /// Its SHA-256, as the release's `sha256sum-arm64.txt` says.
     pub sha256: String,
-    /// The release's `k3s-airgap-images-arm64.tar`, `.tar.gz` or `.tar.zst`.
-    pub airgap_images: Option<PathBuf>,
+    /// The release's container images.
+    pub airgap_images: Option<Images>,
 }
 
 /// What was installed, for the build record.
@@ -38,6 +42,8 @@ pub struct Installed {
     pub version: Option<String>,
     /// Digest of the images.
     pub airgap_images_sha256: Option<String>,
+    /// Their names.
+    pub airgap_images: Vec<String>,
 }
 
 /// Why k3s cannot be installed.
@@ -73,6 +79,14 @@ pub enum K3sError {
         /// The file.
         path: PathBuf,
     },
+    /// Images that this program cannot use on the boards.
+    #[error("{} {problem}; next: take the file k3s-airgap-images-arm64.tar.zst of the program's own release", path.display())]
+    Images {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: ImagesProblem,
+    },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -92,26 +106,29 @@ pub enum K3sError {
 impl K3s {
     /// Checks the files, before anything expensive starts.
     pub fn check(&self) -> Result<Installed, K3sError> {
-        let sha256 = sha256_of(&self.program)?;
-        if !sha256.eq_ignore_ascii_case(self.sha256.trim()) {
-            return Err(K3sError::Digest {
-                path: self.program.clone(),
-                found: sha256,
-                expected: self.sha256.clone(),
-            });
-        }
+        let sha256 = digest(&self.program, &self.sha256)?;
         if !is_arm64_program(&self.program)? {
             return Err(K3sError::NotAProgram {
                 path: self.program.clone(),
             });
         }
-        if let Some(images) = &self.airgap_images {
-            images_name(images)?;
+        let version = version_of(&self.program)?;
+        let mut airgap_images_sha256 = None;
+        let mut airgap_images = Vec::new();
+        if let Some(Images { path, sha256 }) = &self.airgap_images {
+            images_name(path)?;
+            airgap_images_sha256 = Some(digest(path, sha256)?);
+            airgap_images =
+                airgap::check(path, version.as_deref()).map_err(|problem| K3sError::Images {
+                    path: path.clone(),
+                    problem,
+                })?;
         }
         Ok(Installed {
-            version: version_of(&self.program)?,
             sha256,
-            airgap_images_sha256: self.images_digest()?,
+            version,
+            airgap_images_sha256,
+            airgap_images,
         })
     }
 
@@ -122,7 +139,8 @@ impl K3s {
     }
 
     fn images_digest(&self) -> Result<Option<String>, CacheError> {
-        self.airgap_images.as_deref().map(sha256_of).transpose()
+        let images = self.airgap_images.as_ref();
+        images.map(|images| sha256_of(&images.path)).transpose()
     }
 
     /// Puts it into the tree.
@@ -138,15 +156,25 @@ impl K3s {
             UNIT.as_bytes().to_vec(),
         )?;
         if let Some(images) = &self.airgap_images {
-            let name = images_name(images)?;
-            tree.insert_file(
-                &format!("{IMAGES}/{name}"),
-                0o644,
-                Content::of_host_file(images)?,
-            )?;
+            let name = images_name(&images.path)?;
+            let content = Content::of_host_file(&images.path)?;
+            tree.insert_file(&format!("{IMAGES}/{name}"), 0o644, content)?;
         }
         Ok(())
     }
+}
+
+/// A file's SHA-256, if it is the one that it should have.
+fn digest(path: &Path, expected: &str) -> Result<String, K3sError> {
+    let found = sha256_of(path)?;
+    if found.eq_ignore_ascii_case(expected.trim()) {
+        return Ok(found);
+    }
+    Err(K3sError::Digest {
+        path: path.to_owned(),
+        found,
+        expected: expected.to_owned(),
+    })
 }
 
 fn images_name(path: &Path) -> Result<&str, K3sError> {

@@ -1,6 +1,7 @@
 //! Builds golden images: a root file system becomes a sealed, reproducible disk image, without root and without
 //! loop devices.
 
+mod age;
 pub mod assemble;
 mod authority;
 pub mod base;
@@ -12,6 +13,7 @@ pub mod first_boot;
 pub mod hold;
 pub mod image_id;
 pub mod k3s;
+mod k3s_settings;
 pub mod overlay;
 pub mod pipeline;
 pub mod progress;
@@ -23,4 +25,5 @@ pub mod settings;
 pub mod site;
 pub mod tree;
 pub mod units;
+pub mod updates;
 mod warnings;

@@ -21,7 +21,7 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{hold, overlay, seal, units, warnings};
+use crate::{age, hold, k3s_settings, overlay, seal, units, updates, warnings};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -237,6 +237,7 @@ fn check_settings(
     for overlay in &options.overlays {
         overlay::lay(&mut tree, overlay)?;
     }
+    k3s_settings::check(&tree)?;
     site.install(&mut tree)?;
     let settings = settings::read(&tree)?;
     match settings::check_authorities(&tree, &settings) {
@@ -259,11 +260,17 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
     };
     let recipe = &inputs.recipe;
     let (base, packages, initramfs) = match &options.base {
-        None => (
-            builder.debian(recipe)?,
-            options.packages.clone(),
-            Initramfs::Updated,
-        ),
+        None => {
+            let base = builder.debian(recipe)?;
+            age::say(
+                "the base has packages",
+                &base.tar,
+                &base.about,
+                options.refresh,
+                progress,
+            );
+            (base, options.packages.clone(), Initramfs::Updated)
+        }
         Some(image) => {
             progress.note(&format!("reading {}", image.path.display()));
             let cached = base_image::import(image, &inputs.cache, progress)?;
@@ -277,7 +284,15 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
         return Ok(base);
     }
     progress.note(&format!("adding packages: {}", packages.join(" ")));
-    Ok(builder.with_packages(&base, recipe, &packages, initramfs)?)
+    let with_packages = builder.with_packages(&base, recipe, &packages, initramfs)?;
+    age::say(
+        "the added packages are",
+        &with_packages.tar,
+        &with_packages.about,
+        options.refresh,
+        progress,
+    );
+    Ok(with_packages)
 }
 
 /// Puts into the tree what is not a package: the project's files, and after them only the site's. Says which files are of the
@@ -307,6 +322,8 @@ fn lay(
     if options.security == Security::Without {
         tree.insert_file("usr/lib/gild/without-security-updates", 0o644, Vec::new())?;
     }
+    let by_itself = recipe.updates.security && options.security != Security::Without;
+    updates::install(tree, by_itself)?;
     tree.insert_dir("boot/firmware", 0o755)?;
     tree.insert_file("etc/fstab", 0o644, assemble::fstab(identity).into_bytes())?;
     let mut of_the_site = Vec::new();

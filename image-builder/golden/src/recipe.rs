@@ -42,8 +42,24 @@ pub struct Recipe {
     pub kernel_arguments: Vec<String>,
     /// Units that are enabled, disabled and masked.
     pub units: Units,
+    /// Whether nodes update themselves.
+    pub updates: Updates,
     /// How the board's firmware finds the kernel.
     pub boot: Boot,
+}
+
+/// Whether nodes update themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Updates {
+    /// Whether they install what Debian's security archive has, each night.
+    pub security: bool,
+}
+
+/// The same in one file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdatesLayer {
+    security: Option<bool>,
 }
 
 /// Units that are enabled, disabled and masked.
@@ -135,6 +151,8 @@ struct Layer {
     kernel_arguments: Vec<String>,
     #[serde(default)]
     units: Units,
+    #[serde(default)]
+    updates: UpdatesLayer,
     boot: Option<Boot>,
 }
 
@@ -173,6 +191,13 @@ impl Recipe {
                 enable: joined(|layer| &layer.units.enable),
                 disable: joined(|layer| &layer.units.disable),
                 mask: joined(|layer| &layer.units.mask),
+            },
+            updates: Updates {
+                // Only who says so leaves holes open.
+                security: layers()
+                    .filter_map(|layer| layer.updates.security)
+                    .next_back()
+                    .unwrap_or(true),
             },
             boot: layers()
                 .filter_map(|layer| layer.boot.clone())

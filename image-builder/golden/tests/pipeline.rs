@@ -451,6 +451,23 @@ fn a_vendor_s_file_that_is_no_disk_of_an_operating_system_is_refused() {
 }
 
 #[test]
+fn the_images_of_k3s_are_those_of_the_digest_and_are_in_the_record() {
+    let site = Site::new();
+    let mut options = site.options(Vendor::Armbian);
+    let record = build(&site, &options).record;
+    assert!(record.contains("rancher/mirrored-pause:3.6"), "{record}");
+    std::fs::remove_file(site.path("disk.img")).expect("the image");
+    let k3s = options.k3s.as_mut().expect("k3s");
+    let images = k3s.airgap_images.as_mut().expect("images");
+    images.sha256 = "0".repeat(64);
+    let said = refused(&site, &options);
+    assert!(
+        said.contains("airgap-images") && said.contains("SHA-256"),
+        "{said}"
+    );
+}
+
+#[test]
 fn an_image_says_that_it_is_to_have_no_security_updates() {
     const MARK: &str = "/usr/lib/gild/without-security-updates";
     let site = Site::new();
@@ -458,8 +475,12 @@ fn an_image_says_that_it_is_to_have_no_security_updates() {
     for (security, marked) in [(Security::Without, true), (options.security.clone(), false)] {
         options.security = security;
         build(&site, &options);
-        let is_there = site.root("disk.img").exists(MARK).expect("a path");
-        assert_eq!(is_there, marked);
+        let root = site.root("disk.img");
+        assert_eq!(root.exists(MARK).expect("a path"), marked);
+        // What nobody fetches is not installed either.
+        let periodic = root.read_to_string("/etc/apt/apt.conf.d/90gild-periodic");
+        let switch = format!("Unattended-Upgrade \"{}\";", u8::from(!marked));
+        assert!(periodic.expect("apt's timers").contains(&switch));
     }
 }
 

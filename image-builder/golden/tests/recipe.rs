@@ -80,6 +80,21 @@ fn the_boards_share_the_base_that_takes_so_long() {
 }
 
 #[test]
+fn nodes_install_security_updates_unless_a_recipe_says_not() {
+    for board in gild_boards::all() {
+        let recipe = of_board(&board.name);
+        assert!(recipe.updates.security);
+        assert!(recipe.packages.contains(&"unattended-upgrades".to_owned()));
+    }
+    let folder = TempDir::new().expect("a folder");
+    let own = write(&folder, "own.toml", GOOD);
+    assert!(Recipe::read(&own).expect("a recipe").updates.security);
+    let text = "extends = \"own.toml\"\n[updates]\nsecurity = false\n";
+    let off = Recipe::read(&write(&folder, "off.toml", text)).expect("a recipe");
+    assert!(!off.updates.security);
+}
+
+#[test]
 fn the_initramfs_has_the_drivers_of_each_board_s_disks() {
     for board in gild_boards::all() {
         let recipe = of_board(&board.name);

@@ -33,6 +33,7 @@ pub const RELEASE: &str = "usr/lib/gild/image-release";
 /// The builder's marks that something was left out on purpose.
 const WITHOUT_K3S: &str = "usr/lib/gild/without-k3s";
 const WITHOUT_SECURITY_UPDATES: &str = "usr/lib/gild/without-security-updates";
+const WITHOUT_UNATTENDED_UPGRADES: &str = "usr/lib/gild/without-unattended-upgrades";
 
 /// An opened image.
 pub struct Image {
@@ -151,6 +152,11 @@ impl Image {
     /// Was it built without security updates on purpose?
     pub fn is_without_security_updates(&self) -> bool {
         self.root.kind(WITHOUT_SECURITY_UPDATES).is_some()
+    }
+
+    /// Does its recipe say that nodes install no updates by themselves?
+    pub fn is_without_unattended_upgrades(&self) -> bool {
+        self.root.kind(WITHOUT_UNATTENDED_UPGRADES).is_some()
     }
 }
 

@@ -21,19 +21,26 @@ pub enum Lack {
     Login,
     /// The holes of the day of the build stay.
     SecurityUpdates,
+    /// Somebody has to install them on each node.
+    UnattendedUpgrades,
 }
 
 impl Lack {
     /// What this image lacks.
     pub(crate) fn of(image: &Image) -> Vec<Self> {
         let is_without_matchbox = join::is_without_matchbox(image);
+        let is_without_updates = image.is_without_security_updates();
         let has_ssh_key = join::has_ssh_key(image);
         let lacks = [
             (Self::K3s, image.is_without_k3s()),
             (Self::Matchbox, is_without_matchbox),
             (Self::SshKeys, !has_ssh_key && !is_without_matchbox),
             (Self::Login, !has_ssh_key && is_without_matchbox),
-            (Self::SecurityUpdates, image.is_without_security_updates()),
+            (Self::SecurityUpdates, is_without_updates),
+            (
+                Self::UnattendedUpgrades,
+                image.is_without_unattended_upgrades() && !is_without_updates,
+            ),
         ];
         let lacking = lacks.into_iter().filter(|(_, lacks)| *lacks);
         lacking.map(|(lack, _)| lack).collect()
@@ -52,6 +59,9 @@ impl fmt::Display for Lack {
             Self::Login => "without an SSH key and without Matchbox: nobody can ever log in to its nodes",
             Self::SecurityUpdates => {
                 "built without security updates: its nodes' apt does not fetch them either"
+            }
+            Self::UnattendedUpgrades => {
+                "built without unattended upgrades: its nodes install security updates only when somebody does it on each"
             }
         })
     }

@@ -15,7 +15,10 @@ const CONFIGURATION: [&str; 9] = [
 ];
 
 /// Files in which the word `password` is the key of one.
-const ACCOUNTS: [&str; 2] = ["etc/cloud/", "etc/rancher/k3s/registries.yaml"];
+const ACCOUNTS: [&str; 1] = ["etc/cloud/"];
+
+/// Files in which `token` is the key of one, too.
+const OF_K3S: [&str; 1] = ["etc/rancher/"];
 
 /// A program whose own text explains `--token`.
 const K3S: &str = "usr/local/bin/k3s";
@@ -29,6 +32,8 @@ pub enum Place {
     Configuration,
     /// It configures accounts.
     Accounts,
+    /// It configures k3s.
+    K3s,
 }
 
 impl Place {
@@ -37,6 +42,8 @@ impl Place {
         let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
         if path == K3S {
             Self::Anywhere
+        } else if is_in(&OF_K3S) {
+            Self::K3s
         } else if is_in(&ACCOUNTS) {
             Self::Accounts
         } else if is_in(&CONFIGURATION) {

@@ -1,6 +1,7 @@
 //! The rules: one table. Each row says what it asks, why, and how it is checked.
 
 mod accounts;
+mod apt_conf;
 mod behaviour;
 mod boot;
 mod cloud_init;
@@ -8,10 +9,12 @@ mod first_boot;
 mod held;
 mod identity;
 pub(crate) mod join;
+mod k3s_files;
 mod layout;
 mod ssh;
 mod table;
 mod trial;
+mod unattended;
 mod updates;
 
 use std::path::Path;

@@ -51,7 +51,7 @@ const PEM_KINDS: [&str; 6] = ["", "RSA ", "EC ", "DSA ", "OPENSSH ", "ENCRYPTED 
 ///
 /// A header alone is not a key: every program that reads keys has it. So the patterns ask for what follows as well.
 pub fn patterns() -> Vec<Pattern> {
-    use Place::{Accounts, Anywhere, Configuration};
+    use Place::{Accounts, Anywhere, Configuration, K3s};
     // What is not a value yet: a variable, a place to fill in, a table.
     let value = r#"["']?[^\s"'$<{]"#;
     let setting = r#"["']?[ \t]{0,4}[:=][ \t]{0,4}"#;
@@ -73,6 +73,12 @@ pub fn patterns() -> Vec<Pattern> {
             "a token among a program's arguments",
             Configuration,
             format!(r"--(?:agent-)?token(?:=|[ \t]{{1,4}}){value}"),
+        ),
+        (
+            Secret::K3sToken,
+            "a token in k3s's configuration",
+            K3s,
+            format!(r#"(?:^|[\s{{,"'#])(?:(?:agent-)?token|cluster-secret|joinKey)\+?{setting}{value}"#),
         ),
         (
             Secret::BootstrapToken,
@@ -219,6 +225,7 @@ mod tests {
     fn found_in(bytes: &[u8]) -> Vec<Secret> {
         patterns()
             .iter()
+            .filter(|pattern| pattern.place != Place::K3s)
             .filter(|pattern| pattern.regex.is_match(bytes))
             .map(|pattern| pattern.secret)
             .collect()
@@ -326,6 +333,32 @@ mod tests {
         }
         let certificate = hex::decode("308203a53082028da003020102021431").expect("hexadecimal");
         assert_eq!(found_in(&certificate), []);
+    }
+
+    #[test]
+    fn a_token_of_k3s_is_recognised_in_its_configuration() {
+        let patterns = patterns();
+        let mut of_k3s = patterns
+            .iter()
+            .filter(|pattern| pattern.place == Place::K3s);
+        let pattern = of_k3s.next().expect("one for it");
+        for text in [
+            "token: it",
+            "node-label+: [a=b]\n\"token\" : \"it\"\n",
+            "{debug: true, agent-token: it}",
+            "#token: it",
+            "token+: |\n  it",
+            "vpn-auth: name=x,joinKey=it",
+        ] {
+            assert!(pattern.regex.is_match(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "token:\n",
+            "token: <token>",
+            "kubelet-arg: [\"authentication-token-webhook=true\"]",
+        ] {
+            assert!(!pattern.regex.is_match(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::fs;
 use std::path::Path;
 
 use common::{
-    BOOT_START, EARLY, Golden, LINKS, NETWORK, ROOT_START, SIZE, SOURCES, VERSION, initrd,
-    initrd_without, poke,
+    BOOT_START, EARLY, Golden, LINKS, NETWORK, ROOT_START, SIZE, SOURCES, UPGRADES, VERSION,
+    initrd, initrd_without, poke,
 };
 use gild_inspect::{Canary, Lack, Options, Origin, RULES, Report, inspect};
 use planted::Defect::{After, Before, Changed};
@@ -175,6 +175,16 @@ fn an_image_says_what_it_was_built_without() {
         serde_json::json!(["k3s", "matchbox", "security-updates"])
     );
     assert!(judge(&good().make()).lacks.is_empty());
+}
+
+#[test]
+fn an_image_may_be_built_without_unattended_upgrades_and_says_so() {
+    let golden = good();
+    golden.put(UPGRADES, "APT::Periodic::Unattended-Upgrade \"0\";\n");
+    golden.put("usr/lib/gild/without-unattended-upgrades", "");
+    let report = judge(&golden.make());
+    assert!(report.passed(), "{report}");
+    assert_eq!(report.lacks, [Lack::UnattendedUpgrades]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The groups that the operator is given as examples make nodes, and nothing of them is used before it is filled in.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use gild_boards::mac::Mac;
@@ -96,4 +97,62 @@ fn an_example_as_it_is_joins_nothing() {
             path.display()
         );
     }
+}
+
+/// Kubernetes drops a field that it does not know, and the policy would then allow or forbid something else.
+#[test]
+fn the_policy_for_pods_has_only_fields_that_kubernetes_knows() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/examples/kubernetes/pods-without-matchbox.yaml");
+    let text = fs::read_to_string(path).expect("the example");
+    let policy: Value = serde_saphyr::from_str(&text).expect("YAML");
+    assert_eq!(policy["apiVersion"], "networking.k8s.io/v1");
+    assert_eq!(policy["kind"], "NetworkPolicy");
+    let fields = |value: &Value, known: &[&str]| {
+        for field in value.as_object().expect("a mapping").keys() {
+            assert!(known.contains(&field.as_str()), "{field} in {value}");
+        }
+    };
+    fields(&policy, &["apiVersion", "kind", "metadata", "spec"]);
+    fields(&policy["metadata"], &["name", "namespace"]);
+    let spec = &policy["spec"];
+    fields(spec, &["podSelector", "policyTypes", "egress"]);
+    // All pods of the namespace, and only what they send.
+    assert_eq!(spec["podSelector"], serde_json::json!({}));
+    assert_eq!(spec["policyTypes"], serde_json::json!(["Egress"]));
+    let mut kept_out = Vec::new();
+    for rule in spec["egress"].as_array().expect("rules") {
+        fields(rule, &["to", "ports"]);
+        for peer in rule["to"].as_array().expect("peers") {
+            fields(peer, &["ipBlock"]);
+            let block = &peer["ipBlock"];
+            fields(block, &["cidr", "except"]);
+            let (whole, _) = network(&block["cidr"]);
+            for part in block["except"].as_array().into_iter().flatten() {
+                let (address, bits) = network(part);
+                assert_eq!(whole.is_ipv4(), address.is_ipv4(), "{part}");
+                kept_out.push((address, bits));
+            }
+        }
+        for port in rule["ports"].as_array().into_iter().flatten() {
+            fields(port, &["protocol", "port"]);
+            assert_eq!(
+                (&port["protocol"], &port["port"]),
+                (&"TCP".into(), &6443.into())
+            );
+        }
+    }
+    let matchbox = "192.168.1.10".parse().expect("an address");
+    assert_eq!(kept_out, [(matchbox, 32)]);
+}
+
+fn network(value: &Value) -> (IpAddr, u8) {
+    let (address, bits) = value
+        .as_str()
+        .and_then(|text| text.split_once('/'))
+        .expect("a network");
+    let address: IpAddr = address.parse().expect("its address");
+    let bits = bits.parse().expect("its length");
+    assert!(bits <= if address.is_ipv4() { 32 } else { 128 });
+    (address, bits)
 }

@@ -70,3 +70,18 @@ fn names_without_a_domain_are_looked_for_in_the_site_s() {
         assert!(lines.any(|line| line == "UseDomains=yes"), "{source}");
     }
 }
+
+/// What restarts the node by itself comes before what a restart must not interrupt.
+#[test]
+fn apt_waits_for_first_boot_and_for_the_proof() {
+    for service in ["apt-daily.service", "apt-daily-upgrade.service"] {
+        let unit = unit(&format!("{service}.d/10-gild.conf"));
+        let line = |text: &str| unit.lines().any(|line| line == text);
+        assert!(line("ConditionPathExists=!/run/gild/on-trial"), "{service}");
+        let after = unit.lines().find_map(|line| line.strip_prefix("After="));
+        let after: Vec<&str> = after.unwrap_or_default().split(' ').collect();
+        for first in ["cloud-init.target", "gild-visit-card.service"] {
+            assert!(after.contains(&first), "{service}: {first}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use gild_boards::Board;
 use gild_golden::base::Security;
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::Cache;
-use gild_golden::k3s::K3s;
+use gild_golden::k3s::{Images, K3s};
 use gild_golden::pipeline::{self, Options};
 use gild_golden::progress::Progress as _;
 use gild_golden::site;
@@ -64,9 +64,18 @@ pub struct Args {
     /// SHA-256 of that program, from the release's `sha256sum-arm64.txt`
     #[arg(long, value_name = "HEX", requires = "k3s")]
     k3s_sha256: Option<String>,
-    /// The container images of the same release, `k3s-airgap-images-arm64.tar.zst`
-    #[arg(long, value_name = "FILE", requires = "k3s")]
+    /// The container images of the same release, `k3s-airgap-images-arm64.tar.zst`, `.tar.gz` or `.tar`; give it with
+    /// `--k3s-airgap-images-sha256`
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "k3s",
+        requires = "k3s_airgap_images_sha256"
+    )]
     k3s_airgap_images: Option<PathBuf>,
+    /// SHA-256 of that file, from the release's `sha256sum-arm64.txt`
+    #[arg(long, value_name = "HEX", requires = "k3s_airgap_images")]
+    k3s_airgap_images_sha256: Option<String>,
     /// Build an image that cannot join a cluster
     #[arg(long, conflicts_with = "k3s")]
     without_k3s: bool,
@@ -213,6 +222,8 @@ impl Args {
     fn options(&self) -> Result<Options> {
         let board = self.board;
         let k3s = self.k3s.clone().zip(self.k3s_sha256.clone());
+        let images = self.k3s_airgap_images.clone();
+        let images = images.zip(self.k3s_airgap_images_sha256.clone());
         let base = self.base.clone().zip(self.sha256.clone());
         Ok(Options {
             board: board.name.clone(),
@@ -237,7 +248,7 @@ impl Args {
             k3s: k3s.map(|(program, sha256)| K3s {
                 program,
                 sha256,
-                airgap_images: self.k3s_airgap_images.clone(),
+                airgap_images: images.map(|(path, sha256)| Images { path, sha256 }),
             }),
             cache: match &self.cache {
                 Some(given) => given.clone(),

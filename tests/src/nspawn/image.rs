@@ -12,7 +12,7 @@ use gild_golden::base::{self, Mirrors, Security};
 use gild_golden::k3s::K3s;
 use gild_golden::recipe::Recipe;
 use gild_golden::tree::Tree;
-use gild_golden::{first_boot, image_id, overlay, seal, units};
+use gild_golden::{first_boot, image_id, overlay, seal, units, updates};
 
 use crate::cargo::node_programs;
 use crate::command::{command, run};
@@ -178,6 +178,7 @@ fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
         airgap_images: None,
     };
     k3s.install(&mut tree)?;
+    updates::install(&mut tree, recipe.updates.security)?;
     units::apply(&mut tree, &recipe.units)?;
     seal::seal(&mut tree)?;
     let id = image_id::compute(BOARD, &tree, &BTreeMap::new(), SOURCE_DATE, 512)?;

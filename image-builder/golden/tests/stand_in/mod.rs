@@ -11,7 +11,7 @@ use ext4_view::{Ext4, Ext4Read};
 use gild_golden::base::Security;
 use gild_golden::base_image::BaseImage;
 use gild_golden::cache::sha256_of;
-use gild_golden::k3s::K3s;
+use gild_golden::k3s::{Images, K3s};
 use gild_golden::pipeline::Options;
 use gild_golden::site;
 use tempfile::TempDir;
@@ -103,6 +103,7 @@ impl Vendor {
             ("etc/shadow", "root:$y$secret:20000::::::\n"),
             ("etc/group", "root:x:0:\n"),
             ("etc/hostname", "vendor\n"),
+            ("usr/bin/unattended-upgrade", "stand-in"),
             (
                 "etc/cloud/cloud.cfg.d/99-vendor.cfg",
                 "datasource_list: [ None ]\n",
@@ -156,6 +157,24 @@ impl Vendor {
     }
 }
 
+/// What `docker save` makes of an image without layers, packed.
+fn airgap_images() -> Vec<u8> {
+    let list =
+        r#"[{"Config": "0.json", "RepoTags": ["rancher/mirrored-pause:3.6"], "Layers": []}]"#;
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, text) in [
+        ("0.json", r#"{"architecture": "arm64"}"#),
+        ("manifest.json", list),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        let added = tar.append_data(&mut header, path, text.as_bytes());
+        added.expect("into memory");
+    }
+    let tar = tar.into_inner().expect("into memory");
+    zstd::encode_all(&tar[..], 1).expect("into memory")
+}
+
 /// A folder with everything that a build takes, gone after the test.
 pub struct Site {
     folder: TempDir,
@@ -183,7 +202,7 @@ impl Site {
         ] {
             site.write(name, &program);
         }
-        site.write("k3s-airgap-images-arm64.tar.zst", b"stand-in for images");
+        site.write("k3s-airgap-images-arm64.tar.zst", &airgap_images());
         site
     }
 
@@ -239,6 +258,12 @@ impl Site {
         )
     }
 
+    fn airgap_images(&self) -> Images {
+        let path = self.path("k3s-airgap-images-arm64.tar.zst");
+        let sha256 = sha256_of(&path).expect("the images");
+        Images { path, sha256 }
+    }
+
     pub fn options_with_base(&self, name: &str, bytes: &[u8]) -> Options {
         self.write(name, bytes);
         let path = self.path(name);
@@ -271,7 +296,7 @@ impl Site {
             k3s: Some(K3s {
                 sha256: sha256_of(&k3s).expect("k3s"),
                 program: k3s,
-                airgap_images: Some(self.path("k3s-airgap-images-arm64.tar.zst")),
+                airgap_images: Some(self.airgap_images()),
             }),
             sector_size: 512,
             cache: self.path("cache"),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::image::Image;
 use crate::report::Finding;
 
-const STATUS: &str = "var/lib/dpkg/status";
+pub(super) const STATUS: &str = "var/lib/dpkg/status";
 const HELD: &str = "hold ok installed";
 
 pub fn kernel(image: &Image) -> Vec<Finding> {
@@ -41,7 +41,7 @@ pub fn kernel(image: &Image) -> Vec<Finding> {
 }
 
 /// The state of each package.
-fn states(text: &str) -> HashMap<&str, &str> {
+pub(super) fn states(text: &str) -> HashMap<&str, &str> {
     let mut states = HashMap::new();
     let mut package = "";
     for line in text.lines() {

@@ -1,8 +1,8 @@
 //! The table itself. docs/sealed.md is made from it.
 
 use super::{
-    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, join, layout,
-    ssh, trial, updates,
+    Check, Rule, accounts, behaviour, boot, cloud_init, first_boot, held, identity, join,
+    k3s_files, layout, ssh, trial, unattended, updates,
 };
 use crate::secrets::Secret;
 
@@ -258,6 +258,7 @@ pub const RULES: &[Rule] = &[
             "var/lib/rancher/**",
             "!var/lib/rancher/k3s/agent/images/**",
             "!etc/rancher/k3s/registries.yaml",
+            "!etc/rancher/k3s/config.yaml.d/*",
             "var/lib/kubelet/**",
             "etc/cni/**",
             "var/lib/cni/**",
@@ -269,6 +270,12 @@ pub const RULES: &[Rule] = &[
             "**/*.kubeconfig",
             "**/kubeconfig",
         ]),
+    ),
+    rule(
+        "k3s-settings",
+        "What the image says to k3s is what k3s takes and what all nodes may have: no secret, nothing that is one node's or that Matchbox says; root's, mode 0600 or 0644",
+        "k3s does not start with a mistake in it, and a login in it is everybody's who has the image",
+        Check::Image(k3s_files::settings),
     ),
     rule(
         "histories",
@@ -519,5 +526,11 @@ pub const RULES: &[Rule] = &[
         "apt has a source of its release's security updates, on another machine; unless built without",
         "A node would keep every hole that is found after the image was built",
         Check::Image(updates::security),
+    ),
+    rule(
+        "unattended-upgrades",
+        "apt's timers install what the security archive has, and nothing else, and never restart the node; unless built without",
+        "Nobody logs in to each node for every fix; a restart that nobody asked for cuts pods off",
+        Check::Image(unattended::upgrades),
     ),
 ];

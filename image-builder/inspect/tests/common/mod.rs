@@ -123,6 +123,11 @@ pub fn sources(security: &str) -> String {
     [stanza("trixie"), stanza(security)].join("\n")
 }
 
+/// What of apt's configuration has a node install them.
+pub const UPGRADES: &str = "etc/apt/apt.conf.d/60gild-unattended-upgrades";
+pub const SECURITY_ORIGIN: &str =
+    "origin=Debian,codename=${distro_codename}-security,label=Debian-Security";
+
 /// What an image is made of; a test changes it before it is made.
 pub struct Golden {
     folder: TempDir,
@@ -325,6 +330,10 @@ impl Golden {
             "mirrors:\n  docker.io:\n    endpoint: [\"https://registry.example\"]\n",
         );
         self.put(
+            "etc/rancher/k3s/config.yaml.d/10-own.yaml",
+            "kubelet-arg: [\"max-pods=50\"]\nnode-label+: [\"example.com/site=a\"]\n",
+        );
+        self.put(
             "etc/gild/first-boot.toml",
             "matchbox = \"http://matchbox.example:8080\"\n",
         );
@@ -335,6 +344,17 @@ impl Golden {
         self.put("var/log/wtmp", "");
         self.put("usr/lib/os-release", "ID=debian\nVERSION_CODENAME=trixie\n");
         self.put(SOURCES, sources("trixie-security"));
+        self.put(
+            "etc/apt/apt.conf.d/50unattended-upgrades",
+            "Unattended-Upgrade::Origins-Pattern {\n  // Debian's own\n  \"origin=Debian,codename=${distro_codename},label=Debian\";\n};\n",
+        );
+        self.put(
+            UPGRADES,
+            format!(
+                "#clear Unattended-Upgrade::Origins-Pattern;\nUnattended-Upgrade::Origins-Pattern {{ \"{SECURITY_ORIGIN}\"; }};\n\
+                 Unattended-Upgrade::Automatic-Reboot \"false\";\nAPT::Periodic {{ Update-Package-Lists \"1\"; Unattended-Upgrade \"1\"; }};\n"
+            ),
+        );
         self.put(
             "usr/lib/gild/image-release",
             "GILD_BOARD=rpi5\nGILD_IMAGE_ID=rpi5-0123456789ab\n",
@@ -369,7 +389,9 @@ impl Golden {
         ] {
             self.program(path);
         }
-        for (folder, unit) in LINKS {
+        let apt = ["apt-daily.timer", "apt-daily-upgrade.timer"];
+        let apt = apt.map(|timer| ("timers.target.wants", timer));
+        for (folder, unit) in LINKS.into_iter().chain(apt) {
             self.put(&format!("usr/lib/systemd/system/{unit}"), "[Unit]\n");
             let target = format!("/usr/lib/systemd/system/{unit}");
             self.link(&target, &format!("etc/systemd/system/{folder}/{unit}"));
@@ -393,6 +415,7 @@ impl Golden {
             stanza(&format!("linux-modules-{VERSION}"), modules),
             stanza("linux-image-arm64", newest),
             stanza("linux-image-6.1.0-1-arm64", "deinstall ok not-installed"),
+            stanza("unattended-upgrades", "install ok installed"),
         ];
         self.put("var/lib/dpkg/status", status.concat());
         let list = format!("var/lib/dpkg/info/linux-modules-{VERSION}.list");

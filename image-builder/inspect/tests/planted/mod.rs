@@ -8,6 +8,7 @@ mod configured;
 mod disk;
 mod first_boot;
 mod identity;
+mod k3s_settings;
 mod packed;
 mod secrets;
 mod trial;
@@ -60,11 +61,13 @@ pub fn defects() -> Vec<Planted> {
         accounts::defects(),
         secrets::defects(),
         configured::defects(),
+        k3s_settings::defects(),
         packed::defects(),
         build_host::defects(),
         behaviour::defects(),
         first_boot::defects(),
         updates::defects(),
+        updates::unattended(),
     ]
     .into_iter()
     .flatten()

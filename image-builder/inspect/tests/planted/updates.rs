@@ -1,8 +1,10 @@
 //! Nodes that keep their holes.
 
+use std::fs;
+
 use super::Defect::Before;
 use super::Planted;
-use crate::common::{SOURCES, sources};
+use crate::common::{SOURCES, UPGRADES, sources};
 
 pub fn defects() -> Vec<Planted> {
     vec![
@@ -53,6 +55,80 @@ pub fn defects() -> Vec<Planted> {
             "security-updates",
             "a release without a name",
             Before(|golden| golden.put("usr/lib/os-release", "ID=debian\n")),
+        ),
+    ]
+}
+
+pub fn unattended() -> Vec<Planted> {
+    const OWN: &str = "etc/apt/apt.conf.d/99own";
+    let rule = "unattended-upgrades";
+    vec![
+        (
+            rule,
+            "no such package",
+            Before(|golden| {
+                let status = "var/lib/dpkg/status";
+                let text = fs::read_to_string(golden.root(status)).expect("it was there");
+                golden.put(
+                    status,
+                    text.replace("Package: unattended-upgrades", "Package: other"),
+                );
+            }),
+        ),
+        (
+            rule,
+            "a timer that is not enabled",
+            Before(|golden| {
+                let link = "etc/systemd/system/timers.target.wants/apt-daily-upgrade.timer";
+                fs::remove_file(golden.root(link)).expect("it was there");
+            }),
+        ),
+        (
+            rule,
+            "a timer that is masked",
+            Before(|golden| golden.link("/dev/null", "etc/systemd/system/apt-daily.timer")),
+        ),
+        (
+            rule,
+            "switched off",
+            Before(|golden| golden.put(OWN, "APT::Periodic::Unattended-Upgrade \"0\";\n")),
+        ),
+        (
+            rule,
+            "lists that nobody fetches",
+            Before(|golden| golden.put(OWN, "apt { periodic { update-package-lists 0; }; };\n")),
+        ),
+        (
+            rule,
+            "all of apt's timers without effect",
+            Before(|golden| golden.put("etc/apt/apt.conf", "APT::Periodic::Enable \"0\";\n")),
+        ),
+        (
+            rule,
+            "restarts by itself",
+            Before(|golden| golden.put(OWN, "Unattended-Upgrade::Automatic-Reboot \"true\";\n")),
+        ),
+        (
+            rule,
+            "all that Debian has",
+            Before(|golden| {
+                let more =
+                    "Unattended-Upgrade::Origins-Pattern:: \"origin=Debian,label=Debian\";\n";
+                golden.put(OWN, more);
+            }),
+        ),
+        (
+            rule,
+            "nothing to install",
+            Before(|golden| golden.put(OWN, "#clear Unattended-Upgrade::Origins-Pattern;\n")),
+        ),
+        (
+            rule,
+            "only what the package says",
+            Before(|golden| {
+                let text = fs::read_to_string(golden.root(UPGRADES)).expect("it was there");
+                golden.put(UPGRADES, text.replace("#clear", "# clear"));
+            }),
         ),
     ]
 }

@@ -10,8 +10,8 @@ use nix::fcntl::OFlag;
 
 const MOUNTS: &str = "proc/self/mountinfo";
 const BLOCK_NUMBERS: &str = "sys/dev/block";
-const BLOCKS: &str = "sys/class/block";
-const LABELS: &str = "dev/disk/by-label";
+pub(crate) const BLOCKS: &str = "sys/class/block";
+pub(crate) const LABELS: &str = "dev/disk/by-label";
 /// Every alignment that a disk may ask of memory.
 const PAGE: usize = 4096;
 
@@ -164,10 +164,12 @@ pub fn has_card(root: &Path) -> bool {
         .into_iter()
         .flatten()
         .flatten()
-        .any(|block| {
-            fs::read_to_string(block.path().join("device/type"))
-                .is_ok_and(|kind| kind.trim() == "SD")
-        })
+        .any(|block| is_card(&block.path()))
+}
+
+/// Whether a block device, by its folder in sysfs, is an SD card.
+pub(crate) fn is_card(block: &Path) -> bool {
+    fs::read_to_string(block.join("device/type")).is_ok_and(|kind| kind.trim() == "SD")
 }
 
 #[cfg(test)]

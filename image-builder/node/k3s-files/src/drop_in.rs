@@ -1,0 +1,183 @@
+//! Files beside `config.yaml`, which is the node's own.
+
+use serde_json::Value;
+
+use crate::{Problem, mapping};
+
+/// k3s reads the files in this folder after `config.yaml`, by name; the last word of a key counts, and `key+` adds to a list.
+pub const DROP_INS: &str = "etc/rancher/k3s/config.yaml.d";
+
+const MATCHBOX: &str = "the token comes from Matchbox, `k3s_token` in a node's group";
+const ONE_NODE: &str = "it is one node's, and an image is for all; next: leave it out, and have Matchbox or the network say it";
+
+/// Keys that k3s knows by one letter too.
+const LETTERS: [(&str, &str); 4] = [
+    ("t", "token"),
+    ("s", "server"),
+    ("i", "node-ip"),
+    ("d", "data-dir"),
+];
+
+/// Parts of the names of keys that are secrets.
+const SECRETS: [&str; 4] = ["token", "secret", "password", "access-key"];
+
+/// Keys that something else says, and what.
+const ELSEWHERE: [(&str, &str); 8] = [
+    (
+        "server",
+        "the cluster's address comes from Matchbox or from the image's own settings; next: `k3s_url` in a node's group, or \
+         --k3s-url",
+    ),
+    ("node-name", ONE_NODE),
+    ("node-ip", ONE_NODE),
+    ("node-external-ip", ONE_NODE),
+    (
+        "node-label",
+        "it would replace the labels that gild and Matchbox give the node, among them gild/board; next: `node-label+`, which \
+         adds to them",
+    ),
+    (
+        "private-registry",
+        "gild looks for registries in /etc/rancher/k3s/registries.yaml alone; next: use that file",
+    ),
+    (
+        "datastore-endpoint",
+        "it is a server's, and nodes of this image are agents; next: leave it out",
+    ),
+    (
+        "cluster-init",
+        "it is a server's, and nodes of this image are agents; next: leave it out",
+    ),
+];
+
+/// Checks a file of this name, with this text.
+pub fn check(name: &str, text: &str) -> Result<(), Problem> {
+    let lower = name.to_ascii_lowercase();
+    if name.starts_with('.') || ![".yaml", ".yml"].iter().any(|end| lower.ends_with(end)) {
+        return Err(Problem::Name);
+    }
+    for (key, value) in mapping(text)? {
+        key_may_be_there(&key)?;
+        let is_plain = |value: &Value| !value.is_object() && !value.is_array();
+        let is_good = match &value {
+            Value::Array(list) => list.iter().all(is_plain),
+            value => is_plain(value),
+        };
+        if !is_good {
+            return Err(Problem::Value { key });
+        }
+    }
+    Ok(())
+}
+
+fn key_may_be_there(key: &str) -> Result<(), Problem> {
+    let (name, adds) = match key.strip_suffix('+') {
+        Some(name) => (name, true),
+        None => (key, false),
+    };
+    let name = name.trim().trim_start_matches('-');
+    let long = LETTERS.iter().find(|(letter, _)| *letter == name);
+    let name = long.map_or(name, |(_, long)| long);
+    let key = key.to_owned();
+    if name == "vpn-auth" || SECRETS.iter().any(|part| name.contains(part)) {
+        let instead = MATCHBOX;
+        return Err(Problem::Secret { key, instead });
+    }
+    if name == "node-label" && adds {
+        return Ok(());
+    }
+    match ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name) {
+        Some((_, why)) => Err(Problem::Elsewhere { key, why }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        match check("50-site.yaml", text) {
+            Ok(()) => String::new(),
+            Err(problem) => problem.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_all_nodes_may_have_is_taken() {
+        for text in [
+            "",
+            "# nothing yet\n",
+            "node-taint: [\"example.com/edge=true:NoSchedule\"]\nkubelet-arg:\n  - max-pods=50\n  - \"eviction-hard=memory.available<200Mi\"\n",
+            "node-label+: [\"example.com/site=a\"]\nflannel-iface: end0\nprotect-kernel-defaults: true\nlb-server-port: 6445\n",
+        ] {
+            assert_eq!(refused(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_refused_however_they_are_written_and_never_quoted() {
+        for key in [
+            "token",
+            "token+",
+            "t",
+            "--token",
+            "agent-token",
+            "token-file",
+            "agent-token-file",
+            "cluster-secret",
+            "vpn-auth",
+            "etcd-s3-secret-key",
+            "etcd-s3-access-key",
+        ] {
+            for text in [
+                format!("\"{key}\": s3cret\n"),
+                format!("? {key}\n: [s3cret]\n"),
+            ] {
+                let said = refused(&text);
+                assert!(
+                    said.contains("is a secret") && said.contains(key),
+                    "{text}: {said}"
+                );
+                assert!(!said.contains("s3cret"), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_matchbox_says_or_is_one_node_s_is_refused_with_its_place() {
+        for (text, complaint) in [
+            ("server: https://a:6443\n", "--k3s-url"),
+            ("s: https://a:6443\n", "--k3s-url"),
+            ("node-name: a\n", "one node's"),
+            ("node-ip+: [192.0.2.1]\n", "one node's"),
+            ("node-label: [a=b]\n", "node-label+"),
+            ("private-registry: /etc/x\n", "registries.yaml"),
+        ] {
+            let said = refused(text);
+            assert!(said.contains(complaint), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_k3s_would_not_read_or_not_start_with_is_refused() {
+        for (text, problem) in [
+            ("kubelet-arg: [s3cret\n", Problem::Syntax),
+            ("debug: true\ndebug: false\n", Problem::Syntax),
+            ("- kubelet-arg\n", Problem::Form),
+            ("kubelet-arg\n", Problem::Form),
+            (
+                "kubelet-arg: {max-pods: 50}\n",
+                Problem::Value {
+                    key: "kubelet-arg".to_owned(),
+                },
+            ),
+        ] {
+            assert_eq!(check("a.yaml", text), Err(problem), "{text}");
+        }
+        for name in ["README", "a.yaml.bak", ".a.yaml", "a.json"] {
+            assert_eq!(check(name, ""), Err(Problem::Name), "{name}");
+        }
+        assert_eq!(check("a.yml", ""), Ok(()));
+    }
+}

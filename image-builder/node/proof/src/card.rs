@@ -1,0 +1,202 @@
+//! The flasher card in a slot of a running node, looked into without a change to it.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use fatfs::{FileSystem, FsOptions};
+use gild_card_format::{Arguments, Config, ConfigError, NfsUrl, names};
+
+use crate::disk::{BLOCKS, LABELS, has_card, is_card};
+
+/// No `gild.toml` is longer.
+const LONGEST: u64 = 64 << 10;
+
+/// A card that a flasher starts from.
+#[derive(Debug)]
+pub struct FlasherCard {
+    /// Its partition.
+    pub device: PathBuf,
+    /// The share that it takes images from.
+    pub server: NfsUrl,
+}
+
+/// Why there is no card that would flash this node.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// The slot is empty, or the card is not seen.
+    #[error("no SD card is in this node; next: put the flasher card in")]
+    None,
+    /// A card of somebody else's.
+    #[error(
+        "the SD card in this node is not gild's: it has no file system labelled {}; next: put the flasher card in",
+        names::LABEL
+    )]
+    NotOurs,
+    /// The label is on another disk, a USB stick for example, which the firmware need not start from.
+    #[error(
+        "the file system labelled {} is on {}, which is not an SD card; next: put the flasher card in its slot",
+        names::LABEL, device.display()
+    )]
+    Elsewhere {
+        /// Where it is.
+        device: PathBuf,
+    },
+    /// A damaged card, or one that only has the label.
+    #[error(
+        "{} cannot be read from the card in this node ({}); next: put a card in that `gild card build` has made",
+        names::CONFIG, device.display()
+    )]
+    Read {
+        /// The card's partition.
+        device: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The flasher would show fault 3 and write nothing.
+    #[error(
+        "the flasher could not use the card's {}; next: correct it on the card",
+        names::CONFIG
+    )]
+    Config(#[from] ConfigError),
+}
+
+impl FlasherCard {
+    /// The flasher card that this node would start from.
+    pub fn find(root: &Path) -> Result<Self, CardError> {
+        if !has_card(root) {
+            return Err(CardError::None);
+        }
+        let Ok(device) = fs::canonicalize(root.join(LABELS).join(names::LABEL)) else {
+            return Err(CardError::NotOurs);
+        };
+        if !is_on_a_card(root, &device) {
+            return Err(CardError::Elsewhere { device });
+        }
+        let text = match config(&device) {
+            Ok(text) => text,
+            Err(source) => return Err(CardError::Read { device, source }),
+        };
+        let config = Config::parse(Some(&text), &Arguments::default())?;
+        Ok(Self {
+            device,
+            server: config.server,
+        })
+    }
+}
+
+/// `mmcblk1p1` is a part of `mmcblk1`.
+fn is_on_a_card(root: &Path, partition: &Path) -> bool {
+    let name = partition.file_name().map(|name| name.to_string_lossy());
+    let name = name.unwrap_or_default();
+    let digits = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let disk = digits.strip_suffix('p').unwrap_or(&name);
+    is_card(&root.join(BLOCKS).join(disk))
+}
+
+fn config(device: &Path) -> io::Result<String> {
+    let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
+    let mut text = String::new();
+    let file = system.root_dir().open_file(names::CONFIG)?;
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::os::unix::fs::symlink;
+
+    use fatfs::FormatVolumeOptions;
+
+    use super::*;
+
+    const KEY: &str = "RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+
+    /// A node with a disk of this name and kind, on which the file system has the label, and in it these texts.
+    fn node(disk: &str, kind: &str, label: bool, config: Option<&str>) -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| root.path().join(path);
+        let card = at(BLOCKS).join("mmcblk0/device");
+        fs::create_dir_all(&card).expect("a disk");
+        fs::write(card.join("type"), format!("{kind}\n")).expect("its kind");
+        fs::create_dir_all(at(LABELS)).expect("labels");
+        let device = at("dev").join(format!("{disk}p1"));
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&device);
+        let file = open.expect("a partition");
+        file.set_len(1 << 20).expect("its size");
+        if let Some(config) = config {
+            fatfs::format_volume(&file, FormatVolumeOptions::new()).expect("a FAT");
+            let system = FileSystem::new(&file, FsOptions::new()).expect("a FAT");
+            let mut file = system
+                .root_dir()
+                .create_file(names::CONFIG)
+                .expect("a file");
+            file.write_all(config.as_bytes()).expect("its text");
+        }
+        if label {
+            symlink(&device, at(LABELS).join(names::LABEL)).expect("a label");
+        }
+        root
+    }
+
+    fn refused(disk: &str, kind: &str, label: bool, config: Option<&str>) -> CardError {
+        let root = node(disk, kind, label, config);
+        FlasherCard::find(root.path()).expect_err("no flasher card")
+    }
+
+    #[test]
+    fn a_flasher_card_says_which_share_it_takes_images_from() {
+        let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
+        let root = node("mmcblk0", "SD", true, Some(&text));
+        let card = FlasherCard::find(root.path()).expect("a flasher card");
+        assert_eq!(card.server.to_string(), "nfs://192.0.2.1/srv/gild");
+    }
+
+    #[test]
+    fn a_card_that_would_not_flash_this_node_is_none() {
+        let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
+        let found = [
+            refused("mmcblk0", "MMC", true, Some(&text)),
+            refused("mmcblk0", "SD", false, Some(&text)),
+            refused("sda", "SD", true, Some(&text)),
+            refused("mmcblk0", "SD", true, None),
+            refused(
+                "mmcblk0",
+                "SD",
+                true,
+                Some("sever = \"nfs://192.0.2.1/srv\"\n"),
+            ),
+        ];
+        assert!(
+            matches!(
+                &found,
+                [
+                    CardError::None,
+                    CardError::NotOurs,
+                    CardError::Elsewhere { .. },
+                    CardError::Read { .. },
+                    CardError::Config(_),
+                ]
+            ),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_card_that_has_nothing_but_the_label_is_not_the_flasher_s() {
+        let root = node("mmcblk0", "SD", true, Some(""));
+        let device = root.path().join("dev/mmcblk0p1");
+        let file = OpenOptions::new().read(true).write(true).open(&device);
+        let system = FileSystem::new(file.expect("a device"), FsOptions::new()).expect("a FAT");
+        system.root_dir().remove(names::CONFIG).expect("the file");
+        drop(system);
+        let error = FlasherCard::find(root.path()).expect_err("no gild.toml");
+        assert!(matches!(error, CardError::Read { .. }), "{error:?}");
+    }
+}
