@@ -1,5 +1,6 @@
 //! `make test-image`: the real golden image of each board, from the build to the node that was flashed a second time, by one
-//! power-on. `--demo` shows the console and ends with the first boot.
+//! power-on. `--demo` shows the console and ends with the first boot. `--bad-release` begins with an image whose root file system
+//! is not found: its three starts fail, the good one is published, and the node becomes what it should be, untouched.
 //!
 //! Real: the image, its kernel and all its packages, the card and the agent on it, NVMe, network, first boot, and on the
 //! Rock 5B a U-Boot and its environment in flash. Simulated: the hardware, the firmware of the Pi 5
@@ -7,6 +8,7 @@
 //! operator's: the stub, a service that tells what became of the node (`tests/image-overlay`), and QEMU's serial port on the
 //! kernel's command line.
 
+mod bad_release;
 mod cluster;
 mod image;
 mod node;
@@ -31,19 +33,22 @@ use crate::node::Report;
 const DISK_SIZE: u64 = 8 << 30;
 /// Shows the console, and ends with the first boot.
 const DEMO: &str = "--demo";
+/// Begins with a bad release.
+const BAD_RELEASE: &str = "--bad-release";
 /// What the test's service in the image says when it cannot go on.
 const FAILED: &str = "gild-witness: FAILED";
 /// Containers aside, this is what a node needs at least.
 const MEMORY: u32 = 2048;
 
 fn main() -> ExitCode {
-    let (options, names): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|word| word == DEMO);
-    let is_demo = !options.is_empty();
+    let (options, names): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|word| word.starts_with("--"));
     let run = |products: Vec<Product>| {
+        let options = Options::parse(&options)?;
         products
             .into_iter()
-            .try_for_each(|product| one_board(product, is_demo))
+            .try_for_each(|product| one_board(product, options))
     };
     match chosen(&names).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,6 +59,29 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is done beside the usual.
+#[derive(Clone, Copy)]
+struct Options {
+    is_demo: bool,
+    begins_badly: bool,
+}
+
+impl Options {
+    fn parse(words: &[String]) -> Result<Self> {
+        let has = |wanted: &str| words.iter().any(|word| word == wanted);
+        if let Some(word) = words
+            .iter()
+            .find(|word| ![DEMO, BAD_RELEASE].contains(&&***word))
+        {
+            bail!("{word} is not an option; next: give {DEMO}, {BAD_RELEASE} or none");
+        }
+        Ok(Self {
+            is_demo: has(DEMO),
+            begins_badly: has(BAD_RELEASE),
+        })
+    }
+}
+
 fn chosen(names: &[String]) -> Result<Vec<Product>> {
     if names.is_empty() {
         return Ok(Product::SUPPORTED.to_vec());
@@ -61,7 +89,7 @@ fn chosen(names: &[String]) -> Result<Vec<Product>> {
     names.iter().map(|name| Product::named(name)).collect()
 }
 
-fn one_board(product: Product, is_demo: bool) -> Result<()> {
+fn one_board(product: Product, options: Options) -> Result<()> {
     let story = Story::new(product);
     let directory = workspace::fresh(&format!("image-{}-made", product.name()))?;
     let cluster = cluster::start()?;
@@ -75,15 +103,22 @@ fn one_board(product: Product, is_demo: bool) -> Result<()> {
         "image {} is built, sealed and verified",
         share.golden.image_id
     ));
-    let mut scene = Scene::with_share(&format!("image-{}", product.name()), product, share)?;
+    let image_id = share.golden.image_id.clone();
+    let bad = options
+        .begins_badly
+        .then(|| bad_release::made_from(&share, product, &directory))
+        .transpose()?;
+    let published = bad.clone().unwrap_or_else(|| share.clone());
+    let mut scene = Scene::with_share(&format!("image-{}", product.name()), product, published)?;
     disk::blank(&scene.nvme(), DISK_SIZE)?;
     scene.hardware.memory = MEMORY;
-
-    let image_id = scene.share.golden.image_id.clone();
     scene.use_firmware()?;
+    if bad.is_some() {
+        bad_release::prepare(&mut scene)?;
+    }
     let watch = Watch {
         patience: node::PATIENCE,
-        show: is_demo,
+        show: options.is_demo,
         failure: Some(FAILED),
     };
     let outcome = Chain::power_on(&mut scene, Medium::Card, watch).and_then(|chain| {
@@ -99,8 +134,17 @@ fn one_board(product: Product, is_demo: bool) -> Result<()> {
             site,
             story: &story,
         };
+        life.story.tell("power on, card in the slot");
+        if let Some(bad) = &bad {
+            bad_release::uses_up_its_starts(&mut life.chain)?;
+            life.story.tell(
+                "three starts without a root file system, each of which came back to the card",
+            );
+            bad_release::replace(&bad.directory, &share)?;
+            life.story.tell("the good image is published");
+        }
         let first = life.becomes_a_node()?;
-        if is_demo {
+        if options.is_demo {
             return Ok(());
         }
         life.is_the_same_node_until_it_is_flashed_again(&first)
@@ -132,7 +176,6 @@ struct Life<'a> {
 
 impl Life<'_> {
     fn becomes_a_node(&mut self) -> Result<Report> {
-        self.story.tell("power on, card in the slot");
         self.is_flashed()?;
         // A card on virtio, which a U-Boot starts from here, is none that the node would restart to.
         let next = if self.site.product == Product::Rpi5 {

@@ -1,0 +1,94 @@
+//! A bad release of the real image, made from a good one: the root partition has another name than its kernel looks for.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use gild_boards::rpi_eeprom::set_keys;
+use gild_tests::board_dtb::Product;
+use gild_tests::cargo::host_program;
+use gild_tests::chain::Chain;
+use gild_tests::command::{command, run};
+use gild_tests::eeprom::Eeprom;
+use gild_tests::golden::Golden;
+use gild_tests::pi5::Medium;
+use gild_tests::scene::Scene;
+use gild_tests::share::Share;
+
+/// The name that no kernel looks for.
+const OTHER_NAME: &str = "6b61703a-1b16-4c1b-9f4b-0b1a5e2d3c4f";
+/// What the initramfs says in the end.
+const GIVEN_UP: &str = "does not exist.  Dropping to a shell!";
+
+/// Makes it, and a share that has it.
+pub fn made_from(good: &Share, product: Product, directory: &Path) -> Result<Share> {
+    let raw = directory.join("bad.img");
+    run(command("zstd")
+        .args(["--decompress", "--quiet", "--force", "-o"])
+        .arg(&raw)
+        .arg(&good.golden.raw))?;
+    run(command("sfdisk")
+        .args(["--quiet", "--part-uuid"])
+        .arg(&raw)
+        .args(["2", OTHER_NAME]))?;
+    let image_id = format!("{}-without-root", product.name());
+    let share = directory.join("bad-share");
+    run(command(&host_program("gild")?.to_string_lossy())
+        .args(["image", "pack", "--proves-itself", "--level", "3"])
+        .args(["--board", product.name(), "--id", &image_id, "--key"])
+        .arg(&good.key)
+        .arg("--output")
+        .arg(&share)
+        .arg(&raw))?;
+    fs::remove_file(&raw)?;
+    let stored = format!("{}/{image_id}.img.zst", product.name());
+    Ok(Share {
+        golden: Golden {
+            raw: share.join(stored),
+            image_id,
+            ..good.golden.clone()
+        },
+        directory: share,
+        ..good.clone()
+    })
+}
+
+/// A Pi whose EEPROM needs nothing before the proof: it is the disk that is at fault here.
+pub fn prepare(scene: &mut Scene) -> Result<()> {
+    scene.use_argument("gild.hold_seconds=10")?;
+    if scene.hardware.product == Product::Rpi5 {
+        let mut eeprom = Eeprom::of_2025()?;
+        let config = set_keys(eeprom.config()?.as_bytes(), &[("PCIE_PROBE", "1")])?;
+        eeprom.set_config(str::from_utf8(&config)?)?;
+        scene.hardware.eeprom = Some(eeprom);
+    }
+    Ok(())
+}
+
+/// Each of its three starts fails, and leads back to the card by itself. Then the agent waits for another image.
+pub fn uses_up_its_starts(chain: &mut Chain) -> Result<()> {
+    for _ in 0..3 {
+        chain.wait_for("gild: rebooting to start the disk")?;
+        chain.restart(Medium::Nvme, |_, _| Ok(()))?;
+        chain.wait_for(GIVEN_UP)?;
+        chain.restart(Medium::Card, |_, _| Ok(()))?;
+    }
+    chain.wait_for("gild: FAULT 8: image ")?;
+    chain.tolerate_faults();
+    Ok(())
+}
+
+/// Publishes the good image, as an operator does who has seen what happened.
+pub fn replace(bad: &Path, good: &Share) -> Result<()> {
+    let public_key = good.key.with_extension("pub");
+    let folder = good.board_directory();
+    run(command(&host_program("gild")?.to_string_lossy())
+        .args(["image", "publish"])
+        .arg(folder)
+        .arg("--to")
+        .arg(bad)
+        .arg("--key")
+        .arg(public_key))
+    .context("publishing the good image")?;
+    Ok(())
+}
