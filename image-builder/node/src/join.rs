@@ -176,3 +176,54 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
     place.update(&now)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Seed;
+
+    #[test]
+    fn the_token_is_the_one_that_k3s_takes() {
+        let root = tempfile::tempdir().expect("a directory");
+        let config = root.path().join("etc/rancher/k3s/config.yaml");
+        fs::create_dir_all(config.parent().expect("a directory")).expect("made");
+        let file = root.path().join("token");
+        fs::write(&file, "of-the-file\n").expect("a token");
+        let read = |text: &str| {
+            fs::write(&config, text).expect("a configuration");
+            Configuration::read(root.path()).map(|found| found.token.reveal().to_owned())
+        };
+        let both = format!(
+            "server: https://a:6443\ntoken: own\ntoken-file: {}\n",
+            file.display()
+        );
+        assert_eq!(read(&both).as_deref(), Some("of-the-file"));
+        let own = "server: https://a:6443\ntoken: own\n";
+        assert_eq!(read(own).as_deref(), Some("own"));
+        assert_eq!(read("server: https://a:6443\n"), None);
+    }
+
+    /// A restart that did not come must not make a member of it under its old name.
+    #[test]
+    fn a_node_that_runs_under_another_name_than_its_seed_has_is_known() {
+        let root = tempfile::tempdir().expect("a directory");
+        let name = root.path().join("proc/sys/kernel/hostname");
+        fs::create_dir_all(name.parent().expect("a directory")).expect("made");
+        fs::write(&name, "node-1\n").expect("a name");
+        assert!(!has_another_name(root.path()), "no seed says anything");
+        let place = Place::below(root.path());
+        let said = |hostname: &str| Said {
+            hostname: hostname.to_owned(),
+            ssh_keys: Vec::new(),
+            config: serde_json::Map::new(),
+            password: "0123456789abcdef".to_owned(),
+            registries: None,
+        };
+        place
+            .write(&Seed::of("id".to_owned(), &said("node-1")))
+            .expect("a seed");
+        assert!(!has_another_name(root.path()));
+        place.update(&said("node-2")).expect("another name");
+        assert!(has_another_name(root.path()));
+    }
+}
