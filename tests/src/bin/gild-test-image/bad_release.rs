@@ -1,9 +1,11 @@
 //! A bad release of the real image, made from a good one: the root partition has another name than its kernel looks for.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use gild_boards::rpi_eeprom::set_keys;
 use gild_tests::board_dtb::Product;
 use gild_tests::cargo::host_program;
@@ -14,6 +16,8 @@ use gild_tests::golden::Golden;
 use gild_tests::pi5::Medium;
 use gild_tests::scene::Scene;
 use gild_tests::share::Share;
+
+use crate::node::ROOT_OFFSET;
 
 /// The name that no kernel looks for.
 const OTHER_NAME: &str = "6b61703a-1b16-4c1b-9f4b-0b1a5e2d3c4f";
@@ -31,7 +35,8 @@ pub fn made_from(good: &Share, product: Product, directory: &Path) -> Result<Sha
         .args(["--quiet", "--part-uuid"])
         .arg(&raw)
         .args(["2", OTHER_NAME]))?;
-    let image_id = format!("{}-without-root", product.name());
+    let image_id = format!("{}-000000000bad", product.name());
+    rename(&raw, &good.golden.image_id, &image_id)?;
     let share = directory.join("bad-share");
     run(command(&host_program("gild")?.to_string_lossy())
         .args(["image", "pack", "--proves-itself", "--level", "3"])
@@ -51,6 +56,19 @@ pub fn made_from(good: &Share, product: Product, directory: &Path) -> Result<Sha
         directory: share,
         ..good.clone()
     })
+}
+
+/// The boot partition says which image it is, and U-Boot starts no other one than the agent wants.
+fn rename(raw: &Path, from: &str, to: &str) -> Result<()> {
+    let mut start = Vec::new();
+    File::open(raw)?.take(ROOT_OFFSET).read_to_end(&mut start)?;
+    let mut places = start.windows(from.len()).enumerate();
+    let (place, _) = places
+        .find(|(_, bytes)| *bytes == from.as_bytes())
+        .context("the boot partition does not say which image it is")?;
+    ensure!(from.len() == to.len(), "{to} is not as long as {from}");
+    let file = OpenOptions::new().write(true).open(raw)?;
+    Ok(file.write_all_at(to.as_bytes(), place as u64)?)
 }
 
 /// A Pi whose EEPROM needs nothing before the proof: it is the disk that is at fault here.

@@ -10,7 +10,7 @@ use gild_tests::scene::Scene;
 /// A boot takes 2 minutes on a quiet machine and 10 on a busy one. Nothing is measured with it.
 pub const PATIENCE: Duration = Duration::from_mins(25);
 /// The first partition of every image: 16 MiB free and 512 MiB for the firmware, then the root.
-const ROOT_OFFSET: u64 = 528 << 20;
+pub const ROOT_OFFSET: u64 = 528 << 20;
 
 /// `key=value` lines of the test's service in the image.
 pub struct Report(String);
