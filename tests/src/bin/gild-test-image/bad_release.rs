@@ -6,15 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use gild_boards::rpi_eeprom::set_keys;
 use gild_tests::board_dtb::Product;
 use gild_tests::cargo::host_program;
 use gild_tests::chain::Chain;
 use gild_tests::command::{command, run};
-use gild_tests::eeprom::Eeprom;
 use gild_tests::golden::Golden;
 use gild_tests::pi5::Medium;
-use gild_tests::scene::Scene;
 use gild_tests::share::Share;
 
 use crate::node::ROOT_OFFSET;
@@ -69,18 +66,6 @@ fn rename(raw: &Path, from: &str, to: &str) -> Result<()> {
     ensure!(from.len() == to.len(), "{to} is not as long as {from}");
     let file = OpenOptions::new().write(true).open(raw)?;
     Ok(file.write_all_at(to.as_bytes(), place as u64)?)
-}
-
-/// A Pi whose EEPROM needs nothing before the proof: it is the disk that is at fault here.
-pub fn prepare(scene: &mut Scene) -> Result<()> {
-    scene.use_argument("gild.hold_seconds=10")?;
-    if scene.hardware.product == Product::Rpi5 {
-        let mut eeprom = Eeprom::of_2025()?;
-        let config = set_keys(eeprom.config()?.as_bytes(), &[("PCIE_PROBE", "1")])?;
-        eeprom.set_config(str::from_utf8(&config)?)?;
-        scene.hardware.eeprom = Some(eeprom);
-    }
-    Ok(())
 }
 
 /// Each of its three starts fails, and leads back to the card by itself. Then the agent waits for another image.

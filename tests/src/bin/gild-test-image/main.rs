@@ -18,9 +18,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
+use gild_boards::rpi_eeprom::set_keys;
 use gild_tests::board_dtb::Product;
 use gild_tests::chain::{Chain, Watch};
 use gild_tests::cluster::Cluster;
+use gild_tests::eeprom::Eeprom;
 use gild_tests::matchbox::Matchbox;
 use gild_tests::pi5::Medium;
 use gild_tests::scene::Scene;
@@ -113,8 +115,9 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     disk::blank(&scene.nvme(), DISK_SIZE)?;
     scene.hardware.memory = MEMORY;
     scene.use_firmware()?;
-    if bad.is_some() {
-        bad_release::prepare(&mut scene)?;
+    scene.use_argument("gild.hold_seconds=10")?;
+    if product == Product::Rpi5 {
+        scene.hardware.eeprom = Some(eeprom_that_waits_for_the_proof()?);
     }
     let watch = Watch {
         patience: node::PATIENCE,
@@ -153,6 +156,14 @@ fn one_board(product: Product, options: Options) -> Result<()> {
         scene.keep();
     }
     outcome
+}
+
+/// A board with older firmware, or without this setting, gets its update before the disk starts for the first time.
+fn eeprom_that_waits_for_the_proof() -> Result<Eeprom> {
+    let mut eeprom = Eeprom::of_2025()?;
+    let config = set_keys(eeprom.config()?.as_bytes(), &[("PCIE_PROBE", "1")])?;
+    eeprom.set_config(str::from_utf8(&config)?)?;
+    Ok(eeprom)
 }
 
 /// What a node says before it restarts to its card.
