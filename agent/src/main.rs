@@ -202,7 +202,7 @@ fn install(
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
-    let network = network::up(machine, board, config.network.as_ref(), present)?;
+    let network = network::up(machine, board, &config.networks, present)?;
     let network = node.network.insert(network);
     if config.uses_tls() {
         // Now, for the receipt of a fault in the next step; once the image's build time is known, again.
@@ -284,10 +284,13 @@ fn write(
     {
         warn!("the gate cannot be closed: {error}");
     }
+    let network = node.network.as_ref();
+    let settings = network.map(|network| network.settings.clone());
     let options = Options {
         again: true,
         read_holes: config.read_holes,
         terms,
+        network: settings.unwrap_or_default(),
         ..Options::default()
     };
     node.report = Some(flash::flash(machine, image, &disk, &options)?);

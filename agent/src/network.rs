@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
-use gild_card_format::Static;
+use gild_card_format::{Networks, TwoSections};
 use gild_disk::revive::Revival;
 use gild_disk::select::System;
 use gild_faults::{Fault, HasFault};
+use gild_format::network::{Settings, Static};
 use gild_identity::{Interface, lasting_macs};
 use log::{info, warn};
 use tokio::task::JoinSet;
@@ -35,6 +36,8 @@ pub struct Network {
     pub mac: Mac,
     /// Where its IP address comes from.
     pub address: Static,
+    /// What the card says about the network of this board.
+    pub settings: Settings,
     named_time_servers: Vec<Ipv4Addr>,
     /// When the lease is half over.
     renew: Option<Instant>,
@@ -59,6 +62,9 @@ pub enum NetworkError {
         "no DHCP answer on {0} within {1} s: check the DHCP server, or set [network] in gild.toml on the card"
     )]
     NoLease(String, u64),
+    /// The card does not say which.
+    #[error(transparent)]
+    TwoSections(#[from] TwoSections),
     /// The kernel refuses.
     #[error("{action} failed: {error}")]
     Kernel {
@@ -79,13 +85,16 @@ impl StepError for NetworkError {
     fn remedy(&self) -> Remedy {
         match self {
             Self::NoInterface(_) => Remedy::Restart,
-            Self::NoCarrier(..) | Self::NoLease(..) | Self::Kernel { .. } => Remedy::LookAgain,
+            Self::NoCarrier(..)
+            | Self::NoLease(..)
+            | Self::TwoSections(_)
+            | Self::Kernel { .. } => Remedy::LookAgain,
         }
     }
 }
 
 impl Network {
-    /// Who may know the time: the servers that DHCP named, else the router.
+    /// Who may know the time: the servers that the card and DHCP name, and the router.
     pub fn time_servers(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.named_time_servers
             .iter()
@@ -93,10 +102,9 @@ impl Network {
             .chain(self.address.gateway)
     }
 
-    /// Whether the link has stayed up and the lease is fresh.
-    fn is_good(&self, settings: Option<&Static>) -> bool {
-        settings.is_none_or(|settings| *settings == self.address)
-            && settings.is_some() != self.renew.is_some()
+    /// Whether the card says what it said, the link has stayed up and the lease is fresh.
+    fn is_good(&self, settings: &Settings) -> bool {
+        *settings == self.settings
             && self.renew.is_none_or(|renew| Instant::now() < renew)
             && self.interface.has_carrier()
             && self.interface.carrier_changes() == self.carrier_changes
@@ -112,9 +120,10 @@ impl Network {
 pub fn up(
     machine: &Machine,
     board: &Board,
-    settings: Option<&Static>,
+    networks: &Networks,
     present: Option<Network>,
 ) -> Result<Network, NetworkError> {
+    let settings = networks.of_board(&macs(&Interface::wired(Path::new("/"))))?;
     let before = match present {
         Some(mut network) if network.is_good(settings) && !network.has_stalled() => {
             network.sent = network.interface.packets_sent();
@@ -126,12 +135,24 @@ pub fn up(
         .enable_all()
         .build()
         .map_err(kernel("starting the network client"))?
-        .block_on(bring_up(machine, board, settings, before))?;
+        .block_on(bring_up(machine, board, networks, before))?;
     info!(
         "network {} {} {}/{}",
         network.interface.name, network.mac, network.address.address, network.address.prefix
     );
     Ok(network)
+}
+
+fn macs(wired: &[Interface]) -> Vec<Mac> {
+    wired.iter().filter_map(Interface::mac).collect()
+}
+
+/// The address that the agent gives itself. One in a VLAN is the node's: the agent stays outside.
+fn own(settings: &Settings) -> Option<&Static> {
+    match settings.vlan {
+        None => settings.address.as_ref(),
+        Some(_) => None,
+    }
 }
 
 /// Whether an interface with a carrier has sent nothing since. The MAC of the Raspberry Pi 5 (macb) can stop like this, with
@@ -151,7 +172,7 @@ fn kernel<E: std::fmt::Display>(action: impl Into<String>) -> impl FnOnce(E) -> 
 async fn bring_up(
     machine: &Machine,
     board: &Board,
-    settings: Option<&Static>,
+    networks: &Networks,
     before: Option<Network>,
 ) -> Result<Network, NetworkError> {
     let netlink = Netlink::open().map_err(kernel("opening a netlink socket"))?;
@@ -171,26 +192,26 @@ async fn bring_up(
     loop {
         machine.alive();
         let wired = Interface::wired(Path::new("/"));
-        for interface in wired.clone() {
-            if !seen.contains(&interface) {
+        for interface in &wired {
+            if !seen.contains(interface) {
                 // The others may do. What stays down has no carrier, and is named if none has.
-                if let Err(error) = prepare(&netlink, board, &wired, &interface) {
+                if let Err(error) = prepare(&netlink, board, &wired, interface) {
                     warn!("{error}: {} is left out", interface.name);
                 }
                 seen.push(interface.clone());
             }
+        }
+        // Only now, because a chip without an address of its own has got the one that lasts.
+        let settings = networks.of_board(&macs(&wired))?;
+        for interface in wired {
             if interface.has_carrier() && !asked.contains_key(&interface.index) {
-                if let Some(settings) = settings {
-                    let address = settings.clone();
-                    return apply(
-                        &netlink,
-                        interface,
-                        Lease {
-                            address,
-                            time_servers: Vec::new(),
-                            renew: None,
-                        },
-                    );
+                if let Some(address) = own(settings) {
+                    let lease = Lease {
+                        address: address.clone(),
+                        time_servers: Vec::new(),
+                        renew: None,
+                    };
+                    return apply(&netlink, interface, settings, lease);
                 }
                 asked.insert(interface.index, interface.packets_sent());
                 leases.spawn(async { (dhcp::lease(&interface).await, interface) });
@@ -198,7 +219,7 @@ async fn bring_up(
         }
         match timeout(LOOK, leases.join_next()).await {
             Ok(Some(Ok((Ok(lease), interface)))) => {
-                return apply(&netlink, interface, lease);
+                return apply(&netlink, interface, settings, lease);
             }
             Ok(Some(Ok((Err(error), interface)))) => {
                 warn!("DHCP on {} failed: {error}", interface.name);
@@ -300,7 +321,12 @@ fn prepare(
         .map_err(kernel(format!("bringing {} up", interface.name)))
 }
 
-fn apply(netlink: &Netlink, interface: Interface, lease: Lease) -> Result<Network, NetworkError> {
+fn apply(
+    netlink: &Netlink,
+    interface: Interface,
+    settings: &Settings,
+    lease: Lease,
+) -> Result<Network, NetworkError> {
     let Lease {
         address,
         time_servers,
@@ -333,7 +359,9 @@ fn apply(netlink: &Netlink, interface: Interface, lease: Lease) -> Result<Networ
         sent: interface.packets_sent(),
         interface,
         address,
-        named_time_servers: time_servers,
+        settings: settings.clone(),
+        // Those of the card are asked first.
+        named_time_servers: [settings.ntp.clone(), time_servers].concat(),
         renew,
     })
 }
@@ -343,6 +371,23 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn an_address_in_a_vlan_is_not_the_agent_s() {
+        let address = Some(Static {
+            address: Ipv4Addr::new(192, 168, 1, 50),
+            prefix: 24,
+            gateway: None,
+            dns: Vec::new(),
+        });
+        let mut settings = Settings {
+            address: address.clone(),
+            ..Settings::default()
+        };
+        assert_eq!(own(&settings), address.as_ref());
+        settings.vlan = Some(7);
+        assert_eq!(own(&settings), None);
+    }
 
     #[test]
     fn a_carrier_and_a_counter_that_stands_still_are_a_stall() {

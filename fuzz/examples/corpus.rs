@@ -14,6 +14,7 @@ use gild_boards_testkit::{
     BOOTCODE, CONFIG, FitSettings, LZ4_MODULE, MAINLINE, MODULE, PADDING, ROCK5B, Workshop, file,
     pattern, section,
 };
+use gild_format::network::{Settings, Static};
 use gild_format::record::{Record, State};
 use gild_format::{Chunk, Manifest, Partition, Sha256Hex, chunk};
 use gild_fuzz::{parts::join, sparse};
@@ -126,6 +127,18 @@ fn format() -> Result<()> {
         put("record", name, &record.to_bytes()[..512])?;
     }
 
+    let vlan = Settings {
+        address: Some(Static {
+            address: [192, 168, 1, 50].into(),
+            prefix: 24,
+            gateway: Some([192, 168, 1, 1].into()),
+            dns: vec![[192, 168, 1, 1].into(), [9, 9, 9, 9].into()],
+        }),
+        vlan: Some(100),
+        ntp: vec![[192, 168, 1, 2].into()],
+    };
+    put("network", "vlan", &vlan.to_bytes()[..512])?;
+
     for (name, raw) in [("text", b"gild ".repeat(800)), ("data", pattern(1000))] {
         let length = u16::try_from(raw.len())?.to_be_bytes();
         let stored = zstd::bulk::compress(&raw, 3)?;
@@ -167,6 +180,9 @@ min_rollback = 3
 address = "192.168.1.50/24"
 gateway = "192.168.1.1"
 dns = ["192.168.1.1"]
+[network."2c:cf:67:00:00:01"]
+vlan = 100
+ntp = ["192.168.1.2"]
 [target]
 serial = "S1"
 read_holes = true

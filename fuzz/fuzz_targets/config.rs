@@ -3,6 +3,7 @@
 #![no_main]
 
 use gild_card_format::{Arguments, Config, NfsUrl};
+use gild_format::network::{Found, Settings};
 use gild_fuzz::parts;
 use libfuzzer_sys::fuzz_target;
 
@@ -25,11 +26,14 @@ fuzz_target!(|input: &[u8]| {
         };
         let url = &config.server;
         assert_eq!(NfsUrl::parse(&url.to_string()).as_ref(), Ok(url));
-        assert!(
-            config
-                .network
-                .is_none_or(|network| (1..=32).contains(&network.prefix))
-        );
+        for settings in config.networks.all() {
+            let block = Found::in_bytes(&settings.to_bytes());
+            let expected = match settings.clone() {
+                nothing if nothing == Settings::default() => Found::Nothing,
+                settings => Found::Settings(settings),
+            };
+            assert_eq!(block, expected);
+        }
         assert!(config.next_public_key.as_ref() != Some(&config.public_key));
         assert!(config.order.is_none_or(|order| !order.id.is_empty()));
     }

@@ -394,6 +394,11 @@ const REFUSALS: &[Refusal] = &[
         |b| b.poke("disk.img", 0x10_0000 - 1, &[1]),
         &["0xff000", "commit record"],
     ),
+    (
+        "data in the network block's place",
+        |b| b.poke("disk.img", 0xff000 - 1, &[1]),
+        &["0xfe000 to 0xff000", "network block"],
+    ),
 ];
 
 fn resize(bench: &Bench, size: u64) {

@@ -5,6 +5,7 @@ mod common;
 use std::fs::{self, File};
 
 use common::{Bench, MIB, copy};
+use gild_format::network::{NETWORK_OFFSET, Settings};
 use gild_format::record::{RECORD_OFFSET, Record, State};
 use gild_format::{Manifest, manifest_sha256};
 
@@ -161,7 +162,7 @@ fn a_raw_image_that_differs_anywhere_is_found() {
 }
 
 #[test]
-fn a_flashed_disk_differs_by_its_commit_record_alone() {
+fn a_flashed_disk_differs_by_its_commit_record_and_network_block_alone() {
     let bench = packed();
     let record = Record {
         state: State::Proven,
@@ -200,8 +201,17 @@ fn a_flashed_disk_differs_by_its_commit_record_alone() {
         ..record.clone()
     })
     .succeeds();
-    bench.flip("disk.img", RECORD_OFFSET - 1);
+    let network = Settings {
+        vlan: Some(7),
+        ..Settings::default()
+    };
+    bench.poke("disk.img", NETWORK_OFFSET, &network.to_bytes());
+    with(&record).succeeds();
+    bench.flip("disk.img", NETWORK_OFFSET - 1);
     with(&record).fails_saying(&["SHA-256"]);
+    bench.flip("disk.img", NETWORK_OFFSET - 1);
+    bench.flip("disk.img", RECORD_OFFSET - 1);
+    with(&record).fails_saying(&["its network block is damaged"]);
 }
 
 /// A real block device (a loop device), larger than the image as a node's disk is. Needs root.

@@ -2,7 +2,11 @@
 //!
 //! Simulated: Matchbox and the receiver of receipts are a small HTTP server.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 use anyhow::Result;
+use gild_format::network::{Found, NETWORK_LENGTH, NETWORK_OFFSET, Settings, Static};
 use gild_tests::board_dtb::Product;
 use gild_tests::scene::{PATIENCE, Scene};
 use gild_tests::web_server::WebServer;
@@ -126,22 +130,40 @@ fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
     Ok(())
 }
 
+/// A board with a static address of its own, which Matchbox does not know.
 #[test]
-fn a_node_that_matchbox_does_not_know_is_flashed_all_the_same() -> Result<()> {
+fn a_static_address_reaches_the_disk_and_a_node_without_a_group_is_flashed() -> Result<()> {
     let scene = Scene::new("matchbox-unknown", Product::Rock5b)?;
     let matchbox = WebServer::start(None)?;
     scene.card.write(
         "gild.toml",
         &format!(
-            "{}matchbox = \"{}\"\n",
+            "{}matchbox = \"{}\"\n\
+             [network]\naddress = \"10.9.9.9/24\"\n\
+             [network.\"{}\"]\naddress = \"10.0.2.77/24\"\ngateway = \"10.0.2.2\"\ndns = [\"10.0.2.3\"]\nntp = [\"10.0.2.2\"]\n",
             scene.configuration(),
-            matchbox.url()
+            matchbox.url(),
+            Product::Rock5b.mac()
         ),
     )?;
 
     let mut board = scene.power_on()?;
+    board.wait_for("10.0.2.77/24", PATIENCE)?;
     board.wait_for("Matchbox does not know", PATIENCE)?;
 
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
+    let mut block = [0; NETWORK_LENGTH];
+    File::open(scene.nvme())?.read_exact_at(&mut block, NETWORK_OFFSET)?;
+    let expected = Settings {
+        address: Some(Static {
+            address: [10, 0, 2, 77].into(),
+            prefix: 24,
+            gateway: Some([10, 0, 2, 2].into()),
+            dns: vec![[10, 0, 2, 3].into()],
+        }),
+        vlan: None,
+        ntp: vec![[10, 0, 2, 2].into()],
+    };
+    assert_eq!(Found::in_bytes(&block), Found::Settings(expected));
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! `gild.toml`, which kernel arguments override: the settings of a node.
 
-use std::net::Ipv4Addr;
-
 use gild_format::signature::PublicKey;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -9,6 +7,7 @@ use url::Url;
 
 use crate::arguments::Arguments;
 use crate::likeliest::likeliest;
+use crate::network::{self, Networks, Section, Sections};
 use crate::nfs_url::NfsUrl;
 use crate::order::Order;
 use crate::reference::{ARGUMENT_KEYS, KEYS, Kind};
@@ -28,8 +27,8 @@ pub struct Config {
     pub status_url: Option<String>,
     /// Least rollback counter of an image.
     pub min_rollback: u64,
-    /// A static address instead of DHCP.
-    pub network: Option<Static>,
+    /// Static addresses and the like, for all boards and for single ones.
+    pub networks: Networks,
     /// Serial number of the disk to write.
     pub target_serial: Option<String>,
     /// The image's holes are to be read back in full.
@@ -52,19 +51,6 @@ pub struct BootOrderPolicy {
     pub replace_settings: bool,
 }
 
-/// A static address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Static {
-    /// The address.
-    pub address: Ipv4Addr,
-    /// Length of the network's prefix.
-    pub prefix: u8,
-    /// The router to other networks.
-    pub gateway: Option<Ipv4Addr>,
-    /// Name servers.
-    pub dns: Vec<Ipv4Addr>,
-}
-
 /// The configuration cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -77,12 +63,14 @@ pub enum ConfigError {
         problem: String,
     },
     /// A key that gild does not know.
-    #[error("{origin} has the unknown key `{key}`{}", suggestion(.key))]
+    #[error("{origin} has the unknown key `{key}`{meant}")]
     UnknownKey {
         /// `gild.toml` or the kernel command line.
         origin: &'static str,
         /// The key.
         key: String,
+        /// The known one that is likely meant, in words.
+        meant: String,
     },
     /// A value that is not what its key wants.
     #[error("`{key}` is `{value}`: {problem}")]
@@ -133,7 +121,7 @@ struct File {
     matchbox: Option<String>,
     status_url: Option<String>,
     min_rollback: u64,
-    network: NetworkSection,
+    network: Section,
     target: TargetSection,
     boot_order: BootOrderPolicy,
     order: OrderSection,
@@ -144,14 +132,6 @@ struct File {
 struct OrderSection {
     id: Option<String>,
     nodes: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NetworkSection {
-    address: Option<String>,
-    gateway: Option<String>,
-    dns: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -207,9 +187,15 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let text = file.unwrap_or_default();
         let mut table: Table = toml::from_str(text).map_err(|error| syntax(text, &error))?;
-        for key in leaves(&table) {
-            if !KEYS.iter().any(|known| known.name == key) {
-                return Err(ConfigError::UnknownKey { origin: CARD, key });
+        let mut sections = network::take_sections(&mut table)?;
+        let of_boards = sections.iter().flat_map(|(mac, section)| {
+            let keys = leaves(section).into_iter();
+            keys.map(move |key| (format!("network.{key}"), format!("network.\"{mac}\".{key}")))
+        });
+        let general = leaves(&table).into_iter().map(|key| (key.clone(), key));
+        for (name, key) in general.chain(of_boards) {
+            if !KEYS.iter().any(|known| known.name == name) {
+                return Err(unknown(CARD, &name, key));
             }
         }
         for (key, value) in arguments.iter() {
@@ -217,17 +203,21 @@ impl Config {
                 continue;
             }
             let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-                return Err(ConfigError::UnknownKey {
-                    origin: COMMAND_LINE,
-                    key: key.to_owned(),
-                });
+                return Err(unknown(COMMAND_LINE, key, key.to_owned()));
             };
-            insert(&mut table, known.name, known.kind.value(known.name, value)?)?;
+            let value = known.kind.value(known.name, value)?;
+            // An argument is for this board, and overrides whichever section is.
+            if let Some(key) = known.name.strip_prefix("network.") {
+                for (_, section) in &mut sections {
+                    section.insert(key.to_owned(), value.clone());
+                }
+            }
+            insert(&mut table, known.name, value)?;
         }
         let values: File = table
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError::Type(error.message().to_owned()))?;
-        values.check(file.is_some(), key)
+        values.check(sections, file.is_some(), key)
     }
 }
 
@@ -290,7 +280,12 @@ fn insert(table: &mut Table, key: &str, value: Value) -> Result<(), ConfigError>
 }
 
 impl File {
-    fn check(self, card: bool, key: Option<&PublicKey>) -> Result<Config, ConfigError> {
+    fn check(
+        self,
+        sections: Sections,
+        card: bool,
+        key: Option<&PublicKey>,
+    ) -> Result<Config, ConfigError> {
         let server = self.server.ok_or(ConfigError::Missing {
             key: "server",
             card,
@@ -322,7 +317,7 @@ impl File {
             matchbox: web_address("matchbox", self.matchbox)?,
             status_url: web_address("status_url", self.status_url)?,
             min_rollback: self.min_rollback,
-            network: self.network.check()?,
+            networks: network::check(self.network, sections)?,
             target_serial: self.target.serial,
             read_holes: self.target.read_holes,
             boot_order: self.boot_order,
@@ -349,60 +344,10 @@ impl OrderSection {
     }
 }
 
-impl NetworkSection {
-    fn check(self) -> Result<Option<Static>, ConfigError> {
-        let Some(address) = self.address else {
-            return match (self.gateway, self.dns.first()) {
-                (None, None) => Ok(None),
-                _ => Err(ConfigError::Type(
-                    "[network] has no `address`: write one, like \"192.168.1.50/24\", or leave the section out for DHCP"
-                        .to_owned(),
-                )),
-            };
-        };
-        let wrong = |problem: &str| ConfigError::Value {
-            key: "network.address",
-            value: address.clone(),
-            problem: problem.to_owned(),
-        };
-        let (ip, prefix) = address
-            .split_once('/')
-            .ok_or_else(|| wrong("it should be an address and a prefix, like 192.168.1.50/24"))?;
-        let prefix = prefix
-            .parse()
-            .ok()
-            .filter(|prefix| (1..=32).contains(prefix))
-            .ok_or_else(|| wrong("the prefix after the slash should be 1 to 32"))?;
-        Ok(Some(Static {
-            address: ip
-                .parse()
-                .map_err(|_| wrong("this is not an IPv4 address"))?,
-            prefix,
-            gateway: self
-                .gateway
-                .map(|gateway| ipv4("network.gateway", &gateway))
-                .transpose()?,
-            dns: self
-                .dns
-                .iter()
-                .map(|server| ipv4("network.dns", server))
-                .collect::<Result<_, _>>()?,
-        }))
-    }
-}
-
 fn public_key(key: &'static str, text: &str) -> Result<PublicKey, ConfigError> {
     PublicKey::parse(text).map_err(|error| ConfigError::Hidden {
         key,
         problem: format!("{error}; next: put the second line of the key's .pub file there"),
-    })
-}
-
-fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Value {
-        key,
-        value: text.to_owned(),
-        problem: "this is not an IPv4 address".to_owned(),
     })
 }
 
@@ -419,14 +364,24 @@ fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>,
     }
 }
 
-/// The known key that looks most like this one.
-fn suggestion(key: &str) -> String {
+/// A key that gild does not know, by its name among [`KEYS`] and as it was written.
+fn unknown(origin: &'static str, name: &str, key: String) -> ConfigError {
     let known = KEYS.iter().map(|known| known.name).chain(ARGUMENT_KEYS);
-    likeliest(key, known).map_or_else(String::new, |known| format!(": did you mean `{known}`?"))
+    let meant = likeliest(name, known);
+    ConfigError::UnknownKey {
+        origin,
+        key,
+        meant: meant.map_or_else(String::new, |known| format!(": did you mean `{known}`?")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use gild_boards::mac::Mac;
+    use gild_format::network::Settings;
+
     use super::*;
 
     /// The public key in the documentation of minisign.
@@ -443,6 +398,13 @@ mod tests {
         Config::parse(Some(file), &Arguments::parse(command_line))
     }
 
+    /// What counts for the board with these MAC addresses.
+    fn of(config: &Config, macs: &[&str]) -> Settings {
+        let macs: Vec<Mac> = macs.iter().filter_map(|mac| Mac::parse(mac)).collect();
+        let settings = config.networks.of_board(&macs);
+        settings.expect("one section at most").clone()
+    }
+
     fn complaint(file: &str, command_line: &str) -> String {
         parse(file, command_line)
             .expect_err("this configuration is wrong")
@@ -453,7 +415,7 @@ mod tests {
     fn server_and_key_are_enough() {
         let config = parse(&minimal(), "").expect("the least configuration");
         assert_eq!(config.min_rollback, 0);
-        assert_eq!(config.network, None);
+        assert_eq!(config.networks, Networks::default());
         assert!(!config.read_holes);
         assert_eq!(config.boot_order, BootOrderPolicy::default());
         assert_eq!(config.public_key.to_string(), KEY);
@@ -470,6 +432,8 @@ mod tests {
             address = "192.168.1.50/24"
             gateway = "192.168.1.1"
             dns = ["192.168.1.1", "9.9.9.9"]
+            vlan = 100
+            ntp = ["192.168.1.2"]
             [target]
             serial = "S1"
             read_holes = true
@@ -485,12 +449,14 @@ mod tests {
             Some("https://status.example/x")
         );
         assert_eq!(config.min_rollback, 7);
-        let network = config.network.expect("a static address");
+        let network = of(&config, &[]);
+        assert_eq!((network.vlan, network.ntp.len()), (Some(100), 1));
+        let fixed = network.address.expect("a static address");
         assert_eq!(
-            (network.address, network.prefix),
+            (fixed.address, fixed.prefix),
             (Ipv4Addr::new(192, 168, 1, 50), 24)
         );
-        assert_eq!(network.dns.len(), 2);
+        assert_eq!(fixed.dns.len(), 2);
         assert_eq!(config.target_serial.as_deref(), Some("S1"));
         assert!(config.read_holes);
         let said = BootOrderPolicy {
@@ -512,7 +478,8 @@ mod tests {
         assert_eq!(config.min_rollback, 9);
         assert_eq!(config.target_serial.as_deref(), Some("7"));
         assert!(config.read_holes);
-        assert_eq!(config.network.expect("an address").dns.len(), 2);
+        let fixed = of(&config, &[]).address;
+        assert_eq!(fixed.expect("an address").dns.len(), 2);
 
         let arguments = Arguments::parse(&format!(
             "gild.server=nfs://10.0.2.2/gild gild.public_key={KEY}"
@@ -571,6 +538,96 @@ mod tests {
         assert!(complaint(&file, "").starts_with("no `public_key` is configured"));
     }
 
+    const TWO_BOARDS: &str = r#"
+        [network]
+        address = "10.0.0.9/8"
+        ntp = ["10.0.0.1"]
+        [network."2c:cf:67:00:00:01"]
+        address = "10.0.0.2/16"
+        [network.2C-CF-67-00-00-02]
+        vlan = 7
+    "#;
+
+    #[test]
+    fn a_board_s_section_replaces_the_general_one_as_a_whole() {
+        let config = parse(&(minimal() + TWO_BOARDS), "").expect("sections of two boards");
+        let others = of(&config, &["02:00:00:00:00:01"]);
+        assert_eq!(
+            (others.address.map(|it| it.prefix), others.ntp.len()),
+            (Some(8), 1)
+        );
+        let first = of(&config, &["02:00:00:00:00:01", "2c:cf:67:00:00:01"]);
+        assert_eq!(
+            (first.address.map(|it| it.prefix), first.ntp.len()),
+            (Some(16), 0)
+        );
+        let second = of(&config, &["2c:cf:67:00:00:02"]);
+        assert_eq!((second.address, second.vlan), (None, Some(7)));
+    }
+
+    #[test]
+    fn a_board_with_two_sections_that_differ_has_none() {
+        let config = parse(&(minimal() + TWO_BOARDS), "").expect("sections of two boards");
+        let macs =
+            ["2c:cf:67:00:00:01", "2c:cf:67:00:00:02"].map(|mac| Mac::parse(mac).expect("one"));
+        let error = config.networks.of_board(&macs).expect_err("two");
+        let said = error.to_string();
+        for mac in macs {
+            assert!(said.contains(&format!("[network.\"{mac}\"]")), "{said}");
+        }
+        let same = TWO_BOARDS.replace("vlan = 7", "address = \"10.0.0.2/16\"");
+        let config = parse(&(minimal() + &same), "").expect("the same for both");
+        assert!(config.networks.of_board(&macs).is_ok());
+    }
+
+    #[test]
+    fn a_kernel_argument_overrides_a_board_s_section_too() {
+        let config = parse(
+            &(minimal() + TWO_BOARDS),
+            "gild.network.address=10.9.9.9/30 gild.network.vlan=5",
+        )
+        .expect("both");
+        for macs in [&[][..], &["2c:cf:67:00:00:01"]] {
+            let settings = of(&config, macs);
+            assert_eq!(
+                (settings.address.map(|it| it.prefix), settings.vlan),
+                (Some(30), Some(5))
+            );
+        }
+    }
+
+    #[test]
+    fn a_section_of_a_board_is_checked_like_the_general_one() {
+        for (section, part) in [
+            (
+                "[network.eth0]\nvlan = 1",
+                "`eth0` is not a MAC address; next: ",
+            ),
+            ("[network.dns]", "`dns` is not a MAC address"),
+            ("[network.\"2c:cf:67:00:00\"]", "is not a MAC address"),
+            (
+                "[network.\"2c:cf:67:00:00:01\"]\nadress = \"10.0.0.2/8\"",
+                "unknown key `network.\"2c:cf:67:00:00:01\".adress`: did you mean `network.address`?",
+            ),
+            ("[network.\"2c:cf:67:00:00:01\".more]\nx = 1", "unknown key"),
+            (
+                "[network.\"2c:cf:67:00:00:01\"]\nvlan = 4095",
+                "[network.\"2c:cf:67:00:00:01\"]: `network.vlan` is `4095`: it should be a number from 1 to 4094",
+            ),
+            (
+                "[network.\"2c:cf:67:00:00:01\"]\nvlan = \"x\"",
+                "[network.\"2c:cf:67:00:00:01\"]: ",
+            ),
+            (
+                "[network.\"2c:cf:67:00:00:01\"]\nvlan = 1\n[network.2CCF67000001]\nvlan = 2",
+                "[network.\"2c:cf:67:00:00:01\"] is there twice",
+            ),
+        ] {
+            let said = complaint(&(minimal() + section), "");
+            assert!(said.contains(part), "{section}: {said}");
+        }
+    }
+
     #[test]
     fn an_unknown_key_is_refused_with_the_likeliest_one_meant() {
         assert_eq!(
@@ -615,6 +672,26 @@ mod tests {
             ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
             ("[network]\naddress = \"10.0.0/8\"", "not an IPv4 address"),
             ("[network]\ngateway = \"10.0.0.1\"", "has no `address`"),
+            ("[network]\naddress = \"0.0.0.0/8\"", "not an IPv4 address"),
+            (
+                "[network]\nntp = [\"0.0.0.0\"]",
+                "`network.ntp` is `0.0.0.0`",
+            ),
+            (
+                "[network]\nntp = [\"pool.example\"]",
+                "`network.ntp` is `pool.example`",
+            ),
+            (
+                "[network]\nntp = [\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\"]",
+                "at most 8 servers",
+            ),
+            (
+                "[network]\nvlan = 0",
+                "`network.vlan` is `0`: it should be a number from 1 to 4094",
+            ),
+            ("[network]\nvlan = 4095", "from 1 to 4094"),
+            ("[network]\nvlan = -1", "from 1 to 4094"),
+            ("[network]\nvlan = \"7\"", "gild.toml on the card"),
             (
                 "[network]\naddress = \"10.0.0.2/8\"\ndns = [\"a\"]",
                 "`network.dns` is `a`",

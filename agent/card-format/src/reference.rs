@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 18] = [
     Key {
         name: "server",
         kind: Kind::Text,
@@ -66,7 +66,7 @@ pub const KEYS: [Key; 16] = [
         name: "network.address",
         kind: Kind::Text,
         needed: "no",
-        what: "static IPv4 address with prefix length, `192.168.1.50/24`, instead of DHCP",
+        what: "static IPv4 address with prefix length, `192.168.1.50/24`, instead of DHCP. The [node gets it too](#network)",
     },
     Key {
         name: "network.gateway",
@@ -79,6 +79,19 @@ pub const KEYS: [Key; 16] = [
         kind: Kind::List,
         needed: "no",
         what: "list of name servers, with a static address; as a kernel argument separated by commas",
+    },
+    Key {
+        name: "network.vlan",
+        kind: Kind::Number,
+        needed: "no",
+        what: "VLAN of the node, 1 to 4094. With it the address and name servers are the node's alone, in this VLAN: the flasher \
+            itself stays outside it and uses DHCP",
+    },
+    Key {
+        name: "network.ntp",
+        kind: Kind::List,
+        needed: "no",
+        what: "list of the IPv4 addresses of time servers, with DHCP too; as a kernel argument separated by commas",
     },
     Key {
         name: "target.serial",

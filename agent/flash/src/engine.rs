@@ -114,6 +114,7 @@ impl Flash<'_> {
             &self.medium,
             &mut lock(&self.head),
             &committed,
+            &self.job.options.network,
             &manifest.partitions,
             &progress,
         )

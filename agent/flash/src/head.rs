@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use gild_disk::{AlignedBuffer, Target};
 use gild_format::manifest::{Chunk, Manifest, Partition, Sha256Hex};
+use gild_format::network::{NETWORK_LENGTH, Settings};
 use gild_format::record::{FIRST_MIB, Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
 use crate::medium::Medium;
@@ -160,16 +161,20 @@ pub fn prepare(
     Ok(is_discarded)
 }
 
-/// Writes the first MiB, its first sector last. Everything else is on the medium and verified.
+/// Writes the first MiB with the record and the network block, its first sector last. Everything else is on the medium and
+/// verified.
 pub fn commit(
     medium: &Medium<'_>,
     head: &mut [u8],
     committed: &Record,
+    network: &Settings,
     partitions: &[Partition],
     progress: &Progress<'_>,
 ) -> Result<(), FlashError> {
     let sector = medium.target.sector_size() as usize;
     put_record(head, committed);
+    let record_at = LENGTH - RECORD_LENGTH;
+    head[record_at - NETWORK_LENGTH..record_at].copy_from_slice(&network.to_bytes());
     write_verified(medium, &head[sector..], sector as u64, progress)?;
     let bootable = write_verified(medium, &head[..sector], 0, progress)
         .and_then(|()| check_partitions(medium, partitions));

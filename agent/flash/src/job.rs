@@ -2,6 +2,7 @@
 
 use gild_disk::{Clock, Target};
 use gild_format::manifest::{Manifest, Sha256Hex};
+use gild_format::network::Settings;
 
 use crate::{Observer, Source};
 
@@ -16,6 +17,8 @@ pub struct Options {
     pub read_holes: bool,
     /// What the record is to say besides the image.
     pub terms: Terms,
+    /// What the network block is to say.
+    pub network: Settings,
 }
 
 /// What the record says besides the image.

@@ -1,9 +1,10 @@
-//! The golden format: manifest, chunks, signature, commit record. No I/O: bytes in, bytes out.
+//! The golden format: manifest, chunks, signature, commit record, network block. No I/O: bytes in, bytes out.
 
 pub mod chunk;
 mod digest;
 mod image_id;
 pub mod manifest;
+pub mod network;
 pub mod record;
 pub mod release;
 pub mod signature;

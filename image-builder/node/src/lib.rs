@@ -2,12 +2,14 @@
 //! seed that cloud-init reads.
 //!
 //! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
-//! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`k3s_config`] is the last look
+//! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`card_network`] the network
+//! settings of its flasher card, [`k3s_config`] is the last look
 //! before k3s is started, [`join`] the way from there into the cluster, and [`refresh`] what a member still takes on from
 //! Matchbox. Whether the image has proven that it starts is `gild-proof`'s.
 
 pub mod ask;
 pub mod board_number;
+pub mod card_network;
 pub mod client;
 pub mod cluster;
 pub mod correction;

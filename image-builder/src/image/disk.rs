@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use gild_format::network::{NETWORK_LENGTH, NETWORK_OFFSET};
 use gild_format::record::{FIRST_MIB, RECORD_LENGTH, RECORD_OFFSET};
 use gild_format::{Partition, chunk};
 use nix::errno::Errno;
@@ -60,7 +61,7 @@ impl DiskImage {
             state,
         };
         image.check_size()?;
-        image.check_record_place()?;
+        image.check_places()?;
         Ok(image)
     }
 
@@ -79,16 +80,21 @@ impl DiskImage {
         Ok(())
     }
 
-    /// The commit record takes this place on the target, so the image must not need it.
-    fn check_record_place(&self) -> Result<()> {
-        let mut place = [0; RECORD_LENGTH];
-        self.read(RECORD_OFFSET, &mut place)?;
-        ensure!(
-            chunk::is_zero(&place),
-            "{} has data at bytes {RECORD_OFFSET:#x} to {FIRST_MIB:#x}, where gild keeps its commit record: \
-             leave these {RECORD_LENGTH} bytes zero",
-            self.path.display()
-        );
+    /// The commit record and the network block take these places on the target, so the image must not need them.
+    fn check_places(&self) -> Result<()> {
+        for (what, offset, length) in [
+            ("the network block", NETWORK_OFFSET, NETWORK_LENGTH),
+            ("its commit record", RECORD_OFFSET, RECORD_LENGTH),
+        ] {
+            let mut place = vec![0; length];
+            self.read(offset, &mut place)?;
+            ensure!(
+                chunk::is_zero(&place),
+                "{} has data at bytes {offset:#x} to {:#x}, where gild keeps {what}: leave these {length} bytes zero",
+                self.path.display(),
+                offset + length as u64
+            );
+        }
         Ok(())
     }
 

@@ -2,12 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::chunk::{self, Decoder};
-use gild_format::record::{FIRST_MIB, Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_format::network::{self, NETWORK_LENGTH, NETWORK_OFFSET};
+use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
@@ -194,7 +196,7 @@ fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Compares a raw image or a disk with the manifest, except for the place of the commit record.
+/// Compares a raw image or a disk with the manifest, except for the places of the commit record and the network block.
 fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
     must_exist(
         path,
@@ -240,14 +242,26 @@ fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
             "its commit record names image {image_id} (manifest {manifest_sha256})"
         ),
     }
+    let mut block = [0; NETWORK_LENGTH];
+    read(&mut block, NETWORK_OFFSET)?;
+    let has_network = match network::Found::in_bytes(&block) {
+        network::Found::Settings(_) => true,
+        network::Found::Nothing => false,
+        network::Found::Damaged => bail!("its network block is damaged, or of a later gild"),
+    };
     let worker = || {
         let mut raw = Vec::new();
         Ok(move |index: usize| {
             let chunk = &manifest.chunks[index];
             raw.resize(chunk.raw_length as usize, 0);
             read(&mut raw, chunk.raw_offset)?;
-            if has_record {
-                blank_record(chunk.raw_offset, &mut raw);
+            for (is_there, offset, length) in [
+                (has_network, NETWORK_OFFSET, NETWORK_LENGTH),
+                (has_record, RECORD_OFFSET, RECORD_LENGTH),
+            ] {
+                if is_there {
+                    blank(offset..offset + length as u64, chunk.raw_offset, &mut raw);
+                }
             }
             // The digest of a hole is that of zeros, but looking for zeros is faster than hashing them.
             if !(chunk.hole && chunk::is_zero(&raw)) {
@@ -263,13 +277,13 @@ fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
     })
 }
 
-/// Makes the commit record's part of `raw`, which lies at this offset, the zeros that the image has there.
-fn blank_record(offset: u64, raw: &mut [u8]) {
+/// Makes what `raw`, which lies at this offset, has of a place of gild's the zeros that the image has there.
+fn blank(place: Range<u64>, offset: u64, raw: &mut [u8]) {
     let within = |position: u64| {
         usize::try_from(position.saturating_sub(offset))
             .unwrap_or(usize::MAX)
             .min(raw.len())
     };
-    let (start, end) = (within(RECORD_OFFSET), within(FIRST_MIB));
+    let (start, end) = (within(place.start), within(place.end));
     raw[start..end].fill(0);
 }

@@ -171,8 +171,8 @@ fn a_write_error_or_a_flush_error_ends_the_flash_at_once() {
 
 #[test]
 fn a_first_mib_that_does_not_read_back_is_no_commit() {
-    // The commit record, the end of the partition table, and the very first sector.
-    for byte in [0xff_000, 2000, 100] {
+    // The commit record, the network block, the end of the partition table, and the very first sector.
+    for byte in [0xff_000, 0xfe_000, 2000, 100] {
         assert_refused(Defect::FlipsOnRead(byte, u32::MAX));
         assert_refused(Defect::DropsWrite(byte));
     }

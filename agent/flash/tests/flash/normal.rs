@@ -2,6 +2,7 @@
 
 use gild_disk::{AlignedBuffer, Target, ZeroMethod};
 use gild_flash::{Options, Outcome, Stage, TargetState, Terms, inspect};
+use gild_format::network::{Found, NETWORK_LENGTH, NETWORK_OFFSET, Settings};
 use gild_format::record::{RECORD_OFFSET, Record, State};
 
 use crate::disk::Disk;
@@ -201,6 +202,43 @@ fn the_disk_forgets_everything_once_and_a_resume_forgets_nothing() {
     let report = flash(&image, &disk).expect("nothing is wrong");
     assert_eq!(report.bytes_discarded, 0, "once is enough");
     assert!(record_on(&disk).is_discarded);
+}
+
+/// The network block of a disk.
+fn network_on(disk: &Disk) -> Found {
+    let at = usize::try_from(NETWORK_OFFSET).expect("one MiB");
+    Found::in_bytes(&disk.content()[at..at + NETWORK_LENGTH])
+}
+
+#[test]
+fn each_flash_writes_the_network_block_that_counts_then() {
+    let image = Image::new(Shape::default());
+    let disk = Disk::used(SIZE);
+    let with = |vlan| {
+        let network = Settings {
+            vlan,
+            ..Settings::default()
+        };
+        Options {
+            again: true,
+            network,
+            ..Options::default()
+        }
+    };
+    let expected = |options: &Options| Found::Settings(options.network.clone());
+    let first = with(Some(7));
+    flash_as(&image, &disk, &first).expect("nothing is wrong");
+    assert_eq!(network_on(&disk), expected(&first));
+
+    // Interrupted before the commit, and resumed.
+    disk.write_at(&AlignedBuffer::new(512), 0).expect("a disk");
+    let second = with(Some(8));
+    flash_as(&image, &disk, &second).expect("nothing is wrong");
+    assert_eq!(network_on(&disk), expected(&second));
+
+    flash_as(&image, &disk, &with(None)).expect("nothing is wrong");
+    assert_eq!(network_on(&disk), Found::Nothing, "zeros for DHCP");
+    assert_carries(&disk.content(), &image);
 }
 
 #[test]

@@ -11,11 +11,12 @@ use super::has_ending;
 const SYSTEM: &str = "etc/systemd/system";
 
 /// Units and the folder in which one of them has to be wanted.
-pub(super) const ENABLED: [(&[&str], &str); 14] = [
+pub(super) const ENABLED: [(&[&str], &str); 15] = [
     (&["gild-seed.service"], "cloud-init.target.wants"),
     (&["k3s-init.service"], "cloud-init.target.wants"),
     (&["gild-seed-retry.timer"], "timers.target.wants"),
     (&["gild-mac.service"], "sysinit.target.wants"),
+    (&["gild-network.service"], "sysinit.target.wants"),
     (&["gild-on-trial.service"], "sysinit.target.wants"),
     (&["gild-trial-deadline.timer"], "sysinit.target.wants"),
     (&["gild-prove.service"], "multi-user.target.wants"),

@@ -20,8 +20,9 @@ const FOLDERS: [&str; 4] = [
 ];
 
 /// Units that are good as they are. cloud-init's have other names in other releases.
-const UNCHANGED: [&str; 13] = [
+const UNCHANGED: [&str; 14] = [
     "gild-mac.service",
+    "gild-network.service",
     "gild-seed.service",
     "gild-seed-retry.service",
     "gild-seed-retry.timer",

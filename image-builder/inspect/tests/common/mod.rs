@@ -90,7 +90,7 @@ pub const NETWORK: [(&str, &[&str]); 2] = [
 ];
 
 /// What is enabled, as folder and unit.
-pub const LINKS: [(&str, &str); 14] = [
+pub const LINKS: [(&str, &str); 15] = [
     ("cloud-init.target.wants", "gild-seed.service"),
     ("cloud-init.target.wants", "gild-visit-card.service"),
     ("multi-user.target.wants", "gild-prove.service"),
@@ -100,6 +100,7 @@ pub const LINKS: [(&str, &str); 14] = [
     ("cloud-init.target.wants", "cloud-init-network.service"),
     ("timers.target.wants", "gild-seed-retry.timer"),
     ("sysinit.target.wants", "gild-mac.service"),
+    ("sysinit.target.wants", "gild-network.service"),
     ("multi-user.target.wants", "ssh.service"),
     ("multi-user.target.wants", "systemd-networkd.service"),
     (

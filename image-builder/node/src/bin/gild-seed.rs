@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
 use gild_node::join::{self, Entry};
 use gild_node::seed::Place;
-use gild_node::{interface, k3s_config, led, refresh, seeding, stable_mac};
+use gild_node::{card_network, interface, k3s_config, led, refresh, seeding, stable_mac};
 use gild_proof::Standing;
 use log::{Level, LevelFilter, error, info, warn};
 
@@ -34,6 +34,12 @@ enum Action {
     Retry,
     /// Give interfaces whose chip has no MAC address one that lasts.
     Mac,
+    /// Have networkd use what the flasher card says about the network.
+    Network {
+        /// Read the block on this disk and not on that of the root file system.
+        #[arg(long, value_name = "DISK")]
+        disk: Option<PathBuf>,
+    },
     /// Say in the record on the disk that this image starts.
     Prove,
     /// Note in /run that the image is on trial.
@@ -64,6 +70,7 @@ fn main() -> ExitCode {
         }
         Action::Retry => retry(),
         Action::Mac => stable_mac::apply(Path::new(ROOT)),
+        Action::Network { disk } => card_network::apply(Path::new(ROOT), disk.as_deref()),
         Action::Prove => prove(),
         Action::NoteTrial => gild_proof::note_trial(Path::new(ROOT)),
         Action::VisitCard => visit_card(),
