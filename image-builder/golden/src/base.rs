@@ -102,8 +102,8 @@ pub enum BaseError {
     /// Programs of the boards' processor do not run here.
     #[error(
         "this machine cannot run {ARCHITECTURE} programs ({reason}), which installing packages takes; \
-         next: install qemu-user-static and binfmt-support, and switch it on with update-binfmts --enable qemu-aarch64 (`make \
-         image` does both)"
+         next: apt-get install qemu-user-static binfmt-support, and run arm64-programs, which is in share/gild of an installed gild \
+         and in toolchain/ of a checkout (`make image` does both)"
     )]
     Emulation {
         /// What was found.

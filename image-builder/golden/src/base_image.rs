@@ -101,6 +101,20 @@ pub enum BaseImageError {
         /// What they are for.
         found: String,
     },
+    /// Another release than that of the packages that are added.
+    #[error(
+        "{} is {found}, and the packages of this recipe are of {suite}: the two do not mix; next: take the vendor's image of \
+         {suite}, or a recipe with its release as the suite",
+        path.display()
+    )]
+    OtherRelease {
+        /// The file.
+        path: PathBuf,
+        /// The release that it says.
+        found: String,
+        /// The recipe's.
+        suite: String,
+    },
     /// A kernel that does not know the board, or not all of its steppings.
     #[error(
         "{} does not fit {board}: {source}; next: take the vendor's image for this board, perhaps a newer one, or give the \

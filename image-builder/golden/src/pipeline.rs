@@ -26,6 +26,10 @@ use crate::{age, hold, k3s_settings, overlay, seal, units, updates, warnings};
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
 
+/// What somebody may expect who gives a mirror with `--base`.
+const MIRRORS_OF_A_BASE: &str = "the mirrors that you gave are for the packages that are added: the nodes' apt keeps the sources \
+     of the vendor's image; next: lay others in with --overlay, if you want them";
+
 /// What a build is made of.
 #[derive(Debug)]
 pub struct Options {
@@ -215,7 +219,11 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     let site = options.site.read()?;
     site.check_alone(&options.overlays)?;
     let mirrors = Mirrors::find(options.mirror.as_deref(), &options.security)?;
-    let warnings = check_settings(options, &site, &mirrors)?;
+    let mut warnings = check_settings(options, &site, &mirrors)?;
+    let is_given = options.mirror.is_some() || matches!(options.security, Security::At(_));
+    if options.base.is_some() && is_given {
+        warnings.push(MIRRORS_OF_A_BASE.to_owned());
+    }
     Ok(Inputs {
         recipe,
         mirrors,

@@ -106,6 +106,24 @@ fn a_root_that_is_btrfs_is_refused_by_its_name() {
 }
 
 #[test]
+fn an_image_of_another_release_is_refused_by_its_name() {
+    let site = site();
+    for (release, name) in [
+        ("ID=debian\nVERSION_CODENAME=\"bookworm\"\n", "is bookworm"),
+        ("ID=debian\n", "is of no release"),
+    ] {
+        disk(&site);
+        fs::write(site.path("vendor-root/usr/lib/os-release"), release).expect("a file");
+        fill(&site, "vendor-root", 48);
+        let said = refused(&site, &options(&site, "own.img"));
+        assert!(
+            said.contains(name) && said.contains("are of trixie") && said.contains("next: "),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn a_kernel_on_a_boot_partition_of_its_own_is_refused_by_name() {
     let site = site();
     // By what is there, and by what is to be mounted.

@@ -20,6 +20,15 @@ const ACCOUNTS: [&str; 1] = ["etc/cloud/"];
 /// Files in which `token` is the key of one, too.
 const OF_K3S: [&str; 1] = ["etc/rancher/"];
 
+/// Files in which a key that ends in `password` or `psk` is one of a network. Nothing in them is a variable.
+const OF_NETWORKS: [&str; 5] = [
+    "etc/NetworkManager/",
+    "etc/netplan/",
+    "etc/wpa_supplicant",
+    "usr/lib/NetworkManager/",
+    "usr/lib/netplan/",
+];
+
 /// A program whose own text explains `--token`.
 const K3S: &str = "usr/local/bin/k3s";
 
@@ -34,6 +43,8 @@ pub enum Place {
     Accounts,
     /// It configures k3s.
     K3s,
+    /// It configures a network.
+    Network,
 }
 
 impl Place {
@@ -42,6 +53,8 @@ impl Place {
         let is_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
         if path == K3S {
             Self::Anywhere
+        } else if is_in(&OF_NETWORKS) {
+            Self::Network
         } else if is_in(&OF_K3S) {
             Self::K3s
         } else if is_in(&ACCOUNTS) {

@@ -120,6 +120,7 @@ pub fn patterns() -> Vec<Pattern> {
     private_keys()
         .into_iter()
         .chain(rows)
+        .chain(logins())
         .map(|(secret, what, place, regex)| Pattern {
             secret,
             what,
@@ -127,6 +128,38 @@ pub fn patterns() -> Vec<Pattern> {
             regex: Regex::new(&format!("(?-u){regex}")).expect("a constant pattern"),
         })
         .collect()
+}
+
+/// Passwords of programs that have no user to ask.
+fn logins() -> Vec<(Secret, &'static str, Place, String)> {
+    use Place::{Configuration, Network};
+    let value = r#"["']?[^\s"'$<{]"#;
+    let word = r"[^\s]{1,256}\s{1,80}";
+    vec![
+        (
+            Secret::Password,
+            "a login in apt's or netrc's form",
+            Configuration,
+            format!(
+                r"(?m:^)[ \t#]{{0,16}}(?:machine\s{{1,80}}{word}|default\s{{1,80}})(?:(?:login|account)\s{{1,80}}{word}){{0,2}}password\s{{1,80}}{value}"
+            ),
+        ),
+        (
+            Secret::Password,
+            "a password of iSCSI",
+            Configuration,
+            format!(
+                r"(?m:^)[ \t]{{0,16}}(?:node\.session|discovery\.sendtargets)\.auth\.password(?:_in)?[ \t]{{0,16}}=[ \t]{{0,16}}{value}"
+            ),
+        ),
+        (
+            Secret::Password,
+            "a password of a network",
+            Network,
+            // Flags and the like are other keys. In YAML the value may stand in the next line.
+            r#"(?:^|[\s{,"'#])(?:[A-Za-z0-9]{1,32}[_.-]){0,4}(?:psk|password|passwd|wep[_-]key[0-3])(?:-raw)?["']?[ \t]{0,4}(?:=[ \t]{0,4}|:\s{1,80})(?:["'][^\r\n"']|[^\s"'#])"#.into(),
+        ),
+    ]
 }
 
 /// Private keys in all the forms that programs write.
@@ -225,7 +258,7 @@ mod tests {
     fn found_in(bytes: &[u8]) -> Vec<Secret> {
         patterns()
             .iter()
-            .filter(|pattern| pattern.place != Place::K3s)
+            .filter(|pattern| pattern.place < Place::K3s)
             .filter(|pattern| pattern.regex.is_match(bytes))
             .map(|pattern| pattern.secret)
             .collect()
@@ -333,6 +366,63 @@ mod tests {
         }
         let certificate = hex::decode("308203a53082028da003020102021431").expect("hexadecimal");
         assert_eq!(found_in(&certificate), []);
+    }
+
+    #[test]
+    fn a_login_of_a_program_is_recognised_and_its_commented_example_is_not() {
+        for text in [
+            "machine deb.example login me password s3cret\n",
+            "# machine deb.example\n  login me\n  password s3cret\n",
+            "machine deb.example/debian password s3cret",
+            "x\nnode.session.auth.password = s3cret\n",
+            "discovery.sendtargets.auth.password_in=s3cret",
+        ] {
+            assert_eq!(found(text), [Secret::Password], "{text}");
+        }
+        for text in [
+            // As Debian's package has it.
+            "#node.session.auth.password = password\n",
+            "node.session.auth.password =\n",
+            "machine deb.example login me\n",
+            "The machine asks for a login and a password now",
+        ] {
+            assert_eq!(found(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_a_network_is_recognised_in_its_own_files() {
+        let patterns = patterns();
+        let mut of_networks = patterns
+            .iter()
+            .filter(|pattern| pattern.place == Place::Network);
+        let pattern = of_networks.next().expect("one for it");
+        for text in [
+            "network={\n  psk=\"#$secret\"\n}",
+            "\tpassword=hash:0123",
+            "sae_password=\"it\"",
+            "private_key_passwd=it",
+            "[802-1x]\nprivate-key-password=it",
+            "leap-password=it",
+            "802-1x.password=it",
+            "wep_key0=it",
+            "#psk=\"plain\"",
+            "      password: $it",
+            "auth: {key-management: psk, password: \"it\"}",
+            "password:\n  it",
+            "client-key-password: it",
+        ] {
+            assert!(pattern.regex.is_match(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "psk=\n[ipv4]\n",
+            "password-flags=1",
+            "psk-flags=1\nkey-mgmt=wpa-psk\n",
+            "key-management: psk\n",
+            "network: {version: 2, renderer: networkd}",
+        ] {
+            assert!(!pattern.regex.is_match(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
 /// an address without one, and its servers listen on 6443.
 pub fn server(text: &str) -> Result<String, &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has a character that does not belong into a URL");
+        return Err("has a character that does not belong in a URL");
     }
     let Ok(url) = Url::parse(text) else {
         return Err("is not a URL: it must be https://host:6443");

@@ -128,14 +128,14 @@ pub struct Args {
 /// Where packages come from.
 #[derive(Debug, clap::Args)]
 struct Mirrors {
-    /// Debian mirror [default: this machine's]
+    /// Debian mirror [default: this machine's]. With --base for the packages that are added alone: nodes keep the vendor's
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
-    /// Mirror of Debian's security archive [default: this machine's]
+    /// Mirror of Debian's security archive [default: this machine's]. With --base as --mirror
     #[arg(long, value_name = "URL")]
     security_mirror: Option<String>,
     /// Build an image without security updates, whose nodes fetch none either
-    #[arg(long, conflicts_with = "security_mirror")]
+    #[arg(long, conflicts_with_all = ["security_mirror", "base"])]
     without_security_updates: bool,
 }
 

@@ -157,19 +157,34 @@ fn make_open(path: &Path) -> io::Result<()> {
         make_open(above)?;
     }
     match fs::create_dir(path) {
-        Ok(()) => open_to(&File::open(path)?, 0o005, 0o755),
+        Ok(()) => {
+            let_read(&File::open(path)?, 0o005, 0o755, path);
+            Ok(())
+        }
         // Another gild was quicker.
         Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Gives a file or folder this mode where it lacks some of what is needed. A share may know no modes, and refuse.
+/// Adds this mode to that of a file or folder which lacks some of what is needed, and warns of a share that refuses: it may know
+/// no modes, and let nodes read all the same.
+fn let_read(file: &File, needed: u32, mode: u32, place: &Path) {
+    if let Err(error) = open_to(file, needed, mode) {
+        log::warn!(
+            "others may not be able to read what is written to {}, so nodes may not either (fault 3): its mode cannot be set \
+             ({error}); next: look whether a node can read it, else chmod a+rX it on the server",
+            place.display()
+        );
+    }
+}
+
 fn open_to(file: &File, needed: u32, mode: u32) -> io::Result<()> {
-    if file.metadata()?.permissions().mode() & needed == needed {
+    let present = file.metadata()?.permissions().mode();
+    if present & needed == needed {
         return Ok(());
     }
-    file.set_permissions(Permissions::from_mode(mode))
+    file.set_permissions(Permissions::from_mode(present | mode))
 }
 
 /// A board's folder that this process writes to, alone.
@@ -241,7 +256,7 @@ impl Folder {
         let context = || format!("cannot create a file in {}", self.path.display());
         let mut file =
             Unnamed::new(&self.path, OsStr::new(TEMPORARY_PREFIX)).with_context(context)?;
-        open_to(file.file(), 0o004, 0o644).with_context(context)?;
+        let_read(file.file(), 0o004, 0o644, &self.path);
         Ok(file)
     }
 
@@ -338,5 +353,31 @@ impl Folder {
             manifest: read_limited(&self.path.join(&name), MAX_MANIFEST_BYTES)?,
             signature: String::new(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_added_and_never_taken_away() {
+        let file = tempfile::tempfile().expect("a file");
+        let mode = || file.metadata().expect("a file").permissions().mode() & 0o7777;
+        for (before, after) in [(0o2660, 0o2664), (0o600, 0o644), (0o604, 0o604)] {
+            let permissions = Permissions::from_mode(before);
+            file.set_permissions(permissions).expect("a mode");
+            let_read(&file, 0o004, 0o644, Path::new("/srv"));
+            assert_eq!(mode(), after, "{before:o}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_that_refuses_a_mode_ends_nothing() {
+        // The kernel's own, for the owner alone.
+        let path = Path::new("/proc/self/environ");
+        let file = File::open(path).expect("a file");
+        open_to(&file, 0o004, 0o644).expect_err("a refusal");
+        let_read(&file, 0o004, 0o644, path);
     }
 }

@@ -52,7 +52,9 @@ pub fn sources() -> Vec<Source> {
 
 /// Whether an archive that was never read is Debian's, by the name of its release.
 fn release_is_debian(release: &str) -> bool {
-    let codename = release.split(['-', '/']).next().unwrap_or_default();
+    let parts = ["-security", "-updates", "-backports", "/updates"];
+    let part = parts.iter().find_map(|part| release.strip_suffix(part));
+    let codename = part.unwrap_or(release);
     ["bookworm", "trixie", "forky", "stable", "testing"].contains(&codename)
 }
 
@@ -107,6 +109,21 @@ fn first_usable(list: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_archive_of_somebody_else_for_a_release_is_not_debian_s() {
+        for release in ["bookworm", "trixie-security", "stable-updates"] {
+            assert!(release_is_debian(release), "{release}");
+        }
+        for release in [
+            "bookworm-pgdg",
+            "trixie/main",
+            "trixie-pgdg-security",
+            "jammy",
+        ] {
+            assert!(!release_is_debian(release), "{release}");
+        }
+    }
 
     #[test]
     fn of_a_list_the_first_mirror_is_taken_that_nodes_can_use() {

@@ -10,8 +10,11 @@ use crate::tree::Tree;
 
 const STATUS: &str = "var/lib/dpkg/status";
 const ARCHITECTURE: &str = "arm64";
+/// The second is a link to the first, where both are there.
+const RELEASES: [&str; 2] = ["usr/lib/os-release", "etc/os-release"];
 
-/// Refuses a root whose programs or whose kernel are not for the board.
+/// Refuses a root whose programs or whose kernel are not for the board, and one of another release than the packages that are
+/// added to it.
 pub fn check(
     tree: &Tree,
     recipe: &Recipe,
@@ -31,6 +34,14 @@ pub fn check(
             });
         }
     }
+    let found = release(tree)?;
+    if found.as_deref() != Some(&recipe.suite) {
+        return Err(BaseImageError::OtherRelease {
+            path: image.to_owned(),
+            found: found.unwrap_or_else(|| "of no release that it names".to_owned()),
+            suite: recipe.suite.clone(),
+        });
+    }
     boot::check(tree, recipe).map_err(|source| match source {
         BootError::Tree(error) => error.into(),
         source => BaseImageError::OtherBoard {
@@ -39,4 +50,18 @@ pub fn check(
             source: Box::new(source),
         },
     })
+}
+
+/// The name of the distribution's release.
+fn release(tree: &Tree) -> Result<Option<String>, BaseImageError> {
+    let Some(path) = RELEASES.iter().find(|path| tree.contains(path)) else {
+        return Ok(None);
+    };
+    let text = tree.read_text(path)?;
+    let mut names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("VERSION_CODENAME="));
+    Ok(names
+        .next_back()
+        .map(|name| name.trim_matches(['"', '\'']).to_owned()))
 }

@@ -12,6 +12,7 @@ const FILE: &str = "etc/apt/apt.conf";
 pub struct AptConf {
     values: BTreeMap<String, String>,
     lists: BTreeMap<String, Vec<String>>,
+    includes_others: bool,
 }
 
 enum Token {
@@ -30,6 +31,11 @@ impl AptConf {
             conf.read(&image.root_text(path).unwrap_or_default());
         }
         conf
+    }
+
+    /// Does a file name others that apt reads too? Those are not read here.
+    pub fn includes_others(&self) -> bool {
+        self.includes_others
     }
 
     /// The value of a name.
@@ -77,6 +83,9 @@ impl AptConf {
             name.to_ascii_lowercase()
         };
         match words {
+            [directive, ..] if directive.eq_ignore_ascii_case("#include") => {
+                self.includes_others = true;
+            }
             [directive, name] if directive == "#clear" => {
                 let (name, below) = (within(name), within(name) + "::");
                 let stays = |key: &String| *key != name && !key.starts_with(&below);
@@ -177,6 +186,18 @@ mod tests {
         let conf = read("A::B \"1\"; A::B \"2\"; L { \"x\"; }; #clear L;\nL { \"y\"; };");
         assert_eq!(conf.value("a::b"), Some("2"));
         assert_eq!(conf.list("L"), ["y"]);
+    }
+
+    #[test]
+    fn files_that_others_name_are_noticed() {
+        for text in [
+            "#include \"/etc/x\";",
+            "A { #include /etc/x/; };",
+            "#include;",
+        ] {
+            assert!(read(text).includes_others(), "{text}");
+        }
+        assert!(!read("# include \"/etc/x\";\n// #include /etc/x;\n").includes_others());
     }
 
     #[test]

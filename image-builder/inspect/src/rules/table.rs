@@ -432,7 +432,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "configured-passwords",
-        "No hash of a password in configuration; no password or login in cloud-init's files and registries.yaml",
+        "No hash of a password in configuration; no password or login in cloud-init's files, registries.yaml, netrc's form, iscsid's, netplan's, wpa_supplicant's and NetworkManager's files",
         "It would be the same on every node, and whoever has the image has it",
         Check::Secret(Secret::Password),
     ),

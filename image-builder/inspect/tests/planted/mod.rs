@@ -9,6 +9,7 @@ mod disk;
 mod first_boot;
 mod identity;
 mod k3s_settings;
+mod logins;
 mod packed;
 mod secrets;
 mod trial;
@@ -61,6 +62,7 @@ pub fn defects() -> Vec<Planted> {
         accounts::defects(),
         secrets::defects(),
         configured::defects(),
+        logins::defects(),
         k3s_settings::defects(),
         packed::defects(),
         build_host::defects(),
@@ -68,6 +70,7 @@ pub fn defects() -> Vec<Planted> {
         first_boot::defects(),
         updates::defects(),
         updates::unattended(),
+        updates::configured(),
     ]
     .into_iter()
     .flatten()

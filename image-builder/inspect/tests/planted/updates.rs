@@ -59,8 +59,10 @@ pub fn defects() -> Vec<Planted> {
     ]
 }
 
+/// A file of the site's.
+const OWN: &str = "etc/apt/apt.conf.d/99own";
+
 pub fn unattended() -> Vec<Planted> {
-    const OWN: &str = "etc/apt/apt.conf.d/99own";
     let rule = "unattended-upgrades";
     vec![
         (
@@ -87,6 +89,47 @@ pub fn unattended() -> Vec<Planted> {
             rule,
             "a timer that is masked",
             Before(|golden| golden.link("/dev/null", "etc/systemd/system/apt-daily.timer")),
+        ),
+        (
+            rule,
+            "a service that is masked",
+            Before(|golden| {
+                golden.link("/dev/null", "etc/systemd/system/apt-daily-upgrade.service");
+            }),
+        ),
+        (
+            rule,
+            "a timer that leads nowhere",
+            Before(|golden| {
+                let unit = "usr/lib/systemd/system/apt-daily.timer";
+                fs::remove_file(golden.root(unit)).expect("it was there");
+            }),
+        ),
+    ]
+}
+
+/// In apt's configuration.
+pub fn configured() -> Vec<Planted> {
+    let rule = "unattended-upgrades";
+    vec![
+        (
+            rule,
+            "all packages kept back",
+            Before(|golden| {
+                golden.put(OWN, "Unattended-Upgrade::Package-Blacklist { \".*\"; };\n");
+            }),
+        ),
+        (
+            rule,
+            "all packages but one kept back",
+            Before(|golden| {
+                golden.put(OWN, "Unattended-Upgrade::Package-Whitelist { \"vim\"; };\n");
+            }),
+        ),
+        (
+            rule,
+            "a file of apt's that names another",
+            Before(|golden| golden.put(OWN, "#include \"/etc/site/apt.conf\";\n")),
         ),
         (
             rule,

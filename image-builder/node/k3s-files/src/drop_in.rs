@@ -11,7 +11,8 @@ const MATCHBOX: &str = "the token comes from Matchbox, `k3s_token` in a node's g
 const ONE_NODE: &str = "it is one node's, and an image is for all; next: leave it out, and have Matchbox or the network say it";
 
 /// Keys that k3s knows by one letter too.
-const LETTERS: [(&str, &str); 4] = [
+const LETTERS: [(&str, &str); 5] = [
+    ("c", "config"),
     ("t", "token"),
     ("s", "server"),
     ("i", "node-ip"),
@@ -22,7 +23,19 @@ const LETTERS: [(&str, &str); 4] = [
 const SECRETS: [&str; 4] = ["token", "secret", "password", "access-key"];
 
 /// Keys that something else says, and what.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 11] = [
+    (
+        "data-dir",
+        "first boot and `gild-reprovision` look in its usual place; next: leave it out",
+    ),
+    (
+        "config",
+        "first boot writes /etc/rancher/k3s/config.yaml; next: leave it out",
+    ),
+    (
+        "with-node-id",
+        "it would give nodes other names than Matchbox gives them; next: leave it out",
+    ),
     (
         "server",
         "the cluster's address comes from Matchbox or from the image's own settings; next: `k3s_url` in a node's group, or \
@@ -50,6 +63,13 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ),
 ];
 
+/// The name of a key that k3s knows by one letter too.
+#[must_use]
+pub fn long_name(name: &str) -> &str {
+    let long = LETTERS.iter().find(|(letter, _)| *letter == name);
+    long.map_or(name, |(_, long)| long)
+}
+
 /// Checks a file of this name, with this text.
 pub fn check(name: &str, text: &str) -> Result<(), Problem> {
     let lower = name.to_ascii_lowercase();
@@ -76,8 +96,7 @@ fn key_may_be_there(key: &str) -> Result<(), Problem> {
         None => (key, false),
     };
     let name = name.trim().trim_start_matches('-');
-    let long = LETTERS.iter().find(|(letter, _)| *letter == name);
-    let name = long.map_or(name, |(_, long)| long);
+    let name = long_name(name);
     let key = key.to_owned();
     if name == "vpn-auth" || SECRETS.iter().any(|part| name.contains(part)) {
         let instead = MATCHBOX;
@@ -153,6 +172,10 @@ mod tests {
             ("node-ip+: [192.0.2.1]\n", "one node's"),
             ("node-label: [a=b]\n", "node-label+"),
             ("private-registry: /etc/x\n", "registries.yaml"),
+            ("data-dir: /mnt\n", "usual place"),
+            ("d: /mnt\n", "usual place"),
+            ("config: /etc/x\n", "first boot writes"),
+            ("with-node-id: true\n", "other names"),
         ] {
             let said = refused(text);
             assert!(said.contains(complaint), "{text}: {said}");

@@ -8,7 +8,7 @@ mod registries;
 
 use serde_json::{Map, Value};
 
-pub use drop_in::{DROP_INS, check as check_drop_in};
+pub use drop_in::{DROP_INS, check as check_drop_in, long_name};
 pub use registries::{REGISTRIES, check as check_registries};
 
 /// Why a file cannot be in an image. It never quotes a value.
@@ -40,7 +40,7 @@ pub enum Problem {
         instead: &'static str,
     },
     /// Another place says this.
-    #[error("`{key}` does not belong into an image: {why}")]
+    #[error("`{key}` does not belong in an image: {why}")]
     Elsewhere {
         /// The key.
         key: String,

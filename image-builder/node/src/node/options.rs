@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gild_k3s_files::long_name;
 use gild_matchbox::Values;
 use reqwest::Url;
 use serde_json::{Map, Value, json};
@@ -16,7 +17,11 @@ const CONFIG: &str = "K3S_CONFIG_";
 const REGISTRIES: &str = "K3S_REGISTRIES_";
 
 /// What another key of the group says, or what would make the node another one, and what to do instead.
-const NOT_HERE: [(&str, &str); 9] = [
+const NOT_HERE: [(&str, &str); 10] = [
+    (
+        "with-node-id",
+        "would give the node another name than `hostname`",
+    ),
     ("server", "is `k3s_url`"),
     ("token", "is `k3s_token`"),
     ("token-file", "is `k3s_token`"),
@@ -72,7 +77,7 @@ fn problem(name: &str, value: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    if let Some((_, instead)) = NOT_HERE.iter().find(|(other, _)| *other == name) {
+    if let Some((_, instead)) = NOT_HERE.iter().find(|(other, _)| *other == long_name(name)) {
         return Some((*instead).to_owned());
     }
     (!is_plain(value)).then(|| "has a control character or a space at an end".to_owned())
@@ -206,6 +211,9 @@ mod tests {
             ),
             ("K3S_CONFIG_SERVER=https://a:6443", "is `k3s_url`"),
             ("K3S_CONFIG_NODE-LABEL_A=a=b", "is `k3s_node_labels`"),
+            ("K3S_CONFIG_S=https://a:6443", "is `k3s_url`"),
+            ("K3S_CONFIG_D=/mnt", "cannot be moved"),
+            ("K3S_CONFIG_WITH-NODE-ID=true", "another name"),
             ("K3S_CONFIG_9=x", "is not an option"),
             ("K3S_CONFIG_=x", "is not an option"),
             ("K3S_CONFIG_NODE-IP=1\t2", "control character"),

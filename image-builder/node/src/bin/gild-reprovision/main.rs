@@ -1,26 +1,30 @@
 //! Has this node flashed again: makes its disk unbootable and reboots into the flasher card.
 
+mod flush;
 mod pods;
+mod say;
+mod systemd;
 mod volumes;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use gild_node::turn::Turn;
 use gild_proof::card::FlasherCard;
 use gild_proof::disk::Disk;
+use nix::sys::signal::{SigSet, Signal};
 
 use pods::Pods;
+use say::say;
+use systemd::{Stopped, systemctl};
 
 const ROOT: &str = "/";
 /// What the image says about itself.
 const RELEASE: &str = "usr/lib/gild/image-release";
 const NOT_CHANGED: &str = "nothing was changed";
-/// It stops nothing but itself: `KillMode=process`.
-const UNIT: &str = "k3s-agent.service";
 
 /// Have this node flashed again: all data on its NVMe disk will be lost.
 ///
@@ -48,12 +52,14 @@ fn main() -> Result<()> {
     let root = Path::new(ROOT);
     let disk = Disk::of_root(root)?;
     match FlasherCard::find(root) {
-        Ok(card) => println!(
+        Ok(card) => say(&format!(
             "The flasher card {} takes the image from {}.",
             card.device.display(),
             card.server.join(&manifest(root))
-        ),
-        Err(error) if arguments.without_card => println!("Nothing flashes this node now: {error}."),
+        )),
+        Err(error) if arguments.without_card => {
+            say(&format!("Nothing flashes this node now: {error}."));
+        }
         Err(error) => {
             return Err(anyhow::Error::new(error).context(format!(
                 "nothing would flash this node, and {NOT_CHANGED}; give --without-card to go on all the same"
@@ -66,24 +72,41 @@ fn main() -> Result<()> {
     let pods = Pods::of(root);
     let running = pods.count().context("reading which pods run here")?;
     if running > 0 {
-        println!("{}", of_pods(running, hostname, arguments.drain));
+        say(&of_pods(running, hostname, arguments.drain));
     }
     if !arguments.yes {
         confirm(&disk, hostname)?;
     }
-    if arguments.drain {
-        drain(&pods, root).with_context(|| {
-            format!("the disk was not changed, and k3s is stopped; next: systemctl start {UNIT} to go on as before, or try again")
-        })?;
-    }
-    nix::unistd::sync();
+    stay_when_the_terminal_goes()?;
+    let _turn = if arguments.drain {
+        let mut stopped = Stopped::default();
+        let drained = drain(&pods, root, &mut stopped);
+        Some(drained.with_context(|| {
+            format!(
+                "the disk was not changed, and k3s may be stopped; {}",
+                stopped.next_step()
+            )
+        })?)
+    } else {
+        None
+    };
+    flush::all(root)?;
     disk.make_unbootable()?;
-    println!(
+    say(&format!(
         "{} does not boot any more. The node reboots into the flasher card, which writes the golden image again.",
         disk.device.display()
-    );
+    ));
     systemctl(&["reboot"])
         .context("running systemctl reboot: reboot this node by hand, it is still to be flashed")
+}
+
+/// A connection that is lost from here on would leave k3s stopped, or a node that runs on without its first sector.
+fn stay_when_the_terminal_goes() -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGHUP);
+    signals
+        .thread_block()
+        .context("putting off the signal of a lost terminal")
 }
 
 /// The share's file that names the image of this board.
@@ -109,24 +132,21 @@ fn of_pods(pods: usize, hostname: &str, drain: bool) -> String {
     )
 }
 
-/// Nothing of k3s runs or has a volume afterwards.
-fn drain(pods: &Pods<'_>, root: &Path) -> Result<()> {
-    println!("stopping {UNIT}");
-    systemctl(&["stop", UNIT])?;
-    println!("ending the pods");
+/// Nothing of k3s runs or has a volume afterwards, and no gild-seed starts it while the turn is kept.
+fn drain(pods: &Pods<'_>, root: &Path, stopped: &mut Stopped) -> Result<Turn> {
+    stopped.stop(say)?;
+    let turn = take_turn(root)?;
+    say("writing out what is in memory");
+    flush::all(root)?;
+    say("ending the pods");
     pods.end()?;
-    volumes::unmount(root)
+    volumes::unmount(root)?;
+    Ok(turn)
 }
 
-fn systemctl(arguments: &[&str]) -> Result<()> {
-    let status = Command::new("systemctl")
-        .args(arguments)
-        .status()
-        .context("running systemctl")?;
-    if !status.success() {
-        bail!("systemctl {} ended with {status}", arguments.join(" "));
-    }
-    Ok(())
+fn take_turn(root: &Path) -> Result<Turn> {
+    let turn = Turn::take(root)?;
+    turn.context("another gild-seed is at work, which may start k3s or restart this node; wait until it is done")
 }
 
 fn confirm(disk: &Disk, hostname: &str) -> Result<()> {
@@ -161,6 +181,23 @@ mod tests {
             );
             assert_eq!(text.contains("cut off"), !drain, "{text}");
         }
+    }
+
+    #[test]
+    fn no_pod_is_ended_while_a_gild_seed_is_at_work() {
+        let root = tempfile::tempdir().expect("a folder");
+        let other = Turn::wait(root.path()).expect("a turn");
+        let error = take_turn(root.path()).map(drop).expect_err("a turn");
+        assert!(error.to_string().contains("at work"), "{error}");
+        drop(other);
+        take_turn(root.path()).expect("a turn");
+    }
+
+    #[test]
+    fn a_lost_terminal_does_not_end_this_program() {
+        stay_when_the_terminal_goes().expect("a signal mask");
+        let blocked = SigSet::thread_get_mask().expect("a signal mask");
+        assert!(blocked.contains(Signal::SIGHUP));
     }
 
     #[test]

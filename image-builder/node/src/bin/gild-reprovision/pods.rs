@@ -1,6 +1,7 @@
 //! The pods that run on this node, as its processes show them: each has a containerd-shim, whose children are its containers.
 //! They run on when k3s is stopped.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -11,6 +12,8 @@ use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::say::say;
 
 const SHIM: &str = "containerd-shim";
 /// As long as Kubernetes gives a pod, if the pod does not say otherwise.
@@ -24,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(200);
 struct Process {
     id: i32,
     parent: i32,
+    /// When it was started, in clock ticks: another process may get its id.
+    start: u64,
     program: String,
 }
 
@@ -33,6 +38,7 @@ pub struct Pods<'a> {
     /// How the path of a shim's program begins.
     data: &'a str,
     grace: Duration,
+    after_kill: Duration,
 }
 
 impl<'a> Pods<'a> {
@@ -42,6 +48,7 @@ impl<'a> Pods<'a> {
             root,
             data: "/",
             grace: GRACE,
+            after_kill: AFTER_KILL,
         }
     }
 
@@ -52,37 +59,44 @@ impl<'a> Pods<'a> {
 
     /// Ends all of them: first as a shutdown does, then by force. Returns once they are gone.
     pub fn end(&self) -> Result<()> {
+        let mut known = Known::default();
+        self.look(&mut known)?;
         signal(&self.containers(&processes(self.root)?), Signal::SIGTERM)?;
-        if !self.are_gone(self.grace, Self::containers)? {
-            println!(
-                "some pods did not end within {} seconds, and are killed",
-                self.grace.as_secs()
-            );
-        }
-        signal(&self.all(&processes(self.root)?), Signal::SIGKILL)?;
-        if !self.are_gone(AFTER_KILL, Self::all)? {
-            bail!(
-                "processes of pods cannot be killed: they wait for a disk or a server that does not answer"
-            );
-        }
-        Ok(())
-    }
-
-    fn are_gone(
-        &self,
-        patience: Duration,
-        which: impl Fn(&Self, &[Process]) -> Vec<i32>,
-    ) -> Result<bool> {
         let start = Instant::now();
-        loop {
-            if which(self, &processes(self.root)?).is_empty() {
-                return Ok(true);
-            }
-            if start.elapsed() > patience {
-                return Ok(false);
+        while !self.containers(&self.look(&mut known)?).is_empty() {
+            if start.elapsed() > self.grace {
+                say(&format!(
+                    "some pods did not end within {} seconds, and are killed",
+                    self.grace.as_secs()
+                ));
+                break;
             }
             sleep(LOOK);
         }
+        // A shim dies at once, and what it started may not.
+        let start = Instant::now();
+        loop {
+            let all = self.look(&mut known)?;
+            let left = known.left(&all);
+            if left.is_empty() {
+                return Ok(());
+            }
+            if start.elapsed() > self.after_kill {
+                bail!(
+                    "processes of pods cannot be killed ({left:?}): they wait for a disk or a server that does not answer"
+                );
+            }
+            signal(&left, Signal::SIGKILL)?;
+            sleep(LOOK);
+        }
+    }
+
+    /// The processes that are there, of which `known` learns those of pods.
+    fn look(&self, known: &mut Known) -> Result<Vec<Process>> {
+        let all = processes(self.root)?;
+        let first = [self.shims(&all), known.left(&all)].concat();
+        known.add(&all, &descendants(&all, &first));
+        Ok(all)
     }
 
     /// k3s has its programs in `<its folder>/data/<hash>/bin`. The shims of another containerd are not its own.
@@ -101,10 +115,24 @@ impl<'a> Pods<'a> {
         let containers = all.iter().filter(|process| shims.contains(&process.parent));
         containers.map(|process| process.id).collect()
     }
+}
 
-    /// The shims, the containers and all that these have started.
-    fn all(&self, all: &[Process]) -> Vec<i32> {
-        descendants(all, &self.shims(all))
+/// Processes of pods, each by its id and its start.
+#[derive(Default)]
+struct Known(BTreeSet<(i32, u64)>);
+
+impl Known {
+    fn add(&mut self, all: &[Process], ids: &[i32]) {
+        let found = all.iter().filter(|process| ids.contains(&process.id));
+        self.0
+            .extend(found.map(|process| (process.id, process.start)));
+    }
+
+    /// Those that are still there.
+    fn left(&self, all: &[Process]) -> Vec<i32> {
+        let is_known = |process: &&Process| self.0.contains(&(process.id, process.start));
+        let left = all.iter().filter(is_known);
+        left.map(|process| process.id).collect()
     }
 }
 
@@ -152,15 +180,18 @@ fn processes(root: &Path) -> io::Result<Vec<Process>> {
 fn process(stat: &str, command: &[u8]) -> Option<Process> {
     let id = stat.split(' ').next()?.parse().ok()?;
     let (_, rest) = stat.rsplit_once(") ")?;
-    let mut words = rest.split(' ');
-    // A zombie has ended.
-    if words.next()? == "Z" {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    // The fields of proc(5), of which the third is the first here.
+    let number = |field: usize| words.get(field - 3)?.parse::<u64>().ok();
+    // A zombie has ended, unless it is the first of several threads.
+    if words.first() == Some(&"Z") && number(20)? < 2 {
         return None;
     }
     let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
     Some(Process {
         id,
-        parent: words.next()?.parse().ok()?,
+        parent: number(4)?.try_into().ok()?,
+        start: number(22)?,
         program: String::from_utf8_lossy(program).into_owned(),
     })
 }
@@ -174,11 +205,17 @@ mod tests {
 
     const DATA: &str = "/var/lib/rancher/k3s/data/0a1b/bin";
 
+    /// A line of `/proc/<id>/stat`.
+    fn stat(id: i32, state: char, parent: i32, threads: u32, start: u64) -> String {
+        format!(
+            "{id} (a) b ({id}) {state} {parent} {parent} 0 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 {threads} 0 {start} 0 0\n"
+        )
+    }
+
     fn tree() -> Vec<Process> {
         let row = |id: i32, parent: i32, program: &str| {
-            let stat = format!("{id} (a) b ({id}) S {parent} {parent} 0 -1");
             let command = format!("{program}\0-id\0x\0");
-            process(&stat, command.as_bytes()).expect("a process")
+            process(&stat(id, 'S', parent, 1, 77), command.as_bytes()).expect("a process")
         };
         vec![
             row(1, 0, "/usr/lib/systemd/systemd"),
@@ -199,13 +236,63 @@ mod tests {
         let (all, pods) = (tree(), Pods::of(Path::new("/")));
         assert_eq!(pods.shims(&all), [20]);
         assert_eq!(pods.containers(&all), [21, 22]);
-        assert_eq!(pods.all(&all), [20, 21, 22, 23]);
+        assert_eq!(descendants(&all, &[20]), [20, 21, 22, 23]);
     }
 
     #[test]
     fn a_process_that_has_ended_or_is_not_one_does_not_count() {
-        assert_eq!(process("7 (x) Z 20 20 0", b""), None);
+        assert_eq!(process(&stat(7, 'Z', 20, 1, 77), b""), None);
         assert_eq!(process("version 6.12\n", b""), None);
+        // Its other threads run.
+        assert!(process(&stat(7, 'Z', 20, 2, 77), b"").is_some());
+    }
+
+    #[test]
+    fn a_process_that_got_the_id_of_a_known_one_is_another() {
+        let of = |start| process(&stat(7, 'S', 1, 1, start), b"x\0").expect("a process");
+        let mut known = Known::default();
+        known.add(&[of(77)], &[7]);
+        assert_eq!(known.left(&[of(77)]), [7]);
+        assert_eq!(known.left(&[of(78)]), [0; 0]);
+    }
+
+    #[test]
+    fn a_container_that_outlives_its_shim_is_waited_for() {
+        // No process of this machine can have these ids.
+        let (shim, container) = (i32::MAX - 1, i32::MAX);
+        let root = tempfile::tempdir().expect("a folder");
+        let put = |id: i32, parent: i32, program: &str| {
+            let folder = root.path().join(format!("proc/{id}"));
+            fs::create_dir_all(&folder).expect("a folder");
+            fs::write(folder.join("stat"), stat(id, 'D', parent, 1, 77)).expect("a file");
+            fs::write(folder.join("cmdline"), format!("{program}\0")).expect("a file");
+        };
+        let gone = |id: i32| {
+            fs::remove_dir_all(root.path().join(format!("proc/{id}"))).expect("it was there");
+        };
+        put(shim, 1, &format!("{DATA}/containerd-shim-runc-v2"));
+        put(container, shim, "writes-to-nfs");
+        let pods = Pods {
+            grace: Duration::from_secs(1),
+            after_kill: Duration::from_secs(2),
+            ..Pods::of(root.path())
+        };
+        let error = std::thread::scope(|scope| {
+            let end = scope.spawn(|| pods.end());
+            sleep(Duration::from_secs(2));
+            // The shim has been killed by now; its container waits for a server.
+            gone(shim);
+            end.join().expect("no panic").expect_err("an end")
+        });
+        assert!(error.to_string().contains("cannot be killed"), "{error}");
+        put(shim, 1, &format!("{DATA}/containerd-shim-runc-v2"));
+        std::thread::scope(|scope| {
+            let end = scope.spawn(|| pods.end());
+            sleep(Duration::from_secs(2));
+            gone(shim);
+            gone(container);
+            end.join().expect("no panic").expect("an end");
+        });
     }
 
     #[test]
@@ -223,7 +310,10 @@ mod tests {
             grace: Duration::from_secs(1),
             ..Pods::of(Path::new("/"))
         };
-        let own = || pods.all(&processes(pods.root).expect("processes"));
+        let own = || {
+            let all = processes(pods.root).expect("processes");
+            descendants(&all, &pods.shims(&all))
+        };
         while own().len() < 4 {
             sleep(LOOK);
         }

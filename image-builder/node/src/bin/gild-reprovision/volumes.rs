@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, umount2};
 
+use crate::say::say;
+
 const MOUNTS: &str = "proc/self/mountinfo";
 /// Where kubelet mounts what holds data: disks of the network, iSCSI, NFS, local ones.
 const KUBELET: &str = "/var/lib/kubelet/";
@@ -15,7 +17,7 @@ pub fn unmount(root: &Path) -> Result<()> {
     let mounts = fs::read_to_string(root.join(MOUNTS)).context("reading what is mounted")?;
     for volume in volumes(&mounts) {
         // A server that does not answer holds this up: then it is the last that was said.
-        println!("unmounting {volume}");
+        say(&format!("unmounting {volume}"));
         umount2(Path::new(&volume), MntFlags::UMOUNT_NOFOLLOW)
             .with_context(|| format!("unmounting {volume}"))?;
     }
