@@ -14,7 +14,11 @@ fn check(bytes: &[u8]) {
         Found::Settings(settings) => {
             assert_eq!(settings.to_bytes(), bytes);
             assert!(settings.ntp.len() <= MAX_SERVERS);
-            assert!(settings.vlan.is_none_or(|vlan| (1..=MAX_VLAN).contains(&vlan)));
+            assert!(
+                settings
+                    .vlan
+                    .is_none_or(|vlan| (1..=MAX_VLAN).contains(&vlan))
+            );
             let address = settings.address;
             assert!(address.is_none_or(|it| {
                 (1..=MAX_PREFIX).contains(&it.prefix) && it.dns.len() <= MAX_SERVERS
