@@ -164,7 +164,8 @@ fn a_site_is_told_which_of_its_files_the_seal_takes() {
             "{path}: {warnings:?}"
         );
     }
-    assert_eq!(warnings.len(), taken.len(), "{warnings:?}");
+    // And one that the nodes' apt keeps the vendor's sources.
+    assert_eq!(warnings.len(), taken.len() + 1, "{warnings:?}");
     let root = site.root("disk.img");
     assert!(
         root.exists("/etc/systemd/network/10-names.link")
@@ -503,7 +504,8 @@ fn an_image_that_is_to_ask_nobody_says_so() {
     assert_eq!(said.ok().as_deref(), Some("without_matchbox = true\n"));
     let warnings = warnings.0.into_inner();
     assert!(
-        matches!(&*warnings, [login, name] if login.contains("nobody can ever log in") && name.contains("http://apt/debian")),
+        matches!(&*warnings, [login, name, sources] if login.contains("nobody can ever log in")
+            && name.contains("http://apt/debian") && sources.contains("the vendor's image")),
         "{warnings:?}"
     );
 }
