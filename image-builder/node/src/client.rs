@@ -13,7 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::token::Credentials;
-use verifier::{Anybody, OfCluster};
+use verifier::OfCluster;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
@@ -108,11 +108,7 @@ impl Client {
 
     /// A client that takes any server for the one it looks for. It sends no secret and believes no answer.
     pub fn trusting_anybody() -> Result<Self, FetchError> {
-        let provider = rustls::crypto::ring::default_provider();
-        let anybody = Anybody(provider.signature_verification_algorithms);
-        let tls = tls()?.dangerous();
-        let tls = tls.with_custom_certificate_verifier(Arc::new(anybody));
-        Self::with(tls.with_no_client_auth())
+        Self::verifying(OfCluster::not_known_yet())
     }
 
     /// A client of a cluster of these authorities. Certificates that lie between an authority and a server may be in the bundle.
@@ -120,8 +116,11 @@ impl Client {
         roots: RootCertStore,
         bundle: Vec<CertificateDer<'static>>,
     ) -> Result<Self, FetchError> {
-        let verifier =
-            OfCluster::new(roots, bundle).map_err(|error| FetchError::Setup(error.to_string()))?;
+        let verifier = OfCluster::of(roots, bundle);
+        Self::verifying(verifier.map_err(|error| FetchError::Setup(error.to_string()))?)
+    }
+
+    fn verifying(verifier: OfCluster) -> Result<Self, FetchError> {
         let tls = tls()?.dangerous();
         let tls = tls.with_custom_certificate_verifier(Arc::new(verifier));
         Self::with(tls.with_no_client_auth())

@@ -5,66 +5,47 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Takes every certificate whose key the server has.
-#[derive(Debug)]
-pub struct Anybody(pub WebPkiSupportedAlgorithms);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
-    }
-}
-
-/// Takes a server with a certificate by these authorities for [`Ipv4Addr::LOCALHOST`], which those of k3s' servers have.
+/// Takes a server that has the key of its certificate, if that is by the cluster's authority.
 #[derive(Debug)]
 pub struct OfCluster {
+    algorithms: WebPkiSupportedAlgorithms,
+    /// Without one every certificate is good.
+    authority: Option<Authority>,
+}
+
+#[derive(Debug)]
+struct Authority {
     verifier: Arc<WebPkiServerVerifier>,
+    /// Certificates that may lie between an authority and a server.
     bundle: Vec<CertificateDer<'static>>,
 }
 
 impl OfCluster {
-    pub fn new(
+    /// Takes anybody for a server.
+    pub fn not_known_yet() -> Self {
+        Self {
+            algorithms: ring::default_provider().signature_verification_algorithms,
+            authority: None,
+        }
+    }
+
+    /// Takes servers of these authorities for 127.0.0.1, which the certificates of k3s' servers have as a name.
+    pub fn of(
         roots: RootCertStore,
         bundle: Vec<CertificateDer<'static>>,
     ) -> Result<Self, VerifierBuilderError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.build()?;
         Ok(Self {
-            verifier: verifier.build()?,
-            bundle,
+            authority: Some(Authority { verifier, bundle }),
+            ..Self::not_known_yet()
         })
     }
 }
@@ -78,10 +59,12 @@ impl ServerCertVerifier for OfCluster {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(Authority { verifier, bundle }) = &self.authority else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-        let intermediates: Vec<_> = intermediates.iter().chain(&self.bundle).cloned().collect();
-        self.verifier
-            .verify_server_cert(end_entity, &intermediates, &name, ocsp_response, now)
+        let intermediates: Vec<_> = intermediates.iter().chain(bundle).cloned().collect();
+        verifier.verify_server_cert(end_entity, &intermediates, &name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -90,8 +73,7 @@ impl ServerCertVerifier for OfCluster {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier
-            .verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -100,11 +82,10 @@ impl ServerCertVerifier for OfCluster {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier
-            .verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.verifier.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
