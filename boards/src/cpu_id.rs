@@ -54,7 +54,7 @@ impl CpuId {
         (!is_empty).then_some(number)
     }
 
-    /// Its place, for a person.
+    /// Its place, as messages name it.
     #[must_use]
     pub fn place(&self) -> String {
         match self {

@@ -28,7 +28,7 @@ const VLAN_AT: usize = 20;
 const PREFIX_AT: usize = 22;
 const ADDRESS_AT: usize = 24;
 const GATEWAY_AT: usize = 28;
-/// [`MAX_SERVERS`] places of four bytes, zero where there is no server. So are the next ones.
+/// [`MAX_SERVERS`] places of four bytes; zero means no server. The next ones have the same form.
 const DNS_AT: usize = 32;
 const NTP_AT: usize = DNS_AT + 4 * MAX_SERVERS;
 /// The SHA-256 of everything before it. All that is not zero lies in the first 512 bytes, as with the commit record.

@@ -48,12 +48,15 @@ pub fn refresh(root: &Path) -> Result<()> {
     let image = image(root);
     let settings = Settings::read(root)?;
     let Some(matchbox) = &settings.matchbox else {
-        bail!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
+        bail!(
+            "no Matchbox is set in /etc/gild/first-boot.toml, so there is nobody to ask; next: build the image with --matchbox"
+        );
     };
     let present = place.present(&interface::macs(root), &image);
     let (Some(before), Present::Identity) = (place.said(), present) else {
         bail!(
-            "the seed in /var/lib/cloud/seed/nocloud is not this node's own from Matchbox, so nothing was changed"
+            "the seed in /var/lib/cloud/seed/nocloud is not this node's own from Matchbox, so nothing was changed; next: look at \
+             `journalctl -u gild-seed`"
         );
     };
     let asker = Asker {
