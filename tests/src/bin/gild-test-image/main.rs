@@ -116,8 +116,13 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     scene.hardware.memory = MEMORY;
     scene.use_firmware()?;
     scene.use_argument("gild.hold_seconds=10")?;
-    if product == Product::Rpi5 {
-        scene.hardware.eeprom = Some(eeprom_that_waits_for_the_proof()?);
+    match product {
+        Product::Rpi5 => scene.hardware.eeprom = Some(eeprom_that_waits_for_the_proof()?),
+        // The address by DHCP is seen on the other board.
+        Product::Rock5b | Product::Unknown => {
+            let config = format!("{}{}", scene.configuration(), proof::STATIC_NETWORK);
+            scene.card.write("gild.toml", &config)?;
+        }
     }
     let watch = Watch {
         patience: node::PATIENCE,

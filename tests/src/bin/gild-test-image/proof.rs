@@ -19,6 +19,8 @@ use crate::node::{self, Report};
 
 /// The end of the disk that the copy of the partition table takes, and what is lost to alignment.
 const LOST_AT_THE_END: u64 = 2 << 20;
+/// What the Rock 5B's card says about the network, for the agent and for the node.
+pub const STATIC_NETWORK: &str = "[network]\naddress = \"10.0.2.99/24\"\ngateway = \"10.0.2.2\"\ndns = [\"10.0.2.3\"]\n";
 
 fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<()> {
     ensure!(
@@ -50,6 +52,7 @@ pub fn a_node_of_this_image(report: &Report, site: &Site, disk: &Path) -> Result
         "the site's key opens nothing"
     );
     system(report, product)?;
+    network(report, product)?;
     grown_to_the_disk(report, disk)?;
     configuration(report, site)?;
     equal(
@@ -77,6 +80,20 @@ pub fn a_node_of_this_image(report: &Report, site: &Site, disk: &Path) -> Result
         );
     }
     Ok(())
+}
+
+/// The node has the address that its card says, or one by DHCP if the card says nothing; and its kernel knows VLANs.
+fn network(report: &Report, product: Product) -> Result<()> {
+    let address = report.one("address")?;
+    let (wanted, is_lasting) = match product {
+        Product::Rpi5 => ("inet 10.0.2.15/24 ", false),
+        Product::Rock5b | Product::Unknown => ("inet 10.0.2.99/24 ", true),
+    };
+    ensure!(
+        address.contains(wanted) && address.contains("valid_lft forever") == is_lasting,
+        "the node's address is {address}, and should be {wanted}, forever: {is_lasting}"
+    );
+    equal("a network device in a VLAN", &report.all("vlan"), &vec!["made"])
 }
 
 /// Kernel, modules, settings: as the recipe says.
