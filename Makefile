@@ -19,7 +19,7 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
-.PHONY: help setup demo image build-and-copy card install test check test-image campaign fuzz lint docs bench
+.PHONY: help setup demo image build-and-copy card install test check test-image campaign fleet fuzz lint docs bench
 
 COMMA := ,
 
@@ -168,6 +168,11 @@ docs: setup ## Write docs/cli.md, and manual pages and completions for shells in
 	@cargo run --quiet --bin gild-docs target/docs
 	@cp target/docs/cli.md docs/cli.md
 	@echo "docs: docs/cli.md, target/docs/man, target/docs/completions"
+
+fleet: setup ## Let up to a hundred nodes read from one server at once, in network namespaces (minutes): NODES="1 8 100"
+	@$(ASK_FOR_ROOT)
+	@$(call SAY_COMPILING,target/release/gild-fleet,$(OWN_PROGRAMS))
+	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-fleet -- $(NODES)
 
 bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
 	@$(ASK_FOR_ROOT)

@@ -11,32 +11,48 @@ use rsntp::{Config, SntpClient};
 /// How long one time server may take.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// As many are asked.
-const SERVERS: usize = 2;
+const SERVERS: usize = 4;
+/// No certificate is judged by less.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// The first of June 2026, in days since 1970: it had passed when this agent was written. A constant keeps the build reproducible.
 pub const FLOOR: Duration = Duration::from_hours(20_605 * 24);
 
-/// Sets the clock if it is behind the given time, which is known to have passed: from the first time server that
-/// answers, else to that time itself.
-pub fn set(passed: Duration, servers: impl Iterator<Item = Ipv4Addr>) {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    if now >= passed {
-        return;
-    }
+/// Sets the clock by the first time server that answers, forwards or back: a board's own clock may be months behind or ahead, and
+/// certificates are judged by it. If none answers, the clock is set no earlier than [`FLOOR`].
+pub fn set(servers: impl Iterator<Item = Ipv4Addr>) {
     let client = SntpClient::with_config(Config::default().timeout(PATIENCE));
     let answer = servers.take(SERVERS).find_map(|server| {
         let time = client.synchronize(server.to_string()).ok()?.datetime();
-        Some((server, time.unix_timestamp().ok()?))
+        let time = time.unix_timestamp().ok()?;
+        (time >= FLOOR).then_some((server, time))
     });
-    let (time, source) = match answer {
-        Some((server, time)) if time >= passed => (time, format!("from {server}")),
-        _ => (
+    match answer {
+        Some((server, time)) if time.abs_diff(now()) > CLOSE => {
+            set_to(time, &format!("from {server}"));
+        }
+        Some(_) => (),
+        None => not_before(FLOOR),
+    }
+}
+
+/// Sets the clock to a time that has passed, if it is behind.
+pub fn not_before(passed: Duration) {
+    if now() < passed {
+        set_to(
             passed,
-            "to a time that is known to have passed: no time server answered".to_owned(),
-        ),
-    };
+            "to a time that is known to have passed: no time server has said more",
+        );
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+fn set_to(time: Duration, source: &str) {
     match clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from(time)) {
         Ok(()) => info!("clock set {source}"),
         Err(error) => warn!("the clock is wrong and cannot be set: {error}"),

@@ -6,7 +6,7 @@ use gild_disk::select::Candidate;
 use gild_disk::{BlockDevice, Target};
 use gild_faults::{Fault, HasFault};
 use gild_flash::{FlashError, Job, Options, Report};
-use gild_nfs::NfsError;
+use gild_share::ShareError;
 
 use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
@@ -35,7 +35,7 @@ pub enum FlashStepError {
     },
     /// The stored image cannot be had.
     #[error("opening the image: {0}")]
-    Image(NfsError),
+    Image(ShareError),
     /// The engine gave up.
     #[error(transparent)]
     Engine(#[from] FlashError),
@@ -45,7 +45,7 @@ impl HasFault for FlashStepError {
     fn fault(&self) -> Fault {
         match self {
             Self::Disk { .. } => Fault::TargetFailed,
-            Self::Image(_) => Fault::ServerUnreachable,
+            Self::Image(error) => error.fault(),
             Self::Engine(error) => error.fault(),
         }
     }

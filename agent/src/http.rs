@@ -1,8 +1,8 @@
 //! HTTP for optional information, which must never hold up the work: short time-outs, small answers.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use gild_http::Access;
 use reqwest::header::CONTENT_TYPE;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -13,7 +13,7 @@ const MAX_ANSWER: usize = 64 << 10;
 /// A request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No TLS, no runtime.
+    /// No runtime.
     #[error("{0}")]
     Setup(String),
     /// No connection, or no answer in time.
@@ -37,22 +37,22 @@ impl From<reqwest::Error> for HttpError {
     }
 }
 
+impl From<gild_http::HttpError> for HttpError {
+    fn from(error: gild_http::HttpError) -> Self {
+        Self::Setup(error.to_string())
+    }
+}
+
 impl From<std::io::Error> for HttpError {
     fn from(error: std::io::Error) -> Self {
         Self::Setup(error.to_string())
     }
 }
 
-impl From<rustls::Error> for HttpError {
-    fn from(error: rustls::Error) -> Self {
-        Self::Setup(error.to_string())
-    }
-}
-
 /// The answer to a GET.
-pub fn get(url: &str) -> Result<String, HttpError> {
+pub fn get(access: &Access, url: &str) -> Result<String, HttpError> {
     block_on(async {
-        let mut answer = accepted(client()?.get(url)).await?;
+        let mut answer = accepted(client(access)?.get(url)).await?;
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await? {
             body.extend_from_slice(&part);
@@ -64,10 +64,11 @@ pub fn get(url: &str) -> Result<String, HttpError> {
     })
 }
 
-/// Posts JSON; the answer is not read.
-pub fn post_json(url: &str, json: String) -> Result<(), HttpError> {
+/// Posts JSON to a server that one of these authorities, or a public one, knows; the answer is not read.
+pub fn post_json(authorities: Option<&str>, url: &str, json: String) -> Result<(), HttpError> {
     block_on(async {
-        let request = client()?
+        let access = Access::new(authorities, None)?;
+        let request = client(&access)?
             .post(url)
             .header(CONTENT_TYPE, "application/json")
             .body(json);
@@ -92,21 +93,10 @@ fn block_on<T>(work: impl Future<Output = Result<T, HttpError>>) -> Result<T, Ht
         .block_on(work)
 }
 
-/// A client with roots of its own: the card has no /etc/ssl.
-fn client() -> Result<reqwest::Client, HttpError> {
-    let roots = rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(
-        rustls::crypto::ring::default_provider(),
-    ))
-    .with_safe_default_protocol_versions()?
-    .with_root_certificates(roots)
-    .with_no_client_auth();
-    Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
+fn client(access: &Access) -> Result<reqwest::Client, HttpError> {
+    Ok(access
+        .client()
         .connect_timeout(CONNECT)
         .timeout(WHOLE)
-        .redirect(reqwest::redirect::Policy::none())
         .build()?)
 }

@@ -165,6 +165,7 @@ fn story(
     let known = config.as_ref().ok();
     let policy = known.map(|config| config.boot_order);
     node.status_url = known.and_then(|config| config.status_url.clone());
+    node.authorities = known.and_then(|config| config.authorities.clone());
     watcher.knows(node);
     let order = order::of(node, known);
     let known_order = order.as_ref().ok().and_then(Option::as_ref);
@@ -205,20 +206,19 @@ fn install(
     let network = network::up(machine, board, &config.networks, present)?;
     let network = node.network.insert(network);
     if config.uses_tls() {
-        // Now, for the receipt of a fault in the next step; once the image's build time is known, again.
-        clock::set(clock::FLOOR, network.time_servers());
+        clock::set(network.time_servers());
     }
 
     machine.enter(Stage::Manifest);
+    let access = manifest::access(config)?;
     let least = floor::on_card(node.card.as_ref().map(|card| card as _), board);
-    let image = manifest::fetch(machine, board, config, least)?;
+    let image = manifest::fetch(machine, board, config, &access, least)?;
     node.image_id = Some(image.manifest.image_id.clone());
     if config.uses_tls() {
-        let built = Duration::from_secs(image.manifest.build_time);
-        clock::set(built, network.time_servers());
+        clock::not_before(Duration::from_secs(image.manifest.build_time));
     }
     if let Some(matchbox) = &config.matchbox {
-        matchbox::announce(matchbox, network.mac);
+        matchbox::announce(&access, matchbox, network.mac);
     }
 
     machine.enter(Stage::Target);

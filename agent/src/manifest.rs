@@ -4,19 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_card_format::Config;
+use gild_card_format::{Config, ServerUrl};
 use gild_faults::{Fault, HasFault};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
 use gild_format::release::{self, GOLDEN, signature_of};
 use gild_format::signature::{MAX_SIGNATURE_BYTES, SignatureError};
-use gild_nfs::{NfsError, NfsUrl, Options, Share};
+use gild_http::{Access, HttpError};
+use gild_share::{Share, ShareError};
+use gild_source::Options;
 use log::info;
 
 use crate::consent::Holds;
 use crate::failure::StepError;
 use crate::machine::Machine;
 use crate::patience::ServerPatience;
+
+/// The first question is put off by up to this part of a hold: two seconds, with the usual one of a minute.
+const START_SHARE: u32 = 30;
 
 /// An image, ready to be read.
 pub struct Image {
@@ -26,8 +31,8 @@ pub struct Image {
     pub sha256: Sha256Hex,
     /// Where it lies.
     pub share: Share,
-    /// The board's directory there.
-    url: NfsUrl,
+    /// The board's directory there, for people.
+    folder: String,
 }
 
 impl Image {
@@ -40,7 +45,7 @@ impl Image {
             "an image that has proven itself on this disk has",
         )
         .map_err(|reason| FetchError::Refused {
-            url: self.url.clone(),
+            folder: self.folder.clone(),
             reason,
         })
     }
@@ -51,12 +56,15 @@ impl Image {
 pub enum FetchError {
     /// The server, or a file on it.
     #[error(transparent)]
-    Server(#[from] NfsError),
+    Server(#[from] ShareError),
+    /// What the card says of HTTP cannot be used.
+    #[error(transparent)]
+    Access(#[from] HttpError),
     /// The manifest is not one that this node may follow.
-    #[error("{url}/{GOLDEN} is refused: {reason}")]
+    #[error("{GOLDEN} in {folder} is refused: {reason}")]
     Refused {
         /// The board's directory.
-        url: NfsUrl,
+        folder: String,
         /// What is wrong with it.
         reason: String,
     },
@@ -65,7 +73,7 @@ pub enum FetchError {
 impl HasFault for FetchError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Server(_) => Fault::ServerUnreachable,
+            Self::Server(_) | Self::Access(_) => Fault::ServerUnreachable,
             Self::Refused { .. } => Fault::ManifestRefused,
         }
     }
@@ -73,17 +81,29 @@ impl HasFault for FetchError {
 
 impl StepError for FetchError {}
 
+/// Whom to believe, and what lets this node in, by the card.
+pub fn access(config: &Config) -> Result<Access, FetchError> {
+    let authorities = config.authorities.as_deref();
+    Ok(Access::new(authorities, config.header.as_ref())?)
+}
+
 /// Fetches this board's current manifest and checks everything about it before anything of it is used.
 pub fn fetch(
     machine: &'static Machine,
     board: &Board,
     config: &Config,
+    access: &Access,
     least_on_card: u64,
 ) -> Result<Image, FetchError> {
-    let url = config.server.join(&board.name);
-    let (share, bytes) = read_signed(machine, config, &url)?;
+    let urls: Vec<ServerUrl> = config
+        .servers
+        .iter()
+        .map(|server| server.join(&board.name))
+        .collect();
+    let folder = in_words(&urls);
+    let (share, bytes) = read_signed(machine, config, access, &urls)?;
     let refused = |reason| FetchError::Refused {
-        url: url.clone(),
+        folder: folder.clone(),
         reason,
     };
     let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
@@ -100,21 +120,29 @@ pub fn fetch(
         sha256: manifest_sha256(&bytes),
         manifest,
         share,
-        url,
+        folder,
     })
+}
+
+fn in_words(urls: &[ServerUrl]) -> String {
+    let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+    urls.join(" or ")
 }
 
 fn read_signed(
     machine: &'static Machine,
     config: &Config,
-    url: &NfsUrl,
+    access: &Access,
+    urls: &[ServerUrl],
 ) -> Result<(Share, Vec<u8>), FetchError> {
+    // A rack that is switched on at once does not ask at once.
+    machine.wait((machine.hold / START_SHARE).mul_f64(fastrand::f64()));
     let patience = Arc::new(ServerPatience::new(machine));
-    let share = Share::connect(url, Options::default(), patience)?;
+    let share = Share::new(urls, access, Options::default(), patience);
     let read = || {
         let manifest = share.read_file(GOLDEN, MAX_MANIFEST_BYTES as u64)?;
         let minisig = share.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;
-        Ok::<_, NfsError>((manifest, String::from_utf8_lossy(&minisig).into_owned()))
+        Ok::<_, ShareError>((manifest, String::from_utf8_lossy(&minisig).into_owned()))
     };
     match signed(config, read, |time| machine.wait(time))? {
         Ok((bytes, line)) => {
@@ -122,7 +150,7 @@ fn read_signed(
             Ok((share, bytes))
         }
         Err(error) => Err(FetchError::Refused {
-            url: url.clone(),
+            folder: in_words(urls),
             reason: error.to_string(),
         }),
     }

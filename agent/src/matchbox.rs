@@ -4,6 +4,7 @@
 //! cluster's token, so no value but the host name is ever shown or kept.
 
 use gild_boards::mac::Mac;
+use gild_http::Access;
 use gild_matchbox::{Answer, NameError, fallback_name, host_name, metadata_address};
 use log::{info, warn};
 use reqwest::Url;
@@ -11,9 +12,9 @@ use reqwest::Url;
 use crate::http::{self, HttpError};
 
 /// Says which node this is going to be, or why it has no name yet. Never fails: nothing depends on it.
-pub fn announce(matchbox: &str, mac: Mac) {
+pub fn announce(access: &Access, matchbox: &str, mac: Mac) {
     let answer = match Url::parse(matchbox) {
-        Ok(url) => http::get(metadata_address(&url, mac).as_str()),
+        Ok(url) => http::get(access, metadata_address(&url, mac).as_str()),
         Err(error) => Err(HttpError::Setup(error.to_string())),
     };
     match answer.map(|body| name(&body, mac)) {

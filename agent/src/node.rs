@@ -27,6 +27,8 @@ pub struct Node {
     pub network: Option<Network>,
     /// Where the receipt is posted.
     pub status_url: Option<String>,
+    /// Who may prove whose address that is, beside public authorities: certificates in PEM form.
+    pub authorities: Option<String>,
     /// The image it should carry.
     pub image_id: Option<String>,
     /// The disk to write.

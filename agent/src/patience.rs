@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use gild_nfs::{Backoff, NfsError, Patience};
+use gild_source::{Backoff, Patience, Trouble};
 use log::info;
 
 use crate::led::Pattern;
@@ -27,30 +27,39 @@ impl ServerPatience {
     pub fn new(machine: &'static Machine) -> Self {
         Self {
             machine,
-            backoff: Backoff::forever().sleep_with(|time| machine.wait(time.min(LONGEST))),
+            backoff: Backoff::forever()
+                .at_most(LONGEST)
+                .sleep_with(|time| machine.wait(time)),
             since: Mutex::new(HashMap::new()),
         }
     }
 
-    fn is_over(&self, attempt: u32) -> bool {
+    fn is_over(&self, attempt: u32, least: Duration) -> bool {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let began = since.entry(thread::current().id()).or_insert(now);
         if attempt == 1 {
             *began = now;
         }
-        began.elapsed() >= self.machine.patience()
+        let is_over = now.saturating_duration_since(*began) >= self.machine.patience();
+        // The time for which a server asks to be left alone does not count: it is there.
+        *began = (*began + least).max(*began);
+        is_over
     }
 }
 
 impl Patience for ServerPatience {
-    fn wait(&self, attempt: u32, error: &NfsError) -> bool {
-        if self.is_over(attempt) {
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
+        if self.is_over(attempt, trouble.least_wait()) {
             return false;
         }
-        info!("waiting: {error} (attempt {attempt})");
+        info!("waiting: {trouble} (attempt {attempt})");
         self.machine.show(Pattern::WaitingForServer);
-        self.backoff.wait(attempt, error)
+        self.backoff.wait(attempt, trouble)
+    }
+
+    fn waiting(&self, _silence: Duration) {
+        self.machine.alive();
     }
 
     fn got_on(&self) {

@@ -40,7 +40,7 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
         }
     }
     if let (Some(url), Some(_)) = (&node.status_url, &node.network)
-        && let Err(error) = http::post_json(url, json)
+        && let Err(error) = http::post_json(node.authorities.as_deref(), url, json)
     {
         warn!("the receipt did not reach the status URL: {error}");
     }

@@ -150,6 +150,8 @@ fn format() -> Result<()> {
 fn network() -> Result<()> {
     let words =
         |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_be_bytes()).collect() };
+    let part = "\x01\x00\x0acontent-range: bytes 0-9/200\netag: \"one\"\nretry-after: 7\n";
+    put("http_answer", "part", part.as_bytes().to_vec())?;
     put("nfs_reply", "mount", words(&[0, 4, 0x6162_6364, 1, 1]))?;
     put("nfs_reply", "lookup", words(&[0, 4, 0x6162_6364, 0, 0]))?;
     put(

@@ -2,7 +2,7 @@
 //! order is for nobody.
 #![no_main]
 
-use gild_card_format::{Arguments, Config, NfsUrl};
+use gild_card_format::{Arguments, Config, HttpUrl, NfsUrl, ServerUrl};
 use gild_format::network::{Found, Settings};
 use gild_fuzz::parts;
 use libfuzzer_sys::fuzz_target;
@@ -24,8 +24,16 @@ fuzz_target!(|input: &[u8]| {
                 continue;
             }
         };
-        let url = &config.server;
-        assert_eq!(NfsUrl::parse(&url.to_string()).as_ref(), Ok(url));
+        for server in &config.servers {
+            match server {
+                ServerUrl::Nfs(url) => {
+                    assert_eq!(NfsUrl::parse(&url.to_string()).as_ref(), Ok(url));
+                }
+                ServerUrl::Http(url) => {
+                    assert_eq!(HttpUrl::parse(url.url().as_str()).as_ref(), Ok(url));
+                }
+            }
+        }
         for settings in config.networks.all() {
             let block = Found::in_bytes(&settings.to_bytes());
             let expected = match settings.clone() {

@@ -3,7 +3,6 @@
 pub mod confirm;
 pub mod disk;
 mod report;
-mod share;
 
 use std::path::PathBuf;
 use std::thread;
@@ -16,14 +15,17 @@ use gild_format::signature::{PublicKey, SignatureError};
 use gild_format::{Manifest, manifest_sha256, release};
 
 use crate::board;
-use crate::image::{explain_signature, read_key};
+use crate::image::{Signed, explain_signature, read_key};
+use crate::published::{AccessArgs, Place};
 
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The image's manifest, such as golden.json: a file, or one on an NFS server
-    #[arg(long, value_name = "FILE|nfs://SERVER/PATH")]
+    /// The image's manifest, such as golden.json: a file, or one on a server (nfs://, https://, http://)
+    #[arg(long, value_name = "FILE|URL")]
     manifest: String,
+    #[command(flatten)]
+    access: AccessArgs,
     /// The disk to write: everything on it is destroyed
     #[arg(long, value_name = "DEV")]
     target: PathBuf,
@@ -50,10 +52,11 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(name) = &args.board {
         board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
     }
-    let share = share::Share::open(&args.manifest)?;
-    let bytes = signed_manifest(&share, &key, &args.manifest)?;
-    let manifest =
-        Manifest::parse(&bytes).with_context(|| format!("refusing {}", args.manifest))?;
+    let (place, name) = Place::of_file(&args.manifest, &args.access)?
+        .ok_or_else(|| Refused::manifest(format!("{} does not name a manifest", args.manifest)))?;
+    let refusing = || format!("refusing {name} in {place}");
+    let bytes = signed_manifest(&place, &name, &key)?.with_context(refusing)?;
+    let manifest = Manifest::parse(&bytes).with_context(refusing)?;
     check_use(&manifest, args.board.as_deref())?;
     let manifest_sha256 = manifest_sha256(&bytes);
 
@@ -74,7 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
             &format!("It will carry image {id} for board {board}."),
         )?;
     }
-    let source = share.image(&manifest)?;
+    let source = place.source(&manifest.stored_file)?;
     let report = flash(&Job {
         manifest: &manifest,
         manifest_sha256,
@@ -92,7 +95,11 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// The manifest's bytes. A pair that does not fit may be in the middle of its replacement: it is read again.
-fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<Vec<u8>> {
+fn signed_manifest(place: &Place, name: &str, key: &PublicKey) -> Result<Result<Vec<u8>>> {
+    let read = || {
+        let signed = Signed::read(place, name)?;
+        Ok((signed.manifest, signed.signature))
+    };
     let wait = |time| {
         log::info!(
             "waiting: {}; it may be in the middle of its replacement",
@@ -100,10 +107,8 @@ fn signed_manifest(share: &share::Share, key: &PublicKey, name: &str) -> Result<
         );
         thread::sleep(time);
     };
-    release::read_signed(&[key], || share.manifest(), wait)?
-        .map(|(bytes, _)| bytes)
-        .map_err(explain_signature)
-        .with_context(|| format!("refusing {name}"))
+    let found = release::read_signed::<anyhow::Error>(&[key], read, wait)?;
+    Ok(found.map(|(bytes, _)| bytes).map_err(explain_signature))
 }
 
 fn check_use(manifest: &Manifest, board: Option<&str>) -> Result<()> {

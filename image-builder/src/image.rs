@@ -12,7 +12,7 @@ mod verify;
 
 use clap::Subcommand;
 
-pub use release::{PUBLISH_AGAIN, explain_signature};
+pub use release::{PUBLISH_AGAIN, Signed, explain_signature};
 pub use verify::read_key;
 
 /// Build, check and publish golden images
@@ -35,7 +35,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Build(args) => build::run(*args),
         Command::Pack(args) => pack::run(args),
-        Command::Verify(args) => verify::run(args),
+        Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Publish(args) => publish::run(&args),
     }

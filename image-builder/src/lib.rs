@@ -11,6 +11,7 @@ mod key;
 mod own_files;
 mod parallel;
 mod progress;
+mod published;
 mod source_date;
 
 use anyhow::Result;
@@ -20,6 +21,7 @@ use gild_flash::FlashError;
 use gild_format::ManifestError;
 use gild_format::chunk::ChunkError;
 use gild_format::signature::SignatureError;
+use gild_share::ShareError;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 when all is done, 64 for a wrong command line, the number of the fault that a node would show \
@@ -80,8 +82,8 @@ pub fn fault(error: &anyhow::Error) -> Option<Fault> {
             Some(error.fault())
         } else if let Some(refused) = cause.downcast_ref::<flash::Refused>() {
             Some(refused.fault())
-        } else if cause.is::<gild_nfs::NfsError>() {
-            Some(Fault::ServerUnreachable)
+        } else if let Some(error) = cause.downcast_ref::<ShareError>() {
+            Some(error.fault())
         } else if cause.is::<ManifestError>() || cause.is::<SignatureError>() {
             Some(Fault::ManifestRefused)
         } else if cause.is::<ChunkError>() {

@@ -10,6 +10,7 @@ mod first_boot_cuts;
 mod first_boot_join;
 mod first_boot_trouble;
 mod happy_path;
+mod http;
 mod matchbox;
 mod nfs;
 mod pi5_steppings;

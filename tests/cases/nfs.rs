@@ -15,7 +15,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use gild_nfs::{File, NfsError, NfsUrl, Options, Patience, Share};
+use gild_nfs::{File, NfsError, NfsUrl, Share};
+use gild_source::{Options, Patience, Trouble};
 use gild_tests::ganesha::Ganesha;
 use gild_tests::nfs_server::{BitFlip, Handles, NfsServer};
 use nfs3_server::nfs3_types::nfs3::nfsstat3;
@@ -66,7 +67,7 @@ impl Watch {
 }
 
 impl Patience for Watch {
-    fn wait(&self, attempt: u32, error: &NfsError) -> bool {
+    fn wait(&self, attempt: u32, error: &dyn Trouble) -> bool {
         self.seen
             .lock()
             .expect("no panic")

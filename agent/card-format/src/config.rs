@@ -8,15 +8,20 @@ use url::Url;
 use crate::arguments::Arguments;
 use crate::likeliest::likeliest;
 use crate::network::{self, Networks, Section, Sections};
-use crate::nfs_url::NfsUrl;
 use crate::order::Order;
-use crate::reference::{ARGUMENT_KEYS, KEYS, Kind};
+use crate::reference::{ARGUMENT_KEYS, CARD_KEYS, KEYS, Kind};
+use crate::server_url::ServerUrl;
+use crate::servers::{self, Header, HttpSection};
 
 /// The settings of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Directory of the share that holds `<board>/golden.json`.
-    pub server: NfsUrl,
+    /// Directories that hold `<board>/golden.json`: one at least, and the first is preferred.
+    pub servers: Vec<ServerUrl>,
+    /// What lets a reader in to the servers that speak HTTP.
+    pub header: Option<Header>,
+    /// Certificates of the site's own authorities, in PEM form.
+    pub authorities: Option<String>,
     /// The key that signs the manifests.
     pub public_key: PublicKey,
     /// Another key that may sign them.
@@ -115,7 +120,9 @@ const COMMAND_LINE: &str = "the kernel command line (gild.*)";
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct File {
-    server: Option<String>,
+    server: Option<Value>,
+    ca: Option<String>,
+    http: HttpSection,
     public_key: Option<String>,
     next_public_key: Option<String>,
     matchbox: Option<String>,
@@ -164,10 +171,23 @@ impl Config {
     /// Whether a certificate will have to be judged, by the clock.
     #[must_use]
     pub fn uses_tls(&self) -> bool {
-        [&self.matchbox, &self.status_url]
-            .into_iter()
-            .flatten()
-            .any(|url| url.starts_with("https:"))
+        !self.tls_hosts().is_empty()
+    }
+
+    /// The hosts that show a certificate.
+    #[must_use]
+    pub fn tls_hosts(&self) -> Vec<String> {
+        let of_web = [&self.matchbox, &self.status_url].into_iter().flatten();
+        let of_web = of_web.filter_map(|url| Url::parse(url).ok());
+        let of_images = self.servers.iter().filter_map(|server| match server {
+            ServerUrl::Http(url) => Some(url.url().clone()),
+            ServerUrl::Nfs(_) => None,
+        });
+        of_web
+            .chain(of_images)
+            .filter(|url| url.scheme() == "https")
+            .filter_map(|url| url.host_str().map(str::to_owned))
+            .collect()
     }
 
     /// Reads the card's file, if there is a card, and lets the kernel arguments override it.
@@ -205,6 +225,14 @@ impl Config {
             let Some(known) = KEYS.iter().find(|known| known.name == key) else {
                 return Err(unknown(COMMAND_LINE, key, key.to_owned()));
             };
+            if CARD_KEYS.contains(&key) {
+                return Err(ConfigError::Hidden {
+                    key: known.name,
+                    problem:
+                        "the kernel prints its arguments; next: write it into gild.toml on the card"
+                            .to_owned(),
+                });
+            }
             let value = known.kind.value(known.name, value)?;
             // An argument is for this board, and overrides whichever section is.
             if let Some(key) = known.name.strip_prefix("network.") {
@@ -307,11 +335,11 @@ impl File {
                 ),
             });
         }
+        let servers = servers::servers(server)?;
         Ok(Config {
-            server: NfsUrl::parse(&server).map_err(|error| ConfigError::Hidden {
-                key: "server",
-                problem: error.reason,
-            })?,
+            header: self.http.check(&servers)?,
+            servers,
+            authorities: servers::authorities(self.ca)?,
             public_key,
             next_public_key,
             matchbox: web_address("matchbox", self.matchbox)?,
@@ -706,7 +734,7 @@ mod tests {
             assert!(complaint(&minimal(), argument).contains("true or false"));
         }
         assert!(
-            complaint(&minimal(), "gild.server=http://a/b").contains("`server` cannot be used: ")
+            complaint(&minimal(), "gild.server=ftp://a/b").contains("`server` cannot be used: ")
         );
         let said = complaint(&minimal(), "gild.public_key=RWQ...");
         assert!(
@@ -719,6 +747,98 @@ mod tests {
             said.ends_with("; next: write nfs://192.168.1.10/srv/x"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn one_server_or_several_are_named_and_the_first_is_the_first() {
+        let servers = |text: &str, argument: &str| {
+            let file = format!("server = {text}\npublic_key = \"{KEY}\"");
+            parse(&file, argument).map(|config| {
+                let servers = config.servers.iter();
+                servers.map(ToString::to_string).collect::<Vec<_>>()
+            })
+        };
+        let (nas, web) = ("nfs://nas/gild", "https://images.example/gild");
+        let listed = format!("[\"{web}\", \"{nas}\"]");
+        assert_eq!(
+            servers(&listed, "").as_deref(),
+            Ok(&[web.to_owned(), nas.to_owned()][..])
+        );
+        let argument = format!("gild.server={nas},{web}");
+        assert_eq!(
+            servers("\"nfs://a/b\"", &argument),
+            Ok(vec![nas.to_owned(), web.to_owned()])
+        );
+        for (text, part) in [
+            ("[]", "one server, or up to 8"),
+            (
+                &format!("[\"{nas}\", \"{nas}\"]"),
+                "names nfs://nas/gild twice",
+            ),
+            ("[1]", "an address, or a list of addresses"),
+            ("1", "an address, or a list of addresses"),
+            (&format!("[\"{nas}\", \"x\"]"), "`server` cannot be used: "),
+        ] {
+            let said = servers(text, "").expect_err(text).to_string();
+            assert!(said.contains(part), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_header_goes_to_servers_that_prove_who_they_are_and_is_never_shown() {
+        let file = |server: &str, header: &str| {
+            format!("server = {server}\npublic_key = \"{KEY}\"\n[http]\nheader = \"{header}\"")
+        };
+        let web = "\"https://images.example/gild\"";
+        let config = parse(&file(web, "Authorization: Bearer t0ken"), "").expect("a header");
+        let header = config.header.as_ref().expect("a header");
+        assert_eq!(
+            (&*header.name, &*header.value),
+            ("Authorization", "Bearer t0ken")
+        );
+        assert!(!format!("{config:?}").contains("t0ken"));
+        assert!(config.uses_tls());
+        for (server, header, part) in [
+            ("\"http://a/b\"", "X: t0ken", "in clear text"),
+            (
+                "[\"https://a/b\", \"http://a/b\"]",
+                "X: t0ken",
+                "in clear text",
+            ),
+            (
+                "\"nfs://a/b\"",
+                "X: t0ken",
+                "no `server` is reached over HTTP",
+            ),
+            (web, "t0ken", "a line like"),
+            (web, ": t0ken", "a line like"),
+            (web, "X: ", "a line like"),
+            (web, "X Y: t0ken", "a line like"),
+            (web, "X: t0ken\\nY: z", "a line like"),
+        ] {
+            let said = complaint(&file(server, header), "");
+            assert!(
+                said.contains(part) && !said.contains("t0ken"),
+                "{header}: {said}"
+            );
+        }
+        let said = complaint(&minimal(), "gild.http.header=X:t0ken");
+        assert!(
+            said.contains("the kernel prints its arguments") && !said.contains("t0ken"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn an_authority_is_text_with_a_certificate_in_it() {
+        let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let config = parse(&format!("{}ca = \"\"\"\n{pem}\"\"\"", minimal()), "");
+        assert_eq!(
+            config.expect("a certificate").authorities.as_deref(),
+            Some(pem)
+        );
+        let said = complaint(&format!("{}ca = \"site-ca.pem\"", minimal()), "");
+        assert!(said.contains("in PEM form, in triple quotes"), "{said}");
     }
 
     #[test]
@@ -740,6 +860,8 @@ mod tests {
         for argument in [
             "gild.status_url=user:token@host",
             "gild.server=http://token@a/b",
+            "gild.server=https://user:token@a/b",
+            "gild.http.header=X: token",
             "gild.server=nfs://token",
             "gild.public_key=token",
         ] {

@@ -6,6 +6,7 @@
 mod arguments;
 mod config;
 mod gate;
+mod http_url;
 mod likeliest;
 pub mod names;
 mod network;
@@ -13,14 +14,19 @@ mod nfs_url;
 mod order;
 mod per_board;
 mod reference;
+mod server_url;
+mod servers;
 pub mod sums;
 
 pub use arguments::Arguments;
 pub use config::{BootOrderPolicy, Config, ConfigError};
 pub use gate::{ANY_IMAGE, GATE, Gate, ON_TRIAL, TRIAL};
+pub use http_url::HttpUrl;
 pub use likeliest::likeliest;
 pub use network::{Networks, TwoSections};
 pub use nfs_url::{NfsUrl, NfsUrlError};
 pub use order::{Order, OrderError};
 pub use per_board::PerBoard;
 pub use reference::markdown;
+pub use server_url::ServerUrl;
+pub use servers::Header;

@@ -21,14 +21,30 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 20] = [
     Key {
         name: "server",
-        kind: Kind::Text,
+        kind: Kind::List,
         needed: "yes",
-        what: "`nfs://host[:port]/path[?mountport=N]`: the directory that holds `<board>/golden.json`, over NFSv3 and TCP. \
+        what: "the directory that holds `<board>/golden.json`. `nfs://host[:port]/path[?mountport=N]`: over NFSv3 and TCP. \
             Without a port the server's portmapper is asked; with one, the MOUNT service is tried on the same port unless \
-            `mountport` names another",
+            `mountport` names another. `https://host[:port]/path[?query]`, or `http://`: see [HTTP](http.md). A list names up to \
+            eight: the next one is used where one does not answer, in the middle of an image too; as a kernel argument separated \
+            by commas",
+    },
+    Key {
+        name: "ca",
+        kind: Kind::Text,
+        needed: "no",
+        what: "certificates of the site's own authorities, in PEM form: servers of images, Matchbox and the status URL may have \
+            theirs from them, or from a public authority. Not as a kernel argument",
+    },
+    Key {
+        name: "http.header",
+        kind: Kind::Text,
+        needed: "no",
+        what: "`Name: value`: a header for each request to a server of images, over `https://` alone. **Whoever has the card can read it**: \
+            give it the right to read images and nothing else. Not as a kernel argument",
     },
     Key {
         name: "public_key",
@@ -146,6 +162,9 @@ pub const KEYS: [Key; 18] = [
 
 /// Keys that are kernel arguments only: they are needed before the card is read.
 pub const ARGUMENT_KEYS: [&str; 3] = ["card", "hold_seconds", "watchdog_seconds"];
+
+/// Keys that the card alone may have.
+pub const CARD_KEYS: [&str; 2] = ["ca", "http.header"];
 
 /// The table of all keys, as docs/configuration.md has it.
 #[must_use]

@@ -4,7 +4,7 @@ use std::io;
 
 use gild_faults::{Fault, HasFault};
 
-use crate::SourceError;
+use gild_source::SourceError;
 
 /// A flash failed. Nothing that failed looks committed.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,9 @@ use gild_disk::{Clock, Target};
 use gild_format::manifest::{Manifest, Sha256Hex};
 use gild_format::network::Settings;
 
-use crate::{Observer, Source};
+use gild_source::Source;
+
+use crate::Observer;
 
 /// How the engine works.
 #[derive(Clone, Debug, Default)]

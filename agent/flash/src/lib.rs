@@ -1,4 +1,4 @@
-//! The flash engine: a signed image goes from a [`Source`] to a [`Target`](gild_disk::Target), verified.
+//! The flash engine: a signed image goes from a [`Source`](gild_source::Source) to a [`Target`](gild_disk::Target), verified.
 //!
 //! [`inspect`] says what a target carries, [`flash`] makes it carry the image of a manifest. Both stand on small seams
 //! (source, target, clock, observer), so that one engine runs on the board, on a workstation and in a test with faults.
@@ -14,7 +14,6 @@ mod plan;
 mod progress;
 mod report;
 mod run;
-mod source;
 mod verify;
 mod write;
 
@@ -25,4 +24,3 @@ pub use job::{Job, Options, Terms};
 pub use observer::{Event, Observer, Stage};
 pub use plan::BUFFER_BUDGET;
 pub use report::{Outcome, Report};
-pub use source::{FileSource, Source, SourceError};

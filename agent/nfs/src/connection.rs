@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use gild_source::Trouble;
 use nfs3_client::rpc::RpcClient;
 use nfs3_client::{PortmapError, PortmapperClient, RpcError};
 use nfs3_types::mount::{self, MOUNT_PROGRAM, dirpath, mountstat3};

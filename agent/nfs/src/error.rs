@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 
 use gild_card_format::NfsUrlError;
+use gild_faults::Fault;
+use gild_source::{SourceError, Trouble};
 use nfs3_client::RpcError;
 use nfs3_types::nfs3::nfsstat3;
 
@@ -169,28 +171,6 @@ pub enum NfsError {
 }
 
 impl NfsError {
-    /// Whether waiting can help: the server may come back, or its operator may repair it.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Resolve { .. }
-            | Self::Connect { .. }
-            | Self::Lost { .. }
-            | Self::NoService { .. }
-            | Self::ShareGone { .. }
-            | Self::ServerFailed { .. } => true,
-            Self::Status { status, .. } => matches!(
-                status,
-                nfsstat3::NFS3ERR_JUKEBOX
-                    | nfsstat3::NFS3ERR_IO
-                    | nfsstat3::NFS3ERR_SERVERFAULT
-                    | nfsstat3::NFS3ERR_STALE
-                    | nfsstat3::NFS3ERR_BADHANDLE
-            ),
-            _ => false,
-        }
-    }
-
     /// Whether a file handle is no longer known to the server.
     pub(crate) fn is_stale(&self) -> bool {
         matches!(
@@ -247,6 +227,39 @@ impl NfsError {
             nfsstat3::NFS3ERR_ISDIR => Self::NotAFile { at },
             _ => Self::Status { at, status },
         }
+    }
+}
+
+impl Trouble for NfsError {
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Resolve { .. }
+            | Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::NoService { .. }
+            | Self::ShareGone { .. }
+            | Self::ServerFailed { .. } => true,
+            Self::Status { status, .. } => matches!(
+                status,
+                nfsstat3::NFS3ERR_JUKEBOX
+                    | nfsstat3::NFS3ERR_IO
+                    | nfsstat3::NFS3ERR_SERVERFAULT
+                    | nfsstat3::NFS3ERR_STALE
+                    | nfsstat3::NFS3ERR_BADHANDLE
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl From<NfsError> for SourceError {
+    fn from(error: NfsError) -> Self {
+        let fault = match error {
+            NfsError::Changed { .. } | NfsError::OutOfRange { .. } => Fault::ImageCorrupt,
+            _ => Fault::ServerUnreachable,
+        };
+        let message = error.to_string();
+        Self { fault, message }
     }
 }
 

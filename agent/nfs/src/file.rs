@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gild_source::{Source, SourceError};
 use nfs3_types::nfs3::nfs_fh3;
 
 use crate::connection::{Connection, Server};
@@ -125,6 +126,16 @@ impl File {
 
     fn handle(&self) -> MutexGuard<'_, Option<nfs_fh3>> {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for File {
+    fn size(&self) -> u64 {
+        self.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
+        Ok(self.read_exact_at(buffer, offset)?)
     }
 }
 

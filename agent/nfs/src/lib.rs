@@ -3,7 +3,8 @@
 //! ```no_run
 //! # fn main() -> Result<(), gild_nfs::NfsError> {
 //! use std::sync::Arc;
-//! use gild_nfs::{Backoff, NfsUrl, Options, Share};
+//! use gild_nfs::{NfsUrl, Share};
+//! use gild_source::{Backoff, Options};
 //!
 //! let url = NfsUrl::parse("nfs://192.168.1.10/srv/gild")?.join("rpi5");
 //! let share = Share::connect(&url, Options::default(), Arc::new(Backoff::forever()))?;
@@ -16,7 +17,7 @@
 //!
 //! The calls block, and any number of threads may make them at once; each call uses one connection
 //! of a small pool. Trouble that time or the server's operator can end (no answer, a lost
-//! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`]
+//! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`](gild_source::Patience)
 //! decides how long to wait and when to give up. Everything else comes back as an [`NfsError`].
 //!
 //! `nfs3_client` speaks the protocol, over a stream of our own: it knows neither time-outs nor the
@@ -26,7 +27,6 @@ mod connection;
 mod error;
 mod file;
 mod limits;
-mod patience;
 mod pool;
 mod reply;
 mod share;
@@ -36,8 +36,7 @@ pub use gild_card_format::NfsUrl;
 
 pub use error::{At, NfsError};
 pub use file::File;
-pub use patience::{Backoff, Patience};
-pub use share::{Options, Share, Stats};
+pub use share::Share;
 
 /// What reads a server's bytes, for the fuzz targets.
 #[cfg(fuzzing)]

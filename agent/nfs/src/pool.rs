@@ -1,31 +1,29 @@
-//! A few connections for many threads, and the loop that tries again.
+//! A few connections for many threads, which are made again when they are lost.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use gild_source::{Patience, Slots, persist};
+
+use crate::NfsError;
 use crate::connection::{Connection, Server};
-use crate::{NfsError, Patience};
 
 /// Hands each call a connection of its own.
 pub struct Pool {
     pub server: Server,
     patience: Arc<dyn Patience>,
-    idle: Mutex<Vec<Slot>>,
-    returned: Condvar,
+    /// A connection is made when it is first needed, and again after a loss.
+    slots: Slots<Option<Connection>>,
     mounted: AtomicBool,
     lost: AtomicU64,
 }
-
-/// The place of a connection, which is made when it is first needed and again after a loss.
-struct Slot(Option<Connection>);
 
 impl Pool {
     pub fn new(server: Server, connections: usize, patience: Arc<dyn Patience>) -> Self {
         Self {
             server,
             patience,
-            idle: Mutex::new((0..connections.max(1)).map(|_| Slot(None)).collect()),
-            returned: Condvar::new(),
+            slots: Slots::new((0..connections.max(1)).map(|_| None)),
             mounted: AtomicBool::new(false),
             lost: AtomicU64::new(0),
         }
@@ -45,28 +43,15 @@ impl Pool {
         &self,
         mut work: impl FnMut(&Server, &mut Connection) -> Result<T, NfsError>,
     ) -> Result<T, NfsError> {
-        let mut attempt = 0;
-        loop {
-            let error = match self.try_once(&mut work) {
-                Ok(output) => {
-                    self.patience.got_on();
-                    return Ok(output);
-                }
-                Err(error) => error,
-            };
-            attempt += 1;
-            if !error.is_retryable() || !self.patience.wait(attempt, &error) {
-                return Err(error);
-            }
-        }
+        persist(&*self.patience, || self.try_once(&mut work))
     }
 
     fn try_once<T>(
         &self,
         work: &mut impl FnMut(&Server, &mut Connection) -> Result<T, NfsError>,
     ) -> Result<T, NfsError> {
-        let mut lease = self.lease();
-        let connection = match &mut lease.slot.0 {
+        let mut slot = self.slots.lease();
+        let connection = match &mut *slot {
             Some(connection) => connection,
             empty => empty.insert(self.open()?),
         };
@@ -74,7 +59,7 @@ impl Pool {
         if let Err(error) = &result
             && !error.leaves_connection_usable()
         {
-            lease.slot.0 = None;
+            *slot = None;
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
         result
@@ -96,36 +81,5 @@ impl Pool {
             }
             Err(error) => Err(error),
         }
-    }
-
-    fn lease(&self) -> Lease<'_> {
-        let mut idle = self.idle();
-        loop {
-            if let Some(slot) = idle.pop() {
-                return Lease { pool: self, slot };
-            }
-            idle = self
-                .returned
-                .wait(idle)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Vec<Slot>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A slot that goes back to the pool by itself, whatever happens.
-struct Lease<'a> {
-    pool: &'a Pool,
-    slot: Slot,
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        let slot = Slot(self.slot.0.take());
-        self.pool.idle().push(slot);
-        self.pool.returned.notify_one();
     }
 }

@@ -3,40 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+
+use gild_source::{Options, Patience, Stats};
 
 use crate::connection::Server;
 use crate::pool::Pool;
-use crate::{File, NfsError, NfsUrl, Patience};
-
-/// How a share is read.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// How many reads may be in flight: one on each connection.
-    pub connections: usize,
-    /// How long to wait for each step: a connection, and any sign of progress on it.
-    pub timeout: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            connections: 4,
-            timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What has been done on a share since it was connected.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Bytes of file data received.
-    pub bytes_read: u64,
-    /// READ calls that brought data.
-    pub read_calls: u64,
-    /// Connections that were lost or given up, and had to be made again.
-    pub reconnects: u64,
-}
+use crate::{File, NfsError, NfsUrl};
 
 /// A directory on an NFS server, mounted.
 pub struct Share {
@@ -140,39 +112,11 @@ impl fmt::Debug for Share {
     }
 }
 
-/// Names come from manifests: they must not lead out of the share.
 fn check_name(name: &str) -> Result<(), NfsError> {
-    let good = name
-        .split('/')
-        .all(|part| !part.is_empty() && part != "." && part != ".." && !part.contains('\0'));
-    if good {
+    if gild_source::check_name(name) {
         return Ok(());
     }
     Err(NfsError::Name {
         name: name.to_owned(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::check_name;
-
-    #[test]
-    fn a_name_stays_inside_the_share() {
-        for name in ["golden.json", "rpi5/golden.json", "..."] {
-            assert!(check_name(name).is_ok(), "{name}");
-        }
-        for name in [
-            "",
-            "/etc/passwd",
-            "..",
-            "a/../../b",
-            "a//b",
-            "a/",
-            ".",
-            "a\0b",
-        ] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
-    }
 }

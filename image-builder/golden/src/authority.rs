@@ -1,4 +1,4 @@
-//! Whether the certificate that is given for Matchbox's authority is one. A server's own in its place is a common mistake:
+//! Whether the certificate that is given for the authority of Matchbox, or of another server, is one. A server's own in its place is a common mistake:
 //! `openssl req -x509` makes a certificate that is marked as an authority's, and nodes take no server that shows such a one.
 
 use rustls::client::verify_server_name;
@@ -11,12 +11,12 @@ use rustls::server::ParsedCertificate;
 pub enum NoAuthority {
     /// It names the server.
     #[error(
-        "it names Matchbox's host, and nodes refuse a server that shows its authority's certificate as its own"
+        "it names the server, and nodes refuse a server that shows its authority's certificate as its own"
     )]
     NamesTheHost,
     /// It may sign no other.
     #[error(
-        "it is not marked as an authority's (CA:TRUE), so nodes would refuse the next one that Matchbox gets"
+        "it is not marked as an authority's (CA:TRUE), so nodes would refuse the next one that the server gets"
     )]
     SignsNothing,
 }
@@ -101,7 +101,7 @@ pub fn how_to(host: &str) -> String {
         "DNS"
     };
     format!(
-        "make an authority, have it sign a certificate for Matchbox, and give ca.pem:\n  \
+        "make an authority, have it sign a certificate for the server, and give ca.pem:\n  \
          openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj '/CN=our own authority' -keyout ca.key -out ca.pem\n  \
          openssl req -newkey rsa:3072 -nodes -subj '/CN={address}' -keyout matchbox.key -out matchbox.csr\n  \
          echo 'subjectAltName={kind}:{address}' > matchbox.ext\n  \

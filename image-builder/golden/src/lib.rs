@@ -3,7 +3,7 @@
 
 mod age;
 pub mod assemble;
-mod authority;
+pub mod authority;
 pub mod base;
 pub mod base_image;
 pub mod boot;

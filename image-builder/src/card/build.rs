@@ -7,6 +7,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use gild_card::config::{self, ConfigError};
 use gild_card::firmware::{self, Firmware, FirmwareError, Rpi5};
 use gild_card::{Contents, inspect};
+use gild_card_format::{Arguments, Config};
+use gild_golden::authority;
+use gild_http::Access;
 
 use crate::image::read_key;
 use crate::input::must_exist;
@@ -94,12 +97,30 @@ fn configuration(args: &Args) -> Result<String> {
     let given = args.public_key.as_deref();
     // Its own words only: the exit code of a refused manifest would be wrong here.
     let key = given.map(|key| read_key(key).map_err(|error| anyhow!("{error}")));
-    config::prepare(&text, key.transpose()?.as_ref()).map_err(|error| match (error, given) {
+    let text = config::prepare(&text, key.transpose()?.as_ref()).map_err(|error| match (error, given) {
         (ConfigError::TwoKeys, Some(given)) => anyhow!(
             "`public_key` in {shown} is another key than {given} (--public-key, PUBLIC_KEY= of `make card`); next: leave one of them out"
         ),
         (error, _) => anyhow::Error::new(error).context(format!("{shown} does not go on a card")),
-    })
+    })?;
+    check_authorities(&text).with_context(|| format!("{shown} does not go on a card"))?;
+    Ok(text)
+}
+
+/// Refuses a `ca` that cannot be read, or that a server by it could not be known by.
+fn check_authorities(text: &str) -> Result<()> {
+    let config = Config::parse(Some(text), &Arguments::default())?;
+    let Some(pem) = &config.authorities else {
+        return Ok(());
+    };
+    Access::new(Some(pem), None)?;
+    for host in config.tls_hosts() {
+        authority::check(pem.as_bytes(), &host).map_err(|why| {
+            let next = authority::how_to(&host);
+            anyhow!("`ca` is not the certificate of an authority for {host}: {why}; next: {next}")
+        })?;
+    }
+    Ok(())
 }
 
 fn firmware(args: &Args) -> Result<Firmware> {

@@ -59,7 +59,9 @@ fn text(card: &Inspection) -> String {
     );
     // What is wrong with a configuration that cannot be read is among the problems.
     if let Ok(config) = Config::parse(Some(&card.config), &Arguments::default()) {
-        line("server", &config.server);
+        for server in &config.servers {
+            line("server", server);
+        }
         for key in config.keys() {
             if let Ok(id) = key::id(key) {
                 let name = config.name_of(key).replace('_', " ");

@@ -16,6 +16,7 @@ use super::release::{self, PUBLISH_AGAIN, Signed};
 use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;
+use crate::published::Place;
 
 /// Arguments of `gild image inspect`.
 #[derive(Debug, clap::Args)]
@@ -114,7 +115,7 @@ fn published(path: &Path, options: &Options) -> Result<Report> {
     let folder = path.parent().ok_or_else(|| anyhow!("it is in no folder"))?;
     let name = path.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| anyhow!("it has no name"))?;
-    let manifest = Signed::read(folder, name)?.check(None)?;
+    let manifest = Signed::read(&Place::Folder(folder.to_owned()), name)?.check(None)?;
     let image = unpack(&manifest, &folder.join(&manifest.stored_file))?;
     let report = gild_inspect::inspect(image.path(), options)?;
     for (what, signed, found) in [

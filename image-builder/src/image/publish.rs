@@ -16,6 +16,7 @@ use super::release::{self, Folder, PUBLISH_AGAIN, Signed};
 use super::verify;
 use crate::input::must_exist;
 use crate::progress::Progress;
+use crate::published::Place;
 
 /// Arguments of `gild image publish`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String> {
-    let signed = Signed::read(from, GOLDEN)?;
+    let signed = Signed::read(&Place::Folder(from.to_owned()), GOLDEN)?;
     let manifest = signed.check(key)?;
     let folder = Folder::open(&share.join(&manifest.board))?;
     if let Some(existing) = folder.existing(&manifest.image_id)?

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use gild_whole_file::{Finished, Unnamed};
 
 use super::bmap;
 use crate::input::must_exist;
+use crate::published::Place;
 
 /// Where a published image is.
 const FOLDER: &str = "give the folder that `gild image build`, `pack` or `publish` wrote";
@@ -66,10 +67,10 @@ pub struct Signed {
 
 impl Signed {
     /// Reads the manifest of this name and its signature.
-    pub fn read(folder: &Path, name: &str) -> Result<Self> {
-        let signature = read_limited(&folder.join(signature_of(name)), MAX_SIGNATURE_BYTES)?;
+    pub fn read(place: &Place, name: &str) -> Result<Self> {
+        let signature = place.read(&signature_of(name), MAX_SIGNATURE_BYTES)?;
         Ok(Self {
-            manifest: read_limited(&folder.join(name), MAX_MANIFEST_BYTES)?,
+            manifest: place.read(name, MAX_MANIFEST_BYTES)?,
             signature: String::from_utf8(signature)
                 .with_context(|| format!("{} is not text", signature_of(name)))?,
         })
@@ -129,23 +130,6 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
         path.display()
     );
     Ok(folders)
-}
-
-fn read_limited(path: &Path, limit: usize) -> Result<Vec<u8>> {
-    must_exist(path, "the file", PUBLISH_AGAIN)?;
-    let context = || format!("cannot read {}", path.display());
-    let mut bytes = Vec::new();
-    File::open(path)
-        .with_context(context)?
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .with_context(context)?;
-    ensure!(
-        bytes.len() <= limit,
-        "{} is longer than {limit} bytes",
-        path.display()
-    );
-    Ok(bytes)
 }
 
 /// Makes a folder and those above it that are missing. Everybody may read what is made here, whatever the umask says.
@@ -250,6 +234,10 @@ impl Folder {
         &self.path
     }
 
+    fn place(&self) -> Place {
+        Place::Folder(self.path.clone())
+    }
+
     /// A file without a name that readers know; it vanishes unless it is [`put`](Self::put). Whatever the umask says,
     /// everybody may read it: nodes read as nobody in particular, and there is nothing secret in it.
     pub fn stage(&self) -> Result<Unnamed> {
@@ -325,7 +313,7 @@ impl Folder {
     /// that nothing but one rename lies between them, and to the reader it is a signature that does not fit, which is
     /// worth a second look.
     pub fn set_current(&self, signed: &Signed) -> Result<()> {
-        if Signed::read(&self.path, GOLDEN).is_ok_and(|current| current == *signed) {
+        if Signed::read(&self.place(), GOLDEN).is_ok_and(|current| current == *signed) {
             return Ok(());
         }
         let signature = self.stage_bytes(signed.signature.as_bytes())?;
@@ -347,10 +335,10 @@ impl Folder {
             return Ok(None);
         }
         if exists(&signature_of(&name))? {
-            return Signed::read(&self.path, &name).map(Some);
+            return Signed::read(&self.place(), &name).map(Some);
         }
         Ok(Some(Signed {
-            manifest: read_limited(&self.path.join(&name), MAX_MANIFEST_BYTES)?,
+            manifest: self.place().read(&name, MAX_MANIFEST_BYTES)?,
             signature: String::new(),
         }))
     }

@@ -13,20 +13,25 @@ use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{Manifest, Sha256Hex, manifest_sha256};
+use gild_source::Source;
 use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
-use super::release::{self, Names, PUBLISH_AGAIN, Signed};
+use super::release::{self, Names, Signed};
 use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;
+use crate::published::{AccessArgs, Place, is_address};
 
 /// Arguments of `gild image verify`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder with golden.json, folder that holds the folders of boards, or one manifest
-    #[arg(value_name = "DIR|MANIFEST")]
-    path: PathBuf,
+    /// Folder with golden.json, folder that holds the folders of boards, or one manifest: a file, or one on a server (nfs://,
+    /// https://, http://)
+    #[arg(value_name = "DIR|MANIFEST|URL")]
+    path: String,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Public key, as a file or as its line; without it the signature is not checked
     #[arg(long, value_name = "PUB")]
     key: Option<String>,
@@ -41,43 +46,56 @@ pub struct Args {
 }
 
 /// Runs `gild image verify`.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
     let key = args.key.as_deref().map(read_key).transpose()?;
     if key.is_none() {
         log::warn!("the signature is NOT checked: give --key");
     }
-    let manifests = if args.path.is_dir() {
-        release::folders(&args.path)?
-            .into_iter()
-            .map(|folder| folder.join(GOLDEN))
-            .collect()
-    } else {
-        must_exist(
-            &args.path,
-            "the folder or manifest",
-            "give the folder that `gild image build`, `pack` or `publish` wrote, or a manifest in it",
-        )?;
-        vec![args.path]
-    };
+    let manifests = manifests(args)?;
     ensure!(
         args.raw.is_none() || manifests.len() == 1,
         "--raw compares with one image: give the folder of one board"
     );
-    for path in manifests {
-        let manifest = verify(&path, key.as_ref(), args.raw.as_deref())
-            .with_context(|| format!("{} is not sound", path.display()))?;
+    for (place, name) in manifests {
+        let shown = format!("{name} in {place}");
+        let manifest = verify(&place, &name, key.as_ref(), args.raw.as_deref())
+            .with_context(|| format!("{shown} is not sound"))?;
         let mut said = format!("image {} is sound", manifest.image_id);
-        if args.sealed {
-            let report = inspect::sealed(&path, &args.scope)
-                .with_context(|| format!("{} does not pass", path.display()))?;
+        if let (true, Place::Folder(folder)) = (args.sealed, &place) {
+            let report = inspect::sealed(&folder.join(&name), &args.scope)
+                .with_context(|| format!("{shown} does not pass"))?;
             said += " and sealed";
             for lack in &report.lacks {
                 said = format!("{said}, {lack}");
             }
         }
-        println!("{}: {said}", path.display());
+        println!("{shown}: {said}");
     }
     Ok(())
+}
+
+/// Each manifest that is meant: the folder that it lies in, and its name.
+fn manifests(args: &Args) -> Result<Vec<(Place, String)>> {
+    const GIVE: &str =
+        "give the folder that `gild image build`, `pack` or `publish` wrote, or a manifest in it";
+    let path = Path::new(&args.path);
+    if path.is_dir() {
+        let folders = release::folders(path)?.into_iter();
+        return Ok(folders
+            .map(|folder| (Place::Folder(folder), GOLDEN.to_owned()))
+            .collect());
+    }
+    if is_address(&args.path) {
+        ensure!(
+            !args.sealed,
+            "--sealed looks into files on this machine; next: mount the share, or leave it out"
+        );
+    } else {
+        must_exist(path, "the folder or manifest", GIVE)?;
+    }
+    let file = Place::of_file(&args.path, &args.access)?
+        .ok_or_else(|| anyhow!("{} names no manifest; next: {GIVE}", args.path))?;
+    Ok(vec![file])
 }
 
 const GIVE_A_KEY: &str = "give the public key: a file that ends in .pub, or its second line";
@@ -96,30 +114,28 @@ pub fn read_key(text: &str) -> Result<PublicKey> {
     })
 }
 
-fn verify(path: &Path, key: Option<&PublicKey>, raw: Option<&Path>) -> Result<Manifest> {
-    let folder = path.parent().ok_or_else(|| anyhow!("it is in no folder"))?;
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(|| anyhow!("it has no name"))?;
-    let signed = Signed::read(folder, name)?;
+fn verify(
+    place: &Place,
+    name: &str,
+    key: Option<&PublicKey>,
+    raw: Option<&Path>,
+) -> Result<Manifest> {
+    let signed = Signed::read(place, name)?;
     let manifest = signed.check(key)?;
     let names = Names::of(&manifest.image_id);
     ensure!(
-        Signed::read(folder, &names.manifest)? == signed,
+        Signed::read(place, &names.manifest)? == signed,
         "it and {} differ: publish the image again",
         names.manifest
     );
     for (name, expected) in release::companions(&manifest, &signed.manifest) {
-        let path = folder.join(&name);
-        must_exist(&path, "the file", PUBLISH_AGAIN)?;
-        let found = fs::read_to_string(&path).with_context(|| format!("cannot read {name}"))?;
+        let found = place.read(&name, expected.len())?;
         ensure!(
-            found == expected,
+            found == expected.as_bytes(),
             "{name} does not follow from the manifest: publish the image again"
         );
     }
-    check_stored(&manifest, &folder.join(&manifest.stored_file))?;
+    check_stored(&manifest, &*place.source(&manifest.stored_file)?)?;
     if let Some(raw) = raw {
         compare(&manifest, manifest_sha256(&signed.manifest), raw)
             .with_context(|| format!("{} does not carry the image", raw.display()))?;
@@ -128,19 +144,15 @@ fn verify(path: &Path, key: Option<&PublicKey>, raw: Option<&Path>) -> Result<Ma
 }
 
 /// Decodes every chunk, and hashes the stored file on the way: it is read once.
-fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
-    must_exist(path, "the stored image", PUBLISH_AGAIN)?;
-    let context = || format!("cannot read {}", path.display());
-    let file = File::open(path).with_context(context)?;
-    let size = file.metadata().with_context(context)?.len();
+fn check_stored(manifest: &Manifest, source: &dyn Source) -> Result<()> {
+    let name = &manifest.stored_file;
+    let size = source.size();
     ensure!(
         size == manifest.stored_size,
-        "{} has {size} bytes, the manifest says {}",
-        path.display(),
+        "{name} has {size} bytes, the manifest says {}",
         manifest.stored_size
     );
-    let read =
-        |buffer: &mut [u8], offset: u64| file.read_exact_at(buffer, offset).with_context(context);
+    let read = |buffer: &mut [u8], offset: u64| source.read_exact_at(buffer, offset);
     let worker = || {
         let mut decoder = Decoder::new()?;
         let mut raw = Vec::new();
@@ -189,8 +201,7 @@ fn check_stored(manifest: &Manifest, path: &Path) -> Result<()> {
     let found = Sha256Hex(hasher.finalize().into());
     ensure!(
         found == manifest.stored_sha256,
-        "{} has SHA-256 {found}, the manifest says {}",
-        path.display(),
+        "{name} has SHA-256 {found}, the manifest says {}",
         manifest.stored_sha256
     );
     Ok(())

@@ -105,7 +105,7 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
         ("server = \"nfs://a/b\"\n", "no `public_key` is configured"),
         ("serwer = \"nfs://a/b\"\n", "did you mean `server`?"),
         ("server = nfs\n", "cannot be read: line 1"),
-        ("server = \"http://a/b\"\n", "`server` cannot be used"),
+        ("server = \"ftp://a/b\"\n", "`server` cannot be used"),
         (
             "server = \"192.168.1.10:/srv/x\"\n",
             "; next: write nfs://192.168.1.10/srv/x",
@@ -129,6 +129,49 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
             .fails_saying(&["gild.toml does not go on a card", words]);
         assert!(!desk.bench.path("card.img").exists(), "{words}");
     }
+}
+
+#[test]
+fn a_server_s_own_certificate_is_no_authority_for_a_card() {
+    let desk = Desk::new();
+    let request = [
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-days", "9",
+    ];
+    let make = |name: &str, subject: &str| {
+        let rest = [
+            "-out",
+            name,
+            "-subj",
+            subject,
+            "-addext",
+            "subjectAltName=DNS:images.example",
+        ];
+        let rest = if subject.ends_with("authority") {
+            &rest[..4]
+        } else {
+            &rest[..]
+        };
+        desk.bench
+            .tool("openssl", &[&request[..], rest].concat())
+            .succeeds();
+        String::from_utf8(desk.bench.bytes(name)).expect("PEM")
+    };
+    let server = "server = \"https://images.example/gild\"\n";
+    let of = |pem: &str| format!("{server}ca = \"\"\"\n{pem}\"\"\"\n");
+    let build = || desk.build(&["--public-key", "signing.pub"]);
+    desk.put("gild.toml", of(&make("own.pem", "/CN=images.example")));
+    build().fails_saying(&[
+        "gild.toml does not go on a card",
+        "it names the server",
+        "next: make an authority",
+    ]);
+    desk.put(
+        "gild.toml",
+        of("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    );
+    build().fails_saying(&["a certificate in `ca` cannot be used"]);
+    desk.put("gild.toml", of(&make("ca.pem", "/CN=our own authority")));
+    build().succeeds();
 }
 
 #[test]

@@ -4,9 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+
+use crate::nginx::Identity;
 
 /// A site's certificate authority.
 pub struct Authority {
@@ -40,6 +44,28 @@ impl Authority {
 
     /// A server at this address and at 127.0.0.1, by this authority.
     pub fn server(&self, address: IpAddr, validity: Validity) -> Result<Arc<ServerConfig>> {
+        let (certificate, key) = self.sign(address, validity)?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )?;
+        Ok(Arc::new(config))
+    }
+
+    /// The certificate and the key of such a server, for a program that reads files.
+    pub fn identity(&self, address: IpAddr) -> Result<Identity> {
+        let (certificate, key) = self.sign(address, Validity::Now)?;
+        Ok(Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
+    }
+
+    fn sign(&self, address: IpAddr, validity: Validity) -> Result<(Certificate, KeyPair)> {
         let names = vec![address.to_string(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names)?;
         params.not_before = match validity {
@@ -50,14 +76,6 @@ impl Authority {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .context("signing a server's certificate")?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )?;
-        Ok(Arc::new(config))
+        Ok((certificate, key))
     }
 }

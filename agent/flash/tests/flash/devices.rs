@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gild_disk::{BlockDevice, Target, ZeroMethod};
-use gild_flash::{FileSource, Outcome};
+use gild_flash::Outcome;
+use gild_source::FileSource;
 
 use crate::image::{Image, MemorySource, Noise, Shape};
 use crate::{assert_carries, flash, flash_with};

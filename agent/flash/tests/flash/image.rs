@@ -2,11 +2,11 @@
 
 use std::io::Cursor;
 
-use gild_flash::{Source, SourceError};
 use gild_format::chunk::{is_zero, sha256};
 use gild_format::manifest::{
     Chunk, FORMAT_VERSION, Manifest, Partition, Sha256Hex, manifest_sha256,
 };
+use gild_source::{Source, SourceError};
 use gptman::{GPT, GPTPartitionEntry};
 
 /// An image in every form the tests need.

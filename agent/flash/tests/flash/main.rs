@@ -10,8 +10,9 @@ mod power;
 use std::sync::Mutex;
 
 use gild_disk::{SystemClock, Target};
-use gild_flash::{Event, FlashError, Job, Observer, Options, Report, Source};
+use gild_flash::{Event, FlashError, Job, Observer, Options, Report};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_source::Source;
 
 use crate::disk::Disk;
 use crate::image::{Image, MemorySource};

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
-use gild_card_format::{Arguments, Config, ConfigError, NfsUrl, names};
+use gild_card_format::{Arguments, Config, ConfigError, ServerUrl, names};
 
 use crate::disk::{BLOCKS, LABELS, has_card, is_card};
 
@@ -17,8 +17,8 @@ const LONGEST: u64 = 64 << 10;
 pub struct FlasherCard {
     /// Its partition.
     pub device: PathBuf,
-    /// The share that it takes images from.
-    pub server: NfsUrl,
+    /// The servers that it takes images from.
+    pub servers: Vec<ServerUrl>,
 }
 
 /// Why there is no card that would flash this node.
@@ -62,6 +62,14 @@ pub enum CardError {
 }
 
 impl FlasherCard {
+    /// Where it looks for a file, in words.
+    #[must_use]
+    pub fn places_of(&self, file: &str) -> String {
+        let of = |server: &ServerUrl| server.join(file).to_string();
+        let places: Vec<String> = self.servers.iter().map(of).collect();
+        places.join(" or ")
+    }
+
     /// The flasher card that this node would start from.
     pub fn find(root: &Path) -> Result<Self, CardError> {
         if !has_card(root) {
@@ -80,7 +88,7 @@ impl FlasherCard {
         let config = Config::parse(Some(&text), &Arguments::default())?;
         Ok(Self {
             device,
-            server: config.server,
+            servers: config.servers,
         })
     }
 }
@@ -155,7 +163,7 @@ mod tests {
         let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
         let root = node("mmcblk0", "SD", true, Some(&text));
         let card = FlasherCard::find(root.path()).expect("a flasher card");
-        assert_eq!(card.server.to_string(), "nfs://192.0.2.1/srv/gild");
+        assert_eq!(card.servers[0].to_string(), "nfs://192.0.2.1/srv/gild");
     }
 
     #[test]

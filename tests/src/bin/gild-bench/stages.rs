@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use gild_disk::{AlignedBuffer, BlockDevice, Target as _};
-use gild_flash::{FileSource, Source};
 use gild_format::chunk::{Decoder, sha256};
 use gild_format::manifest::Chunk;
-use gild_nfs::{Backoff, NfsUrl, Options, Share};
+use gild_nfs::{NfsUrl, Share};
+use gild_source::{Backoff, FileSource, Options, Source};
 use gild_tests::ganesha::Ganesha;
 
 use crate::image::Image;

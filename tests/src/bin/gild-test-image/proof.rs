@@ -20,7 +20,8 @@ use crate::node::{self, Report};
 /// The end of the disk that the copy of the partition table takes, and what is lost to alignment.
 const LOST_AT_THE_END: u64 = 2 << 20;
 /// What the Rock 5B's card says about the network, for the agent and for the node.
-pub const STATIC_NETWORK: &str = "[network]\naddress = \"10.0.2.99/24\"\ngateway = \"10.0.2.2\"\ndns = [\"10.0.2.3\"]\n";
+pub const STATIC_NETWORK: &str =
+    "[network]\naddress = \"10.0.2.99/24\"\ngateway = \"10.0.2.2\"\ndns = [\"10.0.2.3\"]\n";
 
 fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> Result<()> {
     ensure!(
@@ -93,7 +94,11 @@ fn network(report: &Report, product: Product) -> Result<()> {
         address.contains(wanted) && address.contains("valid_lft forever") == is_lasting,
         "the node's address is {address}, and should be {wanted}, forever: {is_lasting}"
     );
-    equal("a network device in a VLAN", &report.all("vlan"), &vec!["made"])
+    equal(
+        "a network device in a VLAN",
+        &report.all("vlan"),
+        &vec!["made"],
+    )
 }
 
 /// Kernel, modules, settings: as the recipe says.

@@ -55,7 +55,7 @@ fn main() -> Result<()> {
         Ok(card) => say(&format!(
             "The flasher card {} takes the image from {}.",
             card.device.display(),
-            card.server.join(&manifest(root))
+            card.places_of(&manifest(root))
         )),
         Err(error) if arguments.without_card => {
             say(&format!("Nothing flashes this node now: {error}."));

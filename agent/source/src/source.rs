@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use gild_faults::{Fault, HasFault};
-use gild_nfs::NfsError;
 
 /// A file that can be read at any place by several threads at once.
 pub trait Source: Send + Sync {
@@ -73,22 +72,5 @@ impl Source for FileSource {
                     self.name
                 ),
             })
-    }
-}
-
-impl Source for gild_nfs::File {
-    fn size(&self) -> u64 {
-        self.size()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
-        self.read_exact_at(buffer, offset).map_err(|error| {
-            let fault = match error {
-                NfsError::Changed { .. } | NfsError::OutOfRange { .. } => Fault::ImageCorrupt,
-                _ => Fault::ServerUnreachable,
-            };
-            let message = error.to_string();
-            SourceError { fault, message }
-        })
     }
 }

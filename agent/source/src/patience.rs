@@ -4,7 +4,16 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
-use crate::NfsError;
+/// What went wrong with a server.
+pub trait Trouble: fmt::Display {
+    /// Whether waiting can help: the server may come back, or its operator may repair it.
+    fn is_retryable(&self) -> bool;
+
+    /// How long the server asks to be left alone.
+    fn least_wait(&self) -> Duration {
+        Duration::ZERO
+    }
+}
 
 /// Called between two attempts.
 pub trait Patience: Send + Sync {
@@ -12,28 +21,56 @@ pub trait Patience: Send + Sync {
     /// every success. `false` gives up: the error goes to the caller.
     ///
     /// Several threads may be waiting at once.
-    fn wait(&self, attempt: u32, error: &NfsError) -> bool;
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool;
 
-    /// Called after every READ and every other exchange that went well: a slow server is at work too.
+    /// Called every second while an answer is awaited: since `silence`, nothing has come.
+    fn waiting(&self, _silence: Duration) {}
+
+    /// Called after every read and every other exchange that went well: a slow server is at work too.
     fn got_on(&self) {}
 }
 
+/// Does the work as often as it takes and the patience lasts.
+pub fn persist<T, E: Trouble>(
+    patience: &dyn Patience,
+    mut work: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut attempt = 0;
+    loop {
+        let error = match work() {
+            Ok(output) => {
+                patience.got_on();
+                return Ok(output);
+            }
+            Err(error) => error,
+        };
+        attempt += 1;
+        if !error.is_retryable() || !patience.wait(attempt, &error) {
+            return Err(error);
+        }
+    }
+}
+
 /// Waits longer after each failure, and never two nodes in step: half a second after the first,
-/// at most 15 seconds, each shortened by up to a half at random.
+/// at most 15 seconds, each shortened by up to a half at random. A server that asks for a longer wait gets it, up to two minutes.
 pub struct Backoff {
     attempts: Option<u32>,
+    longest: Duration,
     sleep: Box<dyn Fn(Duration) + Send + Sync>,
 }
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(15);
+    /// A server that asks for more is asked again after this time.
+    const LONGEST_ASKED: Duration = Duration::from_mins(2);
 
     /// Never gives up.
     #[must_use]
     pub fn forever() -> Self {
         Self {
             attempts: None,
+            longest: Self::LONGEST,
             sleep: Box::new(thread::sleep),
         }
     }
@@ -45,6 +82,12 @@ impl Backoff {
             attempts: Some(attempts),
             ..Self::forever()
         }
+    }
+
+    /// Waits no longer than this where the server does not ask for it.
+    #[must_use]
+    pub fn at_most(self, longest: Duration) -> Self {
+        Self { longest, ..self }
     }
 
     /// Waits by `sleep` instead of by stopping the thread.
@@ -66,14 +109,15 @@ impl fmt::Debug for Backoff {
 }
 
 impl Patience for Backoff {
-    fn wait(&self, attempt: u32, error: &NfsError) -> bool {
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
         if self.attempts.is_some_and(|attempts| attempt >= attempts) {
             return false;
         }
         let doublings = attempt.saturating_sub(1).min(16);
-        let longest = (Self::FIRST * (1 << doublings)).min(Self::LONGEST);
+        let longest = (Self::FIRST * (1 << doublings)).min(self.longest);
         let wait = longest.mul_f64(1.0 - fastrand::f64() / 2.0);
-        log::debug!("attempt {attempt} failed, waiting {wait:.1?}: {error}");
+        let wait = wait.max(trouble.least_wait().min(Self::LONGEST_ASKED));
+        log::debug!("attempt {attempt} failed, waiting {wait:.1?}: {trouble}");
         (self.sleep)(wait);
         true
     }
@@ -84,17 +128,36 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use super::{Backoff, Patience};
-    use crate::NfsError;
+    use super::{Backoff, Patience, Trouble};
+
+    struct Busy(Duration);
+
+    impl std::fmt::Display for Busy {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("busy")
+        }
+    }
+
+    impl Trouble for Busy {
+        fn is_retryable(&self) -> bool {
+            true
+        }
+
+        fn least_wait(&self) -> Duration {
+            self.0
+        }
+    }
 
     fn waits(backoff: Backoff, failures: u32) -> (Vec<Duration>, bool) {
+        waits_for(Duration::ZERO, backoff, failures)
+    }
+
+    /// The waits for a server that asks for this.
+    fn waits_for(least: Duration, backoff: Backoff, failures: u32) -> (Vec<Duration>, bool) {
         let slept = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&slept);
         let backoff = backoff.sleep_with(move |wait| log.lock().expect("no panic").push(wait));
-        let error = NfsError::Name {
-            name: String::new(),
-        };
-        let goes_on = (1..=failures).all(|attempt| backoff.wait(attempt, &error));
+        let goes_on = (1..=failures).all(|attempt| backoff.wait(attempt, &Busy(least)));
         let slept = slept.lock().expect("no panic").clone();
         (slept, goes_on)
     }
@@ -126,5 +189,13 @@ mod tests {
         let (waits, goes_on) = waits(Backoff::attempts(3), 3);
         assert!(!goes_on);
         assert_eq!(waits.len(), 2);
+    }
+
+    #[test]
+    fn a_server_that_asks_to_be_left_alone_is_within_limits() {
+        let (waits, _) = waits_for(Duration::from_secs(40), Backoff::forever(), 2);
+        assert_eq!(waits, [Duration::from_secs(40); 2]);
+        let (waits, _) = waits_for(Duration::from_hours(9), Backoff::forever(), 1);
+        assert_eq!(waits, [Duration::from_mins(2)]);
     }
 }

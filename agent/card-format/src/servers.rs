@@ -1,0 +1,130 @@
+//! What `gild.toml` says of the servers of images: which, by what header, by whose certificates.
+
+use serde::Deserialize;
+use toml::Value;
+
+use crate::config::ConfigError;
+use crate::server_url::ServerUrl;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct HttpSection {
+    header: Option<String>,
+}
+
+/// A header for the servers of images. Its value is a secret: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Header {
+    /// `Authorization`, for example.
+    pub name: String,
+    /// What lets a reader in.
+    pub value: String,
+}
+
+impl Header {
+    /// Reads `Name: value`.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (name, value) = line.split_once(':')?;
+        let (name, value) = (name.trim(), value.trim());
+        (is_token(name) && is_value(value)).then(|| Self {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Header").field(&self.name).finish()
+    }
+}
+
+/// More would not be fail-over.
+const MOST: usize = 8;
+const MARK: &str = "-----BEGIN CERTIFICATE-----";
+
+/// One address, or several of which the first is preferred.
+pub fn servers(value: Value) -> Result<Vec<ServerUrl>, ConfigError> {
+    let addresses = match value {
+        Value::Array(addresses) => addresses,
+        one => vec![one],
+    };
+    let hidden = |problem| ConfigError::Hidden {
+        key: "server",
+        problem,
+    };
+    if addresses.is_empty() || addresses.len() > MOST {
+        return Err(hidden(format!(
+            "it should name one server, or up to {MOST}"
+        )));
+    }
+    let mut servers: Vec<ServerUrl> = Vec::new();
+    for address in &addresses {
+        let address = address.as_str().ok_or_else(|| {
+            ConfigError::Type("`server` should be an address, or a list of addresses".to_owned())
+        })?;
+        let server = ServerUrl::parse(address).map_err(hidden)?;
+        if servers.contains(&server) {
+            return Err(hidden(format!("it names {server} twice")));
+        }
+        servers.push(server);
+    }
+    Ok(servers)
+}
+
+impl HttpSection {
+    pub fn check(self, servers: &[ServerUrl]) -> Result<Option<Header>, ConfigError> {
+        let Some(line) = self.header else {
+            return Ok(None);
+        };
+        let hidden = |problem: &str| ConfigError::Hidden {
+            key: "http.header",
+            problem: problem.to_owned(),
+        };
+        let header = Header::parse(&line)
+            .ok_or_else(|| hidden("it should be a line like \"Authorization: Bearer abc\""))?;
+        let http = || {
+            servers.iter().filter_map(|server| match server {
+                ServerUrl::Http(url) => Some(url),
+                ServerUrl::Nfs(_) => None,
+            })
+        };
+        if http().next().is_none() {
+            return Err(hidden(
+                "no `server` is reached over HTTP; next: leave it out",
+            ));
+        }
+        if http().any(|url| !url.is_encrypted()) {
+            return Err(hidden(
+                "a `server` is an http:// address, to which it would go in clear text; next: use https://",
+            ));
+        }
+        Ok(Some(header))
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn is_value(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Certificates in PEM form, as far as it can be seen without reading them.
+pub fn authorities(pem: Option<String>) -> Result<Option<String>, ConfigError> {
+    match pem {
+        Some(pem) if !pem.contains(MARK) => Err(ConfigError::Hidden {
+            key: "ca",
+            problem: format!(
+                "it should be a certificate in PEM form, in triple quotes: its first line is {MARK}"
+            ),
+        }),
+        pem => Ok(pem),
+    }
+}

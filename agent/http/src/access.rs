@@ -1,0 +1,86 @@
+//! Whom to believe, and what lets a reader in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gild_card_format::Header;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, ClientBuilder, redirect};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::HttpError;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A server whose machine is gone is noticed after `IDLE` and `PROBES` times `PROBE`.
+const IDLE: Duration = Duration::from_secs(5);
+const PROBE: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
+
+/// Whom to believe, and what lets a reader in.
+#[derive(Clone, Debug)]
+pub struct Access {
+    tls: Arc<ClientConfig>,
+    header: Option<Header>,
+}
+
+impl Access {
+    /// Public authorities are believed, and those of the site: certificates in PEM form. The header goes to servers of images.
+    pub fn new(authorities: Option<&str>, header: Option<&Header>) -> Result<Self, HttpError> {
+        let mut roots = RootCertStore {
+            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+        };
+        let own = CertificateDer::pem_slice_iter(authorities.unwrap_or_default().as_bytes());
+        for certificate in own {
+            let certificate = certificate.map_err(|error| unusable(&error))?;
+            roots.add(certificate).map_err(|error| unusable(&error))?;
+        }
+        let tls =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| HttpError::Setup(error.to_string()))?
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+        Ok(Self {
+            tls: Arc::new(tls),
+            header: header.cloned(),
+        })
+    }
+
+    /// A client that believes them, follows no redirect by itself and asks for one thing at a time.
+    pub fn client(&self) -> ClientBuilder {
+        Client::builder()
+            .tls_backend_preconfigured((*self.tls).clone())
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .tcp_keepalive(IDLE)
+            .tcp_keepalive_interval(PROBE)
+            .tcp_keepalive_retries(PROBES)
+            .tcp_user_timeout(IDLE + PROBE * PROBES)
+            .pool_max_idle_per_host(1)
+            .user_agent(concat!("gild/", env!("CARGO_PKG_VERSION")))
+    }
+
+    /// The headers of a request to a server of images.
+    pub(crate) fn headers(&self) -> Result<HeaderMap, HttpError> {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = &self.header {
+            let name = HeaderName::from_bytes(header.name.as_bytes());
+            let value = HeaderValue::from_str(&header.value);
+            let (Ok(name), Ok(mut value)) = (name, value) else {
+                return Err(HttpError::Setup("`http.header` is not a header".to_owned()));
+            };
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> HttpError {
+    HttpError::Setup(format!(
+        "a certificate in `ca` cannot be used ({error}); next: check it with openssl x509 -noout -text"
+    ))
+}

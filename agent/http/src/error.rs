@@ -1,0 +1,250 @@
+//! What can go wrong between a node and a web server.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use gild_card_format::HttpUrl;
+use gild_faults::Fault;
+use gild_source::{SourceError, Trouble};
+use rustls::CertificateError;
+
+/// What was being done, to which file. A query is left out: it may hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The activity, such as `reading`.
+    pub doing: &'static str,
+    /// The file's address without its query.
+    pub url: String,
+}
+
+impl At {
+    pub(crate) fn reading(url: &HttpUrl) -> Self {
+        Self {
+            doing: "reading",
+            url: url.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.doing, self.url)
+    }
+}
+
+/// Why a file on a web server could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The name of a file leads out of the share.
+    #[error("`{name}` is not the name of a file inside the share")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// This machine cannot ask at all.
+    #[error("{0}")]
+    Setup(String),
+    /// No connection to the server.
+    #[error("{at}: no connection: {reason}")]
+    Connect {
+        /// What was being done.
+        at: At,
+        /// The reason.
+        reason: String,
+    },
+    /// Whoever answers is not shown to be the server.
+    #[error("{at}: the server's certificate is refused: {reason}")]
+    Certificate {
+        /// What was being done.
+        at: At,
+        /// The reason.
+        reason: String,
+    },
+    /// The connection ended, or the server did not answer in time.
+    #[error("{at}: {reason}")]
+    Lost {
+        /// What was being done.
+        at: At,
+        /// The reason.
+        reason: String,
+    },
+    /// The server says that it cannot answer now.
+    #[error("{at}: the server answers {status}{}", asks(*least))]
+    Busy {
+        /// What was being done.
+        at: At,
+        /// Its answer.
+        status: u16,
+        /// How long it asks to be left alone.
+        least: Duration,
+    },
+    /// The server does not let this reader in.
+    #[error("{at}: the server answers {status}: does it let this reader in (`http.header`)?")]
+    Denied {
+        /// What was being done.
+        at: At,
+        /// Its answer.
+        status: u16,
+    },
+    /// There is no such file.
+    #[error("{at}: it is not there ({status})")]
+    NotFound {
+        /// What was being done.
+        at: At,
+        /// Its answer.
+        status: u16,
+    },
+    /// The server answers something else.
+    #[error("{at}: the server answers {status}")]
+    Status {
+        /// What was being done.
+        at: At,
+        /// Its answer.
+        status: u16,
+    },
+    /// It leads to where this reader does not go.
+    #[error("{at}: {reason}")]
+    Redirect {
+        /// What was being done.
+        at: At,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server gives only whole files.
+    #[error(
+        "{at}: the server gives the whole file where a part of it was asked for: it must support range requests (RFC 9110, \
+         section 14)"
+    )]
+    NoRanges {
+        /// What was being done.
+        at: At,
+    },
+    /// The answer is not what was asked for.
+    #[error("{at}: {reason}")]
+    Odd {
+        /// What was being done.
+        at: At,
+        /// What is odd.
+        reason: String,
+    },
+    /// The file is no longer the one that was opened.
+    #[error("{at}: the file changed while it was read ({change})")]
+    Changed {
+        /// What was being done.
+        at: At,
+        /// What is different.
+        change: String,
+    },
+    /// The file is larger than the reader allows.
+    #[error("{at}: it has more than the {limit} bytes that are allowed")]
+    TooLarge {
+        /// What was being done.
+        at: At,
+        /// The limit.
+        limit: u64,
+    },
+    /// A read beyond the end of the file was asked for.
+    #[error("{at}: bytes {offset}..{end} were asked for, and it has only {size}")]
+    OutOfRange {
+        /// What was being done.
+        at: At,
+        /// First byte.
+        offset: u64,
+        /// One past the last byte.
+        end: u64,
+        /// The size of the file.
+        size: u64,
+    },
+}
+
+fn asks(least: Duration) -> String {
+    if least.is_zero() {
+        String::new()
+    } else {
+        format!(" and asks to be left alone for {} s", least.as_secs())
+    }
+}
+
+impl HttpError {
+    /// The error behind a request without an answer, or an answer without an end.
+    pub(crate) fn from_reqwest(error: reqwest::Error, at: At) -> Self {
+        // reqwest's own text leaves out why, and has the address in it.
+        let error = error.without_url();
+        if let Some(refused) = certificate(&error) {
+            let reason = explain(refused);
+            return Self::Certificate { at, reason };
+        }
+        let reason = gild_faults::message(&error);
+        if error.is_connect() {
+            Self::Connect { at, reason }
+        } else {
+            Self::Lost { at, reason }
+        }
+    }
+}
+
+/// Why a certificate was refused, if that is what went wrong.
+fn certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+            return Some(reason);
+        }
+        // What an I/O error was made of is not its source.
+        let inner = error.downcast_ref().and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn explain(error: &CertificateError) -> String {
+    let next = match error {
+        CertificateError::UnknownIssuer => {
+            "if its authority is the site's own, put that one's certificate into `ca` in gild.toml"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "renew it, or check the clock: name a time server by `network.ntp`"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "check the clock: name a time server by `network.ntp`"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "use a name that is in the certificate"
+        }
+        _ => "check it with openssl s_client",
+    };
+    format!("{error}; next: {next}")
+}
+
+impl Trouble for HttpError {
+    fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. } | Self::Lost { .. } | Self::Busy { .. }
+        )
+    }
+
+    fn least_wait(&self) -> Duration {
+        match self {
+            Self::Busy { least, .. } => *least,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl From<HttpError> for SourceError {
+    fn from(error: HttpError) -> Self {
+        let fault = match error {
+            HttpError::Changed { .. } | HttpError::OutOfRange { .. } => Fault::ImageCorrupt,
+            _ => Fault::ServerUnreachable,
+        };
+        let message = error.to_string();
+        Self { fault, message }
+    }
+}

@@ -1,0 +1,170 @@
+//! One connection: asks, follows where it is led, and waits for as long as a server may take.
+
+use std::ops::Range;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use gild_source::Patience;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RANGE};
+use reqwest::{Client, Response, Url};
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use crate::access::Access;
+use crate::{At, HttpError};
+
+/// How often one who waits is asked for.
+const TICK: Duration = Duration::from_secs(1);
+/// More redirects than this are a loop.
+const REDIRECTS: usize = 5;
+
+/// One connection, made when it is first needed.
+#[derive(Debug)]
+pub struct Wire {
+    runtime: Runtime,
+    client: Client,
+    /// For the server alone that they are meant for.
+    headers: HeaderMap,
+    /// How long nothing may come.
+    limit: Duration,
+}
+
+/// One question.
+pub struct Question<'a> {
+    /// What for.
+    pub at: &'a At,
+    /// The file.
+    pub url: &'a Url,
+    /// Where a redirect led before.
+    pub known: Option<&'a Url>,
+    /// A part of it.
+    pub range: Option<Range<u64>>,
+    /// Only this version.
+    pub version: Option<&'a str>,
+}
+
+/// The beginning of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status and headers are here, and the body is on its way.
+    pub response: Response,
+    /// Where it came from.
+    pub from: Url,
+}
+
+impl Wire {
+    pub fn new(access: &Access, limit: Duration) -> Result<Self, HttpError> {
+        let setup = |error: &dyn std::fmt::Display| HttpError::Setup(error.to_string());
+        Ok(Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| setup(&error))?,
+            client: access.client().build().map_err(|error| setup(&error))?,
+            headers: access.headers()?,
+            limit,
+        })
+    }
+
+    /// Asks, and goes where a redirect leads.
+    pub fn ask(&self, question: &Question, patience: &dyn Patience) -> Result<Answer, HttpError> {
+        self.runtime.block_on(async {
+            let mut url = question.known.unwrap_or(question.url).clone();
+            for _ in 0..=REDIRECTS {
+                let response = self.ask_once(question, &url, patience).await?;
+                if !response.status().is_redirection() {
+                    return Ok(Answer {
+                        response,
+                        from: url,
+                    });
+                }
+                patience.got_on();
+                url = led_to(&response, &url, question.at)?;
+            }
+            Err(HttpError::Redirect {
+                at: question.at.clone(),
+                reason: format!("more than {REDIRECTS} redirects"),
+            })
+        })
+    }
+
+    async fn ask_once(
+        &self,
+        question: &Question<'_>,
+        url: &Url,
+        patience: &dyn Patience,
+    ) -> Result<Response, HttpError> {
+        let mut request = self
+            .client
+            .get(url.clone())
+            .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if url.origin() == question.url.origin() {
+            request = request.headers(self.headers.clone());
+        }
+        if let Some(Range { start, end }) = question.range {
+            request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
+        }
+        if let Some(tag) = question.version {
+            request = request.header(IF_MATCH, tag);
+        }
+        let result = self.in_time(request.send(), question.at, patience).await?;
+        result.map_err(|error| HttpError::from_reqwest(error, question.at.clone()))
+    }
+
+    /// The next bytes of an answer's body.
+    pub fn more(
+        &self,
+        answer: &mut Answer,
+        at: &At,
+        patience: &dyn Patience,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, HttpError> {
+        self.runtime.block_on(async {
+            let next = self.in_time(answer.response.chunk(), at, patience).await?;
+            next.map_err(|error| HttpError::from_reqwest(error, at.clone()))
+        })
+    }
+
+    /// What comes of the work, unless the server is silent for too long.
+    async fn in_time<F: Future>(
+        &self,
+        work: F,
+        at: &At,
+        patience: &dyn Patience,
+    ) -> Result<F::Output, HttpError> {
+        let mut work = pin!(work);
+        let start = Instant::now();
+        loop {
+            if let Ok(output) = timeout(TICK.min(self.limit), work.as_mut()).await {
+                return Ok(output);
+            }
+            let silence = start.elapsed();
+            if silence >= self.limit {
+                return Err(HttpError::Lost {
+                    at: at.clone(),
+                    reason: format!("no answer for {:?}", self.limit),
+                });
+            }
+            patience.waiting(silence);
+        }
+    }
+}
+
+/// Where a redirect leads.
+fn led_to(response: &Response, from: &Url, at: &At) -> Result<Url, HttpError> {
+    let refused = |reason: &str| HttpError::Redirect {
+        at: at.clone(),
+        reason: reason.to_owned(),
+    };
+    let url = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|location| from.join(location.to_str().ok()?).ok())
+        .ok_or_else(|| refused("a redirect leads nowhere"))?;
+    match (from.scheme(), url.scheme()) {
+        (_, "https") | ("http", "http") => Ok(url),
+        ("https", "http") => Err(refused(
+            "a redirect leads from https:// to http://, where nobody proves who answers",
+        )),
+        _ => Err(refused("a redirect leads away from the web")),
+    }
+}

@@ -1,0 +1,7 @@
+//! For tests: a small web server whose answers the test makes, good ones and others.
+
+mod message;
+mod server;
+
+pub use message::{Reply, Request};
+pub use server::Server;

@@ -1,0 +1,93 @@
+//! The server.
+
+use std::io::{BufReader, Result};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::{Reply, Request};
+
+type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// A server on a port of this machine. It ends with the process.
+pub struct Server {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    answer: Box<Answer>,
+    requests: Mutex<Vec<Request>>,
+    is_down: AtomicBool,
+}
+
+impl Server {
+    /// Answers each request as the test says.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    #[must_use]
+    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("its own address").port();
+        let shared = Arc::new(Shared {
+            answer: Box::new(answer),
+            requests: Mutex::new(Vec::new()),
+            is_down: AtomicBool::new(false),
+        });
+        let of_connections = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&of_connections);
+                thread::spawn(move || shared.serve(&stream));
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address on this machine.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// All requests so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests().clone()
+    }
+
+    /// From now on, connections end where a reply was due; or they do not any more.
+    pub fn set_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn serve(&self, stream: &TcpStream) -> Result<()> {
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = Request::read(&mut reader)? {
+            if self.is_down.load(Ordering::SeqCst) {
+                break;
+            }
+            let reply = (self.answer)(&request);
+            self.requests().push(request);
+            let mut stream = stream;
+            if !reply.write(&mut stream)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,142 @@
+//! Where one server fails, the next one goes on, in the middle of a file too; and no other file is taken for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use gild_card_format::ServerUrl;
+use gild_faults::{Fault, HasFault};
+use gild_http::Access;
+use gild_http_testkit::{Reply, Request, Server};
+use gild_share::{Share, ShareError};
+use gild_source::{Backoff, Options, Patience, Source, Trouble};
+
+const CONTENT: &[u8] = b"0123456789abcdef";
+
+fn good() -> Server {
+    Server::start(|request: &Request| Reply::file(request, CONTENT).with("ETag", "\"one\""))
+}
+
+/// Counts the rounds, and ends them after some.
+#[derive(Default)]
+struct Rounds(AtomicU32);
+
+impl Patience for Rounds {
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Backoff::attempts(4)
+            .at_most(Duration::from_millis(1))
+            .wait(attempt, trouble)
+    }
+}
+
+fn share(servers: &[&Server]) -> (Share, Arc<Rounds>) {
+    let urls: Vec<ServerUrl> = servers
+        .iter()
+        .map(|server| ServerUrl::parse(&server.url()).expect("an address"))
+        .collect();
+    let rounds = Arc::new(Rounds::default());
+    let access = Access::new(None, None).expect("roots");
+    let patience: Arc<dyn Patience> = Arc::clone(&rounds) as _;
+    (
+        Share::new(&urls, &access, Options::default(), patience),
+        rounds,
+    )
+}
+
+fn bytes_at(file: &dyn Source, offset: u64) -> Result<[u8; 4], String> {
+    let mut bytes = [0; 4];
+    file.read_exact_at(&mut bytes, offset)
+        .map_err(|error| format!("{:?}: {error}", error.fault))?;
+    Ok(bytes)
+}
+
+#[test]
+fn the_first_server_is_preferred_and_the_second_is_left_alone() {
+    let (first, second) = (good(), good());
+    let (share, _) = share(&[&first, &second]);
+    assert_eq!(share.read_file("a", 100).expect("it is there"), CONTENT);
+    let file = share.open("a").expect("it is there");
+    assert_eq!(bytes_at(&file, 4).as_ref(), Ok(b"4567"));
+    assert!(second.requests().is_empty());
+}
+
+#[test]
+fn a_server_that_goes_in_the_middle_is_replaced_and_not_asked_again() {
+    let (first, second) = (good(), good());
+    let (share, rounds) = share(&[&first, &second]);
+    let file = share.open("a").expect("it is there");
+    assert_eq!(bytes_at(&file, 0).as_ref(), Ok(b"0123"));
+    first.set_down(true);
+    assert_eq!(bytes_at(&file, 4).as_ref(), Ok(b"4567"));
+    first.set_down(false);
+    let asked = first.requests().len();
+    assert_eq!(bytes_at(&file, 8).as_ref(), Ok(b"89ab"));
+    assert_eq!(first.requests().len(), asked);
+    assert_eq!(rounds.0.load(Ordering::SeqCst), 0, "nobody had to wait");
+    second.set_down(true);
+    assert_eq!(bytes_at(&file, 12).as_ref(), Ok(b"cdef"), "and back");
+}
+
+#[test]
+fn a_server_that_lacks_the_file_or_refuses_does_not_matter() {
+    for status in [403, 404, 503] {
+        let refusing = Server::start(move |_| Reply::new(status, ""));
+        let second = good();
+        let (share, _) = share(&[&refusing, &second]);
+        assert_eq!(
+            share.read_file("a", 100).expect("the second has it"),
+            CONTENT
+        );
+    }
+}
+
+#[test]
+fn another_file_of_the_same_name_is_not_taken() {
+    let first = good();
+    let other = Server::start(|request: &Request| Reply::file(request, b"0123XXXX"));
+    let (share, _) = share(&[&first, &other]);
+    let file = share.open("a").expect("it is there");
+    first.set_down(true);
+    let error = bytes_at(&file, 4).expect_err("the second has another file");
+    assert!(error.starts_with("ServerUnreachable"), "{error}");
+    assert!(
+        error.contains("has 8 bytes, and the one that was opened has 16"),
+        "{error}"
+    );
+}
+
+#[test]
+fn when_all_are_gone_the_patience_counts_rounds_and_each_is_named() {
+    let (first, second) = (good(), good());
+    let (share, rounds) = share(&[&first, &second]);
+    first.set_down(true);
+    second.set_down(true);
+    let error = share.read_file("a", 100).expect_err("nobody answers");
+    assert_eq!(rounds.0.load(Ordering::SeqCst), 4);
+    assert_eq!(error.fault(), Fault::ServerUnreachable);
+    assert!(matches!(&error, ShareError::All(errors) if errors.len() == 2));
+    for server in [&first, &second] {
+        assert!(error.to_string().contains(&server.url()), "{error}");
+    }
+}
+
+#[test]
+fn all_come_back_and_so_does_the_reader() {
+    let down = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&down);
+    let server = Server::start(move |request| {
+        if count.fetch_add(1, Ordering::SeqCst) < 3 {
+            Reply::new(502, "")
+        } else {
+            Reply::file(request, CONTENT)
+        }
+    });
+    let gone = Server::start(|_| Reply::new(500, ""));
+    let (share, rounds) = share(&[&gone, &server]);
+    assert_eq!(
+        share.read_file("a", 100).expect("the fourth answer"),
+        CONTENT
+    );
+    assert_eq!(rounds.0.load(Ordering::SeqCst), 3);
+}

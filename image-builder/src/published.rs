@@ -1,0 +1,150 @@
+//! Published files, in a folder or on a server.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use gild_card_format::{Header, ServerUrl};
+use gild_http::Access;
+use gild_share::Share;
+use gild_source::{Backoff, FileSource, Options, Patience, Source, Trouble};
+
+use crate::image::PUBLISH_AGAIN;
+use crate::input::must_exist;
+
+/// How often a server is tried that does not answer: a person is waiting.
+const ATTEMPTS: u32 = 8;
+
+/// What helps to reach a web server.
+#[derive(Debug, clap::Args)]
+pub struct AccessArgs {
+    /// Believe servers by this certificate of an authority too, in PEM form
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Send the header in this file, such as `Authorization: Bearer abc`, to the server, over https:// alone
+    #[arg(long, value_name = "FILE")]
+    header_file: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    fn access(&self, url: &ServerUrl) -> Result<Access> {
+        let read = |path: &PathBuf, what, next| {
+            must_exist(path, what, next)?;
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let ca = self.ca.as_ref();
+        let ca = ca.map(|path| read(path, "the certificate", "give a file in PEM form"));
+        let header = self.header_file.as_ref().map(|path| {
+            ensure!(
+                url.is_encrypted(),
+                "the header would go to {url} in clear text; next: use https://"
+            );
+            let line = read(path, "the header's file", "write `Name: value` into it")?;
+            Header::parse(line.trim()).ok_or_else(|| {
+                anyhow!(
+                    "{} does not hold a header; next: write `Name: value` into it",
+                    path.display()
+                )
+            })
+        });
+        let (ca, header) = (ca.transpose()?, header.transpose()?);
+        Ok(Access::new(ca.as_deref(), header.as_ref())?)
+    }
+}
+
+/// A folder of published files.
+pub enum Place {
+    /// On this machine, or mounted.
+    Folder(PathBuf),
+    /// On a server.
+    Server(ServerUrl, Share),
+}
+
+/// Waits that say so.
+struct Waiting(Backoff);
+
+impl Patience for Waiting {
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
+        log::info!("waiting: {trouble} (attempt {attempt})");
+        self.0.wait(attempt, trouble)
+    }
+}
+
+/// Whether this names something on a server.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    text.contains("://")
+}
+
+impl Place {
+    /// Takes the path or address of a file apart: its folder, and its name there. `None` if it names no file.
+    pub fn of_file(file: &str, access: &AccessArgs) -> Result<Option<(Self, String)>> {
+        if !is_address(file) {
+            let path = Path::new(file);
+            let name = path.file_name().and_then(|name| name.to_str());
+            let folder = path.parent().unwrap_or(Path::new(""));
+            return Ok(name.map(|name| (Self::Folder(folder.to_owned()), name.to_owned())));
+        }
+        let (path, query) = match file.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (file, String::new()),
+        };
+        let Some((folder, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty())
+        else {
+            return Ok(None);
+        };
+        let url = ServerUrl::parse(&format!("{folder}{query}"))
+            .map_err(|reason| anyhow!("this address cannot be used: {reason}"))?;
+        let patience = Arc::new(Waiting(Backoff::attempts(ATTEMPTS)));
+        let urls = [url.clone()];
+        let share = Share::new(&urls, &access.access(&url)?, Options::default(), patience);
+        Ok(Some((Self::Server(url, share), name.to_owned())))
+    }
+
+    /// A whole file of at most `limit` bytes.
+    pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>> {
+        match self {
+            Self::Server(_, share) => Ok(share.read_file(name, limit as u64)?),
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                must_exist(&path, "the file", PUBLISH_AGAIN)?;
+                let context = || format!("cannot read {}", path.display());
+                let mut bytes = Vec::new();
+                File::open(&path)
+                    .with_context(context)?
+                    .take(limit as u64 + 1)
+                    .read_to_end(&mut bytes)
+                    .with_context(context)?;
+                if bytes.len() > limit {
+                    bail!("{} is longer than {limit} bytes", path.display());
+                }
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// A file to be read at any place.
+    pub fn source(&self, name: &str) -> Result<Box<dyn Source>> {
+        Ok(match self {
+            Self::Server(_, share) => Box::new(share.open(name)?),
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                must_exist(&path, "the stored image", PUBLISH_AGAIN)?;
+                let source = FileSource::open(&path);
+                Box::new(source.with_context(|| format!("cannot read {}", path.display()))?)
+            }
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Server(url, _) => url.fmt(f),
+        }
+    }
+}
