@@ -58,11 +58,11 @@ impl Rack {
             "link set lo up".to_owned(),
             "link add rack type bridge".to_owned(),
             "link set rack up".to_owned(),
-            "link add up type veth peer name up-rack".to_owned(),
-            "link set up-rack master rack".to_owned(),
-            "link set up-rack up".to_owned(),
-            format!("address add {SERVER}/16 dev up"),
-            "link set up up".to_owned(),
+            "link add uplink type veth peer name port".to_owned(),
+            "link set port master rack".to_owned(),
+            "link set port up".to_owned(),
+            format!("address add {SERVER}/16 dev uplink"),
+            "link set uplink up".to_owned(),
         ];
         for node in 0..nodes {
             links.extend([
@@ -79,7 +79,7 @@ impl Rack {
         }
         // A queue as a switch's port has it: 20 ms.
         let shape = format!(
-            "qdisc add dev up root tbf rate {}bit burst 256k latency 20ms",
+            "qdisc add dev uplink root tbf rate {}bit burst 256k latency 20ms",
             Link::RATE
         );
         run_with_text(command("tc").args(["-batch", "-"]), &shape)?;
