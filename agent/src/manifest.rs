@@ -109,8 +109,12 @@ fn read_signed(
     config: &Config,
     url: &NfsUrl,
 ) -> Result<(Share, Vec<u8>), FetchError> {
-    let patience = Arc::new(ServerPatience::new(machine));
-    let share = Share::connect(url, Options::default(), patience)?;
+    let patience = Arc::new(ServerPatience::new(machine, config.answer));
+    let options = Options {
+        answer: config.answer,
+        ..Options::default()
+    };
+    let share = Share::connect(url, options, patience)?;
     let read = || {
         let manifest = share.read_file(GOLDEN, MAX_MANIFEST_BYTES as u64)?;
         let minisig = share.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;

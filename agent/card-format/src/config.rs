@@ -1,5 +1,8 @@
 //! `gild.toml`, which kernel arguments override: the settings of a node.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use gild_format::signature::PublicKey;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -17,6 +20,8 @@ use crate::reference::{ARGUMENT_KEYS, KEYS, Kind};
 pub struct Config {
     /// Directory of the share that holds `<board>/golden.json`.
     pub server: NfsUrl,
+    /// How long to wait for an answer of its server.
+    pub answer: Duration,
     /// The key that signs the manifests.
     pub public_key: PublicKey,
     /// Another key that may sign them.
@@ -106,6 +111,13 @@ pub enum ConfigError {
     },
 }
 
+/// How long a server of images is waited for that holds its connection and does not answer: as long as Linux waits on a
+/// mount, and longer than the disks of a file server need to start.
+pub const SERVER_ANSWER: Duration = Duration::from_mins(1);
+
+/// Shorter, and a busy server is asked again while it still works; longer, and nobody waits for it.
+const ANSWER_SECONDS: RangeInclusive<u64> = 5..=600;
+
 const CARD: &str = "gild.toml on the card";
 const PUBLIC_KEY: &str = "public_key";
 const NEXT_PUBLIC_KEY: &str = "next_public_key";
@@ -116,6 +128,7 @@ const COMMAND_LINE: &str = "the kernel command line (gild.*)";
 #[serde(default)]
 struct File {
     server: Option<String>,
+    answer_seconds: Option<u64>,
     public_key: Option<String>,
     next_public_key: Option<String>,
     matchbox: Option<String>,
@@ -312,6 +325,7 @@ impl File {
                 key: "server",
                 problem: error.reason,
             })?,
+            answer: answer(self.answer_seconds)?,
             public_key,
             next_public_key,
             matchbox: web_address("matchbox", self.matchbox)?,
@@ -341,6 +355,22 @@ impl OrderSection {
         Ok(Some(order.map_err(|error| {
             ConfigError::Type(format!("[order]: {error}"))
         })?))
+    }
+}
+
+fn answer(seconds: Option<u64>) -> Result<Duration, ConfigError> {
+    match seconds {
+        None => Ok(SERVER_ANSWER),
+        Some(seconds) if ANSWER_SECONDS.contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => Err(ConfigError::Value {
+            key: "answer_seconds",
+            value: seconds.to_string(),
+            problem: format!(
+                "it should be a number of seconds from {} to {}",
+                ANSWER_SECONDS.start(),
+                ANSWER_SECONDS.end()
+            ),
+        }),
     }
 }
 
@@ -415,6 +445,7 @@ mod tests {
     fn server_and_key_are_enough() {
         let config = parse(&minimal(), "").expect("the least configuration");
         assert_eq!(config.min_rollback, 0);
+        assert_eq!(config.answer, SERVER_ANSWER);
         assert_eq!(config.networks, Networks::default());
         assert!(!config.read_holes);
         assert_eq!(config.boot_order, BootOrderPolicy::default());
@@ -428,6 +459,7 @@ mod tests {
             matchbox = "http://10.0.2.2:8080"
             status_url = "https://status.example/x"
             min_rollback = 7
+            answer_seconds = 90
             [network]
             address = "192.168.1.50/24"
             gateway = "192.168.1.1"
@@ -449,6 +481,7 @@ mod tests {
             Some("https://status.example/x")
         );
         assert_eq!(config.min_rollback, 7);
+        assert_eq!(config.answer, Duration::from_secs(90));
         let network = of(&config, &[]);
         assert_eq!((network.vlan, network.ntp.len()), (Some(100), 1));
         let fixed = network.address.expect("a static address");
@@ -663,6 +696,12 @@ mod tests {
         for (line, part) in [
             ("min_rollback = \"x\"", "gild.toml on the card"),
             ("min_rollback = -1", "gild.toml on the card"),
+            (
+                "answer_seconds = 4",
+                "`answer_seconds` is `4`: it should be a number of seconds from 5 to 600",
+            ),
+            ("answer_seconds = 601", "from 5 to 600"),
+            ("answer_seconds = -1", "gild.toml on the card"),
             ("matchbox = \"10.0.2.2:8080\"", "it should be a URL like"),
             ("status_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),

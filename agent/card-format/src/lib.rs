@@ -12,11 +12,12 @@ mod network;
 mod nfs_url;
 mod order;
 mod per_board;
+mod percent;
 mod reference;
 pub mod sums;
 
 pub use arguments::Arguments;
-pub use config::{BootOrderPolicy, Config, ConfigError};
+pub use config::{BootOrderPolicy, Config, ConfigError, SERVER_ANSWER};
 pub use gate::{ANY_IMAGE, GATE, Gate, ON_TRIAL, TRIAL};
 pub use likeliest::likeliest;
 pub use network::{Networks, TwoSections};

@@ -21,14 +21,21 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 19] = [
     Key {
         name: "server",
         kind: Kind::Text,
         needed: "yes",
         what: "`nfs://host[:port]/path[?mountport=N]`: the directory that holds `<board>/golden.json`, over NFSv3 and TCP. \
             Without a port the server's portmapper is asked; with one, the MOUNT service is tried on the same port unless \
-            `mountport` names another",
+            `mountport` names another. A space in the path may be written as it is, or as `%20` ([nfs.md](nfs.md#the-address))",
+    },
+    Key {
+        name: "answer_seconds",
+        kind: Kind::Number,
+        needed: "no, 60",
+        what: "how long a node waits for an answer of the share's server that is there and slow, in seconds: 5 to 600. A server that \
+            is gone is noticed sooner ([nfs.md](nfs.md#a-slow-server))",
     },
     Key {
         name: "public_key",

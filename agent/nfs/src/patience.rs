@@ -16,6 +16,12 @@ pub trait Patience: Send + Sync {
 
     /// Called after every READ and every other exchange that went well: a slow server is at work too.
     fn got_on(&self) {}
+
+    /// Called about once a second while `server` owes an answer on a connection that holds, with how long it has been
+    /// silent; and after each of its addresses that took no connection.
+    fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
+        let _ = (server, silent);
+    }
 }
 
 /// Waits longer after each failure, and never two nodes in step: half a second after the first,

@@ -1,7 +1,7 @@
 //! A few connections for many threads, and the loop that tries again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::{Connection, Server};
 use crate::{NfsError, Patience};
@@ -9,7 +9,6 @@ use crate::{NfsError, Patience};
 /// Hands each call a connection of its own.
 pub struct Pool {
     pub server: Server,
-    patience: Arc<dyn Patience>,
     idle: Mutex<Vec<Slot>>,
     returned: Condvar,
     mounted: AtomicBool,
@@ -20,10 +19,9 @@ pub struct Pool {
 struct Slot(Option<Connection>);
 
 impl Pool {
-    pub fn new(server: Server, connections: usize, patience: Arc<dyn Patience>) -> Self {
+    pub fn new(server: Server, connections: usize) -> Self {
         Self {
             server,
-            patience,
             idle: Mutex::new((0..connections.max(1)).map(|_| Slot(None)).collect()),
             returned: Condvar::new(),
             mounted: AtomicBool::new(false),
@@ -32,7 +30,7 @@ impl Pool {
     }
 
     pub fn patience(&self) -> &dyn Patience {
-        &*self.patience
+        &*self.server.waits.patience
     }
 
     /// How many connections were given up.
@@ -49,13 +47,13 @@ impl Pool {
         loop {
             let error = match self.try_once(&mut work) {
                 Ok(output) => {
-                    self.patience.got_on();
+                    self.patience().got_on();
                     return Ok(output);
                 }
                 Err(error) => error,
             };
             attempt += 1;
-            if !error.is_retryable() || !self.patience.wait(attempt, &error) {
+            if !error.is_retryable() || !self.patience().wait(attempt, &error) {
                 return Err(error);
             }
         }
@@ -83,13 +81,18 @@ impl Pool {
     fn open(&self) -> Result<Connection, NfsError> {
         let was_mounted = self.mounted.load(Ordering::Relaxed);
         match Connection::open(&self.server) {
-            Err(
-                source @ (NfsError::MountRefused { .. }
-                | NfsError::NotFound { .. }
-                | NfsError::NotADirectory { .. }),
-            ) if was_mounted => Err(NfsError::ShareGone {
-                source: Box::new(source),
-            }),
+            Err(source)
+                if was_mounted
+                    && (source.is_missing()
+                        || matches!(
+                            source,
+                            NfsError::MountRefused { .. } | NfsError::NotADirectory { .. }
+                        )) =>
+            {
+                Err(NfsError::ShareGone {
+                    source: Box::new(source),
+                })
+            }
             Ok(connection) => {
                 self.mounted.store(true, Ordering::Relaxed);
                 Ok(connection)

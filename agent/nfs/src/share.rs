@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gild_card_format::SERVER_ANSWER;
+
 use crate::connection::Server;
 use crate::pool::Pool;
+use crate::stream::Waits;
 use crate::{File, NfsError, NfsUrl, Patience};
 
 /// How a share is read.
@@ -14,15 +17,18 @@ use crate::{File, NfsError, NfsUrl, Patience};
 pub struct Options {
     /// How many reads may be in flight: one on each connection.
     pub connections: usize,
-    /// How long to wait for each step: a connection, and any sign of progress on it.
-    pub timeout: Duration,
+    /// How long to wait for a connection to one address of the server.
+    pub connect: Duration,
+    /// How long to wait for an answer, as long as TCP says that the server is there.
+    pub answer: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             connections: 4,
-            timeout: Duration::from_secs(5),
+            connect: Duration::from_secs(5),
+            answer: SERVER_ANSWER,
         }
     }
 }
@@ -67,10 +73,14 @@ impl Share {
     ) -> Result<Self, NfsError> {
         let server = Server {
             url: url.clone(),
-            timeout: options.timeout,
+            waits: Waits {
+                connect: options.connect,
+                answer: options.answer,
+                patience,
+            },
         };
         let inner = Inner {
-            pool: Pool::new(server, options.connections, patience),
+            pool: Pool::new(server, options.connections),
             bytes_read: AtomicU64::new(0),
             read_calls: AtomicU64::new(0),
         };

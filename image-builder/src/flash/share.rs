@@ -1,8 +1,9 @@
 //! The published files, on an NFS server or in a folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, fs};
 
 use anyhow::{Context, Result};
 use gild_flash::{FileSource, Source};
@@ -10,7 +11,7 @@ use gild_format::Manifest;
 use gild_format::manifest::MAX_MANIFEST_BYTES;
 use gild_format::release::signature_of;
 use gild_format::signature::MAX_SIGNATURE_BYTES;
-use gild_nfs::{Backoff, NfsError, NfsUrl, Options, Patience};
+use gild_nfs::{Backoff, NfsError, NfsUrl, Options, Patience, Reminder};
 
 use super::Refused;
 use crate::image::PUBLISH_AGAIN;
@@ -26,12 +27,26 @@ pub struct Share {
 }
 
 /// Waits that say so.
-struct Waiting(Backoff);
+struct Waiting {
+    backoff: Backoff,
+    reminder: Reminder,
+}
 
 impl Patience for Waiting {
     fn wait(&self, attempt: u32, error: &NfsError) -> bool {
         log::info!("waiting: {error} (attempt {attempt})");
-        self.0.wait(attempt, error)
+        self.backoff.wait(attempt, error)
+    }
+
+    fn got_on(&self) {
+        self.reminder.heard();
+    }
+
+    fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
+        if self.reminder.is_due(silent) {
+            let seconds = silent.as_secs();
+            log::info!("waiting: {server} has not answered for {seconds} s");
+        }
     }
 }
 
@@ -52,17 +67,15 @@ impl Share {
                 name: name.ok_or_else(no_file)?.to_owned(),
             });
         }
-        let (path, query) = match manifest.split_once('?') {
-            Some((path, query)) => (path, format!("?{query}")),
-            None => (manifest, String::new()),
-        };
-        let (folder, name) = path.rsplit_once('/').ok_or_else(no_file)?;
-        let url = NfsUrl::parse(&format!("{folder}{query}")).map_err(NfsError::from)?;
-        let patience = Arc::new(Waiting(Backoff::attempts(ATTEMPTS)));
+        let (url, name) = folder_and_name(manifest)?.ok_or_else(no_file)?;
+        let patience = Arc::new(Waiting {
+            backoff: Backoff::attempts(ATTEMPTS),
+            reminder: Reminder::default(),
+        });
         let share = gild_nfs::Share::connect(&url, Options::default(), patience)?;
         Ok(Self {
             place: Place::Nfs(share),
-            name: name.to_owned(),
+            name,
         })
     }
 
@@ -103,5 +116,48 @@ impl Share {
                 fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
             }
         }
+    }
+}
+
+/// The folder that an address names a file in, and the file's name.
+fn folder_and_name(address: &str) -> Result<Option<(NfsUrl, String)>, NfsError> {
+    let mut url = NfsUrl::parse(address)?;
+    let Some((folder, name)) = url.path.rsplit_once('/') else {
+        return Ok(None);
+    };
+    if name.is_empty()
+        || address
+            .split('?')
+            .next()
+            .is_some_and(|path| path.ends_with('/'))
+    {
+        return Ok(None);
+    }
+    let name = name.to_owned();
+    url.path = if folder.is_empty() { "/" } else { folder }.to_owned();
+    Ok(Some((url, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folder_and_name;
+
+    #[test]
+    fn an_address_is_taken_apart_into_a_folder_and_a_name() {
+        let parts = |address| {
+            let parts = folder_and_name(address).expect("an address");
+            parts.map(|(url, name)| (url.to_string(), name))
+        };
+        let expected = |folder: &str, name: &str| Some((folder.to_owned(), name.to_owned()));
+        assert_eq!(
+            parts("nfs://nas/My Share/a%20b.json?mountport=5"),
+            expected("nfs://nas/My%20Share?mountport=5", "a b.json")
+        );
+        assert_eq!(
+            parts("nfs://nas/golden.json"),
+            expected("nfs://nas/", "golden.json")
+        );
+        assert_eq!(parts("nfs://nas/rpi5/"), None);
+        assert_eq!(parts("nfs://nas/"), None);
     }
 }
