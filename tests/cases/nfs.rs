@@ -1,11 +1,12 @@
 //! Reading files from NFS servers that work, and from servers that do not.
 //!
-//! Real: two servers that no one here wrote the protocol of (nfs-ganesha as a process of its own,
-//! the crate `nfs3_server` inside this one), TCP over the loopback interface, the reader.
+//! Real: three servers that no one here wrote the protocol of (nfs-ganesha as a process of its own, the kernel's in a
+//! virtual machine, the crate `nfs3_server` inside this one), TCP over the loopback interface, the reader.
 //! Simulated: the faults, by the relay and the file system of the embedded server; the waits
 //! between attempts, which are cut short.
 
 mod changes;
+mod kernel;
 mod links;
 mod outages;
 mod reading;
@@ -63,6 +64,10 @@ impl Watch {
 
     fn got_on(&self) -> u32 {
         self.got_on.load(Ordering::Relaxed)
+    }
+
+    fn has_waited(&self) -> bool {
+        self.waited.lock().expect("no panic").is_some()
     }
 
     /// Returns when the reader has said that it has waited for so many seconds.

@@ -266,7 +266,8 @@ fn search_path() -> String {
     format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-fn free_ports() -> Result<[u16; 2]> {
+/// Two ports that nobody uses now.
+pub(crate) fn free_ports() -> Result<[u16; 2]> {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 2];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
