@@ -51,7 +51,6 @@ pub use share::{Options, Share, Stats};
 #[cfg(fuzzing)]
 pub mod replies {
     pub use crate::limits::{MAX_MESSAGE, MAX_PATH, MAX_READ};
-    pub use crate::record::{Fragment, Record};
+    pub use crate::record::{Fragment, Record, check_verifier};
     pub use crate::reply::{Entry, LookupReply, MountReply, ReadData, ReadReply, ReadlinkReply};
-    pub use crate::stream::check_verifier;
 }

@@ -1,4 +1,5 @@
-//! Answers in several pieces: the record marks of RFC 5531, section 11.
+//! What is checked of an answer before the RPC client reads it: the record marks of RFC 5531, section 11, of which it
+//! may have several, and the head.
 
 use std::io;
 
@@ -6,6 +7,9 @@ use crate::limits::{MAX_FRAGMENTS, MAX_MESSAGE};
 
 /// Set in the mark of the last fragment of a record.
 pub const LAST_FRAGMENT: u32 = 1 << 31;
+
+/// RFC 5531, section 8.2: the body of an authentication field.
+const MAX_AUTH_BODY: u32 = 400;
 
 /// The marks of one record as they arrive. Nothing is allocated for a fragment before its mark is accepted.
 #[derive(Debug, Default)]
@@ -52,6 +56,29 @@ impl Record {
     pub fn whole_mark(&self) -> [u8; 4] {
         (self.length | LAST_FRAGMENT).to_be_bytes()
     }
+}
+
+/// The client allocates what the verifier of an accepted reply says before it looks for the bytes, and so it does for
+/// a message that is not a reply at all.
+pub fn check_verifier(message: &[u8]) -> io::Result<()> {
+    const REPLY: u32 = 1;
+    const ACCEPTED: u32 = 0;
+    if word(message, 1).is_some_and(|kind| kind != REPLY) {
+        return Err(invalid("a message that is not a reply"));
+    }
+    let accepted = word(message, 2) == Some(ACCEPTED);
+    match word(message, 4) {
+        Some(length) if accepted && length > MAX_AUTH_BODY => {
+            Err(invalid(format!("a verifier of {length} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The 32-bit word number `index` of a message.
+fn word(message: &[u8], index: usize) -> Option<u32> {
+    let bytes = message.get(index * 4..index * 4 + 4)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// An answer that cannot be one.

@@ -17,10 +17,7 @@ use nfs3_client::io::{AsyncRead, AsyncWrite};
 use crate::Patience;
 use crate::connect::connect;
 use crate::limits::{LIMITS_PER_ANSWER, TICK};
-use crate::record::{Record, invalid};
-
-/// RFC 5531, section 8.2: the body of an authentication field.
-const MAX_AUTH_BODY: u32 = 400;
+use crate::record::{Record, check_verifier, invalid};
 
 /// How long to wait, and who hears of it.
 #[derive(Clone)]
@@ -184,29 +181,6 @@ impl Stream {
             fragment = record.next(next)?;
         }
     }
-}
-
-/// The client allocates what the verifier of an accepted reply says before it looks for the bytes, and so it does for
-/// a message that is not a reply at all.
-pub fn check_verifier(message: &[u8]) -> io::Result<()> {
-    const REPLY: u32 = 1;
-    const ACCEPTED: u32 = 0;
-    if word(message, 1).is_some_and(|kind| kind != REPLY) {
-        return Err(invalid("a message that is not a reply"));
-    }
-    let accepted = word(message, 2) == Some(ACCEPTED);
-    match word(message, 4) {
-        Some(length) if accepted && length > MAX_AUTH_BODY => {
-            Err(invalid(format!("a verifier of {length} bytes")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The 32-bit word number `index` of a message.
-fn word(message: &[u8], index: usize) -> Option<u32> {
-    let bytes = message.get(index * 4..index * 4 + 4)?;
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
 impl AsyncRead for Stream {
