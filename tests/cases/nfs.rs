@@ -16,8 +16,7 @@ mod waiting;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 use std::{fmt, fs};
@@ -32,51 +31,50 @@ const SIZE: usize = (9 << 20) + 7;
 /// A patience that waits little, gives up at a limit and remembers what it waited for.
 struct Watch {
     limit: u32,
-    seen: Mutex<Vec<(u32, String)>>,
-    waited: Mutex<Option<Duration>>,
-    got_on: AtomicU32,
+    met: Mutex<Met>,
     changed: Condvar,
-    told: Condvar,
+}
+
+/// What the reader has said to its patience.
+#[derive(Default)]
+struct Met {
+    seen: Vec<(u32, String)>,
+    waited: Option<Duration>,
+    got_on: u32,
 }
 
 impl Watch {
     fn up_to(limit: u32) -> Arc<Self> {
         Arc::new(Self {
             limit,
-            seen: Mutex::default(),
-            waited: Mutex::default(),
-            got_on: AtomicU32::new(0),
+            met: Mutex::default(),
             changed: Condvar::new(),
-            told: Condvar::new(),
         })
     }
 
+    fn met(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().expect("no panic")
+    }
+
     fn seen(&self) -> Vec<(u32, String)> {
-        self.seen.lock().expect("no panic").clone()
+        self.met().seen.clone()
     }
 
     fn attempts(&self) -> Vec<u32> {
-        self.seen()
-            .into_iter()
-            .map(|(attempt, _)| attempt)
-            .collect()
+        let attempts = self.seen().into_iter().map(|(attempt, _)| attempt);
+        attempts.collect()
     }
 
-    fn got_on(&self) -> u32 {
-        self.got_on.load(Ordering::Relaxed)
-    }
-
-    fn has_waited(&self) -> bool {
-        self.waited.lock().expect("no panic").is_some()
-    }
-
-    /// Returns when the reader has said that it has waited for so many seconds.
-    fn wait_until_waiting_for(&self, seconds: u64) {
-        let long =
-            |waited: Option<Duration>| waited.is_some_and(|waited| waited.as_secs() >= seconds);
-        let waited = self.waited.lock().expect("no panic");
-        let waited = self.told.wait_while(waited, |waited| !long(*waited));
+    fn wait_until(&self, is_met: impl Fn(&Met) -> bool) {
+        let waited = self.changed.wait_while(self.met(), |met| !is_met(met));
         drop(waited.expect("no panic"));
+    }
+
+    /// Returns when the reader has waited for an answer for so many seconds, or has given it up.
+    fn wait_until_waiting_for(&self, seconds: u64) {
+        self.wait_until(|met| {
+            !met.seen.is_empty() || met.waited.is_some_and(|waited| waited.as_secs() >= seconds)
+        });
     }
 
     /// Returns when the reader has met trouble.
@@ -86,31 +84,25 @@ impl Watch {
 
     /// Returns when the reader has met an error with this text in it.
     fn wait_for(&self, text: &str) {
-        let seen = self.seen.lock().expect("no panic");
-        let met = |seen: &[(u32, String)]| seen.iter().any(|(_, error)| error.contains(text));
-        let waited = self.changed.wait_while(seen, |seen| !met(seen));
-        drop(waited.expect("no panic"));
+        self.wait_until(|met| met.seen.iter().any(|(_, error)| error.contains(text)));
     }
 }
 
 impl Patience for Watch {
     fn wait(&self, attempt: u32, error: &NfsError) -> bool {
-        self.seen
-            .lock()
-            .expect("no panic")
-            .push((attempt, error.to_string()));
+        self.met().seen.push((attempt, error.to_string()));
         self.changed.notify_all();
         thread::sleep(Duration::from_millis(20));
         attempt < self.limit
     }
 
     fn got_on(&self) {
-        self.got_on.fetch_add(1, Ordering::Relaxed);
+        self.met().got_on += 1;
     }
 
     fn waiting(&self, _: &dyn fmt::Display, silent: Duration) {
-        *self.waited.lock().expect("no panic") = Some(silent);
-        self.told.notify_all();
+        self.met().waited = Some(silent);
+        self.changed.notify_all();
     }
 }
 

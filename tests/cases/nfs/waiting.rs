@@ -160,7 +160,8 @@ fn each_step_to_a_share_counts_as_a_sign_of_life() {
     let patience = Watch::up_to(1);
     connect(&server.url(), &patience).expect("the share is there");
     // Two connections, and MNT, UMNT and FSINFO.
-    assert!(patience.got_on() >= 5, "{}", patience.got_on());
+    let got_on = patience.met().got_on;
+    assert!(got_on >= 5, "{got_on}");
 }
 
 #[test]
@@ -170,7 +171,7 @@ fn an_address_that_takes_no_connection_is_a_sign_of_life_too() {
     drop(listener);
     let patience = Watch::up_to(1);
     connect(&format!("nfs://127.0.0.1:{port}/gild"), &patience).expect_err("no server");
-    assert!(patience.has_waited());
+    assert!(patience.met().waited.is_some());
 }
 
 #[test]
