@@ -32,7 +32,10 @@ pub fn set(servers: impl Iterator<Item = Ipv4Addr>) {
             set_to(time, &format!("from {server}"));
         }
         Some(_) => (),
-        None => not_before(FLOOR),
+        None => {
+            info!("no time server answers: certificates are judged by the board's own clock");
+            not_before(FLOOR);
+        }
     }
 }
 
@@ -53,8 +56,13 @@ fn now() -> Duration {
 }
 
 fn set_to(time: Duration, source: &str) {
+    let (way, seconds) = if time > now() {
+        ("forwards", time.saturating_sub(now()).as_secs())
+    } else {
+        ("back", now().saturating_sub(time).as_secs())
+    };
     match clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from(time)) {
-        Ok(()) => info!("clock set {source}"),
+        Ok(()) => info!("clock set {way} by {seconds} s {source}"),
         Err(error) => warn!("the clock is wrong and cannot be set: {error}"),
     }
 }

@@ -77,7 +77,7 @@ pub fn flash(
 ) -> Result<Report, FlashStepError> {
     let source = image
         .share
-        .open(&image.manifest.stored_file)
+        .open(&image.manifest.stored_file, image.manifest.stored_size)
         .map_err(FlashStepError::Image)?;
     let job = Job {
         manifest: &image.manifest,

@@ -205,7 +205,7 @@ fn install(
     let present = node.network.take();
     let network = network::up(machine, board, &config.networks, present)?;
     let network = node.network.insert(network);
-    if config.uses_tls() {
+    if config.may_use_tls() {
         clock::set(network.time_servers());
     }
 
@@ -214,7 +214,7 @@ fn install(
     let least = floor::on_card(node.card.as_ref().map(|card| card as _), board);
     let image = manifest::fetch(machine, board, config, &access, least)?;
     node.image_id = Some(image.manifest.image_id.clone());
-    if config.uses_tls() {
+    if config.may_use_tls() {
         clock::not_before(Duration::from_secs(image.manifest.build_time));
     }
     if let Some(matchbox) = &config.matchbox {

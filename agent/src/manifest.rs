@@ -11,7 +11,7 @@ use gild_format::record::Record;
 use gild_format::release::{self, GOLDEN, signature_of};
 use gild_format::signature::{MAX_SIGNATURE_BYTES, SignatureError};
 use gild_http::{Access, HttpError};
-use gild_share::{Share, ShareError};
+use gild_share::{Place, Share, ShareError};
 use gild_source::Options;
 use log::info;
 
@@ -22,6 +22,7 @@ use crate::patience::ServerPatience;
 
 /// The first question is put off by up to this part of a hold: two seconds, with the usual one of a minute.
 const START_SHARE: u32 = 30;
+const LONGEST_START: Duration = Duration::from_secs(2);
 
 /// An image, ready to be read.
 pub struct Image {
@@ -73,7 +74,8 @@ pub enum FetchError {
 impl HasFault for FetchError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Server(_) | Self::Access(_) => Fault::ServerUnreachable,
+            Self::Server(error) => error.fault(),
+            Self::Access(error) => error.fault(),
             Self::Refused { .. } => Fault::ManifestRefused,
         }
     }
@@ -100,17 +102,33 @@ pub fn fetch(
         .iter()
         .map(|server| server.join(&board.name))
         .collect();
-    let folder = in_words(&urls);
-    let (share, bytes) = read_signed(machine, config, access, &urls)?;
-    let refused = |reason| FetchError::Refused {
-        folder: folder.clone(),
-        reason,
+    // A rack that is switched on at once does not ask at once.
+    let longest = (machine.hold / START_SHARE).min(LONGEST_START);
+    machine.wait(longest.mul_f64(fastrand::f64()));
+    let patience = Arc::new(ServerPatience::new(machine, config.answer));
+    let options = Options {
+        answer: config.answer,
+        ..Options::default()
     };
-    let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
+    let share = Share::new(&urls, access, options, patience);
     let least = config.min_rollback.max(least_on_card);
-    check(&manifest, &board.name, least).map_err(refused)?;
+    // A server whose manifest is refused is passed over like one that does not answer.
+    let (manifest, bytes, folder) = share.on_one(|place| {
+        let folder = place.url().to_string();
+        let refused = |reason| ShareError::Refused {
+            name: GOLDEN.to_owned(),
+            server: folder.clone(),
+            reason,
+        };
+        let (bytes, line) =
+            read_signed(machine, config, place)?.map_err(|error| refused(error.to_string()))?;
+        let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
+        check(&manifest, &board.name, least).map_err(refused)?;
+        info!("{line}");
+        Ok((manifest, bytes, folder))
+    })?;
     info!(
-        "image {} ({} MB, {} MB to fetch, rollback counter {})",
+        "image {} from {folder} ({} MB, {} MB to fetch, rollback counter {})",
         manifest.image_id,
         manifest.raw_size / 1_000_000,
         manifest.data_stored_bytes() / 1_000_000,
@@ -124,36 +142,17 @@ pub fn fetch(
     })
 }
 
-fn in_words(urls: &[ServerUrl]) -> String {
-    let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
-    urls.join(" or ")
-}
-
 fn read_signed(
     machine: &'static Machine,
     config: &Config,
-    access: &Access,
-    urls: &[ServerUrl],
-) -> Result<(Share, Vec<u8>), FetchError> {
-    // A rack that is switched on at once does not ask at once.
-    machine.wait((machine.hold / START_SHARE).mul_f64(fastrand::f64()));
-    let patience = Arc::new(ServerPatience::new(machine));
-    let share = Share::new(urls, access, Options::default(), patience);
+    place: &Place,
+) -> Result<Result<(Vec<u8>, String), SignatureError>, ShareError> {
     let read = || {
-        let manifest = share.read_file(GOLDEN, MAX_MANIFEST_BYTES as u64)?;
-        let minisig = share.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;
-        Ok::<_, ShareError>((manifest, String::from_utf8_lossy(&minisig).into_owned()))
+        let manifest = place.read_file(GOLDEN, MAX_MANIFEST_BYTES as u64)?;
+        let minisig = place.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;
+        Ok((manifest, String::from_utf8_lossy(&minisig).into_owned()))
     };
-    match signed(config, read, |time| machine.wait(time))? {
-        Ok((bytes, line)) => {
-            info!("{line}");
-            Ok((share, bytes))
-        }
-        Err(error) => Err(FetchError::Refused {
-            folder: in_words(urls),
-            reason: error.to_string(),
-        }),
-    }
+    signed(config, read, |time| machine.wait(time))
 }
 
 /// The bytes that one of the configuration's keys signed, and the line for the console that names it.

@@ -1,11 +1,12 @@
 //! Patience with the image server: waits that say so, and an end to them.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use gild_source::{Backoff, Patience, Trouble};
+use gild_source::{Backoff, Patience, Reminder, Trouble};
 use log::info;
 
 use crate::led::Pattern;
@@ -14,43 +15,50 @@ use crate::machine::Machine;
 /// Longest wait between two attempts: a server that is back should not stand idle.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// A server that is busy for longer is a fault, however often it asks to be left alone.
+const LONGEST_LEFT_ALONE: Duration = Duration::from_mins(10);
+
 /// Waits for the server until the machine's patience has run out; then it is a fault, and the story starts again.
 pub struct ServerPatience {
     machine: &'static Machine,
+    /// How long one answer is waited for.
+    answer: Duration,
     backoff: Backoff,
-    /// Since when each reading thread has had no success.
-    since: Mutex<HashMap<ThreadId, Instant>>,
+    reminder: Reminder,
+    /// What each reading thread has met.
+    troubles: Mutex<HashMap<ThreadId, Failures>>,
 }
 
 impl ServerPatience {
     /// Patience that has not been tried yet.
-    pub fn new(machine: &'static Machine) -> Self {
+    pub fn new(machine: &'static Machine, answer: Duration) -> Self {
         Self {
             machine,
+            answer,
             backoff: Backoff::forever()
                 .at_most(LONGEST)
                 .sleep_with(|time| machine.wait(time)),
-            since: Mutex::new(HashMap::new()),
+            reminder: Reminder::default(),
+            troubles: Mutex::new(HashMap::new()),
         }
     }
 
-    fn is_over(&self, attempt: u32, least: Duration) -> bool {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let began = since.entry(thread::current().id()).or_insert(now);
-        if attempt == 1 {
-            *began = now;
-        }
-        let is_over = now.saturating_duration_since(*began) >= self.machine.patience();
-        // The time for which a server asks to be left alone does not count: it is there.
-        *began = (*began + least).max(*began);
-        is_over
+    fn troubles(&self) -> MutexGuard<'_, HashMap<ThreadId, Failures>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Patience for ServerPatience {
     fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
-        if self.is_over(attempt, trouble.least_wait()) {
+        let now = Instant::now();
+        let lasted = {
+            let mut troubles = self.troubles();
+            let failures = troubles.entry(thread::current().id()).or_default();
+            let lasted = failures.failed(attempt, self.answer, now);
+            failures.is_left_alone_for(trouble.least_wait());
+            lasted
+        };
+        if lasted >= self.machine.patience() {
             return false;
         }
         info!("waiting: {trouble} (attempt {attempt})");
@@ -58,11 +66,130 @@ impl Patience for ServerPatience {
         self.backoff.wait(attempt, trouble)
     }
 
-    fn waiting(&self, _silence: Duration) {
+    fn got_on(&self) {
+        self.reminder.heard();
+        if let Some(trouble) = self.troubles().get_mut(&thread::current().id()) {
+            trouble.silent = Duration::ZERO;
+        }
         self.machine.alive();
     }
 
-    fn got_on(&self) {
+    fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
+        self.troubles()
+            .entry(thread::current().id())
+            .or_default()
+            .silent = silent;
         self.machine.alive();
+        if self.reminder.is_silent(silent) {
+            self.machine.show(Pattern::WaitingForServer);
+        }
+        if self.reminder.is_due(silent) {
+            info!(
+                "waiting: {server} has not answered for {} s; it has {} s",
+                silent.as_secs(),
+                self.answer.as_secs()
+            );
+        }
+    }
+}
+
+/// Failures in a row.
+#[derive(Default)]
+struct Failures {
+    began: Option<Instant>,
+    /// How long the present answer has been waited for.
+    silent: Duration,
+    /// The longest that one was.
+    longest: Duration,
+    /// How long the server has asked to be left alone, in all.
+    asked: Duration,
+}
+
+impl Failures {
+    /// How long the trouble has lasted that ends an attempt now, without one silence: a server that starts its disks may
+    /// use up its time for an answer and is asked once more, whatever else is short.
+    fn failed(&mut self, attempt: u32, answer: Duration, now: Instant) -> Duration {
+        let silent = std::mem::take(&mut self.silent);
+        if attempt == 1 {
+            self.longest = Duration::ZERO;
+            self.asked = Duration::ZERO;
+            self.began = now.checked_sub(silent);
+        }
+        self.longest = self.longest.max(silent);
+        let began = *self.began.get_or_insert(now);
+        now.duration_since(began)
+            .saturating_sub(self.longest.min(answer))
+            .saturating_sub(self.asked.min(LONGEST_LEFT_ALONE))
+    }
+
+    /// The wait that follows is the server's wish: it is there.
+    fn is_left_alone_for(&mut self, time: Duration) {
+        self.asked = self.asked.saturating_add(time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const ANSWER: Duration = Duration::from_mins(1);
+
+    /// The number of the attempt after which the patience ends. Each attempt fails after so many seconds, in so many of
+    /// which the server held the connection and was silent.
+    fn attempts(failures: &[(u64, u64)]) -> Option<usize> {
+        let mut trouble = Failures::default();
+        let mut now = Instant::now() + Duration::from_hours(1);
+        failures
+            .iter()
+            .zip(1..)
+            .position(|((took, silent), attempt)| {
+                now += Duration::from_secs(*took);
+                trouble.silent = Duration::from_secs(*silent);
+                trouble.failed(attempt, ANSWER, now) >= PATIENCE
+            })
+    }
+
+    #[test]
+    fn a_server_that_is_silent_for_its_time_is_asked_once_more() {
+        assert_eq!(attempts(&[(60, 60), (60, 60), (60, 60)]), Some(1));
+        // It takes no connections at first, and starts its disks then.
+        assert_eq!(attempts(&[(1, 0), (2, 0), (60, 60), (60, 60)]), Some(3));
+        // It hangs, and is started again.
+        assert_eq!(attempts(&[(60, 60), (10, 0), (10, 0), (9, 0)]), None);
+    }
+
+    #[test]
+    fn a_server_that_is_off_is_a_fault_as_soon_as_the_patience_is_over() {
+        assert_eq!(attempts(&[(5, 0), (10, 0), (10, 0), (10, 0)]), Some(3));
+        // It vanishes in mid-connection: TCP says so after 20 s.
+        assert_eq!(attempts(&[(20, 20), (10, 0), (10, 0), (10, 0)]), Some(3));
+    }
+
+    #[test]
+    fn a_server_that_asks_to_be_left_alone_is_a_fault_after_ten_minutes() {
+        let mut failures = Failures::default();
+        let mut now = Instant::now();
+        let mut ends = None;
+        for attempt in 1..20 {
+            if failures.failed(attempt, ANSWER, now) >= PATIENCE {
+                ends = Some(attempt);
+                break;
+            }
+            failures.is_left_alone_for(Duration::from_mins(2));
+            now += Duration::from_mins(2);
+        }
+        assert_eq!(ends, Some(7), "after twelve minutes");
+        failures.is_left_alone_for(Duration::MAX);
+        failures.is_left_alone_for(Duration::MAX);
+    }
+
+    #[test]
+    fn a_success_between_two_failures_ends_the_trouble() {
+        let mut trouble = Failures::default();
+        let now = Instant::now();
+        assert_eq!(trouble.failed(1, ANSWER, now), Duration::ZERO);
+        let later = now + Duration::from_hours(1);
+        assert_eq!(trouble.failed(1, ANSWER, later), Duration::ZERO);
     }
 }

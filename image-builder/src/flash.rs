@@ -16,7 +16,7 @@ use gild_format::{Manifest, manifest_sha256, release};
 
 use crate::board;
 use crate::image::{Signed, explain_signature, read_key};
-use crate::published::{AccessArgs, Place};
+use crate::published::{AccessArgs, Place, without_query};
 
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
@@ -52,8 +52,12 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(name) = &args.board {
         board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
     }
-    let (place, name) = Place::of_file(&args.manifest, &args.access)?
-        .ok_or_else(|| Refused::manifest(format!("{} does not name a manifest", args.manifest)))?;
+    let (place, name) = Place::of_file(&args.manifest, &args.access)?.ok_or_else(|| {
+        Refused::manifest(format!(
+            "{} does not name a manifest",
+            without_query(&args.manifest)
+        ))
+    })?;
     let refusing = || format!("refusing {name} in {place}");
     let bytes = signed_manifest(&place, &name, &key)?.with_context(refusing)?;
     let manifest = Manifest::parse(&bytes).with_context(refusing)?;
@@ -77,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
             &format!("It will carry image {id} for board {board}."),
         )?;
     }
-    let source = place.source(&manifest.stored_file)?;
+    let source = place.source(&manifest.stored_file, manifest.stored_size)?;
     let report = flash(&Job {
         manifest: &manifest,
         manifest_sha256,

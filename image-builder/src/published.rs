@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_card_format::{Header, ServerUrl};
 use gild_http::Access;
 use gild_share::Share;
-use gild_source::{Backoff, FileSource, Options, Patience, Source, Trouble};
+use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, Trouble};
 
 use crate::image::PUBLISH_AGAIN;
 use crate::input::must_exist;
@@ -64,12 +65,26 @@ pub enum Place {
 }
 
 /// Waits that say so.
-struct Waiting(Backoff);
+struct Waiting {
+    backoff: Backoff,
+    reminder: Reminder,
+}
 
 impl Patience for Waiting {
     fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
         log::info!("waiting: {trouble} (attempt {attempt})");
-        self.0.wait(attempt, trouble)
+        self.backoff.wait(attempt, trouble)
+    }
+
+    fn got_on(&self) {
+        self.reminder.heard();
+    }
+
+    fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
+        if self.reminder.is_due(silent) {
+            let seconds = silent.as_secs();
+            log::info!("waiting: {server} has not answered for {seconds} s");
+        }
     }
 }
 
@@ -77,6 +92,15 @@ impl Patience for Waiting {
 #[must_use]
 pub fn is_address(text: &str) -> bool {
     text.contains("://")
+}
+
+/// An address for a message: its query may hold a secret.
+#[must_use]
+pub fn without_query(text: &str) -> &str {
+    match text.split_once('?') {
+        Some((address, _)) if is_address(address) => address,
+        _ => text,
+    }
 }
 
 impl Place {
@@ -88,20 +112,21 @@ impl Place {
             let folder = path.parent().unwrap_or(Path::new(""));
             return Ok(name.map(|name| (Self::Folder(folder.to_owned()), name.to_owned())));
         }
-        let (path, query) = match file.split_once('?') {
-            Some((path, query)) => (path, format!("?{query}")),
-            None => (file, String::new()),
-        };
-        let Some((folder, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty())
-        else {
+        let url = ServerUrl::parse(file)
+            .map_err(|reason| anyhow!("this address cannot be used: {reason}"))?;
+        if without_query(file).ends_with('/') {
+            return Ok(None);
+        }
+        let Some((url, name)) = url.split() else {
             return Ok(None);
         };
-        let url = ServerUrl::parse(&format!("{folder}{query}"))
-            .map_err(|reason| anyhow!("this address cannot be used: {reason}"))?;
-        let patience = Arc::new(Waiting(Backoff::attempts(ATTEMPTS)));
+        let patience = Arc::new(Waiting {
+            backoff: Backoff::attempts(ATTEMPTS),
+            reminder: Reminder::default(),
+        });
         let urls = [url.clone()];
         let share = Share::new(&urls, &access.access(&url)?, Options::default(), patience);
-        Ok(Some((Self::Server(url, share), name.to_owned())))
+        Ok(Some((Self::Server(url, share), name)))
     }
 
     /// A whole file of at most `limit` bytes.
@@ -126,10 +151,10 @@ impl Place {
         }
     }
 
-    /// A file to be read at any place.
-    pub fn source(&self, name: &str) -> Result<Box<dyn Source>> {
+    /// A file of this size, to be read at any place.
+    pub fn source(&self, name: &str, size: u64) -> Result<Box<dyn Source>> {
         Ok(match self {
-            Self::Server(_, share) => Box::new(share.open(name)?),
+            Self::Server(_, share) => Box::new(share.open(name, size)?),
             Self::Folder(folder) => {
                 let path = folder.join(name);
                 must_exist(&path, "the stored image", PUBLISH_AGAIN)?;

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use gild_card_format::HttpUrl;
@@ -83,12 +85,20 @@ fn a_disk_is_flashed_and_an_image_verified_from_nginx_and_through_a_cache() -> R
     );
 
     let cache = Nginx::cache_of(&origin.url())?;
+    // nginx writes its log when an answer is over, which may be after its reader has ended.
     let images = || {
-        let lines = origin.requests();
-        lines
-            .iter()
-            .filter(|line| line.contains(".img.zst"))
-            .count()
+        let count = || {
+            let lines = origin.requests();
+            let of_images = lines.iter().filter(|line| line.contains(".img.zst"));
+            of_images.count()
+        };
+        loop {
+            let before = count();
+            thread::sleep(Duration::from_millis(500));
+            if count() == before {
+                return before;
+            }
+        }
     };
     let before = images();
     let output = flash(&cache.url(), &key, folder.path(), &[])?;
@@ -174,7 +184,7 @@ fn a_file_that_nginx_replaces_in_the_middle_is_not_read_on() -> Result<()> {
     fs::write(folder.path().join("next"), vec![2; 4 << 20])?;
     fs::rename(folder.path().join("next"), &path)?;
     // The time of change, of which nginx makes the tag, has seconds.
-    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+    let later = SystemTime::now() + Duration::from_secs(10);
     fs::File::open(&path)?.set_modified(later)?;
     let error = file
         .read_exact_at(&mut buffer, 1 << 20)

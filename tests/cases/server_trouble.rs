@@ -53,7 +53,8 @@ fn a_server_that_restarts_with_other_file_handles_is_found_again() -> Result<()>
 
 #[test]
 fn a_server_that_falls_silent_is_not_waited_for_for_ever() -> Result<()> {
-    let scene = Scene::new("silent-server", Product::Rpi5)?;
+    let mut scene = Scene::new("silent-server", Product::Rpi5)?;
+    scene.arguments = "gild.hold_seconds=2 gild.answer_seconds=5".into();
 
     let mut board = scene.power_on()?;
     board.tolerate_faults();

@@ -38,11 +38,39 @@ exec 3<&0
 exec ganesha.nfsd -F -f "$1" -L "$2" -p /run/ganesha.pid -N NIV_EVENT
 "#;
 
+/// How the directory is exported.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Its name for clients, where `by_pseudo` is set. Otherwise they mount it by the directory's own path.
+    pub pseudo: String,
+    /// Whether clients know it by its pseudo path.
+    pub by_pseudo: bool,
+    /// Whether root on another machine counts as nobody.
+    pub squashes_root: bool,
+    /// The most that one READ brings.
+    pub max_read: Option<u32>,
+    /// Whether only callers with a port below 1024 are served.
+    pub privileged_ports: bool,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self {
+            pseudo: EXPORT.to_owned(),
+            by_pseudo: true,
+            squashes_root: false,
+            max_read: None,
+            privileged_ports: false,
+        }
+    }
+}
+
 /// A running nfs-ganesha. Dropping it kills it.
 pub struct Ganesha {
     files: TempDir,
     nfs_port: u16,
     mount_port: u16,
+    path: String,
     rpcbind_launcher: &'static str,
     process: Option<Child>,
 }
@@ -51,16 +79,25 @@ impl Ganesha {
     /// Serves `directory`, read only, on ports that the system chooses. Needs root, and Debian's
     /// packages nfs-ganesha, nfs-ganesha-vfs and rpcbind.
     pub fn start(directory: &Path) -> Result<Self> {
-        Self::start_with(directory, "unshare --net")
+        Self::start_as(directory, Export::default())
+    }
+
+    /// The same, exported in another way.
+    pub fn start_as(directory: &Path, export: Export) -> Result<Self> {
+        Self::start_with(directory, export, "unshare --net")
     }
 
     /// The same with its rpcbind at port 111, as on most NFS servers. For callers in a network
     /// namespace of their own, where that port is free.
     pub fn start_with_portmapper(directory: &Path) -> Result<Self> {
-        Self::start_with(directory, "")
+        Self::start_with(directory, Export::default(), "")
     }
 
-    fn start_with(directory: &Path, rpcbind_launcher: &'static str) -> Result<Self> {
+    fn start_with(
+        directory: &Path,
+        export: Export,
+        rpcbind_launcher: &'static str,
+    ) -> Result<Self> {
         let directory = directory
             .canonicalize()
             .with_context(|| format!("exporting {}", directory.display()))?;
@@ -71,13 +108,18 @@ impl Ganesha {
         let [nfs_port, mount_port] = free_ports()?;
         fs::write(
             files.path().join("ganesha.conf"),
-            configuration(&directory, nfs_port, mount_port)?,
+            configuration(&directory, &export, nfs_port, mount_port)?,
         )
         .context("writing the configuration of nfs-ganesha")?;
         let mut server = Self {
             files,
             nfs_port,
             mount_port,
+            path: if export.by_pseudo {
+                export.pseudo
+            } else {
+                directory.display().to_string()
+            },
             rpcbind_launcher,
             process: None,
         };
@@ -108,8 +150,8 @@ impl Ganesha {
     #[must_use]
     pub fn url_at(&self, host: &str) -> String {
         format!(
-            "nfs://{host}:{}{EXPORT}?mountport={}",
-            self.nfs_port, self.mount_port
+            "nfs://{host}:{}{}?mountport={}",
+            self.nfs_port, self.path, self.mount_port
         )
     }
 
@@ -224,7 +266,8 @@ fn search_path() -> String {
     format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin")
 }
 
-fn free_ports() -> Result<[u16; 2]> {
+/// Two ports that nobody uses now.
+pub(crate) fn free_ports() -> Result<[u16; 2]> {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
     let mut ports = [0; 2];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
@@ -239,11 +282,30 @@ fn free_ports() -> Result<[u16; 2]> {
     Ok(ports)
 }
 
-fn configuration(directory: &Path, nfs_port: u16, mount_port: u16) -> Result<String> {
+fn configuration(
+    directory: &Path,
+    export: &Export,
+    nfs_port: u16,
+    mount_port: u16,
+) -> Result<String> {
     let directory = directory
         .to_str()
         .context("the exported directory has a name that is not UTF-8")?;
     let plugins = format!("/usr/lib/{}-linux-gnu/ganesha", std::env::consts::ARCH);
+    let Export {
+        pseudo,
+        by_pseudo,
+        privileged_ports,
+        ..
+    } = export;
+    let squash = if export.squashes_root {
+        "Root_Squash"
+    } else {
+        "No_Root_Squash"
+    };
+    let max_read = export
+        .max_read
+        .map_or_else(String::new, |bytes| format!("MaxRead = {bytes};"));
     // Ganesha 6 asks the kernel for CAP_SYS_RESOURCE, which containers do not have, and gives up without it; 4 does not
     // know the option and goes on.
     Ok(format!(
@@ -252,7 +314,7 @@ fn configuration(directory: &Path, nfs_port: u16, mount_port: u16) -> Result<Str
     NFS_Port = {nfs_port};
     MNT_Port = {mount_port};
     Bind_addr = 127.0.0.1;
-    Mount_Path_Pseudo = true;
+    Mount_Path_Pseudo = {by_pseudo};
     Enable_NLM = false;
     Enable_RQUOTA = false;
     Enable_UDP = false;
@@ -262,9 +324,11 @@ fn configuration(directory: &Path, nfs_port: u16, mount_port: u16) -> Result<Str
 EXPORT {{
     Export_Id = 1;
     Path = "{directory}";
-    Pseudo = "{EXPORT}";
+    Pseudo = "{pseudo}";
     Access_Type = RO;
-    Squash = No_Root_Squash;
+    Squash = {squash};
+    PrivilegedPort = {privileged_ports};
+    {max_read}
     SecType = sys;
     Protocols = 3;
     Transports = TCP;

@@ -15,6 +15,7 @@ pub mod flasher;
 pub mod ganesha;
 pub mod golden;
 pub mod kernel;
+pub mod kernel_nfsd;
 pub mod led;
 pub mod matchbox;
 pub mod nfs_server;

@@ -5,6 +5,7 @@
 //! READ and MOUNT), and in a relay in front of the server that passes the bytes on (the fields
 //! about connections).
 
+mod fragments;
 mod read_only;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::fragments::Fragmenter;
 use anyhow::{Context, Result};
 use nfs3_server::fs_util::metadata_to_fattr3;
 use nfs3_server::nfs3_types::nfs3::{
@@ -58,6 +60,10 @@ pub struct Faults {
     pub refused_mounts: u32,
     /// No caller is good enough: every call is rejected.
     pub refuse_callers: bool,
+    /// Answers are kept back: they come when this is over.
+    pub held: bool,
+    /// Answers come in fragments of so many bytes, with an empty one first.
+    pub fragments: Option<usize>,
     /// Answers stop: connections are accepted, and nothing comes back.
     pub silent: bool,
     /// A connection is closed once so many more bytes of answers have been sent, on all
@@ -252,10 +258,20 @@ async fn pass_answers(
     mut to: OwnedWriteHalf,
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 256 << 10];
+    let mut fragmenter = Fragmenter::default();
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {
             return Ok(());
+        }
+        while shared.faults().held {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let size = shared.faults().fragments;
+        if let Some(size) = size {
+            to.write_all(&fragmenter.pass(&buffer[..length], size))
+                .await?;
+            continue;
         }
         let (pass, close) = shared.faults().answer(length);
         to.write_all(&buffer[..pass]).await?;

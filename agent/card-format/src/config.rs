@@ -1,5 +1,8 @@
 //! `gild.toml`, which kernel arguments override: the settings of a node.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use gild_format::signature::PublicKey;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -18,6 +21,8 @@ use crate::servers::{self, Header, HttpSection};
 pub struct Config {
     /// Directories that hold `<board>/golden.json`: one at least, and the first is preferred.
     pub servers: Vec<ServerUrl>,
+    /// How long to wait for an answer of a server.
+    pub answer: Duration,
     /// What lets a reader in to the servers that speak HTTP.
     pub header: Option<Header>,
     /// Certificates of the site's own authorities, in PEM form.
@@ -111,6 +116,13 @@ pub enum ConfigError {
     },
 }
 
+/// How long a server of images is waited for that holds its connection and does not answer: as long as Linux waits on a
+/// mount, and longer than the disks of a file server need to start.
+pub const SERVER_ANSWER: Duration = Duration::from_mins(1);
+
+/// Shorter, and a busy server is asked again while it still works; longer, and nobody waits for it.
+const ANSWER_SECONDS: RangeInclusive<u64> = 5..=600;
+
 const CARD: &str = "gild.toml on the card";
 const PUBLIC_KEY: &str = "public_key";
 const NEXT_PUBLIC_KEY: &str = "next_public_key";
@@ -121,6 +133,7 @@ const COMMAND_LINE: &str = "the kernel command line (gild.*)";
 #[serde(default)]
 struct File {
     server: Option<Value>,
+    answer_seconds: Option<u64>,
     ca: Option<String>,
     http: HttpSection,
     public_key: Option<String>,
@@ -168,10 +181,11 @@ impl Config {
         }
     }
 
-    /// Whether a certificate will have to be judged, by the clock.
+    /// Whether a certificate may have to be judged, by the clock. A redirect may lead from http:// to https://.
     #[must_use]
-    pub fn uses_tls(&self) -> bool {
-        !self.tls_hosts().is_empty()
+    pub fn may_use_tls(&self) -> bool {
+        let is_web = |server: &ServerUrl| matches!(server, ServerUrl::Http(_));
+        self.servers.iter().any(is_web) || !self.tls_hosts().is_empty()
     }
 
     /// The hosts that show a certificate.
@@ -225,7 +239,9 @@ impl Config {
             let Some(known) = KEYS.iter().find(|known| known.name == key) else {
                 return Err(unknown(COMMAND_LINE, key, key.to_owned()));
             };
-            if CARD_KEYS.contains(&key) {
+            let has_query =
+                value.contains("://") && !value.contains("nfs://") && value.contains('?');
+            if CARD_KEYS.contains(&key) || (key == "server" && has_query) {
                 return Err(ConfigError::Hidden {
                     key: known.name,
                     problem:
@@ -339,6 +355,7 @@ impl File {
         Ok(Config {
             header: self.http.check(&servers)?,
             servers,
+            answer: answer(self.answer_seconds)?,
             authorities: servers::authorities(self.ca)?,
             public_key,
             next_public_key,
@@ -369,6 +386,22 @@ impl OrderSection {
         Ok(Some(order.map_err(|error| {
             ConfigError::Type(format!("[order]: {error}"))
         })?))
+    }
+}
+
+fn answer(seconds: Option<u64>) -> Result<Duration, ConfigError> {
+    match seconds {
+        None => Ok(SERVER_ANSWER),
+        Some(seconds) if ANSWER_SECONDS.contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => Err(ConfigError::Value {
+            key: "answer_seconds",
+            value: seconds.to_string(),
+            problem: format!(
+                "it should be a number of seconds from {} to {}",
+                ANSWER_SECONDS.start(),
+                ANSWER_SECONDS.end()
+            ),
+        }),
     }
 }
 
@@ -443,6 +476,7 @@ mod tests {
     fn server_and_key_are_enough() {
         let config = parse(&minimal(), "").expect("the least configuration");
         assert_eq!(config.min_rollback, 0);
+        assert_eq!(config.answer, SERVER_ANSWER);
         assert_eq!(config.networks, Networks::default());
         assert!(!config.read_holes);
         assert_eq!(config.boot_order, BootOrderPolicy::default());
@@ -456,6 +490,7 @@ mod tests {
             matchbox = "http://10.0.2.2:8080"
             status_url = "https://status.example/x"
             min_rollback = 7
+            answer_seconds = 90
             [network]
             address = "192.168.1.50/24"
             gateway = "192.168.1.1"
@@ -477,6 +512,7 @@ mod tests {
             Some("https://status.example/x")
         );
         assert_eq!(config.min_rollback, 7);
+        assert_eq!(config.answer, Duration::from_secs(90));
         let network = of(&config, &[]);
         assert_eq!((network.vlan, network.ntp.len()), (Some(100), 1));
         let fixed = network.address.expect("a static address");
@@ -691,6 +727,12 @@ mod tests {
         for (line, part) in [
             ("min_rollback = \"x\"", "gild.toml on the card"),
             ("min_rollback = -1", "gild.toml on the card"),
+            (
+                "answer_seconds = 4",
+                "`answer_seconds` is `4`: it should be a number of seconds from 5 to 600",
+            ),
+            ("answer_seconds = 601", "from 5 to 600"),
+            ("answer_seconds = -1", "gild.toml on the card"),
             ("matchbox = \"10.0.2.2:8080\"", "it should be a URL like"),
             ("status_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
@@ -797,7 +839,7 @@ mod tests {
             ("Authorization", "Bearer t0ken")
         );
         assert!(!format!("{config:?}").contains("t0ken"));
-        assert!(config.uses_tls());
+        assert!(config.may_use_tls());
         for (server, header, part) in [
             ("\"http://a/b\"", "X: t0ken", "in clear text"),
             (
@@ -813,6 +855,7 @@ mod tests {
             (web, "t0ken", "a line like"),
             (web, ": t0ken", "a line like"),
             (web, "X: ", "a line like"),
+            (web, "Range: bytes=0-t0ken", "a line like"),
             (web, "X Y: t0ken", "a line like"),
             (web, "X: t0ken\\nY: z", "a line like"),
         ] {
@@ -822,6 +865,11 @@ mod tests {
                 "{header}: {said}"
             );
         }
+        let said = complaint(&minimal(), "gild.server=https://a/b?sig=t0ken");
+        assert!(
+            said.contains("the kernel prints") && !said.contains("t0ken"),
+            "{said}"
+        );
         let said = complaint(&minimal(), "gild.http.header=X:t0ken");
         assert!(
             said.contains("the kernel prints its arguments") && !said.contains("t0ken"),

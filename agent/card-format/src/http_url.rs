@@ -4,9 +4,11 @@ use std::fmt;
 
 use url::Url;
 
+use crate::percent;
+
 /// `https://host[:port]/path[?query]`, or `http://`. The query stays behind the name of each file, because object stores and
 /// CDNs have what lets a reader in there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpUrl(Url);
 
 /// What stands for a query, which may hold a secret.
@@ -45,6 +47,18 @@ impl HttpUrl {
         Self(url)
     }
 
+    /// The folder that the address of a file names, and the file's name there. `None` if it ends with a slash.
+    #[must_use]
+    pub fn split(mut self) -> Option<(Self, String)> {
+        let name = self.0.path_segments()?.next_back()?;
+        let name = percent::decoded(name).ok()?;
+        if name.is_empty() {
+            return None;
+        }
+        self.0.path_segments_mut().ok()?.pop();
+        Some((self, name))
+    }
+
     /// The whole address. It may hold a secret.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -55,6 +69,12 @@ impl HttpUrl {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         self.0.scheme() == "https"
+    }
+}
+
+impl fmt::Debug for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -102,6 +122,8 @@ mod tests {
     fn no_secret_is_shown() {
         let shown = url("https://a/b?sig=secret").join("c").to_string();
         assert_eq!(shown, "https://a/b/c?…");
+        let shown = format!("{:?}", url("https://a/b?sig=secret"));
+        assert_eq!(shown, "https://a/b?…");
         for text in ["https://me:secret@a/b", "https://secret@a/b"] {
             let error = HttpUrl::parse(text).expect_err("a password");
             assert!(
@@ -112,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_folder_on_a_web_server_is_refused() {
+    fn what_is_not_a_folder_on_a_web_server_is_refused() {
         for text in ["ftp://a/b", "https://", "a/b", "https://a/b#c", "data:x"] {
             assert!(HttpUrl::parse(text).is_err(), "{text}");
         }

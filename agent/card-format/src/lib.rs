@@ -13,13 +13,14 @@ mod network;
 mod nfs_url;
 mod order;
 mod per_board;
+mod percent;
 mod reference;
 mod server_url;
 mod servers;
 pub mod sums;
 
 pub use arguments::Arguments;
-pub use config::{BootOrderPolicy, Config, ConfigError};
+pub use config::{BootOrderPolicy, Config, ConfigError, SERVER_ANSWER};
 pub use gate::{ANY_IMAGE, GATE, Gate, ON_TRIAL, TRIAL};
 pub use http_url::HttpUrl;
 pub use likeliest::likeliest;

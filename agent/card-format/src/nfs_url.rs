@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use crate::percent;
+
 /// `nfs://host[:port]/export/path[?mountport=N]`.
+///
+/// The path may have spaces and letters of all languages in it as they are, or `%` and two hexadecimal digits for each
+/// byte, as addresses elsewhere have them.
 ///
 /// Without a port the server's portmapper is asked. With a port, that is where NFS is spoken, and
 /// where the MOUNT service is looked for first.
@@ -12,7 +17,7 @@ pub struct NfsUrl {
     pub host: String,
     /// The port of the NFS service.
     pub port: Option<u16>,
-    /// The directory: absolute, without a slash at its end unless it is the root.
+    /// The directory as the server knows it: absolute, without a slash at its end unless it is the root.
     pub path: String,
     /// The port of the MOUNT service.
     pub mount_port: Option<u16>,
@@ -44,6 +49,18 @@ impl NfsUrl {
             path: self.path_of(name),
             ..self.clone()
         }
+    }
+
+    /// The folder that the address of a file names, and the file's name there.
+    #[must_use]
+    pub fn split(mut self) -> Option<(Self, String)> {
+        let (folder, name) = self.path.rsplit_once('/')?;
+        if name.is_empty() {
+            return None;
+        }
+        let name = name.to_owned();
+        self.path = if folder.is_empty() { "/" } else { folder }.to_owned();
+        Some((self, name))
     }
 
     /// The path of `name` inside this directory.
@@ -145,11 +162,15 @@ fn mount_port(query: &str) -> Result<u16, String> {
 fn normal_path(text: &str) -> Result<String, String> {
     let mut path = String::new();
     for part in text.split('/').filter(|part| !part.is_empty()) {
+        let part = percent::decoded(part)?;
         if part == "." || part == ".." {
             return Err(format!("`{part}` may not be part of the path"));
         }
+        if part.contains(['/', '\0']) {
+            return Err("no name in the path can have a slash or a zero byte in it".to_owned());
+        }
         path.push('/');
-        path.push_str(part);
+        path.push_str(&part);
     }
     if path.is_empty() {
         path.push('/');
@@ -167,7 +188,7 @@ impl fmt::Display for NfsUrl {
         if let Some(port) = self.port {
             write!(f, ":{port}")?;
         }
-        f.write_str(&self.path)?;
+        percent::write(f, &self.path)?;
         if let Some(port) = self.mount_port {
             write!(f, "?mountport={port}")?;
         }
@@ -194,9 +215,23 @@ mod tests {
             "nfs://[fe80::1]:2049/gild",
             "nfs://[fe80::1]/",
             "nfs://server/",
+            "nfs://nas/My%20Share/Größe",
+            "nfs://nas/100%25/really%3F?mountport=20048",
         ] {
             let url = NfsUrl::parse(text).expect("the address is right");
             assert_eq!(url.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_space_and_letters_of_all_languages_can_be_written_in_two_ways() {
+        for text in [
+            "nfs://nas/My Share/Größe",
+            "nfs://nas/My%20Share/Gr%c3%B6%C3%9Fe",
+        ] {
+            let url = NfsUrl::parse(text).expect("the address is right");
+            assert_eq!(url.path, "/My Share/Größe");
+            assert_eq!(url.to_string(), "nfs://nas/My%20Share/Größe");
         }
     }
 
@@ -231,6 +266,17 @@ mod tests {
         assert!(reason("nfs://me@server/x").contains("not a host name"));
         assert!(reason("nfs://[::1/x").contains("not closed"));
         assert!(reason("nfs://server/a/../b").contains("`..` may not"));
+        assert!(reason("nfs://server/a/%2e%2E/b").contains("`..` may not"));
+        assert!(reason("nfs://server/a%2Fb").contains("a slash or a zero byte"));
+        assert!(reason("nfs://server/a%00b").contains("a slash or a zero byte"));
+        for path in ["100%", "50% off", "%zz", "%+1", "%é"] {
+            let said = reason(&format!("nfs://server/{path}"));
+            assert!(
+                said.ends_with("; next: write %25 for a percent sign"),
+                "{said}"
+            );
+        }
+        assert!(reason("nfs://server/%ff").contains("is not UTF-8"));
         assert!(reason("nfs://server/x?vers=3").contains("`vers=3` is unknown"));
     }
 }

@@ -21,16 +21,24 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 20] = [
+pub const KEYS: [Key; 21] = [
     Key {
         name: "server",
         kind: Kind::List,
         needed: "yes",
         what: "the directory that holds `<board>/golden.json`. `nfs://host[:port]/path[?mountport=N]`: over NFSv3 and TCP. \
             Without a port the server's portmapper is asked; with one, the MOUNT service is tried on the same port unless \
-            `mountport` names another. `https://host[:port]/path[?query]`, or `http://`: see [HTTP](http.md). A list names up to \
+            `mountport` names another. A space in the path may be written as it is, or as `%20` ([nfs.md](nfs.md#the-address)). \
+            `https://host[:port]/path[?query]`, or `http://`: see [http.md](http.md). A list names up to \
             eight: the next one is used where one does not answer, in the middle of an image too; as a kernel argument separated \
             by commas",
+    },
+    Key {
+        name: "answer_seconds",
+        kind: Kind::Number,
+        needed: "no, 60",
+        what: "how long a node waits for an answer of a server of images that is there and slow, in seconds: 5 to 600. A server that \
+            is gone is noticed sooner ([nfs.md](nfs.md#a-slow-server))",
     },
     Key {
         name: "ca",

@@ -34,6 +34,15 @@ impl ServerUrl {
         }
     }
 
+    /// The folder that the address of a file names, and the file's name there. `None` if it names no file.
+    #[must_use]
+    pub fn split(self) -> Option<(Self, String)> {
+        match self {
+            Self::Nfs(url) => url.split().map(|(url, name)| (Self::Nfs(url), name)),
+            Self::Http(url) => url.split().map(|(url, name)| (Self::Http(url), name)),
+        }
+    }
+
     /// Whether a certificate is judged, by the clock.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
@@ -50,5 +59,40 @@ impl fmt::Display for ServerUrl {
             Self::Nfs(url) => url.fmt(f),
             Self::Http(url) => url.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ServerUrl;
+
+    #[test]
+    fn an_address_is_taken_apart_into_a_folder_and_a_name() {
+        let parts = |address| {
+            let url = ServerUrl::parse(address).expect("an address");
+            let (folder, name) = url.clone().split()?;
+            assert_eq!(folder.join(&name), url);
+            Some((folder.to_string(), name))
+        };
+        let expected = |folder: &str, name: &str| Some((folder.to_owned(), name.to_owned()));
+        for (address, folder, name) in [
+            (
+                "nfs://nas/My Share/a%20b.json?mountport=5",
+                "nfs://nas/My%20Share?mountport=5",
+                "a b.json",
+            ),
+            ("nfs://nas/golden.json", "nfs://nas/", "golden.json"),
+            (
+                "https://a/b%20c/d%20e.json?x=1",
+                "https://a/b%20c?…",
+                "d e.json",
+            ),
+            ("http://a/golden.json", "http://a/", "golden.json"),
+        ] {
+            assert_eq!(parts(address), expected(folder, name), "{address}");
+        }
+        assert_eq!(parts("nfs://nas/"), None);
+        assert_eq!(parts("https://a/b/"), None);
+        assert_eq!(parts("https://a"), None);
     }
 }

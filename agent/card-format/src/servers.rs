@@ -27,7 +27,8 @@ impl Header {
     pub fn parse(line: &str) -> Option<Self> {
         let (name, value) = line.split_once(':')?;
         let (name, value) = (name.trim(), value.trim());
-        (is_token(name) && is_value(value)).then(|| Self {
+        let is_ours = OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours));
+        (is_token(name) && is_value(value) && !is_ours).then(|| Self {
             name: name.to_owned(),
             value: value.to_owned(),
         })
@@ -40,6 +41,18 @@ impl std::fmt::Debug for Header {
     }
 }
 
+/// Headers that a request has anyway.
+const OURS: [&str; 9] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "host",
+    "if-match",
+    "if-range",
+    "range",
+    "transfer-encoding",
+    "user-agent",
+];
 /// More would not be fail-over.
 const MOST: usize = 8;
 const MARK: &str = "-----BEGIN CERTIFICATE-----";

@@ -53,6 +53,7 @@ impl Flash<'_> {
                     reason: error.to_string(),
                 });
             }
+            self.job.source.distrust();
             self.retry(index, attempts, &error.to_string());
             attempts += 1;
         }

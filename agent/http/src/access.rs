@@ -12,8 +12,6 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::HttpError;
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
 /// A server whose machine is gone is noticed after `IDLE` and `PROBES` times `PROBE`.
 const IDLE: Duration = Duration::from_secs(5);
 const PROBE: Duration = Duration::from_secs(5);
@@ -54,7 +52,8 @@ impl Access {
         Client::builder()
             .tls_backend_preconfigured((*self.tls).clone())
             .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
+            // What a shell has in its environment is not meant for this.
+            .no_proxy()
             .tcp_keepalive(IDLE)
             .tcp_keepalive_interval(PROBE)
             .tcp_keepalive_retries(PROBES)

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
+use gild_source::LONGEST_ASKED;
 use httpdate::parse_http_date;
 use reqwest::StatusCode;
 use reqwest::header::{
@@ -36,6 +37,9 @@ impl Version {
 
     /// What is different in another answer. Where a tag is in both, the time does not matter: caches keep other times.
     fn difference(&self, other: &Self) -> Option<String> {
+        if let (Some(tag), None) = (self.strong(), &other.etag) {
+            return Some(format!("its ETag was {tag} and is gone"));
+        }
         let differs = |name, ours: &Option<String>, theirs: &Option<String>| {
             let (ours, theirs) = (ours.as_deref()?, theirs.as_deref()?);
             Some((ours != theirs).then(|| format!("its {name} was {ours} and now is {theirs}")))
@@ -56,7 +60,7 @@ pub struct Opened {
 }
 
 /// Judges all but a redirect and a part.
-pub fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), HttpError> {
+fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), HttpError> {
     let at = || at.clone();
     let number = status.as_u16();
     match number {
@@ -73,7 +77,7 @@ pub fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), Htt
                 status: number,
             });
         }
-        408 | 425 | 429 | 500 | 502 | 503 | 504 => {
+        408 | 425 | 429 | 500 | 502..=504 | 506..=599 => {
             return Err(HttpError::Busy {
                 at: at(),
                 status: number,
@@ -101,7 +105,12 @@ pub fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), Htt
             "the server sends it packed ({encoding}), which was not asked for"
         ));
     }
-    if text(headers, CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
+    let is_page = |kind: &str| {
+        kind.trim_start()
+            .to_ascii_lowercase()
+            .starts_with("text/html")
+    };
+    if text(headers, CONTENT_TYPE).is_some_and(is_page) {
         return odd(
             "a web page came instead of the file: is a proxy or a login page in between?"
                 .to_owned(),
@@ -110,8 +119,26 @@ pub fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), Htt
     Ok(())
 }
 
+/// Judges the answer to a question about a whole file.
+pub fn whole(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), HttpError> {
+    check(status, headers, at)?;
+    if status == StatusCode::OK {
+        return Ok(());
+    }
+    Err(HttpError::Odd {
+        at: at.clone(),
+        reason: "a part came where the whole file was asked for".to_owned(),
+    })
+}
+
 /// Judges the answer to the first question about a file, which asked for its first byte.
 pub fn opened(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<Opened, HttpError> {
+    if status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(HttpError::Odd {
+            at: at.clone(),
+            reason: "it is empty; next: publish it again".to_owned(),
+        });
+    }
     check(status, headers, at)?;
     let (range, size) = part(status, headers, at)?;
     if range != (0..1) {
@@ -181,22 +208,20 @@ fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     (first < end && end <= size).then_some((first..end, size))
 }
 
-/// RFC 9110, section 10.2.3: seconds, or a time by the server's own clock.
+/// RFC 9110, section 10.2.3: seconds, or a time by the server's own clock. Whatever it says, it is a short time.
 fn retry_after(headers: &HeaderMap) -> Duration {
     let Some(wait) = text(headers, RETRY_AFTER) else {
         return Duration::ZERO;
     };
-    if let Ok(seconds) = wait.parse() {
-        return Duration::from_secs(seconds);
-    }
-    let now = text(headers, DATE).and_then(|now| parse_http_date(now).ok());
-    parse_http_date(wait)
-        .ok()
-        .and_then(|then| {
+    let wait = match wait.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => parse_http_date(wait).ok().and_then(|then| {
+            let now = text(headers, DATE).and_then(|now| parse_http_date(now).ok());
             then.duration_since(now.unwrap_or_else(SystemTime::now))
                 .ok()
-        })
-        .unwrap_or_default()
+        }),
+    };
+    wait.unwrap_or_default().min(LONGEST_ASKED)
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -241,11 +266,6 @@ mod tests {
             let length_of = judged(206, &[("content-range", range), ("etag", "\"one\"")]);
             assert_eq!(length_of.expect(range), length);
         }
-        let without_tag = [
-            ("content-range", "bytes 100-199/1000"),
-            ("last-modified", "x"),
-        ];
-        assert_eq!(judged(206, &without_tag).expect("the same time"), 100);
         let other_time = [
             ("content-range", "bytes 100-199/1000"),
             ("etag", "\"one\""),
@@ -268,7 +288,8 @@ mod tests {
             "bytes 100-1000/1000",
             "",
         ] {
-            let error = judged(206, &[("content-range", range)]).expect_err(range);
+            let lines = [("content-range", range), ("etag", "\"one\"")];
+            let error = judged(206, &lines).expect_err(range);
             assert!(matches!(error, HttpError::Odd { .. }), "{range}: {error}");
         }
         let error = judged(206, &[]).expect_err("no range");
@@ -287,7 +308,7 @@ mod tests {
             ],
             [
                 ("content-range", "bytes 100-199/1000"),
-                ("last-modified", "y"),
+                ("last-modified", "x"),
             ],
         ] {
             let error = judged(206, &lines).expect_err("another version");
@@ -323,6 +344,9 @@ mod tests {
         };
         assert_eq!(least(&[]), 0);
         assert_eq!(least(&[("retry-after", "17")]), 17);
+        for long in [u64::MAX.to_string(), "999999".to_owned()] {
+            assert_eq!(least(&[("retry-after", &long)]), LONGEST_ASKED.as_secs());
+        }
         let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
         assert_eq!(
             least(&[("retry-after", "Wed, 21 Oct 2015 07:28:30 GMT"), date]),

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use gild_card_format::HttpUrl;
-use gild_faults::Fault;
+use gild_faults::{Fault, HasFault};
 use gild_source::{SourceError, Trouble};
 use rustls::CertificateError;
 
@@ -82,7 +82,10 @@ pub enum HttpError {
         least: Duration,
     },
     /// The server does not let this reader in.
-    #[error("{at}: the server answers {status}: does it let this reader in (`http.header`)?")]
+    #[error(
+        "{at}: the server answers {status}; next: let this reader in, or give it a header that does (`http.header` in gild.toml, \
+         --header-file of gild)"
+    )]
     Denied {
         /// What was being done.
         at: At,
@@ -90,7 +93,7 @@ pub enum HttpError {
         status: u16,
     },
     /// There is no such file.
-    #[error("{at}: it is not there ({status})")]
+    #[error("{at}: it is not there ({status}); next: publish it there, or correct the address")]
     NotFound {
         /// What was being done.
         at: At,
@@ -98,7 +101,7 @@ pub enum HttpError {
         status: u16,
     },
     /// The server answers something else.
-    #[error("{at}: the server answers {status}")]
+    #[error("{at}: the server answers {status}; next: look at the server's log")]
     Status {
         /// What was being done.
         at: At,
@@ -115,8 +118,8 @@ pub enum HttpError {
     },
     /// The server gives only whole files.
     #[error(
-        "{at}: the server gives the whole file where a part of it was asked for: it must support range requests (RFC 9110, \
-         section 14)"
+        "{at}: the server gives the whole file where a part of it was asked for; next: use a server that supports range \
+         requests (RFC 9110, section 14)"
     )]
     NoRanges {
         /// What was being done.
@@ -206,7 +209,7 @@ fn certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateEr
 fn explain(error: &CertificateError) -> String {
     let next = match error {
         CertificateError::UnknownIssuer => {
-            "if its authority is the site's own, put that one's certificate into `ca` in gild.toml"
+            "if its authority is the site's own, give that one's certificate (`ca` in gild.toml, --ca of gild)"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "renew it, or check the clock: name a time server by `network.ntp`"
@@ -238,13 +241,20 @@ impl Trouble for HttpError {
     }
 }
 
+impl HasFault for HttpError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Changed { .. } | Self::OutOfRange { .. } => Fault::ImageCorrupt,
+            _ => Fault::ServerUnreachable,
+        }
+    }
+}
+
 impl From<HttpError> for SourceError {
     fn from(error: HttpError) -> Self {
-        let fault = match error {
-            HttpError::Changed { .. } | HttpError::OutOfRange { .. } => Fault::ImageCorrupt,
-            _ => Fault::ServerUnreachable,
-        };
-        let message = error.to_string();
-        Self { fault, message }
+        Self {
+            fault: error.fault(),
+            message: error.to_string(),
+        }
     }
 }

@@ -14,6 +14,8 @@ use crate::share::Inner;
 use crate::wire::{Question, Wire};
 use crate::{At, HttpError};
 
+/// As much of an answer that breaks off is worth to be kept.
+const GOOD_PART: usize = 64 << 10;
 /// How often whoever waits hears that bytes come.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -90,10 +92,8 @@ impl File {
         let known = self.known().clone();
         let result = self.read_from(wire, known.as_ref(), buffer, &wanted);
         match result {
-            // Addresses that a redirect led to are good for a while only.
-            Err(
-                HttpError::Denied { .. } | HttpError::NotFound { .. } | HttpError::Status { .. },
-            ) if known.is_some() => {
+            // An address that a redirect led to is good for a while only, and its server may go.
+            Err(error) if known.is_some() && !matches!(error, HttpError::Changed { .. }) => {
                 *self.known() = None;
                 self.read_from(wire, None, buffer, &wanted)
             }
@@ -128,12 +128,13 @@ impl File {
             let more = match wire.more(&mut answer, &self.at, patience) {
                 Ok(Some(more)) => more,
                 Ok(None) => break,
-                Err(_) if filled > 0 => return Ok(filled),
+                // Fewer bytes are no progress, or a server could drip forever.
+                Err(_) if filled >= GOOD_PART => return Ok(filled),
                 Err(error) => return Err(error),
             };
             let more = more.as_ref();
             let Some(place) = buffer.get_mut(filled..filled + more.len()) else {
-                return Err(self.odd("more bytes came than the server had said"));
+                return Err(self.odd("more bytes came than were asked for"));
             };
             place.copy_from_slice(more);
             filled += more.len();
@@ -142,16 +143,10 @@ impl File {
                 patience.got_on();
             }
         }
-        match filled {
-            0 => Err(HttpError::Lost {
-                at: self.at.clone(),
-                reason: format!("no byte came of the {length} that the server had said"),
-            }),
-            filled if filled as u64 > length => {
-                Err(self.odd("more bytes came than the server had said"))
-            }
-            filled => Ok(filled),
+        if filled as u64 == length {
+            return Ok(filled);
         }
+        Err(self.odd("the server sent fewer or more bytes than it had said"))
     }
 
     fn odd(&self, reason: &str) -> HttpError {

@@ -42,7 +42,11 @@ impl Inner {
         mut work: impl FnMut(&Wire) -> Result<T, HttpError>,
     ) -> Result<T, HttpError> {
         persist(&*self.patience, || {
-            let result = work(&self.wires.lease());
+            let mut wire = self.wires.lease();
+            let result = work(&wire);
+            if result.is_err() {
+                wire.fail();
+            }
             if let Err(HttpError::Lost { .. }) = &result {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -60,7 +64,7 @@ impl Share {
         patience: Arc<dyn Patience>,
     ) -> Result<Self, HttpError> {
         let wires: Vec<Wire> = (0..options.connections.max(1))
-            .map(|_| Wire::new(access, options.timeout))
+            .map(|_| Wire::new(access, options))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -92,7 +96,7 @@ impl Share {
                 version: None,
             };
             let mut answer = wire.ask(&question, self.inner.patience())?;
-            answer::check(answer.response.status(), answer.response.headers(), &at)?;
+            answer::whole(answer.response.status(), answer.response.headers(), &at)?;
             let mut bytes = Vec::new();
             while let Some(more) = wire.more(&mut answer, &at, self.inner.patience())? {
                 bytes.extend_from_slice(more.as_ref());

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use gild_source::Patience;
+use gild_source::{Options, Patience};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RANGE};
 use reqwest::{Client, Response, Url};
 use tokio::runtime::Runtime;
@@ -13,8 +13,12 @@ use tokio::time::timeout;
 use crate::access::Access;
 use crate::{At, HttpError};
 
+/// The client divides the time for a connection among the addresses of a name: two are common.
+const ADDRESSES: u32 = 2;
 /// How often one who waits is asked for.
 const TICK: Duration = Duration::from_secs(1);
+/// In the time for an answer, at least as much of a body must come: one that drips is silent.
+const LEAST: usize = 64 << 10;
 /// More redirects than this are a loop.
 const REDIRECTS: usize = 5;
 
@@ -50,19 +54,26 @@ pub struct Answer {
     pub response: Response,
     /// Where it came from.
     pub from: Url,
+    /// Since when so few bytes have come.
+    since: Instant,
+    come: usize,
 }
 
 impl Wire {
-    pub fn new(access: &Access, limit: Duration) -> Result<Self, HttpError> {
+    pub fn new(access: &Access, options: Options) -> Result<Self, HttpError> {
         let setup = |error: &dyn std::fmt::Display| HttpError::Setup(error.to_string());
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .map_err(|error| setup(&error))?,
-            client: access.client().build().map_err(|error| setup(&error))?,
+            client: access
+                .client()
+                .connect_timeout(options.connect * ADDRESSES)
+                .build()
+                .map_err(|error| setup(&error))?,
             headers: access.headers()?,
-            limit,
+            limit: options.answer,
         })
     }
 
@@ -76,10 +87,17 @@ impl Wire {
                     return Ok(Answer {
                         response,
                         from: url,
+                        since: Instant::now(),
+                        come: 0,
                     });
                 }
                 patience.got_on();
-                url = led_to(&response, &url, question.at)?;
+                let location = response.headers().get(LOCATION);
+                let location = location.and_then(|location| location.to_str().ok());
+                url = led_to(location, &url).map_err(|reason| HttpError::Redirect {
+                    at: question.at.clone(),
+                    reason: reason.to_owned(),
+                })?;
             }
             Err(HttpError::Redirect {
                 at: question.at.clone(),
@@ -120,7 +138,17 @@ impl Wire {
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, HttpError> {
         self.runtime.block_on(async {
             let next = self.in_time(answer.response.chunk(), at, patience).await?;
-            next.map_err(|error| HttpError::from_reqwest(error, at.clone()))
+            let next = next.map_err(|error| HttpError::from_reqwest(error, at.clone()))?;
+            answer.come += next.as_deref().map_or(0, <[u8]>::len);
+            if answer.come >= LEAST {
+                (answer.since, answer.come) = (Instant::now(), 0);
+            } else if next.is_some() && answer.since.elapsed() >= self.limit {
+                return Err(HttpError::Lost {
+                    at: at.clone(),
+                    reason: format!("only {} bytes came in {:?}", answer.come, self.limit),
+                });
+            }
+            Ok(next)
         })
     }
 
@@ -144,27 +172,52 @@ impl Wire {
                     reason: format!("no answer for {:?}", self.limit),
                 });
             }
-            patience.waiting(silence);
+            patience.waiting(at, silence);
         }
     }
 }
 
 /// Where a redirect leads.
-fn led_to(response: &Response, from: &Url, at: &At) -> Result<Url, HttpError> {
-    let refused = |reason: &str| HttpError::Redirect {
-        at: at.clone(),
-        reason: reason.to_owned(),
-    };
-    let url = response
-        .headers()
-        .get(LOCATION)
-        .and_then(|location| from.join(location.to_str().ok()?).ok())
-        .ok_or_else(|| refused("a redirect leads nowhere"))?;
+fn led_to(location: Option<&str>, from: &Url) -> Result<Url, &'static str> {
+    let url = location
+        .and_then(|location| from.join(location).ok())
+        .ok_or("a redirect leads nowhere")?;
     match (from.scheme(), url.scheme()) {
         (_, "https") | ("http", "http") => Ok(url),
-        ("https", "http") => Err(refused(
-            "a redirect leads from https:// to http://, where nobody proves who answers",
-        )),
-        _ => Err(refused("a redirect leads away from the web")),
+        ("https", "http") => {
+            Err("a redirect leads from https:// to http://, where nobody proves who answers")
+        }
+        _ => Err("a redirect leads away from the web"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_never_leads_from_a_server_that_proves_itself_to_one_that_does_not() {
+        let led = |from: &str, to| {
+            let from = Url::parse(from).expect("an address");
+            led_to(to, &from).map(|url| url.to_string())
+        };
+        for (from, to, target) in [
+            ("http://a/b", "https://c/d", "https://c/d"),
+            ("http://a/b", "http://c/d", "http://c/d"),
+            ("https://a/b", "https://c/d", "https://c/d"),
+            ("https://a/b", "/d", "https://a/d"),
+            ("https://a/b", "//c/d", "https://c/d"),
+        ] {
+            assert_eq!(led(from, Some(to)).as_deref(), Ok(target));
+        }
+        for (from, to) in [
+            ("https://a/b", Some("http://a/b")),
+            ("https://a/b", Some("ftp://a/b")),
+            ("http://a/b", Some("file:///etc/passwd")),
+            ("http://a/b", Some("http://")),
+            ("http://a/b", None),
+        ] {
+            assert!(led(from, to).is_err(), "{from} -> {to:?}");
+        }
     }
 }

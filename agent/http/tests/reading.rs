@@ -1,14 +1,14 @@
 //! A file is read as it was when it was opened, or not at all, whatever the server does.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use gild_card_format::{Header, HttpUrl};
 use gild_http::{Access, HttpError, Share};
 use gild_http_testkit::{Reply, Request, Server};
-use gild_source::{Backoff, Options};
+use gild_source::{Options, Patience, Trouble};
 
 /// A file's content, in which each place looks different.
 fn content() -> Vec<u8> {
@@ -19,16 +19,33 @@ fn good(request: &Request) -> Reply {
     Reply::file(request, &content()).with("ETag", "\"one\"")
 }
 
+/// Long enough for a busy machine.
+const ANSWER: Duration = Duration::from_secs(20);
+
 fn share_at(url: &str, header: Option<&str>) -> Share {
+    share_with(url, header, ANSWER, Arc::new(Watch::default()))
+}
+
+/// Gives up after three attempts, and keeps the waits that were asked for.
+#[derive(Default)]
+struct Watch(Mutex<Vec<Duration>>);
+
+impl Patience for Watch {
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
+        self.0.lock().expect("no panic").push(trouble.least_wait());
+        attempt < 3
+    }
+}
+
+fn share_with(url: &str, header: Option<&str>, answer: Duration, patience: Arc<Watch>) -> Share {
     let header = header.map(|line| Header::parse(line).expect("a header"));
     let access = Access::new(None, header.as_ref()).expect("roots");
     let url = HttpUrl::parse(url).expect("an address");
     let options = Options {
-        timeout: Duration::from_millis(500),
+        answer,
         ..Options::default()
     };
-    let patience = Backoff::attempts(3).at_most(Duration::from_millis(1));
-    Share::new(&url, &access, options, Arc::new(patience)).expect("a client")
+    Share::new(&url, &access, options, patience).expect("a client")
 }
 
 fn share(server: &Server) -> Share {
@@ -88,27 +105,48 @@ fn what_breaks_off_is_gone_on_with_and_nothing_is_read_twice() {
 }
 
 #[test]
-fn a_server_that_is_busy_is_asked_again() {
+fn a_server_that_is_busy_is_asked_again_after_the_time_that_it_names() {
     let asked = AtomicU32::new(0);
     let server = Server::start(move |request| {
         if asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
-            Reply::new(503, "").with("Retry-After", "0")
+            Reply::new(503, "").with("Retry-After", "7")
         } else {
             good(request)
         }
     });
-    assert!(read(&share(&server)).expect("the second answer") == content());
+    let watch = Arc::new(Watch::default());
+    let share = share_with(&server.url(), None, ANSWER, Arc::clone(&watch));
+    assert!(read(&share).expect("the second answer") == content());
+    assert_eq!(
+        *watch.0.lock().expect("no panic"),
+        [Duration::from_secs(7); 2]
+    );
 }
 
 #[test]
 fn a_silent_server_is_given_up_after_its_attempts() {
     let server = Server::start(|_| {
-        thread::sleep(Duration::from_secs(3));
+        thread::sleep(Duration::from_secs(5));
         Reply::new(200, "")
     });
-    let error = read(&share(&server)).expect_err("nothing comes");
+    let short = Duration::from_millis(300);
+    let error = read(&share_with(&server.url(), None, short, Arc::default()));
+    let error = error.expect_err("nothing comes");
     assert!(matches!(error, HttpError::Lost { .. }), "{error}");
-    assert!(error.to_string().contains("no answer for 500ms"), "{error}");
+    assert!(error.to_string().contains("no answer for 300ms"), "{error}");
+}
+
+#[test]
+fn a_server_that_drips_is_given_up() {
+    for cut in [1, 1000] {
+        let server = Server::start(move |request| match request.range() {
+            Some(range) if range != (0..1) => good(request).cut_after(cut),
+            _ => good(request),
+        });
+        let error = read(&share(&server)).expect_err("it would take forever");
+        assert!(matches!(error, HttpError::Lost { .. }), "{error}");
+        assert_eq!(server.requests().len(), 1 + 3);
+    }
 }
 
 #[test]
@@ -131,10 +169,11 @@ fn a_page_instead_of_the_file_is_refused_by_name() {
 #[test]
 fn a_file_that_changes_while_it_is_read_is_refused() {
     type Change = fn(&Request) -> Reply;
-    let changes: [Change; 3] = [
+    let changes: [Change; 4] = [
         |request| Reply::file(request, &content()).with("ETag", "\"two\""),
         |request| Reply::file(request, &content()[4..]).with("ETag", "\"one\""),
         |_| Reply::new(412, ""),
+        |request| Reply::file(request, &content()),
     ];
     for change in changes {
         let is_open = AtomicBool::new(false);
@@ -156,7 +195,7 @@ fn wrong_lengths_and_wrong_parts_are_refused() {
             if request.range() == Some(0..1) {
                 good(request)
             } else {
-                change(Reply::new(206, vec![7; 800_000]))
+                change(Reply::new(206, vec![7; 800_000])).with("ETag", "\"one\"")
             }
         }
     };
@@ -165,6 +204,8 @@ fn wrong_lengths_and_wrong_parts_are_refused() {
         |reply| reply.with("Content-Range", "bytes 0-9/800000"),
         |reply| reply.with("Content-Range", "nonsense"),
         |reply| reply,
+        // All is well but for the length: ten bytes are sent, and the connection is kept.
+        |_| Reply::new(206, vec![7; 10]).with("Content-Range", "bytes 0-799999/800000"),
     ] {
         let error = error(wrong(change));
         assert!(matches!(error, HttpError::Odd { .. }), "{error}");
@@ -225,6 +266,24 @@ fn an_address_that_a_redirect_led_to_may_expire() {
 }
 
 #[test]
+fn a_mirror_that_dies_is_replaced_by_the_entrance_s_next() {
+    let (first, second) = (Arc::new(Server::start(good)), Server::start(good));
+    let urls = [first.url(), second.url()];
+    let asked = AtomicUsize::new(0);
+    let entrance = Server::start(move |_| {
+        let turn = asked.fetch_add(1, Ordering::SeqCst).min(1);
+        Reply::new(302, "").with("Location", &format!("{}/x", urls[turn]))
+    });
+    let share = share(&entrance);
+    let file = share.open("image").expect("it is there");
+    first.set_down(true);
+    let mut bytes = [0; 4];
+    file.read_exact_at(&mut bytes, 4)
+        .expect("from the second mirror");
+    assert_eq!(bytes, [0, 0, 0, 1]);
+}
+
+#[test]
 fn redirects_in_a_circle_and_away_from_the_web_are_refused() {
     for location in ["/image", "ftp://127.0.0.1/image", "file:///etc/passwd"] {
         let error = error(move |_| Reply::new(301, "").with("Location", location));
@@ -260,6 +319,9 @@ fn a_file_that_is_too_long_is_not_taken_in() {
     let server = Server::start(|_| Reply::new(200, vec![b'x'; 1000]));
     let share = share(&server);
     assert_eq!(share.read_file("a", 1000).expect("it fits").len(), 1000);
+    let part = Server::start(|_| Reply::new(206, "x").with("Content-Range", "bytes 0-0/9"));
+    let error = share_at(&part.url(), None).read_file("a", 9);
+    assert!(matches!(error, Err(HttpError::Odd { .. })), "{error:?}");
     let error = share.read_file("a", 999).expect_err("it does not");
     assert!(
         matches!(error, HttpError::TooLarge { limit: 999, .. }),

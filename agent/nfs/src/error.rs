@@ -4,10 +4,12 @@ use std::fmt;
 use std::io;
 
 use gild_card_format::NfsUrlError;
-use gild_faults::Fault;
+use gild_faults::{Fault, HasFault};
 use gild_source::{SourceError, Trouble};
 use nfs3_client::RpcError;
 use nfs3_types::nfs3::nfsstat3;
+
+use crate::limits::MAX_LINKS;
 
 /// What was being done, to which path, on which server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,22 @@ impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} on {}", self.doing, self.path, self.server)
     }
+}
+
+/// Why a symbolic link cannot be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkProblem {
+    /// The server lets nobody mount a folder in which both the link and its target are.
+    #[error(
+        "which is not in the share; next: put the file itself there, or a link to a place inside the share"
+    )]
+    Outside,
+    /// Nothing is there.
+    #[error("and there is nothing; next: put the file there, or correct the link")]
+    Dangling,
+    /// Links that point at each other, most likely.
+    #[error("after {MAX_LINKS} other links; next: make the link point at the file itself")]
+    TooMany,
 }
 
 /// Why a share could not be used or a file could not be read.
@@ -73,7 +91,8 @@ pub enum NfsError {
     },
     /// The server does not let this machine mount the path.
     #[error(
-        "{server} refuses to mount {path} ({status}): is it exported, and to this machine's address?"
+        "{server} refuses to mount {path} ({status}): is it exported, and to this machine's address{}?",
+        if *.is_privileged { "" } else { ", and to callers without root, whose ports are above 1023" }
     )]
     MountRefused {
         /// Host and port.
@@ -82,6 +101,8 @@ pub enum NfsError {
         path: String,
         /// The server's reason.
         status: String,
+        /// Whether this machine asked from a port that takes root to open.
+        is_privileged: bool,
     },
     /// A share that was mounted before cannot be mounted again. A server that is starting may
     /// answer before its exports and its disks are there.
@@ -91,12 +112,17 @@ pub enum NfsError {
         source: Box<NfsError>,
     },
     /// The server does not accept the credentials of the call.
-    #[error("{at}: the server refuses the caller ({reason}): does the export allow sec=sys?")]
+    #[error(
+        "{at}: the server refuses the caller ({reason}): does the export allow sec=sys{}?",
+        if *.is_privileged { "" } else { ", and callers without root, whose ports are above 1023" }
+    )]
     Denied {
         /// What was being done.
         at: At,
         /// The server's reason.
         reason: String,
+        /// Whether this machine asked from a port that takes root to open.
+        is_privileged: bool,
     },
     /// There is no such file.
     #[error("{at}: it is not there")]
@@ -115,6 +141,16 @@ pub enum NfsError {
     NotAFile {
         /// What was being done.
         at: At,
+    },
+    /// A symbolic link that cannot be followed.
+    #[error("{at}: it is a symbolic link to {target}, {problem}")]
+    Link {
+        /// What was being done.
+        at: At,
+        /// Where the link leads, as the server has it.
+        target: String,
+        /// Why it is not followed.
+        problem: LinkProblem,
     },
     /// The server answered with an error.
     #[error("{at}: {}", explain(*.status))]
@@ -182,6 +218,18 @@ impl NfsError {
         )
     }
 
+    /// Whether there is no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Link {
+                    problem: LinkProblem::Dangling,
+                    ..
+                }
+        )
+    }
+
     /// Whether the connection is at the start of a message and its mount is good.
     pub(crate) fn leaves_connection_usable(&self) -> bool {
         match self {
@@ -189,6 +237,7 @@ impl NfsError {
             Self::NotFound { .. }
             | Self::NotADirectory { .. }
             | Self::NotAFile { .. }
+            | Self::Link { .. }
             | Self::Changed { .. }
             | Self::TooLarge { .. } => true,
             _ => false,
@@ -196,7 +245,12 @@ impl NfsError {
     }
 
     /// The error behind a call that got no proper answer.
-    pub(crate) fn from_rpc(error: RpcError, at: At, service: &'static str) -> Self {
+    pub(crate) fn from_rpc(
+        error: RpcError,
+        at: At,
+        service: &'static str,
+        is_privileged: bool,
+    ) -> Self {
         match error {
             RpcError::Io(source) if source.kind() == io::ErrorKind::InvalidData => Self::Protocol {
                 at,
@@ -206,6 +260,7 @@ impl NfsError {
             RpcError::Auth(status) => Self::Denied {
                 at,
                 reason: status.to_string(),
+                is_privileged,
             },
             RpcError::ProgUnavail | RpcError::ProgMismatch { .. } => Self::NoService {
                 server: at.server,
@@ -252,21 +307,32 @@ impl Trouble for NfsError {
     }
 }
 
-impl From<NfsError> for SourceError {
-    fn from(error: NfsError) -> Self {
-        let fault = match error {
-            NfsError::Changed { .. } | NfsError::OutOfRange { .. } => Fault::ImageCorrupt,
+impl HasFault for NfsError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Changed { .. } | Self::OutOfRange { .. } => Fault::ImageCorrupt,
             _ => Fault::ServerUnreachable,
-        };
-        let message = error.to_string();
-        Self { fault, message }
+        }
     }
 }
 
+impl From<NfsError> for SourceError {
+    fn from(error: NfsError) -> Self {
+        Self {
+            fault: error.fault(),
+            message: error.to_string(),
+        }
+    }
+}
 fn explain(status: nfsstat3) -> String {
     let text = match status {
-        nfsstat3::NFS3ERR_PERM | nfsstat3::NFS3ERR_ACCES => {
-            "the server does not allow it; are file and directories readable for everyone?"
+        nfsstat3::NFS3ERR_PERM => {
+            "the server does not allow it; next: allow callers from all ports on the server (`insecure`), or run this \
+             as root, because such a server takes callers without root for intruders"
+        }
+        nfsstat3::NFS3ERR_ACCES => {
+            "the server does not allow it; next: make the file and its folders readable for everyone on the server \
+             (chmod -R a+rX), because it takes root on other machines for nobody (root_squash)"
         }
         nfsstat3::NFS3ERR_IO | nfsstat3::NFS3ERR_SERVERFAULT => {
             "the server failed; look at its disk and its log"

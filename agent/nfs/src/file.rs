@@ -119,7 +119,7 @@ impl File {
                 "it had {} bytes and now has {}",
                 self.size, found.size
             ))),
-            Err(NfsError::NotFound { .. }) => Err(changed("it is gone".to_owned())),
+            Err(error) if error.is_missing() => Err(changed("it is gone".to_owned())),
             Err(error) => Err(error),
         }
     }

@@ -16,32 +16,38 @@
 //! ```
 //!
 //! The calls block, and any number of threads may make them at once; each call uses one connection
-//! of a small pool. Trouble that time or the server's operator can end (no answer, a lost
+//! of a small pool. A server that is slow is waited for on the connection that it has, as long as TCP says that it is
+//! there. Trouble that time or the server's operator can end (no answer, a lost
 //! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`](gild_source::Patience)
 //! decides how long to wait and when to give up. Everything else comes back as an [`NfsError`].
 //!
 //! `nfs3_client` speaks the protocol, over a stream of our own: it knows neither time-outs nor the
 //! end of a connection, and it believes every length a server sends.
 
+mod connect;
 mod connection;
 mod error;
 mod file;
 mod limits;
+mod mount;
 mod pool;
+mod record;
 mod reply;
+mod rpc;
 mod share;
 mod stream;
+mod walk;
 
 pub use gild_card_format::NfsUrl;
 
-pub use error::{At, NfsError};
+pub use error::{At, LinkProblem, NfsError};
 pub use file::File;
 pub use share::Share;
 
 /// What reads a server's bytes, for the fuzz targets.
 #[cfg(fuzzing)]
 pub mod replies {
-    pub use crate::limits::MAX_READ;
-    pub use crate::reply::{LookupReply, MountReply, ReadData, ReadReply};
-    pub use crate::stream::{check_record_mark, check_verifier};
+    pub use crate::limits::{MAX_MESSAGE, MAX_PATH, MAX_READ};
+    pub use crate::record::{Fragment, Record, check_verifier};
+    pub use crate::reply::{Entry, LookupReply, MountReply, ReadData, ReadReply, ReadlinkReply};
 }

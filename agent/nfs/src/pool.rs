@@ -1,6 +1,5 @@
 //! A few connections for many threads, which are made again when they are lost.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gild_source::{Patience, Slots, persist};
@@ -11,7 +10,6 @@ use crate::connection::{Connection, Server};
 /// Hands each call a connection of its own.
 pub struct Pool {
     pub server: Server,
-    patience: Arc<dyn Patience>,
     /// A connection is made when it is first needed, and again after a loss.
     slots: Slots<Option<Connection>>,
     mounted: AtomicBool,
@@ -19,10 +17,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn new(server: Server, connections: usize, patience: Arc<dyn Patience>) -> Self {
+    pub fn new(server: Server, connections: usize) -> Self {
         Self {
             server,
-            patience,
             slots: Slots::new((0..connections.max(1)).map(|_| None)),
             mounted: AtomicBool::new(false),
             lost: AtomicU64::new(0),
@@ -30,7 +27,7 @@ impl Pool {
     }
 
     pub fn patience(&self) -> &dyn Patience {
-        &*self.patience
+        &*self.server.waits.patience
     }
 
     /// How many connections were given up.
@@ -43,7 +40,7 @@ impl Pool {
         &self,
         mut work: impl FnMut(&Server, &mut Connection) -> Result<T, NfsError>,
     ) -> Result<T, NfsError> {
-        persist(&*self.patience, || self.try_once(&mut work))
+        persist(self.patience(), || self.try_once(&mut work))
     }
 
     fn try_once<T>(
@@ -51,11 +48,15 @@ impl Pool {
         work: &mut impl FnMut(&Server, &mut Connection) -> Result<T, NfsError>,
     ) -> Result<T, NfsError> {
         let mut slot = self.slots.lease();
-        let connection = match &mut *slot {
-            Some(connection) => connection,
-            empty => empty.insert(self.open()?),
+        let result = match &mut *slot {
+            Some(connection) => work(&self.server, connection),
+            empty => self
+                .open()
+                .and_then(|connection| work(&self.server, empty.insert(connection))),
         };
-        let result = work(&self.server, connection);
+        if result.is_err() {
+            slot.fail();
+        }
         if let Err(error) = &result
             && !error.leaves_connection_usable()
         {
@@ -68,13 +69,18 @@ impl Pool {
     fn open(&self) -> Result<Connection, NfsError> {
         let was_mounted = self.mounted.load(Ordering::Relaxed);
         match Connection::open(&self.server) {
-            Err(
-                source @ (NfsError::MountRefused { .. }
-                | NfsError::NotFound { .. }
-                | NfsError::NotADirectory { .. }),
-            ) if was_mounted => Err(NfsError::ShareGone {
-                source: Box::new(source),
-            }),
+            Err(source)
+                if was_mounted
+                    && (source.is_missing()
+                        || matches!(
+                            source,
+                            NfsError::MountRefused { .. } | NfsError::NotADirectory { .. }
+                        )) =>
+            {
+                Err(NfsError::ShareGone {
+                    source: Box::new(source),
+                })
+            }
             Ok(connection) => {
                 self.mounted.store(true, Ordering::Relaxed);
                 Ok(connection)

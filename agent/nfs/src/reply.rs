@@ -6,10 +6,10 @@
 use std::io::Read;
 
 use nfs3_types::mount::{FHSIZE3, mountstat3};
-use nfs3_types::nfs3::{nfs_fh3, nfsstat3, post_op_attr};
+use nfs3_types::nfs3::{Nfs3Option, ftype3, nfs_fh3, nfsstat3, post_op_attr};
 use nfs3_types::xdr_codec::{Error, Opaque, Result, Unpack};
 
-use crate::limits::MAX_READ;
+use crate::limits::{MAX_PATH, MAX_READ};
 
 const MAX_AUTH_FLAVORS: u32 = 64;
 const MAX_HANDLE: usize = FHSIZE3;
@@ -36,21 +36,57 @@ impl Unpack for MountReply {
     }
 }
 
-/// LOOKUP, with the handle of what was found.
-pub struct LookupReply(pub std::result::Result<nfs_fh3, nfsstat3>);
+/// LOOKUP.
+pub struct LookupReply(pub std::result::Result<Entry, nfsstat3>);
+
+/// What a LOOKUP found.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its handle.
+    pub handle: nfs_fh3,
+    /// What it is, if the server says so.
+    pub kind: Option<ftype3>,
+}
 
 impl Unpack for LookupReply {
     fn unpack(input: &mut impl Read) -> Result<(Self, usize)> {
         let (status, mut length) = nfsstat3::unpack(input)?;
         let result = if status == nfsstat3::NFS3_OK {
             let (handle, handle_length) = handle(input)?;
-            length += handle_length + post_op_attr::unpack(input)?.1;
-            Ok(handle)
+            let (attributes, attributes_length) = post_op_attr::unpack(input)?;
+            length += handle_length + attributes_length;
+            let kind = kind_of(&attributes);
+            Ok(Entry { handle, kind })
         } else {
             Err(status)
         };
         length += post_op_attr::unpack(input)?.1;
         Ok((Self(result), length))
+    }
+}
+
+/// What something with these attributes is.
+pub fn kind_of(attributes: &post_op_attr) -> Option<ftype3> {
+    match attributes {
+        Nfs3Option::Some(attributes) => Some(attributes.type_),
+        Nfs3Option::None => None,
+    }
+}
+
+/// READLINK, with the target of the link.
+pub struct ReadlinkReply(pub std::result::Result<Vec<u8>, nfsstat3>);
+
+impl Unpack for ReadlinkReply {
+    fn unpack(input: &mut impl Read) -> Result<(Self, usize)> {
+        let (status, status_length) = nfsstat3::unpack(input)?;
+        let (_, attributes_length) = post_op_attr::unpack(input)?;
+        let mut length = status_length + attributes_length;
+        if status != nfsstat3::NFS3_OK {
+            return Ok((Self(Err(status)), length));
+        }
+        let (target, target_length) = opaque(input, MAX_PATH)?;
+        length += target_length;
+        Ok((Self(Ok(target)), length))
     }
 }
 
@@ -121,7 +157,7 @@ mod tests {
 
     use nfs3_types::xdr_codec::{Error, Unpack};
 
-    use super::{LookupReply, MountReply, ReadReply};
+    use super::{LookupReply, MountReply, ReadReply, ReadlinkReply};
 
     fn words(words: &[u32]) -> Cursor<Vec<u8>> {
         Cursor::new(words.iter().flat_map(|word| word.to_be_bytes()).collect())
@@ -144,6 +180,10 @@ mod tests {
             huge as usize
         );
         assert_eq!(invalid_length::<LookupReply>(&[0, huge]), huge as usize);
+        assert_eq!(
+            invalid_length::<ReadlinkReply>(&[0, 0, huge]),
+            huge as usize
+        );
         assert_eq!(
             invalid_length::<ReadReply>(&[0, 0, huge, 0, huge]),
             huge as usize

@@ -8,6 +8,7 @@ use gild_source::{Options, Patience, Stats};
 
 use crate::connection::Server;
 use crate::pool::Pool;
+use crate::stream::Waits;
 use crate::{File, NfsError, NfsUrl};
 
 /// A directory on an NFS server, mounted.
@@ -39,10 +40,14 @@ impl Share {
     ) -> Result<Self, NfsError> {
         let server = Server {
             url: url.clone(),
-            timeout: options.timeout,
+            waits: Waits {
+                connect: options.connect,
+                answer: options.answer,
+                patience,
+            },
         };
         let inner = Inner {
-            pool: Pool::new(server, options.connections, patience),
+            pool: Pool::new(server, options.connections),
             bytes_read: AtomicU64::new(0),
             read_calls: AtomicU64::new(0),
         };

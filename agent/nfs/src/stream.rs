@@ -5,68 +5,83 @@
 
 use std::future::{Future, ready};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::mem;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use nfs3_client::io::{AsyncRead, AsyncWrite};
-use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits::MAX_READ;
+use crate::connect::connect;
+use crate::limits::{LIMITS_PER_ANSWER, TICK};
+use crate::record::{Record, check_verifier, invalid};
+use gild_source::Patience;
 
-/// The largest answer a server may send: the data of one READ and its headers.
-const MAX_MESSAGE: u32 = MAX_READ + 4096;
+/// How long to wait, and who hears of it.
+#[derive(Clone)]
+pub struct Waits {
+    /// For a connection to one address. The kernel takes a call within this time, too: it is only a few bytes.
+    pub connect: Duration,
+    /// For an answer on a connection that holds.
+    pub answer: Duration,
+    pub patience: Arc<dyn Patience>,
+}
 
-/// RFC 5531, section 8.2: the body of an authentication field.
-const MAX_AUTH_BODY: u32 = 400;
-
-/// Many servers serve only callers with a port that takes root to open. These are the ones that
-/// the Linux client uses: the lower ones belong to services.
-const PRIVILEGED_PORTS: std::ops::RangeInclusive<u16> = 665..=1023;
-
-/// A server that sends a byte now and then is given up after this many time-outs.
-const TIMEOUTS_PER_CALL: u32 = 12;
-
-const LAST_FRAGMENT: u32 = 1 << 31;
-
-/// A connection that ends: when the peer closes it, when the peer is silent for too long, and when
-/// the peer announces more than an answer can hold.
+/// A connection that ends: when the peer closes it, when TCP finds the peer gone, when the peer gives no answer for too
+/// long, and when the peer announces more than an answer can hold.
 pub struct Stream {
     socket: TcpStream,
-    timeout: Duration,
-    deadline: Instant,
-    /// Whether the length of the next message has been read, but not yet the message.
-    in_message: bool,
+    server: SocketAddr,
+    waits: Waits,
+    /// When the last call was sent.
+    asked: Instant,
+    /// When the last byte came.
+    heard: Instant,
+    /// When the patience last heard of a wait.
+    reported: Instant,
+    reading: Reading,
+}
+
+/// What the RPC client reads next. It reads a message in two parts: its length, then all of it.
+enum Reading {
+    Length,
+    Message,
+    /// A message that came in fragments and was put together.
+    Assembled(Vec<u8>),
 }
 
 impl Stream {
-    /// Connects, from a privileged port where the system allows it.
-    pub fn connect(server: SocketAddr, timeout: Duration) -> io::Result<Self> {
-        let socket = if let Some(socket) = connect_from_privileged_port(server, timeout)? {
-            socket
-        } else {
-            let socket = new_socket(server)?;
-            socket.connect_timeout(&server.into(), timeout)?;
-            socket
-        };
-        let socket = TcpStream::from(socket);
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(timeout))?;
-        socket.set_write_timeout(Some(timeout))?;
+    /// Connects.
+    pub fn connect(server: SocketAddr, waits: Waits) -> io::Result<Self> {
+        let socket = connect(server, waits.connect)?;
+        socket.set_read_timeout(Some(waits.answer.min(TICK)))?;
+        socket.set_write_timeout(Some(waits.connect))?;
+        waits.patience.got_on();
+        let now = Instant::now();
         Ok(Self {
             socket,
-            timeout,
-            deadline: Instant::now() + timeout,
-            in_message: false,
+            server,
+            waits,
+            asked: now,
+            heard: now,
+            reported: now,
+            reading: Reading::Length,
         })
     }
 
+    /// Whether this end's port is one that takes root to open.
+    pub fn is_privileged(&self) -> bool {
+        let local = self.socket.local_addr();
+        local.is_ok_and(|local| local.port() < 1024)
+    }
+
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.deadline = Instant::now() + self.timeout * TIMEOUTS_PER_CALL;
-        self.socket
-            .write_all(bytes)
-            .map_err(|error| self.explain(error))
+        self.asked = Instant::now();
+        self.heard = self.asked;
+        self.reported = self.asked;
+        self.socket.write_all(bytes)
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
@@ -79,129 +94,93 @@ impl Stream {
                         "the server closed the connection",
                     ));
                 }
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.explain(error)),
+                Ok(read) => {
+                    filled += read;
+                    self.heard = Instant::now();
+                }
+                // The kernel reports the end of our tick on a blocking socket as "try again".
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                // And this is TCP's own verdict.
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    return Err(io::Error::new(
+                        ErrorKind::TimedOut,
+                        "the server is gone from the network in mid-connection",
+                    ));
+                }
+                Err(error) => return Err(error),
             }
-            if Instant::now() > self.deadline && filled < buffer.len() {
-                return Err(io::Error::new(
-                    ErrorKind::TimedOut,
-                    format!(
-                        "the answer was not complete after {:?}",
-                        self.timeout * TIMEOUTS_PER_CALL
-                    ),
-                ));
+            if filled < buffer.len() {
+                self.wait_on()?;
             }
         }
         Ok(())
     }
 
-    /// The RPC client reads a message in two parts: its length, then all of it.
-    fn receive_part(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        self.receive(buffer)?;
-        if self.in_message {
-            check_verifier(buffer)?;
-        } else {
-            check_record_mark(buffer)?;
-        }
-        self.in_message = !self.in_message;
-        Ok(())
-    }
-
-    /// The kernel reports a time-out on a blocking socket as "try again".
-    fn explain(&self, error: io::Error) -> io::Error {
-        match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => io::Error::new(
+    /// A part of the answer is still missing.
+    fn wait_on(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        let silent = now - self.heard;
+        let limit = self.waits.answer;
+        if silent >= limit {
+            return Err(io::Error::new(
                 ErrorKind::TimedOut,
-                format!("no answer for {:?}", self.timeout),
-            ),
-            _ => error,
+                format!("no answer for {limit:?}"),
+            ));
+        }
+        let limit = limit * LIMITS_PER_ANSWER;
+        if now - self.asked >= limit {
+            return Err(io::Error::new(
+                ErrorKind::TimedOut,
+                format!("the answer was not complete after {limit:?}"),
+            ));
+        }
+        if now - self.reported >= TICK {
+            self.reported = now;
+            self.waits.patience.waiting(&self.server, silent);
+        }
+        Ok(())
+    }
+
+    fn receive_part(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        match mem::replace(&mut self.reading, Reading::Length) {
+            Reading::Length => {
+                let mark = buffer
+                    .try_into()
+                    .map_err(|_| invalid("a record mark of the wrong size"))?;
+                self.reading = self.receive_mark(mark)?;
+                return Ok(());
+            }
+            Reading::Message => self.receive(buffer)?,
+            Reading::Assembled(message) => buffer.copy_from_slice(&message),
+        }
+        check_verifier(buffer)?;
+        self.waits.patience.got_on();
+        Ok(())
+    }
+
+    /// Reads the mark of a message. The common one comes in one piece, and is left to be read to where it is wanted.
+    fn receive_mark(&mut self, mark: &mut [u8; 4]) -> io::Result<Reading> {
+        let mut record = Record::default();
+        self.receive(mark)?;
+        let mut fragment = record.next(*mark)?;
+        if fragment.is_last {
+            return Ok(Reading::Message);
+        }
+        let mut message = Vec::new();
+        loop {
+            let start = message.len();
+            message.resize(start + fragment.length, 0);
+            self.receive(&mut message[start..])?;
+            if fragment.is_last {
+                *mark = record.whole_mark();
+                return Ok(Reading::Assembled(message));
+            }
+            let mut next = [0; 4];
+            self.receive(&mut next)?;
+            fragment = record.next(next)?;
         }
     }
-}
-
-/// RFC 5531, section 11. The client allocates what the mark says before it reads.
-pub fn check_record_mark(mark: &[u8]) -> io::Result<()> {
-    let mark = word(mark, 0).ok_or_else(|| invalid("a record mark of the wrong size"))?;
-    if mark & LAST_FRAGMENT == 0 {
-        return Err(invalid("an answer in several fragments"));
-    }
-    let length = mark & !LAST_FRAGMENT;
-    if length > MAX_MESSAGE {
-        return Err(invalid(format!(
-            "an answer of {length} bytes, when {MAX_MESSAGE} is the limit"
-        )));
-    }
-    Ok(())
-}
-
-/// The client allocates what the verifier of an accepted reply says before it looks for the bytes, and so it does for
-/// a message that is not a reply at all.
-pub fn check_verifier(message: &[u8]) -> io::Result<()> {
-    const REPLY: u32 = 1;
-    const ACCEPTED: u32 = 0;
-    if word(message, 1).is_some_and(|kind| kind != REPLY) {
-        return Err(invalid("a message that is not a reply"));
-    }
-    let accepted = word(message, 2) == Some(ACCEPTED);
-    match word(message, 4) {
-        Some(length) if accepted && length > MAX_AUTH_BODY => {
-            Err(invalid(format!("a verifier of {length} bytes")))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The 32-bit word number `index` of a message.
-fn word(message: &[u8], index: usize) -> Option<u32> {
-    let bytes = message.get(index * 4..index * 4 + 4)?;
-    Some(u32::from_be_bytes(bytes.try_into().ok()?))
-}
-
-fn invalid(reason: impl Into<String>) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, reason.into())
-}
-
-fn new_socket(server: SocketAddr) -> io::Result<Socket> {
-    Socket::new(
-        Domain::for_address(server),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-}
-
-/// `None` when no such port is to be had, and any other must do.
-fn connect_from_privileged_port(
-    server: SocketAddr,
-    timeout: Duration,
-) -> io::Result<Option<Socket>> {
-    let start = fastrand::u16(PRIVILEGED_PORTS);
-    let ports = (start..=*PRIVILEGED_PORTS.end()).chain(*PRIVILEGED_PORTS.start()..start);
-    for port in ports {
-        let local = match server {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
-        };
-        let socket = new_socket(server)?;
-        // A port is free although a connection from it to another server is still fading.
-        socket.set_reuse_address(true)?;
-        match socket.bind(&local.into()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
-            Err(_) => return Ok(None),
-        }
-        match socket.connect_timeout(&server.into(), timeout) {
-            Ok(()) => return Ok(Some(socket)),
-            // The fading connection was to this very server.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable
-                ) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
 }
 
 impl AsyncRead for Stream {
@@ -233,10 +212,10 @@ pub fn complete<F: Future>(future: F) -> F::Output {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fmt::Display;
     use std::io::{ErrorKind, Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
-    use std::os::unix::fs::MetadataExt;
+    use std::sync::{Arc, Mutex};
     use std::thread;
     use std::time::Duration;
 
@@ -244,22 +223,66 @@ mod tests {
     use nfs3_client::rpc::RpcClient;
     use nfs3_types::xdr_codec::Void;
 
-    use super::{Stream, complete};
+    use super::{Stream, Waits, complete};
+    use crate::limits::TICK;
+    use crate::record::LAST_FRAGMENT;
+    use gild_source::{Patience, Trouble};
+
+    /// Remembers what it heard while an answer was waited for.
+    #[derive(Default)]
+    struct Log(Mutex<Vec<String>>);
+
+    impl Log {
+        fn note(&self, line: &str) {
+            self.0.lock().expect("no panic").push(line.to_owned());
+        }
+
+        fn lines(&self) -> Vec<String> {
+            self.0.lock().expect("no panic").clone()
+        }
+    }
+
+    impl Patience for Log {
+        fn wait(&self, _: u32, _: &dyn Trouble) -> bool {
+            unreachable!("a stream does not try again")
+        }
+
+        fn got_on(&self) {
+            self.note("got on");
+        }
+
+        fn waiting(&self, _: &dyn Display, silent: Duration) {
+            self.note(&format!("waiting for {} s", silent.as_secs()));
+        }
+    }
 
     /// One call, answered by `server`, which gets the connection after the call was read.
     fn call(server: impl FnOnce(TcpStream, [u8; 4]) + Send + 'static) -> Result<Void, RpcError> {
+        call_with(Duration::from_millis(300), &Arc::default(), server)
+    }
+
+    fn call_with(
+        answer: Duration,
+        log: &Arc<Log>,
+        server: impl FnOnce(TcpStream, [u8; 4]) + Send + 'static,
+    ) -> Result<Void, RpcError> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = thread::spawn(move || {
             let (mut socket, _) = listener.accept().expect("a connection");
             let mut mark = [0; 4];
             socket.read_exact(&mut mark).expect("a record mark");
-            let length = u32::from_be_bytes(mark) & !super::LAST_FRAGMENT;
+            let length = u32::from_be_bytes(mark) & !LAST_FRAGMENT;
             let mut call = vec![0; length as usize];
             socket.read_exact(&mut call).expect("a call");
             server(socket, call[..4].try_into().expect("an XID"));
         });
-        let stream = Stream::connect(address, Duration::from_millis(300)).expect("connected");
+        let waits = Waits {
+            connect: Duration::from_secs(5),
+            answer,
+            patience: log.clone(),
+        };
+        let stream = Stream::connect(address, waits).expect("connected");
         let result = complete(RpcClient::new(stream).call::<Void, Void>(1, 1, 1, &Void));
         server.join().expect("the server did its part");
         result
@@ -287,18 +310,41 @@ mod tests {
     }
 
     #[test]
-    fn root_calls_from_a_privileged_port_and_others_from_any() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let root = fs::metadata("/proc/self").expect("this process").uid() == 0;
-        let _streams: Vec<_> = (0..3)
-            .map(|_| Stream::connect(address, Duration::from_secs(5)).expect("connected"))
-            .collect();
-        for _ in 0..3 {
-            let (_, caller) = listener.accept().expect("a connection");
-            let privileged = super::PRIVILEGED_PORTS.contains(&caller.port());
-            assert_eq!(privileged, root, "{caller}");
-        }
+    fn an_answer_in_fragments_is_put_together() {
+        let result = call(|mut socket, xid| {
+            let xid = u32::from_be_bytes(xid);
+            let pieces: [&[u32]; 4] = [&[4, xid], &[0], &[12, 1, 0, 0], &[LAST_FRAGMENT | 8, 0, 0]];
+            for piece in pieces {
+                socket.write_all(&words(piece)).expect("sent");
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        assert!(result.is_ok(), "{result:?}");
+    }
+
+    #[test]
+    fn an_answer_of_endless_fragments_is_refused() {
+        let error = io_error(call(|mut socket, _| {
+            let empty = [0; 4 * 4096];
+            while socket.write_all(&empty).is_ok() {}
+        }));
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_slow_server_is_waited_for_and_the_patience_hears_of_it() {
+        let log = Arc::<Log>::default();
+        let result = call_with(3 * TICK, &log, |mut socket, xid| {
+            thread::sleep(2 * TICK + TICK / 2);
+            let xid = u32::from_be_bytes(xid);
+            let answer = words(&[0x8000_0018, xid, 1, 0, 0, 0, 0]);
+            socket.write_all(&answer).expect("sent");
+        });
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(
+            log.lines(),
+            ["got on", "waiting for 1 s", "waiting for 2 s", "got on"]
+        );
     }
 
     #[test]

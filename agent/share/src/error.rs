@@ -9,16 +9,17 @@ use gild_source::{SourceError, Trouble};
 
 /// Why none of the servers gave what was asked for.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ShareError {
-    /// The only server, over NFS.
+    /// A server over NFS.
     #[error(transparent)]
     Nfs(#[from] NfsError),
-    /// The only server, over HTTP.
+    /// A server over HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// A server has another file under the name of the one that is being read.
+    /// A server has another file under the name of the one that is wanted.
     #[error(
-        "{name} on {server} has {found} bytes, and the one that was opened has {wanted}: it is another file"
+        "{name} on {server} has {found} bytes, and the manifest says {wanted}; next: publish the image there again"
     )]
     OtherFile {
         /// The file.
@@ -27,11 +28,31 @@ pub enum ShareError {
         server: String,
         /// Its size there.
         found: u64,
-        /// The size of the one that was opened.
+        /// The size of the one that is wanted.
         wanted: u64,
     },
+    /// What a server gave is not what this reader may use.
+    #[error("{name} on {server} is refused: {reason}")]
+    Refused {
+        /// The file.
+        name: String,
+        /// The server's directory.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A server that failed a moment ago, or asked to be left alone.
+    #[error("{reason} (it is asked again in {} s)", .rest.as_secs() + 1)]
+    Rests {
+        /// How it failed.
+        reason: String,
+        /// What that means for the node.
+        fault: Fault,
+        /// For how long it is left alone.
+        rest: Duration,
+    },
     /// Each of several servers.
-    #[error("none of {} servers has it: {}", .0.len(), in_words(.0))]
+    #[error("each of {} servers failed: {}", .0.len(), in_words(.0))]
     All(Vec<ShareError>),
 }
 
@@ -45,7 +66,8 @@ impl Trouble for ShareError {
         match self {
             Self::Nfs(error) => error.is_retryable(),
             Self::Http(error) => error.is_retryable(),
-            Self::OtherFile { .. } => false,
+            Self::OtherFile { .. } | Self::Refused { .. } => false,
+            Self::Rests { .. } => true,
             Self::All(errors) => errors.iter().any(Self::is_retryable),
         }
     }
@@ -54,7 +76,8 @@ impl Trouble for ShareError {
         match self {
             Self::Nfs(error) => error.least_wait(),
             Self::Http(error) => error.least_wait(),
-            Self::OtherFile { .. } => Duration::ZERO,
+            Self::OtherFile { .. } | Self::Refused { .. } => Duration::ZERO,
+            Self::Rests { rest, .. } => *rest,
             Self::All(errors) => {
                 let waits = errors.iter().filter(|error| error.is_retryable());
                 waits.map(Self::least_wait).min().unwrap_or_default()
@@ -66,18 +89,17 @@ impl Trouble for ShareError {
 impl HasFault for ShareError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Nfs(NfsError::Changed { .. } | NfsError::OutOfRange { .. })
-            | Self::Http(HttpError::Changed { .. } | HttpError::OutOfRange { .. })
-            | Self::OtherFile { .. } => Fault::ImageCorrupt,
-            Self::Nfs(_) | Self::Http(_) => Fault::ServerUnreachable,
-            Self::All(errors) => {
-                let is_corrupt = |error: &Self| error.fault() == Fault::ImageCorrupt;
-                if errors.iter().all(is_corrupt) {
-                    Fault::ImageCorrupt
-                } else {
-                    Fault::ServerUnreachable
-                }
-            }
+            Self::Nfs(error) => error.fault(),
+            Self::Http(error) => error.fault(),
+            Self::OtherFile { .. } => Fault::ImageCorrupt,
+            Self::Refused { .. } => Fault::ManifestRefused,
+            Self::Rests { fault, .. } => *fault,
+            // What an operator can do about a server comes before what it holds.
+            Self::All(errors) => errors
+                .iter()
+                .map(Self::fault)
+                .min()
+                .unwrap_or(Fault::ServerUnreachable),
         }
     }
 }

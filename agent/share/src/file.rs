@@ -19,34 +19,24 @@ pub struct File {
 }
 
 impl File {
-    pub(crate) fn open(share: Arc<Inner>, name: &str) -> Result<Self, ShareError> {
-        let (index, file) = share.any(|index, place| Ok((index, place.open(name)?)))?;
-        let opened: Vec<_> = share.places.iter().map(|_| Mutex::new(None)).collect();
-        let size = file.size();
-        *lock(&opened[index]) = Some(Arc::new(file));
-        Ok(Self {
-            share,
+    pub(crate) fn open(share: Arc<Inner>, name: &str, size: u64) -> Result<Self, ShareError> {
+        let file = Self {
+            opened: share.places.iter().map(|_| Mutex::new(None)).collect(),
             name: name.to_owned(),
             size,
-            opened,
-        })
+            share,
+        };
+        file.share.any(|index, place| file.on(index, place))?;
+        Ok(file)
     }
 
+    /// Not opened under the lock: a server that is silent holds up those alone who ask it.
     fn on(&self, index: usize, place: &Place) -> Result<Arc<PlaceFile>, ShareError> {
-        let mut opened = lock(&self.opened[index]);
-        if let Some(file) = &*opened {
+        if let Some(file) = &*lock(&self.opened[index]) {
             return Ok(Arc::clone(file));
         }
-        let file = place.open(&self.name)?;
-        if file.size() != self.size {
-            return Err(ShareError::OtherFile {
-                name: self.name.clone(),
-                server: place.url.to_string(),
-                found: file.size(),
-                wanted: self.size,
-            });
-        }
-        Ok(Arc::clone(opened.insert(Arc::new(file))))
+        let file = Arc::new(place.open(&self.name, self.size)?);
+        Ok(Arc::clone(lock(&self.opened[index]).get_or_insert(file)))
     }
 }
 
@@ -59,6 +49,10 @@ impl Source for File {
         self.share
             .any(|index, place| self.on(index, place)?.read_exact_at(buffer, offset))?;
         Ok(())
+    }
+
+    fn distrust(&self) {
+        self.share.distrust();
     }
 }
 

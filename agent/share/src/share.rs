@@ -1,9 +1,8 @@
 //! A published directory on one server, or the same one on several.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use gild_card_format::ServerUrl;
 use gild_http::Access;
@@ -12,6 +11,9 @@ use log::warn;
 
 use crate::place::Place;
 use crate::{File, ShareError};
+
+/// After this time the first server is tried again, though another one answers.
+const LOOK_BACK: Duration = Duration::from_mins(1);
 
 /// A published directory on one server, or the same one on several.
 #[derive(Clone)]
@@ -22,20 +24,28 @@ pub struct Share {
 pub(crate) struct Inner {
     pub places: Vec<Place>,
     patience: Arc<dyn Patience>,
-    /// The server that is read from, until it fails.
-    current: AtomicUsize,
+    current: Mutex<Current>,
+}
+
+/// The server that is read from, until it fails.
+#[derive(Clone, Copy)]
+struct Current {
+    index: usize,
+    since: Instant,
 }
 
 /// With one server among several: the next one is asked instead of waiting.
 struct NoWait(Arc<dyn Patience>);
 
 impl Patience for NoWait {
-    fn wait(&self, _attempt: u32, _trouble: &dyn Trouble) -> bool {
+    fn wait(&self, _attempt: u32, trouble: &dyn Trouble) -> bool {
+        // A round of servers that are gone takes a while.
+        self.0.waiting(&trouble, Duration::ZERO);
         false
     }
 
-    fn waiting(&self, silence: Duration) {
-        self.0.waiting(silence);
+    fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
+        self.0.waiting(server, silent);
     }
 
     fn got_on(&self) {
@@ -65,19 +75,31 @@ impl Share {
             inner: Arc::new(Inner {
                 places: urls.iter().map(place).collect(),
                 patience,
-                current: AtomicUsize::new(0),
+                current: Mutex::new(Current {
+                    index: 0,
+                    since: Instant::now(),
+                }),
             }),
         }
     }
 
-    /// Reads a whole file of at most `limit` bytes.
-    pub fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>, ShareError> {
-        self.inner.any(|_, place| place.read_file(name, limit))
+    /// Does the work with one server after another, until one has done it or the patience is over. What belongs together, such as a
+    /// manifest and its signature, is read in one work, so that it comes from one server.
+    pub fn on_one<T>(
+        &self,
+        mut work: impl FnMut(&Place) -> Result<T, ShareError>,
+    ) -> Result<T, ShareError> {
+        self.inner.any(|_, place| work(place))
     }
 
-    /// Opens a file by its path inside the directory.
-    pub fn open(&self, name: &str) -> Result<File, ShareError> {
-        File::open(Arc::clone(&self.inner), name)
+    /// Reads a whole file of at most `limit` bytes.
+    pub fn read_file(&self, name: &str, limit: u64) -> Result<Vec<u8>, ShareError> {
+        self.on_one(|place| place.read_file(name, limit))
+    }
+
+    /// Opens a file of this size by its path inside the directory.
+    pub fn open(&self, name: &str, size: u64) -> Result<File, ShareError> {
+        File::open(Arc::clone(&self.inner), name, size)
     }
 
     /// What has been done so far, on all servers together.
@@ -102,36 +124,89 @@ impl Inner {
             return work(0, only);
         }
         persist(&*self.patience, || {
-            let first = self.current.load(Ordering::Relaxed);
+            // Those that failed a moment ago are asked only if nobody else is there.
+            let is_any_fresh = self.places.iter().any(|place| place.rests(false).is_none());
+            let first = self.first();
             let mut errors = Vec::new();
             for turn in 0..self.places.len() {
                 let index = (first + turn) % self.places.len();
-                match work(index, &self.places[index]) {
+                let place = &self.places[index];
+                if let Some(rests) = place.rests(!is_any_fresh) {
+                    errors.push(rests);
+                    continue;
+                }
+                match work(index, place) {
                     Ok(output) => {
-                        self.goes_on_with(first, index, &errors);
+                        place.is_well();
+                        self.goes_on_with(index, &errors);
                         return Ok(output);
                     }
-                    Err(error) => errors.push(error),
+                    Err(error) => {
+                        place.rest_after(&error);
+                        errors.push(error);
+                    }
                 }
             }
             Err(ShareError::All(errors))
         })
     }
 
-    /// The others ask this server first from now on, unless they have found another meanwhile.
-    fn goes_on_with(&self, first: usize, index: usize, errors: &[ShareError]) {
-        let changed =
-            self.current
-                .compare_exchange(first, index, Ordering::Relaxed, Ordering::Relaxed);
-        if let (Ok(_), Some(error)) = (changed, errors.first()) {
-            warn!("{error}; going on with {}", self.places[index].url);
+    /// Asks another server from now on, if there is one.
+    pub fn distrust(&self) {
+        let current = self.current().index;
+        let next = (current + 1) % self.places.len();
+        if next != current {
+            let from = self.places[current].url();
+            warn!(
+                "{from} sent wrong bytes; going on with {}",
+                self.places[next].url()
+            );
+            self.set(next);
         }
+    }
+
+    /// The server that is asked first.
+    fn first(&self) -> usize {
+        let mut current = self.current();
+        if current.index != 0 && current.since.elapsed() >= LOOK_BACK {
+            // Once: if it fails, the other one goes on for as long again.
+            current.since = Instant::now();
+            return 0;
+        }
+        current.index
+    }
+
+    fn goes_on_with(&self, index: usize, errors: &[ShareError]) {
+        if self.current().index == index {
+            return;
+        }
+        let url = self.places[index].url();
+        match errors.first() {
+            Some(error) => warn!("{error}; going on with {url}"),
+            None => warn!("going on with {url}"),
+        }
+        self.set(index);
+    }
+
+    fn set(&self, index: usize) {
+        *self.current() = Current {
+            index,
+            since: Instant::now(),
+        };
+    }
+
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let urls = self.inner.places.iter().map(|place| place.url.to_string());
+        let urls = self
+            .inner
+            .places
+            .iter()
+            .map(|place| place.url().to_string());
         f.debug_list().entries(urls).finish()
     }
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use gild_card_format::ServerUrl;
 use gild_faults::{Fault, HasFault};
 use gild_http::Access;
 use gild_http_testkit::{Reply, Request, Server};
 use gild_share::{Share, ShareError};
-use gild_source::{Backoff, Options, Patience, Source, Trouble};
+use gild_source::{Options, Patience, Source, Trouble};
 
 const CONTENT: &[u8] = b"0123456789abcdef";
 
@@ -24,9 +23,9 @@ struct Rounds(AtomicU32);
 impl Patience for Rounds {
     fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
         self.0.fetch_add(1, Ordering::SeqCst);
-        Backoff::attempts(4)
-            .at_most(Duration::from_millis(1))
-            .wait(attempt, trouble)
+        // Not what a server asks for: it is asked no sooner all the same.
+        assert!(trouble.is_retryable(), "{trouble}");
+        attempt < 4
     }
 }
 
@@ -56,7 +55,7 @@ fn the_first_server_is_preferred_and_the_second_is_left_alone() {
     let (first, second) = (good(), good());
     let (share, _) = share(&[&first, &second]);
     assert_eq!(share.read_file("a", 100).expect("it is there"), CONTENT);
-    let file = share.open("a").expect("it is there");
+    let file = share.open("a", 16).expect("it is there");
     assert_eq!(bytes_at(&file, 4).as_ref(), Ok(b"4567"));
     assert!(second.requests().is_empty());
 }
@@ -65,7 +64,7 @@ fn the_first_server_is_preferred_and_the_second_is_left_alone() {
 fn a_server_that_goes_in_the_middle_is_replaced_and_not_asked_again() {
     let (first, second) = (good(), good());
     let (share, rounds) = share(&[&first, &second]);
-    let file = share.open("a").expect("it is there");
+    let file = share.open("a", 16).expect("it is there");
     assert_eq!(bytes_at(&file, 0).as_ref(), Ok(b"0123"));
     first.set_down(true);
     assert_eq!(bytes_at(&file, 4).as_ref(), Ok(b"4567"));
@@ -96,14 +95,63 @@ fn another_file_of_the_same_name_is_not_taken() {
     let first = good();
     let other = Server::start(|request: &Request| Reply::file(request, b"0123XXXX"));
     let (share, _) = share(&[&first, &other]);
-    let file = share.open("a").expect("it is there");
+    let file = share.open("a", 16).expect("it is there");
     first.set_down(true);
     let error = bytes_at(&file, 4).expect_err("the second has another file");
     assert!(error.starts_with("ServerUnreachable"), "{error}");
     assert!(
-        error.contains("has 8 bytes, and the one that was opened has 16"),
+        error.contains("has 8 bytes, and the manifest says 16"),
         "{error}"
     );
+}
+
+#[test]
+fn a_copy_that_is_not_whole_yet_is_passed_over_from_the_start() {
+    let half = Server::start(|request: &Request| Reply::file(request, &CONTENT[..8]));
+    let second = good();
+    let (share, _) = share(&[&half, &second]);
+    let file = share.open("a", 16).expect("the second has it");
+    assert_eq!(bytes_at(&file, 12).as_ref(), Ok(b"cdef"));
+}
+
+#[test]
+fn a_server_that_sends_wrong_bytes_is_left_for_the_next() {
+    let wrong = Server::start(|request: &Request| Reply::file(request, &[b'x'; 16]));
+    let second = good();
+    let (share, _) = share(&[&wrong, &second]);
+    let file = share.open("a", 16).expect("it is there");
+    assert_eq!(bytes_at(&file, 0).as_ref(), Ok(b"xxxx"));
+    file.distrust();
+    assert_eq!(bytes_at(&file, 0).as_ref(), Ok(b"0123"));
+}
+
+#[test]
+fn what_belongs_together_comes_from_one_server() {
+    let first = Server::start(|request: &Request| match &*request.target {
+        "/a" => Reply::new(200, "first"),
+        _ => Reply::new(404, ""),
+    });
+    let second = Server::start(|_: &Request| Reply::new(200, "second"));
+    let (share, _) = share(&[&first, &second]);
+    let pair = share.on_one(|place| Ok((place.read_file("a", 9)?, place.read_file("b", 9)?)));
+    let pair = pair.expect("the second has both");
+    assert_eq!(pair, (b"second".to_vec(), b"second".to_vec()));
+}
+
+#[test]
+fn a_server_that_asks_to_be_left_alone_is_while_the_other_answers() {
+    let busy = Server::start(|_| Reply::new(503, "").with("Retry-After", "100"));
+    let second = good();
+    let (share, _) = share(&[&busy, &second]);
+    for _ in 0..5 {
+        share.read_file("a", 100).expect("the second has it");
+        second.set_down(true);
+        share
+            .read_file("a", 100)
+            .expect_err("one is busy and one is down");
+        second.set_down(false);
+    }
+    assert_eq!(busy.requests().len(), 1, "it asked for a hundred seconds");
 }
 
 #[test]

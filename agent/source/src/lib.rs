@@ -3,10 +3,12 @@
 
 mod options;
 mod patience;
+mod reminder;
 mod slots;
 mod source;
 
 pub use options::{Options, Stats, check_name};
-pub use patience::{Backoff, Patience, Trouble, persist};
+pub use patience::{Backoff, LONGEST_ASKED, Patience, Trouble, persist};
+pub use reminder::Reminder;
 pub use slots::{Lease, Slots};
 pub use source::{FileSource, Source, SourceError};

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use gild_card_format::SERVER_ANSWER;
+
 /// How a share is read.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How many reads may be in flight: one on each connection.
     pub connections: usize,
-    /// How long to wait for each step: a connection, and any sign of progress on it.
-    pub timeout: Duration,
+    /// How long to wait for a connection to one address of the server.
+    pub connect: Duration,
+    /// How long to wait for an answer, as long as TCP says that the server is there.
+    pub answer: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             connections: 4,
-            timeout: Duration::from_secs(5),
+            connect: Duration::from_secs(5),
+            answer: SERVER_ANSWER,
         }
     }
 }

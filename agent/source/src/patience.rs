@@ -4,12 +4,15 @@ use std::fmt;
 use std::thread;
 use std::time::Duration;
 
+/// A server that asks to be left alone for longer is asked again after this time.
+pub const LONGEST_ASKED: Duration = Duration::from_mins(2);
+
 /// What went wrong with a server.
 pub trait Trouble: fmt::Display {
     /// Whether waiting can help: the server may come back, or its operator may repair it.
     fn is_retryable(&self) -> bool;
 
-    /// How long the server asks to be left alone.
+    /// How long the server asks to be left alone: [`LONGEST_ASKED`] at most.
     fn least_wait(&self) -> Duration {
         Duration::ZERO
     }
@@ -23,8 +26,11 @@ pub trait Patience: Send + Sync {
     /// Several threads may be waiting at once.
     fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool;
 
-    /// Called every second while an answer is awaited: since `silence`, nothing has come.
-    fn waiting(&self, _silence: Duration) {}
+    /// Called about once a second while `server` owes an answer on a connection that holds, with how long it has been
+    /// silent; and after each attempt that brought no connection.
+    fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
+        let _ = (server, silent);
+    }
 
     /// Called after every read and every other exchange that went well: a slow server is at work too.
     fn got_on(&self) {}
@@ -62,8 +68,6 @@ pub struct Backoff {
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(15);
-    /// A server that asks for more is asked again after this time.
-    const LONGEST_ASKED: Duration = Duration::from_mins(2);
 
     /// Never gives up.
     #[must_use]
@@ -116,7 +120,7 @@ impl Patience for Backoff {
         let doublings = attempt.saturating_sub(1).min(16);
         let longest = (Self::FIRST * (1 << doublings)).min(self.longest);
         let wait = longest.mul_f64(1.0 - fastrand::f64() / 2.0);
-        let wait = wait.max(trouble.least_wait().min(Self::LONGEST_ASKED));
+        let wait = wait.max(trouble.least_wait().min(LONGEST_ASKED));
         log::debug!("attempt {attempt} failed, waiting {wait:.1?}: {trouble}");
         (self.sleep)(wait);
         true

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A place that was taken for longer asks for fewer at once: a server with a queue serves nobody sooner for a longer one.
+/// A place that is kept for longer closes another: a server that is slow has a queue, and more requests only make it longer.
 const SLOW: Duration = Duration::from_secs(2);
 /// A place that was taken for less lets one more be taken.
 const QUICK: Duration = Duration::from_millis(500);
@@ -37,13 +37,18 @@ impl Window {
 
     /// A place comes back after so long.
     fn after(self, kept: Duration) -> Self {
-        let open = if kept > SLOW {
-            self.open.saturating_sub(1).max(1)
+        if kept > SLOW {
+            self.smaller()
         } else if kept < QUICK {
-            (self.open + 1).min(self.most)
+            let open = (self.open + 1).min(self.most);
+            Self { open, ..self }
         } else {
-            self.open
-        };
+            self
+        }
+    }
+
+    fn smaller(self) -> Self {
+        let open = self.open.saturating_sub(1).max(1);
         Self { open, ..self }
     }
 }
@@ -74,6 +79,7 @@ impl<T> Slots<T> {
                     slots: self,
                     item: Some(item),
                     since: Instant::now(),
+                    has_failed: false,
                 };
             }
             state = self
@@ -95,6 +101,14 @@ pub struct Lease<'a, T> {
     /// There until it goes back.
     item: Option<T>,
     since: Instant,
+    has_failed: bool,
+}
+
+impl<T> Lease<'_, T> {
+    /// What was done with the place failed: that it was quick says nothing.
+    pub fn fail(&mut self) {
+        self.has_failed = true;
+    }
 }
 
 const THERE: &str = "a lease has its item until it is dropped";
@@ -118,7 +132,12 @@ impl<T> Drop for Lease<'_, T> {
         let mut state = self.slots.state();
         state.idle.extend(self.item.take());
         state.taken -= 1;
-        state.window = state.window.after(self.since.elapsed());
+        let kept = self.since.elapsed();
+        state.window = if self.has_failed {
+            state.window.smaller()
+        } else {
+            state.window.after(kept)
+        };
         drop(state);
         // All, because the window may have opened for more than one.
         self.slots.returned.notify_all();

@@ -13,6 +13,8 @@ pub trait Source: Send + Sync {
     fn size(&self) -> u64;
     /// Fills the buffer from the given offset. Retries that make sense have been made when it fails.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError>;
+    /// What was read last is not what it should be: whoever has another place to read from takes that.
+    fn distrust(&self) {}
 }
 
 /// A read failed for good.

@@ -21,7 +21,7 @@ use super::release::{self, Names, Signed};
 use crate::input::must_exist;
 use crate::parallel;
 use crate::progress::Progress;
-use crate::published::{AccessArgs, Place, is_address};
+use crate::published::{AccessArgs, Place, is_address, without_query};
 
 /// Arguments of `gild image verify`.
 #[derive(Debug, clap::Args)]
@@ -93,8 +93,10 @@ fn manifests(args: &Args) -> Result<Vec<(Place, String)>> {
     } else {
         must_exist(path, "the folder or manifest", GIVE)?;
     }
-    let file = Place::of_file(&args.path, &args.access)?
-        .ok_or_else(|| anyhow!("{} names no manifest; next: {GIVE}", args.path))?;
+    let file = Place::of_file(&args.path, &args.access)?.ok_or_else(|| {
+        let shown = without_query(&args.path);
+        anyhow!("{shown} does not name a manifest; next: {GIVE}")
+    })?;
     Ok(vec![file])
 }
 
@@ -135,7 +137,10 @@ fn verify(
             "{name} does not follow from the manifest: publish the image again"
         );
     }
-    check_stored(&manifest, &*place.source(&manifest.stored_file)?)?;
+    check_stored(
+        &manifest,
+        &*place.source(&manifest.stored_file, manifest.stored_size)?,
+    )?;
     if let Some(raw) = raw {
         compare(&manifest, manifest_sha256(&signed.manifest), raw)
             .with_context(|| format!("{} does not carry the image", raw.display()))?;

@@ -17,9 +17,8 @@ use crate::table::Row;
 
 /// Nodes that are on at once, unless others are asked for.
 const FLEETS: [usize; 4] = [1, 8, 30, 100];
-/// What goes over the link in one run, all nodes together, and at most over that of one node.
+/// What goes over the link in one run, all nodes together, as long as no node reads more than the image.
 const BYTES: u64 = 4 << 30;
-const MOST_OF_ONE: u64 = 1 << 30;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,7 +49,7 @@ fn inside(fleets: &[usize]) -> Result<()> {
     let rack = Rack::build(most)?;
     let folder = tempfile::tempdir()?;
     let image = std::fs::File::create(folder.path().join(node::IMAGE))?;
-    image.set_len(MOST_OF_ONE)?;
+    image.set_len(node::SIZE)?;
     let server = Nginx::serve_on(rack::SERVER, folder.path())?;
     println!(
         "link: 1 Gbit/s from the server; {most} network stacks, nginx, {}",
@@ -75,7 +74,7 @@ fn run_all(name: &str, rack: &Rack, server: &Nginx, fleets: &[usize]) -> Result<
 }
 
 fn one(rack: &Rack, server: &Nginx, nodes: usize) -> Result<Row> {
-    let bytes = (BYTES / nodes as u64).min(MOST_OF_ONE) >> 20 << 20;
+    let bytes = (BYTES / nodes as u64).min(node::SIZE) >> 20 << 20;
     let url = server.url_at(rack::SERVER);
     let busy = server.processor_time()?;
     let outcomes: Vec<Outcome> = rack.run(nodes, &url, bytes)?;

@@ -4,7 +4,7 @@ use std::io::stdin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use gild_card_format::ServerUrl;
@@ -15,13 +15,17 @@ use serde::{Deserialize, Serialize};
 
 /// The file that all nodes read.
 pub const IMAGE: &str = "image.img.zst";
+/// Its length.
+pub const SIZE: u64 = 1 << 30;
 /// As long as a stored chunk of a golden image is on average.
 const PART: u64 = 1 << 20;
 
 /// What came of it.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Outcome {
-    /// From the start to the last byte.
+    /// When it began, in seconds since 1970.
+    pub began: f64,
+    /// From then to the last byte.
     pub seconds: f64,
     pub bytes: u64,
     /// How often a request had to be made again.
@@ -53,8 +57,9 @@ pub fn run(url: &str, bytes: u64) -> Result<()> {
         Arc::clone(&patience) as _,
     );
     stdin().read_line(&mut String::new())?;
+    let began = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     let start = Instant::now();
-    let image = share.open(IMAGE)?;
+    let image = share.open(IMAGE, SIZE)?;
     let next = AtomicU64::new(0);
     let worker = || -> Result<()> {
         let mut part = vec![0; usize::try_from(PART)?];
@@ -76,6 +81,7 @@ pub fn run(url: &str, bytes: u64) -> Result<()> {
     })
     .context("reading")?;
     let outcome = Outcome {
+        began,
         seconds: start.elapsed().as_secs_f64(),
         bytes: share.stats().bytes_read,
         repeated: patience.0.load(Ordering::Relaxed),

@@ -17,9 +17,14 @@ pub struct Row {
 }
 
 impl Row {
-    /// All bytes of all nodes by the time of the slowest, in bytes a second.
+    /// All bytes of all nodes by the time from the first start to the last end, in bytes a second.
     pub fn total(&self) -> f64 {
-        self.bytes() / self.slowest()
+        let began = self.outcomes.iter().map(|outcome| outcome.began);
+        let ended = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.began + outcome.seconds);
+        self.bytes() / (ended.fold(0.0, f64::max) - began.fold(f64::MAX, f64::min))
     }
 
     fn bytes(&self) -> f64 {

@@ -231,7 +231,7 @@ impl Life<'_> {
 
     fn is_the_same_node_until_it_is_flashed_again(&mut self, first: &Report) -> Result<()> {
         let second = self.boot(2, Medium::Card, |site, scene, report| {
-            proof::same_node(first, report)?;
+            proof::same_node(site.product, first, report)?;
             proof::joined(scene, site, &[WRONG_PASSWORD, PASSWORD, PASSWORD])?;
             ensure!(
                 firmware::boot_from_disk(site.product, &scene.nvme(), scene.path()).is_err(),

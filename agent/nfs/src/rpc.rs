@@ -1,0 +1,61 @@
+//! Calls on one connection to one service.
+
+use nfs3_client::rpc::RpcClient;
+use nfs3_types::rpc::{auth_unix, opaque_auth};
+use nfs3_types::xdr_codec::{Opaque, Pack, Unpack};
+
+use crate::stream::{Stream, complete};
+use crate::{At, NfsError};
+
+/// A service that is called.
+#[derive(Clone, Copy)]
+pub struct Service {
+    pub program: u32,
+    pub version: u32,
+    /// For messages.
+    pub name: &'static str,
+}
+
+/// A connection to a service.
+pub struct Rpc {
+    client: RpcClient<Stream>,
+    service: Service,
+    is_privileged: bool,
+}
+
+impl Rpc {
+    pub fn new(stream: Stream, service: Service) -> Self {
+        Self {
+            is_privileged: stream.is_privileged(),
+            client: RpcClient::new_with_auth(stream, credential(), opaque_auth::default()),
+            service,
+        }
+    }
+
+    /// Whether this end's port is one that takes root to open.
+    pub fn is_privileged(&self) -> bool {
+        self.is_privileged
+    }
+
+    pub fn call<A, R>(&mut self, procedure: u32, args: &A, at: &At) -> Result<R, NfsError>
+    where
+        A: Pack + Send + Sync,
+        R: Unpack,
+    {
+        let Service {
+            program,
+            version,
+            name,
+        } = self.service;
+        complete(self.client.call(program, version, procedure, args))
+            .map_err(|error| NfsError::from_rpc(error, at.clone(), name, self.is_privileged))
+    }
+}
+
+/// The share's files belong to whom the server says; it is asked as root, as a mount would.
+fn credential() -> opaque_auth<'static> {
+    opaque_auth::auth_unix(&auth_unix {
+        machinename: Opaque::borrowed(b"gild"),
+        ..auth_unix::default()
+    })
+}
