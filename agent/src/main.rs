@@ -114,6 +114,11 @@ fn run() -> ! {
     let mut failures = Failures::default();
     let watcher = Watcher::start(machine);
     while let Err(failure) = story(machine, &arguments, &mut node, &watcher) {
+        if failure.fault == Fault::ServerUnreachable
+            && let Some(network) = &mut node.network
+        {
+            network.did_not_lead_to_server();
+        }
         if failures.note(machine, &failure) {
             receipt::tell(machine, &node, Some(&failure));
         }
@@ -202,7 +207,8 @@ fn install(
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
-    let network = network::up(machine, board, &config.networks, present)?;
+    let server = &config.server.host;
+    let network = network::up(machine, board, &config.networks, server, present)?;
     let network = node.network.insert(network);
     if config.uses_tls() {
         // Now, for the receipt of a fault in the next step; once the image's build time is known, again.

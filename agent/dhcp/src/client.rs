@@ -140,15 +140,12 @@ impl Client {
             State::Requesting { pace, offer } => {
                 let (server, address) = (offer.server, offer.address);
                 let attempt = pace.step(now, &mut self.random);
-                match address.filter(|_| attempt < ATTEMPTS) {
-                    Some(address) => {
-                        vec![self.send_to_all(Ask::Take { address, server }, attempt, now)]
-                    }
-                    None => {
-                        self.offers.put_last(server);
-                        self.select(now);
-                        self.act(now)
-                    }
+                if let Some(address) = address.filter(|_| attempt < ATTEMPTS) {
+                    vec![self.send_to_all(Ask::Take { address, server }, attempt, now)]
+                } else {
+                    self.offers.put_last(server);
+                    self.select(now);
+                    self.act(now)
                 }
             }
             State::Bound { lease, since } => {

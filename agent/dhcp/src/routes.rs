@@ -17,11 +17,22 @@ pub struct Route {
 
 impl Route {
     /// The route to all networks.
+    #[must_use]
     pub const fn to_all_by(router: Ipv4Addr) -> Self {
         Self {
             network: Ipv4Addr::UNSPECIFIED,
             prefix: 0,
             router: Some(router),
+        }
+    }
+
+    /// The route to a machine's network, which is on the link.
+    #[must_use]
+    pub fn on_link(machine: Ipv4Addr, prefix: u8) -> Self {
+        Self {
+            network: masked(machine, prefix),
+            prefix,
+            router: None,
         }
     }
 
@@ -105,11 +116,7 @@ mod tests {
 
     #[test]
     fn a_route_leads_to_the_machines_of_its_network() {
-        let route = Route {
-            network: Ipv4Addr::new(10, 20, 0, 0),
-            prefix: 16,
-            router: None,
-        };
+        let route = Route::on_link(Ipv4Addr::new(10, 20, 3, 4), 16);
         assert!(route.leads_to(Ipv4Addr::new(10, 20, 255, 1)));
         assert!(!route.leads_to(Ipv4Addr::new(10, 21, 0, 1)));
         assert!(Route::to_all_by(Ipv4Addr::LOCALHOST).leads_to(Ipv4Addr::new(9, 9, 9, 9)));

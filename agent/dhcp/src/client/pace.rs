@@ -59,10 +59,10 @@ impl Pace {
 /// When a lease of this length is asked for again: after half of the time up to the limit, and not before a minute, or a
 /// sixteenth of a short lease, is over.
 pub fn again(now: Duration, limit: Duration, lease: Duration) -> Duration {
-    let least = (lease / 16).clamp(SHORTEST, EXTEND);
+    let shortest = (lease / 16).clamp(SHORTEST, EXTEND);
     let half = limit.saturating_sub(now) / 2;
     // The limit is the beginning of something else.
-    (now + half.max(least)).min(limit.max(now + SHORTEST))
+    (now + half.max(shortest)).min(limit.max(now + SHORTEST))
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
         let mut now = Duration::ZERO;
         for usual in [2, 4, 8, 16, 32, 64, 64, 64] {
             pace.step(now, &mut random);
-            let pause = (pace.next() - now).as_secs_f64();
+            let pause = pace.next().saturating_sub(now).as_secs_f64();
             assert!((pause - f64::from(usual)).abs() <= SPREAD, "{pause}");
             now = pace.next();
         }

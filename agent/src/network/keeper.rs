@@ -1,0 +1,127 @@
+//! The lease of the interface in use, kept while the story goes on. It never says that the work is alive: a board whose disk
+//! hangs is reset however well its lease is renewed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use gild_dhcp::{Configuration, Event, Lease, Loss};
+use gild_identity::Interface;
+use log::{info, warn};
+
+use super::setup;
+use crate::dhcp::{Client, Stop};
+use crate::netlink::Netlink;
+
+/// Keeps a lease.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    standing: Arc<Mutex<Standing>>,
+    stop: Stop,
+}
+
+/// What the interface has.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// The lease's address.
+    Kept(Configuration),
+    /// Nothing any more, because the lease is over.
+    Lost,
+    /// Nothing any more, because it was given up.
+    GivenUp,
+}
+
+impl Keeper {
+    /// Keeps the lease of a client. The interface is set up with it.
+    pub fn start(client: Client, interface: Interface, configuration: Configuration) -> Self {
+        let keeper = Self {
+            standing: Arc::new(Mutex::new(Standing::Kept(configuration))),
+            stop: client.stop(),
+        };
+        let keeping = keeper.clone();
+        thread::spawn(move || {
+            while let Ok(event) = client.next_event() {
+                match event {
+                    Ok(event) => keeping.note(&interface, event),
+                    Err(error) => warn!("DHCP on {} failed: {error}", interface.name),
+                }
+            }
+        });
+        keeper
+    }
+
+    /// Whether the address has been taken off, because it was not the node's any more.
+    pub fn is_lost(&self) -> bool {
+        *self.lock() == Standing::Lost
+    }
+
+    /// Ends it, and takes the address off.
+    pub fn give_up(&self, netlink: &Netlink, interface: &Interface) {
+        self.stop.stop();
+        // What comes from here on changes nothing.
+        let before = std::mem::replace(&mut *self.lock(), Standing::GivenUp);
+        if let Standing::Kept(configuration) = before {
+            setup::end(netlink, interface, &configuration);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, interface: &Interface, event: Event) {
+        let mut standing = self.lock();
+        let Standing::Kept(present) = &mut *standing else {
+            return;
+        };
+        let name = &interface.name;
+        let netlink = match Netlink::open() {
+            Ok(netlink) => netlink,
+            Err(error) => return warn!("the lease on {name} cannot be followed: {error}"),
+        };
+        match event {
+            Event::Renewed(lease) => renewed(&netlink, interface, present, lease),
+            Event::Lost(loss) => {
+                let address = present.address;
+                warn!(
+                    "the address {address} of {name} is lost and taken off: {}",
+                    why(loss)
+                );
+                setup::end(&netlink, interface, present);
+                *standing = Standing::Lost;
+                self.stop.stop();
+            }
+            // Only a client that has lost its lease gets another one.
+            Event::Bound(_) | Event::Refused(_) => (),
+        }
+    }
+}
+
+fn renewed(netlink: &Netlink, interface: &Interface, present: &mut Configuration, lease: Lease) {
+    let name = &interface.name;
+    let configuration = lease.configuration;
+    info!(
+        "the lease of {} on {name} is extended by {}",
+        configuration.address, lease.server
+    );
+    // Another MTU is taken by the next start of the network: the link may have to go down for it.
+    if configuration == *present {
+        return;
+    }
+    if configuration.prefix != present.prefix {
+        setup::end(netlink, interface, present);
+    }
+    if let Err(error) = setup::change(netlink, interface, &configuration) {
+        warn!("what the DHCP server gives {name} now cannot be set up: {error}");
+    }
+    *present = configuration;
+}
+
+fn why(loss: Loss) -> String {
+    match loss {
+        Loss::Refused(server) => {
+            format!("the DHCP server {server} refused to extend its lease (NAK)")
+        }
+        Loss::Moved(server) => format!("the DHCP server {server} gives this board another one now"),
+        Loss::Expired => "its lease is over, and no DHCP server has extended it".to_owned(),
+    }
+}
