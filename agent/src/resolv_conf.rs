@@ -43,7 +43,7 @@ mod tests {
         let dns = [Ipv4Addr::new(192, 0, 2, 1)];
         let server = "nameserver 192.0.2.1\n";
         assert_eq!(text(&dns, &[]), format!("{RESOLVER_OPTIONS}{server}"));
-        let long = "a".repeat(250);
+        let long = "a".repeat(252);
         let search = ["lab".to_owned(), long, "lan".to_owned()];
         assert_eq!(
             text(&dns, &search),

@@ -11,6 +11,7 @@ mod first_boot_join;
 mod first_boot_trouble;
 mod happy_path;
 mod matchbox;
+mod network;
 mod nfs;
 mod pi5_steppings;
 mod power_cuts;

@@ -125,3 +125,6 @@ fn why(loss: Loss) -> String {
         Loss::Expired => "its lease is over, and no DHCP server has extended it".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;
