@@ -196,7 +196,7 @@ pub fn up(
         }
         other => other,
     };
-    let netlink = Netlink::open().map_err(kernel("opening a netlink socket"))?;
+    let netlink = setup::open()?;
     if let Some(before) = before {
         before.give_up(&netlink);
         if before.has_stalled() {
@@ -360,7 +360,8 @@ impl Search<'_> {
                         toggle(self.netlink, &asked.interface);
                     }
                 }
-                return Err(self.nothing(patience.as_secs()));
+                let seconds = patience.as_secs();
+                return Err(nothing(&self.seen, &self.asked, self.by_ipv6, seconds));
             }
             thread::sleep(LOOK);
         }
@@ -482,33 +483,34 @@ impl Search<'_> {
             failed: self.failed,
         })
     }
+}
 
-    fn nothing(&self, seconds: u64) -> NetworkError {
-        let names = |interfaces: &mut dyn Iterator<Item = &Interface>| {
-            let names: Vec<&str> = interfaces
-                .map(|interface| interface.name.as_str())
-                .collect();
-            names.join(", ")
-        };
-        if self.seen.is_empty() {
-            return NetworkError::NoInterface(seconds);
-        }
-        if self.asked.is_empty() {
-            return NetworkError::NoCarrier(names(&mut self.seen.iter()), seconds);
-        }
-        let refused = self.asked.iter().find_map(|asked| {
-            Some(NetworkError::Refused {
-                interface: asked.interface.name.clone(),
-                server: asked.refused_by?,
-            })
-        });
-        let asked = names(&mut self.asked.iter().map(|asked| &asked.interface));
-        refused.unwrap_or(if self.by_ipv6 {
-            NetworkError::NoIpv6(asked, seconds)
-        } else {
-            NetworkError::NoLease(asked, seconds)
-        })
+/// Why no interface has an address.
+fn nothing(seen: &[Interface], asked: &[Asked], by_ipv6: bool, seconds: u64) -> NetworkError {
+    let names = |interfaces: &mut dyn Iterator<Item = &Interface>| {
+        let names: Vec<&str> = interfaces
+            .map(|interface| interface.name.as_str())
+            .collect();
+        names.join(", ")
+    };
+    if seen.is_empty() {
+        return NetworkError::NoInterface(seconds);
     }
+    if asked.is_empty() {
+        return NetworkError::NoCarrier(names(&mut seen.iter()), seconds);
+    }
+    let refused = asked.iter().find_map(|asked| {
+        Some(NetworkError::Refused {
+            interface: asked.interface.name.clone(),
+            server: asked.refused_by?,
+        })
+    });
+    let asked = names(&mut asked.iter().map(|asked| &asked.interface));
+    refused.unwrap_or(if by_ipv6 {
+        NetworkError::NoIpv6(asked, seconds)
+    } else {
+        NetworkError::NoLease(asked, seconds)
+    })
 }
 
 /// Takes the link down and up, which has the driver set up the chip again.
@@ -557,6 +559,7 @@ fn prepare(
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::slice;
 
     use super::*;
 
@@ -609,6 +612,34 @@ mod tests {
         let one = interfaces(root.path(), &[(2, true), (3, false)]);
         assert_eq!(others_first(&[2], 2, &one), [] as [u32; 0]);
         assert!(!may_another_lead(&[2], 2, &one), "the other has no cable");
+    }
+
+    #[test]
+    fn a_refusal_is_another_error_than_silence_and_has_other_advice() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [interface] = &interfaces(root.path(), &[(2, true)])[..] else {
+            panic!("one interface");
+        };
+        let error = |refused_by: Option<Ipv4Addr>, by_ipv6: bool| {
+            let asked = Asked {
+                interface: interface.clone(),
+                client: None,
+                given: None,
+                refused_by,
+                sent: None,
+            };
+            let error = nothing(slice::from_ref(interface), &[asked], by_ipv6, 30);
+            (error.to_string(), error.next_step())
+        };
+        let (silence, advice) = error(None, false);
+        assert_eq!(silence, "no DHCP answer on eth2 within 30 s");
+        let server = Some(Ipv4Addr::new(192, 168, 1, 1));
+        let (refusal, other_advice) = error(server, false);
+        assert!(refusal.contains("192.168.1.1 refused"), "{refusal}");
+        assert_ne!(advice, other_advice);
+        assert!(error(None, true).0.contains("IPv6"));
+        let no_cable = nothing(slice::from_ref(interface), &[], false, 30);
+        assert_eq!(no_cable.to_string(), "no carrier on eth2 within 30 s");
     }
 
     #[test]

@@ -1,21 +1,59 @@
 //! Networks: which interface is used, and a server that is reached by IPv6 only.
 //!
-//! Real: the kernel, the agent and its DHCP client. Simulated: routers and DHCP servers are those of QEMU's user-mode network.
-//! What real DHCP servers say is tried in agent/dhcp/tests, and a lease that ends in agent/src/network/keeper.rs.
+//! Real: the kernel, the agent and its DHCP client, and dnsmasq for the lease that is lost. Simulated: the other routers and
+//! DHCP servers are those of QEMU's user-mode network. What else DHCP servers say is tried in agent/dhcp/tests.
 
-use anyhow::Result;
+use std::process::{Child, Stdio};
+
+use anyhow::{Context, Result};
 use gild_tests::board_dtb::Product;
+use gild_tests::command::{command, run};
 use gild_tests::nfs_server::{EXPORT, NfsServer};
 use gild_tests::scene::{PATIENCE, Scene};
+use nix::sched::{CloneFlags, unshare};
+
+/// So slow that a lease is renewed and lost before the disk is written.
+const SLOW: u64 = 4 << 20;
+
+/// dnsmasq with one address to give, which it wants to be asked for every three seconds.
+struct Dnsmasq(Child);
+
+impl Dnsmasq {
+    fn start(address: &str) -> Result<Self> {
+        let child = command("dnsmasq")
+            .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0"])
+            .args(["--user=root", "--interface=board", "--bind-interfaces"])
+            .args(["--dhcp-authoritative", "--no-ping", "--leasefile-ro"])
+            .args(["--pid-file=", "--log-facility=-"])
+            .arg(format!("--dhcp-range={address},{address},10m"))
+            .arg("--dhcp-option=option:T1,3")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting dnsmasq: `make setup` installs it")?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Dnsmasq {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn the_interface_that_leads_to_the_server_wins() -> Result<()> {
     let mut scene = Scene::new("two-networks", Product::Rpi5)?;
     scene.hardware.dead_end = true;
 
+    // Which of two that answer at once is the first is chance.
     let mut board = scene.power_on()?;
+    board.set_cable(false)?;
     board.wait_for("gild: network eth0 ", PATIENCE)?;
-    board.wait_for_fault(3, PATIENCE)?;
+    board.set_cable(true)?;
+    board.tolerate_faults();
+    board.wait_for("gild: FAULT 3:", PATIENCE)?;
     board.wait_for("gild: network eth1 ", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
 
@@ -26,7 +64,7 @@ fn the_interface_that_leads_to_the_server_wins() -> Result<()> {
 #[test]
 fn a_server_with_an_ipv6_address_needs_no_dhcp_server() -> Result<()> {
     let mut scene = Scene::new("ipv6", Product::Rock5b)?;
-    scene.hardware.network_options = ",ipv4=off";
+    scene.hardware.netdev = "user,ipv4=off";
     scene.server = NfsServer::start_at(&scene.share.directory, "[::1]:0".parse()?)?;
     let host = format!("nfs://[fec0::2]:{}{EXPORT}", scene.server.port());
     let configuration = format!(
@@ -37,6 +75,41 @@ fn a_server_with_an_ipv6_address_needs_no_dhcp_server() -> Result<()> {
 
     let mut board = scene.power_on()?;
     board.wait_for("by IPv6 only", PATIENCE)?;
+    let receipt = scene.finish(&mut board)?;
+
+    assert_eq!(receipt["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_lease_is_renewed_during_the_flash_and_one_that_is_refused_costs_only_time() -> Result<()> {
+    let mut scene = Scene::new("lease", Product::Rpi5)?;
+    // What is started from here on is in a network of this test's own.
+    unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root: `make test`")?;
+    for arguments in [
+        "link set lo up",
+        "tuntap add board mode tap",
+        "address add 10.0.2.2/24 dev board",
+        "link set board up",
+    ] {
+        run(command("ip").args(arguments.split(' ')))?;
+    }
+    scene.server = NfsServer::start_at(&scene.share.directory, "10.0.2.2:0".parse()?)?;
+    scene.card.write("gild.toml", &scene.configuration())?;
+    scene.hardware.netdev = "tap,ifname=board,script=no,downscript=no";
+    scene.hardware.nvme[0].bytes_per_second = SLOW;
+    let first = Dnsmasq::start("10.0.2.50")?;
+
+    let mut board = scene.power_on()?;
+    board.tolerate_faults();
+    board.wait_for("10.0.2.50/24", PATIENCE)?;
+    board.wait_for("gild: progress", PATIENCE)?;
+    board.wait_for("the lease of 10.0.2.50 on eth0 is extended", PATIENCE)?;
+    drop(first);
+    let _second = Dnsmasq::start("10.0.2.60")?;
+    board.wait_for("10.0.2.50 of eth0 is lost and taken off", PATIENCE)?;
+    board.wait_for("gild: FAULT 3:", PATIENCE)?;
+    board.wait_for("10.0.2.60/24", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
 
     assert_eq!(receipt["outcome"], "flashed");

@@ -84,8 +84,8 @@ pub struct Hardware {
     pub spare_slot: bool,
     /// Is there a network interface?
     pub network: bool,
-    /// What else its network is, in QEMU's words.
-    pub network_options: &'static str,
+    /// What its network is, in QEMU's words.
+    pub netdev: &'static str,
     /// Is there an interface before it, in a network with a DHCP server and nothing else?
     pub dead_end: bool,
     /// Memory, MiB: at least 512.
@@ -108,7 +108,7 @@ impl Hardware {
             card: None,
             spare_slot: false,
             network: true,
-            network_options: "",
+            netdev: "user",
             dead_end: false,
             memory: 512,
             eeprom: None,
@@ -181,7 +181,7 @@ impl Hardware {
         }
         if self.network {
             qemu.arg("-netdev");
-            qemu.arg(format!("user,id=net0{}", self.network_options));
+            qemu.arg(format!("{},id=net0", self.netdev));
             qemu.arg("-device");
             qemu.arg(format!(
                 "virtio-net-pci,netdev=net0,mac={},romfile=",

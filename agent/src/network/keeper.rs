@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use gild_dhcp::{Configuration, Event, Lease, Loss};
+use gild_dhcp::{Configuration, Event, Loss};
 use gild_identity::Interface;
 use log::{info, warn};
 
-use super::setup;
+use super::{NetworkError, setup};
 use crate::dhcp::{Client, Stop};
 use crate::netlink::Netlink;
 
@@ -39,9 +39,20 @@ impl Keeper {
         };
         let keeping = keeper.clone();
         thread::spawn(move || {
+            // Some leases are renewed every few seconds: that is said once.
+            let mut is_first = true;
             while let Ok(event) = client.next_event() {
                 match event {
-                    Ok(event) => keeping.note(&interface, event),
+                    Ok(event) => {
+                        if let (Event::Renewed(lease), true) = (&event, is_first) {
+                            info!(
+                                "the lease of {} on {} is extended by {}",
+                                lease.configuration.address, interface.name, lease.server
+                            );
+                            is_first = false;
+                        }
+                        keeping.note(&interface, event);
+                    }
                     Err(error) => warn!("DHCP on {} failed: {error}", interface.name),
                 }
             }
@@ -74,19 +85,22 @@ impl Keeper {
             return;
         };
         let name = &interface.name;
-        let netlink = match Netlink::open() {
-            Ok(netlink) => netlink,
-            Err(error) => return warn!("the lease on {name} cannot be followed: {error}"),
-        };
         match event {
-            Event::Renewed(lease) => renewed(&netlink, interface, present, lease),
+            Event::Renewed(lease) => {
+                if let Err(error) = renewed(interface, present, lease.configuration) {
+                    warn!("what the DHCP server gives {name} now cannot be set up: {error}");
+                }
+            }
             Event::Lost(loss) => {
                 let address = present.address;
                 warn!(
                     "the address {address} of {name} is lost and taken off: {}",
                     why(loss)
                 );
-                setup::end(&netlink, interface, present);
+                match setup::open() {
+                    Ok(netlink) => setup::end(&netlink, interface, present),
+                    Err(error) => warn!("{error}"),
+                }
                 *standing = Standing::Lost;
                 self.stop.stop();
             }
@@ -96,24 +110,22 @@ impl Keeper {
     }
 }
 
-fn renewed(netlink: &Netlink, interface: &Interface, present: &mut Configuration, lease: Lease) {
-    let name = &interface.name;
-    let configuration = lease.configuration;
-    info!(
-        "the lease of {} on {name} is extended by {}",
-        configuration.address, lease.server
-    );
-    // Another MTU is taken by the next start of the network: the link may have to go down for it.
+/// Sets up what has changed. Another MTU waits for the next start of the network: the link may have to go down for it.
+fn renewed(
+    interface: &Interface,
+    present: &mut Configuration,
+    configuration: Configuration,
+) -> Result<(), NetworkError> {
     if configuration == *present {
-        return;
+        return Ok(());
     }
+    let netlink = setup::open()?;
     if configuration.prefix != present.prefix {
-        setup::end(netlink, interface, present);
+        setup::end(&netlink, interface, present);
     }
-    if let Err(error) = setup::change(netlink, interface, &configuration) {
-        warn!("what the DHCP server gives {name} now cannot be set up: {error}");
-    }
+    setup::change(&netlink, interface, &configuration)?;
     *present = configuration;
+    Ok(())
 }
 
 fn why(loss: Loss) -> String {

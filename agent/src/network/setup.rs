@@ -32,6 +32,11 @@ pub fn of_static(fixed: &Static) -> Configuration {
     }
 }
 
+/// A connection to the kernel's routing tables.
+pub fn open() -> Result<Netlink, NetworkError> {
+    Netlink::open().map_err(kernel("opening a netlink socket"))
+}
+
 /// Sets up an interface that has nothing yet.
 pub fn begin(
     netlink: &Netlink,
@@ -134,7 +139,7 @@ pub fn end(netlink: &Netlink, interface: &Interface, configuration: &Configurati
     }
 }
 
-/// The present form of an interface, if it is still there.
+/// The wired interfaces that there are.
 pub fn wired() -> Vec<Interface> {
     Interface::wired(Path::new("/"))
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use gild_boards::mac::Mac;
-use gild_dhcp::Route;
+use gild_dhcp::{Lease, Route};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::setsockopt;
