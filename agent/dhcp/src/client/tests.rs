@@ -163,7 +163,7 @@ fn a_server_that_refused_is_asked_again_if_there_is_no_other() {
                 break;
             }
         }
-        assert_eq!(now, waits + seconds(3), "it is no storm of packets");
+        assert_eq!(now, waits + seconds(3), "requests must not come as a storm");
     }
 }
 

@@ -46,9 +46,9 @@ fn leave_the_machine() {
 }
 
 /// A server at the other end of the cable, in a network of its own. Leases are to be renewed after two seconds. Renewals move
-/// the router, and are refused once it is told so.
+/// the router, and are refused once the test says so.
 fn serve(refuses: Arc<AtomicBool>) -> Pid {
-    let (tell, told) = mpsc::channel();
+    let (tell, heard) = mpsc::channel();
     thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
         tell.send(gettid()).expect("the test waits");
@@ -86,7 +86,7 @@ fn serve(refuses: Arc<AtomicBool>) -> Pid {
             socket.send_to(&answer, (to, 68)).expect("an answer");
         }
     });
-    told.recv().expect("the server's thread")
+    heard.recv().expect("the server's thread")
 }
 
 /// The interface, as its description in sysfs says it.
