@@ -163,6 +163,7 @@ where
 mod tests {
     use std::fs;
     use std::net::UdpSocket;
+    use std::process::Command;
 
     use nix::sched::{CloneFlags, unshare};
 
@@ -220,6 +221,9 @@ mod tests {
             .add_route(LOOPBACK, &network)
             .expect("a route to one network");
         netlink.set_mtu(LOOPBACK, 1400).expect("another MTU");
+        let link = Command::new("ip").args(["link", "show", "lo"]).output();
+        let link = link.expect("iproute2 is installed by `make setup`");
+        assert!(String::from_utf8_lossy(&link.stdout).contains("mtu 1400"));
 
         UdpSocket::bind((address, 0)).expect("the address is this machine's");
         let by_router = ("00000000".to_owned(), hex::encode_upper(reversed(router)));

@@ -148,7 +148,7 @@ impl Network {
     /// Whether the card says what it said, the link has stayed up and the node still has its address.
     fn is_good(&self, settings: &Settings) -> bool {
         let has_address = match &self.configuration {
-            Some(_) => self.keeper.as_ref().is_none_or(|keeper| !keeper.is_lost()),
+            Some(_) => !self.is_lost(),
             None => ipv6::is_up(Path::new("/"), &self.interface),
         };
         *settings == self.settings
@@ -157,9 +157,14 @@ impl Network {
             && self.interface.carrier_changes() == self.carrier_changes
     }
 
-    /// Whether nothing has left the chip since the last look: each attempt sends something.
+    fn is_lost(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_lost)
+    }
+
+    /// Whether nothing has left the chip since the last look: each attempt sends something, unless there is no address any
+    /// more.
     fn has_stalled(&self) -> bool {
-        has_stalled(&self.interface, self.sent)
+        !self.is_lost() && has_stalled(&self.interface, self.sent)
     }
 
     /// An address of another network than the one that is plugged in now, or one by which the server was not reached.

@@ -35,6 +35,17 @@ fn ip(arguments: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Waits for something. Only a test that fails waits to the end.
+fn wait_until(is_so: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(LOOK);
+    }
+    panic!("it has not happened");
+}
+
 /// Puts this thread into a network of its own, where /etc is its own too.
 fn leave_the_machine() {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
@@ -123,15 +134,11 @@ fn a_lease_is_kept_and_an_address_that_is_refused_is_taken_off() {
     assert!(ip("route show default").contains("via 192.0.2.1"));
 
     let keeper = Keeper::start(client, interface, configuration);
-    while !ip("route show default").contains("via 192.0.2.2") {
-        assert!(!keeper.is_lost(), "renewals are granted");
-        thread::sleep(LOOK);
-    }
+    wait_until(|| ip("route show default").contains("via 192.0.2.2"));
+    assert!(!keeper.is_lost(), "renewals are granted");
     assert!(ip("address show board").contains("192.0.2.50/24"));
     refuses.store(true, Ordering::Relaxed);
-    while !keeper.is_lost() {
-        thread::sleep(LOOK);
-    }
+    wait_until(|| keeper.is_lost());
     assert!(!ip("address show board").contains("192.0.2.50"));
     assert_eq!(ip("route show default"), "");
 }
