@@ -15,18 +15,42 @@ use nix::sched::{CloneFlags, unshare};
 /// So slow that a lease is renewed and lost before the disk is written.
 const SLOW: u64 = 4 << 20;
 
-/// dnsmasq with one address to give, which it wants to be asked for every three seconds.
+/// The lease is to be renewed every three seconds.
+const SOON: &str = "--dhcp-option=option:T1,3";
+
+/// Puts this thread into a network of its own, with the board's cable. What is started from here on is in there too.
+fn use_own_network(scene: &mut Scene) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root: `make test`")?;
+    for arguments in [
+        "link set lo up",
+        "tuntap add board mode tap",
+        "address add 10.0.2.2/24 dev board",
+        "address add fd00:1::2/64 dev board nodad",
+        "link set board up",
+    ] {
+        run(command("ip").args(arguments.split(' ')))?;
+    }
+    scene.hardware.netdev = "tap,ifname=board,script=no,downscript=no";
+    Ok(())
+}
+
+/// dnsmasq with one address to give.
 struct Dnsmasq(Child);
 
 impl Dnsmasq {
-    fn start(address: &str) -> Result<Self> {
+    fn start(address: &str, options: &[&str]) -> Result<Self> {
         let child = command("dnsmasq")
-            .args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0"])
+            .args(["--keep-in-foreground", "--conf-file=/dev/null"])
             .args(["--user=root", "--interface=board", "--bind-interfaces"])
             .args(["--dhcp-authoritative", "--no-ping", "--leasefile-ro"])
-            .args(["--pid-file=", "--log-facility=-"])
+            .args([
+                "--no-resolv",
+                "--no-hosts",
+                "--pid-file=",
+                "--log-facility=-",
+            ])
             .arg(format!("--dhcp-range={address},{address},10m"))
-            .arg("--dhcp-option=option:T1,3")
+            .args(options)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -84,33 +108,52 @@ fn a_server_with_an_ipv6_address_needs_no_dhcp_server() -> Result<()> {
 #[test]
 fn a_lease_is_renewed_during_the_flash_and_one_that_is_refused_costs_only_time() -> Result<()> {
     let mut scene = Scene::new("lease", Product::Rpi5)?;
-    // What is started from here on is in a network of this test's own.
-    unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root: `make test`")?;
-    for arguments in [
-        "link set lo up",
-        "tuntap add board mode tap",
-        "address add 10.0.2.2/24 dev board",
-        "link set board up",
-    ] {
-        run(command("ip").args(arguments.split(' ')))?;
-    }
+    use_own_network(&mut scene)?;
     scene.server = NfsServer::start_at(&scene.share.directory, "10.0.2.2:0".parse()?)?;
     scene.card.write("gild.toml", &scene.configuration())?;
-    scene.hardware.netdev = "tap,ifname=board,script=no,downscript=no";
     scene.hardware.nvme[0].bytes_per_second = SLOW;
-    let first = Dnsmasq::start("10.0.2.50")?;
+    let first = Dnsmasq::start("10.0.2.50", &[SOON])?;
 
     let mut board = scene.power_on()?;
     board.tolerate_faults();
     board.wait_for("10.0.2.50/24", PATIENCE)?;
-    board.wait_for("gild: progress", PATIENCE)?;
     board.wait_for("the lease of 10.0.2.50 on eth0 is extended", PATIENCE)?;
+    board.wait_for("gild: progress", PATIENCE)?;
     drop(first);
-    let _second = Dnsmasq::start("10.0.2.60")?;
+    let _second = Dnsmasq::start("10.0.2.60", &[SOON])?;
     board.wait_for("10.0.2.50 of eth0 is lost and taken off", PATIENCE)?;
     board.wait_for("gild: FAULT 3:", PATIENCE)?;
     board.wait_for("10.0.2.60/24", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
+
+    assert_eq!(receipt["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_short_name_with_only_an_ipv6_address_is_found_in_the_domain_of_dhcp() -> Result<()> {
+    let mut scene = Scene::new("short-name", Product::Rock5b)?;
+    use_own_network(&mut scene)?;
+    scene.server = NfsServer::start_at(&scene.share.directory, "[fd00:1::2]:0".parse()?)?;
+    let configuration = format!(
+        "server = \"{}\"\npublic_key = \"{}\"\n",
+        scene.server.url_at("share"),
+        scene.share.public_key
+    );
+    scene.card.write("gild.toml", &configuration)?;
+    let _dnsmasq = Dnsmasq::start(
+        "10.0.2.50",
+        &[
+            "--domain=lan",
+            // It knows all names there, so that there is no IPv4 address.
+            "--local=/lan/",
+            "--host-record=share.lan,fd00:1::2",
+            "--enable-ra",
+            "--dhcp-range=fd00:1::,ra-only,64,10m",
+        ],
+    )?;
+
+    let receipt = scene.flash()?;
 
     assert_eq!(receipt["outcome"], "flashed");
     scene.assert_disk_is_the_image()
