@@ -1,59 +1,71 @@
-//! DHCP: an address for one interface.
+//! DHCP: a client at work on one interface, in a thread of its own.
 
-use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvError};
+use std::thread;
 
-use gild_format::network::Static;
-use gild_identity::Interface;
-use mozim::{DhcpError, DhcpV4Client, DhcpV4Config, DhcpV4Lease, DhcpV4State};
+use gild_boards::mac::Mac;
+use gild_dhcp::Event;
 
-/// What a server has given.
-pub struct Lease {
-    /// The address and what belongs to it.
-    pub address: Static,
-    /// Who may know the time.
-    pub time_servers: Vec<Ipv4Addr>,
-    /// When it is half over.
-    pub renew: Option<Instant>,
+/// A client. It ends when this is dropped, or when it is stopped.
+#[derive(Debug)]
+pub struct Client {
+    events: Receiver<io::Result<Event>>,
+    stop: Stop,
 }
 
-impl Lease {
-    fn of(lease: &DhcpV4Lease) -> Self {
-        // RFC 3442: where classless routes are given, the router option does not count.
-        let gateway = match &lease.classless_routes {
-            Some(routes) => routes
-                .iter()
-                .find(|route| route.prefix_length == 0)
-                .map(|route| route.router),
-            None => lease.gateways.iter().flatten().next().copied(),
-        };
-        let address = Static {
-            address: lease.yiaddr,
-            prefix: u8::try_from(u32::from(lease.subnet_mask).leading_ones()).unwrap_or(32),
-            gateway,
-            dns: lease.dns_srvs.clone().unwrap_or_default(),
-        };
+/// Stops a client.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Client {
+    /// Begins to ask.
+    pub fn start(interface: &str, mac: Mac) -> Self {
+        let stop = Stop(Arc::default());
+        let (events, received) = mpsc::channel();
+        let (interface, stopped) = (interface.to_owned(), stop.clone());
+        thread::spawn(move || {
+            let ended = gild_dhcp::run(&interface, mac.0, &stopped.0, |event| {
+                // Nobody listens any more: it is about to be stopped.
+                let _ = events.send(Ok(event));
+            });
+            if let Err(error) = ended {
+                let _ = events.send(Err(error));
+            }
+        });
         Self {
-            address,
-            time_servers: lease.ntp_srvs.clone().unwrap_or_default(),
-            renew: Instant::now().checked_add(Duration::from_secs(lease.t1_sec.into())),
+            events: received,
+            stop,
         }
+    }
+
+    /// What has happened, if anything has.
+    pub fn event(&self) -> Option<io::Result<Event>> {
+        self.events.try_recv().ok()
+    }
+
+    /// What happens next. An error: the client has ended.
+    pub fn next_event(&self) -> Result<io::Result<Event>, RecvError> {
+        self.events.recv()
+    }
+
+    /// By which it can be stopped from elsewhere.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 }
 
-/// Asks until there is a lease.
-pub async fn lease(interface: &Interface) -> Result<Lease, DhcpError> {
-    let mut config = DhcpV4Config::new(&interface.name);
-    if let Some(mac) = interface.mac() {
-        config
-            .set_iface_index(interface.index)
-            .set_iface_mac_raw(&mac.0)?
-            .use_mac_as_client_id();
+impl Stop {
+    /// Has the client end soon.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    let mut client = DhcpV4Client::init(config, None).await?;
-    loop {
-        if let DhcpV4State::Done(lease) = client.run().await? {
-            return Ok(Lease::of(&lease));
-        }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop.stop();
     }
 }

@@ -48,7 +48,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_card_format::{Arguments, BootOrderPolicy, Config, Order};
+use gild_card_format::{Arguments, BootOrderPolicy, Config, Order, ServerUrl};
 use gild_disk::Clock;
 use gild_disk::select::Candidate;
 use gild_faults::Fault;
@@ -114,6 +114,11 @@ fn run() -> ! {
     let mut failures = Failures::default();
     let watcher = Watcher::start(machine);
     while let Err(failure) = story(machine, &arguments, &mut node, &watcher) {
+        if failure.fault == Fault::ServerUnreachable
+            && let Some(network) = &mut node.network
+        {
+            network.did_not_lead_to_server();
+        }
         if failures.note(machine, &failure) {
             receipt::tell(machine, &node, Some(&failure));
         }
@@ -203,7 +208,9 @@ fn install(
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
     let present = node.network.take();
-    let network = network::up(machine, board, &config.networks, present)?;
+    // The others are asked only where this one fails.
+    let server = config.servers.first().map_or("", ServerUrl::host);
+    let network = network::up(machine, board, &config.networks, server, present)?;
     let network = node.network.insert(network);
     if config.may_use_tls() {
         clock::set(network.time_servers());

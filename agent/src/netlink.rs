@@ -5,6 +5,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use gild_boards::mac::Mac;
+use gild_dhcp::Route;
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{
     Ifa, Ifla, RtAddrFamily, RtScope, RtTable, Rta, RtaType, Rtm, Rtn, Rtprot,
@@ -87,36 +88,24 @@ impl Netlink {
         self.request(request, flags, message.build()?)
     }
 
-    /// Reaches all other networks through a router.
-    ///
-    /// The router gets a route of its own first: some networks hand out a /32 and a router outside it.
-    pub fn route_by(&self, interface: u32, router: Ipv4Addr) -> Result<()> {
-        self.route(interface, Some(router), None)?;
-        self.route(interface, None, Some(router))
-    }
-
-    fn route(
-        &self,
-        interface: u32,
-        destination: Option<Ipv4Addr>,
-        router: Option<Ipv4Addr>,
-    ) -> Result<()> {
+    /// Adds a route, or replaces the one to the same network.
+    pub fn add_route(&self, interface: u32, route: &Route) -> Result<()> {
         let mut attributes = RtBuffer::new();
         attributes.push(attribute(Rta::Oif, interface)?);
-        if let Some(destination) = destination {
-            attributes.push(attribute(Rta::Dst, destination.octets())?);
+        if route.prefix > 0 {
+            attributes.push(attribute(Rta::Dst, route.network.octets())?);
         }
-        if let Some(router) = router {
+        if let Some(router) = route.router {
             attributes.push(attribute(Rta::Gateway, router.octets())?);
         }
         let message = RtmsgBuilder::default()
             .rtm_family(RtAddrFamily::Inet)
-            .rtm_dst_len(if destination.is_some() { 32 } else { 0 })
+            .rtm_dst_len(route.prefix)
             .rtm_src_len(0)
             .rtm_tos(0)
             .rtm_table(RtTable::Main)
             .rtm_protocol(Rtprot::Boot)
-            .rtm_scope(if router.is_some() {
+            .rtm_scope(if route.router.is_some() {
                 RtScope::Universe
             } else {
                 RtScope::Link
@@ -125,6 +114,17 @@ impl Netlink {
             .rtattrs(attributes);
         let flags = NlmF::CREATE | NlmF::REPLACE;
         self.request(Rtm::Newroute, flags, message.build()?)
+    }
+
+    /// Sets the longest packet of an interface, bytes.
+    pub fn set_mtu(&self, interface: u32, mtu: u16) -> Result<()> {
+        let mut attributes = RtBuffer::new();
+        attributes.push(attribute(Ifla::Mtu, u32::from(mtu))?);
+        let message = IfinfomsgBuilder::default()
+            .ifi_family(RtAddrFamily::Unspecified)
+            .ifi_index(interface.try_into()?)
+            .rtattrs(attributes);
+        self.request(Rtm::Newlink, NlmF::empty(), message.build()?)
     }
 
     /// Sends one request and waits for the kernel's answer to it.
@@ -163,6 +163,7 @@ where
 mod tests {
     use std::fs;
     use std::net::UdpSocket;
+    use std::process::Command;
 
     use nix::sched::{CloneFlags, unshare};
 
@@ -200,18 +201,35 @@ mod tests {
         netlink
             .add_address(LOOPBACK, address, 32)
             .expect("an address");
-        netlink
-            .route_by(LOOPBACK, router)
-            .expect("a router outside the prefix");
+        // The router lies outside the prefix.
+        let routes_by = [Route::on_link(router, 32), Route::to_all_by(router)];
+        for route in &routes_by {
+            netlink.add_route(LOOPBACK, route).expect("a route");
+        }
         // Once more, as after a lease that was renewed.
         netlink
             .add_address(LOOPBACK, address, 32)
             .expect("the same address");
-        netlink.route_by(LOOPBACK, router).expect("the same router");
+        for route in &routes_by {
+            netlink.add_route(LOOPBACK, route).expect("the same route");
+        }
+        let network = Route {
+            router: Some(router),
+            ..Route::on_link(Ipv4Addr::new(10, 20, 0, 0), 16)
+        };
+        netlink
+            .add_route(LOOPBACK, &network)
+            .expect("a route to one network");
+        netlink.set_mtu(LOOPBACK, 1400).expect("another MTU");
+        let link = Command::new("ip").args(["link", "show", "lo"]).output();
+        let link = link.expect("iproute2 is installed by `make setup`");
+        assert!(String::from_utf8_lossy(&link.stdout).contains("mtu 1400"));
 
         UdpSocket::bind((address, 0)).expect("the address is this machine's");
         let by_router = ("00000000".to_owned(), hex::encode_upper(reversed(router)));
         assert!(routes().contains(&by_router), "{:?}", routes());
+        let to_network = ("0000140A".to_owned(), hex::encode_upper(reversed(router)));
+        assert!(routes().contains(&to_network), "{:?}", routes());
 
         netlink
             .remove_address(LOOPBACK, address, 32)
@@ -231,11 +249,12 @@ mod tests {
         let netlink = Netlink::open().expect("a netlink socket");
         let router = Ipv4Addr::new(198, 51, 100, 1);
         netlink.bring_up(LOOPBACK, None).expect("link up");
-        netlink.route_by(LOOPBACK, router).expect("a route");
+        let route = Route::on_link(router, 32);
+        netlink.add_route(LOOPBACK, &route).expect("a route");
         netlink.take_down(LOOPBACK).expect("link down");
         assert_eq!(routes(), [], "an interface that is down has no routes");
         netlink.bring_up(LOOPBACK, None).expect("link up");
-        netlink.route_by(LOOPBACK, router).expect("a route again");
+        netlink.add_route(LOOPBACK, &route).expect("a route again");
     }
 
     /// As the kernel prints addresses in its routing table.

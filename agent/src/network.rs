@@ -1,32 +1,41 @@
-//! Step 4, network: link, stable MAC address, IPv4 address.
+//! Step 4, network: link, stable MAC address, IP address.
 //!
-//! Every wired interface is brought up; the first one that gets an address is used.
+//! Every wired interface with a carrier asks for an address; the first one that gets it is used. One that did not lead to the
+//! image server comes after the others the next time.
 
-use std::collections::HashMap;
-use std::net::Ipv4Addr;
+mod ipv6;
+mod keeper;
+mod setup;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_card_format::{Networks, TwoSections};
+use gild_dhcp::{Configuration, Event, Lease};
 use gild_disk::revive::Revival;
 use gild_disk::select::System;
 use gild_faults::{Fault, HasFault};
 use gild_format::network::{Settings, Static};
 use gild_identity::{Interface, lasting_macs};
+use keeper::Keeper;
 use log::{info, warn};
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::dhcp::{self, Lease};
+use crate::dhcp::Client;
 use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
 use crate::netlink::Netlink;
-use crate::resolv_conf;
 
-/// How often carriers are looked at.
+/// How often carriers and answers are looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long the other interfaces have time before one is used by which the server was not reached.
+const OTHERS: Duration = Duration::from_secs(10);
+/// How long the second of DHCP and a router's announcement has time, where the server is reached by IPv6 only.
+const OTHER_KIND: Duration = Duration::from_secs(5);
+
 /// The node's place in the network.
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -34,16 +43,17 @@ pub struct Network {
     pub interface: Interface,
     /// Its MAC address.
     pub mac: Mac,
-    /// Where its IP address comes from.
-    pub address: Static,
     /// What the card says about the network of this board.
     pub settings: Settings,
-    named_time_servers: Vec<Ipv4Addr>,
-    /// When the lease is half over.
-    renew: Option<Instant>,
+    /// What the interface was set up with. `None`: the kernel has an IPv6 address, and nobody has given one of IPv4.
+    configuration: Option<Configuration>,
+    /// Keeps the lease, if there is one.
+    keeper: Option<Keeper>,
     carrier_changes: Option<u64>,
     /// Packets sent when the network was last found good.
     sent: Option<u64>,
+    /// The interfaces that did not lead to the server, by the kernel's numbers.
+    failed: Vec<u32>,
 }
 
 /// There is no network.
@@ -55,13 +65,22 @@ pub enum NetworkError {
     )]
     NoInterface(u64),
     /// No cable, or the other end is off.
-    #[error("no carrier on {0} within {1} s: check the cable and the switch")]
+    #[error("no carrier on {0} within {1} s")]
     NoCarrier(String, u64),
     /// Nobody answers.
-    #[error(
-        "no DHCP answer on {0} within {1} s: check the DHCP server, or set [network] in gild.toml on the card"
-    )]
+    #[error("no DHCP answer on {0} within {1} s")]
     NoLease(String, u64),
+    /// No router announces a network, and nobody answers.
+    #[error("neither an IPv6 network nor a DHCP answer on {0} within {1} s")]
+    NoIpv6(String, u64),
+    /// A server takes back what it offers.
+    #[error("the DHCP server {server} refused on {interface} what it had offered (NAK)")]
+    Refused {
+        /// The interface that asked.
+        interface: String,
+        /// The server that refused last.
+        server: Ipv4Addr,
+    },
     /// The card does not say which.
     #[error(transparent)]
     TwoSections(#[from] TwoSections),
@@ -82,11 +101,29 @@ impl HasFault for NetworkError {
 }
 
 impl StepError for NetworkError {
+    fn next_step(&self) -> &'static str {
+        match self {
+            Self::NoCarrier(..) => "check the cable and the switch",
+            Self::NoLease(..) => "check the DHCP server, or set [network] in gild.toml on the card",
+            Self::NoIpv6(..) => {
+                "check that a router announces an IPv6 prefix, or give the server's IPv4 address on the card"
+            }
+            Self::Refused { .. } => {
+                "read in the DHCP server's log why it refuses this board, or set [network] in gild.toml on the card"
+            }
+            Self::NoInterface(_) | Self::TwoSections(_) | Self::Kernel { .. } => {
+                self.fault().next_step()
+            }
+        }
+    }
+
     fn remedy(&self) -> Remedy {
         match self {
             Self::NoInterface(_) => Remedy::Restart,
             Self::NoCarrier(..)
             | Self::NoLease(..)
+            | Self::NoIpv6(..)
+            | Self::Refused { .. }
             | Self::TwoSections(_)
             | Self::Kernel { .. } => Remedy::LookAgain,
         }
@@ -94,25 +131,49 @@ impl StepError for NetworkError {
 }
 
 impl Network {
-    /// Who may know the time: the servers that the card and DHCP name, and the router.
+    /// Who may know the time: the servers that the card and DHCP name, and the router. Those of the card are asked first.
     pub fn time_servers(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.named_time_servers
-            .iter()
-            .copied()
-            .chain(self.address.gateway)
+        let given = self.configuration.iter();
+        let given = given.flat_map(|given| given.ntp.iter().copied().chain(given.gateway()));
+        self.settings.ntp.iter().copied().chain(given)
     }
 
-    /// Whether the card says what it said, the link has stayed up and the lease is fresh.
+    /// Takes note that the image server was not reached by this interface.
+    pub fn did_not_lead_to_server(&mut self) {
+        if !self.failed.contains(&self.interface.index) {
+            self.failed.push(self.interface.index);
+        }
+    }
+
+    /// Whether the card says what it said, the link has stayed up and the node still has its address.
     fn is_good(&self, settings: &Settings) -> bool {
+        let has_address = match &self.configuration {
+            Some(_) => !self.is_lost(),
+            None => ipv6::is_up(Path::new("/"), &self.interface),
+        };
         *settings == self.settings
-            && self.renew.is_none_or(|renew| Instant::now() < renew)
+            && has_address
             && self.interface.has_carrier()
             && self.interface.carrier_changes() == self.carrier_changes
     }
 
-    /// Whether nothing has left the chip since the last look: each attempt sends something.
+    fn is_lost(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_lost)
+    }
+
+    /// Whether nothing has left the chip since the last look: each attempt sends something, unless there is no address any
+    /// more.
     fn has_stalled(&self) -> bool {
-        has_stalled(&self.interface, self.sent)
+        !self.is_lost() && has_stalled(&self.interface, self.sent)
+    }
+
+    /// An address of another network than the one that is plugged in now, or one by which the server was not reached.
+    fn give_up(&self, netlink: &Netlink) {
+        match (&self.keeper, &self.configuration) {
+            (Some(keeper), _) => keeper.give_up(netlink, &self.interface),
+            (None, Some(fixed)) => setup::end(netlink, &self.interface, fixed),
+            (None, None) => (),
+        }
     }
 }
 
@@ -121,26 +182,107 @@ pub fn up(
     machine: &Machine,
     board: &Board,
     networks: &Networks,
+    server: &str,
     present: Option<Network>,
 ) -> Result<Network, NetworkError> {
-    let settings = networks.of_board(&macs(&Interface::wired(Path::new("/"))))?;
+    let wired = setup::wired();
+    let settings = networks.of_board(&macs(&wired))?;
+    let failed = present.as_ref().map_or_else(Vec::new, |present| {
+        others_first(&present.failed, present.interface.index, &wired)
+    });
     let before = match present {
-        Some(mut network) if network.is_good(settings) && !network.has_stalled() => {
+        Some(mut network)
+            if network.is_good(settings)
+                && !network.has_stalled()
+                && !may_another_lead(&failed, network.interface.index, &wired) =>
+        {
             network.sent = network.interface.packets_sent();
             return Ok(network);
         }
         other => other,
     };
-    let network = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(kernel("starting the network client"))?
-        .block_on(bring_up(machine, board, networks, before))?;
-    info!(
-        "network {} {} {}/{}",
-        network.interface.name, network.mac, network.address.address, network.address.prefix
-    );
+    let netlink = setup::open()?;
+    if let Some(before) = before {
+        before.give_up(&netlink);
+        if before.has_stalled() {
+            toggle(&netlink, &before.interface);
+        }
+    }
+    let by_ipv6 = server.parse::<Ipv6Addr>().is_ok();
+    let network = Search {
+        netlink: &netlink,
+        machine,
+        board,
+        networks,
+        by_ipv6,
+        failed,
+        seen: Vec::new(),
+        asked: Vec::new(),
+    }
+    .network()?;
+    let name = &network.interface.name;
+    match &network.configuration {
+        Some(Configuration {
+            address, prefix, ..
+        }) => info!("network {name} {} {address}/{prefix}", network.mac),
+        None => info!("network {name} {} by IPv6 only", network.mac),
+    }
+    if !by_ipv6 {
+        machine.alive();
+        wait_for_ipv6(machine, server, &network.interface);
+    }
     Ok(network)
+}
+
+/// Gives the kernel time for an IPv6 address if the server's name has no other kind.
+fn wait_for_ipv6(machine: &Machine, server: &str, interface: &Interface) {
+    let deadline = Instant::now() + OTHER_KIND;
+    let is_up = || ipv6::is_up(Path::new("/"), interface);
+    if is_up() || !ipv6::is_only_way_to(server) {
+        return;
+    }
+    while !is_up() {
+        if Instant::now() >= deadline {
+            warn!(
+                "{server} is reached by IPv6 only, and no router has announced a network on {}",
+                interface.name
+            );
+            return;
+        }
+        machine.wait(LOOK);
+    }
+}
+
+/// The interfaces that come after the others: those that failed, or only the last one once all have. None where there is no
+/// other.
+fn others_first(failed: &[u32], last: u32, wired: &[Interface]) -> Vec<u32> {
+    let with_carrier: Vec<u32> = wired
+        .iter()
+        .filter(|interface| interface.has_carrier())
+        .map(|interface| interface.index)
+        .collect();
+    let is_left = |failed: &[u32]| with_carrier.iter().any(|index| !failed.contains(index));
+    if is_left(failed) {
+        return failed.to_vec();
+    }
+    let only_last: Vec<u32> = failed
+        .iter()
+        .copied()
+        .filter(|index| *index == last)
+        .collect();
+    if is_left(&only_last) {
+        only_last
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether the interface in use has failed, and there is one that may do better.
+fn may_another_lead(failed: &[u32], present: u32, wired: &[Interface]) -> bool {
+    failed.contains(&present)
+        && wired
+            .iter()
+            .any(|interface| interface.has_carrier() && !failed.contains(&interface.index))
 }
 
 fn macs(wired: &[Interface]) -> Vec<Mac> {
@@ -169,113 +311,211 @@ fn kernel<E: std::fmt::Display>(action: impl Into<String>) -> impl FnOnce(E) -> 
     }
 }
 
-async fn bring_up(
-    machine: &Machine,
-    board: &Board,
-    networks: &Networks,
-    before: Option<Network>,
-) -> Result<Network, NetworkError> {
-    let netlink = Netlink::open().map_err(kernel("opening a netlink socket"))?;
-    if let Some(before) = before {
-        give_up(&netlink, &before);
-        if before.has_stalled() {
-            toggle(&netlink, &before.interface);
+/// The search for an interface with an address.
+struct Search<'a> {
+    netlink: &'a Netlink,
+    machine: &'a Machine,
+    board: &'a Board,
+    networks: &'a Networks,
+    /// The server's address is one of IPv6.
+    by_ipv6: bool,
+    /// The interfaces that come after the others.
+    failed: Vec<u32>,
+    /// Those that were brought up.
+    seen: Vec<Interface>,
+    /// Those that have a carrier.
+    asked: Vec<Asked>,
+}
+
+/// An interface with a carrier.
+struct Asked {
+    interface: Interface,
+    /// Asks for an address, unless the card gives one.
+    client: Option<Client>,
+    given: Option<Configuration>,
+    /// The server that refused last.
+    refused_by: Option<Ipv4Addr>,
+    /// Packets sent before it asked.
+    sent: Option<u64>,
+}
+
+impl Search<'_> {
+    fn network(mut self) -> Result<Network, NetworkError> {
+        let patience = self.machine.patience();
+        let start = Instant::now();
+        let mut revival = Revival::within(patience);
+        loop {
+            self.machine.alive();
+            let wired = setup::wired();
+            self.prepare(&wired);
+            // Only now, because a chip without an address of its own has got the one that lasts.
+            let settings = self.networks.of_board(&macs(&wired))?;
+            self.ask(wired, settings);
+            self.listen();
+            let waited = start.elapsed();
+            if let Some(found) = self.choose(waited) {
+                return self.adopt(found, settings);
+            }
+            if self.seen.is_empty() {
+                revival.step(&System::default(), waited);
+            }
+            if waited >= patience {
+                for asked in &self.asked {
+                    if has_stalled(&asked.interface, asked.sent) {
+                        toggle(self.netlink, &asked.interface);
+                    }
+                }
+                let seconds = patience.as_secs();
+                return Err(nothing(&self.seen, &self.asked, self.by_ipv6, seconds));
+            }
+            thread::sleep(LOOK);
         }
     }
 
-    let patience = machine.patience();
-    let deadline = Instant::now() + patience;
-    let mut seen = Vec::new();
-    let mut asked = HashMap::new();
-    let mut revival = Revival::within(patience);
-    let mut leases = JoinSet::new();
-    loop {
-        machine.alive();
-        let wired = Interface::wired(Path::new("/"));
-        for interface in &wired {
-            if !seen.contains(interface) {
+    fn prepare(&mut self, wired: &[Interface]) {
+        for interface in wired {
+            if !self.seen.contains(interface) {
                 // The others may do. What stays down has no carrier, and is named if none has.
-                if let Err(error) = prepare(&netlink, board, &wired, interface) {
+                if let Err(error) = prepare(self.netlink, self.board, wired, interface) {
                     warn!("{error}: {} is left out", interface.name);
                 }
-                seen.push(interface.clone());
+                self.seen.push(interface.clone());
             }
         }
-        // Only now, because a chip without an address of its own has got the one that lasts.
-        let settings = networks.of_board(&macs(&wired))?;
+    }
+
+    fn ask(&mut self, wired: Vec<Interface>, settings: &Settings) {
         for interface in wired {
-            if interface.has_carrier() && !asked.contains_key(&interface.index) {
-                if let Some(address) = own(settings) {
-                    let lease = Lease {
-                        address: address.clone(),
-                        time_servers: Vec::new(),
-                        renew: None,
-                    };
-                    return apply(&netlink, interface, settings, lease);
+            let is_asked = self.asked.iter().any(|asked| asked.interface == interface);
+            let (Some(mac), false) = (interface.mac(), is_asked) else {
+                continue;
+            };
+            if interface.has_carrier() {
+                let given = own(settings).map(setup::of_static);
+                let client = match given {
+                    Some(_) => None,
+                    None => Some(Client::start(&interface.name, mac)),
+                };
+                self.asked.push(Asked {
+                    sent: interface.packets_sent(),
+                    interface,
+                    client,
+                    given,
+                    refused_by: None,
+                });
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        self.asked.retain_mut(|asked| {
+            let name = &asked.interface.name;
+            while let Some(event) = asked.client.as_ref().and_then(Client::event) {
+                match event {
+                    Ok(
+                        Event::Bound(Lease { configuration, .. })
+                        | Event::Renewed(Lease { configuration, .. }),
+                    ) => {
+                        asked.given = Some(configuration);
+                    }
+                    Ok(Event::Refused(server)) => {
+                        warn!(
+                            "the DHCP server {server} refused what it had offered on {name} (NAK)"
+                        );
+                        asked.refused_by = Some(server);
+                    }
+                    Ok(Event::Lost(_)) => asked.given = None,
+                    Err(error) => {
+                        warn!("DHCP on {name} failed: {error}");
+                        return false;
+                    }
                 }
-                asked.insert(interface.index, interface.packets_sent());
-                leases.spawn(async { (dhcp::lease(&interface).await, interface) });
             }
+            true
+        });
+    }
+
+    /// Which of the interfaces is used, by its place among those that were asked. `None`: none of them yet.
+    fn choose(&self, waited: Duration) -> Option<usize> {
+        let is_late = |time: Duration| waited >= time.min(self.machine.patience() / 2);
+        let has_failed = |asked: &Asked| self.failed.contains(&asked.interface.index);
+        let given = |asked: &Asked| asked.given.is_some();
+        let announced = |asked: &Asked| ipv6::is_up(Path::new("/"), &asked.interface);
+        let place = |is_right: &dyn Fn(&Asked) -> bool| {
+            let mut fresh = self.asked.iter();
+            fresh
+                .position(|asked| !has_failed(asked) && is_right(asked))
+                .or_else(|| {
+                    let any = self.asked.iter().position(is_right);
+                    any.filter(|_| is_late(OTHERS))
+                })
+        };
+        if !self.by_ipv6 {
+            return place(&given);
         }
-        match timeout(LOOK, leases.join_next()).await {
-            Ok(Some(Ok((Ok(lease), interface)))) => {
-                return apply(&netlink, interface, settings, lease);
+        let both = place(&|asked| given(asked) && announced(asked));
+        let one = || place(&announced).or_else(|| place(&given));
+        both.or_else(|| is_late(OTHER_KIND).then(one).flatten())
+    }
+
+    fn adopt(mut self, place: usize, settings: &Settings) -> Result<Network, NetworkError> {
+        let Asked {
+            interface,
+            client,
+            given,
+            ..
+        } = self.asked.swap_remove(place);
+        if let Some(configuration) = &given {
+            setup::begin(self.netlink, &interface, configuration)?;
+        }
+        let keeper = match (client, &given) {
+            (Some(client), Some(given)) => {
+                Some(Keeper::start(client, interface.clone(), given.clone()))
             }
-            Ok(Some(Ok((Err(error), interface)))) => {
-                warn!("DHCP on {} failed: {error}", interface.name);
-                asked.remove(&interface.index);
-                tokio::time::sleep(LOOK).await;
-            }
-            Ok(Some(Err(error))) => return Err(kernel("asking for a DHCP lease")(error)),
-            Ok(None) => tokio::time::sleep(LOOK).await,
-            Err(_) => (),
-        }
-        let waited = patience.saturating_sub(deadline.saturating_duration_since(Instant::now()));
-        if seen.is_empty() {
-            revival.step(&System::default(), waited);
-        }
-        if waited >= patience {
-            for interface in &seen {
-                let sent = asked.get(&interface.index).copied().flatten();
-                if has_stalled(interface, sent) {
-                    toggle(&netlink, interface);
-                }
-            }
-            return Err(nothing(&seen, &asked, patience.as_secs()));
-        }
+            _ => None,
+        };
+        Ok(Network {
+            mac: interface
+                .mac()
+                .ok_or("it has no MAC address")
+                .map_err(kernel(format!("using {}", interface.name)))?,
+            carrier_changes: interface.carrier_changes(),
+            sent: interface.packets_sent(),
+            interface,
+            settings: settings.clone(),
+            configuration: given,
+            keeper,
+            failed: self.failed,
+        })
     }
 }
 
-fn nothing(seen: &[Interface], asked: &HashMap<u32, Option<u64>>, seconds: u64) -> NetworkError {
-    let names = |of: Vec<&Interface>| {
-        of.iter()
+/// Why no interface has an address.
+fn nothing(seen: &[Interface], asked: &[Asked], by_ipv6: bool, seconds: u64) -> NetworkError {
+    let names = |interfaces: &mut dyn Iterator<Item = &Interface>| {
+        let names: Vec<&str> = interfaces
             .map(|interface| interface.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
+            .collect();
+        names.join(", ")
     };
     if seen.is_empty() {
-        NetworkError::NoInterface(seconds)
-    } else if asked.is_empty() {
-        NetworkError::NoCarrier(names(seen.iter().collect()), seconds)
+        return NetworkError::NoInterface(seconds);
+    }
+    if asked.is_empty() {
+        return NetworkError::NoCarrier(names(&mut seen.iter()), seconds);
+    }
+    let refused = asked.iter().find_map(|asked| {
+        Some(NetworkError::Refused {
+            interface: asked.interface.name.clone(),
+            server: asked.refused_by?,
+        })
+    });
+    let asked = names(&mut asked.iter().map(|asked| &asked.interface));
+    refused.unwrap_or(if by_ipv6 {
+        NetworkError::NoIpv6(asked, seconds)
     } else {
-        let asked = seen
-            .iter()
-            .filter(|interface| asked.contains_key(&interface.index));
-        NetworkError::NoLease(names(asked.collect()), seconds)
-    }
-}
-
-/// A lease that is half over, or one of another network than the one that is plugged in now.
-fn give_up(netlink: &Netlink, before: &Network) {
-    let Static {
-        address, prefix, ..
-    } = before.address;
-    if let Err(error) = netlink.remove_address(before.interface.index, address, prefix) {
-        warn!(
-            "cannot remove the old address {address} from {}: {error}",
-            before.interface.name
-        );
-    }
+        NetworkError::NoLease(asked, seconds)
+    })
 }
 
 /// Takes the link down and up, which has the driver set up the chip again.
@@ -321,54 +561,10 @@ fn prepare(
         .map_err(kernel(format!("bringing {} up", interface.name)))
 }
 
-fn apply(
-    netlink: &Netlink,
-    interface: Interface,
-    settings: &Settings,
-    lease: Lease,
-) -> Result<Network, NetworkError> {
-    let Lease {
-        address,
-        time_servers,
-        renew,
-    } = lease;
-    let Static {
-        address: ip,
-        prefix,
-        gateway,
-        dns,
-    } = &address;
-    netlink
-        .add_address(interface.index, *ip, *prefix)
-        .map_err(kernel(format!(
-            "giving {} the address {ip}/{prefix}",
-            interface.name
-        )))?;
-    if let Some(router) = gateway {
-        netlink
-            .route_by(interface.index, *router)
-            .map_err(kernel(format!("setting the route by {router}")))?;
-    }
-    resolv_conf::write(dns).map_err(kernel("writing /etc/resolv.conf"))?;
-    Ok(Network {
-        mac: interface
-            .mac()
-            .ok_or("it has no MAC address")
-            .map_err(kernel(format!("using {}", interface.name)))?,
-        carrier_changes: interface.carrier_changes(),
-        sent: interface.packets_sent(),
-        interface,
-        address,
-        settings: settings.clone(),
-        // Those of the card are asked first.
-        named_time_servers: [settings.ntp.clone(), time_servers].concat(),
-        renew,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::slice;
 
     use super::*;
 
@@ -387,6 +583,68 @@ mod tests {
         assert_eq!(own(&settings), address.as_ref());
         settings.vlan = Some(7);
         assert_eq!(own(&settings), None);
+    }
+
+    /// Interfaces with these numbers, with a carrier or without.
+    fn interfaces(root: &Path, all: &[(u32, bool)]) -> Vec<Interface> {
+        for (index, has_carrier) in all {
+            let path = root.join(format!("sys/class/net/eth{index}"));
+            fs::create_dir_all(path.join("device")).expect("an interface");
+            let carrier = u8::from(*has_carrier).to_string();
+            for (name, text) in [
+                ("ifindex", index.to_string()),
+                ("type", "1".to_owned()),
+                ("carrier", carrier),
+            ] {
+                fs::write(path.join(name), text).expect("a file");
+            }
+        }
+        Interface::wired(root)
+    }
+
+    #[test]
+    fn an_interface_that_failed_comes_after_the_others_until_all_have() {
+        let root = tempfile::tempdir().expect("a directory");
+        let two = interfaces(root.path(), &[(2, true), (3, true)]);
+        assert_eq!(others_first(&[], 2, &two), [] as [u32; 0]);
+        assert!(!may_another_lead(&[], 2, &two), "it has not failed");
+        assert_eq!(others_first(&[2], 2, &two), [2]);
+        assert!(may_another_lead(&[2], 2, &two));
+        assert_eq!(others_first(&[2, 3], 3, &two), [3], "the first one again");
+        assert!(may_another_lead(&[3], 3, &two));
+
+        let root = tempfile::tempdir().expect("a directory");
+        let one = interfaces(root.path(), &[(2, true), (3, false)]);
+        assert_eq!(others_first(&[2], 2, &one), [] as [u32; 0]);
+        assert!(!may_another_lead(&[2], 2, &one), "the other has no cable");
+    }
+
+    #[test]
+    fn a_refusal_is_another_error_than_silence_and_has_other_advice() {
+        let root = tempfile::tempdir().expect("a directory");
+        let [interface] = &interfaces(root.path(), &[(2, true)])[..] else {
+            panic!("one interface");
+        };
+        let error = |refused_by: Option<Ipv4Addr>, by_ipv6: bool| {
+            let asked = Asked {
+                interface: interface.clone(),
+                client: None,
+                given: None,
+                refused_by,
+                sent: None,
+            };
+            let error = nothing(slice::from_ref(interface), &[asked], by_ipv6, 30);
+            (error.to_string(), error.next_step())
+        };
+        let (silence, advice) = error(None, false);
+        assert_eq!(silence, "no DHCP answer on eth2 within 30 s");
+        let server = Some(Ipv4Addr::new(192, 168, 1, 1));
+        let (refusal, other_advice) = error(server, false);
+        assert!(refusal.contains("192.168.1.1 refused"), "{refusal}");
+        assert_ne!(advice, other_advice);
+        assert!(error(None, true).0.contains("IPv6"));
+        let no_cable = nothing(slice::from_ref(interface), &[], false, 30);
+        assert_eq!(no_cable.to_string(), "no carrier on eth2 within 30 s");
     }
 
     #[test]

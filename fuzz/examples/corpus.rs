@@ -152,6 +152,13 @@ fn network() -> Result<()> {
         |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_be_bytes()).collect() };
     let part = "\x01\x00\x0acontent-range: bytes 0-9/200\netag: \"one\"\nretry-after: 7\n";
     put("http_answer", "part", part.as_bytes().to_vec())?;
+    let offer = [
+        &[53, 1, 2, 54, 4, 192, 0, 2, 1, 51, 4, 0, 0, 0, 60, 1, 4][..],
+        &[255, 255, 255, 0, 121, 6, 8, 10, 192, 0, 2, 9, 119, 5, 3],
+        b"lan\0\xfe",
+        &[53, 1, 5, 54, 4, 192, 0, 2, 1, 0xfe, 53, 1, 6],
+    ];
+    put("dhcp", "offer_ack_nak", offer.concat())?;
     put("nfs_reply", "mount", words(&[0, 4, 0x6162_6364, 1, 1]))?;
     put("nfs_reply", "lookup", words(&[0, 4, 0x6162_6364, 0, 0]))?;
     put(

@@ -12,6 +12,7 @@ mod first_boot_trouble;
 mod happy_path;
 mod http;
 mod matchbox;
+mod network;
 mod nfs;
 mod pi5_steppings;
 mod power_cuts;

@@ -121,12 +121,17 @@ pub struct NfsServer {
 impl NfsServer {
     /// Serves `directory` on 127.0.0.1. Port 0 lets the system choose one.
     pub fn start(directory: &Path, port: u16) -> Result<Self> {
+        Self::start_at(directory, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// Serves `directory` on another address.
+    pub fn start_at(directory: &Path, address: SocketAddr) -> Result<Self> {
         let directory = directory
             .canonicalize()
             .with_context(|| format!("exporting {}", directory.display()))?;
         let mut server = Self {
             shared: Arc::new(Shared::new(directory)),
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            address,
             generation: 1,
             running: None,
         };

@@ -25,6 +25,8 @@ use crate::slot::Slot;
 use crate::u_boot::UBoot;
 
 const QEMU: &str = "qemu-system-aarch64";
+/// The address of the interface that leads nowhere.
+const DEAD_END: &str = "52:54:00:00:00:99";
 const POLL: Duration = Duration::from_millis(20);
 /// EEPROM configuration of a Pi 5 as it leaves the factory.
 const BOOTLOADER_CONFIG: &str = "[all]\nBOOT_UART=1\nPOWER_OFF_ON_HALT=0\nBOOT_ORDER=0xf461\n";
@@ -82,6 +84,10 @@ pub struct Hardware {
     pub spare_slot: bool,
     /// Is there a network interface?
     pub network: bool,
+    /// What its network is, in QEMU's words.
+    pub netdev: &'static str,
+    /// Is there an interface before it, in a network with a DHCP server and nothing else?
+    pub dead_end: bool,
     /// Memory, MiB: at least 512.
     pub memory: u32,
     /// The EEPROM of an `rpi5`, if its firmware tells about it; else it only shows the factory's configuration.
@@ -102,6 +108,8 @@ impl Hardware {
             card: None,
             spare_slot: false,
             network: true,
+            netdev: "user",
+            dead_end: false,
             memory: 512,
             eeprom: None,
             u_boot: None,
@@ -161,8 +169,20 @@ impl Hardware {
         if let Some(card) = &self.card {
             qemu.args(card_arguments(card, self.u_boot.is_some()));
         }
+        if self.dead_end {
+            qemu.args([
+                "-netdev",
+                "user,id=dead-end,restrict=on,net=10.9.9.0/24",
+                "-device",
+            ]);
+            qemu.arg(format!(
+                "virtio-net-pci,netdev=dead-end,mac={DEAD_END},romfile="
+            ));
+        }
         if self.network {
-            qemu.args(["-netdev", "user,id=net0", "-device"]);
+            qemu.arg("-netdev");
+            qemu.arg(format!("{},id=net0", self.netdev));
+            qemu.arg("-device");
             qemu.arg(format!(
                 "virtio-net-pci,netdev=net0,mac={},romfile=",
                 self.product.mac()

@@ -65,6 +65,13 @@ impl HttpUrl {
         &self.0
     }
 
+    /// The host: a name, or an address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let host = self.0.host_str().unwrap_or_default();
+        host.trim_matches(['[', ']'])
+    }
+
     /// Whether the server proves who it is, and nobody reads along.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {

@@ -43,6 +43,15 @@ impl ServerUrl {
         }
     }
 
+    /// The host: a name, or an address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self {
+            Self::Nfs(url) => &url.host,
+            Self::Http(url) => url.host(),
+        }
+    }
+
     /// Whether a certificate is judged, by the clock.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {

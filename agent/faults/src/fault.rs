@@ -5,7 +5,7 @@
 pub enum Fault {
     /// This board is not supported.
     UnsupportedBoard = 1,
-    /// No network: no carrier or no DHCP answer.
+    /// No network: no carrier, or no address from DHCP.
     NoNetwork = 2,
     /// The image server is unreachable, or the file is not there.
     ServerUnreachable = 3,
@@ -80,7 +80,7 @@ impl Fault {
                 Policy::Hold,
             ),
             Self::NoNetwork => (
-                "no network: no carrier or no DHCP answer",
+                "no network: no carrier, or no address from DHCP",
                 "check the cable, the switch and the DHCP server",
                 Policy::RetryForever,
             ),

@@ -79,6 +79,12 @@ impl Interface {
         self.attribute("statistics/tx_packets")?.parse().ok()
     }
 
+    /// The longest packet that it sends, bytes.
+    #[must_use]
+    pub fn mtu(&self) -> Option<u32> {
+        self.attribute("mtu")?.parse().ok()
+    }
+
     fn at(path: PathBuf) -> Option<Self> {
         Some(Self {
             index: read(&path.join("ifindex"))?.parse().ok()?,

@@ -1,0 +1,10 @@
+//! Facts about the client, by servers on the other end of a cable between two network namespaces.
+//!
+//! Real: the client's sockets, the kernel's network, dnsmasq and Kea from Debian. Scripted: a server that says what those two
+//! are too polite to say.
+
+mod dnsmasq;
+mod kea;
+mod lan;
+mod program;
+mod script;
