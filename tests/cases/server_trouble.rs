@@ -69,6 +69,21 @@ fn a_server_that_falls_silent_is_not_waited_for_for_ever() -> Result<()> {
 }
 
 #[test]
+fn a_server_that_starts_its_disks_is_neither_a_hang_nor_a_fault() -> Result<()> {
+    let mut scene = Scene::new("slow-server", Product::Rpi5)?;
+    scene.arguments = "gild.hold_seconds=2 gild.watchdog_seconds=10".into();
+    scene.server.set_faults(|faults| faults.held = true);
+
+    let mut board = scene.power_on()?;
+    board.wait_for("has not answered for 35 s; it has 60 s", PATIENCE)?;
+    scene.server.set_faults(|faults| faults.held = false);
+    let receipt = scene.finish(&mut board)?;
+
+    assert_eq!(receipt["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
 fn a_cable_pulled_for_some_seconds_costs_only_time() -> Result<()> {
     let mut scene = Scene::new("cable", Product::Rpi5)?;
     scene.hardware.nvme[0].bytes_per_second = SLOW;

@@ -54,6 +54,8 @@ pub struct Faults {
     pub read_size: Option<u32>,
     /// Answers come without the attributes of the file, as the protocol allows.
     pub no_attributes: bool,
+    /// So often the server does not know the attributes of a file or folder. A LOOKUP asks twice.
+    pub missing_attributes: u32,
     /// Only the export itself can be mounted, not a directory below it.
     pub only_whole_export: bool,
     /// So many mounts are refused.
@@ -442,8 +444,13 @@ impl NfsReadFileSystem for Files {
     }
 
     async fn getattr(&self, handle: &FileHandleU64) -> Result<fattr3, nfsstat3> {
-        if self.0.faults().no_attributes {
-            return Err(nfsstat3::NFS3ERR_NOTSUPP);
+        {
+            let mut faults = self.0.faults();
+            let is_missing = faults.no_attributes || faults.missing_attributes > 0;
+            faults.missing_attributes = faults.missing_attributes.saturating_sub(1);
+            if is_missing {
+                return Err(nfsstat3::NFS3ERR_NOTSUPP);
+            }
         }
         let metadata = self.0.inode(*handle)?.metadata()?;
         Ok(metadata_to_fattr3(handle.as_u64(), &metadata))

@@ -71,6 +71,21 @@ fn a_file_that_is_a_link_is_followed_through_others() {
 }
 
 #[test]
+fn a_link_is_found_though_the_server_does_not_say_at_once_what_it_is() {
+    let directory = release();
+    let link = directory.path().join("releases/7/rpi5/today.json");
+    symlink("golden.json", link).expect("a link");
+    let server = NfsServer::start(directory.path(), 0).expect("the server starts");
+    let url = NfsUrl::parse(&server.url()).expect("an address");
+    let folder = url.join("releases/7/rpi5");
+    let share = Share::connect(&folder, options(), Watch::up_to(1)).expect("the share is there");
+    server.set_faults(|faults| faults.missing_attributes = 2);
+    let found = share.read_file("today.json", 100).expect("it is followed");
+    assert_eq!(found, TEXT);
+    assert_eq!(server.faults().missing_attributes, 0);
+}
+
+#[test]
 fn the_way_up_from_a_folder_that_is_a_link_starts_where_the_folder_is() {
     let directory = release();
     let at = |path: &str| directory.path().join(path);
