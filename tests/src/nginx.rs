@@ -66,6 +66,7 @@ impl Nginx {
             "location / {{
                 slice 1m;
                 proxy_cache parts;
+                proxy_cache_lock on;
                 proxy_cache_key $uri$slice_range;
                 proxy_set_header Range $slice_range;
                 proxy_http_version 1.1;

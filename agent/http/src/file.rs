@@ -128,7 +128,7 @@ impl File {
             let more = match wire.more(&mut answer, &self.at, patience) {
                 Ok(Some(more)) => more,
                 Ok(None) => break,
-                // Fewer bytes are no progress, or a server could drip forever.
+                // Fewer bytes do not count as progress, or a server could drip forever.
                 Err(_) if filled >= GOOD_PART => return Ok(filled),
                 Err(error) => return Err(error),
             };

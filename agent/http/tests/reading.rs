@@ -204,7 +204,7 @@ fn wrong_lengths_and_wrong_parts_are_refused() {
         |reply| reply.with("Content-Range", "bytes 0-9/800000"),
         |reply| reply.with("Content-Range", "nonsense"),
         |reply| reply,
-        // All is well but for the length: ten bytes are sent, and the connection is kept.
+        // Only the length is wrong: ten bytes are sent, and the connection is kept.
         |_| Reply::new(206, vec![7; 10]).with("Content-Range", "bytes 0-799999/800000"),
     ] {
         let error = error(wrong(change));

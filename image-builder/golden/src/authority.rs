@@ -103,10 +103,10 @@ pub fn how_to(host: &str) -> String {
     format!(
         "make an authority, have it sign a certificate for the server, and give ca.pem:\n  \
          openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj '/CN=our own authority' -keyout ca.key -out ca.pem\n  \
-         openssl req -newkey rsa:3072 -nodes -subj '/CN={address}' -keyout matchbox.key -out matchbox.csr\n  \
-         echo 'subjectAltName={kind}:{address}' > matchbox.ext\n  \
-         openssl x509 -req -in matchbox.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 825 -extfile matchbox.ext \
-         -out matchbox.pem"
+         openssl req -newkey rsa:3072 -nodes -subj '/CN={address}' -keyout server.key -out server.csr\n  \
+         echo 'subjectAltName={kind}:{address}' > server.ext\n  \
+         openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 825 -extfile server.ext \
+         -out server.pem"
     )
 }
 

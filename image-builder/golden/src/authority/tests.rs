@@ -123,7 +123,7 @@ fn what_the_error_says_makes_an_authority_and_a_server_that_nodes_take() {
         assert!(ran.status.success(), "run `make setup`: {how}: {said}");
         let read =
             |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("a certificate");
-        let (authority, server) = (read("ca.pem"), read("matchbox.pem"));
+        let (authority, server) = (read("ca.pem"), read("server.pem"));
         assert_eq!(verdict(&authority, host), None);
         assert!(is_taken(&authority, &server, host), "{host}");
     }
