@@ -27,10 +27,10 @@ use kernel::Kernel;
 pub use modules::{IndexError, ModuleIndex, UnknownModule};
 
 /// The largest agent that is packed: it should be stripped.
-pub const AGENT_BUDGET: usize = 3 << 20;
+pub const AGENT_BUDGET: usize = 7 << 19;
 
-/// The largest initramfs that is written: firmware reads it slowly, and old firmware not above 32 MiB.
-pub const INITRAMFS_BUDGET: usize = 16 << 20;
+/// The largest initramfs that is written: firmware reads it slowly from the card.
+pub const INITRAMFS_BUDGET: usize = 4 << 20;
 
 /// What to pack.
 #[derive(Clone, Copy, Debug)]

@@ -281,7 +281,7 @@ fn an_agent_or_an_initramfs_over_its_budget_is_refused() {
     let error = pack(&fixture, &[], &[]).expect_err("just over");
     assert_eq!(
         error.to_string(),
-        "the agent has 3145729 bytes, 1 more than its budget of 3145728: build it with --profile agent, which strips it"
+        "the agent has 3670017 bytes, 1 more than its budget of 3670016: build it with --profile agent, which strips it"
     );
 
     grow(1000);

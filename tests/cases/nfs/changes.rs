@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 
 use gild_nfs::NfsError;
+use gild_source::Trouble;
 use nfs3_server::nfs3_types::nfs3::nfsstat3;
 
 use super::{NAME, PATIENT, SIZE, Watch, assert_same, connect, embedded, open, read_all};

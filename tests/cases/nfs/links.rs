@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use gild_nfs::{LinkProblem, NfsError, NfsUrl, Share};
+use gild_source::Trouble;
 use gild_tests::ganesha::{Export, Ganesha};
 use gild_tests::nfs_server::NfsServer;
 use tempfile::TempDir;

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 
 use gild_nfs::{NfsError, NfsUrl, Share};
+use gild_source::Trouble;
 use gild_tests::ganesha::Ganesha;
 
 use super::{NAME, SIZE, Watch, connect, embedded, exported, options};

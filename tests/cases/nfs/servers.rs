@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use gild_nfs::NfsError;
+use gild_source::Trouble;
 use gild_tests::ganesha::{Export, Ganesha};
 use gild_tests::nfs_server::NfsServer;
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use gild_nfs::{NfsError, NfsUrl, Options, Share};
+use gild_nfs::{NfsError, NfsUrl, Share};
+use gild_source::Options;
+use gild_source::Trouble;
 use gild_tests::nfs_server::NfsServer;
 use nfs3_server::nfs3_types::nfs3::nfsstat3;
 
