@@ -82,8 +82,8 @@ impl StepError for CardError {
     }
 }
 
-/// Finds the card and reads the configuration. Without a card, or with one that cannot be read, the kernel arguments
-/// may suffice to start a disk; where it cannot be read, none is written, because it may have an order.
+/// Finds the card and reads the configuration. Without a card the kernel arguments may suffice. With one that cannot be read they
+/// do not: what it says of orders, disks and the boot order would count for nothing. A disk may be started all the same.
 pub fn read(
     machine: &Machine,
     board: &Board,
@@ -98,18 +98,12 @@ pub fn read(
                 Config::parse(None, arguments).map_err(CardError::from),
             );
         }
-        Err(error) => {
-            let config = Config::parse(None, arguments);
-            return (None, config.map_err(|_| error));
-        }
+        Err(error) => return (None, Err(error)),
     };
     info!("card {} ({})", card.name, card.uuid);
-    let config = match card.config() {
-        Ok(text) => Config::parse(Some(&text), arguments).map_err(CardError::from),
-        Err(error) => Config::parse(None, arguments)
-            .inspect(|_| warn!("{error}; the kernel arguments suffice"))
-            .map_err(|_| error),
-    };
+    let config = card
+        .config()
+        .and_then(|text| Ok(Config::parse(Some(&text), arguments)?));
     (Some(card), config)
 }
 
@@ -205,10 +199,18 @@ impl Card {
         let mounted = self.mount(MsFlags::MS_RDONLY)?;
         let mut text = String::new();
         match File::open(mounted.path(name)) {
-            Ok(file) => file.take(MAX_TEXT).read_to_string(&mut text),
+            Ok(file) => file.take(MAX_TEXT + 1).read_to_string(&mut text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
+        .and_then(|length| {
+            if length as u64 <= MAX_TEXT {
+                return Ok(());
+            }
+            // The rest may say the opposite.
+            let reason = format!("it has more than {MAX_TEXT} bytes");
+            Err(io::Error::other(reason))
+        })
         .map_err(|error| self.failed("reading", name, error))?;
         Ok(text)
     }

@@ -28,15 +28,24 @@ pub fn set(servers: impl Iterator<Item = Ipv4Addr>) {
         (time >= FLOOR).then_some((server, time))
     });
     match answer {
-        Some((server, time)) if time.abs_diff(now()) > CLOSE => {
-            set_to(time, &format!("from {server}"));
-        }
+        Some((server, time)) if is_wrong(now(), time) => set_to(time, &format!("from {server}")),
         Some(_) => (),
         None => {
             info!("no time server answers: certificates are judged by the board's own clock");
             not_before(FLOOR);
         }
     }
+}
+
+/// A clock that is behind or ahead.
+fn is_wrong(own: Duration, right: Duration) -> bool {
+    own.abs_diff(right) > CLOSE
+}
+
+/// Which way the clock goes, and by how many seconds.
+fn step(own: Duration, time: Duration) -> (&'static str, u64) {
+    let way = if time > own { "forwards" } else { "back" };
+    (way, own.abs_diff(time).as_secs())
 }
 
 /// Sets the clock to a time that has passed, if it is behind.
@@ -56,11 +65,7 @@ fn now() -> Duration {
 }
 
 fn set_to(time: Duration, source: &str) {
-    let (way, seconds) = if time > now() {
-        ("forwards", time.saturating_sub(now()).as_secs())
-    } else {
-        ("back", now().saturating_sub(time).as_secs())
-    };
+    let (way, seconds) = step(now(), time);
     match clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from(time)) {
         Ok(()) => info!("clock set {way} by {seconds} s {source}"),
         Err(error) => warn!("the clock is wrong and cannot be set: {error}"),
@@ -70,6 +75,21 @@ fn set_to(time: Duration, source: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_wrong_in_both_directions_and_close_is_right() {
+        let right = FLOOR + Duration::from_hours(1);
+        let hour = Duration::from_hours(1);
+        for (own, way) in [
+            (right + hour, "back"),
+            (right.saturating_sub(hour), "forwards"),
+        ] {
+            assert!(is_wrong(own, right));
+            assert_eq!(step(own, right), (way, 3600));
+        }
+        assert!(is_wrong(Duration::ZERO, right));
+        assert!(!is_wrong(right + CLOSE, right) && !is_wrong(right, right + CLOSE));
+    }
 
     #[test]
     fn the_floor_has_passed() {

@@ -10,19 +10,15 @@ use log::warn;
 use crate::card::folder::Folder;
 
 /// The least counter that the card knows for boards of this kind.
-pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> u64 {
-    let read = |card: &dyn Folder| -> io::Result<u64> {
-        Ok(counters(card)?.get(&board.name).copied().unwrap_or(0))
-    };
+pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> io::Result<u64> {
+    let read = |card: &dyn Folder| Ok(counters(card)?.get(&board.name).copied().unwrap_or(0));
     card.map_or(Ok(0), read)
-        .inspect_err(|error| warn!("the card's rollback counters cannot be read: {error}"))
-        .unwrap_or(0)
 }
 
 /// Raises the card's counter to that of an image that has proven itself. It never lowers it.
 pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
     let raise = || -> io::Result<()> {
-        if on_card(Some(card), board) >= counter {
+        if on_card(Some(card), board)? >= counter {
             return Ok(());
         }
         let mut counters = counters(card)?;
@@ -48,8 +44,8 @@ mod tests {
     fn the_card_s_counter_only_rises_and_each_kind_of_board_has_its_own() {
         let card = MemoryCard::new(&Power::on());
         let board = |name| gild_boards::by_name(name).expect("a board");
-        let floor = |name| on_card(Some(&card), board(name));
-        assert_eq!(on_card(None, board("rpi5")), 0);
+        let floor = |name| on_card(Some(&card), board(name)).expect("it can be read");
+        assert_eq!(on_card(None, board("rpi5")).expect("no card"), 0);
         assert_eq!(floor("rpi5"), 0);
         for (counter, expected) in [(7, 7), (5, 7), (8, 8)] {
             raise(&card, board("rpi5"), counter);

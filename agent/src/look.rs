@@ -108,7 +108,11 @@ pub fn without_share(
 ) -> Result<Seen, Failure> {
     let is_share = matches!(
         failure.fault,
-        Fault::NoNetwork | Fault::ServerUnreachable | Fault::ManifestRefused | Fault::NoTarget
+        Fault::NoNetwork
+            | Fault::ServerUnreachable
+            | Fault::ManifestRefused
+            | Fault::NoTarget
+            | Fault::ImageCorrupt
     );
     match seen {
         Some(Seen {

@@ -63,7 +63,7 @@ use crate::flash::Finished;
 use crate::led::Pattern;
 use crate::look::Seen;
 use crate::machine::Machine;
-use crate::manifest::Image;
+use crate::manifest::{FetchError, Image};
 use crate::node::Node;
 use crate::retry::Failures;
 use crate::stage::Stage;
@@ -183,8 +183,18 @@ fn story(
         Some(seen) if seen.decision.is_start() => seen,
         seen => {
             let config = config?;
-            install(machine, board, &config, node, order?.as_ref(), watcher)
-                .or_else(|failure| look::without_share(machine, seen, failure))?
+            let on_disk = seen.as_ref().and_then(|seen| seen.holds.record());
+            let on_disk = on_disk.map_or(0, Record::next_floor);
+            install(
+                machine,
+                board,
+                &config,
+                node,
+                order?.as_ref(),
+                on_disk,
+                watcher,
+            )
+            .or_else(|failure| look::without_share(machine, seen, failure))?
         }
     };
     node.target = Some(seen.target.clone());
@@ -197,13 +207,15 @@ fn story(
     }
 }
 
-/// Makes the disk carry the image that the share has for this board, or finds that it may not be written.
+/// Makes the disk carry the image that the share has for this board, or finds that it may not be written. `on_disk` is the least
+/// rollback counter by the disk that was seen.
 fn install(
     machine: &'static Machine,
     board: &'static Board,
     config: &Config,
     node: &mut Node,
     order: Option<&Order>,
+    on_disk: u64,
     watcher: &Watcher,
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
@@ -218,8 +230,9 @@ fn install(
 
     machine.enter(Stage::Manifest);
     let access = manifest::access(config)?;
-    let least = floor::on_card(node.card.as_ref().map(|card| card as _), board);
-    let image = manifest::fetch(machine, board, config, &access, least)?;
+    let on_card = floor::on_card(node.card.as_ref().map(|card| card as _), board)
+        .map_err(FetchError::Floor)?;
+    let image = manifest::fetch(machine, board, config, &access, on_card.max(on_disk))?;
     node.image_id = Some(image.manifest.image_id.clone());
     if config.may_use_tls() {
         clock::not_before(Duration::from_secs(image.manifest.build_time));

@@ -1,5 +1,6 @@
 //! Step 5, manifest: the one signed statement the node trusts.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub enum FetchError {
     /// What the card says of HTTP cannot be used.
     #[error(transparent)]
     Access(#[from] HttpError),
+    /// An older image than the card allows could be taken.
+    #[error("the card's rollback counters cannot be read: {0}")]
+    Floor(io::Error),
     /// The manifest is not one that this node may follow.
     #[error("{GOLDEN} in {folder} is refused: {reason}")]
     Refused {
@@ -76,7 +80,7 @@ impl HasFault for FetchError {
         match self {
             Self::Server(error) => error.fault(),
             Self::Access(error) => error.fault(),
-            Self::Refused { .. } => Fault::ManifestRefused,
+            Self::Floor(_) | Self::Refused { .. } => Fault::ManifestRefused,
         }
     }
 }

@@ -203,8 +203,10 @@ pub fn up(
     };
     let netlink = setup::open()?;
     if let Some(before) = before {
+        // Before it is given up: a lease that was lost is not a chip that has stalled.
+        let has_stalled = before.has_stalled();
         before.give_up(&netlink);
-        if before.has_stalled() {
+        if has_stalled {
             toggle(&netlink, &before.interface);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct ServerPatience {
     reminder: Reminder,
     /// What each reading thread has met.
     troubles: Mutex<HashMap<ThreadId, Failures>>,
+    /// It has ended for one thread, and so for all: each would wait for its own answers, one after the other.
+    is_over: AtomicBool,
 }
 
 impl ServerPatience {
@@ -40,6 +43,7 @@ impl ServerPatience {
                 .sleep_with(|time| machine.wait(time)),
             reminder: Reminder::default(),
             troubles: Mutex::new(HashMap::new()),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -59,6 +63,9 @@ impl Patience for ServerPatience {
             lasted
         };
         if lasted >= self.machine.patience() {
+            self.is_over.store(true, Ordering::Relaxed);
+        }
+        if self.is_over() {
             return false;
         }
         info!("waiting: {trouble} (attempt {attempt})");
@@ -68,10 +75,18 @@ impl Patience for ServerPatience {
 
     fn got_on(&self) {
         self.reminder.heard();
-        if let Some(trouble) = self.troubles().get_mut(&thread::current().id()) {
-            trouble.silent = Duration::ZERO;
+        let mut troubles = self.troubles();
+        if let Some(failures) = troubles.get_mut(&thread::current().id()) {
+            failures.silent = Duration::ZERO;
         }
+        // Who waits while others are served has only to wait for its turn.
+        troubles.values_mut().for_each(Failures::others_get_on);
+        drop(troubles);
         self.machine.alive();
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
@@ -120,6 +135,11 @@ impl Failures {
         now.duration_since(began)
             .saturating_sub(self.longest.min(answer))
             .saturating_sub(self.asked.min(LONGEST_LEFT_ALONE))
+    }
+
+    /// The server is there: the trouble counts from its next failure on.
+    fn others_get_on(&mut self) {
+        self.began = None;
     }
 
     /// The wait that follows is the server's wish: it is there.
@@ -182,6 +202,22 @@ mod tests {
         assert_eq!(ends, Some(7), "after twelve minutes");
         failures.is_left_alone_for(Duration::MAX);
         failures.is_left_alone_for(Duration::MAX);
+    }
+
+    #[test]
+    fn a_thread_that_waits_for_its_turn_while_others_are_served_is_not_in_trouble() {
+        let mut failures = Failures::default();
+        let now = Instant::now();
+        assert_eq!(failures.failed(1, ANSWER, now), Duration::ZERO);
+        let later = now + Duration::from_mins(5);
+        failures.others_get_on();
+        assert_eq!(failures.failed(2, ANSWER, later), Duration::ZERO);
+        let last = later + PATIENCE;
+        assert_eq!(
+            failures.failed(3, ANSWER, last),
+            PATIENCE,
+            "nobody is served"
+        );
     }
 
     #[test]

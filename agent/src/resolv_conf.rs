@@ -7,8 +7,9 @@ use std::net::Ipv4Addr;
 
 /// musl asks each name server for five seconds by default, longer than a step may be silent.
 const RESOLVER_OPTIONS: &str = "options timeout:2 attempts:2\n";
-/// musl looks into no longer list.
-const LONGEST_SEARCH: usize = 255;
+/// musl passes over a line that does not fit into 255 bytes with its end.
+const LONGEST_LINE: usize = 254;
+const SEARCH: &str = "search";
 
 /// Writes the name servers and the domains there.
 pub fn write(dns: &[Ipv4Addr], search: &[String]) -> io::Result<()> {
@@ -19,14 +20,14 @@ pub fn write(dns: &[Ipv4Addr], search: &[String]) -> io::Result<()> {
 fn text(dns: &[Ipv4Addr], search: &[String]) -> String {
     let mut list = String::new();
     for domain in search {
-        if list.len() + 1 + domain.len() <= LONGEST_SEARCH {
+        if SEARCH.len() + list.len() + 1 + domain.len() <= LONGEST_LINE {
             list.push(' ');
             list.push_str(domain);
         }
     }
     let mut text = RESOLVER_OPTIONS.to_owned();
     if !list.is_empty() {
-        let _ = writeln!(text, "search{list}");
+        let _ = writeln!(text, "{SEARCH}{list}");
     }
     for server in dns {
         let _ = writeln!(text, "nameserver {server}");

@@ -166,7 +166,7 @@ fn an_image_for_a_newer_gild_is_refused() {
     let bench = packed();
     let manifest = String::from_utf8(bench.bytes("out/rpi5/golden.json")).expect("JSON");
     let newer = manifest.replace(
-        r#""min_agent_version":"0.1.0""#,
+        r#""min_agent_version":"0.2.0""#,
         r#""min_agent_version":"99.0.0""#,
     );
     assert_ne!(manifest, newer);

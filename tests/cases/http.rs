@@ -18,7 +18,7 @@ use gild_tests::board_dtb::Product;
 use gild_tests::cargo::host_program;
 use gild_tests::command::command;
 use gild_tests::disk;
-use gild_tests::matchbox::tls::Authority;
+use gild_tests::matchbox::tls::{Authority, Validity};
 use gild_tests::nginx::Nginx;
 use gild_tests::scene::Scene;
 use gild_tests::share;
@@ -118,7 +118,7 @@ fn who_is_let_in_and_who_answers_are_proven_or_nothing_is_written() -> Result<()
     let share = share::published(Product::Rpi5)?;
     let key = share.key.with_extension("pub");
     let authority = Authority::new()?;
-    let identity = authority.identity(Ipv4Addr::LOCALHOST.into())?;
+    let identity = authority.identity(Ipv4Addr::LOCALHOST.into(), Validity::Now)?;
     let nginx = Nginx::serve_members(&share.directory, TOKEN, &identity)?;
     let folder = TempDir::new()?;
     let ca = folder.path().join("ca.pem");
@@ -146,7 +146,25 @@ fn who_is_let_in_and_who_answers_are_proven_or_nothing_is_written() -> Result<()
     let written = disk::allocated(&folder.path().join("disk.img"))?;
     assert_eq!(written, 0, "nothing is written before the image is proven");
 
-    let (code, text) = attempt(&["--ca", &ca, "--header-file", &header])?;
+    // Certificates of the right authority that do not count: of another time, and for another address.
+    let other = authority.identity(Ipv4Addr::LOCALHOST.into(), Validity::NotYet)?;
+    let young = Nginx::serve_members(&share.directory, TOKEN, &other)?;
+    let both = ["--ca", &*ca, "--header-file", &*header];
+    let text = said(&flash(&young.url(), &key, folder.path(), &both)?);
+    assert!(text.contains("next: check the clock"), "{text}");
+    let text = said(&flash(
+        &nginx.url_at("localhost"),
+        &key,
+        folder.path(),
+        &both,
+    )?);
+    assert!(
+        text.contains("next: use a name that is in the certificate"),
+        "{text}"
+    );
+    assert!(!text.contains(TOKEN), "{text}");
+
+    let (code, text) = attempt(&both)?;
     assert_eq!(code, Some(0), "{text}");
     assert!(!text.contains(TOKEN), "{text}");
     let (_, text) = {
@@ -197,7 +215,7 @@ fn a_file_that_nginx_replaces_in_the_middle_is_not_read_on() -> Result<()> {
 fn a_board_is_flashed_over_https_by_the_site_s_own_authority() -> Result<()> {
     let scene = Scene::new("https", Product::Rock5b)?;
     let authority = Authority::new()?;
-    let identity = authority.identity(HOST.parse()?)?;
+    let identity = authority.identity(HOST.parse()?, Validity::Now)?;
     let nginx = Nginx::serve_members(&scene.share.directory, TOKEN, &identity)?;
     let configuration = |ca: &str| {
         format!(

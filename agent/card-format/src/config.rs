@@ -817,6 +817,10 @@ mod tests {
                 &format!("[\"{nas}\", \"{nas}\"]"),
                 "names nfs://nas/gild twice",
             ),
+            (
+                "[\"nfs://[fd00::1]/b\", \"nfs://a/b\"]",
+                "an IPv6 address stands beside others",
+            ),
             ("[1]", "an address, or a list of addresses"),
             ("1", "an address, or a list of addresses"),
             (&format!("[\"{nas}\", \"x\"]"), "`server` cannot be used: "),

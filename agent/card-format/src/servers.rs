@@ -1,5 +1,7 @@
 //! What `gild.toml` says of the servers of images: which, by what header, by whose certificates.
 
+use std::net::Ipv6Addr;
+
 use serde::Deserialize;
 use toml::Value;
 
@@ -82,6 +84,14 @@ pub fn servers(value: Value) -> Result<Vec<ServerUrl>, ConfigError> {
             return Err(hidden(format!("it names {server} twice")));
         }
         servers.push(server);
+    }
+    let is_ipv6 = |server: &ServerUrl| server.host().parse::<Ipv6Addr>().is_ok();
+    if servers.iter().any(is_ipv6) && !servers.iter().all(is_ipv6) {
+        return Err(hidden(
+            "an IPv6 address stands beside others, and a flasher whose server has one waits for no DHCP server; next: name all \
+             servers by IPv6 addresses, or use names"
+                .to_owned(),
+        ));
     }
     Ok(servers)
 }

@@ -19,7 +19,8 @@ pub const MAX_ORDER_ID: usize = 48;
 pub const MAX_ORDERS: usize = 5;
 
 const MAGIC: &[u8; 16] = b"gild record\0\0\0\0\0";
-const VERSION: u32 = 2;
+/// Its version. One who does not know it takes the disk for proven.
+pub const VERSION: u32 = 2;
 const VERSION_AT: usize = 16;
 const STATE_AT: usize = 20;
 const MANIFEST_AT: usize = 24;

@@ -172,6 +172,12 @@ impl Wire {
                     reason: format!("no answer for {:?}", self.limit),
                 });
             }
+            if patience.is_over() {
+                return Err(HttpError::Lost {
+                    at: at.clone(),
+                    reason: "other requests have waited for too long already".to_owned(),
+                });
+            }
             patience.waiting(at, silence);
         }
     }

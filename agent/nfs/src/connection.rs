@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use gild_source::Trouble;
 use nfs3_client::{PortmapError, PortmapperClient};
@@ -117,20 +118,30 @@ pub struct Found {
 }
 
 impl Connection {
-    /// Connects to the first of the server's addresses that answers, and mounts.
+    /// Connects to the first of the server's addresses that answers, and mounts. One that answers and refuses is passed over too:
+    /// an export may be meant for callers by IPv4, and the name may have an IPv6 address as well.
     pub fn open(server: &Server) -> Result<Self, NfsError> {
+        let mut refusal = None;
         let mut last_error = None;
         for address in server.addresses()? {
             match Self::open_at(server, address) {
                 Err(error @ (NfsError::Connect { .. } | NfsError::Lost { .. })) => {
-                    let waits = &server.waits;
-                    waits.patience.waiting(&address.ip(), waits.connect);
+                    server.waits.patience.waiting(&address.ip(), Duration::ZERO);
                     last_error = Some(error);
+                }
+                Err(
+                    error @ (NfsError::MountRefused { .. }
+                    | NfsError::NoService { .. }
+                    | NfsError::Denied { .. }),
+                ) => {
+                    refusal.get_or_insert(error);
                 }
                 result => return result,
             }
         }
-        Err(last_error.expect("a resolved name has an address"))
+        Err(refusal
+            .or(last_error)
+            .expect("a resolved name has an address"))
     }
 
     fn open_at(server: &Server, address: SocketAddr) -> Result<Self, NfsError> {

@@ -136,6 +136,12 @@ impl Stream {
             ));
         }
         if now - self.reported >= TICK {
+            if self.waits.patience.is_over() {
+                return Err(io::Error::new(
+                    ErrorKind::TimedOut,
+                    "other requests have waited for too long already",
+                ));
+            }
             self.reported = now;
             self.waits.patience.waiting(&self.server, silent);
         }

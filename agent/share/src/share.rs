@@ -48,6 +48,10 @@ impl Patience for NoWait {
         self.0.waiting(server, silent);
     }
 
+    fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+
     fn got_on(&self) {
         self.0.got_on();
     }

@@ -32,6 +32,11 @@ pub trait Patience: Send + Sync {
         let _ = (server, silent);
     }
 
+    /// Whether it has ended for all threads: who still waits for an answer then gives up too.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Called after every read and every other exchange that went well: a slow server is at work too.
     fn got_on(&self) {}
 }

@@ -16,8 +16,11 @@ use crate::board;
 use crate::key::Signer;
 use crate::source_date;
 
-/// The first agent that can write what this version packs.
-const MIN_AGENT_VERSION: &str = "0.1.0";
+/// The first agent that can write what this version packs, and that knows the record on a disk: an earlier one takes a disk with
+/// a later record for another system's, and writes it unasked.
+const MIN_AGENT_VERSION: &str = "0.2.0";
+// Whoever raises the record's version raises the agent's, too.
+const _: () = assert!(gild_format::record::VERSION == 2);
 
 /// Arguments of `gild image pack`.
 #[derive(Debug, clap::Args)]

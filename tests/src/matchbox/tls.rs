@@ -57,8 +57,8 @@ impl Authority {
     }
 
     /// The certificate and the key of such a server, for a program that reads files.
-    pub fn identity(&self, address: IpAddr) -> Result<Identity> {
-        let (certificate, key) = self.sign(address, Validity::Now)?;
+    pub fn identity(&self, address: IpAddr, validity: Validity) -> Result<Identity> {
+        let (certificate, key) = self.sign(address, validity)?;
         Ok(Identity {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
