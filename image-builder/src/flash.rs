@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
             without_query(&args.manifest)
         ))
     })?;
-    let refusing = || format!("refusing {name} in {place}");
+    let refusing = || format!("refusing {}", place.shown(&name));
     let bytes = signed_manifest(&place, &name, &key)?.with_context(refusing)?;
     let manifest = Manifest::parse(&bytes).with_context(refusing)?;
     check_use(&manifest, args.board.as_deref())?;

@@ -129,6 +129,14 @@ impl Place {
         Ok(Some((Self::Server(url, share), name)))
     }
 
+    /// A file's path or address, for people.
+    pub fn shown(&self, name: &str) -> String {
+        match self {
+            Self::Folder(folder) => folder.join(name).display().to_string(),
+            Self::Server(url, _) => url.join(name).to_string(),
+        }
+    }
+
     /// A whole file of at most `limit` bytes.
     pub fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>> {
         match self {
@@ -162,14 +170,5 @@ impl Place {
                 Box::new(source.with_context(|| format!("cannot read {}", path.display()))?)
             }
         })
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Folder(folder) => folder.display().fmt(f),
-            Self::Server(url, _) => url.fmt(f),
-        }
     }
 }

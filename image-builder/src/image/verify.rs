@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
         "--raw compares with one image: give the folder of one board"
     );
     for (place, name) in manifests {
-        let shown = format!("{name} in {place}");
+        let shown = place.shown(&name);
         let manifest = verify(&place, &name, key.as_ref(), args.raw.as_deref())
             .with_context(|| format!("{shown} is not sound"))?;
         let mut said = format!("image {} is sound", manifest.image_id);
