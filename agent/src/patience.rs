@@ -79,8 +79,6 @@ impl Patience for ServerPatience {
         if let Some(failures) = troubles.get_mut(&thread::current().id()) {
             failures.silent = Duration::ZERO;
         }
-        // Who waits while others are served has only to wait for its turn.
-        troubles.values_mut().for_each(Failures::others_get_on);
         drop(troubles);
         self.machine.alive();
     }
@@ -135,11 +133,6 @@ impl Failures {
         now.duration_since(began)
             .saturating_sub(self.longest.min(answer))
             .saturating_sub(self.asked.min(LONGEST_LEFT_ALONE))
-    }
-
-    /// The server is there: the trouble counts from its next failure on.
-    fn others_get_on(&mut self) {
-        self.began = None;
     }
 
     /// The wait that follows is the server's wish: it is there.
@@ -202,22 +195,6 @@ mod tests {
         assert_eq!(ends, Some(7), "after twelve minutes");
         failures.is_left_alone_for(Duration::MAX);
         failures.is_left_alone_for(Duration::MAX);
-    }
-
-    #[test]
-    fn a_thread_that_waits_for_its_turn_while_others_are_served_is_not_in_trouble() {
-        let mut failures = Failures::default();
-        let now = Instant::now();
-        assert_eq!(failures.failed(1, ANSWER, now), Duration::ZERO);
-        let later = now + Duration::from_mins(5);
-        failures.others_get_on();
-        assert_eq!(failures.failed(2, ANSWER, later), Duration::ZERO);
-        let last = later + PATIENCE;
-        assert_eq!(
-            failures.failed(3, ANSWER, last),
-            PATIENCE,
-            "nobody is served"
-        );
     }
 
     #[test]
