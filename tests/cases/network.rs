@@ -145,7 +145,7 @@ fn a_short_name_with_only_an_ipv6_address_is_found_in_the_domain_of_dhcp() -> Re
         "10.0.2.50",
         &[
             "--domain=lan",
-            // It knows all names there, so that there is no IPv4 address.
+            // It knows all names there, so the server's name has no IPv4 address.
             "--local=/lan/",
             "--host-record=share.lan,fd00:1::2",
             "--enable-ra",

@@ -81,7 +81,7 @@ impl Lease {
         let routes = match routes {
             [new, _] if !new.is_empty() => new,
             [_, old] if !old.is_empty() => old,
-            // RFC 3442: the router counts only where there are no classless routes.
+            // RFC 3442: the router counts only if the server gives no classless routes.
             _ => options
                 .machines(code::ROUTER)
                 .into_iter()
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(lease.address, ADDRESS);
         assert_eq!(lease.dns, [Ipv4Addr::new(192, 0, 2, 8)]);
         assert_eq!(lease.mtu, Some(1400));
-        assert_eq!(Lease::of(&ack, None), None, "there is no address");
+        assert_eq!(Lease::of(&ack, None), None, "it has no address");
         let other = Answer {
             server: Ipv4Addr::new(192, 0, 2, 200),
             ..offer

@@ -1,4 +1,4 @@
-//! The two ways to a server: frames of our own while there is no address, and UDP afterwards.
+//! The two ways to a server: frames of our own until the interface has an address, and UDP afterwards.
 
 use std::ffi::OsString;
 use std::io;
@@ -30,7 +30,12 @@ impl Frames {
         let address = getifaddrs()?
             .filter(|entry| entry.interface_name == interface)
             .find_map(|entry| entry.address?.as_link_addr().copied())
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such interface"))?;
+            .ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the kernel does not know this interface; next: check its name with ip link",
+                )
+            })?;
         let socket = socket(
             AddressFamily::Packet,
             SockType::Raw,

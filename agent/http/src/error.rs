@@ -92,7 +92,7 @@ pub enum HttpError {
         /// Its answer.
         status: u16,
     },
-    /// There is no such file.
+    /// The server does not have this file.
     #[error("{at}: it is not there ({status}); next: publish it there, or correct the address")]
     NotFound {
         /// What was being done.
@@ -133,7 +133,7 @@ pub enum HttpError {
         /// What is odd.
         reason: String,
     },
-    /// The file is no longer the one that was opened.
+    /// The file has changed since it was opened.
     #[error("{at}: the file changed while it was read ({change})")]
     Changed {
         /// What was being done.

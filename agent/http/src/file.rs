@@ -14,9 +14,9 @@ use crate::share::Inner;
 use crate::wire::{Question, Wire};
 use crate::{At, HttpError};
 
-/// As much of an answer that breaks off is worth to be kept.
+/// If an answer breaks off, at least this many bytes of it are kept.
 const GOOD_PART: usize = 64 << 10;
-/// How often whoever waits hears that bytes come.
+/// How often the patience hears that bytes come.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A file on a web server, in the version that it had when it was opened. Any number of threads may read it at once.
@@ -25,7 +25,7 @@ pub struct File {
     url: HttpUrl,
     at: At,
     opened: Opened,
-    /// Where a redirect led, until the server there does not want to know the file any more.
+    /// Where a redirect led, until the server there fails or refuses.
     known: Mutex<Option<Url>>,
 }
 
@@ -64,7 +64,7 @@ impl File {
 
     /// Fills the buffer from the file.
     ///
-    /// Whatever happens on the way, what has been read is not read again.
+    /// If an answer breaks off after 64 KiB or more, only the rest is read again.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), HttpError> {
         let end = offset.saturating_add(buffer.len() as u64);
         if end > self.opened.size {
@@ -86,7 +86,7 @@ impl File {
         Ok(())
     }
 
-    /// Reads what comes of one answer. One that breaks off after some bytes has brought these.
+    /// Reads what comes of one answer. If it breaks off late enough, what has come counts.
     fn read_some(&self, wire: &Wire, buffer: &mut [u8], start: u64) -> Result<usize, HttpError> {
         let wanted = start..start + buffer.len() as u64;
         let known = self.known().clone();
@@ -122,7 +122,7 @@ impl File {
         if known.is_none() && answer.from != *self.url.url() {
             *self.known() = Some(answer.from.clone());
         }
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         let mut filled = 0;
         loop {
             let more = match wire.more(&mut answer, &self.at, patience) {
@@ -138,8 +138,8 @@ impl File {
             };
             place.copy_from_slice(more);
             filled += more.len();
-            if told.elapsed() >= TICK {
-                told = Instant::now();
+            if reported.elapsed() >= TICK {
+                reported = Instant::now();
                 patience.got_on();
             }
         }

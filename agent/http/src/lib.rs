@@ -32,7 +32,7 @@ pub use error::{At, HttpError};
 pub use file::File;
 pub use share::Share;
 
-/// What judges a server's answer, for the fuzz target.
+/// Lets the fuzz target reach what judges a server's answer.
 #[cfg(fuzzing)]
 pub mod answers {
     use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

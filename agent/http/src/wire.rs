@@ -15,7 +15,7 @@ use crate::{At, HttpError};
 
 /// The client divides the time for a connection among the addresses of a name: two are common.
 const ADDRESSES: u32 = 2;
-/// How often one who waits is asked for.
+/// How often the patience hears of a wait.
 const TICK: Duration = Duration::from_secs(1);
 /// In the time for an answer, at least as much of a body must come: one that drips is silent.
 const LEAST: usize = 64 << 10;

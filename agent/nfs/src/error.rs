@@ -124,7 +124,7 @@ pub enum NfsError {
         /// Whether this machine asked from a port that takes root to open.
         is_privileged: bool,
     },
-    /// There is no such file.
+    /// The server does not have this file.
     #[error("{at}: it is not there")]
     NotFound {
         /// What was being done.
@@ -166,7 +166,7 @@ pub enum NfsError {
         /// What was being done.
         at: At,
     },
-    /// The file is no longer the one that was opened.
+    /// The file has changed since it was opened.
     #[error("{at}: the file changed while it was read ({change})")]
     Changed {
         /// What was being done.
@@ -218,7 +218,7 @@ impl NfsError {
         )
     }
 
-    /// Whether there is no such file.
+    /// Whether the server does not have the file.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(
             self,

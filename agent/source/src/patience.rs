@@ -93,7 +93,7 @@ impl Backoff {
         }
     }
 
-    /// Waits no longer than this where the server does not ask for it.
+    /// Waits at most this long, unless the server asks for more.
     #[must_use]
     pub fn at_most(self, longest: Duration) -> Self {
         Self { longest, ..self }

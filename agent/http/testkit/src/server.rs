@@ -26,7 +26,7 @@ impl Server {
     /// Answers each request as the test says.
     ///
     /// # Panics
-    /// If there is no free port.
+    /// If the machine has no free port.
     #[must_use]
     pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
