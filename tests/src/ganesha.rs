@@ -1,4 +1,4 @@
-//! nfs-ganesha, an NFS server that no one here wrote, serving a directory on 127.0.0.1.
+//! nfs-ganesha, an NFS server that no one here wrote, serving a directory on an address of this machine.
 //!
 //! Ganesha insists on registering with rpcbind, through rpcbind's local socket in `/run`. It gets
 //! an rpcbind of its own: both see a `/run` of their own (a mount namespace), and the rpcbind sits
@@ -6,7 +6,7 @@
 //! in the machine's network, where this process and virtual boards reach it.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -41,6 +41,8 @@ exec ganesha.nfsd -F -f "$1" -L "$2" -p /run/ganesha.pid -N NIV_EVENT
 /// How the directory is exported.
 #[derive(Clone, Debug)]
 pub struct Export {
+    /// The address of this machine at which it is served.
+    pub address: Ipv4Addr,
     /// Its name for clients, where `by_pseudo` is set. Otherwise they mount it by the directory's own path.
     pub pseudo: String,
     /// Whether clients know it by its pseudo path.
@@ -56,6 +58,7 @@ pub struct Export {
 impl Default for Export {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST,
             pseudo: EXPORT.to_owned(),
             by_pseudo: true,
             squashes_root: false,
@@ -68,6 +71,7 @@ impl Default for Export {
 /// A running nfs-ganesha. Dropping it kills it.
 pub struct Ganesha {
     files: TempDir,
+    address: Ipv4Addr,
     nfs_port: u16,
     mount_port: u16,
     path: String,
@@ -113,6 +117,7 @@ impl Ganesha {
         .context("writing the configuration of nfs-ganesha")?;
         let mut server = Self {
             files,
+            address: export.address,
             nfs_port,
             mount_port,
             path: if export.by_pseudo {
@@ -142,7 +147,7 @@ impl Ganesha {
     /// The share's address as this machine sees it.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_at("127.0.0.1")
+        self.url_at(&self.address.to_string())
     }
 
     /// The share's address for one who reaches this machine by another address, as the guest of
@@ -153,6 +158,12 @@ impl Ganesha {
             "nfs://{host}:{}{}?mountport={}",
             self.nfs_port, self.path, self.mount_port
         )
+    }
+
+    /// The number of its first process, while it runs.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
     }
 
     /// Kills it as a crash would: nothing is closed in order.
@@ -189,7 +200,7 @@ impl Ganesha {
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            if is_open(self.nfs_port) && is_open(self.mount_port) {
+            if self.is_open(self.nfs_port) && self.is_open(self.mount_port) {
                 return Ok(());
             }
             let process = self
@@ -217,7 +228,7 @@ impl Ganesha {
     /// The processes of a killed server go one after the other.
     fn wait_for_ports_to_close(&self) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
-        while is_open(self.nfs_port) || is_open(self.mount_port) {
+        while self.is_open(self.nfs_port) || self.is_open(self.mount_port) {
             ensure!(
                 Instant::now() < deadline,
                 "ports {} and {} are still open; something else uses them",
@@ -227,6 +238,10 @@ impl Ganesha {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    fn is_open(&self, port: u16) -> bool {
+        TcpStream::connect((self.address, port)).is_ok()
     }
 
     fn log(&self) -> PathBuf {
@@ -254,10 +269,6 @@ impl Drop for Ganesha {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn is_open(port: u16) -> bool {
-    TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).is_ok()
 }
 
 /// System programs are not on the path of every user.
@@ -293,6 +304,7 @@ fn configuration(
         .context("the exported directory has a name that is not UTF-8")?;
     let plugins = format!("/usr/lib/{}-linux-gnu/ganesha", std::env::consts::ARCH);
     let Export {
+        address,
         pseudo,
         by_pseudo,
         privileged_ports,
@@ -313,7 +325,7 @@ fn configuration(
     NFS_Protocols = 3;
     NFS_Port = {nfs_port};
     MNT_Port = {mount_port};
-    Bind_addr = 127.0.0.1;
+    Bind_addr = {address};
     Mount_Path_Pseudo = {by_pseudo};
     Enable_NLM = false;
     Enable_RQUOTA = false;

@@ -23,6 +23,7 @@ pub mod nginx;
 pub mod nspawn;
 pub mod pi5;
 pub mod ports;
+pub mod processor_time;
 pub mod qmp;
 pub mod scene;
 pub mod serial;

@@ -174,29 +174,10 @@ impl Nginx {
         self.log("access.log").lines().map(str::to_owned).collect()
     }
 
-    /// The processor time of all its processes so far.
-    pub fn processor_time(&self) -> Result<Duration> {
-        let own = self.process.id().to_string();
-        let mut ticks = 0;
-        for entry in fs::read_dir("/proc")?.flatten() {
-            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
-                continue;
-            };
-            // The name before may hold spaces. Then: state, parent, ..., user and system time as numbers 12 and 13.
-            let Some((_, rest)) = stat.rsplit_once(')') else {
-                continue;
-            };
-            let fields: Vec<&str> = rest.split_whitespace().collect();
-            let is_its =
-                entry.file_name().to_string_lossy() == own || fields.get(1) == Some(&&*own);
-            if is_its {
-                for field in fields.iter().skip(11).take(2) {
-                    ticks += field.parse::<u64>()?;
-                }
-            }
-        }
-        // USER_HZ, which is 100 on all machines that this runs on.
-        Ok(Duration::from_millis(ticks * 10))
+    /// The number of its first process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     fn log(&self, name: &str) -> String {

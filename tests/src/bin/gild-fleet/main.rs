@@ -9,7 +9,9 @@ mod rack;
 mod table;
 
 use anyhow::{Context, Result, bail, ensure};
+use gild_tests::ganesha::{Export, Ganesha};
 use gild_tests::nginx::Nginx;
+use gild_tests::processor_time;
 
 use crate::node::Outcome;
 use crate::rack::{Link, Rack};
@@ -50,34 +52,64 @@ fn inside(fleets: &[usize]) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let image = std::fs::File::create(folder.path().join(node::IMAGE))?;
     image.set_len(node::SIZE)?;
-    let server = Nginx::serve_on(rack::SERVER, folder.path())?;
     println!(
-        "link: 1 Gbit/s from the server; {most} network stacks, nginx, {}",
+        "link: 1 Gbit/s from the server; {most} network stacks; {}",
         table::machine()?
     );
     table::head();
-    run_all("nginx", &rack, &server, fleets)?;
-    let cache = Nginx::cache_on(rack::SERVER, &server.url_at(rack::SERVER))?;
-    run_all("its cache, warm", &rack, &cache, fleets)
+
+    let nginx = Nginx::serve_on(rack::SERVER, folder.path())?;
+    let plain = Served::new("HTTP, nginx", nginx.url(), nginx.process());
+    run_all(&rack, &plain, fleets)?;
+
+    let cache = Nginx::cache_on(rack::SERVER, &nginx.url())?;
+    let warm = Served::new("HTTP, nginx as a warm cache", cache.url(), cache.process());
+    run_all(&rack, &warm, fleets)?;
+
+    let export = Export {
+        address: rack::SERVER.parse()?,
+        ..Export::default()
+    };
+    let ganesha = Ganesha::start_as(folder.path(), export)?;
+    let process = ganesha.process().context("nfs-ganesha is not running")?;
+    let nfs = Served::new("NFS, nfs-ganesha", ganesha.url(), process);
+    run_all(&rack, &nfs, fleets)
 }
 
-fn run_all(name: &str, rack: &Rack, server: &Nginx, fleets: &[usize]) -> Result<()> {
+/// A server that runs.
+struct Served {
+    name: &'static str,
+    share: String,
+    process: u32,
+}
+
+impl Served {
+    fn new(name: &'static str, share: String, process: u32) -> Self {
+        Self {
+            name,
+            share,
+            process,
+        }
+    }
+}
+
+fn run_all(rack: &Rack, server: &Served, fleets: &[usize]) -> Result<()> {
     let mut alone = None;
     // Once, so that nothing is read from a disk or from behind a cache while it counts.
     one(rack, server, 1)?;
     for nodes in fleets {
         let row = one(rack, server, *nodes)?;
         let alone = *alone.get_or_insert(row.total());
-        table::row(name, &row, alone);
+        table::row(server.name, &row, alone);
     }
     Ok(())
 }
 
-fn one(rack: &Rack, server: &Nginx, nodes: usize) -> Result<Row> {
+fn one(rack: &Rack, server: &Served, nodes: usize) -> Result<Row> {
     let bytes = (BYTES / nodes as u64).min(node::SIZE) >> 20 << 20;
-    let url = server.url_at(rack::SERVER);
-    let busy = server.processor_time()?;
-    let outcomes: Vec<Outcome> = rack.run(nodes, &url, bytes)?;
+    let busy = processor_time::of_tree(server.process)?;
+    let outcomes: Vec<Outcome> = rack.run(nodes, &server.share, bytes)?;
+    let busy = processor_time::of_tree(server.process)?.saturating_sub(busy);
     ensure!(
         outcomes.len() == nodes,
         "{} of {nodes} nodes answered",
@@ -86,7 +118,6 @@ fn one(rack: &Rack, server: &Nginx, nodes: usize) -> Result<Row> {
     if let Some(short) = outcomes.iter().find(|outcome| outcome.bytes != bytes) {
         bail!("a node read {} of {bytes} bytes", short.bytes);
     }
-    let busy = server.processor_time()?.saturating_sub(busy);
     Ok(Row {
         outcomes,
         busy,

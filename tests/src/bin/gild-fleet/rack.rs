@@ -1,4 +1,4 @@
-//! A network in a namespace: a server on one shaped link, a switch, and a network stack for each node.
+//! A network in a namespace: a server, a shaped link between two switches, and a network stack for each node.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -10,10 +10,11 @@ use crate::node::Outcome;
 
 /// The server's address.
 pub const SERVER: &str = "10.88.0.1";
+const NETWORK: &str = "10.88.0.0/16";
 /// The first word of the process in the namespace.
 pub const INSIDE: &str = "inside";
 
-/// The only way from the server to the switch.
+/// The only way from the server to the nodes.
 pub struct Link;
 
 impl Link {
@@ -58,11 +59,20 @@ impl Rack {
             "link set lo up".to_owned(),
             "link add rack type bridge".to_owned(),
             "link set rack up".to_owned(),
-            "link add uplink type veth peer name port".to_owned(),
-            "link set port master rack".to_owned(),
-            "link set port up".to_owned(),
-            format!("address add {SERVER}/16 dev uplink"),
+            "link add core type bridge".to_owned(),
+            "link set core up".to_owned(),
+            "link add shaped type veth peer name uplink".to_owned(),
+            "link set shaped master core".to_owned(),
+            "link set uplink master rack".to_owned(),
+            "link set shaped up".to_owned(),
             "link set uplink up".to_owned(),
+            "link add server type veth peer name port".to_owned(),
+            "link set port master core".to_owned(),
+            "link set port up".to_owned(),
+            format!("address add {SERVER}/16 dev server"),
+            "link set server up".to_owned(),
+            // The congestion control of Debian's kernels, whatever this machine's default is.
+            format!("route replace {NETWORK} dev server src {SERVER} congctl cubic"),
         ];
         for node in 0..nodes {
             links.extend([
@@ -77,9 +87,10 @@ impl Rack {
         for words in links {
             run(command("ip").args(words.split_whitespace()))?;
         }
-        // A queue as a switch's port has it: 20 ms.
+        // A queue as a switch's port has it: 20 ms. It is not at the server's own end, because a kernel lets its own sockets
+        // know of a full queue, and then no packet is lost: a few connections would keep most of the link.
         let shape = format!(
-            "qdisc add dev uplink root tbf rate {}bit burst 256k latency 20ms",
+            "qdisc add dev shaped root tbf rate {}bit burst 256k latency 20ms",
             Link::RATE
         );
         run_with_text(command("tc").args(["-batch", "-"]), &shape)?;
