@@ -4,34 +4,62 @@ use std::io;
 
 use gild_boards::Board;
 use gild_card_format::PerBoard;
-use gild_card_format::names::ROLLBACK;
-use log::warn;
+use gild_card_format::names::{ROLLBACK, SIGNED};
+use log::{info, warn};
 
 use crate::card::folder::Folder;
 
 /// The least counter that the card knows for boards of this kind.
 pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> io::Result<u64> {
-    let read = |card: &dyn Folder| Ok(counters(card)?.get(&board.name).copied().unwrap_or(0));
+    let read = |card: &dyn Folder| {
+        Ok(counters(card, ROLLBACK)?
+            .get(&board.name)
+            .copied()
+            .unwrap_or(0))
+    };
     card.map_or(Ok(0), read)
 }
 
-/// Raises the card's counter to that of an image that has proven itself. It never lowers it.
+/// Keeps the counter of an image whose signature fits a key of this card.
+pub fn keep_signed(card: &dyn Folder, board: &Board, counter: u64) {
+    if let Err(error) = raise_in(card, SIGNED, board, counter) {
+        warn!("the card does not remember that rollback counter {counter} was signed: {error}");
+    }
+}
+
+/// Raises the card's counter to that of an image that has proven itself. It never lowers it. What a disk says of itself is signed by
+/// nobody, and one with too high a counter would have all boards of its kind refuse their images: only what the card has
+/// seen signed counts.
 pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
     let raise = || -> io::Result<()> {
-        if on_card(Some(card), board)? >= counter {
+        let signed = counters(card, SIGNED)?.get(&board.name).copied();
+        if signed.unwrap_or(0) < counter {
+            info!(
+                "the card's rollback counter stays: the disk has {counter}, which no image had that this card has seen signed"
+            );
             return Ok(());
         }
-        let mut counters = counters(card)?;
-        counters.set(&board.name, counter);
-        card.write(ROLLBACK, counters.to_text().as_bytes())
+        raise_in(card, ROLLBACK, board, counter)
     };
     if let Err(error) = raise() {
         warn!("the card does not remember rollback counter {counter}: {error}");
     }
 }
 
-fn counters(card: &dyn Folder) -> io::Result<PerBoard<u64>> {
-    let text = card.read(ROLLBACK)?.unwrap_or_default();
+fn raise_in(card: &dyn Folder, name: &str, board: &Board, counter: u64) -> io::Result<()> {
+    let mut counters = counters(card, name)?;
+    if counters
+        .get(&board.name)
+        .is_some_and(|before| *before >= counter)
+    {
+        return Ok(());
+    }
+    counters.set(&board.name, counter);
+    card.write(name, counters.to_text().as_bytes())
+}
+
+fn counters(card: &dyn Folder, name: &str) -> io::Result<PerBoard<u64>> {
+    let text = card.read(name)?.unwrap_or_default();
     Ok(PerBoard::parse(&String::from_utf8_lossy(&text)))
 }
 
@@ -47,12 +75,20 @@ mod tests {
         let floor = |name| on_card(Some(&card), board(name)).expect("it can be read");
         assert_eq!(on_card(None, board("rpi5")).expect("no card"), 0);
         assert_eq!(floor("rpi5"), 0);
+        raise(&card, board("rpi5"), 7);
+        assert_eq!(floor("rpi5"), 0, "no image with this counter was signed");
+        for name in ["rpi5", "rock5b"] {
+            keep_signed(&card, board(name), 9);
+            keep_signed(&card, board(name), 8);
+        }
+        raise(&card, board("rpi5"), 10);
+        assert_eq!(floor("rpi5"), 0, "it is above all that were signed");
         for (counter, expected) in [(7, 7), (5, 7), (8, 8)] {
             raise(&card, board("rpi5"), counter);
             assert_eq!(floor("rpi5"), expected);
         }
         assert_eq!(floor("rock5b"), 0);
-        raise(&card, board("rock5b"), u64::MAX);
-        assert_eq!((floor("rpi5"), floor("rock5b")), (8, u64::MAX));
+        raise(&card, board("rock5b"), 9);
+        assert_eq!((floor("rpi5"), floor("rock5b")), (8, 9));
     }
 }

@@ -229,7 +229,8 @@ pub fn open_gate(
 }
 
 /// Leaves the token for one start where nothing else starts the disk: the gate cannot name an image whose record is damaged, and
-/// does not count where the image's own files still say that it is on trial, so that the board has come back.
+/// does not count where the image's own files still say that it is on trial, so that the board has come back. A board that has
+/// come back starts whatever its disk carries: the file that names the image to U-Boot may be gone.
 pub fn allow_one_start(
     card: &dyn Folder,
     board: &Board,
@@ -244,7 +245,7 @@ pub fn allow_one_start(
     };
     if (has_come_back || image_id.is_none())
         && may_start(boot_order, counted)
-        && let Err(error) = trial::allow_one_start(board, card, image_id)
+        && let Err(error) = trial::allow_one_start(board, card, image_id.filter(|_| !has_come_back))
     {
         warn!(
             "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"

@@ -234,6 +234,9 @@ fn install(
         .map_err(FetchError::Floor)?;
     let image = manifest::fetch(machine, board, config, &access, on_card.max(on_disk))?;
     node.image_id = Some(image.manifest.image_id.clone());
+    if let Some(card) = &node.card {
+        floor::keep_signed(card, board, image.manifest.rollback_counter);
+    }
     if config.may_use_tls() {
         clock::not_before(Duration::from_secs(image.manifest.build_time));
     }

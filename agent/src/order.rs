@@ -5,8 +5,9 @@ use std::io;
 use gild_card_format::names::ORDER;
 use gild_card_format::{Config, Order, OrderError};
 use gild_faults::{Fault, HasFault};
-use log::info;
+use log::{info, warn};
 
+use crate::card::Card;
 use crate::card::folder::Folder;
 use crate::failure::StepError;
 use crate::node::Node;
@@ -46,6 +47,7 @@ pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear
     };
     let on_card = in_text(&text)?;
     let order = on_card.or_else(|| config?.order.clone());
+    let order = order.filter(|order| counts(order, node.card.as_ref()));
     if let Some(order) = &order {
         let whom = if node.is_meant_by(order) {
             "this node"
@@ -55,6 +57,20 @@ pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear
         info!("order {} to flash is for {whom}", order.id);
     }
     Ok(order)
+}
+
+/// Whether an order counts that came with this card.
+fn counts(order: &Order, card: Option<&Card>) -> bool {
+    match card {
+        Some(card) if !card.gives_orders => {
+            warn!(
+                "order {} to flash does not count: the card {} is not in the slot that the board boots from, and no gild.card= names it",
+                order.id, card.name
+            );
+            false
+        }
+        _ => true,
+    }
 }
 
 fn in_file(card: &dyn Folder) -> Result<Vec<u8>, Unclear> {
@@ -75,7 +91,18 @@ mod tests {
         assert_eq!(in_text(b"").expect("no file"), None);
         let order = in_text(b"2026-12\nall\n").expect("an order").expect("one");
         assert_eq!(order.id, "2026-12");
+        let error = in_text(b"all\n").expect_err("nobody is named");
+        assert!(error.to_string().contains("gild-order.txt"), "{error}");
         let error = in_text(b"all of them\n").expect_err("not an id");
         assert!(error.to_string().contains("gild-order.txt"), "{error}");
+    }
+
+    #[test]
+    fn an_old_copy_of_a_card_gives_no_orders() {
+        let order = in_text(b"2026-12\nall\n").expect("an order").expect("one");
+        assert!(counts(&order, None), "the kernel arguments gave it");
+        assert!(counts(&order, Some(&Card::stand_in("mmcblk1p1", true))));
+        let copy = Card::stand_in("mmcblk0p1", false);
+        assert!(!counts(&order, Some(&copy)));
     }
 }

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use gild_disk::SystemClock;
+use gild_card_format::order_id;
+use gild_disk::{AlignedBuffer, SystemClock, Target};
 use gild_faults::{Fault, HasFault};
-use gild_flash::{Job, Options, TargetState, flash, inspect};
+use gild_flash::{Job, Options, TargetState, Terms, flash, inspect};
+use gild_format::record::{MAX_ORDERS, RECORD_LENGTH, RECORD_OFFSET, Record};
 use gild_format::signature::{PublicKey, SignatureError};
 use gild_format::{Manifest, manifest_sha256, release};
 
@@ -35,6 +37,9 @@ pub struct Args {
     /// Refuse an image for a board that is not this one [default: accept the images of all boards]
     #[arg(long, value_name = "BOARD")]
     board: Option<String>,
+    /// Note on the disk that this order to flash is carried out, so that no flasher writes the disk for it again; repeat it for up to five
+    #[arg(long = "order", value_name = "ID", value_parser = order_id)]
+    orders: Vec<String>,
     /// Do not ask before writing
     #[arg(long)]
     yes: bool,
@@ -49,6 +54,11 @@ pub struct Args {
 /// Runs `gild flash`.
 pub fn run(args: &Args) -> Result<()> {
     let key = read_key(&args.key)?;
+    ensure!(
+        args.orders.len() <= MAX_ORDERS,
+        "a disk remembers {MAX_ORDERS} orders, not {}; next: leave out the oldest",
+        args.orders.len()
+    );
     if let Some(name) = &args.board {
         board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
     }
@@ -68,6 +78,14 @@ pub fn run(args: &Args) -> Result<()> {
     let state = inspect(&manifest, manifest_sha256, &disk.target)?;
     let id = &manifest.image_id;
     if state == TargetState::Done {
+        ensure!(
+            args.orders.is_empty(),
+            Refused::target(format!(
+                "{} already carries image {id}, so nothing is written and no order is noted; next: make the disk empty \
+                 (wipefs --all) if its data may go, or take the order off the card",
+                disk.description
+            ))
+        );
         println!(
             "{} already carries image {id}: nothing written",
             disk.description
@@ -81,6 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
             &format!("It will carry image {id} for board {board}."),
         )?;
     }
+    let orders = orders_with(&disk.target, &args.orders)?;
     let source = place.source(&manifest.stored_file, manifest.stored_size)?;
     let report = flash(&Job {
         manifest: &manifest,
@@ -91,11 +110,27 @@ pub fn run(args: &Args) -> Result<()> {
         observer: &report::Bars::default(),
         options: &Options {
             read_holes: args.read_holes,
+            terms: Terms {
+                orders,
+                ..Terms::default()
+            },
             ..Options::default()
         },
     })?;
     print!("{}", report::text(&report, &disk, id));
     Ok(())
+}
+
+/// The orders that the disk is going to remember: these, and what it remembers already. Forgetting one would have it carried out again.
+fn orders_with(disk: &dyn Target, orders: &[String]) -> Result<Vec<String>> {
+    let mut record = AlignedBuffer::new(RECORD_LENGTH);
+    disk.read_at(&mut record, RECORD_OFFSET)
+        .with_context(|| format!("reading what {} remembers", disk.name()))?;
+    let before = Record::parse(&record).map_or_else(Vec::new, |record| record.orders);
+    let mut all = orders.to_vec();
+    all.extend(before.into_iter().filter(|id| !orders.contains(id)));
+    all.truncate(MAX_ORDERS);
+    Ok(all)
 }
 
 /// The manifest's bytes. A pair that does not fit may be in the middle of its replacement: it is read again.

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use common::{Bench, MIB, Ran, noise};
+use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record};
 
 /// A packed image, and a target full of something else, larger than the image.
 fn packed() -> Bench {
@@ -109,6 +110,40 @@ fn without_a_yes_nothing_is_written() {
         "{}",
         ran.stdout
     );
+}
+
+fn orders_on(bench: &Bench) -> Vec<String> {
+    let at = usize::try_from(RECORD_OFFSET).expect("a place");
+    let record = &bench.bytes("target.img")[at..at + RECORD_LENGTH];
+    Record::parse(record).expect("a record").orders
+}
+
+#[test]
+fn the_disk_remembers_the_orders_that_it_is_given_and_those_of_before() {
+    let bench = packed();
+    let ran = flash(
+        &bench,
+        &["--yes", "--allow-file", "--order", "of all nodes"],
+    );
+    refuses(
+        &bench,
+        ran,
+        64,
+        &["`of all nodes`", "not the id of an order"],
+    );
+    let six = ["--order", "o"].repeat(6);
+    let ran = flash(&bench, &[&["--yes", "--allow-file"][..], &six].concat());
+    refuses(&bench, ran, 10, &["remembers 5 orders, not 6", "next: "]);
+
+    let once = ["--yes", "--allow-file", "--order", "o-2", "--order", "o-1"];
+    flash(&bench, &once).succeeds();
+    assert_eq!(orders_on(&bench), ["o-2", "o-1"]);
+    flash(&bench, &["--yes", "--allow-file", "--order", "o-3"])
+        .fails_saying(&["nothing is written and no order is noted", "next: "]);
+
+    bench.poke("target.img", 0, &[0; 512]);
+    flash(&bench, &["--yes", "--allow-file", "--order", "o-1"]).succeeds();
+    assert_eq!(orders_on(&bench), ["o-1", "o-2"]);
 }
 
 #[test]

@@ -83,7 +83,8 @@ fi
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
 /// The agent leaves one file for one start of a disk on trial. It is removed before that start, so that a start that fails
-/// leads back to the agent; a U-Boot that cannot remove it starts the agent. The gate does not count for a disk whose image says
+/// leads back to the agent; a U-Boot that cannot remove it starts the agent. Where the file names no image, any disk is
+/// started, even one that does not say what it carries. The gate does not count for a disk whose image says
 /// itself that it is on trial: nobody would count its starts. What this script has decided, the disk's own script does not ask again:
 /// without a start left it would come back here.
 ///
@@ -130,11 +131,15 @@ if test -n "${{{name}}}"; then
     setenv gild_start
     if test -e nvme ${{disk}}:1 {IMAGE}; then
       load nvme ${{disk}}:1 ${{scriptaddr}} {IMAGE} && env import -t ${{scriptaddr}} ${{filesize}} image_id
-      if test -n "${{gild_once}}"; then
-        if test "${{image_id}}" = "${{{name}}}"; then setenv gild_start "for one start"; fi
-        if test "${{{name}}}" = {ANY_IMAGE}; then setenv gild_start "for one start"; fi
-      else
-        if test "${{image_id}}" = "${{{name}}}"; then
+    fi
+    if test -n "${{gild_once}}"; then
+      if test "${{{name}}}" = {ANY_IMAGE}; then setenv gild_start "for one start"; fi
+    fi
+    if test -n "${{image_id}}"; then
+      if test "${{image_id}}" = "${{{name}}}"; then
+        if test -n "${{gild_once}}"; then
+          setenv gild_start "for one start"
+        else
           setenv gild_start finished
           if test -e nvme ${{disk}}:1 {ON_TRIAL}; then
             setenv gild_start
@@ -142,13 +147,13 @@ if test -n "${{{name}}}"; then
           fi
         fi
       fi
-      if test -n "${{gild_start}}"; then
-        echo "gild: the NVMe disk carries ${{image_id}}, ${{gild_start}}: starting it"
-        setenv gild_card_had_its_turn yes
-        bootflow scan -b nvme${{disk}}
-        if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi
-        echo "gild: the NVMe disk did not start"
-      fi
+    fi
+    if test -n "${{gild_start}}"; then
+      echo "gild: NVMe disk ${{disk}}, image ${{image_id}}, ${{gild_start}}: starting it"
+      setenv gild_card_had_its_turn yes
+      bootflow scan -b nvme${{disk}}
+      if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi
+      echo "gild: the NVMe disk did not start"
     fi
   done
 fi

@@ -82,24 +82,24 @@ mod tests {
     fn parent_and_times_are_read_behind_any_name() {
         let line = "42 (a) b (c) S 7 1 1 0 -1 4194560 9 9 9 9 30 12 5 5 20 0 1 0 100 0 0";
         assert_eq!(
-            Line::parse(line).unwrap(),
+            Line::parse(line).expect("a line"),
             Line {
                 parent: 7,
                 ticks: 42
             }
         );
-        assert!(Line::parse("42 (a) S 7").is_err());
+        assert!(Line::parse("42 (a) S 7").is_err(), "no times");
     }
 
     #[test]
     fn the_time_of_a_program_that_works_grows() {
         let own = std::process::id();
-        let before = of_tree(own).unwrap();
-        while of_tree(own).unwrap() < before + Duration::from_millis(30) {}
+        let before = of_tree(own).expect("/proc");
+        while of_tree(own).expect("/proc") < before + Duration::from_millis(30) {}
     }
 
     #[test]
     fn nothing_counts_for_a_process_that_is_not_there() {
-        assert_eq!(of_tree(u32::MAX).unwrap(), Duration::ZERO);
+        assert_eq!(of_tree(u32::MAX).expect("/proc"), Duration::ZERO);
     }
 }

@@ -26,7 +26,7 @@ pub use http_url::HttpUrl;
 pub use likeliest::likeliest;
 pub use network::{Networks, TwoSections};
 pub use nfs_url::{NfsUrl, NfsUrlError};
-pub use order::{Order, OrderError};
+pub use order::{Order, OrderError, order_id};
 pub use per_board::PerBoard;
 pub use reference::markdown;
 pub use server_url::ServerUrl;

@@ -8,6 +8,8 @@ pub const CONFIG: &str = "gild.toml";
 pub const ORDER: &str = "gild-order.txt";
 /// The least rollback counters, a line `<board>=<counter>` for each kind of board.
 pub const ROLLBACK: &str = "rollback.env";
+/// The highest rollback counters of images whose signature fitted a key of the card, in the same form.
+pub const SIGNED: &str = "signed.env";
 /// The folder of the files that update a Raspberry Pi's EEPROM, and the files: the image, its signature, and the vendor's
 /// program that writes it.
 pub const EEPROM_FILES: [&str; 3] = [

@@ -5,12 +5,15 @@
 
 use gild_format::record::MAX_ORDER_ID;
 
+/// Stands for all nodes.
+const ALL: &str = "all";
+
 /// What a node is ordered to do: be written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// Names the order. A node carries out each id once.
     pub id: String,
-    /// MAC addresses and serial numbers of the nodes that are meant; empty for all.
+    /// MAC addresses and serial numbers of the nodes that are meant; none if all are.
     nodes: Vec<String>,
 }
 
@@ -24,34 +27,31 @@ pub enum OrderError {
     Id(String),
     /// Nobody is meant.
     #[error(
-        "order `{0}` does not say for whom it is; next: write a MAC address, the serial number of a board, or `all` below it"
+        "order `{0}` does not say for which nodes it is; next: name them by MAC address or by the board's serial number, or write `all`"
     )]
     NoNodes(String),
     /// A node that nobody can be.
-    #[error("`{0}` cannot name a node; next: write a MAC address or the serial number of a board")]
+    #[error(
+        "`{0}` cannot name a node; next: write a MAC address or the serial number of a board, or `all` and nothing else"
+    )]
     Node(String),
 }
 
 impl Order {
-    /// An order for these nodes, or for all if there are none.
+    /// An order for these nodes, or for [`ALL`]. One that names nobody is half an order: it must not be for everybody.
     pub fn new<'a>(id: &str, nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, OrderError> {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if id.is_empty() || id.len() > MAX_ORDER_ID || !id.chars().all(is_word) {
-            return Err(OrderError::Id(id.to_owned()));
-        }
-        let nodes = nodes.into_iter().map(|node| match plain(node) {
-            name if name.is_empty() => Err(OrderError::Node(node.to_owned())),
-            name => Ok(name),
-        });
-        Ok(Self {
-            id: id.to_owned(),
-            nodes: nodes.collect::<Result<_, _>>()?,
-        })
+        let id = order_id(id)?;
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        let nodes = match nodes[..] {
+            [] => return Err(OrderError::NoNodes(id)),
+            [ALL] => Vec::new(),
+            _ => nodes.into_iter().map(name).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { id, nodes })
     }
 
-    /// The order in a file on the card: the id in the first line, a node in each further one, or `all`. Half a file must not
-    /// order everything. Empty lines and those that start with `#` do not count. `None` for a file
-    /// without any other line.
+    /// The order in a file on the card: the id in the first line, a node in each further one, or `all`. Empty lines and those that
+    /// start with `#` do not count. `None` for a file without any other line.
     pub fn in_file(text: &str) -> Result<Option<Self>, OrderError> {
         let mut lines = text
             .trim_start_matches('\u{feff}')
@@ -61,18 +61,29 @@ impl Order {
         let Some(id) = lines.next() else {
             return Ok(None);
         };
-        let nodes: Vec<&str> = lines.collect();
-        match nodes[..] {
-            [] => Err(OrderError::NoNodes(id.to_owned())),
-            ["all"] => Self::new(id, []).map(Some),
-            _ => Self::new(id, nodes).map(Some),
-        }
+        Self::new(id, lines).map(Some)
     }
 
     /// Whether a node with these names is meant.
     pub fn is_for<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
         let is_meant = |name: &str| self.nodes.contains(&plain(name));
         self.nodes.is_empty() || names.into_iter().any(is_meant)
+    }
+}
+
+/// This as the id of an order, if it can be one.
+pub fn order_id(id: &str) -> Result<String, OrderError> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if id.is_empty() || id.len() > MAX_ORDER_ID || !id.chars().all(is_word) {
+        return Err(OrderError::Id(id.to_owned()));
+    }
+    Ok(id.to_owned())
+}
+
+fn name(node: &str) -> Result<String, OrderError> {
+    match plain(node) {
+        name if name.is_empty() || name == ALL => Err(OrderError::Node(node.to_owned())),
+        name => Ok(name),
     }
 }
 
@@ -97,7 +108,7 @@ mod tests {
             let order = Order::new("o-1", nodes.iter().copied()).expect("an order");
             order.is_for([MAC, SERIAL])
         };
-        assert!(is_for(&[]));
+        assert!(is_for(&["all"]));
         for name in [
             MAC,
             "D8-3A-DD-12-34-56",
@@ -127,10 +138,14 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for id in ["", "a b", "a/b", "ä", &"x".repeat(MAX_ORDER_ID + 1)] {
-            let error = Order::new(id, []).expect_err(id);
+            let error = Order::new(id, [ALL]).expect_err(id);
             assert_eq!(error, OrderError::Id(id.to_owned()));
         }
-        let error = Order::new("o-1", ["--"]).expect_err("nobody");
-        assert_eq!(error, OrderError::Node("--".to_owned()));
+        let error = Order::new("o-1", []).expect_err("half an order");
+        assert_eq!(error, OrderError::NoNodes("o-1".to_owned()));
+        for (nodes, wrong) in [(&["--"][..], "--"), (&[MAC, ALL], ALL), (&["ALL"], "ALL")] {
+            let error = Order::new("o-1", nodes.iter().copied()).expect_err(wrong);
+            assert_eq!(error, OrderError::Node(wrong.to_owned()));
+        }
     }
 }

@@ -140,9 +140,9 @@ pub const KEYS: [Key; 21] = [
     Key {
         name: "order.nodes",
         kind: Kind::List,
-        needed: "no, all",
-        what: "list of the nodes that the order is for: MAC addresses or serial numbers of boards; as a kernel argument \
-            separated by commas",
+        needed: "with `order.id`",
+        what: "list of the nodes that the order is for: MAC addresses or serial numbers of boards, or `all` alone; as a kernel \
+            argument separated by commas",
     },
     Key {
         name: "boot_order.keep",

@@ -216,6 +216,21 @@ fn a_finished_disk_starts_and_any_other_starts_the_agent(u_boot: &Path) {
     starts(AGENT, "a trial is one start");
     desk.replace("trial.env", "rock5b=rock5b-ffffffffffff\n");
     starts(AGENT, "another image is on trial");
+    desk.replace("trial.env", "rock5b=any\n");
+    starts(DISK, "whatever the disk carries has one start");
+    let name = "gild-image.env";
+    bench
+        .tool("mdel", &["-i", "nvme.img@@16M", &format!("::{name}")])
+        .succeeds();
+    desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
+    starts(AGENT, "the disk does not say what it carries");
+    desk.replace("trial.env", "rock5b=any\n");
+    starts(DISK, "and it has one start all the same");
+    starts(AGENT, "which is one");
+    fs::write(bench.path(name), "image_id=rock5b-0123456789ab\n").expect("a file");
+    bench
+        .tool("mcopy", &["-i", "nvme.img@@16M", name, "::"])
+        .succeeds();
     desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
     bench.poke("nvme.img", 0, &[0; 512]);
     starts(AGENT, "without its first sector the disk is not committed");

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
 
 const MOUNTS: &str = "proc/self/mountinfo";
+/// Where the boot partition is mounted.
+pub(crate) const BOOT: &str = "boot/firmware";
 const BLOCK_NUMBERS: &str = "sys/dev/block";
 pub(crate) const BLOCKS: &str = "sys/class/block";
 pub(crate) const LABELS: &str = "dev/disk/by-label";
@@ -25,7 +27,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Finds the NVMe disk of which a partition is mounted at `/`. There is no other that this may be.
+    /// Finds the NVMe disk of which a partition is mounted at `/`, or at `/boot/firmware` where the root is an overlay. There is no
+    /// other that this may be.
     pub fn of_root(root: &Path) -> Result<Self> {
         let path = root.join(MOUNTS);
         let mounts =
@@ -71,8 +74,6 @@ impl Disk {
         let Some(number) = device_number(&mounts) else {
             return false;
         };
-        // The kernel gives file systems without a device the number 0.
-        let is_virtual = number.starts_with("0:");
         let device = fs::canonicalize(root.join(BLOCK_NUMBERS).join(number));
         let is_other = device.is_ok_and(|device| {
             let name = device
@@ -80,7 +81,7 @@ impl Disk {
                 .map(|name| name.to_string_lossy().into_owned());
             name.is_some_and(|name| !name.starts_with("nvme"))
         });
-        is_virtual || is_other
+        is_virtual(number) || is_other
     }
 
     /// Makes the first sector zero and proves it. Without it no partition table is valid, so neither the firmware nor the
@@ -133,14 +134,29 @@ fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
     &mut memory[start..start + length]
 }
 
-/// `major:minor` of what is mounted at `/`: the last line counts, because it covers those before.
+/// `major:minor` of what is mounted at `/`, or of the boot partition where the root is an overlay, which lies on no device.
 fn device_number(mounts: &str) -> Option<&str> {
+    let root = mounted_at(mounts, "/")?;
+    let boot = format!("/{BOOT}");
+    match mounted_at(mounts, &boot) {
+        Some(boot) if is_virtual(root) && !is_virtual(boot) => Some(boot),
+        _ => Some(root),
+    }
+}
+
+/// The kernel gives file systems without a device the number 0.
+fn is_virtual(number: &str) -> bool {
+    number.starts_with("0:")
+}
+
+/// The last line counts, because it covers those before.
+fn mounted_at<'a>(mounts: &'a str, place: &str) -> Option<&'a str> {
     mounts
         .lines()
         .filter_map(|line| {
             let fields: Vec<&str> = line.split(' ').collect();
             match fields[..] {
-                [_, _, number, _, "/", ..] => Some(number),
+                [_, _, number, _, at, ..] if at == place => Some(number),
                 _ => None,
             }
         })
@@ -218,6 +234,18 @@ mod tests {
     }
 
     #[test]
+    fn a_root_that_is_an_overlay_lies_on_the_disk_of_its_boot_partition() {
+        let mounts = format!("{OVERLAY}30 22 259:2 / /boot/firmware rw - vfat /dev/nvme0n1p1 rw\n");
+        let root = machine(&mounts, "nvme0n1", true);
+        let disk = Disk::of_root(root.path()).expect("a disk");
+        assert_eq!(disk.device, root.path().join("dev/nvme0n1"));
+        assert!(!Disk::is_elsewhere(root.path()));
+        let automount = format!("{OVERLAY}30 22 0:33 / /boot/firmware rw - autofs systemd-1 rw\n");
+        let root = machine(&automount, "nvme0n1", true);
+        Disk::of_root(root.path()).expect_err("no device at all");
+    }
+
+    #[test]
     fn what_is_not_an_nvme_partition_is_left_alone() {
         for (mounts, disk, partition, complaint) in [
             (OVERLAY, "nvme0n1", true, "lies on no disk"),
@@ -249,7 +277,10 @@ mod tests {
     #[test]
     fn what_is_mounted_over_the_root_counts() {
         assert_eq!(device_number(&format!("{OVERLAY}{ROOT}")), Some("259:2"));
-        assert_eq!(device_number(&format!("{ROOT}{OVERLAY}")), Some("0:21"));
+        let (root, boot) = ROOT.split_once('\n').expect("two lines");
+        assert_eq!(device_number(&format!("{root}\n{OVERLAY}")), Some("0:21"));
+        let over = format!("{OVERLAY}{}", boot.trim_start());
+        assert_eq!(device_number(&over), Some("259:1"));
     }
 
     #[test]

@@ -15,12 +15,10 @@ use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_identity::Interface;
 use log::{info, warn};
 
-use crate::disk::{Disk, has_flasher_card};
+use crate::disk::{BOOT, Disk, has_flasher_card};
 use crate::trial;
 use crate::trial::{BOOT_SCR, CONFIG_TXT, FOLDER, ON, without_trial};
 
-/// Where the boot partition is mounted.
-const BOOT: &str = "boot/firmware";
 /// Where the image keeps what it knows about itself.
 const STATE: &str = "var/lib/gild";
 /// Attempts to read the record for the deadline.
