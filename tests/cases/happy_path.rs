@@ -10,10 +10,23 @@ use gild_tests::board_dtb::Product;
 use gild_tests::scene::{PATIENCE, Scene};
 use gild_tests::virtual_board::End;
 use gild_tests::{disk, firmware};
+use serde_json::Value;
+
+/// The most memory that the agent may take, bytes.
+const MEMORY_BUDGET: u64 = 128 << 20;
+
+fn assert_memory(receipt: &Value) {
+    let peak = receipt["peak_rss_bytes"].as_u64().expect("a number");
+    println!("the agent's peak: {} MiB", peak >> 20);
+    assert!(peak <= MEMORY_BUDGET, "{receipt}");
+}
 
 fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     let mut scene = Scene::new(&format!("node-{}", product.name()), product)?;
     scene.serve_by_ganesha()?;
+    // As on the smallest real board: the engine has two workers for each core, and buffers for each worker.
+    scene.hardware.memory = 1024;
+    scene.hardware.cores = product.cores();
 
     // First start: the card's agent writes the disk.
     let mut board = scene.power_on()?;
@@ -29,6 +42,7 @@ fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     assert_eq!(receipt["serial"], product.serial_number());
     assert_eq!(receipt["image_id"], scene.share.golden.image_id);
     assert_eq!(receipt["target"]["serial"], "NVME-SIM-0001");
+    assert_memory(&receipt);
     scene.assert_disk_is_the_image()?;
     assert_eq!(
         scene.server.counters().connections,

@@ -107,6 +107,15 @@ impl Product {
         self.mac().replace(':', "")
     }
 
+    /// The cores of the real board.
+    #[must_use]
+    pub fn cores(self) -> u32 {
+        match self {
+            Self::Rpi5 | Self::Unknown => 4,
+            Self::Rock5b => 8,
+        }
+    }
+
     /// Does the pin's low level light the LED?
     #[must_use]
     pub fn led_active_low(self) -> bool {
@@ -158,13 +167,14 @@ impl Product {
     }
 }
 
-/// Writes the device tree of `product` to `dtb`, with what the board's firmware adds to it.
-pub fn write(product: Product, firmware: &str, qemu: &str, dtb: &Path) -> Result<()> {
+/// Writes the device tree of `product` to `dtb`, for QEMU with so many cores, and with what the board's firmware adds to it.
+pub fn write(product: Product, firmware: &str, cores: u32, qemu: &str, dtb: &Path) -> Result<()> {
     let dump = dtb.with_extension("virt.dtb");
     run(command(qemu)
         .arg("-M")
         .arg(format!("virt,acpi=off,dumpdtb={}", dump.display()))
-        .args(MACHINE))?;
+        .args(MACHINE)
+        .args(["-smp", &cores.to_string()]))?;
     let mut source = run(command("dtc")
         .args(["-q", "-I", "dtb", "-O", "dts"])
         .arg(&dump))?;

@@ -90,6 +90,8 @@ pub struct Hardware {
     pub dead_end: bool,
     /// Memory, MiB: at least 512.
     pub memory: u32,
+    /// Cores: one, because all virtual boards share those of this machine.
+    pub cores: u32,
     /// The EEPROM of an `rpi5`, if its firmware tells about it; else it only shows the factory's configuration.
     pub eeprom: Option<Eeprom>,
     /// The U-Boot that starts the board, if [`Hardware::switch_on`] does.
@@ -111,6 +113,7 @@ impl Hardware {
             netdev: "user",
             dead_end: false,
             memory: 512,
+            cores: 1,
             eeprom: None,
             u_boot: None,
             directory: directory.to_path_buf(),
@@ -138,7 +141,7 @@ impl Hardware {
         let slot = Slot::take()?;
         fs::create_dir_all(&self.directory)?;
         let dtb = self.directory.join("board.dtb");
-        board_dtb::write(self.product, tree, QEMU, &dtb)?;
+        board_dtb::write(self.product, tree, self.cores, QEMU, &dtb)?;
         let start = next_free(&self.directory);
         let log = self.directory.join(format!("serial-{start}.log"));
         let led = self.directory.join(format!("led-{start}.trace"));
@@ -148,8 +151,9 @@ impl Hardware {
         let mut qemu = command("setpriv");
         qemu.args(["--pdeathsig", "KILL", QEMU, "-M", "virt,acpi=off"])
             .args(MACHINE);
-        // QEMU writes the size into the device tree that it is given; the last `-m` counts.
+        // QEMU writes the size into the device tree that it is given; the last of an option counts.
         qemu.args(["-m", &format!("{}M", self.memory)]);
+        qemu.args(["-smp", &self.cores.to_string()]);
         qemu.args(starter).arg("-dtb").arg(&dtb);
         qemu.args(["-qmp", "stdio", "-msg", "timestamp=on"]);
         qemu.arg("-serial").arg(format!("file:{}", log.display()));
