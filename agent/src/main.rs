@@ -122,7 +122,7 @@ fn run() -> ! {
         if failures.note(machine, &failure) {
             receipt::tell(machine, &node, Some(&failure));
         }
-        failures.wait(machine, &node, failure);
+        failures.wait(machine, &mut node, failure);
     }
     restarts::forget(&node);
     machine.enter(Stage::Receipt);

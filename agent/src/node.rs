@@ -14,7 +14,7 @@ use crate::board;
 use crate::boot_order::BootOrder;
 use crate::card::Card;
 use crate::network::Network;
-use crate::restarts::Tally;
+use crate::restarts::{Counting, Tally};
 
 /// The node, as far as the story has got.
 #[derive(Clone, Default)]
@@ -47,6 +47,8 @@ pub struct Node {
     pub hung_before: Option<Tally>,
     /// Whether a disk that hung before this start has been shown.
     pub has_shown_hangs: bool,
+    /// Where its restarts are counted.
+    pub counting: Counting,
     /// Whether the restart that follows this start is in the loop guard's count.
     pub has_counted_restart: bool,
 }

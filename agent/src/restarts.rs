@@ -25,6 +25,16 @@ pub fn pause(restarts: Option<u32>, hold: Duration) -> Duration {
     hold.saturating_mul(holds)
 }
 
+/// Where restarts are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// On the card, as far as is known.
+    #[default]
+    OnCard,
+    /// Nowhere: the card took no count. Then nothing says how many there were.
+    Nowhere,
+}
+
 /// What is counted for one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -89,12 +99,22 @@ pub fn change(
 }
 
 /// Counts a restart that is about to come; `None` if nothing can count it.
-pub fn count(node: &Node) -> Option<u32> {
+pub fn count(node: &mut Node) -> Option<u32> {
+    let name = node.lasting_id();
+    let card = node.card.as_ref().map(|card| card as &dyn Folder);
+    let counted = card.and_then(|card| count_on(card, &name));
+    if counted.is_none() {
+        node.counting = Counting::Nowhere;
+    }
+    counted
+}
+
+fn count_on(card: &dyn Folder, name: &str) -> Option<u32> {
     let one_more = |tally: Tally| Tally {
         restarts: tally.restarts.saturating_add(1),
         ..tally
     };
-    change(node.card.as_ref()?, &node.lasting_id(), one_more)
+    change(card, name, one_more)
         .inspect_err(|error| warn!("restarts are not counted: {error}"))
         .ok()
         .map(|tally| tally.restarts)
@@ -102,6 +122,9 @@ pub fn count(node: &Node) -> Option<u32> {
 
 /// How many restarts came before; `None` if nothing can say it.
 pub fn before(node: &Node) -> Option<u32> {
+    if node.counting == Counting::Nowhere {
+        return None;
+    }
     let tally = Tally::read(node.card.as_ref()?, &node.lasting_id()).ok()?;
     Some(tally.restarts)
 }
@@ -154,6 +177,18 @@ mod tests {
         card.write("gild-a.restarts", b"restarts=-1\nhangs")
             .expect("a card");
         assert_eq!(read(), Tally::default());
+    }
+
+    #[test]
+    fn where_a_restart_was_not_counted_nothing_says_how_many_there_were() {
+        let card = MemoryCard::new(&Power::on());
+        assert_eq!(count_on(&card, "a"), Some(1));
+        card.is_read_only.set(true);
+        assert_eq!(count_on(&card, "a"), None);
+        let mut node = Node::default();
+        assert_eq!(count(&mut node), None, "it has no card");
+        assert_eq!(node.counting, Counting::Nowhere);
+        assert_eq!(before(&node), None);
     }
 
     #[test]
