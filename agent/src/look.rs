@@ -12,7 +12,7 @@ use crate::failure::{Failure, Remedy, StepError};
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::stall::Watcher;
-use crate::{disks, flash, hangs, restarts, trial};
+use crate::{disks, flash, hangs, restarts, trial, waited};
 
 /// Restarts that may cure a record that cannot be read. After them the disk counts as proven.
 const RESTARTS: u32 = 2;
@@ -104,6 +104,7 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
 /// pause. It may have been power cuts that kept it from proving itself.
 pub fn without_share(
     machine: &Machine,
+    node: &Node,
     seen: Option<Seen>,
     failure: Failure,
 ) -> Result<Seen, Failure> {
@@ -121,7 +122,13 @@ pub fn without_share(
             holds,
             decision: Decision::Replace(record),
         }) if is_share
-            && trial::may_try_again(&record, machine.now(), machine.hold).is_ok()
+            && trial::may_try_again(
+                &record,
+                waited::before(node, &target.serial, &record),
+                machine.now(),
+                machine.hold,
+            )
+            .is_ok()
             && still_carries(&target, &record) =>
         {
             info!(
@@ -188,6 +195,10 @@ pub fn seen(
     let holds = holds(&flash::open(&target)?, &target, || restarts::before(node))?;
     let order = order.filter(|order| node.is_meant_by(order));
     let decision = consent::decide(holds.clone(), order.map(|order| order.id.as_str()));
+    node.pause = match &decision {
+        Decision::Replace(record) => Some(waited::pause_of(&target.serial, record)),
+        _ => None,
+    };
     // Whoever names the disk means it.
     if matches!(decision, Decision::Write(_) | Decision::Replace(_))
         && serial.is_none()

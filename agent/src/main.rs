@@ -42,6 +42,7 @@ mod takeover;
 mod target;
 mod trial;
 mod trouble;
+mod waited;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -194,7 +195,7 @@ fn story(
                 on_disk,
                 watcher,
             )
-            .or_else(|failure| look::without_share(machine, seen, failure))?
+            .or_else(|failure| look::without_share(machine, node, seen, failure))?
         }
     };
     node.target = Some(seen.target.clone());
@@ -271,7 +272,8 @@ fn write(
     let before = seen.holds.record();
     let trial_starts = match &seen.decision {
         Decision::Replace(record) if is_same(record) => {
-            trial::may_try_again(record, machine.now(), machine.hold)?;
+            let waited = waited::before(node, &seen.target.serial, record);
+            trial::may_try_again(record, waited, machine.now(), machine.hold)?;
             if let Some(card) = &node.card {
                 loop_guard::forget(card, &node.id());
             }

@@ -47,6 +47,8 @@ pub struct Node {
     pub hung_before: Option<Tally>,
     /// Whether a disk that hung before this start has been shown.
     pub has_shown_hangs: bool,
+    /// The pause of an image on trial that has had its starts, as [`waited`](crate::waited) names it.
+    pub pause: Option<String>,
     /// Where its restarts are counted.
     pub counting: Counting,
     /// Whether the restart that follows this start is in the loop guard's count.

@@ -44,6 +44,10 @@ pub struct Tally {
     pub hangs: u32,
     /// The serial number of that disk; empty where it was not known which disk it was.
     pub disk: String,
+    /// Seconds of a pause that was not over when the agent restarted the board.
+    pub waited: u64,
+    /// Which pause that is.
+    pub pause: String,
 }
 
 impl Tally {
@@ -52,11 +56,14 @@ impl Tally {
             text.lines()
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         };
-        let number = |key| value(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+        let text = |key| value(key).unwrap_or_default();
+        let number = |key| text(key).parse().unwrap_or(0);
         Self {
             restarts: number("restarts"),
             hangs: number("hangs"),
-            disk: value("disk").unwrap_or_default().to_owned(),
+            disk: text("disk").to_owned(),
+            waited: text("waited").parse().unwrap_or(0),
+            pause: text("pause").to_owned(),
         }
     }
 
@@ -65,8 +72,14 @@ impl Tally {
             restarts,
             hangs,
             disk,
+            waited,
+            pause,
         } = self;
-        format!("restarts={restarts}\nhangs={hangs}\ndisk={disk}\n")
+        format!("restarts={restarts}\nhangs={hangs}\ndisk={disk}\nwaited={waited}\npause={pause}\n")
+    }
+
+    fn counts_nothing(&self) -> bool {
+        self.restarts == 0 && self.hangs == 0 && self.waited == 0
     }
 
     /// What the card says of this node. Without a card nothing is counted.
@@ -88,7 +101,7 @@ pub fn change(
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let before = Tally::read(card, name)?;
     let after = change(before.clone());
-    if after.restarts == 0 && after.hangs == 0 {
+    if after.counts_nothing() {
         if before != Tally::default() {
             card.remove(&restart_count(name))?;
         }
@@ -171,6 +184,8 @@ mod tests {
             restarts: 3,
             hangs: 1,
             disk: "S 1".to_owned(),
+            waited: 1800,
+            pause: "3 S 1".to_owned(),
         };
         change(&card, "a", |_| tally.clone()).expect("a card");
         assert_eq!(read(), tally);
@@ -194,19 +209,22 @@ mod tests {
     #[test]
     fn a_file_that_counts_nothing_is_removed() {
         let card = MemoryCard::new(&Power::on());
-        let with = |restarts, hangs| {
+        let with = |restarts, hangs, waited| {
             let tally = Tally {
                 restarts,
                 hangs,
                 disk: "S1".to_owned(),
+                waited,
+                ..Tally::default()
             };
             change(&card, "a", |_| tally).expect("a card");
             card.text("gild-a.restarts").is_some()
         };
-        assert!(with(1, 1));
-        assert!(with(0, 1));
-        assert!(with(1, 0));
-        assert!(!with(0, 0));
+        assert!(with(1, 1, 1));
+        assert!(with(0, 1, 0));
+        assert!(with(1, 0, 0));
+        assert!(with(0, 0, 1));
+        assert!(!with(0, 0, 0));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::restarts::Counting;
 use crate::stage::Stage;
 use crate::trouble::Troubles;
-use crate::{backoff, reboot, restarts};
+use crate::{backoff, reboot, restarts, waited};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -114,6 +114,7 @@ fn retry_then_restart(
     }
     if left.is_zero() {
         warn!("restarting the board: what was not there may be there after a restart");
+        waited::keep(node, machine.now());
         reboot::reboot();
     }
     let wait = wait.min(left);
