@@ -12,6 +12,7 @@ mod clock;
 mod consent;
 mod console;
 mod dhcp;
+mod discards;
 mod disks;
 mod failure;
 mod flash;
@@ -59,6 +60,7 @@ use log::{info, warn};
 
 use crate::boot_order::Standing;
 use crate::consent::{Decision, Reason};
+use crate::discards::{Discard, Discards};
 use crate::failure::Failure;
 use crate::flash::Finished;
 use crate::led::Pattern;
@@ -315,7 +317,12 @@ fn write(
         network: settings.unwrap_or_default(),
         ..Options::default()
     };
-    node.report = Some(flash::flash(machine, image, &disk, &options)?);
+    let discards = Discards::of(node, &seen.target.serial);
+    let report = flash::flash(machine, image, &disk, &options, &discards)?;
+    if report.bytes_discarded == 0 && discards.are_left_out() {
+        node.discard = Discard::LeftOut;
+    }
+    node.report = Some(report);
     Ok(look::again(&disk, seen)?)
 }
 

@@ -13,6 +13,7 @@ use gild_identity::{Interface, lasting_macs};
 use crate::board;
 use crate::boot_order::BootOrder;
 use crate::card::Card;
+use crate::discards::Discard;
 use crate::network::Network;
 use crate::restarts::{Counting, Tally};
 
@@ -35,6 +36,8 @@ pub struct Node {
     pub target: Option<Candidate>,
     /// What was done to the disk.
     pub report: Option<Report>,
+    /// Whether the disk was discarded with that.
+    pub discard: Discard,
     /// Whether the board restarts to start an image that has not proven itself.
     pub is_on_trial: bool,
     /// The image on the share, where the node keeps another one because nobody ordered it to be replaced.
@@ -61,6 +64,7 @@ impl Node {
         self.image_id = None;
         self.target = None;
         self.report = None;
+        self.discard = Discard::default();
         self.is_on_trial = false;
         self.offered = None;
         self.boot_order = None;

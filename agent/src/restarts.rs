@@ -48,6 +48,10 @@ pub struct Tally {
     pub waited: u64,
     /// Which pause that is.
     pub pause: String,
+    /// Discards that were begun and did not end.
+    pub discards: u32,
+    /// The serial number of the disk that they are of.
+    pub discarding: String,
 }
 
 impl Tally {
@@ -64,6 +68,8 @@ impl Tally {
             disk: text("disk").to_owned(),
             waited: text("waited").parse().unwrap_or(0),
             pause: text("pause").to_owned(),
+            discards: number("discards"),
+            discarding: text("discarding").to_owned(),
         }
     }
 
@@ -74,12 +80,16 @@ impl Tally {
             disk,
             waited,
             pause,
+            discards,
+            discarding,
         } = self;
-        format!("restarts={restarts}\nhangs={hangs}\ndisk={disk}\nwaited={waited}\npause={pause}\n")
+        format!(
+            "restarts={restarts}\nhangs={hangs}\ndisk={disk}\nwaited={waited}\npause={pause}\ndiscards={discards}\ndiscarding={discarding}\n"
+        )
     }
 
     fn counts_nothing(&self) -> bool {
-        self.restarts == 0 && self.hangs == 0 && self.waited == 0
+        self.restarts == 0 && self.hangs == 0 && self.waited == 0 && self.discards == 0
     }
 
     /// What the card says of this node. Without a card nothing is counted.
@@ -159,7 +169,7 @@ fn forget_on(card: &dyn Folder, name: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::thread;
 
     use super::*;
@@ -186,6 +196,8 @@ mod tests {
             disk: "S 1".to_owned(),
             waited: 1800,
             pause: "3 S 1".to_owned(),
+            discards: 2,
+            discarding: "S 2".to_owned(),
         };
         change(&card, "a", |_| tally.clone()).expect("a card");
         assert_eq!(read(), tally);
@@ -209,22 +221,24 @@ mod tests {
     #[test]
     fn a_file_that_counts_nothing_is_removed() {
         let card = MemoryCard::new(&Power::on());
-        let with = |restarts, hangs, waited| {
+        let with = |restarts, hangs, waited, discards| {
             let tally = Tally {
                 restarts,
                 hangs,
                 disk: "S1".to_owned(),
                 waited,
+                discards,
                 ..Tally::default()
             };
             change(&card, "a", |_| tally).expect("a card");
             card.text("gild-a.restarts").is_some()
         };
-        assert!(with(1, 1, 1));
-        assert!(with(0, 1, 0));
-        assert!(with(1, 0, 0));
-        assert!(with(0, 0, 1));
-        assert!(!with(0, 0, 0));
+        assert!(with(1, 1, 1, 1));
+        assert!(with(0, 1, 0, 0));
+        assert!(with(1, 0, 0, 0));
+        assert!(with(0, 0, 1, 0));
+        assert!(with(0, 0, 0, 1));
+        assert!(!with(0, 0, 0, 0));
     }
 
     #[test]
@@ -244,7 +258,7 @@ mod tests {
 
     /// A card for several threads, on which somebody else always comes between two calls.
     #[derive(Default)]
-    struct BusyCard(Mutex<Option<Vec<u8>>>);
+    pub struct BusyCard(Mutex<Option<Vec<u8>>>);
 
     impl Folder for BusyCard {
         fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {
