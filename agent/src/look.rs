@@ -222,7 +222,9 @@ fn holds(
     restarts: impl FnOnce() -> Option<u32>,
 ) -> Result<Holds, Unreadable> {
     let found = match Holds::on(disk) {
-        Err(error) if restarts().is_none_or(|restarts| restarts >= RESTARTS) => {
+        Err(error @ LookError::Record(_))
+            if restarts().is_none_or(|restarts| restarts >= RESTARTS) =>
+        {
             warn!("reading {} failed: {error}", target.path.display());
             error.lasting()
         }
