@@ -32,6 +32,19 @@ pub enum Proven {
     Version1(String),
     /// It has a record that is damaged or of a later gild: what it says is not known.
     Damaged,
+    /// The place of its record cannot be read.
+    Unreadable,
+}
+
+/// What a disk holds is not known, because it cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// Its first sector, or the place of a record below an empty one.
+    #[error(transparent)]
+    Disk(io::Error),
+    /// The place of its record, and its first sector is not empty.
+    #[error("the place of gild's record: {0}")]
+    Record(io::Error),
 }
 
 /// What is to be done with a disk.
@@ -81,17 +94,33 @@ impl Proven {
         match self {
             Self::Record(record) => Some(&record.image_id),
             Self::Version1(image_id) => Some(image_id),
-            Self::Damaged => None,
+            Self::Damaged | Self::Unreadable => None,
+        }
+    }
+}
+
+impl LookError {
+    /// What the disk counts as if the error stays. A node may live on a disk with a first sector, and one bad sector must not
+    /// keep it from starting.
+    pub fn lasting(self) -> Result<Holds, Self> {
+        match self {
+            Self::Disk(_) => Err(self),
+            Self::Record(_) => Ok(Holds::Proven(Proven::Unreadable)),
         }
     }
 }
 
 impl Holds {
     /// Looks at a disk, past every cache. An error is never a reason to write.
-    pub fn on(disk: &dyn Target) -> io::Result<Self> {
-        let record = read_twice(disk, RECORD_OFFSET, RECORD_LENGTH)?;
-        let sector = read_twice(disk, 0, disk.sector_size() as usize)?;
+    pub fn on(disk: &dyn Target) -> Result<Self, LookError> {
+        let sector = read_twice(disk, 0, disk.sector_size() as usize).map_err(LookError::Disk)?;
         let is_empty = sector.iter().all(|byte| *byte == 0);
+        let record = read_twice(disk, RECORD_OFFSET, RECORD_LENGTH);
+        let record = record.map_err(if is_empty {
+            LookError::Disk
+        } else {
+            LookError::Record
+        })?;
         Ok(Self::of(is_empty, Found::in_bytes(&record)))
     }
 
@@ -116,7 +145,8 @@ impl Holds {
         match self {
             Self::Blank(record) => record.as_ref(),
             Self::Trial(record) | Self::Proven(Proven::Record(record)) => Some(record),
-            Self::Foreign | Self::Proven(Proven::Version1(_) | Proven::Damaged) => None,
+            Self::Foreign
+            | Self::Proven(Proven::Version1(_) | Proven::Damaged | Proven::Unreadable) => None,
         }
     }
 }
@@ -150,7 +180,9 @@ pub fn decide(holds: Holds, order: Option<&str>) -> Decision {
         (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
         (Holds::Foreign, None) => Decision::Write(Reason::Foreign),
         // Which orders were carried out is not known: an old one must not be carried out again.
-        (Holds::Proven(Proven::Damaged), _) => Decision::Start(Proven::Damaged),
+        (Holds::Proven(proven @ (Proven::Damaged | Proven::Unreadable)), _) => {
+            Decision::Start(proven)
+        }
         (_, Some(id)) => Decision::Write(Reason::Order(id.to_owned())),
         (Holds::Trial(record), None) if record.trial_starts < TRIAL_STARTS => Decision::Try(record),
         (Holds::Trial(record), None) => Decision::Replace(record),
@@ -209,7 +241,8 @@ mod tests {
                     .record_reads
                     .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if self.flips && read == 1 {
-                    buffer.fill(0);
+                    let is_zero = buffer.iter().all(|byte| *byte == 0);
+                    buffer.fill(if is_zero { 0x5a } else { 0 });
                 }
                 return Ok(());
             }
@@ -243,16 +276,14 @@ mod tests {
         }
     }
 
-    /// Every kind of first sector, of record and of order, with what comes of it in one word. Only the rows of docs/card.md
-    /// write.
-    #[test]
-    fn nothing_but_an_empty_first_sector_an_unknown_disk_or_an_order_writes() {
+    /// Every kind of record, by name.
+    fn records() -> Vec<(&'static str, Option<[u8; RECORD_LENGTH]>)> {
         let mut damaged = record(State::Proven, 0, "").to_bytes();
         damaged[60] ^= 4;
         let mut later = record(State::Proven, 0, "").to_bytes();
         later[16] = 3;
         let of = |state, starts, order: &str| Some(record(state, starts, order).to_bytes());
-        let records = vec![
+        vec![
             ("unreadable", None),
             ("nothing", Some([0; RECORD_LENGTH])),
             ("foreign", Some([0x5a; RECORD_LENGTH])),
@@ -266,7 +297,14 @@ mod tests {
             ("proven", of(State::Proven, 0, "")),
             ("proven, order done", of(State::Proven, 0, "o-1")),
             ("proven, other order done", of(State::Proven, 0, "o-0")),
-        ];
+        ]
+    }
+
+    /// Every kind of first sector, of record and of order, with what comes of it in one word. Only the rows of docs/card.md
+    /// write.
+    #[test]
+    fn nothing_but_an_empty_first_sector_an_unknown_disk_or_an_order_writes() {
+        let records = records();
         let firsts = [
             ("empty", [Some(0), Some(0)]),
             ("a table", [Some(1), Some(1)]),
@@ -278,38 +316,58 @@ mod tests {
         let mut cases = 0;
         for (first_name, first) in firsts {
             for (record_name, record) in &records {
-                for order in [None, Some("o-1")] {
-                    let disk = Disk {
-                        first,
-                        record: *record,
-                        flips: false,
-                        record_reads: 0.into(),
-                        reads: 0.into(),
-                    };
-                    cases += 1;
-                    let is_readable = record.is_some() && !first_name.starts_with("unreadable");
-                    let Ok(holds) = Holds::on(&disk) else {
-                        assert!(!is_readable, "{first_name}, {record_name}");
-                        continue;
-                    };
-                    assert!(is_readable, "{first_name}, {record_name}");
-                    match decide(holds, order) {
-                        Decision::Write(reason) => {
-                            writes.push(format!("{first_name} | {record_name} | {reason}"));
-                        }
-                        Decision::Start(_) => assert!(
-                            ["damaged", "later", "proven"]
-                                .iter()
-                                .any(|name| record_name.starts_with(name))
-                        ),
-                        Decision::Try(record) | Decision::Replace(record) => {
-                            assert_eq!(record.state, State::Trial);
+                // A record that flips reads as something else the second time.
+                for flips in [false, true] {
+                    let is_readable =
+                        !flips && record.is_some() && !first_name.starts_with("unreadable");
+                    for (order, stays) in [
+                        (None, false),
+                        (None, true),
+                        (Some("o-1"), false),
+                        (Some("o-1"), true),
+                    ] {
+                        let disk = Disk {
+                            first,
+                            record: *record,
+                            flips,
+                            record_reads: 0.into(),
+                            reads: 0.into(),
+                        };
+                        cases += 1;
+                        let name = format!("{first_name}, {record_name}, {flips}, {stays}");
+                        let found = Holds::on(&disk);
+                        assert_eq!(found.is_ok(), is_readable, "{name}");
+                        let found = match found {
+                            Err(error) if stays => error.lasting(),
+                            found => found,
+                        };
+                        let counts_as_proven = !is_readable && stays && first_name == "a table";
+                        assert_eq!(found.is_ok(), is_readable || counts_as_proven, "{name}");
+                        let Ok(holds) = found else {
+                            continue;
+                        };
+                        match decide(holds, order) {
+                            Decision::Write(reason) => {
+                                assert!(is_readable, "{name}");
+                                writes.push(format!("{first_name} | {record_name} | {reason}"));
+                            }
+                            Decision::Start(Proven::Unreadable) => {
+                                assert!(counts_as_proven, "{name}");
+                            }
+                            Decision::Start(_) => assert!(
+                                ["damaged", "later", "proven"]
+                                    .iter()
+                                    .any(|name| record_name.starts_with(name))
+                            ),
+                            Decision::Try(record) | Decision::Replace(record) => {
+                                assert_eq!(record.state, State::Trial);
+                            }
                         }
                     }
                 }
             }
         }
-        assert_eq!(cases, 130);
+        assert_eq!(cases, 5 * 13 * 2 * 4);
         writes.sort();
         writes.dedup();
         let empty = "its first sector is empty";
@@ -343,7 +401,8 @@ mod tests {
             record_reads: 0.into(),
             reads: 0.into(),
         };
-        Holds::on(&disk).expect_err("two reads that differ");
+        let error = Holds::on(&disk).expect_err("two reads that differ");
+        assert!(matches!(error, LookError::Record(_)), "{error}");
     }
 
     #[test]

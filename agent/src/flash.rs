@@ -8,6 +8,7 @@ use gild_faults::{Fault, HasFault};
 use gild_flash::{FlashError, Job, Options, Report};
 use gild_share::ShareError;
 
+use crate::discards::Discards;
 use crate::failure::{Remedy, StepError};
 use crate::machine::Machine;
 use crate::manifest::Image;
@@ -74,6 +75,7 @@ pub fn flash(
     image: &Image,
     disk: &dyn Target,
     options: &Options,
+    discards: &Discards,
 ) -> Result<Report, FlashStepError> {
     let source = image
         .share
@@ -85,7 +87,7 @@ pub fn flash(
         source: &source,
         target: disk,
         clock: machine,
-        observer: &Progress::new(machine),
+        observer: &Progress::new(machine, discards),
         options,
     };
     Ok(gild_flash::flash(&job)?)

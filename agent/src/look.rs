@@ -1,27 +1,28 @@
 //! Step 4, disk: what the board's disk holds, and what is to be done with it, before anybody is asked.
 
-use std::io;
-
 use gild_card_format::Order;
 use gild_disk::select::{self, Candidate, System, Wanted};
 use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
 use gild_format::record::Record;
-use log::info;
+use log::{info, warn};
 
-use crate::consent::{self, Decision, Holds};
+use crate::consent::{self, Decision, Holds, LookError, Proven};
 use crate::failure::{Failure, Remedy, StepError};
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::stall::Watcher;
-use crate::{disks, flash, hangs, trial};
+use crate::{disks, flash, hangs, restarts, trial, waited};
+
+/// Restarts that may cure a record that cannot be read. After them the disk counts as proven.
+const RESTARTS: u32 = 2;
 
 /// The disk cannot be read. What it holds is not known, so nothing is written.
 #[derive(Debug, thiserror::Error)]
 #[error("reading {disk}, which may hold a node's data, failed: {error}")]
 pub struct Unreadable {
     disk: String,
-    error: io::Error,
+    error: LookError,
 }
 
 /// A disk that was just written is not what it was found to be a moment before.
@@ -103,6 +104,7 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
 /// pause. It may have been power cuts that kept it from proving itself.
 pub fn without_share(
     machine: &Machine,
+    node: &Node,
     seen: Option<Seen>,
     failure: Failure,
 ) -> Result<Seen, Failure> {
@@ -120,7 +122,13 @@ pub fn without_share(
             holds,
             decision: Decision::Replace(record),
         }) if is_share
-            && trial::may_try_again(&record, machine.now(), machine.hold).is_ok()
+            && trial::may_try_again(
+                &record,
+                waited::before(node, &target.serial, &record),
+                machine.now(),
+                machine.hold,
+            )
+            .is_ok()
             && still_carries(&target, &record) =>
         {
             info!(
@@ -184,9 +192,13 @@ pub fn seen(
     node.target = Some(target.clone());
     watcher.knows(node);
     hangs::show_last(node, Some(&target))?;
-    let holds = holds(&flash::open(&target)?, &target)?;
+    let holds = holds(&flash::open(&target)?, &target, || restarts::before(node))?;
     let order = order.filter(|order| node.is_meant_by(order));
     let decision = consent::decide(holds.clone(), order.map(|order| order.id.as_str()));
+    node.pause = match &decision {
+        Decision::Replace(record) => Some(waited::pause_of(&target.serial, record)),
+        _ => None,
+    };
     // Whoever names the disk means it.
     if matches!(decision, Decision::Write(_) | Decision::Replace(_))
         && serial.is_none()
@@ -202,8 +214,23 @@ pub fn seen(
     })
 }
 
-fn holds(disk: &dyn Target, target: &Candidate) -> Result<Holds, Unreadable> {
-    Holds::on(disk).map_err(|error| Unreadable {
+/// What the disk holds. An error may pass with a restart, and the disk may be on trial: so the board restarts a few times before
+/// a record that cannot be read counts as proven. Where restarts are not counted, it does so at once.
+fn holds(
+    disk: &dyn Target,
+    target: &Candidate,
+    restarts: impl FnOnce() -> Option<u32>,
+) -> Result<Holds, Unreadable> {
+    let found = match Holds::on(disk) {
+        Err(error @ LookError::Record(_))
+            if restarts().is_none_or(|restarts| restarts >= RESTARTS) =>
+        {
+            warn!("reading {} failed: {error}", target.path.display());
+            error.lasting()
+        }
+        found => found,
+    };
+    found.map_err(|error| Unreadable {
         disk: target.to_string(),
         error,
     })
@@ -216,6 +243,9 @@ fn say(target: &Candidate, decision: &Decision) {
             Some(image_id) => {
                 info!("already done: image {image_id} on {disk} counts as proven");
             }
+            None if *proven == Proven::Unreadable => info!(
+                "{disk} is not empty, and the place of gild's record on it cannot be read: it counts as proven, so it is started and not written, whatever an order says"
+            ),
             None => info!(
                 "{disk} has a record of gild's that is damaged or of a later gild: it is not written"
             ),
@@ -242,25 +272,49 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_disk_that_cannot_be_read_restarts_the_board_and_is_never_written() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("disk");
-        // It ends before the record: reading that fails.
-        std::fs::write(&path, [0; 4096]).expect("a disk");
-        let disk = BlockDevice::open_file(&path, 512).expect("the disk");
-        let target = Candidate {
+    fn target() -> Candidate {
+        Candidate {
             path: PathBuf::from("/dev/nvme0n1"),
             model: "Disk".to_owned(),
             serial: "S1".to_owned(),
             size: 4096,
             sector_size: 512,
-        };
-        let failure = Failure::from(holds(&disk, &target).expect_err("half a disk"));
-        assert_eq!(
-            (failure.fault, failure.remedy),
-            (Fault::TargetFailed, Remedy::Restart)
-        );
-        assert!(failure.message.contains("serial S1"), "{}", failure.message);
+        }
+    }
+
+    /// A disk that ends before the record: reading that fails.
+    fn half_a_disk(first: u8) -> (tempfile::TempDir, BlockDevice) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk");
+        std::fs::write(&path, [first; 4096]).expect("a disk");
+        let disk = BlockDevice::open_file(&path, 512).expect("the disk");
+        (directory, disk)
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_read_restarts_the_board_and_is_never_written() {
+        let (_directory, disk) = half_a_disk(0);
+        for restarts in [Some(0), Some(2), Some(9), None] {
+            let error = holds(&disk, &target(), || restarts).expect_err("half a disk");
+            let failure = Failure::from(error);
+            assert_eq!(
+                (failure.fault, failure.remedy),
+                (Fault::TargetFailed, Remedy::Restart)
+            );
+            assert!(failure.message.contains("serial S1"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_counts_as_proven_after_two_restarts() {
+        let (_directory, disk) = half_a_disk(1);
+        for restarts in 0..2 {
+            let error = holds(&disk, &target(), || Some(restarts)).expect_err("it may pass");
+            assert_eq!(Failure::from(error).remedy, Remedy::Restart);
+        }
+        for restarts in [Some(2), Some(9), None] {
+            let holds = holds(&disk, &target(), || restarts).expect("a node may live on it");
+            assert_eq!(holds, Holds::Proven(Proven::Unreadable));
+        }
     }
 }

@@ -12,6 +12,7 @@ mod clock;
 mod consent;
 mod console;
 mod dhcp;
+mod discards;
 mod disks;
 mod failure;
 mod flash;
@@ -42,6 +43,7 @@ mod takeover;
 mod target;
 mod trial;
 mod trouble;
+mod waited;
 mod watchdog;
 
 use std::process::ExitCode;
@@ -58,6 +60,7 @@ use log::{info, warn};
 
 use crate::boot_order::Standing;
 use crate::consent::{Decision, Reason};
+use crate::discards::{Discard, Discards};
 use crate::failure::Failure;
 use crate::flash::Finished;
 use crate::led::Pattern;
@@ -122,7 +125,7 @@ fn run() -> ! {
         if failures.note(machine, &failure) {
             receipt::tell(machine, &node, Some(&failure));
         }
-        failures.wait(machine, &node, failure);
+        failures.wait(machine, &mut node, failure);
     }
     restarts::forget(&node);
     machine.enter(Stage::Receipt);
@@ -194,7 +197,7 @@ fn story(
                 on_disk,
                 watcher,
             )
-            .or_else(|failure| look::without_share(machine, seen, failure))?
+            .or_else(|failure| look::without_share(machine, node, seen, failure))?
         }
     };
     node.target = Some(seen.target.clone());
@@ -274,7 +277,8 @@ fn write(
     let before = seen.holds.record();
     let trial_starts = match &seen.decision {
         Decision::Replace(record) if is_same(record) => {
-            trial::may_try_again(record, machine.now(), machine.hold)?;
+            let waited = waited::before(node, &seen.target.serial, record);
+            trial::may_try_again(record, waited, machine.now(), machine.hold)?;
             if let Some(card) = &node.card {
                 loop_guard::forget(card, &node.id());
             }
@@ -316,7 +320,12 @@ fn write(
         network: settings.unwrap_or_default(),
         ..Options::default()
     };
-    node.report = Some(flash::flash(machine, image, &disk, &options)?);
+    let discards = Discards::of(node, &seen.target.serial);
+    let report = flash::flash(machine, image, &disk, &options, &discards)?;
+    if report.bytes_discarded == 0 && discards.are_left_out() {
+        node.discard = Discard::LeftOut;
+    }
+    node.report = Some(report);
     Ok(look::again(&disk, seen)?)
 }
 

@@ -13,8 +13,9 @@ use gild_identity::{Interface, lasting_macs};
 use crate::board;
 use crate::boot_order::BootOrder;
 use crate::card::Card;
+use crate::discards::Discard;
 use crate::network::Network;
-use crate::restarts::Tally;
+use crate::restarts::{Counting, Tally};
 
 /// The node, as far as the story has got.
 #[derive(Clone, Default)]
@@ -35,6 +36,8 @@ pub struct Node {
     pub target: Option<Candidate>,
     /// What was done to the disk.
     pub report: Option<Report>,
+    /// Whether the disk was discarded with that.
+    pub discard: Discard,
     /// Whether the board restarts to start an image that has not proven itself.
     pub is_on_trial: bool,
     /// The image on the share, where the node keeps another one because nobody ordered it to be replaced.
@@ -47,6 +50,10 @@ pub struct Node {
     pub hung_before: Option<Tally>,
     /// Whether a disk that hung before this start has been shown.
     pub has_shown_hangs: bool,
+    /// The pause of an image on trial that has had its starts, as [`waited`](crate::waited) names it.
+    pub pause: Option<String>,
+    /// Where its restarts are counted.
+    pub counting: Counting,
     /// Whether the restart that follows this start is in the loop guard's count.
     pub has_counted_restart: bool,
 }
@@ -57,6 +64,7 @@ impl Node {
         self.image_id = None;
         self.target = None;
         self.report = None;
+        self.discard = Discard::default();
         self.is_on_trial = false;
         self.offered = None;
         self.boot_order = None;

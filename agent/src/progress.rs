@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gild_flash::{Event, Observer, Stage as Work};
 use log::{info, warn};
 
+use crate::discards::Discards;
 use crate::led::Pattern;
 use crate::machine::Machine;
 use crate::stage::Stage;
@@ -14,16 +15,18 @@ use crate::stage::Stage;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Watches one flash.
-pub struct Progress {
+pub struct Progress<'a> {
     machine: &'static Machine,
+    discards: &'a Discards,
     meter: Mutex<Meter>,
 }
 
-impl Progress {
-    /// Watches for the machine.
-    pub fn new(machine: &'static Machine) -> Self {
+impl<'a> Progress<'a> {
+    /// Watches for the machine, and counts the discards.
+    pub fn new(machine: &'static Machine, discards: &'a Discards) -> Self {
         Self {
             machine,
+            discards,
             meter: Mutex::new(Meter::new(Work::Prepare, Instant::now())),
         }
     }
@@ -31,6 +34,9 @@ impl Progress {
     fn begin(&self, work: Work) {
         *self.meter.lock().unwrap_or_else(PoisonError::into_inner) =
             Meter::new(work, Instant::now());
+        if work != Work::Prepare {
+            self.discards.end();
+        }
         match work {
             // The step has begun with the stage `flash`.
             Work::Prepare | Work::Scan | Work::Write => self.machine.show(pattern(work)),
@@ -47,7 +53,11 @@ fn pattern(work: Work) -> Pattern {
     }
 }
 
-impl Observer for Progress {
+impl Observer for Progress<'_> {
+    fn may_discard(&self) -> bool {
+        self.discards.begin()
+    }
+
     fn event(&self, event: Event<'_>) {
         self.machine.alive();
         match event {

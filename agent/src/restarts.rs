@@ -25,6 +25,16 @@ pub fn pause(restarts: Option<u32>, hold: Duration) -> Duration {
     hold.saturating_mul(holds)
 }
 
+/// Where restarts are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// On the card, as far as is known.
+    #[default]
+    OnCard,
+    /// Nowhere: the card took no count. Then nothing says how many there were.
+    Nowhere,
+}
+
 /// What is counted for one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -34,6 +44,14 @@ pub struct Tally {
     pub hangs: u32,
     /// The serial number of that disk; empty where it was not known which disk it was.
     pub disk: String,
+    /// Seconds of a pause that was not over when the agent restarted the board.
+    pub waited: u64,
+    /// Which pause that is.
+    pub pause: String,
+    /// Discards that were begun and did not end.
+    pub discards: u32,
+    /// The serial number of the disk that they are of.
+    pub discarding: String,
 }
 
 impl Tally {
@@ -42,11 +60,16 @@ impl Tally {
             text.lines()
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         };
-        let number = |key| value(key).and_then(|value| value.parse().ok()).unwrap_or(0);
+        let text = |key| value(key).unwrap_or_default();
+        let number = |key| text(key).parse().unwrap_or(0);
         Self {
             restarts: number("restarts"),
             hangs: number("hangs"),
-            disk: value("disk").unwrap_or_default().to_owned(),
+            disk: text("disk").to_owned(),
+            waited: text("waited").parse().unwrap_or(0),
+            pause: text("pause").to_owned(),
+            discards: number("discards"),
+            discarding: text("discarding").to_owned(),
         }
     }
 
@@ -55,8 +78,18 @@ impl Tally {
             restarts,
             hangs,
             disk,
+            waited,
+            pause,
+            discards,
+            discarding,
         } = self;
-        format!("restarts={restarts}\nhangs={hangs}\ndisk={disk}\n")
+        format!(
+            "restarts={restarts}\nhangs={hangs}\ndisk={disk}\nwaited={waited}\npause={pause}\ndiscards={discards}\ndiscarding={discarding}\n"
+        )
+    }
+
+    fn counts_nothing(&self) -> bool {
+        self.restarts == 0 && self.hangs == 0 && self.waited == 0 && self.discards == 0
     }
 
     /// What the card says of this node. Without a card nothing is counted.
@@ -78,7 +111,7 @@ pub fn change(
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let before = Tally::read(card, name)?;
     let after = change(before.clone());
-    if after.restarts == 0 && after.hangs == 0 {
+    if after.counts_nothing() {
         if before != Tally::default() {
             card.remove(&restart_count(name))?;
         }
@@ -89,12 +122,22 @@ pub fn change(
 }
 
 /// Counts a restart that is about to come; `None` if nothing can count it.
-pub fn count(node: &Node) -> Option<u32> {
+pub fn count(node: &mut Node) -> Option<u32> {
+    let name = node.lasting_id();
+    let card = node.card.as_ref().map(|card| card as &dyn Folder);
+    let counted = card.and_then(|card| count_on(card, &name));
+    if counted.is_none() {
+        node.counting = Counting::Nowhere;
+    }
+    counted
+}
+
+fn count_on(card: &dyn Folder, name: &str) -> Option<u32> {
     let one_more = |tally: Tally| Tally {
         restarts: tally.restarts.saturating_add(1),
         ..tally
     };
-    change(node.card.as_ref()?, &node.lasting_id(), one_more)
+    change(card, name, one_more)
         .inspect_err(|error| warn!("restarts are not counted: {error}"))
         .ok()
         .map(|tally| tally.restarts)
@@ -102,6 +145,9 @@ pub fn count(node: &Node) -> Option<u32> {
 
 /// How many restarts came before; `None` if nothing can say it.
 pub fn before(node: &Node) -> Option<u32> {
+    if node.counting == Counting::Nowhere {
+        return None;
+    }
     let tally = Tally::read(node.card.as_ref()?, &node.lasting_id()).ok()?;
     Some(tally.restarts)
 }
@@ -123,7 +169,7 @@ fn forget_on(card: &dyn Folder, name: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::thread;
 
     use super::*;
@@ -148,6 +194,10 @@ mod tests {
             restarts: 3,
             hangs: 1,
             disk: "S 1".to_owned(),
+            waited: 1800,
+            pause: "3 S 1".to_owned(),
+            discards: 2,
+            discarding: "S 2".to_owned(),
         };
         change(&card, "a", |_| tally.clone()).expect("a card");
         assert_eq!(read(), tally);
@@ -157,21 +207,38 @@ mod tests {
     }
 
     #[test]
+    fn where_a_restart_was_not_counted_nothing_says_how_many_there_were() {
+        let card = MemoryCard::new(&Power::on());
+        assert_eq!(count_on(&card, "a"), Some(1));
+        card.is_read_only.set(true);
+        assert_eq!(count_on(&card, "a"), None);
+        let mut node = Node::default();
+        assert_eq!(count(&mut node), None, "it has no card");
+        assert_eq!(node.counting, Counting::Nowhere);
+        assert_eq!(before(&node), None);
+    }
+
+    #[test]
     fn a_file_that_counts_nothing_is_removed() {
         let card = MemoryCard::new(&Power::on());
-        let with = |restarts, hangs| {
+        let with = |restarts, hangs, waited, discards| {
             let tally = Tally {
                 restarts,
                 hangs,
                 disk: "S1".to_owned(),
+                waited,
+                discards,
+                ..Tally::default()
             };
             change(&card, "a", |_| tally).expect("a card");
             card.text("gild-a.restarts").is_some()
         };
-        assert!(with(1, 1));
-        assert!(with(0, 1));
-        assert!(with(1, 0));
-        assert!(!with(0, 0));
+        assert!(with(1, 1, 1, 1));
+        assert!(with(0, 1, 0, 0));
+        assert!(with(1, 0, 0, 0));
+        assert!(with(0, 0, 1, 0));
+        assert!(with(0, 0, 0, 1));
+        assert!(!with(0, 0, 0, 0));
     }
 
     #[test]
@@ -191,7 +258,7 @@ mod tests {
 
     /// A card for several threads, on which somebody else always comes between two calls.
     #[derive(Default)]
-    struct BusyCard(Mutex<Option<Vec<u8>>>);
+    pub struct BusyCard(Mutex<Option<Vec<u8>>>);
 
     impl Folder for BusyCard {
         fn read(&self, _: &str) -> io::Result<Option<Vec<u8>>> {

@@ -9,9 +9,10 @@ use log::{error, info, warn};
 use crate::failure::{ATTEMPTS, Failure, Remedy};
 use crate::machine::Machine;
 use crate::node::Node;
+use crate::restarts::Counting;
 use crate::stage::Stage;
 use crate::trouble::Troubles;
-use crate::{backoff, reboot, restarts};
+use crate::{backoff, reboot, restarts, waited};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -23,8 +24,6 @@ pub struct Failures {
     /// The furthest stage that failed in these attempts.
     furthest: Option<Stage>,
     troubles: Troubles,
-    /// Whether the card takes no count of restarts.
-    is_uncountable: bool,
 }
 
 /// What comes after a failure.
@@ -44,7 +43,7 @@ impl Failures {
     }
 
     /// Waits; afterwards the story may start again.
-    pub fn wait(&mut self, machine: &Machine, node: &Node, failure: Failure) {
+    pub fn wait(&mut self, machine: &Machine, node: &mut Node, failure: Failure) {
         let next = self.count(failure.fault, machine.stage(), machine.hold);
         let remedy = failure.remedy;
         let lasting = self
@@ -67,47 +66,12 @@ impl Failures {
                 machine.wait(machine.hold);
             }
             (Next::Retry(wait), Some(lasting)) => {
-                self.retry_then_restart(machine, node, remedy, lasting, wait);
+                retry_then_restart(machine, node, remedy, lasting, wait);
             }
             (Next::Hold, Some(lasting)) => {
-                self.retry_then_restart(machine, node, remedy, lasting, machine.hold);
+                retry_then_restart(machine, node, remedy, lasting, machine.hold);
             }
         }
-    }
-
-    /// Looks again, and restarts the board if the fault is still there when the pause before a restart is over: a disk or a
-    /// network interface that the kernel has lost may come back with it.
-    fn retry_then_restart(
-        &mut self,
-        machine: &Machine,
-        node: &Node,
-        remedy: Remedy,
-        lasting: Duration,
-        wait: Duration,
-    ) {
-        let restarts = match remedy {
-            Remedy::CountedRestart(restarts) => restarts,
-            _ if self.is_uncountable => None,
-            _ => restarts::before(node),
-        };
-        let mut left = restarts::pause(restarts, machine.hold).saturating_sub(lasting);
-        if left.is_zero() && remedy == Remedy::Restart && !self.is_uncountable {
-            self.is_uncountable = restarts::count(node).is_none();
-            if self.is_uncountable {
-                left = restarts::pause(None, machine.hold).saturating_sub(lasting);
-            }
-        }
-        if left.is_zero() {
-            warn!("restarting the board: what was not there may be there after a restart");
-            reboot::reboot();
-        }
-        let wait = wait.min(left);
-        info!(
-            "hold: looking again in {:.1} s, and restarting the board in {} s if that does not help",
-            wait.as_secs_f64(),
-            left.as_secs()
-        );
-        machine.wait(wait);
     }
 
     /// Another fault, or one in a later stage than ever before, is another trouble, with attempts of its own.
@@ -125,6 +89,41 @@ impl Failures {
             Policy::Bounded | Policy::Hold => Next::Hold,
         }
     }
+}
+
+/// Looks again, and restarts the board if the fault is still there when the pause before a restart is over: a disk or a
+/// network interface that the kernel has lost may come back with it.
+fn retry_then_restart(
+    machine: &Machine,
+    node: &mut Node,
+    remedy: Remedy,
+    lasting: Duration,
+    wait: Duration,
+) {
+    let restarts = match remedy {
+        Remedy::CountedRestart(restarts) => restarts,
+        _ => restarts::before(node),
+    };
+    let mut left = restarts::pause(restarts, machine.hold).saturating_sub(lasting);
+    if left.is_zero()
+        && remedy == Remedy::Restart
+        && node.counting == Counting::OnCard
+        && restarts::count(node).is_none()
+    {
+        left = restarts::pause(None, machine.hold).saturating_sub(lasting);
+    }
+    if left.is_zero() {
+        warn!("restarting the board: what was not there may be there after a restart");
+        waited::keep(node, machine.now());
+        reboot::reboot();
+    }
+    let wait = wait.min(left);
+    info!(
+        "hold: looking again in {:.1} s, and restarting the board in {} s if that does not help",
+        wait.as_secs_f64(),
+        left.as_secs()
+    );
+    machine.wait(wait);
 }
 
 #[cfg(test)]

@@ -26,14 +26,14 @@ pub enum TrialError {
     /// It had its starts, and the share has nothing else.
     #[error(
         "image {image_id} was started {starts} times and has not proven that it starts; the share has no other one, and the same one is tried again {} minutes after the agent's start",
-        pause.as_secs() / 60
+        pause.as_secs().div_ceil(60)
     )]
     Exhausted {
         /// The image.
         image_id: String,
         /// How often it was started.
         starts: u32,
-        /// When it gets another start.
+        /// When it gets another start, from the agent's start on.
         pause: Duration,
     },
     /// The record cannot be written.
@@ -75,9 +75,11 @@ impl StepError for TrialError {
     }
 }
 
-/// Whether an image that has had its starts gets another one, so long after the agent's start.
+/// Whether an image that has had its starts gets another one, so long after the agent's start, and after it has `waited` before
+/// that.
 pub fn may_try_again(
     record: &Record,
+    waited: Duration,
     since_start: Duration,
     hold: Duration,
 ) -> Result<(), TrialError> {
@@ -85,7 +87,7 @@ pub fn may_try_again(
     let holds = PAUSE
         .saturating_mul(2_u32.saturating_pow(doublings))
         .min(LONGEST);
-    let pause = hold.saturating_mul(holds);
+    let pause = hold.saturating_mul(holds).saturating_sub(waited);
     if since_start >= pause {
         return Ok(());
     }
@@ -222,9 +224,13 @@ mod tests {
     #[test]
     fn the_same_image_gets_another_start_after_an_hour_growing_to_a_day() {
         for (starts, hours) in [(3, 1), (4, 2), (5, 4), (7, 16), (8, 24), (99, 24)] {
-            let after = |minutes: u32| may_try_again(&record(starts), MINUTE * minutes, MINUTE);
-            after(hours * 60 - 1).expect_err("it is too early");
-            after(hours * 60).expect("it is time");
+            let after = |waited: u32, minutes: u32| {
+                may_try_again(&record(starts), MINUTE * waited, MINUTE * minutes, MINUTE)
+            };
+            after(0, hours * 60 - 1).expect_err("it is too early");
+            after(0, hours * 60).expect("it is time");
+            after(50, hours * 60 - 51).expect_err("it is too early");
+            after(50, hours * 60 - 50).expect("it has waited before the agent's last restart");
         }
     }
 

@@ -76,6 +76,9 @@ impl Medium<'_> {
     /// Has the target forget the range. Nothing depends on it: what it then reads is not known, and everything that matters is
     /// written. Says whether the target has done so.
     pub fn discard(&self, range: Range<u64>, progress: &Progress<'_>) -> bool {
+        if !range.is_empty() && !progress.may_discard() {
+            return false;
+        }
         let mut at = range.start;
         while at < range.end {
             let length = (range.end - at).min(DISCARD);

@@ -78,6 +78,12 @@ pub enum Event<'a> {
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event<'_>);
+
+    /// Whether the target may be made to forget what it holds; asked right before that. Some disks hang in it. It has ended once
+    /// the stage after [`Stage::Prepare`] begins.
+    fn may_discard(&self) -> bool {
+        true
+    }
 }
 
 /// Nobody watches.

@@ -57,6 +57,11 @@ impl<'a> Progress<'a> {
         self.alive();
     }
 
+    /// Whether the target may be made to forget what it holds.
+    pub fn may_discard(&self) -> bool {
+        self.observer.may_discard()
+    }
+
     /// Work goes on.
     pub fn alive(&self) {
         self.observer.event(Event::Progress {

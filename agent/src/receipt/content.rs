@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::board;
 use crate::boot_order::{BootOrder, Kind};
+use crate::discards::Discard;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::node::Node;
@@ -42,6 +43,8 @@ pub struct Receipt {
     pub bytes_zeroed: Option<u64>,
     /// How much the disk was asked to forget before it was written.
     pub bytes_discarded: Option<u64>,
+    /// Whether the disk was written without a discard, because earlier ones did not end.
+    pub discard_left_out: bool,
     /// How much of the image is holes, and how much of them was read back.
     pub hole_bytes: Option<u64>,
     pub hole_bytes_read_back: Option<u64>,
@@ -129,6 +132,7 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receip
         bytes_read_back: counts.map(|counts| counts.bytes_read_back),
         bytes_zeroed: counts.map(|counts| counts.bytes_zeroed),
         bytes_discarded: counts.map(|counts| counts.bytes_discarded),
+        discard_left_out: node.discard == Discard::LeftOut,
         hole_bytes: counts.map(|counts| counts.hole_bytes),
         hole_bytes_read_back: counts.map(|counts| counts.hole_bytes_read_back),
         chunks: counts.map(|counts| counts.chunks),

@@ -11,6 +11,7 @@ use super::content::{Receipt, make, peak_rss};
 use super::keep::keeps;
 use super::text::text;
 use crate::boot_order::{BootOrder, BootOrderError, Kind};
+use crate::discards::Discard;
 use crate::failure::{Failure, Remedy};
 use crate::led::Led;
 use crate::machine::Machine;
@@ -69,6 +70,23 @@ fn nothing_written_is_told_as_such() {
     assert_eq!(receipt.outcome, "already-done");
     assert_eq!(receipt.bytes_written, Some(0));
     assert!(text(&receipt, None, "receipt").contains("nothing was written"));
+}
+
+#[test]
+fn a_disk_that_was_written_without_a_discard_may_have_a_former_owner_s_data() {
+    let machine = Machine::new(Led::start(), Duration::from_secs(1));
+    for (discard, is_left_out) in [(Discard::Asked, false), (Discard::LeftOut, true)] {
+        let node = Node { discard, ..node() };
+        let receipt = make(&machine, &node, None);
+        let json = serde_json::to_value(&receipt).expect("JSON");
+        assert_eq!(json["discard_left_out"], is_left_out);
+        let text = text(&receipt, None, "receipt");
+        assert_eq!(
+            text.contains("data of a former owner"),
+            is_left_out,
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -32,6 +32,11 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         }
         None => "The disk carried the image already; nothing was written.\n".to_owned(),
     };
+    let discard = if receipt.discard_left_out {
+        "The disk was not discarded, because earlier discards of it did not end: data of a former owner may be left on it beyond the image.\n"
+    } else {
+        ""
+    };
     let trial = if failure.is_none() && receipt.on_trial {
         "The image has not proven itself yet: the board restarts to start it. Leave the card in.\n"
     } else {
@@ -57,7 +62,7 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         .flat_map(|change| ["        ", change, "\n"])
         .collect();
     format!(
-        "gild {}: the last outcome of one node\n\n{outcome}{trial}{offered}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
+        "gild {}: the last outcome of one node\n\n{outcome}{discard}{trial}{offered}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
          Boot:   {}\n{changes}",
         receipt.agent_version,
         or_unknown(&receipt.board),

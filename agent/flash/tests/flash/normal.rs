@@ -1,7 +1,9 @@
 //! When nothing goes wrong.
 
+use std::sync::Mutex;
+
 use gild_disk::{AlignedBuffer, Target, ZeroMethod};
-use gild_flash::{Options, Outcome, Stage, TargetState, Terms, inspect};
+use gild_flash::{Event, Observer, Options, Outcome, Stage, TargetState, Terms, inspect};
 use gild_format::network::{Found, NETWORK_LENGTH, NETWORK_OFFSET, Settings};
 use gild_format::record::{RECORD_OFFSET, Record, State};
 
@@ -249,6 +251,68 @@ fn a_disk_that_cannot_forget_is_written_all_the_same() {
     assert_eq!(report.bytes_discarded, 0);
     assert_carries(&disk.content(), &image);
     assert!(!record_on(&disk).is_discarded);
+}
+
+/// What happened to a disk around its discard, in order.
+struct Witness {
+    may_discard: bool,
+    seen: Mutex<Vec<String>>,
+}
+
+impl Observer for Witness {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Stage(stage) = event {
+            self.see(stage.name());
+        }
+    }
+
+    fn may_discard(&self) -> bool {
+        self.see("asked");
+        self.may_discard
+    }
+}
+
+impl Witness {
+    fn see(&self, what: &str) {
+        let mut seen = self.seen.lock().expect("no test thread panicked");
+        seen.push(what.to_owned());
+    }
+}
+
+#[test]
+fn a_disk_that_must_not_be_discarded_is_written_all_the_same() {
+    let image = Image::new(Shape::default());
+    let source = MemorySource::new(&image);
+    let flash = |disk: &Disk, may_discard| {
+        let witness = Witness {
+            may_discard,
+            seen: Mutex::default(),
+        };
+        let report = flash_with(&image, &source, disk, &witness, None).expect("nothing is wrong");
+        let seen = witness.seen.into_inner().expect("no test thread panicked");
+        (report, seen)
+    };
+    for may_discard in [true, false] {
+        let disk = Disk::used(SIZE);
+        let (report, seen) = flash(&disk, may_discard);
+        assert_eq!(report.bytes_discarded > 0, may_discard);
+        assert_eq!(record_on(&disk).is_discarded, may_discard);
+        assert_carries(&disk.content(), &image);
+        assert_eq!(seen[..3], ["prepare", "asked", "write"], "{seen:?}");
+
+        // A flash that goes on after a power cut discards nothing, and asks nobody.
+        let flashing = Record {
+            state: State::Flashing,
+            ..record_on(&disk)
+        };
+        let mut bytes = AlignedBuffer::new(4096);
+        bytes.copy_from_slice(&flashing.to_bytes());
+        disk.write_at(&bytes, RECORD_OFFSET).expect("a disk");
+        let (report, seen) = flash(&disk, true);
+        assert_eq!(report.bytes_discarded, 0);
+        assert_eq!(record_on(&disk).is_discarded, may_discard);
+        assert_eq!(seen[..2], ["prepare", "scan"], "{seen:?}");
+    }
 }
 
 #[test]
