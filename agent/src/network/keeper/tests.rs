@@ -11,14 +11,19 @@ use std::thread;
 use std::time::Duration;
 
 use gild_boards::mac::Mac;
+use gild_card_format::Networks;
 use gild_dhcp::{Lease, Route};
+use gild_format::network::Settings;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
 use nix::unistd::{Pid, gettid};
 
+use super::super::{Asked, Search};
 use super::*;
+use crate::led::Led;
+use crate::machine::Machine;
 
 const LOOK: Duration = Duration::from_millis(100);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -157,6 +162,54 @@ fn the_mtu_of_a_former_lease_does_not_stay() {
     tell_mtu(root.path());
     setup::begin(&netlink, &interface, &configuration).expect("an address");
     assert!(ip("link show board").contains("mtu 1500"));
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn where_one_interface_cannot_be_set_up_the_next_one_is_used() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let (netlink, interface, configuration) = cable(root.path());
+    let describe = |name: &str, file: &str, text: &str| {
+        let path = root.path().join("sys/class/net").join(name);
+        fs::create_dir_all(&path).expect("an interface");
+        fs::write(path.join(file), text).expect("a file");
+    };
+    describe("board", "address", &MAC.to_string());
+    describe("gone", "address", &MAC.to_string());
+    describe("gone", "ifindex", "4000");
+    let gone = Interface::named(root.path(), "gone").expect("an interface");
+    let asked = |interface: &Interface| Asked {
+        interface: interface.clone(),
+        client: None,
+        given: Some(configuration.clone()),
+        refused_by: None,
+        is_mute: None,
+        is_refused_by_kernel: None,
+        sent: None,
+    };
+    let machine = Machine::new(Led::start(), Duration::from_secs(1));
+    let networks = Networks::default();
+    let mut search = Search {
+        netlink: &netlink,
+        machine: &machine,
+        board: &gild_boards::all()[0],
+        networks: &networks,
+        by_ipv6: false,
+        failed: Vec::new(),
+        seen: Vec::new(),
+        asked: vec![asked(&gone), asked(&interface)],
+    };
+    let network = search.settle(Duration::ZERO, &Settings::default());
+    assert_eq!(network.map(|network| network.interface), Some(interface));
+    assert!(ip("address show board").contains("192.0.2.50/24"));
+
+    search.asked = vec![asked(&gone)];
+    assert!(
+        search
+            .settle(Duration::ZERO, &Settings::default())
+            .is_none()
+    );
+    assert!(search.has_no_hope());
 }
 
 /// The interface, as its description in sysfs says it.
