@@ -346,6 +346,14 @@ struct Asked {
     sent: Option<u64>,
 }
 
+impl Asked {
+    /// Whether what it asked has not left the chip.
+    fn has_stalled(&self) -> bool {
+        let has_asked = self.is_mute.is_none() && self.is_refused_by_kernel.is_none();
+        has_asked && has_stalled(&self.interface, self.sent)
+    }
+}
+
 impl Search<'_> {
     fn network(mut self) -> Result<Network, NetworkError> {
         let patience = self.machine.patience();
@@ -368,7 +376,7 @@ impl Search<'_> {
             }
             if waited >= patience || self.has_no_hope() {
                 for asked in &self.asked {
-                    if has_stalled(&asked.interface, asked.sent) {
+                    if asked.has_stalled() {
                         toggle(self.netlink, &asked.interface);
                     }
                 }
@@ -769,5 +777,22 @@ mod tests {
         assert!(!stalled("1\n", "18\n", Some(17)), "it sends");
         assert!(!stalled("0\n", "17\n", Some(17)), "there is no cable");
         assert!(!stalled("1\n", "17\n", None), "nothing is known of before");
+
+        let all = Interface::wired(root.path());
+        let asked = || Asked {
+            sent: Some(17),
+            ..asked(&all[0], None)
+        };
+        assert!(asked().has_stalled());
+        let mute = Asked {
+            is_mute: Some(kernel("asking")("error 5")),
+            ..asked()
+        };
+        assert!(!mute.has_stalled(), "it could not ask");
+        let refused = Asked {
+            is_refused_by_kernel: Some(kernel("giving an address")("error 5")),
+            ..asked()
+        };
+        assert!(!refused.has_stalled(), "it did not ask, or had an answer");
     }
 }
