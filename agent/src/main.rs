@@ -222,11 +222,9 @@ fn install(
     watcher: &Watcher,
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
-    let present = node.network.take();
     // The others are asked only where this one fails.
     let server = config.servers.first().map_or("", ServerUrl::host);
-    let network = network::up(machine, board, &config.networks, server, present)?;
-    let network = node.network.insert(network);
+    let network = network::up(machine, board, &config.networks, server, &mut node.network)?;
     if config.may_use_tls() {
         clock::set(network.time_servers());
     }

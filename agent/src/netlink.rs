@@ -90,6 +90,20 @@ impl Netlink {
 
     /// Adds a route, or replaces the one to the same network.
     pub fn add_route(&self, interface: u32, route: &Route) -> Result<()> {
+        self.route(
+            Rtm::Newroute,
+            NlmF::CREATE | NlmF::REPLACE,
+            interface,
+            route,
+        )
+    }
+
+    /// Takes a route away.
+    pub fn remove_route(&self, interface: u32, route: &Route) -> Result<()> {
+        self.route(Rtm::Delroute, NlmF::empty(), interface, route)
+    }
+
+    fn route(&self, request: Rtm, flags: NlmF, interface: u32, route: &Route) -> Result<()> {
         let mut attributes = RtBuffer::new();
         attributes.push(attribute(Rta::Oif, interface)?);
         if route.prefix > 0 {
@@ -112,8 +126,7 @@ impl Netlink {
             })
             .rtm_type(Rtn::Unicast)
             .rtattrs(attributes);
-        let flags = NlmF::CREATE | NlmF::REPLACE;
-        self.request(Rtm::Newroute, flags, message.build()?)
+        self.request(request, flags, message.build()?)
     }
 
     /// Sets the longest packet of an interface, bytes.

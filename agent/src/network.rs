@@ -177,31 +177,32 @@ impl Network {
     }
 }
 
-/// Gets the node an address, or keeps the one it has.
-pub fn up(
+/// Gets the node an address, or keeps the one it has. What is left in `present` after an error is set up all the same.
+pub fn up<'a>(
     machine: &Machine,
     board: &Board,
     networks: &Networks,
     server: &str,
-    present: Option<Network>,
-) -> Result<Network, NetworkError> {
+    present: &'a mut Option<Network>,
+) -> Result<&'a mut Network, NetworkError> {
     let wired = setup::wired();
     let settings = networks.of_board(&macs(&wired))?;
+    // Before the present one is taken: from there on it is kept or given up, or its lease would have a keeper forever.
+    let netlink = setup::open()?;
     let failed = present.as_ref().map_or_else(Vec::new, |present| {
         others_first(&present.failed, present.interface.index, &wired)
     });
-    let before = match present {
+    let before = match present.take() {
         Some(mut network)
             if network.is_good(settings)
                 && !network.has_stalled()
                 && !may_another_lead(&failed, network.interface.index, &wired) =>
         {
             network.sent = network.interface.packets_sent();
-            return Ok(network);
+            return Ok(present.insert(network));
         }
         other => other,
     };
-    let netlink = setup::open()?;
     if let Some(before) = before {
         // Before it is given up: a lease that was lost is not a chip that has stalled.
         let has_stalled = before.has_stalled();
@@ -233,7 +234,7 @@ pub fn up(
         machine.alive();
         wait_for_ipv6(machine, server, &network.interface);
     }
-    Ok(network)
+    Ok(present.insert(network))
 }
 
 /// Gives the kernel time for an IPv6 address if the server's name has no other kind.
@@ -323,8 +324,8 @@ struct Search<'a> {
     by_ipv6: bool,
     /// The interfaces that come after the others.
     failed: Vec<u32>,
-    /// Those that were brought up.
-    seen: Vec<Interface>,
+    /// Those that were to be brought up, and why one was not.
+    seen: Vec<(Interface, Option<NetworkError>)>,
     /// Those that have a carrier.
     asked: Vec<Asked>,
 }
@@ -337,8 +338,20 @@ struct Asked {
     given: Option<Configuration>,
     /// The server that refused last.
     refused_by: Option<Ipv4Addr>,
+    /// Why it cannot ask.
+    is_mute: Option<NetworkError>,
+    /// Why it cannot be set up with the address that it was given.
+    is_refused_by_kernel: Option<NetworkError>,
     /// Packets sent before it asked.
     sent: Option<u64>,
+}
+
+impl Asked {
+    /// Whether what it asked has not left the chip.
+    fn has_stalled(&self) -> bool {
+        let has_asked = self.is_mute.is_none() && self.is_refused_by_kernel.is_none();
+        has_asked && has_stalled(&self.interface, self.sent)
+    }
 }
 
 impl Search<'_> {
@@ -355,20 +368,20 @@ impl Search<'_> {
             self.ask(wired, settings);
             self.listen();
             let waited = start.elapsed();
-            if let Some(found) = self.choose(waited) {
-                return self.adopt(found, settings);
+            if let Some(network) = self.settle(waited, settings) {
+                return Ok(network);
             }
             if self.seen.is_empty() {
                 revival.step(&System::default(), waited);
             }
-            if waited >= patience {
+            if waited >= patience || self.has_no_hope() {
                 for asked in &self.asked {
-                    if has_stalled(&asked.interface, asked.sent) {
+                    if asked.has_stalled() {
                         toggle(self.netlink, &asked.interface);
                     }
                 }
                 let seconds = patience.as_secs();
-                return Err(nothing(&self.seen, &self.asked, self.by_ipv6, seconds));
+                return Err(nothing(self.seen, self.asked, self.by_ipv6, seconds));
             }
             thread::sleep(LOOK);
         }
@@ -376,12 +389,13 @@ impl Search<'_> {
 
     fn prepare(&mut self, wired: &[Interface]) {
         for interface in wired {
-            if !self.seen.contains(interface) {
-                // The others may do. What stays down has no carrier, and is named if none has.
-                if let Err(error) = prepare(self.netlink, self.board, wired, interface) {
+            if !self.seen.iter().any(|(seen, _)| seen == interface) {
+                // The others may do.
+                let error = prepare(self.netlink, self.board, wired, interface).err();
+                if let Some(error) = &error {
                     warn!("{error}: {} is left out", interface.name);
                 }
-                self.seen.push(interface.clone());
+                self.seen.push((interface.clone(), error));
             }
         }
     }
@@ -404,13 +418,15 @@ impl Search<'_> {
                     client,
                     given,
                     refused_by: None,
+                    is_mute: None,
+                    is_refused_by_kernel: None,
                 });
             }
         }
     }
 
     fn listen(&mut self) {
-        self.asked.retain_mut(|asked| {
+        for asked in &mut self.asked {
             let name = &asked.interface.name;
             while let Some(event) = asked.client.as_ref().and_then(Client::event) {
                 match event {
@@ -429,12 +445,18 @@ impl Search<'_> {
                     Ok(Event::Lost(_)) => asked.given = None,
                     Err(error) => {
                         warn!("DHCP on {name} failed: {error}");
-                        return false;
+                        let action = format!("asking for an address on {name}");
+                        asked.is_mute = Some(kernel(action)(error));
                     }
                 }
             }
-            true
-        });
+        }
+    }
+
+    /// Whether every interface with a carrier has got as far as it can.
+    fn has_no_hope(&self) -> bool {
+        let mut asked = self.asked.iter().peekable();
+        asked.peek().is_some() && asked.all(|asked| asked.is_refused_by_kernel.is_some())
     }
 
     /// Which of the interfaces is used, by its place among those that were asked. `None`: none of them yet.
@@ -444,6 +466,7 @@ impl Search<'_> {
         let given = |asked: &Asked| asked.given.is_some();
         let announced = |asked: &Asked| ipv6::is_up(Path::new("/"), &asked.interface);
         let place = |is_right: &dyn Fn(&Asked) -> bool| {
+            let is_right = |asked: &Asked| asked.is_refused_by_kernel.is_none() && is_right(asked);
             let mut fresh = self.asked.iter();
             fresh
                 .position(|asked| !has_failed(asked) && is_right(asked))
@@ -460,15 +483,33 @@ impl Search<'_> {
         both.or_else(|| is_late(OTHER_KIND).then(one).flatten())
     }
 
-    fn adopt(mut self, place: usize, settings: &Settings) -> Result<Network, NetworkError> {
-        let Asked {
-            interface,
-            client,
-            given,
-            ..
-        } = self.asked.swap_remove(place);
-        if let Some(configuration) = &given {
-            setup::begin(self.netlink, &interface, configuration)?;
+    /// Sets up the interface that is used. Where that fails the others may do.
+    fn settle(&mut self, waited: Duration, settings: &Settings) -> Option<Network> {
+        while let Some(place) = self.choose(waited) {
+            match self.adopt(place, settings) {
+                Ok(network) => return Some(network),
+                Err(error) => {
+                    let asked = &mut self.asked[place];
+                    warn!("{error}: {} is left out", asked.interface.name);
+                    asked.is_refused_by_kernel = Some(error);
+                }
+            }
+        }
+        None
+    }
+
+    /// After an error the interface has nothing, and its client has ended.
+    fn adopt(&mut self, place: usize, settings: &Settings) -> Result<Network, NetworkError> {
+        let asked = &mut self.asked[place];
+        let interface = asked.interface.clone();
+        let (client, given) = (asked.client.take(), asked.given.take());
+        let mac = interface
+            .mac()
+            .ok_or("it has no MAC address")
+            .map_err(kernel(format!("using {}", interface.name)))?;
+        match &given {
+            Some(configuration) => setup::begin(self.netlink, &interface, configuration)?,
+            None => setup::longest_packet(self.netlink, &interface, None),
         }
         let keeper = match (client, &given) {
             (Some(client), Some(given)) => {
@@ -477,47 +518,63 @@ impl Search<'_> {
             _ => None,
         };
         Ok(Network {
-            mac: interface
-                .mac()
-                .ok_or("it has no MAC address")
-                .map_err(kernel(format!("using {}", interface.name)))?,
+            mac,
             carrier_changes: interface.carrier_changes(),
             sent: interface.packets_sent(),
             interface,
             settings: settings.clone(),
             configuration: given,
             keeper,
-            failed: self.failed,
+            failed: std::mem::take(&mut self.failed),
         })
     }
 }
 
-/// Why no interface has an address.
-fn nothing(seen: &[Interface], asked: &[Asked], by_ipv6: bool, seconds: u64) -> NetworkError {
-    let names = |interfaces: &mut dyn Iterator<Item = &Interface>| {
-        let names: Vec<&str> = interfaces
-            .map(|interface| interface.name.as_str())
-            .collect();
-        names.join(", ")
-    };
+/// Why no interface has an address. Where they are several: what kept the one back that got furthest.
+fn nothing(
+    seen: Vec<(Interface, Option<NetworkError>)>,
+    asked: Vec<Asked>,
+    by_ipv6: bool,
+    seconds: u64,
+) -> NetworkError {
     if seen.is_empty() {
         return NetworkError::NoInterface(seconds);
     }
-    if asked.is_empty() {
-        return NetworkError::NoCarrier(names(&mut seen.iter()), seconds);
+    let mut refused_by_kernel = None;
+    let mut refused = None;
+    let mut silent = Vec::new();
+    let mut mute = None;
+    for asked in asked {
+        let name = asked.interface.name.clone();
+        if let Some(error) = asked.is_refused_by_kernel {
+            refused_by_kernel.get_or_insert(error);
+        } else if let Some(server) = asked.refused_by {
+            refused.get_or_insert(NetworkError::Refused {
+                interface: name,
+                server,
+            });
+        } else if let Some(error) = asked.is_mute {
+            mute.get_or_insert(error);
+        } else if asked.interface.has_carrier() {
+            silent.push(name);
+        }
     }
-    let refused = asked.iter().find_map(|asked| {
-        Some(NetworkError::Refused {
-            interface: asked.interface.name.clone(),
-            server: asked.refused_by?,
-        })
+    let silent = (!silent.is_empty()).then(|| {
+        let names = silent.join(", ");
+        if by_ipv6 {
+            NetworkError::NoIpv6(names, seconds)
+        } else {
+            NetworkError::NoLease(names, seconds)
+        }
     });
-    let asked = names(&mut asked.iter().map(|asked| &asked.interface));
-    refused.unwrap_or(if by_ipv6 {
-        NetworkError::NoIpv6(asked, seconds)
-    } else {
-        NetworkError::NoLease(asked, seconds)
-    })
+    let names: Vec<&str> = seen.iter().map(|(seen, _)| seen.name.as_str()).collect();
+    let no_carrier = NetworkError::NoCarrier(names.join(", "), seconds);
+    refused_by_kernel
+        .or(refused)
+        .or(silent)
+        .or(mute)
+        .or_else(|| seen.into_iter().find_map(|(_, error)| error))
+        .unwrap_or(no_carrier)
 }
 
 /// Takes the link down and up, which has the driver set up the chip again.
@@ -566,7 +623,6 @@ fn prepare(
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::slice;
 
     use super::*;
 
@@ -621,21 +677,31 @@ mod tests {
         assert!(!may_another_lead(&[2], 2, &one), "the other has no cable");
     }
 
+    fn asked(interface: &Interface, refused_by: Option<Ipv4Addr>) -> Asked {
+        Asked {
+            interface: interface.clone(),
+            client: None,
+            given: None,
+            refused_by,
+            is_mute: None,
+            is_refused_by_kernel: None,
+            sent: None,
+        }
+    }
+
+    /// Interfaces that were brought up.
+    fn brought_up(interfaces: &[Interface]) -> Vec<(Interface, Option<NetworkError>)> {
+        let all = interfaces.iter();
+        all.map(|interface| (interface.clone(), None)).collect()
+    }
+
     #[test]
     fn a_refusal_is_another_error_than_silence_and_has_other_advice() {
         let root = tempfile::tempdir().expect("a directory");
-        let [interface] = &interfaces(root.path(), &[(2, true)])[..] else {
-            panic!("one interface");
-        };
+        let one = interfaces(root.path(), &[(2, true)]);
         let error = |refused_by: Option<Ipv4Addr>, by_ipv6: bool| {
-            let asked = Asked {
-                interface: interface.clone(),
-                client: None,
-                given: None,
-                refused_by,
-                sent: None,
-            };
-            let error = nothing(slice::from_ref(interface), &[asked], by_ipv6, 30);
+            let asked = vec![asked(&one[0], refused_by)];
+            let error = nothing(brought_up(&one), asked, by_ipv6, 30);
             (error.to_string(), error.next_step())
         };
         let (silence, advice) = error(None, false);
@@ -645,8 +711,51 @@ mod tests {
         assert!(refusal.contains("192.168.1.1 refused"), "{refusal}");
         assert_ne!(advice, other_advice);
         assert!(error(None, true).0.contains("IPv6"));
-        let no_cable = nothing(slice::from_ref(interface), &[], false, 30);
+        let no_cable = nothing(brought_up(&one), Vec::new(), false, 30);
         assert_eq!(no_cable.to_string(), "no carrier on eth2 within 30 s");
+    }
+
+    #[test]
+    fn of_several_interfaces_the_one_that_got_furthest_says_what_is_wrong() {
+        let root = tempfile::tempdir().expect("a directory");
+        let all = [(2, true), (3, true), (4, false), (5, false)];
+        let all = interfaces(root.path(), &all);
+        let by_kernel = |action: &str| Some(kernel(action)("error 5"));
+        let error = |asked: Vec<Asked>| {
+            let mut seen = brought_up(&all);
+            seen[3].1 = by_kernel("bringing eth5 up");
+            nothing(seen, asked, false, 30).to_string()
+        };
+        assert_eq!(error(Vec::new()), "bringing eth5 up failed: error 5");
+        let without_cable = || asked(&all[2], None);
+        assert_eq!(
+            error(vec![without_cable()]),
+            "bringing eth5 up failed: error 5",
+            "the cable was pulled out"
+        );
+        let mute = || Asked {
+            is_mute: by_kernel("asking on eth3"),
+            ..asked(&all[1], None)
+        };
+        assert_eq!(
+            error(vec![without_cable(), mute()]),
+            "asking on eth3 failed: error 5"
+        );
+        let silent = || asked(&all[0], None);
+        assert_eq!(
+            error(vec![mute(), silent(), without_cable()]),
+            "no DHCP answer on eth2 within 30 s"
+        );
+        let refused = || asked(&all[1], Some(Ipv4Addr::new(192, 168, 1, 1)));
+        assert!(error(vec![silent(), refused()]).contains("refused on eth3"));
+        let given = Asked {
+            is_refused_by_kernel: by_kernel("giving eth2 an address"),
+            ..asked(&all[0], None)
+        };
+        assert_eq!(
+            error(vec![refused(), given, mute()]),
+            "giving eth2 an address failed: error 5"
+        );
     }
 
     #[test]
@@ -668,5 +777,22 @@ mod tests {
         assert!(!stalled("1\n", "18\n", Some(17)), "it sends");
         assert!(!stalled("0\n", "17\n", Some(17)), "there is no cable");
         assert!(!stalled("1\n", "17\n", None), "nothing is known of before");
+
+        let all = Interface::wired(root.path());
+        let asked = || Asked {
+            sent: Some(17),
+            ..asked(&all[0], None)
+        };
+        assert!(asked().has_stalled());
+        let mute = Asked {
+            is_mute: Some(kernel("asking")("error 5")),
+            ..asked()
+        };
+        assert!(!mute.has_stalled(), "it could not ask");
+        let refused = Asked {
+            is_refused_by_kernel: Some(kernel("giving an address")("error 5")),
+            ..asked()
+        };
+        assert!(!refused.has_stalled(), "it did not ask, or had an answer");
     }
 }

@@ -28,6 +28,8 @@ pub struct ServerPatience {
     reminder: Reminder,
     /// What each reading thread has met.
     troubles: Mutex<HashMap<ThreadId, Failures>>,
+    /// When a thread last got what it asked for.
+    served: Mutex<Option<Instant>>,
     /// It has ended for one thread, and so for all: each would wait for its own answers, one after the other.
     is_over: AtomicBool,
 }
@@ -43,8 +45,13 @@ impl ServerPatience {
                 .sleep_with(|time| machine.wait(time)),
             reminder: Reminder::default(),
             troubles: Mutex::new(HashMap::new()),
+            served: Mutex::new(None),
             is_over: AtomicBool::new(false),
         }
+    }
+
+    fn last_served(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn troubles(&self) -> MutexGuard<'_, HashMap<ThreadId, Failures>> {
@@ -55,10 +62,11 @@ impl ServerPatience {
 impl Patience for ServerPatience {
     fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
         let now = Instant::now();
+        let served = *self.last_served();
         let lasted = {
             let mut troubles = self.troubles();
             let failures = troubles.entry(thread::current().id()).or_default();
-            let lasted = failures.failed(attempt, self.answer, now);
+            let lasted = failures.failed(attempt, self.answer, served, now);
             failures.is_left_alone_for(trouble.least_wait());
             lasted
         };
@@ -81,6 +89,10 @@ impl Patience for ServerPatience {
         }
         drop(troubles);
         self.machine.alive();
+    }
+
+    fn served(&self) {
+        *self.last_served() = Some(Instant::now());
     }
 
     fn is_over(&self) -> bool {
@@ -120,14 +132,23 @@ struct Failures {
 
 impl Failures {
     /// How long the trouble has lasted that ends an attempt now, without one silence: a server that starts its disks may
-    /// use up its time for an answer and is asked once more, whatever else is short.
-    fn failed(&mut self, attempt: u32, answer: Duration, now: Instant) -> Duration {
+    /// use up its time for an answer and is asked once more, whatever else is short. A server that has served another thread since
+    /// was not in trouble until then: this one had to wait for its turn.
+    fn failed(
+        &mut self,
+        attempt: u32,
+        answer: Duration,
+        served: Option<Instant>,
+        now: Instant,
+    ) -> Duration {
         let silent = std::mem::take(&mut self.silent);
         if attempt == 1 {
             self.longest = Duration::ZERO;
             self.asked = Duration::ZERO;
             self.began = now.checked_sub(silent);
         }
+        // What was silent or asked for before may have ended after that, so that it still counts.
+        self.began = self.began.max(served.filter(|_| self.began.is_some()));
         self.longest = self.longest.max(silent);
         let began = *self.began.get_or_insert(now);
         now.duration_since(began)
@@ -159,7 +180,7 @@ mod tests {
             .position(|((took, silent), attempt)| {
                 now += Duration::from_secs(*took);
                 trouble.silent = Duration::from_secs(*silent);
-                trouble.failed(attempt, ANSWER, now) >= PATIENCE
+                trouble.failed(attempt, ANSWER, None, now) >= PATIENCE
             })
     }
 
@@ -185,7 +206,7 @@ mod tests {
         let mut now = Instant::now();
         let mut ends = None;
         for attempt in 1..20 {
-            if failures.failed(attempt, ANSWER, now) >= PATIENCE {
+            if failures.failed(attempt, ANSWER, None, now) >= PATIENCE {
                 ends = Some(attempt);
                 break;
             }
@@ -201,8 +222,28 @@ mod tests {
     fn a_success_between_two_failures_ends_the_trouble() {
         let mut trouble = Failures::default();
         let now = Instant::now();
-        assert_eq!(trouble.failed(1, ANSWER, now), Duration::ZERO);
+        assert_eq!(trouble.failed(1, ANSWER, None, now), Duration::ZERO);
         let later = now + Duration::from_hours(1);
-        assert_eq!(trouble.failed(1, ANSWER, later), Duration::ZERO);
+        assert_eq!(trouble.failed(1, ANSWER, None, later), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_waits_for_a_turn_while_others_are_served_is_not_in_trouble() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut trouble = Failures::default();
+        let mut failed = |attempt, served: Option<u64>, now| {
+            let lasted = trouble.failed(attempt, ANSWER, served.map(at), at(now));
+            lasted.as_secs()
+        };
+        assert_eq!(failed(1, None, 10), 0);
+        assert_eq!(failed(2, Some(85), 90), 5, "its turn came after 80 s");
+        assert_eq!(failed(3, Some(85), 110), 25);
+        assert_eq!(failed(4, Some(85), 120), 35, "nobody is served any more");
+        assert_eq!(failed(1, Some(85), 200), 0);
+        assert_eq!(failed(2, Some(85), 240), 40, "that was before its trouble");
+        trouble.is_left_alone_for(Duration::from_mins(2));
+        let lasted = trouble.failed(3, ANSWER, Some(at(250)), at(370));
+        assert_eq!(lasted, Duration::ZERO, "it was left alone all the time");
     }
 }

@@ -81,10 +81,16 @@ enum State {
     /// Takes an offer.
     Requesting { pace: Pace, offer: Answer },
     /// Has a lease, asked for at this moment.
-    Bound { lease: Lease, since: Duration },
+    Bound {
+        lease: Lease,
+        /// What the lease was read from.
+        ack: Answer,
+        since: Duration,
+    },
     /// Wants it extended: the next request is due at `next`, and went out last at `asked`.
     Extending {
         lease: Lease,
+        ack: Answer,
         since: Duration,
         next: Duration,
         asked: Duration,
@@ -115,7 +121,7 @@ impl Client {
                 None => pace.next(),
             }),
             State::Requesting { pace, .. } => Some(pace.next()),
-            State::Bound { lease, since } => lease.times.map(|times| *since + times.renew),
+            State::Bound { lease, since, .. } => lease.times.map(|times| *since + times.renew),
             State::Extending {
                 lease, since, next, ..
             } => lease.times.map(|times| (*since + times.end).min(*next)),
@@ -148,12 +154,13 @@ impl Client {
                     self.act(now)
                 }
             }
-            State::Bound { lease, since } => {
-                let (lease, since) = (lease.clone(), *since);
+            State::Bound { lease, ack, since } => {
+                let (lease, ack, since) = (lease.clone(), ack.clone(), *since);
                 self.transaction = self.random.u32(..);
                 self.began = now;
                 self.state = State::Extending {
                     lease,
+                    ack,
                     since,
                     next: now,
                     asked: now,
@@ -179,29 +186,32 @@ impl Client {
                     None => Vec::new(),
                 }
             }
-            (State::Requesting { offer, .. }, Kind::Ack) => match Lease::of(&answer, Some(offer)) {
-                Some(lease) => self.bind(lease, now, Event::Bound),
-                None => Vec::new(),
-            },
+            (State::Requesting { offer, .. }, Kind::Ack) => {
+                // Whoever is asked answers, and the name is missing: a relay's address is not the server's.
+                let is_its_own = !answer.is_named || answer.server == offer.server;
+                let ack = if is_its_own {
+                    Answer {
+                        server: offer.server,
+                        ..answer.filled_from(offer)
+                    }
+                } else {
+                    answer
+                };
+                self.bind(ack, now, Event::Bound)
+            }
             // Another server may be of the opinion that the address is not this network's. It was not asked.
             (State::Requesting { offer, .. }, Kind::Nak) if offer.server == answer.server => {
                 self.offers.put_last(answer.server);
                 self.select(now);
                 vec![Action::Tell(Event::Refused(answer.server))]
             }
-            (State::Extending { lease, .. }, Kind::Ack) => {
+            (State::Extending { lease, ack, .. }, Kind::Ack) => {
                 let address = lease.configuration.address;
                 if answer.address.is_some_and(|other| other != address) {
                     return self.lose(Loss::Moved(answer.server), now);
                 }
-                let kept = Answer {
-                    address: Some(address),
-                    ..answer
-                };
-                match Lease::of(&kept, None) {
-                    Some(lease) => self.bind(lease, now, Event::Renewed),
-                    None => Vec::new(),
-                }
+                let extended = answer.filled_from(ack);
+                self.bind(extended, now, Event::Renewed)
             }
             (State::Extending { lease, since, .. }, Kind::Nak) => {
                 let is_rebinding = lease
@@ -238,7 +248,11 @@ impl Client {
         self.act(now)
     }
 
-    fn bind(&mut self, lease: Lease, now: Duration, event: fn(Lease) -> Event) -> Vec<Action> {
+    /// An ACK without an address changes nothing.
+    fn bind(&mut self, ack: Answer, now: Duration, event: fn(Lease) -> Event) -> Vec<Action> {
+        let Some(lease) = Lease::of(&ack) else {
+            return Vec::new();
+        };
         // It runs from the moment of the request, because the answer may have been on its way for long.
         let since = match &self.state {
             State::Extending { asked, .. } => *asked,
@@ -247,6 +261,7 @@ impl Client {
         };
         self.state = State::Bound {
             lease: lease.clone(),
+            ack,
             since,
         };
         self.offers = Offers::default();
@@ -273,6 +288,7 @@ impl Client {
             since,
             next,
             asked,
+            ..
         } = &mut self.state
         else {
             return Vec::new();

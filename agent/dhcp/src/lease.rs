@@ -14,6 +14,8 @@ const FOREVER: u32 = u32::MAX;
 const LEAST_MTU: u16 = 576;
 /// Longest list that is kept.
 const MAX_SERVERS: usize = 8;
+/// Ways to other networks. A server that gives some of them gives all that there are.
+const ROUTES: [u8; 3] = [code::ROUTER, code::ROUTES, code::OLD_ROUTES];
 
 /// A lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,16 +67,20 @@ pub struct Times {
     pub end: Duration,
 }
 
+impl Answer {
+    /// Takes what an ACK leaves out from the offer, or from the ACK of the lease that it extends.
+    pub fn filled_from(mut self, earlier: &Self) -> Self {
+        self.options.fill_from(&earlier.options, &ROUTES);
+        self.address = self.address.or(earlier.address);
+        self
+    }
+}
+
 impl Lease {
-    /// What an ACK gives. What it leaves out counts as in the offer.
-    pub fn of(ack: &Answer, offer: Option<&Answer>) -> Option<Self> {
-        let mut options = ack.options.clone();
-        if let Some(offer) = offer.filter(|offer| offer.server == ack.server) {
-            options.fill_from(&offer.options);
-        }
-        let address = ack
-            .address
-            .or_else(|| offer.and_then(|offer| offer.address))?;
+    /// What an ACK gives.
+    pub fn of(ack: &Answer) -> Option<Self> {
+        let options = &ack.options;
+        let address = ack.address?;
         let mask = options.long(code::MASK);
         let routes = [code::ROUTES, code::OLD_ROUTES]
             .map(|code| classless(options.bytes(code).unwrap_or_default()));
@@ -191,12 +197,13 @@ mod tests {
             mac: [2; 6],
             address: Some(ADDRESS),
             server: SERVER,
+            is_named: true,
             options: Options::parse(&bytes, &[], &[]),
         }
     }
 
     fn lease(options: &[(u8, &[u8])]) -> Lease {
-        Lease::of(&answer(Kind::Ack, options), None).expect("a lease")
+        Lease::of(&answer(Kind::Ack, options)).expect("a lease")
     }
 
     fn times(lease: u32, renew: u32, rebind: u32) -> (u64, u64, u64) {
@@ -265,28 +272,35 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ack_leaves_out_counts_as_its_server_offered_it() {
+    fn what_an_ack_leaves_out_counts_as_before() {
         let offer = answer(
             Kind::Offer,
             &[(code::DNS, &[192, 0, 2, 9]), (code::MTU, &[5, 120])],
         );
         let mut ack = answer(Kind::Ack, &[(code::DNS, &[192, 0, 2, 8])]);
         ack.address = None;
-        let lease = Lease::of(&ack, Some(&offer))
-            .expect("a lease")
-            .configuration;
-        assert_eq!(lease.address, ADDRESS);
-        assert_eq!(lease.dns, [Ipv4Addr::new(192, 0, 2, 8)]);
-        assert_eq!(lease.mtu, Some(1400));
-        assert_eq!(Lease::of(&ack, None), None, "it has no address");
-        let other = Answer {
-            server: Ipv4Addr::new(192, 0, 2, 200),
-            ..offer
+        assert_eq!(Lease::of(&ack), None, "it has no address");
+        let lease = Lease::of(&ack.filled_from(&offer)).expect("a lease");
+        let given = lease.configuration;
+        assert_eq!(given.address, ADDRESS);
+        assert_eq!(given.dns, [Ipv4Addr::new(192, 0, 2, 8)]);
+        assert_eq!(given.mtu, Some(1400));
+    }
+
+    #[test]
+    fn an_ack_with_routes_lacks_none() {
+        let route = (code::ROUTES, &[16, 10, 20, 192, 0, 2, 2][..]);
+        let offer = answer(Kind::Offer, &[route]);
+        let routes = |options: &[(u8, &[u8])]| {
+            let ack = answer(Kind::Ack, options).filled_from(&offer);
+            Lease::of(&ack).expect("a lease").configuration.routes
         };
-        let lease = Lease::of(&ack, Some(&other))
-            .expect("a lease")
-            .configuration;
-        assert_eq!(lease.mtu, None, "another server's offer says nothing");
+        let by_router = [Route::to_all_by(SERVER)];
+        assert_eq!(routes(&[(code::ROUTER, &[192, 0, 2, 1])]), by_router);
+        let old = (code::OLD_ROUTES, &[0, 192, 0, 2, 1][..]);
+        assert_eq!(routes(&[old]), by_router);
+        assert_eq!(routes(&[]).len(), 1, "it has no routes");
+        assert_ne!(routes(&[]), by_router);
     }
 
     #[test]

@@ -158,6 +158,8 @@ pub struct Answer {
     pub address: Option<Ipv4Addr>,
     /// Who answers. Where the option is missing: whoever sent the packet.
     pub server: Ipv4Addr,
+    /// Whether the server names itself. If not, a relay may have sent the packet.
+    pub is_named: bool,
     pub options: Options,
 }
 
@@ -189,6 +191,7 @@ impl Answer {
             transaction: u32::from_be_bytes(*bytes[TRANSACTION_AT..].first_chunk()?),
             mac: *bytes[MAC_AT..].first_chunk()?,
             address: address(YOURS_AT),
+            is_named: named.is_some(),
             server: named
                 .or(sender)
                 .or_else(|| address(NEXT_SERVER_AT))

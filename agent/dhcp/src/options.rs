@@ -49,10 +49,13 @@ impl Options {
         }
     }
 
-    /// Takes what these lack from others.
-    pub fn fill_from(&mut self, others: &Self) {
+    /// Takes what these lack from others. Of the options of a group one is enough: none of that group is lacking then.
+    pub fn fill_from(&mut self, others: &Self, group: &[u8]) {
+        let has_group = group.iter().any(|code| self.0.contains_key(code));
         for (code, value) in &others.0 {
-            self.0.entry(*code).or_insert_with(|| value.clone());
+            if !(has_group && group.contains(code)) {
+                self.0.entry(*code).or_insert_with(|| value.clone());
+            }
         }
     }
 

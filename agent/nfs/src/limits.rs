@@ -25,6 +25,9 @@ pub const LIMITS_PER_ANSWER: u32 = 4;
 /// How often the reader says that it waits.
 pub const TICK: Duration = Duration::from_secs(1);
 
+/// How long the answer to UMNT is waited for. Nothing depends on it.
+pub const FAREWELL: Duration = TICK;
+
 /// TCP's keep-alive: a peer that is gone in mid-connection is noticed after about 20 s. A peer whose service is slow
 /// answers the probes all the same, because its kernel does.
 pub const PROBE_AFTER: Duration = Duration::from_secs(5);

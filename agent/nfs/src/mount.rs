@@ -9,6 +9,7 @@ use nfs3_types::xdr_codec::{Opaque, Unpack, Void};
 
 use crate::NfsError;
 use crate::connection::Server;
+use crate::limits::FAREWELL;
 use crate::reply::MountReply;
 use crate::rpc::{Rpc, Service};
 
@@ -61,7 +62,9 @@ pub fn mount_at(
         match reply {
             Ok(handle) => {
                 // The handle outlives the entry in the server's list of mounts, and a node whose
-                // power is cut would leave the entry behind. So it is taken back at once.
+                // power is cut would leave the entry behind. So it is taken back at once, without waiting for a server that
+                // has gone silent.
+                rpc.hurry(FAREWELL);
                 let _: Result<Void, _> =
                     call(server, &mut rpc, MOUNT_PROGRAM::MOUNTPROC3_UMNT, directory);
                 return Ok(Mount {
@@ -116,7 +119,75 @@ pub fn parent(path: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::self_and_parents;
+    use std::fmt::Display;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use gild_source::{Patience, Trouble};
+
+    use super::{mount_at, self_and_parents};
+    use crate::NfsUrl;
+    use crate::connection::Server;
+    use crate::limits::TICK;
+    use crate::record::LAST_FRAGMENT;
+    use crate::stream::Waits;
+
+    /// Remembers whether a silent server was waited for.
+    #[derive(Default)]
+    struct Watch(AtomicBool);
+
+    impl Patience for Watch {
+        fn wait(&self, _: u32, _: &dyn Trouble) -> bool {
+            unreachable!("a mount is not tried again here")
+        }
+
+        fn waiting(&self, _: &dyn Display, _: Duration) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads a call. Gives its XID.
+    fn read_call(socket: &mut TcpStream) -> u32 {
+        let mut mark = [0; 4];
+        socket.read_exact(&mut mark).expect("a record mark");
+        let length = u32::from_be_bytes(mark) & !LAST_FRAGMENT;
+        let mut call = vec![0; length as usize];
+        socket.read_exact(&mut call).expect("a call");
+        u32::from_be_bytes(*call.first_chunk().expect("an XID"))
+    }
+
+    #[test]
+    fn a_server_that_is_silent_after_the_mount_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let service = thread::spawn(move || {
+            let (mut socket, _) = listener.accept().expect("a connection");
+            let xid = read_call(&mut socket);
+            let answer = [LAST_FRAGMENT | 0x2c, xid, 1, 0, 0, 0, 0, 0, 4, 7, 1, 1];
+            let answer: Vec<u8> = answer.iter().flat_map(|word| word.to_be_bytes()).collect();
+            socket.write_all(&answer).expect("sent");
+            read_call(&mut socket);
+            // Until the other side hangs up.
+            let _ = socket.read(&mut [0]);
+        });
+        let patience = Arc::<Watch>::default();
+        let server = Server {
+            url: NfsUrl::parse("nfs://127.0.0.1/srv").expect("an address"),
+            waits: Waits {
+                connect: Duration::from_secs(5),
+                answer: 4 * TICK,
+                patience: patience.clone(),
+            },
+        };
+        let mounted = mount_at(&server, address, address.port(), "/srv").expect("mounted");
+        assert_eq!(mounted.path, "/srv");
+        service.join().expect("the service did its part");
+        assert!(!patience.0.load(Ordering::Relaxed), "it was waited for");
+    }
 
     #[test]
     fn the_directories_above_a_path_end_at_the_root() {

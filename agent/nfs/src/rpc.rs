@@ -1,5 +1,7 @@
 //! Calls on one connection to one service.
 
+use std::time::Duration;
+
 use nfs3_client::rpc::RpcClient;
 use nfs3_types::rpc::{auth_unix, opaque_auth};
 use nfs3_types::xdr_codec::{Opaque, Pack, Unpack};
@@ -18,7 +20,7 @@ pub struct Service {
 
 /// A connection to a service.
 pub struct Rpc {
-    client: RpcClient<Stream>,
+    stream: Stream,
     service: Service,
     is_privileged: bool,
 }
@@ -27,7 +29,7 @@ impl Rpc {
     pub fn new(stream: Stream, service: Service) -> Self {
         Self {
             is_privileged: stream.is_privileged(),
-            client: RpcClient::new_with_auth(stream, credential(), opaque_auth::default()),
+            stream,
             service,
         }
     }
@@ -35,6 +37,11 @@ impl Rpc {
     /// Whether this end's port is one that takes root to open.
     pub fn is_privileged(&self) -> bool {
         self.is_privileged
+    }
+
+    /// Waits no longer than this for an answer from here on.
+    pub fn hurry(&mut self, limit: Duration) {
+        self.stream.hurry(limit);
     }
 
     pub fn call<A, R>(&mut self, procedure: u32, args: &A, at: &At) -> Result<R, NfsError>
@@ -47,7 +54,9 @@ impl Rpc {
             version,
             name,
         } = self.service;
-        complete(self.client.call(program, version, procedure, args))
+        let mut client =
+            RpcClient::new_with_auth(&mut self.stream, credential(), opaque_auth::default());
+        complete(client.call(program, version, procedure, args))
             .map_err(|error| NfsError::from_rpc(error, at.clone(), name, self.is_privileged))
     }
 }

@@ -77,6 +77,11 @@ impl Stream {
         local.is_ok_and(|local| local.port() < 1024)
     }
 
+    /// Waits no longer than this for an answer from here on.
+    pub fn hurry(&mut self, limit: Duration) {
+        self.waits.answer = self.waits.answer.min(limit);
+    }
+
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.asked = Instant::now();
         self.heard = self.asked;
@@ -205,6 +210,25 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn async_write(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> + Send {
         ready(self.send(bytes).map(|()| bytes.len()))
+    }
+}
+
+impl AsyncRead for &mut Stream {
+    fn async_read(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        (**self).async_read(buffer)
+    }
+
+    fn async_read_exact(
+        &mut self,
+        buffer: &mut [u8],
+    ) -> impl Future<Output = io::Result<()>> + Send {
+        (**self).async_read_exact(buffer)
+    }
+}
+
+impl AsyncWrite for &mut Stream {
+    fn async_write(&mut self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        (**self).async_write(bytes)
     }
 }
 

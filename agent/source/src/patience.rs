@@ -39,6 +39,10 @@ pub trait Patience: Send + Sync {
 
     /// Called after every read and every other exchange that went well: a slow server is at work too.
     fn got_on(&self) {}
+
+    /// Called when a server has done what was asked of it. Steps on the way there, such as a connection, do not count: a relay
+    /// takes connections for a server that is off.
+    fn served(&self) {}
 }
 
 /// Does the work as often as it takes and the patience lasts.
@@ -51,6 +55,7 @@ pub fn persist<T, E: Trouble>(
         let error = match work() {
             Ok(output) => {
                 patience.got_on();
+                patience.served();
                 return Ok(output);
             }
             Err(error) => error,
@@ -137,7 +142,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use super::{Backoff, Patience, Trouble};
+    use super::{Backoff, Patience, Trouble, persist};
 
     struct Busy(Duration);
 
@@ -206,5 +211,30 @@ mod tests {
         assert_eq!(waits, [Duration::from_secs(40); 2]);
         let (waits, _) = waits_for(Duration::from_hours(9), Backoff::forever(), 1);
         assert_eq!(waits, [Duration::from_mins(2)]);
+    }
+
+    /// Counts what was served.
+    #[derive(Default)]
+    struct Count(Mutex<u32>);
+
+    impl Patience for Count {
+        fn wait(&self, attempt: u32, _: &dyn Trouble) -> bool {
+            attempt < 3
+        }
+
+        fn served(&self) {
+            *self.0.lock().expect("no panic") += 1;
+        }
+    }
+
+    #[test]
+    fn only_work_that_is_done_counts_as_served() {
+        let count = Count::default();
+        let served = || *count.0.lock().expect("no panic");
+        let busy = || Err::<(), _>(Busy(Duration::ZERO));
+        assert!(persist(&count, busy).is_err());
+        assert_eq!(served(), 0);
+        assert!(persist(&count, || Ok::<_, Busy>(())).is_ok());
+        assert_eq!(served(), 1);
     }
 }

@@ -120,10 +120,7 @@ fn renewed(
         return Ok(());
     }
     let netlink = setup::open()?;
-    if configuration.prefix != present.prefix {
-        setup::end(&netlink, interface, present);
-    }
-    setup::change(&netlink, interface, &configuration)?;
+    setup::change(&netlink, interface, present, &configuration)?;
     *present = configuration;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What an interface is set up with: longest packet, address, routes, name servers.
 
 use std::error::Error;
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::thread;
@@ -18,6 +19,8 @@ use crate::resolv_conf;
 /// How long a link may take that was down for a moment.
 const LINK: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
+/// The longest packet of Ethernet, bytes.
+const ETHERNET: u16 = 1500;
 
 /// A static address as a configuration.
 pub fn of_static(fixed: &Static) -> Configuration {
@@ -37,26 +40,62 @@ pub fn open() -> Result<Netlink, NetworkError> {
     Netlink::open().map_err(kernel("opening a netlink socket"))
 }
 
-/// Sets up an interface that has nothing yet.
+/// Sets up an interface that has nothing yet. If that fails, it has nothing again.
 pub fn begin(
     netlink: &Netlink,
     interface: &Interface,
     configuration: &Configuration,
 ) -> Result<(), NetworkError> {
-    if let Some(mtu) = configuration.mtu
-        && interface.mtu() != Some(mtu.into())
-        && let Err(error) = set_mtu(netlink, interface, mtu)
-    {
-        warn!(
-            "{} does not take packets of {mtu} bytes, the MTU that the DHCP server gives: {error}",
-            interface.name
-        );
-    }
-    change(netlink, interface, configuration)
+    longest_packet(netlink, interface, configuration.mtu);
+    give_address(netlink, interface, configuration)?;
+    give_rest(netlink, interface, configuration)
+        .inspect_err(|_| end(netlink, interface, configuration))
 }
 
-/// Gives an interface the address and what belongs to it, or another route or name server besides the address it has.
+/// Sets the MTU that a lease has. Without one it is Ethernet's: a former lease may have set another.
+pub fn longest_packet(netlink: &Netlink, interface: &Interface, given: Option<u16>) {
+    let mtu = given.unwrap_or(ETHERNET);
+    if interface.mtu() != Some(mtu.into())
+        && let Err(error) = set_mtu(netlink, interface, mtu)
+    {
+        let name = &interface.name;
+        match given {
+            Some(_) => warn!(
+                "{name} does not take packets of {mtu} bytes, the MTU that the DHCP server gives: {error}"
+            ),
+            None => warn!("{name} does not take packets of {mtu} bytes, Ethernet's MTU: {error}"),
+        }
+    }
+}
+
+/// Sets up what another lease of the same address has. Routes that only the former one had are taken away.
 pub fn change(
+    netlink: &Netlink,
+    interface: &Interface,
+    former: &Configuration,
+    configuration: &Configuration,
+) -> Result<(), NetworkError> {
+    let keeps_address = former.prefix == configuration.prefix;
+    if !keeps_address {
+        end(netlink, interface, former);
+    }
+    give_address(netlink, interface, configuration)?;
+    let result = give_rest(netlink, interface, configuration);
+    // The address has taken its routes along.
+    if keeps_address {
+        for route in gone(former, configuration) {
+            if let Err(error) = netlink.remove_route(interface.index, &route) {
+                let Route {
+                    network, prefix, ..
+                } = route;
+                warn!("the route to {network}/{prefix} cannot be removed: {error}");
+            }
+        }
+    }
+    result
+}
+
+fn give_address(
     netlink: &Netlink,
     interface: &Interface,
     configuration: &Configuration,
@@ -69,7 +108,15 @@ pub fn change(
         .map_err(kernel(format!(
             "giving {} the address {address}/{prefix}",
             interface.name
-        )))?;
+        )))
+}
+
+/// Sets up what belongs to an address.
+fn give_rest(
+    netlink: &Netlink,
+    interface: &Interface,
+    configuration: &Configuration,
+) -> Result<(), NetworkError> {
     for route in in_order(configuration) {
         // One odd route must not cost the board its address.
         if let Err(error) = netlink.add_route(interface.index, &route) {
@@ -84,6 +131,23 @@ pub fn change(
     }
     resolv_conf::write(&configuration.dns, &configuration.search)
         .map_err(kernel("writing /etc/resolv.conf"))
+}
+
+/// The routes that a former lease brought and the present one does not. One to the same network has been replaced, and the one to
+/// the interface's own network belongs to the address.
+fn gone(former: &Configuration, present: &Configuration) -> Vec<Route> {
+    let own = Route::on_link(present.address, present.prefix);
+    let mut kept = in_order(present);
+    kept.push(own);
+    let is_kept = |route: &Route| {
+        let key = (route.network, route.prefix);
+        kept.iter().any(|kept| (kept.network, kept.prefix) == key)
+    };
+    let mut gone = in_order(former);
+    gone.retain(|route| !is_kept(route));
+    // Those by a router come before the way to it, which the kernel wants as long as they are there.
+    gone.reverse();
+    gone
 }
 
 /// Routes that the kernel takes one after the other. It takes a router only if there is a way to it, and some networks hand
@@ -113,8 +177,11 @@ fn in_order(configuration: &Configuration) -> Vec<Route> {
 /// Sets the longest packet. Some drivers take one only while the link is down, that of the Raspberry Pi 5 (macb) among them.
 fn set_mtu(netlink: &Netlink, interface: &Interface, mtu: u16) -> Result<(), Box<dyn Error>> {
     let index = interface.index;
-    if netlink.set_mtu(index, mtu).is_ok() {
-        return Ok(());
+    match netlink.set_mtu(index, mtu) {
+        // No state of the link makes the chip take it.
+        Err(error) if is_out_of_range(&*error) => return Err(error),
+        Err(_) => (),
+        Ok(()) => return Ok(()),
     }
     netlink.take_down(index)?;
     let set = netlink.set_mtu(index, mtu);
@@ -124,6 +191,11 @@ fn set_mtu(netlink: &Netlink, interface: &Interface, mtu: u16) -> Result<(), Box
         thread::sleep(LOOK);
     }
     set
+}
+
+fn is_out_of_range(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
 }
 
 /// Takes the address from an interface.
@@ -158,6 +230,37 @@ mod tests {
             ntp: Vec::new(),
             mtu: None,
         }
+    }
+
+    #[test]
+    fn a_route_is_gone_when_no_other_leads_to_the_same_network() {
+        let router = |last| Ipv4Addr::new(192, 0, 2, last);
+        let far = Ipv4Addr::new(198, 51, 100, 1);
+        let to = |network: [u8; 4], prefix, by| Route {
+            router: Some(by),
+            ..Route::on_link(network.into(), prefix)
+        };
+        let former = configuration(
+            24,
+            vec![
+                Route::to_all_by(router(1)),
+                to([10, 20, 0, 0], 16, router(2)),
+                to([10, 30, 0, 0], 16, far),
+                Route::on_link(router(0), 24),
+            ],
+        );
+        let present = configuration(
+            24,
+            vec![
+                Route::to_all_by(router(9)),
+                to([10, 20, 0, 0], 16, router(9)),
+            ],
+        );
+        assert_eq!(
+            gone(&former, &present),
+            [to([10, 30, 0, 0], 16, far), Route::on_link(far, 32)]
+        );
+        assert_eq!(gone(&former, &former), []);
     }
 
     #[test]

@@ -293,6 +293,58 @@ fn an_ack_without_an_address_extends_the_one_in_use() {
     );
 }
 
+/// What a lease has besides its times, in a message that says it all.
+const ALL: [(u8, &[u8]); 4] = [
+    LEASE,
+    (code::MASK, &[255, 255, 252, 0]),
+    (code::DNS, &[192, 0, 2, 3]),
+    (code::ROUTER, &[192, 0, 2, 9]),
+];
+
+#[test]
+fn an_ack_without_its_server_s_name_is_the_server_s_that_was_asked() {
+    let (mut client, discover) = client();
+    let offer = answer(&discover, OFFER, SERVER, &ALL);
+    let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
+    // It comes through a relay.
+    let ack = answer(&request, ACK, Ipv4Addr::UNSPECIFIED, &[]);
+    let (_, lease) = bound(&ALL);
+    assert_eq!(
+        client.receive(seconds(1), &ack, OTHER),
+        [Action::Tell(Event::Bound(lease))]
+    );
+}
+
+#[test]
+fn an_ack_of_a_server_that_was_not_asked_counts_as_it_is() {
+    let (mut client, discover) = client();
+    let offer = answer(&discover, OFFER, SERVER, &ALL);
+    let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
+    let ack = answer(&request, ACK, OTHER, &[]);
+    let bound = client.receive(seconds(1), &ack, OTHER);
+    let [Action::Tell(Event::Bound(lease))] = &bound[..] else {
+        panic!("a lease, not {bound:?}");
+    };
+    assert_eq!(lease.server, OTHER);
+    assert_eq!(lease.configuration.dns, [] as [Ipv4Addr; 0]);
+}
+
+#[test]
+fn what_an_extension_leaves_out_stays_as_it_is_again_and_again() {
+    let (mut client, mut lease) = bound(&ALL);
+    // The first one is asked of its server, the second one of all.
+    for (at, server) in [(401, SERVER), (801 + 350, OTHER)] {
+        let now = seconds(at);
+        let (_, request) = sent(&client.act(now));
+        let ack = answer(&request, ACK, server, &[]);
+        lease.server = server;
+        assert_eq!(
+            client.receive(now, &ack, server),
+            [Action::Tell(Event::Renewed(lease.clone()))]
+        );
+    }
+}
+
 #[test]
 fn a_lease_without_an_end_is_never_asked_for_again() {
     let (client, lease) = bound(&[(code::LEASE_TIME, &[255; 4])]);
@@ -334,8 +386,36 @@ fn no_bytes_make_it_panic_or_stop() {
                 }
             }
         }
-        // Whatever was said: it goes on asking, or has a lease.
-        let next = client.next();
-        assert!(next.is_some() || client.has_lease());
+        serve_well(client);
     }
+}
+
+/// Whatever was said before: from a server that answers as it should a client has a lease soon, and each time again.
+fn serve_well(mut client: Client) {
+    let mut leases = 0;
+    // Pauses are doubled or halved, so that few steps reach far.
+    for _ in 0..400 {
+        let Some(now) = client.next() else {
+            assert!(client.has_lease(), "it neither asks nor has a lease");
+            return;
+        };
+        let actions = client.act(now);
+        // Nobody extends a lease.
+        let [Action::Send(To::AllWithoutAddress, request)] = &actions[..] else {
+            continue;
+        };
+        let kind = if asked(request).0 == 1 { OFFER } else { ACK };
+        let good = answer(request, kind, SERVER, &[LEASE]);
+        let mut said = client.receive(now, &good, SERVER);
+        if let [Action::Send(_, request)] = &said[..] {
+            said = client.receive(now, &answer(request, ACK, SERVER, &[LEASE]), SERVER);
+        }
+        if let [Action::Tell(Event::Bound(_))] = said[..] {
+            leases += 1;
+        }
+        if leases == 2 {
+            return;
+        }
+    }
+    panic!("{leases} leases");
 }

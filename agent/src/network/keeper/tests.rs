@@ -11,14 +11,19 @@ use std::thread;
 use std::time::Duration;
 
 use gild_boards::mac::Mac;
+use gild_card_format::Networks;
 use gild_dhcp::{Lease, Route};
+use gild_format::network::Settings;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
 use nix::unistd::{Pid, gettid};
 
+use super::super::{Asked, Search};
 use super::*;
+use crate::led::Led;
+use crate::machine::Machine;
 
 const LOOK: Duration = Duration::from_millis(100);
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -57,7 +62,7 @@ fn leave_the_machine() {
 }
 
 /// A server at the other end of the cable, in a network of its own. Leases are to be renewed after two seconds. Renewals move
-/// the router, and are refused once the test says so.
+/// the router, have no route to 10.20.0.0/16 any more, and are refused once the test says so.
 fn serve(refuses: Arc<AtomicBool>) -> Pid {
     let (tell, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -86,9 +91,16 @@ fn serve(refuses: Arc<AtomicBool>) -> Pid {
             answer[0] = 2;
             answer[16..20].copy_from_slice(&ADDRESS.octets());
             let router = if is_renewal { 2 } else { 1 };
+            let mut classless = vec![121, 5, 0, 192, 0, 2, router];
+            if !is_renewal {
+                classless[1] += 7;
+                classless.extend([16, 10, 20, 192, 0, 2, 3]);
+            }
             answer.extend([53, 1, kind, 54, 4, 192, 0, 2, 1, 51, 4, 0, 0, 0, 90]);
             answer.extend([58, 4, 0, 0, 0, 2, 59, 4, 0, 0, 0, 60]);
-            answer.extend([1, 4, 255, 255, 255, 0, 3, 4, 192, 0, 2, router, 255]);
+            answer.extend([1, 4, 255, 255, 255, 0]);
+            answer.extend(classless);
+            answer.push(255);
             let to = if is_renewal {
                 ADDRESS
             } else {
@@ -100,6 +112,106 @@ fn serve(refuses: Arc<AtomicBool>) -> Pid {
     heard.recv().expect("the server's thread")
 }
 
+/// Puts the interface's MTU into its description, as the kernel would.
+fn tell_mtu(root: &Path) {
+    let line = ip("-oneline link show board");
+    let mut words = line.split(' ').skip_while(|word| *word != "mtu");
+    let mtu = words.nth(1).expect("its MTU");
+    fs::write(root.join("sys/class/net/board/mtu"), mtu).expect("a file");
+}
+
+/// A cable with nobody at its other end, and a lease for the interface.
+fn cable(root: &Path) -> (Netlink, Interface, Configuration) {
+    leave_the_machine();
+    ip("link add board type veth peer name server");
+    ip("link set server up");
+    ip("link set board up");
+    let configuration = Configuration {
+        address: ADDRESS,
+        prefix: 24,
+        routes: vec![Route::to_all_by(SERVER)],
+        dns: Vec::new(),
+        search: Vec::new(),
+        ntp: Vec::new(),
+        mtu: Some(1400),
+    };
+    let netlink = Netlink::open().expect("a netlink socket");
+    (netlink, board(root), configuration)
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn what_cannot_be_set_up_whole_leaves_nothing_behind() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let (netlink, interface, configuration) = cable(root.path());
+    fs::create_dir("/etc/resolv.conf").expect("a folder that cannot be written as a file");
+    setup::begin(&netlink, &interface, &configuration).expect_err("no name servers");
+    assert!(!ip("address show board").contains("192.0.2.50"));
+    assert_eq!(ip("route show"), "");
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn the_mtu_of_a_former_lease_does_not_stay() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let (netlink, interface, mut configuration) = cable(root.path());
+    setup::begin(&netlink, &interface, &configuration).expect("an address");
+    assert!(ip("link show board").contains("mtu 1400"));
+    setup::end(&netlink, &interface, &configuration);
+    configuration.mtu = None;
+    tell_mtu(root.path());
+    setup::begin(&netlink, &interface, &configuration).expect("an address");
+    assert!(ip("link show board").contains("mtu 1500"));
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn where_one_interface_cannot_be_set_up_the_next_one_is_used() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let (netlink, interface, configuration) = cable(root.path());
+    let describe = |name: &str, file: &str, text: &str| {
+        let path = root.path().join("sys/class/net").join(name);
+        fs::create_dir_all(&path).expect("an interface");
+        fs::write(path.join(file), text).expect("a file");
+    };
+    describe("board", "address", &MAC.to_string());
+    describe("gone", "address", &MAC.to_string());
+    describe("gone", "ifindex", "4000");
+    let gone = Interface::named(root.path(), "gone").expect("an interface");
+    let asked = |interface: &Interface| Asked {
+        interface: interface.clone(),
+        client: None,
+        given: Some(configuration.clone()),
+        refused_by: None,
+        is_mute: None,
+        is_refused_by_kernel: None,
+        sent: None,
+    };
+    let machine = Machine::new(Led::start(), Duration::from_secs(1));
+    let networks = Networks::default();
+    let mut search = Search {
+        netlink: &netlink,
+        machine: &machine,
+        board: &gild_boards::all()[0],
+        networks: &networks,
+        by_ipv6: false,
+        failed: Vec::new(),
+        seen: Vec::new(),
+        asked: vec![asked(&gone), asked(&interface)],
+    };
+    let network = search.settle(Duration::ZERO, &Settings::default());
+    assert_eq!(network.map(|network| network.interface), Some(interface));
+    assert!(ip("address show board").contains("192.0.2.50/24"));
+
+    search.asked = vec![asked(&gone)];
+    assert!(
+        search
+            .settle(Duration::ZERO, &Settings::default())
+            .is_none()
+    );
+    assert!(search.has_no_hope());
+}
+
 /// The interface, as its description in sysfs says it.
 fn board(root: &Path) -> Interface {
     let path = root.join("sys/class/net/board");
@@ -107,6 +219,7 @@ fn board(root: &Path) -> Interface {
     let line = ip("-oneline link show board");
     let (index, _) = line.split_once(':').expect("its number");
     fs::write(path.join("ifindex"), index).expect("a file");
+    tell_mtu(root);
     Interface::named(root, "board").expect("an interface")
 }
 
@@ -130,11 +243,13 @@ fn a_lease_is_kept_and_an_address_that_is_refused_is_taken_off() {
     assert_eq!(configuration.address, ADDRESS);
     let netlink = Netlink::open().expect("a netlink socket");
     setup::begin(&netlink, &interface, &configuration).expect("an address");
-    assert_eq!(configuration.routes, [Route::to_all_by(SERVER)]);
+    assert_eq!(configuration.routes[0], Route::to_all_by(SERVER));
     assert!(ip("route show default").contains("via 192.0.2.1"));
+    assert!(ip("route show 10.20.0.0/16").contains("via 192.0.2.3"));
 
     let keeper = Keeper::start(client, interface, configuration);
     wait_until(|| ip("route show default").contains("via 192.0.2.2"));
+    wait_until(|| ip("route show 10.20.0.0/16").is_empty());
     assert!(!keeper.is_lost(), "renewals are granted");
     assert!(ip("address show board").contains("192.0.2.50/24"));
     refuses.store(true, Ordering::Relaxed);
