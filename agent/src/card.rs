@@ -42,9 +42,6 @@ pub struct Card {
     in_slot: bool,
     /// The same, or the kernel knows no such slot.
     pub is_boot_medium: bool,
-    /// Whether an order on it counts: it is the boot medium, or the kernel arguments name it. Any other may be an old copy of a card,
-    /// as on an eMMC, which is found where the card itself shows too late or cannot be read.
-    pub gives_orders: bool,
 }
 
 /// The card is there and cannot be used.
@@ -116,15 +113,15 @@ fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<C
     let deadline = start + machine.patience() / 3;
     let has_slot = Path::new(DEVICES).join(&board.card.controller).exists();
     let last_resort = match uuid {
+        // A copy of the card has its UUID, too.
+        _ if has_slot => deadline,
         Some(_) => start,
-        None if has_slot => deadline,
         None => start + SETTLE,
     };
     loop {
         let now = Instant::now();
         if let Some(mut card) = choose(look(board, uuid), now >= last_resort)? {
             card.is_boot_medium = card.in_slot || !has_slot;
-            card.gives_orders = card.is_boot_medium || uuid.is_some();
             if !card.is_boot_medium {
                 warn!("the card is not in the slot that the board boots from");
             }
@@ -176,7 +173,6 @@ fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
             (found.kind == "vfat" && wanted).then(|| Card {
                 in_slot: is_in_slot(&name, board),
                 is_boot_medium: false,
-                gives_orders: false,
                 uuid: found.uuid,
                 name,
             })
@@ -311,25 +307,16 @@ impl Drop for Mounted {
 }
 
 #[cfg(test)]
-impl Card {
-    /// A card of this name, for tests that ask only where it is.
-    pub fn stand_in(name: &str, in_slot: bool) -> Self {
-        Self {
-            name: name.to_owned(),
-            uuid: "0000-0000".to_owned(),
-            in_slot,
-            is_boot_medium: in_slot,
-            gives_orders: in_slot,
-        }
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
     fn card(name: &str, in_slot: bool) -> Card {
-        Card::stand_in(name, in_slot)
+        Card {
+            name: name.to_owned(),
+            uuid: "0000-0000".to_owned(),
+            in_slot,
+            is_boot_medium: in_slot,
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
         let signed = counters(card, SIGNED)?.get(&board.name).copied();
         if signed.unwrap_or(0) < counter {
             info!(
-                "the card's rollback counter stays: the disk has {counter}, which no image had that this card has seen signed"
+                "the card's rollback counter stays: the disk has {counter}, and this card has seen no signed image with that"
             );
             return Ok(());
         }

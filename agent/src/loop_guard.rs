@@ -228,13 +228,20 @@ pub fn open_gate(
     }
 }
 
+/// The UUID of the disk's first partition, by which U-Boot knows the disk.
+pub fn first_partition(finished: &Finished) -> Option<String> {
+    let table = gild_probe::partition_table(&finished.target.path).ok()??;
+    Some(table.partitions.into_iter().next()?.uuid)
+}
+
 /// Leaves the token for one start where nothing else starts the disk: the gate cannot name an image whose record is damaged, and
 /// does not count where the image's own files still say that it is on trial, so that the board has come back. A board that has
-/// come back starts whatever its disk carries: the file that names the image to U-Boot may be gone.
+/// come back starts its disk whatever that carries, by its first partition: the file that names the image to U-Boot may be gone.
 pub fn allow_one_start(
     card: &dyn Folder,
     board: &Board,
     image_id: Option<&str>,
+    first_partition: Option<&str>,
     boot_order: &BootOrder,
     counted: &Result<Restart, LoopError>,
 ) {
@@ -245,7 +252,8 @@ pub fn allow_one_start(
     };
     if (has_come_back || image_id.is_none())
         && may_start(boot_order, counted)
-        && let Err(error) = trial::allow_one_start(board, card, image_id.filter(|_| !has_come_back))
+        && let Some(disk) = first_partition.or(image_id)
+        && let Err(error) = trial::allow_one_start(board, card, disk)
     {
         warn!(
             "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"

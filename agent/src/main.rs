@@ -59,7 +59,7 @@ use gild_format::record::Record;
 use log::{info, warn};
 
 use crate::boot_order::Standing;
-use crate::consent::{Decision, Reason};
+use crate::consent::{Decision, Holds, Proven, Reason};
 use crate::discards::{Discard, Discards};
 use crate::failure::Failure;
 use crate::flash::Finished;
@@ -175,7 +175,7 @@ fn story(
     node.status_url = known.and_then(|config| config.status_url.clone());
     node.authorities = known.and_then(|config| config.authorities.clone());
     watcher.knows(node);
-    let order = order::of(node, known);
+    let order = order::of(node, known, arguments);
     let known_order = order.as_ref().ok().and_then(Option::as_ref);
 
     machine.enter(Stage::Disk);
@@ -377,10 +377,11 @@ fn finish(
     };
     let record = seen.holds.record().cloned();
     let came_back = loop_guard::has_come_back(node, &finished);
-    let standing = if came_back {
-        Standing::CameBack
-    } else {
-        Standing::Proven
+    let standing = match seen.holds {
+        // It may be on trial: nothing permanent rests on what cannot be read.
+        Holds::Proven(Proven::Unreadable) => Standing::OnTrial,
+        _ if came_back => Standing::CameBack,
+        _ => Standing::Proven,
     };
     let (boot_order, changes) = boot_order::set(machine, board, policy, node, standing);
     node.boot_order = Some(boot_order.clone());
@@ -405,7 +406,15 @@ fn finish(
     if let Some(card) = &node.card {
         let image_id = finished.image_id.as_deref();
         loop_guard::open_gate(card, board, image_id, &boot_order, &counted);
-        loop_guard::allow_one_start(card, board, image_id, &boot_order, &counted);
+        let partition = loop_guard::first_partition(&finished);
+        loop_guard::allow_one_start(
+            card,
+            board,
+            image_id,
+            partition.as_deref(),
+            &boot_order,
+            &counted,
+        );
     }
     counted?;
     Ok(())

@@ -177,7 +177,8 @@ impl Network {
     }
 }
 
-/// Gets the node an address, or keeps the one it has. What is left in `present` after an error is set up all the same.
+/// Gets the node an address, or keeps the one it has. If `present` is not empty after an error, that
+/// network still works.
 pub fn up<'a>(
     machine: &Machine,
     board: &Board,

@@ -3,11 +3,10 @@
 use std::io;
 
 use gild_card_format::names::ORDER;
-use gild_card_format::{Config, Order, OrderError};
+use gild_card_format::{Arguments, Config, Order, OrderError};
 use gild_faults::{Fault, HasFault};
 use log::{info, warn};
 
-use crate::card::Card;
 use crate::card::folder::Folder;
 use crate::failure::StepError;
 use crate::node::Node;
@@ -40,14 +39,20 @@ impl StepError for Unclear {
 
 /// The order, if there is one. The file goes before `gild.toml`, so where it cannot be read no order counts: it may hide one of
 /// `gild.toml` that is not for this node.
-pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear> {
-    let text = match &node.card {
-        None => Vec::new(),
-        Some(card) => in_file(card)?,
+pub fn of(
+    node: &Node,
+    config: Option<&Config>,
+    arguments: &Arguments,
+) -> Result<Option<Order>, Unclear> {
+    let configured = config.and_then(|config| config.order.clone());
+    let order = match &node.card {
+        Some(card) if !card.is_boot_medium => {
+            let is_by_card = || in_file(card).map_or(true, |text| !text.is_empty());
+            in_arguments(configured, arguments, &card.name, is_by_card)
+        }
+        Some(card) => in_text(&in_file(card)?)?.or(configured),
+        None => configured,
     };
-    let on_card = in_text(&text)?;
-    let order = on_card.or_else(|| config?.order.clone());
-    let order = order.filter(|order| counts(order, node.card.as_ref()));
     if let Some(order) = &order {
         let whom = if node.is_meant_by(order) {
             "this node"
@@ -59,18 +64,24 @@ pub fn of(node: &Node, config: Option<&Config>) -> Result<Option<Order>, Unclear
     Ok(order)
 }
 
-/// Whether an order counts that came with this card.
-fn counts(order: &Order, card: Option<&Card>) -> bool {
-    match card {
-        Some(card) if !card.gives_orders => {
-            warn!(
-                "order {} to flash does not count: the card {} is not in the slot that the board boots from, and no gild.card= names it",
-                order.id, card.name
-            );
-            false
-        }
-        _ => true,
+/// The order by kernel arguments alone. Those come from what the board was started from; a card that is not in the board's slot may be
+/// an old copy of one, as on an eMMC, which is found where the card itself shows too late or cannot be read.
+fn in_arguments(
+    configured: Option<Order>,
+    arguments: &Arguments,
+    card: &str,
+    is_by_card: impl FnOnce() -> bool,
+) -> Option<Order> {
+    let is_argument = |key| arguments.get(key).is_some();
+    if is_argument("order.id") && is_argument("order.nodes") {
+        return configured;
     }
+    if configured.is_some() || is_by_card() {
+        warn!(
+            "an order to flash on {card} does not count: that card is not in the slot that the board boots from"
+        );
+    }
+    None
 }
 
 fn in_file(card: &dyn Folder) -> Result<Vec<u8>, Unclear> {
@@ -100,9 +111,17 @@ mod tests {
     #[test]
     fn an_old_copy_of_a_card_gives_no_orders() {
         let order = in_text(b"2026-12\nall\n").expect("an order").expect("one");
-        assert!(counts(&order, None), "the kernel arguments gave it");
-        assert!(counts(&order, Some(&Card::stand_in("mmcblk1p1", true))));
-        let copy = Card::stand_in("mmcblk0p1", false);
-        assert!(!counts(&order, Some(&copy)));
+        let counts = |arguments: &str| {
+            let arguments = Arguments::parse(arguments);
+            in_arguments(Some(order.clone()), &arguments, "mmcblk0p1", || true)
+        };
+        assert_eq!(counts("gild.card=1234-ABCD"), None);
+        assert_eq!(
+            counts("gild.order.id=2026-12"),
+            None,
+            "its nodes are the copy's"
+        );
+        let whole = counts("gild.order.id=2026-12 gild.order.nodes=all");
+        assert_eq!(whole, Some(order.clone()), "the copy has no part in it");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_card_format::{ANY_IMAGE, TRIAL};
+use gild_card_format::TRIAL;
 use gild_disk::{AlignedBuffer, Target};
 use gild_faults::{Fault, HasFault};
 use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
@@ -122,8 +122,8 @@ pub fn begin(
         record.image_id
     );
     if let Some(card) = card
-        && let Err(error) = gate::close(card, board)
-            .and_then(|()| allow_one_start(board, card, Some(&record.image_id)))
+        && let Err(error) =
+            gate::close(card, board).and_then(|()| allow_one_start(board, card, &record.image_id))
     {
         warn!(
             "the card cannot be written: {error}; a board whose U-Boot looks at the card first comes back without having started its disk"
@@ -132,17 +132,13 @@ pub fn begin(
     Ok(record)
 }
 
-/// Leaves the token on the card with which U-Boot's script starts the disk once, whatever the gate says. It is for this image, or
-/// for whatever the disk carries where nothing says which that is.
-pub fn allow_one_start(
-    board: &Board,
-    card: &dyn Folder,
-    image_id: Option<&str>,
-) -> std::io::Result<()> {
+/// Leaves the token on the card with which U-Boot's script starts a disk once, whatever the gate says: the one with this image, or with
+/// the first partition of this UUID.
+pub fn allow_one_start(board: &Board, card: &dyn Folder, disk: &str) -> std::io::Result<()> {
     if !boot_order::runs_script(board) {
         return Ok(());
     }
-    let token = format!("{}={}\n", board.name, image_id.unwrap_or(ANY_IMAGE));
+    let token = format!("{}={disk}\n", board.name);
     card.write(TRIAL, token.as_bytes())
 }
 
@@ -256,16 +252,15 @@ mod tests {
     }
 
     #[test]
-    fn one_start_is_allowed_for_a_disk_that_does_not_say_what_it_carries() {
+    fn one_start_is_allowed_where_u_boot_asks_the_card() {
         let card = MemoryCard::new(&Power::on());
-        for (name, id, token) in [
-            ("rock5b", None, Some("rock5b=any\n")),
-            ("rock5b", Some("a-1"), Some("rock5b=a-1\n")),
-            ("rpi5", None, None),
+        for (name, disk, token) in [
+            ("rock5b", "a-1", Some("rock5b=a-1\n")),
+            ("rpi5", "a-1", None),
         ] {
             card.remove(TRIAL).expect("a card");
             let board = gild_boards::by_name(name).expect("a board");
-            allow_one_start(board, &card, id).expect("a card");
+            allow_one_start(board, &card, disk).expect("a card");
             assert_eq!(card.text(TRIAL).as_deref(), token);
         }
     }

@@ -78,10 +78,11 @@ pub fn run(args: &Args) -> Result<()> {
     let state = inspect(&manifest, manifest_sha256, &disk.target)?;
     let id = &manifest.image_id;
     if state == TargetState::Done {
+        let noted = orders_on(&disk.target)?;
         ensure!(
-            args.orders.is_empty(),
+            args.orders.iter().all(|id| noted.contains(id)),
             Refused::target(format!(
-                "{} already carries image {id}, so nothing is written and no order is noted; next: make the disk empty \
+                "{} already carries image {id}, so nothing is written, and an order is not noted; next: make the disk empty \
                  (wipefs --all) if its data may go, or take the order off the card",
                 disk.description
             ))
@@ -123,14 +124,24 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The orders that the disk is going to remember: these, and what it remembers already. Forgetting one would have it carried out again.
 fn orders_with(disk: &dyn Target, orders: &[String]) -> Result<Vec<String>> {
-    let mut record = AlignedBuffer::new(RECORD_LENGTH);
-    disk.read_at(&mut record, RECORD_OFFSET)
-        .with_context(|| format!("reading what {} remembers", disk.name()))?;
-    let before = Record::parse(&record).map_or_else(Vec::new, |record| record.orders);
-    let mut all = orders.to_vec();
-    all.extend(before.into_iter().filter(|id| !orders.contains(id)));
-    all.truncate(MAX_ORDERS);
+    let mut all: Vec<String> = Vec::new();
+    for id in orders.iter().cloned().chain(orders_on(disk)?) {
+        if !all.contains(&id) && all.len() < MAX_ORDERS {
+            all.push(id);
+        }
+    }
     Ok(all)
+}
+
+fn orders_on(disk: &dyn Target) -> Result<Vec<String>> {
+    let mut record = AlignedBuffer::new(RECORD_LENGTH);
+    disk.read_at(&mut record, RECORD_OFFSET).with_context(|| {
+        format!(
+            "reading the orders that {} remembers; next: look at the kernel's log (dmesg) and at the disk's cable",
+            disk.name()
+        )
+    })?;
+    Ok(Record::parse(&record).map_or_else(Vec::new, |record| record.orders))
 }
 
 /// The manifest's bytes. A pair that does not fit may be in the middle of its replacement: it is read again.

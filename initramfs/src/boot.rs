@@ -2,7 +2,7 @@
 
 use gild_boards::uboot_script::{Script, ScriptError};
 use gild_boards::{Board, Relative};
-use gild_card_format::{ANY_IMAGE, GATE, ON_TRIAL, TRIAL};
+use gild_card_format::{GATE, ON_TRIAL, TRIAL};
 
 /// The kernel for the Raspberry Pi 5.
 pub const KERNEL: &str = "vmlinuz.gz";
@@ -83,8 +83,8 @@ fi
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
 /// The agent leaves one file for one start of a disk on trial. It is removed before that start, so that a start that fails
-/// leads back to the agent; a U-Boot that cannot remove it starts the agent. Where the file names no image, any disk is
-/// started, even one that does not say what it carries. The gate does not count for a disk whose image says
+/// leads back to the agent; a U-Boot that cannot remove it starts the agent. The file names the image, or the disk's
+/// first partition where the disk may not say what it carries: any other disk that was put in meanwhile is not started. The gate does not count for a disk whose image says
 /// itself that it is on trial: nobody would count its starts. What this script has decided, the disk's own script does not ask again:
 /// without a start left it would come back here.
 ///
@@ -133,7 +133,11 @@ if test -n "${{{name}}}"; then
       load nvme ${{disk}}:1 ${{scriptaddr}} {IMAGE} && env import -t ${{scriptaddr}} ${{filesize}} image_id
     fi
     if test -n "${{gild_once}}"; then
-      if test "${{{name}}}" = {ANY_IMAGE}; then setenv gild_start "for one start"; fi
+      setenv gild_partition
+      part uuid nvme ${{disk}}:1 gild_partition
+      if test -n "${{gild_partition}}"; then
+        if test "${{gild_partition}}" = "${{{name}}}"; then setenv gild_start "for one start"; fi
+      fi
     fi
     if test -n "${{image_id}}"; then
       if test "${{image_id}}" = "${{{name}}}"; then
@@ -149,7 +153,7 @@ if test -n "${{{name}}}"; then
       fi
     fi
     if test -n "${{gild_start}}"; then
-      echo "gild: NVMe disk ${{disk}}, image ${{image_id}}, ${{gild_start}}: starting it"
+      echo "gild: NVMe disk ${{disk}} (image ${{image_id}}) ${{gild_start}}: starting it"
       setenv gild_card_had_its_turn yes
       bootflow scan -b nvme${{disk}}
       if test -n "${{bootcmd_nvme0}}"; then run bootcmd_nvme${{disk}}; fi

@@ -6,11 +6,9 @@ use crate::per_board::PerBoard;
 
 /// The file's name on the card.
 pub const GATE: &str = "gate.env";
-/// The name of a file of the same form with one image on trial, for one start of the disk. U-Boot removes it before that.
+/// The name of a file of the same form for one start of the disk: with the image that it carries, or with the UUID of its first
+/// partition, in lower case, where U-Boot may not see which image that is. U-Boot removes the file before the start.
 pub const TRIAL: &str = "trial.env";
-
-/// In [`TRIAL`], instead of an image id: whatever the disk carries. No image has this id.
-pub const ANY_IMAGE: &str = gild_format::RESERVED_ID;
 /// The file on the disk's boot partition by which an image says that it is on trial.
 pub const ON_TRIAL: &str = "gild-trial/on";
 

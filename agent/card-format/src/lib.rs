@@ -21,7 +21,7 @@ pub mod sums;
 
 pub use arguments::Arguments;
 pub use config::{BootOrderPolicy, Config, ConfigError, SERVER_ANSWER};
-pub use gate::{ANY_IMAGE, GATE, Gate, ON_TRIAL, TRIAL};
+pub use gate::{GATE, Gate, ON_TRIAL, TRIAL};
 pub use http_url::HttpUrl;
 pub use likeliest::likeliest;
 pub use network::{Networks, TwoSections};

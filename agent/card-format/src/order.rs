@@ -27,7 +27,7 @@ pub enum OrderError {
     Id(String),
     /// Nobody is meant.
     #[error(
-        "order `{0}` does not say for which nodes it is; next: name them by MAC address or by the board's serial number, or write `all`"
+        "order `{0}` names no node; next: name the nodes by MAC address or by the board's serial number, or write `all`"
     )]
     NoNodes(String),
     /// A node that nobody can be.

@@ -210,7 +210,15 @@ impl Client {
                 if answer.address.is_some_and(|other| other != address) {
                     return self.lose(Loss::Moved(answer.server), now);
                 }
-                let extended = answer.filled_from(ack);
+                let server = if answer.is_named {
+                    answer.server
+                } else {
+                    lease.server
+                };
+                let extended = Answer {
+                    server,
+                    ..answer.filled_from(ack)
+                };
                 self.bind(extended, now, Event::Renewed)
             }
             (State::Extending { lease, since, .. }, Kind::Nak) => {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 pub const MAX_IMAGE_ID: usize = 128;
 
 /// No image has this id: on the card it stands for whatever image there is.
-pub const RESERVED_ID: &str = "any";
+const RESERVED_ID: &str = "any";
 
 /// The id of an image, as every valid manifest has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -11,5 +11,5 @@ pub mod signature;
 mod validate;
 
 pub use digest::Sha256Hex;
-pub use image_id::{ImageId, NotAName, RESERVED_ID};
+pub use image_id::{ImageId, NotAName};
 pub use manifest::{Chunk, Manifest, ManifestError, Partition, manifest_sha256};

@@ -145,19 +145,28 @@ fn one_start_is_allowed_after_the_first_return_and_where_nothing_names_the_image
         reason: String::new(),
         next_step: "",
     });
-    let named = Some("rock5b-1");
-    let (once, any) = (Some("rock5b=rock5b-1\n"), Some("rock5b=any\n"));
+    let (named, disk) = (Some("rock5b-1"), Some("0b0e7a3c-1"));
+    let (of_image, of_disk) = (Some("rock5b=rock5b-1\n"), Some("rock5b=0b0e7a3c-1\n"));
     let right = BootOrder::AlreadyRight;
-    for (boot_order, restarts, image_id, token) in [
-        (&right, 1, named, None),
-        (&right, 2, named, once),
-        (&right, 1, None, any),
-        (&unfinished, 1, None, None),
-        (&unfinished, 2, None, any),
+    for (boot_order, restarts, image_id, first_partition, token) in [
+        (&right, 1, named, disk, None),
+        (&right, 2, named, disk, of_disk),
+        (&right, 2, named, None, of_image),
+        (&right, 1, None, disk, of_disk),
+        (&right, 1, None, None, None),
+        (&unfinished, 1, None, disk, None),
+        (&unfinished, 2, None, disk, of_disk),
     ] {
         let card = MemoryCard::new(&Power::on());
         let counted = Ok(Restart::Counted(restarts));
-        allow_one_start(&card, board, image_id, boot_order, &counted);
+        allow_one_start(
+            &card,
+            board,
+            image_id,
+            first_partition,
+            boot_order,
+            &counted,
+        );
         assert_eq!(
             card.text(TRIAL).as_deref(),
             token,
@@ -165,8 +174,8 @@ fn one_start_is_allowed_after_the_first_return_and_where_nothing_names_the_image
         );
     }
     let card = MemoryCard::new(&Power::on());
-    allow_one_start(&card, board, named, &unfinished, &Err(came_back(3)));
-    assert_eq!(card.text(TRIAL).as_deref(), once);
+    allow_one_start(&card, board, named, disk, &unfinished, &Err(came_back(3)));
+    assert_eq!(card.text(TRIAL).as_deref(), of_disk);
 }
 
 #[test]

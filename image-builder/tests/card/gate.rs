@@ -180,6 +180,11 @@ fn start_from(
     console
 }
 
+fn first_partition(bench: &Bench) -> String {
+    let ran = bench.tool("sfdisk", &["--part-uuid", "nvme.img", "1"]);
+    ran.succeeds().stdout.trim().to_lowercase()
+}
+
 fn a_finished_disk_starts_and_any_other_starts_the_agent(u_boot: &Path) {
     let desk = Desk::least();
     let bench = &desk.bench;
@@ -216,16 +221,16 @@ fn a_finished_disk_starts_and_any_other_starts_the_agent(u_boot: &Path) {
     starts(AGENT, "a trial is one start");
     desk.replace("trial.env", "rock5b=rock5b-ffffffffffff\n");
     starts(AGENT, "another image is on trial");
-    desk.replace("trial.env", "rock5b=any\n");
-    starts(DISK, "whatever the disk carries has one start");
     let name = "gild-image.env";
     bench
         .tool("mdel", &["-i", "nvme.img@@16M", &format!("::{name}")])
         .succeeds();
     desk.replace("trial.env", "rock5b=rock5b-0123456789ab\n");
     starts(AGENT, "the disk does not say what it carries");
-    desk.replace("trial.env", "rock5b=any\n");
-    starts(DISK, "and it has one start all the same");
+    desk.replace("trial.env", "rock5b=0b0e7a3c-0000-4000-8000-000000000000\n");
+    starts(AGENT, "another disk has one start");
+    desk.replace("trial.env", format!("rock5b={}\n", first_partition(bench)));
+    starts(DISK, "this disk has one start, whatever it carries");
     starts(AGENT, "which is one");
     fs::write(bench.path(name), "image_id=rock5b-0123456789ab\n").expect("a file");
     bench

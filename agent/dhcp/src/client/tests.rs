@@ -346,6 +346,18 @@ fn what_an_extension_leaves_out_stays_as_it_is_again_and_again() {
 }
 
 #[test]
+fn an_extension_without_its_server_s_name_is_the_server_s_that_was_asked() {
+    let (mut client, lease) = bound(&ALL);
+    let now = seconds(401);
+    let (_, request) = sent(&client.act(now));
+    let ack = answer(&request, ACK, Ipv4Addr::UNSPECIFIED, &[]);
+    assert_eq!(
+        client.receive(now, &ack, OTHER),
+        [Action::Tell(Event::Renewed(lease))]
+    );
+}
+
+#[test]
 fn a_lease_without_an_end_is_never_asked_for_again() {
     let (client, lease) = bound(&[(code::LEASE_TIME, &[255; 4])]);
     assert_eq!(lease.times, None);

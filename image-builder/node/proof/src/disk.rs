@@ -1,5 +1,6 @@
 //! The disk that this node runs from, past every cache, and the card beside it.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -9,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::OFlag;
 
 const MOUNTS: &str = "proc/self/mountinfo";
-/// Where the boot partition is mounted.
-pub(crate) const BOOT: &str = "boot/firmware";
+const ARGUMENTS: &str = "proc/cmdline";
+const PARTITIONS: &str = "dev/disk/by-partuuid";
 const BLOCK_NUMBERS: &str = "sys/dev/block";
 pub(crate) const BLOCKS: &str = "sys/class/block";
 pub(crate) const LABELS: &str = "dev/disk/by-label";
@@ -27,19 +28,23 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Finds the NVMe disk of which a partition is mounted at `/`, or at `/boot/firmware` where the root is an overlay. There is no
-    /// other that this may be.
+    /// Finds the NVMe disk of which a partition is mounted at `/`, or lies below an overlay that is. There is no other that this may
+    /// be.
     pub fn of_root(root: &Path) -> Result<Self> {
         let path = root.join(MOUNTS);
         let mounts =
             fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let number = device_number(&mounts).context("no file system is mounted at /")?;
-        let partition =
-            fs::canonicalize(root.join(BLOCK_NUMBERS).join(number)).with_context(|| {
+        let partition = match below_overlay(root, number) {
+            Some(device) => device
+                .and_then(|device| fs::canonicalize(root.join(BLOCKS).join(device)))
+                .context("the kernel argument root= names a partition that is not there")?,
+            None => fs::canonicalize(root.join(BLOCK_NUMBERS).join(number)).with_context(|| {
                 format!(
                     "the root file system (device {number}) lies on no disk: nothing was changed"
                 )
-            })?;
+            })?,
+        };
         if !partition.join("partition").exists() {
             bail!(
                 "the root file system lies on {}, which is not a partition of a disk: nothing was changed",
@@ -67,6 +72,12 @@ impl Disk {
         })
     }
 
+    /// Whether the root file system is an overlay.
+    pub(crate) fn is_below_overlay(root: &Path) -> bool {
+        let mounts = fs::read_to_string(root.join(MOUNTS)).unwrap_or_default();
+        device_number(&mounts).is_some_and(is_virtual)
+    }
+
     /// Whether the root file system certainly lies on no NVMe disk.
     #[must_use]
     pub fn is_elsewhere(root: &Path) -> bool {
@@ -74,6 +85,9 @@ impl Disk {
         let Some(number) = device_number(&mounts) else {
             return false;
         };
+        if below_overlay(root, number).is_some() {
+            return false;
+        }
         let device = fs::canonicalize(root.join(BLOCK_NUMBERS).join(number));
         let is_other = device.is_ok_and(|device| {
             let name = device
@@ -134,14 +148,23 @@ fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
     &mut memory[start..start + length]
 }
 
-/// `major:minor` of what is mounted at `/`, or of the boot partition where the root is an overlay, which lies on no device.
-fn device_number(mounts: &str) -> Option<&str> {
-    let root = mounted_at(mounts, "/")?;
-    let boot = format!("/{BOOT}");
-    match mounted_at(mounts, &boot) {
-        Some(boot) if is_virtual(root) && !is_virtual(boot) => Some(boot),
-        _ => Some(root),
+/// The partition that the kernel was started with, by its name, where the root is an overlay over it. `None` where the root is no
+/// overlay, or the kernel was not given a partition by its UUID, as gild's images give it.
+fn below_overlay(root: &Path, number: &str) -> Option<io::Result<OsString>> {
+    if !is_virtual(number) {
+        return None;
     }
+    let arguments = fs::read_to_string(root.join(ARGUMENTS)).ok()?;
+    let uuid = arguments
+        .split_whitespace()
+        .rev()
+        .find_map(|word| word.strip_prefix("root=PARTUUID="))?
+        .to_lowercase();
+    let link = fs::read_link(root.join(PARTITIONS).join(uuid));
+    Some(link.and_then(|link| {
+        let name = link.file_name().map(ToOwned::to_owned);
+        name.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }))
 }
 
 /// The kernel gives file systems without a device the number 0.
@@ -149,14 +172,14 @@ fn is_virtual(number: &str) -> bool {
     number.starts_with("0:")
 }
 
-/// The last line counts, because it covers those before.
-fn mounted_at<'a>(mounts: &'a str, place: &str) -> Option<&'a str> {
+/// `major:minor` of what is mounted at `/`: the last line counts, because it covers those before.
+fn device_number(mounts: &str) -> Option<&str> {
     mounts
         .lines()
         .filter_map(|line| {
             let fields: Vec<&str> = line.split(' ').collect();
             match fields[..] {
-                [_, _, number, _, at, ..] if at == place => Some(number),
+                [_, _, number, _, "/", ..] => Some(number),
                 _ => None,
             }
         })
@@ -234,15 +257,29 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_an_overlay_lies_on_the_disk_of_its_boot_partition() {
-        let mounts = format!("{OVERLAY}30 22 259:2 / /boot/firmware rw - vfat /dev/nvme0n1p1 rw\n");
-        let root = machine(&mounts, "nvme0n1", true);
+    fn the_disk_below_an_overlay_is_that_of_the_kernel_s_root() {
+        let root = machine(OVERLAY, "nvme0n1", true);
+        let at = |path: &str| root.path().join(path);
+        let blocks = at(BLOCKS);
+        fs::create_dir_all(&blocks).expect("blocks");
+        symlink(
+            at("sys/devices/nvme0n1/nvme0n1p2"),
+            blocks.join("nvme0n1p2"),
+        )
+        .expect("a block");
+        let start = |arguments: &str| fs::write(at(ARGUMENTS), arguments).expect("arguments");
+
+        start("root=/dev/nfs rw");
+        assert!(Disk::is_elsewhere(root.path()));
+        start("root=PARTUUID=0B0E-2 rw overlayroot=tmpfs\n");
+        let error = Disk::of_root(root.path()).expect_err("no such partition yet");
+        assert!(format!("{error:#}").contains("not there"), "{error:#}");
+        assert!(!Disk::is_elsewhere(root.path()), "it may come");
+        fs::create_dir_all(at(PARTITIONS)).expect("links");
+        symlink("../../nvme0n1p2", at(PARTITIONS).join("0b0e-2")).expect("a link");
         let disk = Disk::of_root(root.path()).expect("a disk");
         assert_eq!(disk.device, root.path().join("dev/nvme0n1"));
         assert!(!Disk::is_elsewhere(root.path()));
-        let automount = format!("{OVERLAY}30 22 0:33 / /boot/firmware rw - autofs systemd-1 rw\n");
-        let root = machine(&automount, "nvme0n1", true);
-        Disk::of_root(root.path()).expect_err("no device at all");
     }
 
     #[test]
@@ -277,10 +314,7 @@ mod tests {
     #[test]
     fn what_is_mounted_over_the_root_counts() {
         assert_eq!(device_number(&format!("{OVERLAY}{ROOT}")), Some("259:2"));
-        let (root, boot) = ROOT.split_once('\n').expect("two lines");
-        assert_eq!(device_number(&format!("{root}\n{OVERLAY}")), Some("0:21"));
-        let over = format!("{OVERLAY}{}", boot.trim_start());
-        assert_eq!(device_number(&over), Some("259:1"));
+        assert_eq!(device_number(&format!("{ROOT}{OVERLAY}")), Some("0:21"));
     }
 
     #[test]

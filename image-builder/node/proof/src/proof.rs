@@ -15,10 +15,12 @@ use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_identity::Interface;
 use log::{info, warn};
 
-use crate::disk::{BOOT, Disk, has_flasher_card};
+use crate::disk::{Disk, has_flasher_card};
 use crate::trial;
 use crate::trial::{BOOT_SCR, CONFIG_TXT, FOLDER, ON, without_trial};
 
+/// Where the boot partition is mounted.
+const BOOT: &str = "boot/firmware";
 /// Where the image keeps what it knows about itself.
 const STATE: &str = "var/lib/gild";
 /// Attempts to read the record for the deadline.
@@ -192,6 +194,10 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Whether this node should restart once, so that its flasher card sets the boot order. It says so only once, even if the
 /// card leaves the order as it is.
 pub fn should_visit_card(root: &Path) -> Result<bool> {
+    // An overlay may forget that the card was visited, and the node would restart forever.
+    if Disk::is_below_overlay(root) {
+        return Ok(false);
+    }
     let Ok(disk) = Disk::of_root(root) else {
         return Ok(false);
     };
