@@ -94,7 +94,7 @@ impl StepError for LoopError {
             Self::CameBack { .. } => {
                 "set the boot order by hand, or take the card out; until then the node restarts again and again, with growing pauses"
             }
-            Self::NoCount { .. } => "let the card be written to, or take it out",
+            Self::NoCount { .. } => "remove the write protection of the card, or take the card out",
             Self::Disk { .. } | Self::Open(_) => self.fault().next_step(),
         }
     }

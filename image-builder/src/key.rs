@@ -1,11 +1,11 @@
 //! `gild key`: the minisign key pair that golden images are signed with.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 
@@ -78,17 +78,21 @@ fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
 
 /// Writes a file that was not there, with its permissions from the first moment on.
 fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
-    let context = || {
-        format!(
-            "cannot create {}: an existing key is never overwritten",
-            path.display()
-        )
-    };
+    let context = || format!("cannot create {}", path.display());
     let mut file = File::options()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                anyhow!("{error}; next: choose another name, because a key is never overwritten")
+            }
+            io::ErrorKind::NotFound => {
+                anyhow!("{error}; next: make the folder, or name another one")
+            }
+            _ => error.into(),
+        })
         .with_context(context)?;
     let written = file
         .write_all(text.as_bytes())

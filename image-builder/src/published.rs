@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_card_format::{Header, ServerUrl};
+use gild_golden::authority;
 use gild_http::Access;
 use gild_share::Share;
 use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, Trouble};
@@ -52,6 +53,17 @@ impl AccessArgs {
             })
         });
         let (ca, header) = (ca.transpose()?, header.transpose()?);
+        if let (Some(path), Some(pem)) = (&self.ca, &ca) {
+            ensure!(
+                pem.contains("-----BEGIN CERTIFICATE-----"),
+                "{} is not the certificate of an authority in PEM form; next: give that file",
+                path.display()
+            );
+            authority::check(pem.as_bytes(), url.host()).map_err(|why| {
+                let (path, next) = (path.display(), authority::how_to(url.host()));
+                anyhow!("{path} is not the certificate of an authority: {why}; next: {next}")
+            })?;
+        }
         Ok(Access::new(ca.as_deref(), header.as_ref())?)
     }
 }

@@ -242,6 +242,19 @@ fn a_release_met_in_the_middle_of_its_replacement_is_read_again() {
 }
 
 #[test]
+fn a_file_that_is_no_authority_s_certificate_is_refused_before_a_server_is_asked() {
+    let bench = packed();
+    let url = "https://127.0.0.1:1/rpi5/golden.json";
+    let more = ["flash", "--manifest", url, "--target", "target.img"];
+    let keys = ["--key", "signing.pub", "--ca", "signing.pub"];
+    let ran = bench.gild(more.into_iter().chain(keys));
+    ran.fails_saying(&[
+        "signing.pub is not the certificate of an authority",
+        "next: ",
+    ]);
+}
+
+#[test]
 fn an_nfs_server_that_is_not_there_is_fault_3() {
     let bench = packed();
     let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

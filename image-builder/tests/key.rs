@@ -22,8 +22,11 @@ fn a_new_key_is_its_owners_alone_and_never_overwritten() {
     let before = bench.bytes("signing.key");
     bench
         .gild(["key", "new", "--output", "signing"])
-        .fails_saying(&["signing.key", "never overwritten"]);
+        .fails_saying(&["signing.key", "never overwritten", "next: "]);
     assert_eq!(bench.bytes("signing.key"), before);
+    bench
+        .gild(["key", "new", "--output", "nowhere/signing"])
+        .fails_saying(&["nowhere/signing.key", "next: make the folder"]);
     // A public key in the way: no secret key is left without its half.
     fs::remove_file(bench.path("signing.key")).expect("removed");
     bench

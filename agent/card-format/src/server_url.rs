@@ -20,6 +20,12 @@ impl ServerUrl {
         if text.starts_with("http://") || text.starts_with("https://") {
             return HttpUrl::parse(text).map(Self::Http);
         }
+        if text.contains("://") && !text.starts_with("nfs://") {
+            return Err(
+                "gild reads images over NFS and HTTP; next: write an address that starts with nfs://, https:// or http://"
+                    .to_owned(),
+            );
+        }
         NfsUrl::parse(text)
             .map(Self::Nfs)
             .map_err(|error| error.reason)
@@ -74,6 +80,14 @@ impl fmt::Display for ServerUrl {
 #[cfg(test)]
 mod tests {
     use super::ServerUrl;
+
+    #[test]
+    fn another_protocol_is_refused_with_those_that_are_read() {
+        let reason = ServerUrl::parse("ftp://nas/gild").expect_err("FTP");
+        for protocol in ["nfs://", "https://", "http://"] {
+            assert!(reason.contains(protocol), "{reason}");
+        }
+    }
 
     #[test]
     fn an_address_is_taken_apart_into_a_folder_and_a_name() {

@@ -180,7 +180,8 @@ fn start_from(
     console
 }
 
-fn first_partition(bench: &Bench) -> String {
+/// Its UUID, by which U-Boot knows the disk.
+pub fn first_partition(bench: &Bench) -> String {
     let ran = bench.tool("sfdisk", &["--part-uuid", "nvme.img", "1"]);
     ran.succeeds().stdout.trim().to_lowercase()
 }

@@ -128,7 +128,9 @@ impl Run<'_> {
 
     /// What all runs have in common.
     fn command(&self) -> Command {
-        let mut command = Command::new("mmdebstrap");
+        // When gild ends, however that is, the kernel sends it this signal: it ends what it started and unmounts what it mounted.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM", "mmdebstrap"]);
         command.env_clear();
         for name in ENVIRONMENT {
             if let Some(value) = std::env::var_os(name) {

@@ -148,8 +148,8 @@ fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
     &mut memory[start..start + length]
 }
 
-/// The partition that the kernel was started with, by its name, where the root is an overlay over it. `None` where the root is no
-/// overlay, or the kernel was not given a partition by its UUID, as gild's images give it.
+/// The partition that the kernel was started with, by its name, where the root is an overlay over it. `None` where the root is not
+/// an overlay, or the kernel was not given a partition by its UUID, as gild's images give it.
 fn below_overlay(root: &Path, number: &str) -> Option<io::Result<OsString>> {
     if !is_virtual(number) {
         return None;
