@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gild_card_format::{Header, HttpUrl};
 use gild_http::{Access, HttpError, Share};
-use gild_http_testkit::{Reply, Request, Server};
+use gild_http_testkit::{DRIP, Reply, Request, Server};
 use gild_source::{Options, Patience, Trouble};
 
 /// A file's content, in which each place looks different.
@@ -137,7 +137,7 @@ fn a_silent_server_is_given_up_after_its_attempts() {
 }
 
 #[test]
-fn a_server_that_drips_is_given_up() {
+fn a_server_that_ends_each_answer_early_is_given_up() {
     for cut in [1, 1000] {
         let server = Server::start(move |request| match request.range() {
             Some(range) if range != (0..1) => good(request).cut_after(cut),
@@ -147,6 +147,20 @@ fn a_server_that_drips_is_given_up() {
         assert!(matches!(error, HttpError::Lost { .. }), "{error}");
         assert_eq!(server.requests().len(), 1 + 3);
     }
+}
+
+/// It is never silent for long, and would take hours.
+#[test]
+fn a_server_that_drips_is_given_up() {
+    let server = Server::start(|request| match request.range() {
+        Some(range) if range != (0..1) => good(request).dripping(),
+        _ => good(request),
+    });
+    let short = DRIP * 10;
+    let error = read(&share_with(&server.url(), None, short, Arc::default()));
+    let error = error.expect_err("it would take hours");
+    assert!(matches!(error, HttpError::Lost { .. }), "{error}");
+    assert!(error.to_string().contains(" bytes came in "), "{error}");
 }
 
 #[test]

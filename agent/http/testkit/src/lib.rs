@@ -3,5 +3,5 @@
 mod message;
 mod server;
 
-pub use message::{Reply, Request};
+pub use message::{DRIP, Reply, Request};
 pub use server::Server;

@@ -2,6 +2,11 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::ops::Range;
+use std::thread;
+use std::time::Duration;
+
+/// Between two bytes of a body that drips.
+pub const DRIP: Duration = Duration::from_millis(50);
 
 /// One request as it came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +28,7 @@ pub struct Reply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     cut: Option<usize>,
+    drips: bool,
 }
 
 impl Request {
@@ -88,6 +94,7 @@ impl Reply {
             headers: Vec::new(),
             body: body.into(),
             cut: None,
+            drips: false,
         }
     }
 
@@ -121,6 +128,13 @@ impl Reply {
         self
     }
 
+    /// The same, but the body comes byte by byte, [`DRIP`] apart.
+    #[must_use]
+    pub fn dripping(mut self) -> Self {
+        self.drips = true;
+        self
+    }
+
     /// Sends it. `false` if the connection is to be closed.
     pub(crate) fn write(&self, to: &mut impl Write) -> io::Result<bool> {
         write!(to, "HTTP/1.1 {} As the test wants it\r\n", self.status)?;
@@ -129,7 +143,16 @@ impl Reply {
         }
         write!(to, "Content-Length: {}\r\n\r\n", self.body.len())?;
         let sent = self.cut.unwrap_or(self.body.len()).min(self.body.len());
-        to.write_all(&self.body[..sent])?;
+        let (piece, pause) = if self.drips {
+            (1, DRIP)
+        } else {
+            (sent.max(1), Duration::ZERO)
+        };
+        for bytes in self.body[..sent].chunks(piece) {
+            to.write_all(bytes)?;
+            to.flush()?;
+            thread::sleep(pause);
+        }
         to.flush()?;
         Ok(self.cut.is_none())
     }
