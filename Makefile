@@ -142,9 +142,9 @@ test: setup ## Run all tests, on virtual boards too
 check: setup ## Run the tests that need neither root nor a virtual board
 	cargo test --workspace
 
-test-image: setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one); BAD_RELEASE=1: begin with a bad one
+test-image: setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one); BAD_RELEASE=root, panic or hang: begin with a bad one
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
-	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD) $(if $(BAD_RELEASE),--bad-release)
+	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD) $(if $(BAD_RELEASE),--bad-release=$(BAD_RELEASE))
 
 # Each campaign fills all cores.
 campaign: export GILD_CUTS ?= 100000

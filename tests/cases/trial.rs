@@ -172,6 +172,58 @@ fn a_bare_rock5b_gets_its_boot_order_after_the_proof() -> Result<()> {
     a_bare_board_gets_its_boot_order_after_the_proof(Product::Rock5b)
 }
 
+/// The board loses its card, and its power, right after the flash. Its disk starts and proves itself without the card; the boot
+/// order waits until a card is back.
+fn without_its_card_a_flashed_board_lacks_only_the_boot_order(product: Product) -> Result<()> {
+    let mut scene = bare(
+        &format!("trial-pulled-{}", product.name()),
+        product,
+        Start::Proves,
+    )?;
+    let image_id = scene.share.golden.image_id.clone();
+    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    chain.restart(Medium::Nvme, |scene, _| {
+        assert_on_trial(scene, &image_id, 1)
+    })?;
+    drop(chain);
+    let card = scene.hardware.card.take();
+
+    let mut chain = Chain::power_on(&mut scene, Medium::Nvme, WATCH)?;
+    chain.wait_for(&format!("golden: image {image_id} is proven"))?;
+    let console = chain.power_off()?;
+    assert!(!console.contains("restarting once"), "{console}");
+    let proven = record(&scene)?;
+    assert_eq!(
+        (proven.state, proven.is_boot_order_pending),
+        (State::Proven, true)
+    );
+    assert_eq!(way_back(&scene)?, [""; 0]);
+    assert!(!is_disk_first(&scene)?);
+
+    scene.hardware.card = card;
+    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    chain.wait_for("gild: done, rebooting")?;
+    chain.restart(Medium::Nvme, |scene, _| {
+        assert!(!record(scene)?.is_boot_order_pending);
+        assert_eq!(image_in(scene, GATE)?.as_deref(), Some(&*image_id));
+        Ok(())
+    })?;
+    chain.wait_for(&format!("golden: image {image_id} running"))?;
+    assert!(is_disk_first(chain.scene())?);
+    chain.power_off()?;
+    Ok(())
+}
+
+#[test]
+fn an_rpi5_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> Result<()> {
+    without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rpi5)
+}
+
+#[test]
+fn a_rock5b_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> Result<()> {
+    without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rock5b)
+}
+
 /// Each start comes back to the agent. After the last one it says so, and looks at the share again and again.
 fn uses_up_its_starts<'a>(scene: &'a mut Scene, image_id: &str) -> Result<Chain<'a>> {
     // It looks again after so long, and gives the same image another start after ten minutes.

@@ -124,6 +124,23 @@ impl<'a> Chain<'a> {
         Ok(seen)
     }
 
+    /// Switches the board off and on, as somebody does with one that hangs. For QEMU it is a reset.
+    pub fn power_cycle(&mut self, next: Medium) -> Result<()> {
+        self.board.qmp().execute("system_reset", json!({}))?;
+        let Some(firmware) = &mut self.firmware else {
+            self.wait_for(BANNER)?;
+            return self.u_boot_starts(next);
+        };
+        self.board.wait_end(self.watch.patience)?;
+        let (medium, board) = firmware.power_on(self.scene)?;
+        ensure!(
+            medium == next,
+            "the firmware started {medium:?} and not {next:?}"
+        );
+        self.board = board;
+        Ok(())
+    }
+
     fn restart_by_u_boot<T>(
         &mut self,
         next: Medium,

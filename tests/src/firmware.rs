@@ -6,12 +6,14 @@
 
 mod device_tree;
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use gild_boards::uboot_script::Script;
 use gild_proof::trial;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::board_dtb::Product;
 use crate::command::{command, run};
@@ -66,6 +68,27 @@ pub fn files_on_disk(product: Product, disk: &Path, directory: &Path) -> Result<
 /// A file in the boot partition of a disk.
 pub fn file_in_boot_partition(product: Product, disk: &Path, name: &str) -> Result<String> {
     text(&boot_drive(product, disk)?, name)
+}
+
+/// Adds to the kernel's arguments in the boot partition of a disk.
+pub fn add_kernel_arguments(product: Product, disk: &Path, arguments: &str) -> Result<()> {
+    let drive = boot_drive(product, disk)?;
+    match product {
+        Product::Rpi5 => {
+            let line = text(&drive, "cmdline.txt")?;
+            let line = format!("{} {arguments}\n", line.trim_end());
+            replace(&drive, "cmdline.txt", line.as_bytes())
+        }
+        Product::Rock5b | Product::Unknown => {
+            let mut script = Script::parse(&bytes(&drive, trial::BOOT_SCR)?)?;
+            let text = String::from_utf8(script.text)?;
+            let wanted = from_boot_text(&text)?.command_line;
+            script.text = text
+                .replace(&wanted, &format!("{wanted} {arguments}"))
+                .into_bytes();
+            replace(&drive, trial::BOOT_SCR, &script.to_bytes()?)
+        }
+    }
 }
 
 /// The names in a folder of the boot partition of a disk, sorted; the empty one is its root.
@@ -138,6 +161,16 @@ fn bytes(drive: &str, name: &str) -> Result<Vec<u8>> {
     .with_context(|| format!("no {name} in the boot partition"))
 }
 
+fn replace(drive: &str, name: &str, content: &[u8]) -> Result<()> {
+    let mut file = NamedTempFile::new()?;
+    file.write_all(content)?;
+    run(command("mcopy")
+        .args(["-o", "-i", drive])
+        .arg(file.path())
+        .arg(format!("::{name}")))?;
+    Ok(())
+}
+
 fn text(drive: &str, name: &str) -> Result<String> {
     Ok(String::from_utf8(bytes(drive, name)?)?)
 }
@@ -161,7 +194,10 @@ fn from_config_txt(config: &str, command_line: &str) -> Result<Wanted> {
 
 /// What the script starts where it does not go back to the card.
 fn from_boot_script(script: &[u8]) -> Result<Wanted> {
-    let text = String::from_utf8(Script::parse(script)?.text)?;
+    from_boot_text(&String::from_utf8(Script::parse(script)?.text)?)
+}
+
+fn from_boot_text(text: &str) -> Result<Wanted> {
     let loaded = |address: &str| {
         let (_, rest) = text.split_once(&format!(" ${{{address}}} "))?;
         rest.split_whitespace().next().map(str::to_owned)

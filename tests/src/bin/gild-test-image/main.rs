@@ -1,6 +1,7 @@
 //! `make test-image`: the real golden image of each board, from the build to the node that was flashed a second time, by one
-//! power-on. `--demo` shows the console and ends with the first boot. `--bad-release` begins with an image whose root file system
-//! is not found: its three starts fail, the good one is published, and the node becomes what it should be, untouched.
+//! power-on. `--demo` shows the console and ends with the first boot. `--bad-release=root`, `panic` or `hang` begins with an image
+//! whose root file system is not found, whose kernel panics or whose initramfs hangs: its three starts fail, the good image is
+//! published, and the node becomes what it should be. Nobody touches it, except that a board that hangs is switched off and on.
 //!
 //! Real: the image, its kernel and all its packages, the card and the agent on it, NVMe, network, first boot, and on the
 //! Rock 5B a U-Boot and its environment in flash. Simulated: the hardware, the firmware of the Pi 5
@@ -28,6 +29,7 @@ use gild_tests::pi5::Medium;
 use gild_tests::scene::Scene;
 use gild_tests::{disk, firmware, workspace};
 
+use crate::bad_release::Defect;
 use crate::cluster::{Group, NODE_PASSWORD, PASSWORD, WRONG_PASSWORD};
 use crate::node::Report;
 
@@ -35,8 +37,8 @@ use crate::node::Report;
 const DISK_SIZE: u64 = 8 << 30;
 /// Shows the console, and ends with the first boot.
 const DEMO: &str = "--demo";
-/// Begins with a bad release.
-const BAD_RELEASE: &str = "--bad-release";
+/// Begins with a bad release, which has this defect.
+const BAD_RELEASE: &str = "--bad-release=";
 /// What the test's service in the image says when it cannot go on.
 const FAILED: &str = "gild-witness: FAILED";
 /// Containers aside, this is what a node needs at least.
@@ -65,22 +67,27 @@ fn main() -> ExitCode {
 #[derive(Clone, Copy)]
 struct Options {
     is_demo: bool,
-    begins_badly: bool,
+    bad_release: Option<Defect>,
 }
 
 impl Options {
     fn parse(words: &[String]) -> Result<Self> {
-        let has = |wanted: &str| words.iter().any(|word| word == wanted);
-        if let Some(word) = words
-            .iter()
-            .find(|word| ![DEMO, BAD_RELEASE].contains(&&***word))
-        {
-            bail!("{word} is not an option; next: give {DEMO}, {BAD_RELEASE} or none");
+        let mut options = Self {
+            is_demo: false,
+            bad_release: None,
+        };
+        for word in words {
+            if word == DEMO {
+                options.is_demo = true;
+            } else if let Some(defect) = word.strip_prefix(BAD_RELEASE) {
+                options.bad_release = Some(Defect::named(defect)?);
+            } else {
+                bail!(
+                    "`{word}` is not an option; next: give {DEMO}, {BAD_RELEASE}root, panic or hang, or none"
+                );
+            }
         }
-        Ok(Self {
-            is_demo: has(DEMO),
-            begins_badly: has(BAD_RELEASE),
-        })
+        Ok(options)
     }
 }
 
@@ -107,8 +114,8 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     ));
     let image_id = share.golden.image_id.clone();
     let bad = options
-        .begins_badly
-        .then(|| bad_release::made_from(&share, product, &directory))
+        .bad_release
+        .map(|defect| bad_release::made_from(&share, defect, &directory))
         .transpose()?;
     let published = bad.clone().unwrap_or_else(|| share.clone());
     let mut scene = Scene::with_share(&format!("image-{}", product.name()), product, published)?;
@@ -143,11 +150,10 @@ fn one_board(product: Product, options: Options) -> Result<()> {
             story: &story,
         };
         life.story.tell("power on, card in the slot");
-        if let Some(bad) = &bad {
-            bad_release::uses_up_its_starts(&mut life.chain)?;
-            life.story.tell(
-                "three starts without a root file system, each of which came back to the card",
-            );
+        if let (Some(bad), Some(defect)) = (&bad, options.bad_release) {
+            bad_release::uses_up_its_starts(defect, &mut life.chain)?;
+            life.story
+                .tell("three starts of the bad release, each of which came back to the card");
             bad_release::replace(&bad.directory, &share)?;
             life.story.tell("the good image is published");
         }
