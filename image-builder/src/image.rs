@@ -2,10 +2,14 @@
 
 mod bmap;
 mod build;
+mod current;
 mod disk;
 mod frames;
 mod inspect;
+mod kept;
+mod list;
 mod pack;
+mod prune;
 mod publish;
 mod release;
 mod verify;
@@ -28,6 +32,12 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Copy a packed golden image to a mounted share
     Publish(publish::Args),
+    /// List the images in a folder or on a mounted share
+    List(list::Args),
+    /// Make another image of a folder the current one, an older one too
+    Current(current::Args),
+    /// Remove old images from a folder or a mounted share
+    Prune(prune::Args),
 }
 
 /// Runs `gild image`.
@@ -38,5 +48,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Publish(args) => publish::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Current(args) => current::run(&args),
+        Command::Prune(args) => prune::run(&args),
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use gild_boards::Board;
 use gild_format::manifest::{DEFAULT_CHUNK_SIZE, FORMAT_VERSION};
 use gild_format::{Chunk, Manifest, Sha256Hex, chunk};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::disk::DiskImage;
@@ -46,7 +47,7 @@ pub struct Args {
     /// Rollback counter; a node refuses an image with a lower one than that of an image that has started on it [default:
     /// the build time]
     ///
-    /// To go back to an older image on purpose, pack it again with a higher counter.
+    /// To go back to an older image on purpose, use `gild image current --key`, which signs it again with a higher counter.
     #[arg(long, value_name = "N")]
     pub rollback_counter: Option<u64>,
     /// Put the image on trial until it has proven itself; give this only to an image that can
@@ -157,7 +158,7 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
 
 /// A node that has started an image refuses each one with a lower counter, for good: one that is far ahead of the time would
 /// shut out all images to come.
-fn check_counter(counter: u64, now: u64) -> Result<()> {
+pub fn check_counter(counter: u64, now: u64) -> Result<()> {
     const DAY: u64 = 24 * 60 * 60;
     if counter > now + DAY {
         bail!(
@@ -213,11 +214,15 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -
 }
 
 fn day(build_time: u64) -> Result<String> {
-    let time = i64::try_from(build_time)
+    Ok(timestamp(build_time)?.strftime("%Y%m%d").to_string())
+}
+
+/// A build time as a point in time.
+pub fn timestamp(build_time: u64) -> Result<Timestamp> {
+    i64::try_from(build_time)
         .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .ok_or_else(|| anyhow!("{build_time} is not a build time"))?;
-    Ok(time.strftime("%Y%m%d").to_string())
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .ok_or_else(|| anyhow!("{build_time} is not a build time"))
 }
 
 /// The part of the default image id that tells one content from another.

@@ -133,7 +133,8 @@ fn put_stored(manifest: &Manifest, from: &Path, folder: &Folder) -> Result<()> {
     folder.put(staged, &manifest.stored_file)
 }
 
-fn digest(path: &Path) -> Result<Sha256Hex> {
+/// The digest of a stored image.
+pub fn digest(path: &Path) -> Result<Sha256Hex> {
     read_through(path, &mut |_| Ok(()))
 }
 

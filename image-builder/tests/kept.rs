@@ -1,0 +1,189 @@
+//! `gild image list`, `current` and `prune`: a folder keeps several images, and nodes get one of them.
+
+mod common;
+
+use std::fs;
+
+use common::Bench;
+use gild_format::Manifest;
+
+/// Three images with growing counters, the last one current.
+fn three() -> Bench {
+    let bench = Bench::with_disk();
+    for (id, counter) in [("one", "10"), ("two", "20"), ("three", "30")] {
+        bench.make_disk("disk.img", id);
+        bench
+            .pack(&["--id", id, "--rollback-counter", counter])
+            .succeeds();
+    }
+    bench
+}
+
+fn golden(bench: &Bench) -> Manifest {
+    Manifest::parse(&bench.bytes("out/rpi5/golden.json")).expect("sound")
+}
+
+fn current(bench: &Bench) -> (String, u64) {
+    let manifest = golden(bench);
+    (manifest.image_id, manifest.rollback_counter)
+}
+
+#[test]
+fn a_list_names_each_image_the_current_one_and_what_is_wrong() {
+    let bench = three();
+    bench.flip("out/rpi5/two.json", 0);
+    fs::remove_file(bench.path("out/rpi5/one.img.zst")).expect("removed");
+    let text = bench.gild(["image", "list", "out"]).succeeds().stdout;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "out/rpi5", "{text}");
+    let begins = |line: usize, words: &str| assert!(lines[line].starts_with(words), "{text}");
+    begins(1, "  * three  built 2026-01-02  counter 30  ");
+    begins(2, "    one  built 2026-01-02  counter 10  ");
+    assert!(
+        lines[2].ends_with("the stored image is not there, or not whole"),
+        "{text}"
+    );
+    begins(3, "    two  the manifest is damaged: ");
+    assert_eq!(lines.len(), 4, "{text}");
+
+    let json = bench
+        .gild(["image", "list", "out/rpi5", "--json"])
+        .succeeds()
+        .stdout;
+    let images: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(images[0]["image_id"], "three");
+    assert_eq!(images[0]["current"], true);
+    assert_eq!(images[0]["board"], "rpi5");
+    assert_eq!(images[0]["rollback_counter"], 30);
+    assert_eq!(images[0]["problem"], serde_json::Value::Null);
+    assert_eq!(images[2]["current"], false);
+    assert_eq!(images[2]["board"], serde_json::Value::Null);
+
+    bench
+        .gild(["image", "list", "disk.img.tree"])
+        .fails_saying(&["no image in disk.img.tree", "next:"]);
+}
+
+#[test]
+fn an_older_image_becomes_current_with_a_counter_that_nodes_take() {
+    let bench = three();
+    let before = current(&bench);
+    bench
+        .gild(["image", "current", "out", "one"])
+        .fails_saying(&["counter 10 is lower than 30", "fault 4", "next: give --key"]);
+    assert_eq!(current(&bench), before);
+
+    let back = ["image", "current", "out", "one", "--key", "signing.key"];
+    bench.gild(back).succeeds();
+    assert_eq!(current(&bench), ("one".to_owned(), 31));
+    let verify = ["image", "verify", "out", "--key", "signing.pub"];
+    bench.gild(verify).succeeds();
+    // Once more: nothing to do, and no higher counter.
+    bench.gild(back).succeeds();
+    bench
+        .gild(["image", "current", "out/rpi5", "one"])
+        .succeeds();
+    assert_eq!(current(&bench), ("one".to_owned(), 31));
+
+    bench
+        .gild(["image", "current", "out", "three", "--key", "signing.key"])
+        .succeeds();
+    assert_eq!(current(&bench), ("three".to_owned(), 32));
+    bench.gild(verify).succeeds();
+    bench
+        .gild(["image", "current", "out", "four"])
+        .fails_saying(&["image four is not in out", "next:", "gild image list out"]);
+}
+
+/// Whoever can write to the share must not get anything signed, nor made current.
+#[test]
+fn nothing_is_signed_that_was_changed_on_the_share() {
+    let bench = three();
+    let before = current(&bench);
+    let back = ["image", "current", "out", "one", "--key", "signing.key"];
+    bench.gild(["key", "new", "--output", "other"]).succeeds();
+    bench
+        .gild(["image", "current", "out", "one", "--key", "other.key"])
+        .fails_saying(&["signed with another key"]);
+
+    let manifest = String::from_utf8(bench.bytes("out/rpi5/one.json")).expect("text");
+    let changed = manifest.replace("\"build_time\": 1767312000", "\"build_time\": 1767312001");
+    let changed = changed.replace("\"build_time\":1767312000", "\"build_time\":1767312001");
+    assert_ne!(manifest, changed);
+    fs::write(bench.path("out/rpi5/one.json"), changed).expect("written");
+    bench
+        .gild(back)
+        .fails_saying(&["cannot make image one the current one", "signature"]);
+    fs::write(bench.path("out/rpi5/one.json"), manifest).expect("written");
+
+    bench.flip("out/rpi5/one.img.zst", 4096);
+    bench
+        .gild(back)
+        .fails_saying(&["one.img.zst has SHA-256", "next:"]);
+    fs::remove_file(bench.path("out/rpi5/one.json.minisig")).expect("removed");
+    bench.flip("out/rpi5/one.img.zst", 4096);
+    bench
+        .gild(["image", "current", "out", "one"])
+        .fails_saying(&["signature is lost"]);
+    assert_eq!(current(&bench), before);
+}
+
+#[test]
+fn old_images_go_when_it_is_confirmed_and_the_current_one_never() {
+    let bench = three();
+    let all = bench.names("out/rpi5");
+    let shown = bench
+        .gild(["image", "prune", "out", "--keep", "1"])
+        .succeeds();
+    assert!(shown.stdout.starts_with("one  "), "{}", shown.stdout);
+    assert!(shown.stderr.contains("next: add --yes"), "{}", shown.stderr);
+    assert_eq!(bench.names("out/rpi5"), all);
+
+    bench
+        .gild(["image", "prune", "out", "--keep", "1", "--yes"])
+        .succeeds();
+    let left = bench.names("out/rpi5");
+    assert!(
+        !left.iter().any(|name| name.starts_with("one.")),
+        "{left:?}"
+    );
+    let kept = all.iter().filter(|name| !name.starts_with("one."));
+    assert!(kept.eq(&left), "{left:?}");
+
+    // An older image is current: the newer one is what goes.
+    bench
+        .gild(["image", "current", "out", "two", "--key", "signing.key"])
+        .succeeds();
+    bench
+        .gild(["image", "prune", "out", "--keep", "0", "--yes"])
+        .succeeds();
+    bench
+        .gild(["image", "verify", "out", "--key", "signing.pub"])
+        .succeeds();
+    assert_eq!(current(&bench).0, "two");
+    assert!(!bench.path("out/rpi5/three.json").exists());
+    let ran = bench
+        .gild(["image", "prune", "out", "--keep", "0", "--yes"])
+        .succeeds();
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn what_cannot_be_understood_stays_and_a_removal_cut_short_is_finished() {
+    let bench = three();
+    bench.flip("out/rpi5/two.json", 0);
+    // A removal that ended after its first file.
+    fs::remove_file(bench.path("out/rpi5/one.img.zst")).expect("removed");
+    let ran = bench
+        .gild(["image", "prune", "out", "--keep", "5", "--yes"])
+        .succeeds();
+    assert!(ran.stderr.contains("image two stays"), "{}", ran.stderr);
+    assert!(bench.path("out/rpi5/two.img.zst").exists());
+    assert!(!bench.path("out/rpi5/one.json").exists());
+
+    bench.flip("out/rpi5/golden.json", 0);
+    bench
+        .gild(["image", "prune", "out", "--keep", "0", "--yes"])
+        .fails_saying(&["no current image", "nothing was removed", "next:"]);
+    assert!(bench.path("out/rpi5/three.img.zst").exists());
+}
