@@ -3,6 +3,7 @@
 mod bmap;
 mod build;
 mod current;
+mod diff;
 mod disk;
 mod frames;
 mod inspect;
@@ -36,6 +37,8 @@ pub enum Command {
     List(list::Args),
     /// Make another image of a folder the current one, an older one too
     Current(current::Args),
+    /// Show which packages two images of a folder differ in
+    Diff(diff::Args),
     /// Remove old images from a folder or a mounted share
     Prune(prune::Args),
 }
@@ -50,6 +53,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Publish(args) => publish::run(&args),
         Command::List(args) => list::run(&args),
         Command::Current(args) => current::run(&args),
+        Command::Diff(args) => diff::run(&args),
         Command::Prune(args) => prune::run(&args),
     }
 }

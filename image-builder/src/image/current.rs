@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use gild_format::Manifest;
+use gild_format::{ImageId, Manifest};
 
 use super::kept::Shelf;
 use super::pack::check_counter;
@@ -20,7 +20,7 @@ pub struct Args {
     folder: PathBuf,
     /// Id of the image, as `gild image list` shows it
     #[arg(value_name = "IMAGE")]
-    image_id: String,
+    image_id: ImageId,
     /// Secret key; with it an older image is signed again with a higher rollback counter, so that nodes take it
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -31,19 +31,7 @@ pub fn run(args: &Args) -> Result<()> {
     let id = &args.image_id;
     let key = args.key.as_deref().map(Signer::read).transpose()?;
     let shelves = Shelf::all(&args.folder)?;
-    let has_it = |shelf: &&Shelf| shelf.images.iter().any(|image| image.image_id == *id);
-    let found: Vec<&Shelf> = shelves.iter().filter(has_it).collect();
-    let path = match found[..] {
-        [shelf] => &shelf.path,
-        [] => bail!(
-            "image {id} is not in {}; next: give one of `gild image list {0}`",
-            args.folder.display()
-        ),
-        _ => bail!(
-            "several boards have an image {id} in {}; next: give the folder of one board",
-            args.folder.display()
-        ),
-    };
+    let path = &Shelf::with(&shelves, &args.folder, id)?.path;
     // What others see of the folder may have changed before the lock was there.
     let folder = Folder::open(path)?;
     let shelf = Shelf::read(path)?;
@@ -53,9 +41,9 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn make_current(folder: &Folder, shelf: &Shelf, id: &str, key: Option<&Signer>) -> Result<()> {
+fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signer>) -> Result<()> {
     let signed = folder
-        .existing(id)?
+        .existing(id.as_str())?
         .with_context(|| format!("{} has no manifest of it any more", folder.path().display()))?;
     // Whoever writes to the share must not get another manifest signed.
     let public_key = key.map(Signer::public).transpose()?;

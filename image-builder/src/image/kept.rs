@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
-use gild_format::Manifest;
+use anyhow::{Context, Result, bail, ensure};
 use gild_format::release::GOLDEN;
+use gild_format::{ImageId, Manifest};
 
 use super::release::{ABOUT, Names, Signed};
 use crate::input::must_exist;
@@ -95,6 +95,26 @@ impl Shelf {
             path.display()
         );
         Ok(shelves)
+    }
+
+    /// The only one that has this image.
+    pub fn with<'a>(shelves: &'a [Self], folder: &Path, id: &ImageId) -> Result<&'a Self> {
+        let has_it = |shelf: &&Self| {
+            let mut ids = shelf.images.iter().map(|image| &image.image_id);
+            ids.any(|image_id| image_id == id.as_str())
+        };
+        let found: Vec<&Self> = shelves.iter().filter(has_it).collect();
+        match found[..] {
+            [shelf] => Ok(shelf),
+            [] => bail!(
+                "image {id} is not in {}; next: give one of `gild image list {0}`",
+                folder.display()
+            ),
+            _ => bail!(
+                "several boards have an image {id} in {}; next: give the folder of one board",
+                folder.display()
+            ),
+        }
     }
 
     /// The highest rollback counter of its images.

@@ -52,9 +52,12 @@ impl Names {
     }
 }
 
+/// Ending of the list of packages.
+pub const PACKAGES: &str = "spdx.json";
+
 /// Endings of the files that tell about an image: its packages, what went in, what was looked for in it. `pack` makes
 /// none of them, `build` all.
-pub const ABOUT: [&str; 3] = ["spdx.json", "build.json", "inspection.json"];
+pub const ABOUT: [&str; 3] = [PACKAGES, "build.json", "inspection.json"];
 
 /// A manifest file and its signature file, byte for byte.
 #[derive(Clone, PartialEq, Eq)]
