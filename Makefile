@@ -58,7 +58,29 @@ setup: ## Install what is missing to build and test (Debian 12 and 13)
 setup-image setup-card: setup-%:
 	@toolchain/setup $*
 
+# What can be refused is refused before anything is installed.
+A_BOARD_OR_NONE = [ -z "$(BOARD)" ] || [ -e "boards/$(BOARD)/board.toml" ] || \
+	{ echo "$(1): \"$(BOARD)\" is not a board; next: BOARD=rpi5, BOARD=rock5b, or none for both" >&2; exit 2; }
+
+.PHONY: demo-inputs test-image-inputs card-inputs fuzz-inputs
+demo-inputs:
+	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
+	@$(call A_BOARD_OR_NONE,demo)
+
+test-image-inputs:
+	@$(call A_BOARD_OR_NONE,test-image)
+	@[ -z "$(filter-out root panic hang,$(BAD_RELEASE))" ] || \
+		{ echo "test-image: \"$(BAD_RELEASE)\" is not a bad release; next: BAD_RELEASE=root, panic or hang, or none" >&2; exit 2; }
+
+card-inputs:
+	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
+
+fuzz-inputs:
+	@[ -z "$(TARGET)" ] || [ -e "fuzz/fuzz_targets/$(TARGET).rs" ] || \
+		{ echo "fuzz: \"$(TARGET)\" is not a target; next: TARGET=one of fuzz/fuzz_targets, without .rs, or none for all" >&2; exit 2; }
+
 # The real image, and what surrounds it.
+demo: demo-inputs
 ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
 demo: setup image-programs
@@ -67,9 +89,12 @@ demo: DEMO = --bin gild-demo --
 endif
 
 demo: setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
-	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(if $(CHAIN),,$(call SAY_COMPILING,target/debug/gild-demo,the demo (some minutes$(COMMA) the first time)))
 	@cargo run --quiet $(DEMO) $(BOARD)
+
+# gild compares them again; this only saves the minutes before.
+HAS_DIGEST = [ "$$(sha256sum < "$(1)" | cut -d ' ' -f 1)" = "$$(echo "$(2)" | tr A-F a-f)" ] || \
+	{ echo "image: \"$(1)\" has another digest than $(3) says; next: download it again, or correct $(3)" >&2; exit 2; }
 
 # All that can be refused without a change to this machine, before `image-programs` registers QEMU with its kernel.
 .PHONY: image-inputs
@@ -90,6 +115,8 @@ image-inputs:
 		{ echo "image: the file \"$(AUTHORIZED_KEY)\" of public SSH keys is not there; next: AUTHORIZED_KEY=id_ed25519.pub" >&2; exit 2; }
 	@for file in $(if $(K3S),"$(K3S)") $(if $(K3S_AIRGAP_IMAGES),"$(K3S_AIRGAP_IMAGES)"); do [ -f "$$file" ] || \
 		{ echo "image: the file \"$$file\" of k3s is not there; next: download it from a k3s release, or correct its name" >&2; exit 2; }; done
+	@$(if $(K3S),$(call HAS_DIGEST,$(K3S),$(K3S_SHA256),K3S_SHA256))
+	@$(if $(K3S_AIRGAP_IMAGES),$(call HAS_DIGEST,$(K3S_AIRGAP_IMAGES),$(K3S_AIRGAP_IMAGES_SHA256),K3S_AIRGAP_IMAGES_SHA256))
 	@[ -f "$(KEY)" ] || [ "$(KEY)" = target/key/site.key ] || \
 		{ echo "image: the key \"$(KEY)\" is not there; next: KEY=a secret key of \`gild key new\`, or no KEY= for a trial" >&2; exit 2; }
 
@@ -122,8 +149,7 @@ build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mou
 	@$(MAKE) --no-print-directory image
 	@target/release/gild image publish "$(OUTPUT)/$(BOARD)" --to "$(DEST)" --key "$(KEY:.key=.pub)"
 
-card: setup-card ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
-	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
+card: card-inputs setup-card ## Build the flasher card: CONFIG=gild.toml; PUBLIC_KEY=site.pub, CARD=card.img, ARGS= for firmware files
 	@$(MAKE) --no-print-directory gild agent
 	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(ARGS)
 
@@ -142,7 +168,7 @@ test: setup ## Run all tests, on virtual boards too
 check: setup ## Run the tests that need neither root nor a virtual board
 	cargo test --workspace
 
-test-image: setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one); BAD_RELEASE=root, panic or hang: begin with a bad one
+test-image: test-image-inputs setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one); BAD_RELEASE=root, panic or hang: begin with a bad one
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD) $(if $(BAD_RELEASE),--bad-release=$(BAD_RELEASE))
 
@@ -153,7 +179,7 @@ campaign: setup ## Cut the power of the engine and of both boot orders at random
 	@echo "campaign: $(GILD_CUTS) cuts of each from seed $(GILD_SEED); the same again: GILD_CUTS=$(GILD_CUTS) GILD_SEED=$(GILD_SEED)"
 	cargo test --release -p gild-flash -p gild-agent --no-fail-fast --test flash --bin gild-agent -- --nocapture no_random_cut
 
-fuzz: setup ## Fuzz every parser that meets bytes from outside: SECONDS=10 for each, TARGET= for one
+fuzz: fuzz-inputs setup ## Fuzz every parser that meets bytes from outside: SECONDS=10 for each, TARGET= for one
 	@SECONDS_EACH="$(SECONDS)" toolchain/fuzz $(TARGET)
 
 lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands, dependencies

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_card_format::{Header, ServerUrl};
+use gild_format::release::GOLDEN;
 use gild_golden::authority;
 use gild_http::Access;
 use gild_share::Share;
@@ -120,6 +121,11 @@ impl Place {
     pub fn of_file(file: &str, access: &AccessArgs) -> Result<Option<(Self, String)>> {
         if !is_address(file) {
             let path = Path::new(file);
+            ensure!(
+                !path.is_dir(),
+                "{file} is a folder; next: name the manifest in it, such as {}",
+                path.join(GOLDEN).display()
+            );
             let name = path.file_name().and_then(|name| name.to_str());
             let folder = path.parent().unwrap_or(Path::new(""));
             return Ok(name.map(|name| (Self::Folder(folder.to_owned()), name.to_owned())));

@@ -123,6 +123,32 @@ fn another_key_and_an_unreadable_key_are_refused() {
     verify(line.split('"').nth(1).expect("the key")).succeeds();
 }
 
+/// A damaged image is thrown away; one that was not read is not.
+#[test]
+fn what_cannot_be_read_is_not_called_damaged() {
+    let bench = packed();
+    // The kernel reads no folder as a file.
+    let manifest = bench.path("out/rpi5/image.json");
+    fs::remove_file(&manifest).expect("removed");
+    fs::create_dir(&manifest).expect("a folder");
+    verify(&bench, &[]).fails_saying(&["golden.json was not checked", "image.json"]);
+    let nobody = "nfs://127.0.0.1:9/gild/golden.json";
+    let ran = bench
+        .gild(["image", "verify", nobody, "--key", "signing.pub"])
+        .fails_saying(&["was not checked"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+}
+
+#[test]
+fn a_folder_where_a_manifest_is_meant_is_said() {
+    let bench = packed();
+    let manifest = ["flash", "--manifest", "out/rpi5", "--key", "signing.pub"];
+    let target = ["--target", "disk.img", "--allow-file", "--yes"];
+    bench
+        .gild([manifest.as_slice(), target.as_slice()].concat())
+        .fails_saying(&["out/rpi5 is a folder; next: ", "out/rpi5/golden.json"]);
+}
+
 #[test]
 fn a_folder_without_an_image_is_said() {
     let bench = Bench::new();

@@ -427,13 +427,15 @@ fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>,
 
 /// A key that gild does not know, by its name among [`KEYS`] and as it was written.
 fn unknown(origin: &'static str, name: &str, key: String) -> ConfigError {
-    let known = KEYS.iter().map(|known| known.name).chain(ARGUMENT_KEYS);
-    let meant = likeliest(name, known);
-    ConfigError::UnknownKey {
-        origin,
-        key,
-        meant: meant.map_or_else(String::new, |known| format!(": did you mean `{known}`?")),
-    }
+    let known = || KEYS.iter().map(|known| known.name).chain(ARGUMENT_KEYS);
+    // In TOML a line belongs to the section above it.
+    let above = name.rsplit_once('.').map(|(_, last)| last);
+    let meant = match above.filter(|last| known().any(|known| known == *last)) {
+        Some(last) => format!("; next: put `{last}` before the first [section]"),
+        None => likeliest(name, known())
+            .map_or_else(String::new, |known| format!(": did you mean `{known}`?")),
+    };
+    ConfigError::UnknownKey { origin, key, meant }
 }
 
 #[cfg(test)]
@@ -709,6 +711,10 @@ mod tests {
         assert_eq!(
             complaint(&(minimal() + "zzz = 1"), ""),
             "gild.toml on the card has the unknown key `zzz`"
+        );
+        assert_eq!(
+            complaint(&(minimal() + "[network]\nstatus_url = \"http://a\""), ""),
+            "gild.toml on the card has the unknown key `network.status_url`; next: put `status_url` before the first [section]"
         );
     }
 

@@ -64,7 +64,7 @@ pub enum SiteError {
         path: PathBuf,
     },
     /// Something else than what was asked for.
-    #[error("{}{}: this is not a {what}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
+    #[error("{}{}: this is not a {what}; next: {next}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
     Content {
         /// The file.
         path: PathBuf,
@@ -72,6 +72,8 @@ pub enum SiteError {
         line: Option<usize>,
         /// What it should be.
         what: &'static str,
+        /// What to do about it.
+        next: &'static str,
     },
     /// A file that both an option and an overlay give: one would be lost without a word.
     #[error(
@@ -206,6 +208,7 @@ fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
                 path: path.to_owned(),
                 line: Some(index + 1),
                 what: "public key of SSH (a line such as \"ssh-ed25519 AAAA... name\")",
+                next: "correct the line, or take it out",
             });
         }
         keys.push(line.to_owned());
@@ -215,6 +218,7 @@ fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
             path: path.to_owned(),
             line: None,
             what: "file with public keys of SSH: it has none",
+            next: "give the .pub file of `ssh-keygen`",
         });
     }
     Ok(keys)

@@ -101,6 +101,10 @@ fn configuration(args: &Args) -> Result<String> {
         (ConfigError::TwoKeys, Some(given)) => anyhow!(
             "`public_key` in {shown} is another key than {given} (--public-key, PUBLIC_KEY= of `make card`); next: leave one of them out"
         ),
+        (ConfigError::Agent(gild_card_format::ConfigError::Missing { key: "public_key", .. }), None) => anyhow!(
+            "no `public_key` is configured; next: give --public-key (PUBLIC_KEY= of `make card`) the .pub file of `gild key new`, or write its second line into {shown}"
+        )
+        .context(format!("{shown} does not go on a card")),
         (error, _) => anyhow::Error::new(error).context(format!("{shown} does not go on a card")),
     })?;
     check_authorities(&text).with_context(|| format!("{shown} does not go on a card"))?;

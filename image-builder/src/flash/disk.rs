@@ -22,9 +22,12 @@ pub struct Disk {
 pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| {
-        Refused::target(format!(
-            "cannot look at {shown}: {error}; next: give a disk that `lsblk` shows"
-        ))
+        let next = if allow_file {
+            "give a file that is as large as the disk is to be (`truncate --size=8G FILE` makes one)"
+        } else {
+            "give a disk that `lsblk` shows"
+        };
+        Refused::target(format!("cannot look at {shown}: {error}; next: {next}"))
     })?;
     if metadata.is_file() {
         ensure!(

@@ -1,12 +1,13 @@
 //! `gild image verify`: does a published set say and hold what its manifest promises?
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use gild_faults::Fault;
 use gild_format::chunk::{self, Decoder};
 use gild_format::network::{self, NETWORK_LENGTH, NETWORK_OFFSET};
 use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
@@ -58,8 +59,15 @@ pub fn run(args: &Args) -> Result<()> {
     );
     for (place, name) in manifests {
         let shown = place.shown(&name);
-        let manifest = verify(&place, &name, key.as_ref(), args.raw.as_deref())
-            .with_context(|| format!("{shown} is not sound"))?;
+        let manifest =
+            verify(&place, &name, key.as_ref(), args.raw.as_deref()).map_err(|error| {
+                let is = if was_read(&error) {
+                    "is not sound"
+                } else {
+                    "was not checked"
+                };
+                error.context(format!("{shown} {is}"))
+            })?;
         let mut said = format!("image {} is sound", manifest.image_id);
         if let (true, Place::Folder(folder)) = (args.sealed, &place) {
             let report = inspect::sealed(&folder.join(&name), &args.scope)
@@ -72,6 +80,15 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{shown}: {said}");
     }
     Ok(())
+}
+
+/// Whether the error is about what was read, and not about how to read it.
+fn was_read(error: &anyhow::Error) -> bool {
+    // A file that ends too early was read.
+    let unread = |error: &io::Error| error.kind() != ErrorKind::UnexpectedEof;
+    let unreached = crate::fault(error) == Some(Fault::ServerUnreachable);
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    !unreached && !causes.any(unread)
 }
 
 /// Each manifest that is meant: the folder that it lies in, and its name.

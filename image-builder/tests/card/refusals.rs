@@ -102,7 +102,10 @@ fn with_config(length: usize) -> Vec<u8> {
 fn a_configuration_that_a_node_would_refuse_makes_no_card() {
     let desk = Desk::new();
     for (text, words) in [
-        ("server = \"nfs://a/b\"\n", "no `public_key` is configured"),
+        (
+            "server = \"nfs://a/b\"\n",
+            "no `public_key` is configured; next: give --public-key",
+        ),
         ("serwer = \"nfs://a/b\"\n", "did you mean `server`?"),
         ("server = nfs\n", "cannot be read: line 1"),
         ("server = \"ftp://a/b\"\n", "`server` cannot be used"),
