@@ -67,6 +67,18 @@ fn a_server_that_always_refuses_is_named_and_asked_again() {
 
 #[test]
 #[ignore = "needs root; `make test` runs it"]
+fn a_refusal_without_a_name_through_a_relay_is_the_server_s_that_was_asked() {
+    let lan = Lan::new();
+    // All packets come from the address of the relay. The server is somewhere else.
+    let _script = serve(&lan, |request| match request.kind {
+        DISCOVER => vec![Answer::new(request, OFFER, Some(OTHER)).giving(ADDRESS)],
+        _ => vec![Answer::new(request, NAK, None)],
+    });
+    assert_eq!(lan.client().event(), Event::Refused(OTHER));
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
 fn an_answer_with_next_to_nothing_in_it_gives_an_address() {
     let lan = Lan::new();
     let _script = serve(&lan, |request| {
