@@ -166,6 +166,24 @@ fn the_mtu_of_a_former_lease_does_not_stay() {
 
 #[test]
 #[ignore = "needs root; `make test` runs it"]
+fn name_servers_and_domains_go_with_the_address() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let (netlink, interface, mut configuration) = cable(root.path());
+    configuration.dns = vec![SERVER];
+    configuration.search = vec!["lab".to_owned()];
+    setup::begin(&netlink, &interface, &configuration).expect("an address");
+    let names = || fs::read_to_string("/etc/resolv.conf").expect("a file");
+    assert!(names().contains("search lab\nnameserver 192.0.2.1\n"));
+    setup::end(&netlink, &interface, &configuration);
+    let left = names();
+    assert!(
+        !left.contains("lab") && !left.contains("192.0.2.1"),
+        "{left}"
+    );
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
 fn where_one_interface_cannot_be_set_up_the_next_one_is_used() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
     let (netlink, interface, configuration) = cable(root.path());
