@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gild_boards::mac::Mac;
 use gild_card_format::Networks;
-use gild_dhcp::{Lease, Route};
+use gild_dhcp::{Lease, News, Route};
 use gild_format::network::Settings;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -255,7 +255,7 @@ fn a_lease_is_kept_and_an_address_that_is_refused_is_taken_off() {
     let interface = board(root.path());
 
     let client = Client::start("board", MAC);
-    let Ok(Ok(Event::Bound(Lease { configuration, .. }))) = client.next_event() else {
+    let Ok(News::Event(Event::Bound(Lease { configuration, .. }))) = client.next_news() else {
         panic!("a lease comes first");
     };
     assert_eq!(configuration.address, ADDRESS);
@@ -288,7 +288,7 @@ fn what_is_given_up_is_taken_off_and_is_not_a_loss() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
     let interface = board(root.path());
     let client = Client::start("board", MAC);
-    let Ok(Ok(Event::Bound(Lease { configuration, .. }))) = client.next_event() else {
+    let Ok(News::Event(Event::Bound(Lease { configuration, .. }))) = client.next_news() else {
         panic!("a lease comes first");
     };
     let netlink = Netlink::open().expect("a netlink socket");
