@@ -4,7 +4,6 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod board;
 mod boot_order;
 mod card;

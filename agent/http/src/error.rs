@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gild_card_format::HttpUrl;
 use gild_faults::{Fault, HasFault};
-use gild_source::{SourceError, Trouble};
+use gild_source::{OutOfRange, Trouble};
 use rustls::CertificateError;
 
 /// What was being done, to which file. A query is left out: it may hold a secret.
@@ -150,16 +150,12 @@ pub enum HttpError {
         limit: u64,
     },
     /// A read beyond the end of the file was asked for.
-    #[error("{at}: bytes {offset}..{end} were asked for, and it has only {size}")]
+    #[error("{at}: {source}")]
     OutOfRange {
         /// What was being done.
         at: At,
-        /// First byte.
-        offset: u64,
-        /// One past the last byte.
-        end: u64,
-        /// The size of the file.
-        size: u64,
+        /// What was asked for.
+        source: OutOfRange,
     },
 }
 
@@ -246,15 +242,6 @@ impl HasFault for HttpError {
         match self {
             Self::Changed { .. } | Self::OutOfRange { .. } => Fault::ImageCorrupt,
             _ => Fault::ServerUnreachable,
-        }
-    }
-}
-
-impl From<HttpError> for SourceError {
-    fn from(error: HttpError) -> Self {
-        Self {
-            fault: error.fault(),
-            message: error.to_string(),
         }
     }
 }
