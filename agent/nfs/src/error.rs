@@ -301,6 +301,10 @@ impl Trouble for NfsError {
             _ => false,
         }
     }
+
+    fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Lost { source, .. } if source.kind() != io::ErrorKind::TimedOut)
+    }
 }
 
 impl HasFault for NfsError {
@@ -332,4 +336,32 @@ fn explain(status: nfsstat3) -> String {
         _ => return status.to_string(),
     };
     format!("{text} ({status})")
+}
+
+#[cfg(test)]
+mod tests {
+    use io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_ended_is_not_one_that_is_silent() {
+        let is_cut_off = |kind: ErrorKind| {
+            let at = At {
+                doing: "reading",
+                path: "/a".to_owned(),
+                server: "nas".to_owned(),
+            };
+            let source = kind.into();
+            NfsError::Lost { at, source }.is_cut_off()
+        };
+        for kind in [
+            ErrorKind::UnexpectedEof,
+            ErrorKind::ConnectionReset,
+            ErrorKind::BrokenPipe,
+        ] {
+            assert!(is_cut_off(kind), "{kind}");
+        }
+        assert!(!is_cut_off(ErrorKind::TimedOut));
+    }
 }
