@@ -1,18 +1,17 @@
 //! DHCP: a client at work on one interface, in a thread of its own.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvError};
 use std::thread;
 
 use gild_boards::mac::Mac;
-use gild_dhcp::Event;
+use gild_dhcp::News;
 
 /// A client. It ends when this is dropped, or when it is stopped.
 #[derive(Debug)]
 pub struct Client {
-    events: Receiver<io::Result<Event>>,
+    news: Receiver<News>,
     stop: Stop,
 }
 
@@ -24,31 +23,28 @@ impl Client {
     /// Begins to ask.
     pub fn start(interface: &str, mac: Mac) -> Self {
         let stop = Stop(Arc::default());
-        let (events, received) = mpsc::channel();
+        let (news, received) = mpsc::channel();
         let (interface, stopped) = (interface.to_owned(), stop.clone());
         thread::spawn(move || {
-            let ended = gild_dhcp::run(&interface, mac.0, &stopped.0, |event| {
+            gild_dhcp::run(&interface, mac.0, &stopped.0, |new| {
                 // Nobody listens any more: it is about to be stopped.
-                let _ = events.send(Ok(event));
+                let _ = news.send(new);
             });
-            if let Err(error) = ended {
-                let _ = events.send(Err(error));
-            }
         });
         Self {
-            events: received,
+            news: received,
             stop,
         }
     }
 
-    /// What has happened, if anything has.
-    pub fn event(&self) -> Option<io::Result<Event>> {
-        self.events.try_recv().ok()
+    /// What it has said, if it has said anything.
+    pub fn news(&self) -> Option<News> {
+        self.news.try_recv().ok()
     }
 
-    /// What happens next. An error: the client has ended.
-    pub fn next_event(&self) -> Result<io::Result<Event>, RecvError> {
-        self.events.recv()
+    /// What it says next. An error: the client has ended.
+    pub fn next_news(&self) -> Result<News, RecvError> {
+        self.news.recv()
     }
 
     /// By which it can be stopped from elsewhere.

@@ -208,20 +208,41 @@ fn judged(attempts: u32, came_back: impl FnOnce() -> LoopError) -> Result<Restar
     }
 }
 
+/// What is known of a finished disk when it is decided who starts it next.
+pub struct Verdict<'a> {
+    /// The image, if its record can be read.
+    pub image_id: Option<&'a str>,
+    /// By which U-Boot knows the disk, as [`first_partition`] says.
+    pub first_partition: Option<&'a str>,
+    /// What has become of the boot order.
+    pub boot_order: &'a BootOrder,
+    /// What was counted.
+    pub counted: &'a Result<Restart, LoopError>,
+}
+
+impl Verdict<'_> {
+    /// Whether the next power-on may start the disk without the agent.
+    fn may_start(&self) -> bool {
+        let goes_on = self
+            .boot_order
+            .trouble()
+            .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
+        match self.counted {
+            Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS || !goes_on,
+            Ok(Restart::Uncounted) | Err(LoopError::CameBack { .. }) => true,
+            Err(LoopError::NoCount { .. } | LoopError::Disk { .. } | LoopError::Open(_)) => false,
+        }
+    }
+}
+
 /// Opens the gate for a disk that was just found good, if that is right after what was counted.
 ///
 /// The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
 /// nothing, a node that runs is worth more. So it is where the board came back: what did not start its disk may have been
 /// the closed gate.
-pub fn open_gate(
-    card: &dyn Folder,
-    board: &Board,
-    image_id: Option<&str>,
-    boot_order: &BootOrder,
-    counted: &Result<Restart, LoopError>,
-) {
-    if may_start(boot_order, counted)
-        && let Some(image_id) = image_id
+pub fn open_gate(card: &dyn Folder, board: &Board, verdict: &Verdict) {
+    if verdict.may_start()
+        && let Some(image_id) = verdict.image_id
         && let Err(error) = gate::remember(card, board, image_id)
     {
         warn!("the gate stays closed: {error}");
@@ -237,39 +258,20 @@ pub fn first_partition(finished: &Finished) -> Option<String> {
 /// Leaves the token for one start where nothing else starts the disk: the gate cannot name an image whose record is damaged, and
 /// does not count where the image's own files still say that it is on trial, so that the board has come back. A board that has
 /// come back starts its disk whatever that carries, by its first partition: the file that names the image to U-Boot may be gone.
-pub fn allow_one_start(
-    card: &dyn Folder,
-    board: &Board,
-    image_id: Option<&str>,
-    first_partition: Option<&str>,
-    boot_order: &BootOrder,
-    counted: &Result<Restart, LoopError>,
-) {
-    let has_come_back = match counted {
+pub fn allow_one_start(card: &dyn Folder, board: &Board, verdict: &Verdict) {
+    let has_come_back = match verdict.counted {
         Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS,
         Err(LoopError::CameBack { .. }) => true,
         _ => false,
     };
-    if (has_come_back || image_id.is_none())
-        && may_start(boot_order, counted)
-        && let Some(disk) = first_partition.or(image_id)
+    if (has_come_back || verdict.image_id.is_none())
+        && verdict.may_start()
+        && let Some(disk) = verdict.first_partition.or(verdict.image_id)
         && let Err(error) = trial::allow_one_start(board, card, disk)
     {
         warn!(
             "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"
         );
-    }
-}
-
-/// Whether the next power-on may start the disk without the agent.
-fn may_start(boot_order: &BootOrder, counted: &Result<Restart, LoopError>) -> bool {
-    let goes_on = boot_order
-        .trouble()
-        .is_some_and(|trouble| trouble.kind == Kind::Unfinished);
-    match counted {
-        Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS || !goes_on,
-        Ok(Restart::Uncounted) | Err(LoopError::CameBack { .. }) => true,
-        Err(LoopError::NoCount { .. } | LoopError::Disk { .. } | LoopError::Open(_)) => false,
     }
 }
 

@@ -4,7 +4,6 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod board;
 mod boot_order;
 mod card;
@@ -404,17 +403,15 @@ fn finish(
     }
     let counted = loop_guard::count(machine, board, node, &finished, &boot_order, came_back);
     if let Some(card) = &node.card {
-        let image_id = finished.image_id.as_deref();
-        loop_guard::open_gate(card, board, image_id, &boot_order, &counted);
-        let partition = loop_guard::first_partition(&finished);
-        loop_guard::allow_one_start(
-            card,
-            board,
-            image_id,
-            partition.as_deref(),
-            &boot_order,
-            &counted,
-        );
+        let first_partition = loop_guard::first_partition(&finished);
+        let verdict = loop_guard::Verdict {
+            image_id: finished.image_id.as_deref(),
+            first_partition: first_partition.as_deref(),
+            boot_order: &boot_order,
+            counted: &counted,
+        };
+        loop_guard::open_gate(card, board, &verdict);
+        loop_guard::allow_one_start(card, board, &verdict);
     }
     counted?;
     Ok(())

@@ -7,6 +7,7 @@ mod ipv6;
 mod keeper;
 mod setup;
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_card_format::{Networks, TwoSections};
-use gild_dhcp::{Configuration, Event, Lease};
+use gild_dhcp::{Configuration, Event, Lease, News};
 use gild_disk::revive::Revival;
 use gild_disk::select::System;
 use gild_faults::{Fault, HasFault};
@@ -402,6 +403,8 @@ impl Search<'_> {
     }
 
     fn ask(&mut self, wired: Vec<Interface>, settings: &Settings) {
+        // One that comes back has another number and is asked again: its former client would ask by its name, too.
+        self.asked.retain(|asked| wired.contains(&asked.interface));
         for interface in wired {
             let is_asked = self.asked.iter().any(|asked| asked.interface == interface);
             let (Some(mac), false) = (interface.mac(), is_asked) else {
@@ -429,25 +432,29 @@ impl Search<'_> {
     fn listen(&mut self) {
         for asked in &mut self.asked {
             let name = &asked.interface.name;
-            while let Some(event) = asked.client.as_ref().and_then(Client::event) {
-                match event {
-                    Ok(
+            while let Some(news) = asked.client.as_ref().and_then(Client::news) {
+                match news {
+                    News::Event(
                         Event::Bound(Lease { configuration, .. })
                         | Event::Renewed(Lease { configuration, .. }),
                     ) => {
                         asked.given = Some(configuration);
                     }
-                    Ok(Event::Refused(server)) => {
+                    News::Event(Event::Refused(server)) => {
                         warn!(
                             "the DHCP server {server} refused what it had offered on {name} (NAK)"
                         );
                         asked.refused_by = Some(server);
                     }
-                    Ok(Event::Lost(_)) => asked.given = None,
-                    Err(error) => {
-                        warn!("DHCP on {name} failed: {error}");
+                    News::Event(Event::Lost(_)) => asked.given = None,
+                    News::Mute(error) => {
+                        report_mute(&asked.interface, &error);
                         let action = format!("asking for an address on {name}");
                         asked.is_mute = Some(kernel(action)(error));
+                    }
+                    News::Asks => {
+                        report_asking(&asked.interface);
+                        asked.is_mute = None;
                     }
                 }
             }
@@ -529,6 +536,17 @@ impl Search<'_> {
             failed: std::mem::take(&mut self.failed),
         })
     }
+}
+
+fn report_mute(interface: &Interface, error: &io::Error) {
+    warn!(
+        "DHCP on {} cannot ask, and tries again: {error}",
+        interface.name
+    );
+}
+
+fn report_asking(interface: &Interface) {
+    info!("DHCP on {} can ask now", interface.name);
 }
 
 /// Why no interface has an address. Where they are several: what kept the one back that got furthest.
@@ -626,6 +644,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::led::Led;
 
     #[test]
     fn an_address_in_a_vlan_is_not_the_agent_s() {
@@ -688,6 +707,32 @@ mod tests {
             is_refused_by_kernel: None,
             sent: None,
         }
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_has_no_client_any_more() {
+        let root = tempfile::tempdir().expect("a directory");
+        let two = interfaces(root.path(), &[(2, true), (3, true)]);
+        let netlink = Netlink::open().expect("a netlink socket");
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let networks = Networks::default();
+        let mut search = Search {
+            netlink: &netlink,
+            machine: &machine,
+            board: &gild_boards::all()[0],
+            networks: &networks,
+            by_ipv6: false,
+            failed: Vec::new(),
+            seen: Vec::new(),
+            asked: two.iter().map(|interface| asked(interface, None)).collect(),
+        };
+        search.ask(vec![two[1].clone()], &Settings::default());
+        let left: Vec<u32> = search
+            .asked
+            .iter()
+            .map(|left| left.interface.index)
+            .collect();
+        assert_eq!(left, [3]);
     }
 
     /// Interfaces that were brought up.

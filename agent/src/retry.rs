@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gild_disk::Clock;
 use gild_faults::{Fault, Policy};
+use gild_source::pause;
 use log::{error, info, warn};
 
 use crate::failure::{ATTEMPTS, Failure, Remedy};
@@ -12,10 +13,11 @@ use crate::node::Node;
 use crate::restarts::Counting;
 use crate::stage::Stage;
 use crate::trouble::Troubles;
-use crate::{backoff, reboot, restarts, waited};
+use crate::{reboot, restarts, waited};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+
 /// The failures of the story so far, as far as the next wait depends on them.
 #[derive(Default)]
 pub struct Failures {
@@ -82,7 +84,7 @@ impl Failures {
             self.furthest = Some(stage);
         }
         self.attempts = self.attempts.saturating_add(1);
-        let wait = backoff::wait(self.attempts, FIRST_WAIT, hold);
+        let wait = pause(self.attempts, FIRST_WAIT, hold);
         match fault.policy() {
             Policy::RetryForever => Next::Retry(wait),
             Policy::Bounded if self.attempts < ATTEMPTS => Next::Retry(wait),

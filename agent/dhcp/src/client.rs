@@ -187,9 +187,7 @@ impl Client {
                 }
             }
             (State::Requesting { offer, .. }, Kind::Ack) => {
-                // Whoever is asked answers, and the name is missing: a relay's address is not the server's.
-                let is_its_own = !answer.is_named || answer.server == offer.server;
-                let ack = if is_its_own {
+                let ack = if answer.is_of(offer.server) {
                     Answer {
                         server: offer.server,
                         ..answer.filled_from(offer)
@@ -200,21 +198,18 @@ impl Client {
                 self.bind(ack, now, Event::Bound)
             }
             // Another server may be of the opinion that the address is not this network's. It was not asked.
-            (State::Requesting { offer, .. }, Kind::Nak) if offer.server == answer.server => {
-                self.offers.put_last(answer.server);
+            (State::Requesting { offer, .. }, Kind::Nak) if answer.is_of(offer.server) => {
+                let server = offer.server;
+                self.offers.put_last(server);
                 self.select(now);
-                vec![Action::Tell(Event::Refused(answer.server))]
+                vec![Action::Tell(Event::Refused(server))]
             }
             (State::Extending { lease, ack, .. }, Kind::Ack) => {
                 let address = lease.configuration.address;
                 if answer.address.is_some_and(|other| other != address) {
-                    return self.lose(Loss::Moved(answer.server), now);
+                    return self.lose(Loss::Moved(answer.answerer(lease.server)), now);
                 }
-                let server = if answer.is_named {
-                    answer.server
-                } else {
-                    lease.server
-                };
+                let server = answer.answerer(lease.server);
                 let extended = Answer {
                     server,
                     ..answer.filled_from(ack)
@@ -225,9 +220,11 @@ impl Client {
                 let is_rebinding = lease
                     .times
                     .is_some_and(|times| *since + times.rebind <= now);
-                if is_rebinding || answer.server == lease.server {
-                    self.offers.put_last(answer.server);
-                    self.lose(Loss::Refused(answer.server), now)
+                // Near the end all are asked, so that any of them may say that the address is not this network's.
+                if is_rebinding || answer.is_of(lease.server) {
+                    let server = answer.answerer(lease.server);
+                    self.offers.put_last(server);
+                    self.lose(Loss::Refused(server), now)
                 } else {
                     Vec::new()
                 }

@@ -19,7 +19,7 @@ pub use client::{Action, Client, Event, Loss, To};
 pub use lease::{Configuration, Lease, Times};
 pub use message::Mac;
 pub use routes::Route;
-pub use run::run;
+pub use run::{News, run};
 
 #[cfg(fuzzing)]
 pub use frame::payload;

@@ -199,6 +199,17 @@ impl Answer {
             options,
         })
     }
+
+    /// Whether it is the answer of the server that was asked. One that does not name itself is: whoever is asked answers, and
+    /// where a relay has sent the packet, its address is not the server's.
+    pub fn is_of(&self, asked: Ipv4Addr) -> bool {
+        self.answerer(asked) == asked
+    }
+
+    /// Who answers where this server was asked.
+    pub fn answerer(&self, asked: Ipv4Addr) -> Ipv4Addr {
+        if self.is_named { self.server } else { asked }
+    }
 }
 
 #[cfg(test)]

@@ -15,68 +15,105 @@ use crate::socket::{Frames, Port};
 /// How often it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// What a client at work says.
+#[derive(Debug)]
+pub enum News {
+    /// Something has happened.
+    Event(Event),
+    /// It cannot ask, because it gets no socket. It says so once, and tries again with each request that is due.
+    Mute(io::Error),
+    /// It can ask again.
+    Asks,
+}
+
 /// Keeps an interface supplied with an address, until it is stopped. It changes nothing on the interface: that is the
 /// listener's part, before which the client does not go on.
 ///
 /// What cannot be sent is sent again later, as if it had been lost on the way: the cable may be out.
-pub fn run(
-    interface: &str,
-    mac: Mac,
-    stop: &AtomicBool,
-    mut listener: impl FnMut(Event),
-) -> io::Result<()> {
+pub fn run(interface: &str, mac: Mac, stop: &AtomicBool, mut listener: impl FnMut(News)) {
     let start = Instant::now();
     // Boards that start at the same moment must not keep step: this is the kernel's randomness.
     let seed = RandomState::new().hash_one(mac);
     let mut client = Client::new(mac, seed, start.elapsed());
-    let (mut frames, mut port) = (None, None);
+    let mut sockets = Sockets::default();
+    let mut is_mute = false;
     let mut actions = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         for action in actions {
             match action {
-                Action::Tell(event) => listener(event),
-                Action::Send(to, message) => {
-                    let server = match to {
-                        To::AllWithoutAddress => {
-                            let frames = match &mut frames {
-                                Some(frames) => frames,
-                                none => none.insert(Frames::open(interface)?),
-                            };
-                            let _ = frames.send(mac, &message);
-                            continue;
-                        }
-                        To::All => Ipv4Addr::BROADCAST,
-                        To::Server(server) => server,
-                    };
-                    port = port.or_else(|| Port::open(interface).ok());
-                    if let Some(port) = &port {
-                        let _ = port.send(server, &message);
+                Action::Tell(event) => listener(News::Event(event)),
+                Action::Send(to, message) => match sockets.send(interface, mac, to, &message) {
+                    Ok(()) if is_mute => {
+                        is_mute = false;
+                        listener(News::Asks);
                     }
-                }
+                    Err(error) if !is_mute => {
+                        is_mute = true;
+                        listener(News::Mute(error));
+                    }
+                    Ok(()) | Err(_) => (),
+                },
             }
         }
         if client.has_lease() {
-            frames = None;
+            sockets.frames = None;
         }
         if !(client.has_lease() && client.is_waiting()) {
-            port = None;
+            sockets.port = None;
         }
         let rest = client
             .next()
             .map_or(LOOK, |next| next.saturating_sub(start.elapsed()).min(LOOK));
-        let received = match (&frames, &port) {
-            (Some(frames), _) => frames.receive(rest),
-            (None, Some(port)) => port.receive(rest),
-            (None, None) => {
-                thread::sleep(rest);
-                None
-            }
-        };
+        let received = sockets.receive(rest);
         let now = start.elapsed();
         actions = match received {
             Some((message, source)) => client.receive(now, &message, source),
             None => client.act(now),
         };
     }
-    Ok(())
+}
+
+/// The sockets that are open.
+#[derive(Default)]
+struct Sockets {
+    frames: Option<Frames>,
+    port: Option<Port>,
+}
+
+impl Sockets {
+    /// Sends a request. An error: there is no socket for it.
+    fn send(&mut self, interface: &str, mac: Mac, to: To, message: &[u8]) -> io::Result<()> {
+        let server = match to {
+            To::AllWithoutAddress => {
+                let frames = open(&mut self.frames, || Frames::open(interface))?;
+                let _ = frames.send(mac, message);
+                return Ok(());
+            }
+            To::All => Ipv4Addr::BROADCAST,
+            To::Server(server) => server,
+        };
+        let port = open(&mut self.port, || Port::open(interface))?;
+        let _ = port.send(server, message);
+        Ok(())
+    }
+
+    /// The next message that comes within this time, and who sent it.
+    fn receive(&self, time: Duration) -> Option<(Vec<u8>, Ipv4Addr)> {
+        match (&self.frames, &self.port) {
+            (Some(frames), _) => frames.receive(time),
+            (None, Some(port)) => port.receive(time),
+            (None, None) => {
+                thread::sleep(time);
+                None
+            }
+        }
+    }
+}
+
+/// The socket that is open, or else a new one.
+fn open<T>(socket: &mut Option<T>, new: impl FnOnce() -> io::Result<T>) -> io::Result<&T> {
+    Ok(match socket {
+        Some(socket) => socket,
+        none => none.insert(new()?),
+    })
 }

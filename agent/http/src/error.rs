@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gild_card_format::HttpUrl;
 use gild_faults::{Fault, HasFault};
-use gild_source::{SourceError, Trouble};
+use gild_source::{OutOfRange, Trouble};
 use rustls::CertificateError;
 
 /// What was being done, to which file. A query is left out: it may hold a secret.
@@ -70,6 +70,8 @@ pub enum HttpError {
         at: At,
         /// The reason.
         reason: String,
+        /// Whether the connection was ended, and the server was not merely silent.
+        is_cut_off: bool,
     },
     /// The server says that it cannot answer now.
     #[error("{at}: the server answers {status}{}", asks(*least))]
@@ -150,16 +152,12 @@ pub enum HttpError {
         limit: u64,
     },
     /// A read beyond the end of the file was asked for.
-    #[error("{at}: bytes {offset}..{end} were asked for, and it has only {size}")]
+    #[error("{at}: {source}")]
     OutOfRange {
         /// What was being done.
         at: At,
-        /// First byte.
-        offset: u64,
-        /// One past the last byte.
-        end: u64,
-        /// The size of the file.
-        size: u64,
+        /// What was asked for.
+        source: OutOfRange,
     },
 }
 
@@ -184,9 +182,27 @@ impl HttpError {
         if error.is_connect() {
             Self::Connect { at, reason }
         } else {
-            Self::Lost { at, reason }
+            let is_cut_off = !has_run_out_of_time(&error);
+            Self::Lost {
+                at,
+                reason,
+                is_cut_off,
+            }
         }
     }
+}
+
+/// Whether TCP has given the server up.
+fn has_run_out_of_time(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let kind = error.downcast_ref().map(io::Error::kind);
+        if kind == Some(io::ErrorKind::TimedOut) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Why a certificate was refused, if that is what went wrong.
@@ -233,6 +249,16 @@ impl Trouble for HttpError {
         )
     }
 
+    fn is_cut_off(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost {
+                is_cut_off: true,
+                ..
+            }
+        )
+    }
+
     fn least_wait(&self) -> Duration {
         match self {
             Self::Busy { least, .. } => *least,
@@ -250,11 +276,18 @@ impl HasFault for HttpError {
     }
 }
 
-impl From<HttpError> for SourceError {
-    fn from(error: HttpError) -> Self {
-        Self {
-            fault: error.fault(),
-            message: error.to_string(),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the request failed")]
+    struct Failed(#[source] io::Error);
+
+    #[test]
+    fn a_server_that_tcp_has_given_up_has_not_ended_the_connection() {
+        let is_over = |kind: io::ErrorKind| has_run_out_of_time(&Failed(kind.into()));
+        assert!(is_over(io::ErrorKind::TimedOut));
+        assert!(!is_over(io::ErrorKind::ConnectionReset));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gild_card_format::HttpUrl;
-use gild_source::{Source, SourceError};
+use gild_source::OutOfRange;
 use reqwest::Url;
 
 use crate::answer::{self, Opened};
@@ -66,15 +66,10 @@ impl File {
     ///
     /// If an answer breaks off after 64 KiB or more, only the rest is read again.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), HttpError> {
-        let end = offset.saturating_add(buffer.len() as u64);
-        if end > self.opened.size {
-            return Err(HttpError::OutOfRange {
-                at: self.at.clone(),
-                offset,
-                end,
-                size: self.opened.size,
-            });
-        }
+        OutOfRange::check(self.opened.size, offset, buffer.len()).map_err(|source| {
+            let at = self.at.clone();
+            HttpError::OutOfRange { at, source }
+        })?;
         let mut filled = 0;
         while filled < buffer.len() {
             let rest = &mut buffer[filled..];
@@ -158,16 +153,6 @@ impl File {
 
     fn known(&self) -> MutexGuard<'_, Option<Url>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source for File {
-    fn size(&self) -> u64 {
-        self.size()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
-        Ok(self.read_exact_at(buffer, offset)?)
     }
 }
 

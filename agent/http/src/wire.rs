@@ -146,6 +146,7 @@ impl Wire {
                 return Err(HttpError::Lost {
                     at: at.clone(),
                     reason: format!("only {} bytes came in {:?}", answer.come, self.limit),
+                    is_cut_off: false,
                 });
             }
             Ok(next)
@@ -170,12 +171,14 @@ impl Wire {
                 return Err(HttpError::Lost {
                     at: at.clone(),
                     reason: format!("no answer for {:?}", self.limit),
+                    is_cut_off: false,
                 });
             }
             if patience.is_over() {
                 return Err(HttpError::Lost {
                     at: at.clone(),
                     reason: "other requests have waited for too long already".to_owned(),
+                    is_cut_off: false,
                 });
             }
             patience.waiting(at, silence);

@@ -5,7 +5,7 @@ use std::io;
 
 use gild_card_format::NfsUrlError;
 use gild_faults::{Fault, HasFault};
-use gild_source::{SourceError, Trouble};
+use gild_source::{OutOfRange, Trouble};
 use nfs3_client::RpcError;
 use nfs3_types::nfs3::nfsstat3;
 
@@ -185,16 +185,12 @@ pub enum NfsError {
         limit: u64,
     },
     /// A read beyond the end of the file was asked for.
-    #[error("{at}: bytes {offset}..{end} were asked for, and it has only {size}")]
+    #[error("{at}: {source}")]
     OutOfRange {
         /// What was being done.
         at: At,
-        /// First byte.
-        offset: u64,
-        /// One past the last byte.
-        end: u64,
-        /// The size of the file.
-        size: u64,
+        /// What was asked for.
+        source: OutOfRange,
     },
     /// The answer is not one of NFS version 3.
     #[error("{at}: the answer makes no sense ({reason}): is an NFSv3 server behind this port?")]
@@ -305,6 +301,10 @@ impl Trouble for NfsError {
             _ => false,
         }
     }
+
+    fn is_cut_off(&self) -> bool {
+        matches!(self, Self::Lost { source, .. } if source.kind() != io::ErrorKind::TimedOut)
+    }
 }
 
 impl HasFault for NfsError {
@@ -316,14 +316,6 @@ impl HasFault for NfsError {
     }
 }
 
-impl From<NfsError> for SourceError {
-    fn from(error: NfsError) -> Self {
-        Self {
-            fault: error.fault(),
-            message: error.to_string(),
-        }
-    }
-}
 fn explain(status: nfsstat3) -> String {
     let text = match status {
         nfsstat3::NFS3ERR_PERM => {
@@ -344,4 +336,32 @@ fn explain(status: nfsstat3) -> String {
         _ => return status.to_string(),
     };
     format!("{text} ({status})")
+}
+
+#[cfg(test)]
+mod tests {
+    use io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_ended_is_not_one_that_is_silent() {
+        let is_cut_off = |kind: ErrorKind| {
+            let at = At {
+                doing: "reading",
+                path: "/a".to_owned(),
+                server: "nas".to_owned(),
+            };
+            let source = kind.into();
+            NfsError::Lost { at, source }.is_cut_off()
+        };
+        for kind in [
+            ErrorKind::UnexpectedEof,
+            ErrorKind::ConnectionReset,
+            ErrorKind::BrokenPipe,
+        ] {
+            assert!(is_cut_off(kind), "{kind}");
+        }
+        assert!(!is_cut_off(ErrorKind::TimedOut));
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use gild_source::{Source, SourceError};
+use gild_source::OutOfRange;
 use nfs3_types::nfs3::nfs_fh3;
 
 use crate::connection::{Connection, Server};
@@ -45,7 +45,10 @@ impl File {
     ///
     /// Whatever happens on the way, what has been read is not read again.
     pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), NfsError> {
-        self.check_range(offset, buffer.len())?;
+        OutOfRange::check(self.size, offset, buffer.len()).map_err(|source| {
+            let at = self.at.clone();
+            NfsError::OutOfRange { at, source }
+        })?;
         let mut filled = 0;
         while filled < buffer.len() {
             let rest = &mut buffer[filled..];
@@ -58,19 +61,6 @@ impl File {
             filled += read;
         }
         Ok(())
-    }
-
-    fn check_range(&self, offset: u64, length: usize) -> Result<(), NfsError> {
-        let end = offset.saturating_add(length as u64);
-        if end <= self.size {
-            return Ok(());
-        }
-        Err(NfsError::OutOfRange {
-            at: self.at.clone(),
-            offset,
-            end,
-            size: self.size,
-        })
     }
 
     fn read_some(
@@ -126,16 +116,6 @@ impl File {
 
     fn handle(&self) -> MutexGuard<'_, Option<nfs_fh3>> {
         self.handle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source for File {
-    fn size(&self) -> u64 {
-        self.size()
-    }
-
-    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
-        Ok(self.read_exact_at(buffer, offset)?)
     }
 }
 

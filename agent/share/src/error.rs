@@ -72,6 +72,16 @@ impl Trouble for ShareError {
         }
     }
 
+    fn is_cut_off(&self) -> bool {
+        match self {
+            Self::Nfs(error) => error.is_cut_off(),
+            Self::Http(error) => error.is_cut_off(),
+            Self::OtherFile { .. } | Self::Refused { .. } | Self::Rests { .. } | Self::All(_) => {
+                false
+            }
+        }
+    }
+
     fn least_wait(&self) -> Duration {
         match self {
             Self::Nfs(error) => error.least_wait(),

@@ -38,10 +38,11 @@ struct Current {
 struct NoWait(Arc<dyn Patience>);
 
 impl Patience for NoWait {
-    fn wait(&self, _attempt: u32, trouble: &dyn Trouble) -> bool {
+    /// A server that ended a connection may be there: it is asked once more, on another one.
+    fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
         // A round of servers that are gone takes a while.
         self.0.waiting(&trouble, Duration::ZERO);
-        false
+        attempt == 1 && trouble.is_cut_off()
     }
 
     fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {

@@ -1,7 +1,7 @@
 //! Where one server fails, the next one goes on, in the middle of a file too; and no other file is taken for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use gild_card_format::ServerUrl;
 use gild_faults::{Fault, HasFault};
@@ -75,6 +75,42 @@ fn a_server_that_goes_in_the_middle_is_replaced_and_not_asked_again() {
     assert_eq!(rounds.0.load(Ordering::SeqCst), 0, "nobody had to wait");
     second.set_down(true);
     assert_eq!(bytes_at(&file, 12).as_ref(), Ok(b"cdef"), "and back");
+}
+
+#[test]
+fn a_server_that_ends_one_connection_is_asked_once_more() {
+    let is_cut = AtomicBool::new(false);
+    let first = Server::start(move |request: &Request| {
+        let reply = Reply::file(request, CONTENT).with("ETag", "\"one\"");
+        let is_second = request.range() == Some(4..8) && !is_cut.swap(true, Ordering::SeqCst);
+        if is_second { reply.cut_after(2) } else { reply }
+    });
+    let second = good();
+    let (share, rounds) = share(&[&first, &second]);
+    let file = share.open("a", 16).expect("it is there");
+    assert_eq!(bytes_at(&file, 4).as_ref(), Ok(b"4567"));
+    assert_eq!(bytes_at(&file, 8).as_ref(), Ok(b"89ab"));
+    assert_eq!(second.requests().len(), 0);
+    assert_eq!(rounds.0.load(Ordering::SeqCst), 0, "nobody had to wait");
+}
+
+#[test]
+fn a_server_that_ends_each_connection_is_asked_twice_and_replaced() {
+    let first = Server::start(|request: &Request| {
+        let reply = Reply::file(request, CONTENT).with("ETag", "\"one\"");
+        if request.range() == Some(4..8) {
+            return reply.cut_after(2);
+        }
+        reply
+    });
+    let second = good();
+    let (share, _) = share(&[&first, &second]);
+    let file = share.open("a", 16).expect("it is there");
+    let asked = first.requests().len();
+    assert_eq!(bytes_at(&file, 4).as_ref(), Ok(b"4567"));
+    assert_eq!(first.requests().len(), asked + 2);
+    assert_eq!(bytes_at(&file, 8).as_ref(), Ok(b"89ab"));
+    assert_eq!(first.requests().len(), asked + 2);
 }
 
 #[test]

@@ -83,6 +83,16 @@ fn the_pauses_of_a_board_that_comes_back_grow() {
     assert_eq!(after(ATTEMPTS + 3), Remedy::CountedRestart(Some(3)));
 }
 
+/// A disk whose record names its image.
+fn verdict<'a>(boot_order: &'a BootOrder, counted: &'a Result<Restart, LoopError>) -> Verdict<'a> {
+    Verdict {
+        image_id: Some("rock5b-1"),
+        first_partition: None,
+        boot_order,
+        counted,
+    }
+}
+
 /// A power cut came before the gate was opened, twice; or each start closes it, because the flash is worn.
 #[test]
 fn a_rock_5b_that_comes_back_with_its_gate_closed_gets_it_opened() {
@@ -102,7 +112,7 @@ fn a_rock_5b_that_comes_back_with_its_gate_closed_gets_it_opened() {
         gate::close(&card, board).expect("closed");
         let counted = judged(restart(&card, now("a")), || came_back(ATTEMPTS));
         assert!(matches!(counted, Err(LoopError::CameBack { .. })));
-        open_gate(&card, board, Some("rock5b-1"), &boot_order, &counted);
+        open_gate(&card, board, &verdict(&boot_order, &counted));
         let gate = card.text(GATE);
         assert_eq!(gate.as_deref(), Some("rock5b=rock5b-1\n"), "{boot_order}");
     }
@@ -132,7 +142,7 @@ fn the_gate_is_opened_when_the_boot_order_is_settled_and_the_disk_good() {
         (BootOrder::AlreadyRight, Err(unreadable()), false),
     ] {
         let card = MemoryCard::new(&Power::on());
-        open_gate(&card, board, Some("rock5b-1"), &boot_order, &counted);
+        open_gate(&card, board, &verdict(&boot_order, &counted));
         assert_eq!(card.text(GATE).is_some(), opens, "{boot_order} {counted:?}");
     }
 }
@@ -159,14 +169,13 @@ fn one_start_is_allowed_after_the_first_return_and_where_nothing_names_the_image
     ] {
         let card = MemoryCard::new(&Power::on());
         let counted = Ok(Restart::Counted(restarts));
-        allow_one_start(
-            &card,
-            board,
+        let verdict = Verdict {
             image_id,
             first_partition,
             boot_order,
-            &counted,
-        );
+            counted: &counted,
+        };
+        allow_one_start(&card, board, &verdict);
         assert_eq!(
             card.text(TRIAL).as_deref(),
             token,
@@ -174,7 +183,12 @@ fn one_start_is_allowed_after_the_first_return_and_where_nothing_names_the_image
         );
     }
     let card = MemoryCard::new(&Power::on());
-    allow_one_start(&card, board, named, disk, &unfinished, &Err(came_back(3)));
+    let counted = Err(came_back(3));
+    let verdict = Verdict {
+        first_partition: disk,
+        ..verdict(&unfinished, &counted)
+    };
+    allow_one_start(&card, board, &verdict);
     assert_eq!(card.text(TRIAL).as_deref(), of_disk);
 }
 

@@ -4,11 +4,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use gild_dhcp::{Configuration, Event, Loss};
+use gild_dhcp::{Configuration, Event, Loss, News};
 use gild_identity::Interface;
 use log::{info, warn};
 
-use super::{NetworkError, setup};
+use super::{NetworkError, report_asking, report_mute, setup};
 use crate::dhcp::{Client, Stop};
 use crate::netlink::Netlink;
 
@@ -41,9 +41,9 @@ impl Keeper {
         thread::spawn(move || {
             // Some leases are renewed every few seconds: that is said once.
             let mut is_first = true;
-            while let Ok(event) = client.next_event() {
-                match event {
-                    Ok(event) => {
+            while let Ok(news) = client.next_news() {
+                match news {
+                    News::Event(event) => {
                         if let (Event::Renewed(lease), true) = (&event, is_first) {
                             info!(
                                 "the lease of {} on {} is extended by {}",
@@ -53,7 +53,8 @@ impl Keeper {
                         }
                         keeping.note(&interface, event);
                     }
-                    Err(error) => warn!("DHCP on {} failed: {error}", interface.name),
+                    News::Mute(error) => report_mute(&interface, &error),
+                    News::Asks => report_asking(&interface),
                 }
             }
         });

@@ -198,7 +198,7 @@ fn is_out_of_range(error: &(dyn Error + 'static)) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
 }
 
-/// Takes the address from an interface.
+/// Takes the address from an interface, and with it the name servers: the next network may bring none.
 pub fn end(netlink: &Netlink, interface: &Interface, configuration: &Configuration) {
     let Configuration {
         address, prefix, ..
@@ -208,6 +208,9 @@ pub fn end(netlink: &Netlink, interface: &Interface, configuration: &Configurati
             "cannot remove the address {address} from {}: {error}",
             interface.name
         );
+    }
+    if let Err(error) = resolv_conf::write(&[], &[]) {
+        warn!("the name servers that came with {address} cannot be removed: {error}");
     }
 }
 

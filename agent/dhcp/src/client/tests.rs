@@ -270,6 +270,47 @@ fn a_nak_of_the_lease_s_server_takes_the_address_away() {
 }
 
 #[test]
+fn a_nak_without_its_server_s_name_is_the_server_s_that_was_asked() {
+    // It comes through a relay.
+    let unnamed = |request: &[u8]| answer(request, NAK, Ipv4Addr::UNSPECIFIED, &[]);
+    let (mut client, discover) = client();
+    let offer = answer(&discover, OFFER, SERVER, &[]);
+    let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
+    assert_eq!(
+        client.receive(seconds(2), &unnamed(&request), OTHER),
+        [Action::Tell(Event::Refused(SERVER))]
+    );
+
+    // At 401 its server is asked, and at 701 all are.
+    for requested in [401, 701] {
+        let (mut client, _) = bound(&[LEASE]);
+        let mut request = Vec::new();
+        while client.next().is_some_and(|next| next <= seconds(requested)) {
+            let next = client.next().expect("something is due");
+            request = sent(&client.act(next)).1;
+        }
+        assert_eq!(
+            client.receive(seconds(requested), &unnamed(&request), OTHER),
+            [Action::Tell(Event::Lost(Loss::Refused(SERVER)))]
+        );
+    }
+}
+
+#[test]
+fn a_nak_of_another_server_counts_only_where_all_were_asked() {
+    let (mut client, _) = bound(&[LEASE]);
+    let mut heard = Vec::new();
+    while heard.is_empty() {
+        let next = client.next().expect("something is due");
+        let (to, request) = sent(&client.act(next));
+        let nak = answer(&request, NAK, OTHER, &[]);
+        heard = client.receive(next, &nak, SERVER);
+        assert_eq!(heard.is_empty(), to == To::Server(SERVER), "{next:?}");
+    }
+    assert_eq!(heard, [Action::Tell(Event::Lost(Loss::Refused(OTHER)))]);
+}
+
+#[test]
 fn another_address_in_place_of_the_own_one_is_a_loss() {
     let (mut client, _) = bound(&[LEASE]);
     let (_, request) = sent(&client.act(seconds(401)));

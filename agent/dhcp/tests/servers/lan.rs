@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use gild_dhcp::{Event, Lease};
+use gild_dhcp::{Event, Lease, News};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 
@@ -17,7 +17,8 @@ pub const MAC: [u8; 6] = [2, 0, 0, 0, 0, 7];
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The interface at the server's end.
 pub const PORT: &str = "server";
-const BOARD: &str = "board";
+/// The interface of the board.
+pub const BOARD: &str = "board";
 /// Far longer than anything here takes: only a test that fails waits for so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -106,26 +107,27 @@ impl Lan {
     pub fn client(&self) -> Client {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        let (events, received) = mpsc::channel();
+        let (said, received) = mpsc::channel();
         let thread = self.board.run(move || {
             thread::spawn(move || {
-                gild_dhcp::run(BOARD, MAC, &stopped, |event| {
-                    match &event {
-                        Event::Bound(lease) => {
+                gild_dhcp::run(BOARD, MAC, &stopped, |news| {
+                    match &news {
+                        News::Event(Event::Bound(lease)) => {
                             let lease = &lease.configuration;
                             let (address, prefix) = (lease.address, lease.prefix);
                             ip(&format!("address add {address}/{prefix} dev {BOARD}"));
                         }
-                        Event::Lost(_) => ip(&format!("address flush dev {BOARD}")),
-                        Event::Renewed(_) | Event::Refused(_) => (),
+                        News::Event(Event::Lost(_)) => ip(&format!("address flush dev {BOARD}")),
+                        News::Event(Event::Renewed(_) | Event::Refused(_))
+                        | News::Mute(_)
+                        | News::Asks => (),
                     }
-                    let _ = events.send(event);
-                })
-                .expect("the client has its sockets");
+                    let _ = said.send(news);
+                });
             })
         });
         Client {
-            events: received,
+            news: received,
             stop,
             thread: Some(thread),
         }
@@ -134,16 +136,24 @@ impl Lan {
 
 /// A client at work.
 pub struct Client {
-    events: Receiver<Event>,
+    news: Receiver<News>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Client {
+    /// What it says next.
+    pub fn news(&self) -> News {
+        let news = self.news.recv_timeout(PATIENCE);
+        news.expect("something happens within two minutes")
+    }
+
     /// What happens next.
     pub fn event(&self) -> Event {
-        let event = self.events.recv_timeout(PATIENCE);
-        event.expect("something happens within two minutes")
+        match self.news() {
+            News::Event(event) => event,
+            other => panic!("something happens next, not {other:?}"),
+        }
     }
 
     /// The lease that comes next, after any number of refusals.

@@ -3,12 +3,13 @@
 mod server;
 
 use std::net::Ipv4Addr;
+use std::thread;
 use std::time::Duration;
 
-use gild_dhcp::{Event, Loss, Route};
+use gild_dhcp::{Event, Loss, News, Route};
 use server::{Answer, Request, Way, serve};
 
-use crate::lan::{Lan, MAC, SERVER};
+use crate::lan::{BOARD, Lan, MAC, SERVER};
 
 const OTHER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
@@ -63,6 +64,18 @@ fn a_server_that_always_refuses_is_named_and_asked_again() {
     for _ in 0..3 {
         assert_eq!(client.event(), Event::Refused(SERVER));
     }
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn a_refusal_without_a_name_through_a_relay_is_the_server_s_that_was_asked() {
+    let lan = Lan::new();
+    // All packets come from the address of the relay. The server is somewhere else.
+    let _script = serve(&lan, |request| match request.kind {
+        DISCOVER => vec![Answer::new(request, OFFER, Some(OTHER)).giving(ADDRESS)],
+        _ => vec![Answer::new(request, NAK, None)],
+    });
+    assert_eq!(lan.client().event(), Event::Refused(OTHER));
 }
 
 #[test]
@@ -166,6 +179,24 @@ fn a_server_that_answers_only_who_asks_for_a_broadcast_is_heard() {
         vec![usual(request, &[])]
     });
     assert_eq!(lan.client().lease().configuration.address, ADDRESS);
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn a_client_without_a_socket_says_so_once_and_asks_when_it_has_one() {
+    let lan = Lan::new();
+    let _script = serve(&lan, |request| vec![usual(request, &[])]);
+    lan.board.ip(&format!("link set {BOARD} down name away"));
+    let client = lan.client();
+    let News::Mute(error) = client.news() else {
+        panic!("it cannot ask");
+    };
+    assert!(error.to_string().contains("next: "), "{error}");
+    // Several requests are due in this time.
+    thread::sleep(Duration::from_secs(9));
+    lan.board.ip(&format!("link set away name {BOARD} up"));
+    assert!(matches!(client.news(), News::Asks), "it was said once");
+    assert_eq!(client.lease().configuration.address, ADDRESS);
 }
 
 /// Soon renewed, soon asked of all, and over long after that, so that a slow machine keeps it.

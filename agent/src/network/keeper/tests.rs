@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use gild_boards::mac::Mac;
 use gild_card_format::Networks;
-use gild_dhcp::{Lease, Route};
+use gild_dhcp::{Lease, News, Route};
 use gild_format::network::Settings;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -166,6 +166,24 @@ fn the_mtu_of_a_former_lease_does_not_stay() {
 
 #[test]
 #[ignore = "needs root; `make test` runs it"]
+fn name_servers_and_domains_go_with_the_address() {
+    let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    let (netlink, interface, mut configuration) = cable(root.path());
+    configuration.dns = vec![SERVER];
+    configuration.search = vec!["lab".to_owned()];
+    setup::begin(&netlink, &interface, &configuration).expect("an address");
+    let names = || fs::read_to_string("/etc/resolv.conf").expect("a file");
+    assert!(names().contains("search lab\nnameserver 192.0.2.1\n"));
+    setup::end(&netlink, &interface, &configuration);
+    let left = names();
+    assert!(
+        !left.contains("lab") && !left.contains("192.0.2.1"),
+        "{left}"
+    );
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
 fn where_one_interface_cannot_be_set_up_the_next_one_is_used() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
     let (netlink, interface, configuration) = cable(root.path());
@@ -237,7 +255,7 @@ fn a_lease_is_kept_and_an_address_that_is_refused_is_taken_off() {
     let interface = board(root.path());
 
     let client = Client::start("board", MAC);
-    let Ok(Ok(Event::Bound(Lease { configuration, .. }))) = client.next_event() else {
+    let Ok(News::Event(Event::Bound(Lease { configuration, .. }))) = client.next_news() else {
         panic!("a lease comes first");
     };
     assert_eq!(configuration.address, ADDRESS);
@@ -270,7 +288,7 @@ fn what_is_given_up_is_taken_off_and_is_not_a_loss() {
     let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
     let interface = board(root.path());
     let client = Client::start("board", MAC);
-    let Ok(Ok(Event::Bound(Lease { configuration, .. }))) = client.next_event() else {
+    let Ok(News::Event(Event::Bound(Lease { configuration, .. }))) = client.next_news() else {
         panic!("a lease comes first");
     };
     let netlink = Netlink::open().expect("a netlink socket");

@@ -65,10 +65,6 @@ pub fn alone(
     }?;
     target.reset()?;
 
-    let fetch = |source: &dyn Source, buffers: &mut Buffers, chunk: &Chunk| {
-        let stored = &mut buffers.stored[..chunk.stored_length as usize];
-        source.read_exact_at(stored, chunk.stored_offset)
-    };
     let mut stages = Vec::new();
     let mut stage = |name, bytes, chunks: &[&Chunk], work: &Work<'_>| -> Result<()> {
         let times = (0..rounds)
@@ -82,20 +78,18 @@ pub fn alone(
         Ok(())
     };
     stage("NFS read", stored_bytes, &data, &|buffers, chunk| {
-        Ok(fetch(&wire, buffers, chunk)?)
+        let stored = &mut buffers.stored[..chunk.stored_length as usize];
+        Ok(wire.read_exact_at(stored, chunk.stored_offset)?)
     })?;
     stage("decode + SHA-256", raw_bytes, &data, &|buffers, chunk| {
-        fetch(&file, buffers, chunk)?;
         let Buffers {
             stored,
             raw,
             decoder,
         } = buffers;
-        decoder.decode(
-            chunk,
-            &stored[..chunk.stored_length as usize],
-            &mut raw[..chunk.raw_length as usize],
-        )?;
+        let stored = &mut stored[..chunk.stored_length as usize];
+        file.read_exact_at(stored, chunk.stored_offset)?;
+        decoder.decode(chunk, stored, &mut raw[..chunk.raw_length as usize])?;
         Ok(())
     })?;
     stage("make holes zero", hole_bytes, &holes, &|_, chunk| {
