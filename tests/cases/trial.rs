@@ -35,7 +35,7 @@ fn bare(name: &str, product: Product, start: Start) -> Result<Scene> {
     let share = share::published_on_trial(product, start)?.copy_to(&copy)?;
     let mut scene = Scene::with_share(name, product, share)?;
     scene.use_firmware()?;
-    if product == Product::Rpi5 {
+    if product.has_eeprom() {
         let mut eeprom = Eeprom::of_2025()?;
         // A board that comes back without it is taken for one that does not find its disk, and gets its update before the proof.
         let config = set_keys(eeprom.config()?.as_bytes(), &[("PCIE_PROBE", "1")])?;
@@ -74,7 +74,7 @@ fn is_disk_first(scene: &Scene) -> Result<bool> {
 /// What leads a start of the disk that fails back to the card: the lines in `config.txt`, or the starts that U-Boot has left.
 fn way_back(scene: &Scene) -> Result<Vec<String>> {
     let (product, disk) = (scene.hardware.product, scene.nvme());
-    if product == Product::Rpi5 {
+    if product.has_eeprom() {
         let config = firmware::file_in_boot_partition(product, &disk, trial::CONFIG_TXT)?;
         let lines = config
             .lines()

@@ -116,18 +116,34 @@ impl Product {
         }
     }
 
+    /// Is it started by the Raspberry Pi's bootloader, out of an EEPROM?
+    #[must_use]
+    pub fn has_eeprom(self) -> bool {
+        match self {
+            Self::Rpi5 => true,
+            Self::Rock5b | Self::Unknown => false,
+        }
+    }
+
     /// Does the pin's low level light the LED?
     #[must_use]
     pub fn led_active_low(self) -> bool {
-        self == Self::Rpi5
+        match self {
+            Self::Rpi5 => true,
+            Self::Rock5b | Self::Unknown => false,
+        }
     }
 
-    fn overlay(self, firmware: &str) -> String {
-        let compatible = match self {
+    /// `compatible` in the device tree, as `dtc` reads it.
+    fn compatible(self) -> &'static str {
+        match self {
             Self::Rpi5 => r#""raspberrypi,5-model-b", "brcm,bcm2712""#,
             Self::Rock5b => r#""radxa,rock-5b", "rockchip,rk3588""#,
             Self::Unknown => r#""acme,toaster""#,
-        };
+        }
+    }
+
+    fn overlay(self, firmware: &str) -> String {
         // Line 5 of the PL061 is free (3 is the power key). Mainline names the Rock's LED by function and colour;
         // Raspberry Pi's own device tree names the Pi's by label.
         let led = match self {
@@ -136,7 +152,7 @@ impl Product {
                 r#"function = "status"; color = <3>; gpios = <&{/pl061@9030000} 5 0>;"#
             }
         };
-        let eeprom = if self == Self::Rpi5 {
+        let eeprom = if self.has_eeprom() {
             format!(
                 r#"reserved-memory {{
                     #address-cells = <2>; #size-cells = <2>; ranges;
@@ -153,7 +169,7 @@ impl Product {
         // The dumped seeds are removed: frozen, they would give every run the same random numbers.
         format!(
             r#"/ {{
-                compatible = {compatible};
+                compatible = {};
                 model = "{model}";
                 serial-number = "{serial}";
                 chosen {{ /delete-property/ rng-seed; /delete-property/ kaslr-seed; }};
@@ -161,6 +177,7 @@ impl Product {
                 {eeprom}
                 {firmware}
             }};"#,
+            self.compatible(),
             model = self.model(),
             serial = self.serial_number(),
         )
@@ -186,4 +203,21 @@ pub fn write(product: Product, firmware: &str, cores: u32, qemu: &str, dtb: &Pat
         .arg(dtb)
         .arg(&dts))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_supported_board_has_its_virtual_one() {
+        let virtual_ones =
+            Product::SUPPORTED.map(|product| (product.name(), product.compatible().to_owned()));
+        let boards = gild_boards::all().iter().map(|board| {
+            let entries = board.compatible.iter();
+            let quoted: Vec<_> = entries.map(|entry| format!("\"{entry}\"")).collect();
+            (board.name.as_str(), quoted.join(", "))
+        });
+        assert_eq!(boards.collect::<Vec<_>>(), virtual_ones);
+    }
 }

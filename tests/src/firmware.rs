@@ -28,7 +28,7 @@ const FAT_IN_MBR: Option<&str> = Some("c");
 /// on it must survive its start on the newest revision of the board.
 pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
     let boot = files_on_disk(product, disk, directory)?;
-    if product == Product::Rpi5 {
+    if product.has_eeprom() {
         start_tree(Revision::default(), disk, directory)?;
     }
     Ok(boot)

@@ -203,7 +203,7 @@ fn write_configuration(
     if let Some(start) = on_trial {
         command_line.extend([" golden.start=", start.word()]);
     }
-    if product == Product::Rpi5 {
+    if product.has_eeprom() {
         let config = "arm_64bit=1\nkernel=vmlinuz.gz\ninitramfs initrd.img followkernel\n";
         let config = match on_trial {
             Some(_) => trial::with_trial(config),

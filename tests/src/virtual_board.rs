@@ -192,7 +192,7 @@ impl Hardware {
                 self.product.mac()
             ));
         }
-        if self.product == Product::Rpi5 {
+        if self.product.has_eeprom() {
             let config = self.directory.join("bootconf.txt");
             let text = self.eeprom.as_ref().map(Eeprom::config).transpose()?;
             fs::write(&config, text.unwrap_or(BOOTLOADER_CONFIG))?;

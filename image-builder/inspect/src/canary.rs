@@ -305,6 +305,9 @@ mod tests {
         ] {
             assert_eq!(Canary::new(origin, text), None, "{text}");
         }
+        for board in gild_boards::all() {
+            assert_eq!(Canary::new(Origin::HostName, &board.name), None);
+        }
         assert_eq!(COMMON.len(), COMMON.iter().collect::<BTreeSet<_>>().len());
     }
 

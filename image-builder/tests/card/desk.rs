@@ -7,7 +7,6 @@ use crate::common::{self, Bench, Ran};
 use gild_boards_testkit::{FitSettings, MAINLINE, ROCK5B, Workshop, eeprom_2712, elf};
 
 pub const FAT: &str = "card.img@@16M";
-const BOARDS: [&str; 2] = ["rpi5", "rock5b"];
 
 /// A folder with everything that `gild card build` takes.
 pub struct Desk {
@@ -28,7 +27,7 @@ impl Desk {
         image[24] = 0x0a;
         fs::write(kernel.join("vmlinuz"), image).expect("the kernel");
         // All built in.
-        let modules = BOARDS.iter().flat_map(|name| &board(name).modules);
+        let modules = gild_boards::all().iter().flat_map(|board| &board.modules);
         let builtin = modules.fold(String::new(), |list, module| {
             list + "kernel/" + &module.name + ".ko\n"
         });
@@ -36,7 +35,7 @@ impl Desk {
             fs::write(kernel.join(format!("modules/modules.{table}")), text).expect("a table");
         }
         let real = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/kernel/dtb");
-        for path in BOARDS.iter().flat_map(|name| &board(name).dtb) {
+        for path in gild_boards::all().iter().flat_map(|board| &board.dtb) {
             let copy = kernel.join("dtb").join(path);
             fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
             fs::copy(real.join(path), copy)
@@ -141,10 +140,6 @@ impl Desk {
             .tool("mcopy", &["-o", "-i", FAT, "in", &format!("::{path}")])
             .succeeds();
     }
-}
-
-fn board(name: &str) -> &'static gild_boards::Board {
-    gild_boards::by_name(name).expect("a board")
 }
 
 /// An EEPROM image that says when it was built, as every real one does.

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use gild_boards::Board;
 use gild_initramfs::ModuleIndex;
 
 fn kernel() -> PathBuf {
@@ -12,7 +13,7 @@ fn kernel() -> PathBuf {
 }
 
 /// The load order on the kernel in target/kernel, by module name.
-fn load_order(board: &str) -> Vec<String> {
+fn load_order(board: &Board) -> Vec<String> {
     let table = |name: &str| {
         let path = kernel().join(format!("modules/modules.{name}"));
         fs::read_to_string(&path)
@@ -20,7 +21,6 @@ fn load_order(board: &str) -> Vec<String> {
     };
     let index = ModuleIndex::parse(&table("dep"), &table("builtin"), &table("softdep"))
         .expect("depmod's tables");
-    let board = gild_boards::by_name(board).expect("a board");
     let order = index.load_order(board.modules.iter().map(|module| module.name.as_str()));
     let name = |path: &str| {
         let file = path.rsplit('/').next().unwrap_or_default();
@@ -49,11 +49,10 @@ fn assert_before(order: &[String], pairs: &[(&str, &str)]) {
     }
 }
 
-#[test]
-fn rpi5_loads_what_its_devices_need() {
-    assert_before(
-        &load_order("rpi5"),
-        &[
+/// What each board's devices need, as pairs of modules that must load in this order.
+fn pairs(board: &str) -> &'static [(&'static str, &'static str)] {
+    match board {
+        "rpi5" => &[
             ("nvme_core", "nvme"),
             ("irq_bcm2712_mip", "nvme"),
             ("irq_bcm2712_mip", "rp1_pci"),
@@ -65,14 +64,7 @@ fn rpi5_loads_what_its_devices_need() {
             ("sdhci_pltfm", "sdhci_brcmstb"),
             ("fat", "vfat"),
         ],
-    );
-}
-
-#[test]
-fn rock5b_loads_what_its_devices_need() {
-    assert_before(
-        &load_order("rock5b"),
-        &[
+        "rock5b" => &[
             ("nvme_core", "nvme"),
             ("phy_rockchip_snps_pcie3", "nvme"),
             ("phy_rockchip_naneng_combphy", "r8169"),
@@ -83,7 +75,15 @@ fn rock5b_loads_what_its_devices_need() {
             ("mtd", "spi_nor"),
             ("fat", "vfat"),
         ],
-    );
+        _ => panic!("{board} needs its row here"),
+    }
+}
+
+#[test]
+fn each_board_loads_what_its_devices_need() {
+    for board in gild_boards::all() {
+        assert_before(&load_order(board), pairs(&board.name));
+    }
 }
 
 #[test]

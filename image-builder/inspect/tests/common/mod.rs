@@ -424,6 +424,15 @@ impl Golden {
         self.put(&list, format!("/.\n/usr\n{folder}\n"));
     }
 
+    /// Makes it an image of this board.
+    pub fn of(&self, board: &str) {
+        match board {
+            "rpi5" => {}
+            "rock5b" => self.rock5b(),
+            _ => panic!("no image of {board} can be made here"),
+        }
+    }
+
     /// Makes it an image of the other board.
     pub fn rock5b(&self) {
         for path in [

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_verdict_says_which_boards_did_it_and_what_comes_next() {
-        let both = verdict(&Product::SUPPORTED);
+        let both = verdict(&[Product::Rpi5, Product::Rock5b]);
         assert!(both.starts_with("both boards were flashed, "), "{both}");
         let one = verdict(&[Product::Rpi5]);
         assert!(one.starts_with("rpi5 was flashed, changed its"), "{one}");

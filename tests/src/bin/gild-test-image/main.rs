@@ -200,7 +200,7 @@ impl Life<'_> {
     fn becomes_a_node(&mut self) -> Result<Report> {
         self.is_flashed()?;
         // A card on virtio, which a U-Boot starts from here, is none that the node would restart to.
-        let next = if self.site.product == Product::Rpi5 {
+        let next = if self.site.product.has_eeprom() {
             self.chain.wait_for(VISIT)?;
             self.chain.restart(Medium::Card, |_, _| Ok(()))?;
             self.is_settled()?;
@@ -252,7 +252,7 @@ impl Life<'_> {
 
         self.is_flashed()?;
         // The Pi's firmware read the way back in config.txt before the proof took it out, and it holds for the next restart.
-        let next = if self.site.product == Product::Rpi5 {
+        let next = if self.site.product.has_eeprom() {
             Medium::Card
         } else {
             Medium::Nvme
