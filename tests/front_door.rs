@@ -1,7 +1,8 @@
-//! The Makefile refuses a wrong value before it installs, compiles or registers anything.
+//! The Makefile refuses a wrong value before it installs, compiles or registers anything, and `toolchain/setup` says which of its
+//! parts failed.
 //!
-//! Real: the Makefile, the boards' folders and `toolchain/install --look`. Stand-ins, which only say that they were started: the
-//! other programs of `toolchain/` that the targets start, and cargo.
+//! Real: the Makefile, the boards' folders, `toolchain/install --look`, and `toolchain/setup` on its own. Stand-ins, which only say
+//! that they were started: the programs of `toolchain/` that those start, and cargo.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -29,10 +30,7 @@ impl Checkout {
             fs::create_dir(checkout.path(folder)).expect("a folder");
         }
         for program in ["toolchain/setup", "toolchain/arm64-programs", "bin/cargo"] {
-            let script = format!("#!/bin/sh\necho '{STARTED} {program}'\n");
-            checkout.write(program, &script);
-            let mode = fs::Permissions::from_mode(0o755);
-            fs::set_permissions(checkout.path(program), mode).expect("a mode");
+            checkout.script(program, &format!("echo '{STARTED} {program}'"));
         }
         let install = "toolchain/install";
         symlink(root.join(install), checkout.path(install)).expect("a link");
@@ -48,6 +46,12 @@ impl Checkout {
 
     fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("a file");
+    }
+
+    fn script(&self, name: &str, text: &str) {
+        self.write(name, &format!("#!/bin/sh\n{text}\n"));
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(self.path(name), mode).expect("a mode");
     }
 
     /// What `make` says, and whether it ended well. Four jobs at once must not change the order.
@@ -170,4 +174,39 @@ fn an_installation_says_what_it_compiles() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+#[test]
+fn what_a_part_of_the_setup_says_has_the_name_of_that_part() {
+    let checkout = Checkout::new();
+    let setup = workspace::root().join("toolchain/setup");
+    fs::copy(setup, checkout.path("toolchain/setup")).expect("a copy");
+    // Nothing is to be installed.
+    checkout.write("toolchain/packages", "");
+    for part in ["rust", "fetch-kernel", "e2fsprogs"] {
+        checkout.script(&format!("toolchain/{part}"), "");
+    }
+    let run = |venv: &str| {
+        checkout.script("toolchain/venv", venv);
+        checkout.script("toolchain/libblkid", "echo 'libblkid: building' >&2");
+        let output = Command::new(checkout.path("toolchain/setup"))
+            .arg("card")
+            .output()
+            .expect("setup");
+        let said = String::from_utf8(output.stderr).expect("text");
+        (said, output.status.success())
+    };
+    let (said, is_well) = run("echo 'ERROR: No matching distribution' >&2; exit 1");
+    assert!(
+        !is_well
+            && said.contains("venv: ERROR: No matching distribution\n")
+            && said.ends_with("in target/setup/venv.log, and run make setup again\n")
+            && !said.contains("libblkid"),
+        "{said}"
+    );
+    let log = fs::read_to_string(checkout.path("target/setup/venv.log"));
+    assert_eq!(log.expect("a log"), "ERROR: No matching distribution\n");
+    let (said, is_well) = run("echo 'venv: installing' >&2");
+    assert!(is_well, "{said}");
+    assert_eq!(said, "venv: installing\nlibblkid: building\n");
 }
