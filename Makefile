@@ -19,6 +19,9 @@ AS_ROOT := trap 'sudo chown -R $(shell id -u):$(shell id -g) target' EXIT INT TE
 	CARGO_TARGET_$(shell uname -m | tr a-z A-Z)_UNKNOWN_LINUX_GNU_RUNNER=toolchain/as-root
 endif
 
+# What is refused is refused before anything is done, with `make -j` too.
+.NOTPARALLEL:
+
 .PHONY: help setup demo image build-and-copy card install test check test-image campaign fleet fuzz lint docs bench
 
 COMMA := ,
@@ -59,10 +62,10 @@ setup-image setup-card: setup-%:
 	@toolchain/setup $*
 
 # What can be refused is refused before anything is installed.
-A_BOARD_OR_NONE = [ -z "$(BOARD)" ] || [ -e "boards/$(BOARD)/board.toml" ] || \
+A_BOARD_OR_NONE = [ -z "$(filter-out $(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml)),$(BOARD))" ] || \
 	{ echo "$(1): \"$(BOARD)\" is not a board; next: BOARD=rpi5, BOARD=rock5b, or none for both" >&2; exit 2; }
 
-.PHONY: demo-inputs test-image-inputs card-inputs fuzz-inputs
+.PHONY: demo-inputs test-image-inputs card-inputs install-inputs fuzz-inputs
 demo-inputs:
 	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(call A_BOARD_OR_NONE,demo)
@@ -73,14 +76,20 @@ test-image-inputs:
 		{ echo "test-image: \"$(BAD_RELEASE)\" is not a bad release; next: BAD_RELEASE=root, panic or hang, or none" >&2; exit 2; }
 
 card-inputs:
-	@[ -e "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
+	@[ -f "$(CONFIG)" ] || { echo "card: the file \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
+	@case "$(PUBLIC_KEY)" in ""|RW*) ;; *) [ -f "$(PUBLIC_KEY)" ] || \
+		{ echo "card: the public key \"$(PUBLIC_KEY)\" is not there; next: PUBLIC_KEY=a .pub file, or its second line" >&2; exit 2; };; esac
+	@[ "$(CARD)" = target/card.img ] || [ -d "$$(dirname "$(CARD)")" ] || \
+		{ echo "card: the folder of \"$(CARD)\" is not there; next: make it, or CARD=another file for the card" >&2; exit 2; }
+
+install-inputs:
+	@toolchain/install --look "$(PREFIX)"
 
 fuzz-inputs:
 	@[ -z "$(TARGET)" ] || [ -e "fuzz/fuzz_targets/$(TARGET).rs" ] || \
 		{ echo "fuzz: \"$(TARGET)\" is not a target; next: TARGET=one of fuzz/fuzz_targets, without .rs, or none for all" >&2; exit 2; }
 
 # The real image, and what surrounds it.
-demo: demo-inputs
 ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
 demo: setup image-programs
@@ -88,7 +97,8 @@ else
 demo: DEMO = --bin gild-demo --
 endif
 
-demo: setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
+# The prerequisites of the rule with the recipe come before all others.
+demo: demo-inputs setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
 	@$(if $(CHAIN),,$(call SAY_COMPILING,target/debug/gild-demo,the demo (some minutes$(COMMA) the first time)))
 	@cargo run --quiet $(DEMO) $(BOARD)
 
@@ -103,10 +113,14 @@ image-inputs:
 		{ echo "image: \"$(BOARD)\" is not a board; next: BOARD=rpi5 or BOARD=rock5b" >&2; exit 2; }
 	@[ -n "$(WITHOUT_K3S)" ] || { [ -n "$(K3S)" ] && [ -n "$(K3S_SHA256)" ]; } || \
 		{ echo "image: which k3s? next: K3S=k3s-arm64 K3S_SHA256=... of a release, or WITHOUT_K3S=1" >&2; exit 2; }
+	@[ -z "$(WITHOUT_K3S)" ] || [ -z "$(K3S)$(K3S_AIRGAP_IMAGES)" ] || \
+		{ echo "image: WITHOUT_K3S=$(WITHOUT_K3S) beside files of k3s; next: leave one of them out" >&2; exit 2; }
 	@[ -z "$(K3S_AIRGAP_IMAGES)" ] || [ -n "$(K3S_AIRGAP_IMAGES_SHA256)" ] || \
 		{ echo "image: which digest has \"$(K3S_AIRGAP_IMAGES)\"? next: K3S_AIRGAP_IMAGES_SHA256=..., from the release's sha256sum-arm64.txt" >&2; exit 2; }
 	@[ -n "$(strip $(SAYS_MATCHBOX))" ] || \
 		{ echo "image: which Matchbox tells the nodes who they are? next: MATCHBOX=http://..., or WITHOUT_MATCHBOX=1" >&2; exit 2; }
+	@[ -z "$(WITHOUT_MATCHBOX)" ] || [ -z "$(MATCHBOX)$(K3S_URL)" ] || \
+		{ echo "image: WITHOUT_MATCHBOX=$(WITHOUT_MATCHBOX) beside MATCHBOX= or K3S_URL=; next: leave one of them out" >&2; exit 2; }
 	@case "$(MATCHBOX)" in ""|http://?*|https://?*) ;; \
 		*) echo "image: MATCHBOX=\"$(MATCHBOX)\" is not a URL; next: begin it with https:// or http://" >&2; exit 2;; esac
 	@case "$(K3S_URL)" in ""|https://?*:[0-9]*) ;; \
@@ -146,6 +160,8 @@ image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=
 
 build-and-copy: ## The same, and publish it: DEST= is where the NFS share is mounted
 	@[ -d "$(DEST)" ] || { echo "build-and-copy: \"$(DEST)\" is not a folder; next: DEST=the mounted share" >&2; exit 2; }
+	@[ "$(KEY)" = target/key/site.key ] || { [ "$(KEY)" != "$(KEY:.key=.pub)" ] && [ -f "$(KEY:.key=.pub)" ]; } || \
+		{ echo "build-and-copy: there is no public key beside \"$(KEY)\"; next: KEY=NAME.key, with NAME.pub of \`gild key new\` beside it" >&2; exit 2; }
 	@$(MAKE) --no-print-directory image
 	@target/release/gild image publish "$(OUTPUT)/$(BOARD)" --to "$(DEST)" --key "$(KEY:.key=.pub)"
 
@@ -153,8 +169,9 @@ card: card-inputs setup-card ## Build the flasher card: CONFIG=gild.toml; PUBLIC
 	@$(MAKE) --no-print-directory gild agent
 	@target/release/gild card build --config "$(CONFIG)" --out "$(CARD)" $(if $(PUBLIC_KEY),--public-key "$(PUBLIC_KEY)") $(ARGS)
 
-install: ## Put gild, with all that it needs, into PREFIX= (~/.local): it then needs no checkout
+install: install-inputs ## Put gild, with all that it needs, into PREFIX= (~/.local): it then needs no checkout
 	@toolchain/setup image card
+	@[ -e target/release/gild ] || echo "install: compiling gild, the boards' agent and their programs of first boot: up to half an hour on 2 cores, the first time"
 	@$(MAKE) --no-print-directory gild agent first-boot
 	@toolchain/install "$(PREFIX)"
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gild_http::Access;
+use gild_http::{Access, RefusedCertificate};
 use reqwest::header::CONTENT_TYPE;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -19,6 +19,9 @@ pub enum HttpError {
     /// No connection, or no answer in time.
     #[error("{0}")]
     Request(String),
+    /// Whoever answers is not shown to be the server.
+    #[error("the server's certificate is refused: {0}; next: {next}", next = .0.next_step("`ca` in gild.toml"))]
+    Certificate(RefusedCertificate),
     /// The server refuses.
     #[error("the server answers {0}")]
     Status(reqwest::StatusCode),
@@ -33,7 +36,11 @@ pub enum HttpError {
 /// reqwest's own text leaves out why, and has the address in it, which may hold a password.
 impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
-        Self::Request(gild_faults::message(&error.without_url()))
+        let error = error.without_url();
+        match RefusedCertificate::behind(&error) {
+            Some(refused) => Self::Certificate(refused),
+            None => Self::Request(gild_faults::message(&error)),
+        }
     }
 }
 

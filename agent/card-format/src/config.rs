@@ -427,12 +427,13 @@ fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>,
 
 /// A key that gild does not know, by its name among [`KEYS`] and as it was written.
 fn unknown(origin: &'static str, name: &str, key: String) -> ConfigError {
-    let known = || KEYS.iter().map(|known| known.name).chain(ARGUMENT_KEYS);
-    // In TOML a line belongs to the section above it.
-    let above = name.rsplit_once('.').map(|(_, last)| last);
-    let meant = match above.filter(|last| known().any(|known| known == *last)) {
-        Some(last) => format!("; next: put `{last}` before the first [section]"),
-        None => likeliest(name, known())
+    let keys = || KEYS.iter().map(|known| known.name);
+    // In TOML a line belongs to the section above it; a kernel argument stands in no section.
+    let below = name.split_once('.').map(|(_, rest)| rest);
+    let below = below.filter(|rest| origin == CARD && keys().any(|known| known == *rest));
+    let meant = match below {
+        Some(rest) => format!("; next: put `{rest}` before the first [section]"),
+        None => likeliest(name, keys().chain(ARGUMENT_KEYS))
             .map_or_else(String::new, |known| format!(": did you mean `{known}`?")),
     };
     ConfigError::UnknownKey { origin, key, meant }
@@ -712,10 +713,40 @@ mod tests {
             complaint(&(minimal() + "zzz = 1"), ""),
             "gild.toml on the card has the unknown key `zzz`"
         );
-        assert_eq!(
-            complaint(&(minimal() + "[network]\nstatus_url = \"http://a\""), ""),
-            "gild.toml on the card has the unknown key `network.status_url`; next: put `status_url` before the first [section]"
-        );
+    }
+
+    #[test]
+    fn a_key_below_a_section_that_it_is_not_of_belongs_above_it() {
+        for (text, key, known) in [
+            (
+                "[network]\nstatus_url = \"http://a\"",
+                "network.status_url",
+                "status_url",
+            ),
+            ("[http]\nserver = [\"nfs://a/b\"]", "http.server", "server"),
+            (
+                "[network.\"2c:cf:67:00:00:01\"]\nca = \"x\"",
+                "network.\"2c:cf:67:00:00:01\".ca",
+                "ca",
+            ),
+            (
+                "[order]\nnetwork.vlan = 7",
+                "order.network.vlan",
+                "network.vlan",
+            ),
+        ] {
+            let expected = format!(
+                "gild.toml on the card has the unknown key `{key}`; next: put `{known}` before the first [section]"
+            );
+            assert_eq!(complaint(&(minimal() + text), ""), expected);
+        }
+        // A kernel argument stands in no section, and these keys are not for the file.
+        for said in [
+            complaint(&minimal(), "gild.target.ca=x"),
+            complaint(&(minimal() + "[target]\nhold_seconds = 5"), ""),
+        ] {
+            assert!(!said.contains("[section]"), "{said}");
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use gild_card_format::HttpUrl;
 use gild_faults::{Fault, HasFault};
 use gild_source::{OutOfRange, Trouble};
-use rustls::CertificateError;
+
+use crate::certificate::RefusedCertificate;
 
 /// What was being done, to which file. A query is left out: it may hold a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +57,15 @@ pub enum HttpError {
         reason: String,
     },
     /// Whoever answers is not shown to be the server.
-    #[error("{at}: the server's certificate is refused: {reason}")]
+    #[error(
+        "{at}: the server's certificate is refused: {refused}; next: {}",
+        refused.next_step("`ca` in gild.toml, --ca of gild")
+    )]
     Certificate {
         /// What was being done.
         at: At,
         /// The reason.
-        reason: String,
+        refused: RefusedCertificate,
     },
     /// The connection ended, or the server did not answer in time.
     #[error("{at}: {reason}")]
@@ -174,9 +178,8 @@ impl HttpError {
     pub(crate) fn from_reqwest(error: reqwest::Error, at: At) -> Self {
         // reqwest's own text leaves out why, and has the address in it.
         let error = error.without_url();
-        if let Some(refused) = certificate(&error) {
-            let reason = explain(refused);
-            return Self::Certificate { at, reason };
+        if let Some(refused) = RefusedCertificate::behind(&error) {
+            return Self::Certificate { at, refused };
         }
         let reason = gild_faults::message(&error);
         if error.is_connect() {
@@ -203,42 +206,6 @@ fn has_run_out_of_time(error: &(dyn Error + 'static)) -> bool {
         next = error.source();
     }
     false
-}
-
-/// Why a certificate was refused, if that is what went wrong.
-fn certificate<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CertificateError> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
-            return Some(reason);
-        }
-        // What an I/O error was made of is not its source.
-        let inner = error.downcast_ref().and_then(io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-fn explain(error: &CertificateError) -> String {
-    let next = match error {
-        CertificateError::UnknownIssuer => {
-            "if its authority is the site's own, give that one's certificate (`ca` in gild.toml, --ca of gild)"
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "renew it, or check the clock: name a time server by `network.ntp`"
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "check the clock: name a time server by `network.ntp`"
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "use a name that is in the certificate"
-        }
-        _ => "check it with openssl s_client",
-    };
-    format!("{error}; next: {next}")
 }
 
 impl Trouble for HttpError {

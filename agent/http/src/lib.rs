@@ -22,12 +22,14 @@
 
 mod access;
 mod answer;
+mod certificate;
 mod error;
 mod file;
 mod share;
 mod wire;
 
 pub use access::Access;
+pub use certificate::RefusedCertificate;
 pub use error::{At, HttpError};
 pub use file::File;
 pub use share::Share;

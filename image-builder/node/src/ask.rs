@@ -42,7 +42,7 @@ pub enum AskError {
     #[error("no wired network interface has a carrier")]
     NoInterface,
     /// The request.
-    #[error("asking Matchbox for {0}: {1}")]
+    #[error("asking Matchbox for {0}: {1}{advice}", advice = advice(.1))]
     Fetch(Mac, FetchError),
     /// 404.
     #[error("Matchbox does not know {0}: add a group that selects this MAC address")]
@@ -62,6 +62,18 @@ pub enum AskError {
     /// The answer.
     #[error("Matchbox' answer for {0} cannot be used: {1}")]
     Answer(Mac, NodeError),
+}
+
+/// What the operator can do where a node does not believe that it asks Matchbox.
+fn advice(error: &FetchError) -> String {
+    match error {
+        FetchError::Certificate(refused) => {
+            let place =
+                "--matchbox-ca of `gild image build`, or `ca` in the image's first-boot.toml";
+            format!("; next: {}", refused.next_step(place))
+        }
+        _ => String::new(),
+    }
 }
 
 impl AskError {

@@ -6,11 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gild_http::RefusedCertificate;
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::token::Credentials;
 use verifier::OfCluster;
@@ -30,8 +31,8 @@ pub enum FetchError {
     #[error("{0}")]
     Request(String),
     /// The server's certificate does not fit.
-    #[error("{0}")]
-    Certificate(String),
+    #[error("the server's certificate is refused: {0}")]
+    Certificate(RefusedCertificate),
     /// The server's certificate begins in what this node takes for the future: it has no clock of its own.
     #[error("the server's certificate is not valid yet by this node's clock")]
     NotValidYet,
@@ -50,42 +51,12 @@ pub enum FetchError {
 impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
-        let certificate = certificate_error(&error);
-        if certificate.is_some_and(is_not_valid_yet) {
-            return Self::NotValidYet;
-        }
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text = format!("{text}: {inner}");
-            cause = inner.source();
-        }
-        if certificate.is_some() {
-            Self::Certificate(text)
-        } else {
-            Self::Request(text)
+        match RefusedCertificate::behind(&error) {
+            Some(refused) if refused.is_not_valid_yet() => Self::NotValidYet,
+            Some(refused) => Self::Certificate(refused),
+            None => Self::Request(gild_faults::message(&error)),
         }
     }
-}
-
-fn certificate_error<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a CertificateError> {
-    if let Some(rustls::Error::InvalidCertificate(error)) = error.downcast_ref() {
-        return Some(error);
-    }
-    // An error inside an `io::Error` is not its source.
-    if let Some(inner) = error.downcast_ref().and_then(std::io::Error::get_ref) {
-        return certificate_error(inner);
-    }
-    error.source().and_then(certificate_error)
-}
-
-fn is_not_valid_yet(error: &CertificateError) -> bool {
-    matches!(
-        error,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
-    )
 }
 
 /// A client of one server.

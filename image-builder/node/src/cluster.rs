@@ -100,7 +100,7 @@ fn trouble(server: &str, error: &FetchError) -> Trouble {
         FetchError::Status(404) => Trouble::NotK3s(at, "it has no such page".to_owned()),
         FetchError::Status(status) => Trouble::Status(at, *status),
         FetchError::NotValidYet => Trouble::Clock(at),
-        FetchError::Certificate(_) => Trouble::Certificate(at, error.to_string()),
+        FetchError::Certificate(refused) => Trouble::Certificate(at, refused.to_string()),
         FetchError::TooLong | FetchError::NotText => Trouble::NotK3s(at, error.to_string()),
         FetchError::Setup(_) | FetchError::Request(_) => Trouble::Silent(at, error.to_string()),
     }

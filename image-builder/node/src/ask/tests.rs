@@ -1,5 +1,7 @@
 use std::cell::{Cell, RefCell};
 
+use gild_http::RefusedCertificate;
+
 use super::*;
 
 const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
@@ -220,4 +222,19 @@ fn a_certificate_from_the_future_waits_for_the_clock() {
     scene.clock_set_at = Duration::from_secs(40);
     scene.ask(false).expect("a node");
     assert_eq!(scene.times().len(), 2, "{:?}", scene.times());
+}
+
+#[test]
+fn a_matchbox_by_an_unknown_authority_is_said_with_where_the_image_gets_that() {
+    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    let refused = RefusedCertificate::behind(&unknown).expect("a refusal");
+    let said = AskError::Fetch(A, FetchError::Certificate(refused)).to_string();
+    for part in [
+        "not signed by an authority that is known here; next: ",
+        "--matchbox-ca",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = AskError::Fetch(A, down()).to_string();
+    assert!(!said.contains("next: "), "{said}");
 }

@@ -29,7 +29,7 @@ fn only_the_authority_in_the_image_is_believed() {
         let error = get(&url, other).expect_err("a stranger");
         assert!(matches!(error, FetchError::Certificate(_)), "{error:?}");
         assert!(
-            error.to_string().contains("invalid peer certificate"),
+            error.to_string().contains("refused: it is not signed by "),
             "{error}"
         );
     }

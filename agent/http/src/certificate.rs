@@ -1,0 +1,130 @@
+//! Why a server's certificate was refused, in words.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use rustls::CertificateError;
+
+/// A server's certificate was refused.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedCertificate(CertificateError);
+
+impl RefusedCertificate {
+    /// Finds it behind the error of a request, if that is what went wrong.
+    #[must_use]
+    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
+                return Some(Self(reason.clone()));
+            }
+            // What an I/O error was made of is not its source.
+            let inner = error.downcast_ref().and_then(io::Error::get_ref);
+            next = match inner {
+                Some(inner) => Some(inner),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    /// Whether it begins in what this machine takes for the future.
+    #[must_use]
+    pub fn is_not_valid_yet(&self) -> bool {
+        matches!(
+            self.0,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
+        )
+    }
+
+    /// What the operator can do about it. `place` is where this reader is given the certificate of a site's own authority.
+    #[must_use]
+    pub fn next_step(&self, place: &str) -> String {
+        let step = match self.0 {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                return format!(
+                    "if its authority is the site's own, give that one's certificate ({place})"
+                );
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "renew it, or check the clock: name a time server by `network.ntp`"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "check the clock: name a time server by `network.ntp`"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "use a name that is in the certificate"
+            }
+            _ => "check it with openssl s_client",
+        };
+        step.to_owned()
+    }
+}
+
+impl fmt::Display for RefusedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            // rustls has names of its own for these, and sentences for the others.
+            CertificateError::UnknownIssuer => {
+                f.write_str("it is not signed by an authority that is known here")
+            }
+            // Two authorities of one name.
+            CertificateError::BadSignature => {
+                f.write_str("it is not signed by the authority of that name that is known here")
+            }
+            CertificateError::Expired => f.write_str("it has expired"),
+            CertificateError::NotValidYet => f.write_str("it is not valid yet"),
+            CertificateError::NotValidForName => f.write_str("it is for another name"),
+            error => error.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: &str = "`ca`";
+
+    fn refused(error: CertificateError) -> RefusedCertificate {
+        // As it comes out of a connection: inside an I/O error, inside another one.
+        let error = io::Error::other(rustls::Error::InvalidCertificate(error));
+        RefusedCertificate::behind(&io::Error::other(error)).expect("a refusal")
+    }
+
+    #[test]
+    fn an_authority_that_is_not_known_is_said_in_words_with_where_to_name_it() {
+        let refused = refused(CertificateError::UnknownIssuer);
+        let why = "it is not signed by an authority that is known here";
+        assert_eq!(refused.to_string(), why);
+        assert!(
+            refused
+                .next_step(PLACE)
+                .contains("give that one's certificate (`ca`)")
+        );
+    }
+
+    #[test]
+    fn no_reason_is_the_name_of_a_constant() {
+        for error in [
+            CertificateError::UnknownIssuer,
+            CertificateError::BadSignature,
+            CertificateError::Expired,
+            CertificateError::NotValidYet,
+            CertificateError::NotValidForName,
+        ] {
+            let name = format!("{error:?}");
+            let refused = refused(error);
+            assert!(!refused.to_string().contains(&name), "{refused}");
+            let next = refused.next_step(PLACE);
+            assert!(!next.contains("openssl") && !next.is_empty(), "{next}");
+        }
+    }
+
+    #[test]
+    fn another_failure_is_not_a_refused_certificate() {
+        let error = io::Error::other(rustls::Error::DecryptError);
+        assert_eq!(RefusedCertificate::behind(&error), None);
+    }
+}
