@@ -67,13 +67,13 @@ A_BOARD_OR_NONE = [ -z "$(filter-out $(patsubst boards/%/board.toml,%,$(wildcard
 
 .PHONY: demo-inputs test-image-inputs card-inputs install-inputs fuzz-inputs
 demo-inputs:
-	@[ -z "$(filter-out full,$(CHAIN))" ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
+	@[ -z "$(CHAIN)" ] || [ "$(CHAIN)" = full ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(call A_BOARD_OR_NONE,demo)
 
 test-image-inputs:
 	@$(call A_BOARD_OR_NONE,test-image)
-	@[ -z "$(filter-out root panic hang,$(BAD_RELEASE))" ] || \
-		{ echo "test-image: \"$(BAD_RELEASE)\" is not a bad release; next: BAD_RELEASE=root, panic or hang, or none" >&2; exit 2; }
+	@case "$(BAD_RELEASE)" in ""|root|panic|hang) ;; \
+		*) echo "test-image: \"$(BAD_RELEASE)\" is not a bad release; next: BAD_RELEASE=root, panic or hang, or none" >&2; exit 2;; esac
 
 card-inputs:
 	@[ -f "$(CONFIG)" ] || { echo "card: the file \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
@@ -86,7 +86,7 @@ install-inputs:
 	@toolchain/install --look "$(PREFIX)"
 
 fuzz-inputs:
-	@[ -z "$(TARGET)" ] || [ -e "fuzz/fuzz_targets/$(TARGET).rs" ] || \
+	@[ -z "$(filter-out $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs)),$(TARGET))" ] || \
 		{ echo "fuzz: \"$(TARGET)\" is not a target; next: TARGET=one of fuzz/fuzz_targets, without .rs, or none for all" >&2; exit 2; }
 
 # The real image, and what surrounds it.

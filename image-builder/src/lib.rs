@@ -22,6 +22,7 @@ use gild_format::ManifestError;
 use gild_format::chunk::ChunkError;
 use gild_format::signature::SignatureError;
 use gild_share::ShareError;
+use gild_source::SourceError;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 when all is done, 64 for a wrong command line, the number of the fault that a node would show \
@@ -83,6 +84,8 @@ pub fn fault(error: &anyhow::Error) -> Option<Fault> {
         } else if let Some(refused) = cause.downcast_ref::<flash::Refused>() {
             Some(refused.fault())
         } else if let Some(error) = cause.downcast_ref::<ShareError>() {
+            Some(error.fault())
+        } else if let Some(error) = cause.downcast_ref::<SourceError>() {
             Some(error.fault())
         } else if cause.is::<ManifestError>() || cause.is::<SignatureError>() {
             Some(Fault::ManifestRefused)

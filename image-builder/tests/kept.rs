@@ -59,6 +59,17 @@ fn a_list_names_each_image_the_current_one_and_what_is_wrong() {
     assert_eq!(images[2]["current"], false);
     assert_eq!(images[2]["board"], serde_json::Value::Null);
 
+    // A pipe, which nobody ever writes to, and a time beyond all calendars.
+    bench.shell("mkfifo out/rpi5/pipe.json").succeeds();
+    let one = String::from_utf8(bench.bytes("out/rpi5/one.json")).expect("text");
+    let late = one.replace("1767312000", "18446744073709551615");
+    fs::write(bench.path("out/rpi5/one.json"), late).expect("written");
+    let text = bench.gild(["image", "list", "out"]).succeeds().stdout;
+    assert!(
+        text.contains("one  the manifest is damaged: 18446744073709551615 is not"),
+        "{text}"
+    );
+
     bench
         .gild(["image", "list", "disk.img.tree"])
         .fails_saying(&["no image in disk.img.tree", "next:"]);
@@ -104,7 +115,11 @@ fn nothing_is_signed_that_was_changed_on_the_share() {
     bench.gild(["key", "new", "--output", "other"]).succeeds();
     bench
         .gild(["image", "current", "out", "one", "--key", "other.key"])
-        .fails_saying(&["signed with another key"]);
+        .fails_saying(&[
+            "not one that this key has signed",
+            "next:",
+            "signed with another key",
+        ]);
 
     let manifest = String::from_utf8(bench.bytes("out/rpi5/one.json")).expect("text");
     let changed = manifest.replace("\"build_time\": 1767312000", "\"build_time\": 1767312001");
@@ -114,7 +129,52 @@ fn nothing_is_signed_that_was_changed_on_the_share() {
     bench
         .gild(back)
         .fails_saying(&["cannot make image one the current one", "signature"]);
-    fs::write(bench.path("out/rpi5/one.json"), manifest).expect("written");
+    fs::write(bench.path("out/rpi5/one.json"), &manifest).expect("written");
+
+    // Another image that the key has signed, in its place.
+    let one = ["one.json", "one.json.minisig"].map(|name| bench.bytes(&format!("out/rpi5/{name}")));
+    for ending in ["json", "json.minisig"] {
+        let at = |id: &str| bench.path(&format!("out/rpi5/{id}.{ending}"));
+        common::copy(&at("two"), &at("one"));
+    }
+    bench
+        .gild(back)
+        .fails_saying(&["it is that of image two", "next:"]);
+    let put_back = || {
+        fs::write(bench.path("out/rpi5/one.json"), &one[0]).expect("written");
+        fs::write(bench.path("out/rpi5/one.json.minisig"), &one[1]).expect("written");
+    };
+    put_back();
+
+    // The folder of another board.
+    let copied = "mkdir other && cp -a out/rpi5 other/rock5b";
+    bench.shell(copied).succeeds();
+    bench
+        .gild(["image", "current", "other", "one", "--key", "signing.key"])
+        .fails_saying(&["it is for rpi5, and this folder is for rock5b", "next:"]);
+
+    // A number that nobody signed is not counted.
+    let absurd = manifest.replace("\"one\"", "\"absurd\"");
+    let absurd = absurd.replace("one.img.zst", "absurd.img.zst");
+    let absurd = absurd.replace(
+        "\"rollback_counter\":10",
+        "\"rollback_counter\":1000000000000",
+    );
+    let absurd = absurd.replace(
+        "\"rollback_counter\": 10",
+        "\"rollback_counter\": 1000000000000",
+    );
+    assert!(absurd.contains("1000000000000"), "{absurd}");
+    fs::write(bench.path("out/rpi5/absurd.json"), absurd).expect("written");
+    let ran = bench
+        .gild(["image", "current", "out", "three", "--key", "signing.key"])
+        .succeeds();
+    assert!(
+        ran.stderr.contains("absurd.json is left out"),
+        "{}",
+        ran.stderr
+    );
+    fs::remove_file(bench.path("out/rpi5/absurd.json")).expect("removed");
 
     bench.flip("out/rpi5/one.img.zst", 4096);
     bench
@@ -126,6 +186,83 @@ fn nothing_is_signed_that_was_changed_on_the_share() {
         .gild(["image", "current", "out", "one"])
         .fails_saying(&["signature is lost"]);
     assert_eq!(current(&bench), before);
+}
+
+/// A power cut between two of the renames.
+#[test]
+fn an_image_that_was_half_signed_again_is_finished() {
+    let bench = three();
+    let back = ["image", "current", "out", "one", "--key", "signing.key"];
+    let names = ["one.json", "golden.json", "golden.json.minisig"];
+    let before = names.map(|name| bench.bytes(&format!("out/rpi5/{name}")));
+    bench.gild(back).succeeds();
+    for (name, bytes) in names.iter().zip(before) {
+        fs::write(bench.path(&format!("out/rpi5/{name}")), bytes).expect("written");
+    }
+    bench.gild(back).succeeds();
+    assert_eq!(current(&bench), ("one".to_owned(), 31));
+    bench
+        .gild(["image", "verify", "out", "--key", "signing.pub"])
+        .succeeds();
+}
+
+#[test]
+fn an_image_that_was_signed_again_can_be_published_again() {
+    let bench = three();
+    bench.shell("mkdir share && cp -a out first").succeeds();
+    let publish = ["image", "publish", "first", "--to", "share"];
+    let with_key = [publish.as_slice(), &["--key", "signing.pub"]].concat();
+    bench.gild(publish).succeeds();
+    // An image with a higher counter, and back.
+    bench.make_disk("disk.img", "four");
+    bench
+        .pack(&[
+            "--id",
+            "four",
+            "--rollback-counter",
+            "40",
+            "--output",
+            "next",
+        ])
+        .succeeds();
+    bench
+        .gild(["image", "publish", "next", "--to", "share"])
+        .succeeds();
+    let ran = bench.gild(with_key.clone()).succeeds();
+    assert!(
+        ran.stderr
+            .contains("nodes that have started that one refuse it"),
+        "{}",
+        ran.stderr
+    );
+    bench
+        .gild(["image", "current", "share", "three", "--key", "signing.key"])
+        .succeeds();
+    bench
+        .gild(publish)
+        .fails_saying(&["signed again there", "next: give --key"]);
+    bench.flip("share/rpi5/three.img.zst", 4096);
+    bench.gild(with_key).succeeds();
+    let verify = ["image", "verify", "share", "--key", "signing.pub"];
+    bench.gild(verify).succeeds();
+    let manifest = Manifest::parse(&bench.bytes("share/rpi5/golden.json")).expect("sound");
+    assert_eq!(
+        (&*manifest.image_id, manifest.rollback_counter),
+        ("three", 41)
+    );
+}
+
+#[test]
+fn an_id_whose_files_would_be_another_image_s_is_refused() {
+    let bench = Bench::with_disk();
+    for id in ["golden", "one.build", "one.spdx", "one.inspection"] {
+        bench.pack(&["--id", id]).fails_saying(&[
+            id,
+            "is not an id for an image",
+            "next: give another --id",
+        ]);
+    }
+    bench.pack(&["--id", "one.built"]).succeeds();
 }
 
 #[test]
@@ -172,8 +309,10 @@ fn old_images_go_when_it_is_confirmed_and_the_current_one_never() {
 fn what_cannot_be_understood_stays_and_a_removal_cut_short_is_finished() {
     let bench = three();
     bench.flip("out/rpi5/two.json", 0);
-    // A removal that ended after its first file.
-    fs::remove_file(bench.path("out/rpi5/one.img.zst")).expect("removed");
+    // A removal that ended before its last file.
+    bench
+        .shell("cd out/rpi5 && rm one.img.zst one.bmap one.sha256 one.json.minisig")
+        .succeeds();
     let ran = bench
         .gild(["image", "prune", "out", "--keep", "5", "--yes"])
         .succeeds();
@@ -186,6 +325,21 @@ fn what_cannot_be_understood_stays_and_a_removal_cut_short_is_finished() {
         .gild(["image", "prune", "out", "--keep", "0", "--yes"])
         .fails_saying(&["no current image", "nothing was removed", "next:"]);
     assert!(bench.path("out/rpi5/three.img.zst").exists());
+
+    // Of two boards, one has no current image: nothing goes from the other, either.
+    bench
+        .shell("mkdir -p two && cp -a out/rpi5 two/rock5b")
+        .succeeds();
+    let good = three();
+    let from = good.path("out/rpi5");
+    bench
+        .shell(&format!("cp -a {} two/rpi5", from.display()))
+        .succeeds();
+    let before = bench.names("two/rpi5");
+    bench
+        .gild(["image", "prune", "two", "--keep", "0", "--yes"])
+        .fails_saying(&["two/rock5b has no current image"]);
+    assert_eq!(bench.names("two/rpi5"), before);
 }
 
 /// The lists are what `gild image build` writes beside its images.

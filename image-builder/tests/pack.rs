@@ -440,7 +440,7 @@ fn wrong_arguments_are_refused() {
         ]);
     let long = "x".repeat(129);
     for (id, words) in [("../../etc", "is not a name"), (&long, "longer than 128")] {
-        let ran = bench.pack(&["--id", id]).fails_saying(&["image_id", words]);
+        let ran = bench.pack(&["--id", id]).fails_saying(&["--id", words]);
         assert!(before_any_work(&ran), "{}", ran.stderr);
     }
     bench

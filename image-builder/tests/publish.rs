@@ -85,6 +85,9 @@ fn the_share_carries_the_same_files_and_keeps_old_images() {
         bench.path("share/rpi5/one.img.zst").exists(),
         "a node in mid-flash still needs it"
     );
+    bench
+        .gild(["image", "publish", "out", "--to", "share/rpi5"])
+        .fails_saying(&["share/rpi5 is a board's folder; next: give the folder above it"]);
     // And back again: the old image is current.
     publish(&bench, "out").succeeds();
     assert_eq!(current(&bench), "one");

@@ -198,7 +198,7 @@ impl Client {
                 self.bind(ack, now, Event::Bound)
             }
             // Another server may be of the opinion that the address is not this network's. It was not asked.
-            (State::Requesting { offer, .. }, Kind::Nak) if answer.is_of(offer.server) => {
+            (State::Requesting { offer, .. }, Kind::Nak) if answer.is_refusal_of(offer.server) => {
                 let server = offer.server;
                 self.offers.put_last(server);
                 self.select(now);
@@ -221,7 +221,7 @@ impl Client {
                     .times
                     .is_some_and(|times| *since + times.rebind <= now);
                 // Near the end all are asked, so that any of them may say that the address is not this network's.
-                if is_rebinding || answer.is_of(lease.server) {
+                if is_rebinding || answer.is_refusal_of(lease.server) {
                     let server = answer.answerer(lease.server);
                     self.offers.put_last(server);
                     self.lose(Loss::Refused(server), now)

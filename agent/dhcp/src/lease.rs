@@ -198,6 +198,7 @@ mod tests {
             address: Some(ADDRESS),
             server: SERVER,
             is_named: true,
+            is_relayed: false,
             options: Options::parse(&bytes, &[], &[]),
         }
     }

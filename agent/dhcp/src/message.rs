@@ -54,6 +54,7 @@ const COOKIE: [u8; 4] = [99, 130, 83, 99];
 const TRANSACTION_AT: usize = 4;
 const YOURS_AT: usize = 16;
 const NEXT_SERVER_AT: usize = 20;
+const RELAY_AT: usize = 24;
 const MAC_AT: usize = 28;
 const SERVER_NAME_AT: usize = 44;
 const FILE_AT: usize = 108;
@@ -160,6 +161,8 @@ pub struct Answer {
     pub server: Ipv4Addr,
     /// Whether the server names itself. If not, a relay may have sent the packet.
     pub is_named: bool,
+    /// Whether it came through a relay, by the relay's address in it.
+    pub is_relayed: bool,
     pub options: Options,
 }
 
@@ -192,12 +195,19 @@ impl Answer {
             mac: *bytes[MAC_AT..].first_chunk()?,
             address: address(YOURS_AT),
             is_named: named.is_some(),
+            is_relayed: address(RELAY_AT).is_some(),
             server: named
                 .or(sender)
                 .or_else(|| address(NEXT_SERVER_AT))
                 .unwrap_or(Ipv4Addr::UNSPECIFIED),
             options,
         })
+    }
+
+    /// Whether the server that was asked refuses. A refusal that names nobody is its own if it sent the packet, or if a relay
+    /// did, whose address is not the server's: other servers of the network refuse what they do not know.
+    pub fn is_refusal_of(&self, asked: Ipv4Addr) -> bool {
+        self.server == asked || !self.is_named && self.is_relayed
     }
 
     /// Whether it is the answer of the server that was asked. One that does not name itself is: whoever is asked answers, and

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
+use gild_format::release::GOLDEN;
+use gild_format::signature::PublicKey;
 use gild_format::{ImageId, Manifest};
 
 use super::kept::Shelf;
-use super::pack::check_counter;
+use super::pack::is_counter_of_today;
 use super::publish::digest;
-use super::release::{Folder, PUBLISH_AGAIN, Signed};
+use super::release::{Folder, Names, PUBLISH_AGAIN, Signed};
 use crate::key::Signer;
+use crate::published::Place;
 use crate::source_date;
 
 /// Arguments of `gild image current`.
@@ -30,10 +33,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let id = &args.image_id;
     let key = args.key.as_deref().map(Signer::read).transpose()?;
+    if key.is_none() {
+        log::warn!("the signature is NOT checked: give --key");
+    }
     let shelves = Shelf::all(&args.folder)?;
     let path = &Shelf::with(&shelves, &args.folder, id)?.path;
-    // What others see of the folder may have changed before the lock was there.
     let folder = Folder::open(path)?;
+    // Another gild may have written before the lock was there.
     let shelf = Shelf::read(path)?;
     make_current(&folder, &shelf, id, key.as_ref())
         .with_context(|| format!("cannot make image {id} the current one"))?;
@@ -42,26 +48,25 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signer>) -> Result<()> {
-    let signed = folder
-        .existing(id.as_str())?
-        .with_context(|| format!("{} has no manifest of it any more", folder.path().display()))?;
-    // Whoever writes to the share must not get another manifest signed.
     let public_key = key.map(Signer::public).transpose()?;
-    let manifest = signed.check(public_key.as_ref())?;
+    let highest = highest_counter(folder, shelf, public_key.as_ref());
+    let signed = folder.existing(id.as_str())?.with_context(|| {
+        format!(
+            "{} does not have its manifest any more; next: {PUBLISH_AGAIN}",
+            folder.path().display()
+        )
+    })?;
+    let (manifest, signed) = checked(signed, public_key.as_ref(), highest)?;
+    // These bytes are signed, so they must be those of the image that was asked for.
     ensure!(
-        !signed.signature.is_empty(),
-        "its signature is lost; next: {PUBLISH_AGAIN}"
+        manifest.image_id == id.as_str(),
+        "its manifest is that of image {}; next: {PUBLISH_AGAIN}",
+        manifest.image_id
     );
-    let stored = folder.path().join(&manifest.stored_file);
-    let found = digest(&stored)?;
-    ensure!(
-        found == manifest.stored_sha256,
-        "{} has SHA-256 {found}, its manifest says {}; next: {PUBLISH_AGAIN}",
-        stored.display(),
-        manifest.stored_sha256
-    );
-    let highest = shelf.highest_counter();
+    check_stored(folder, &manifest)?;
     if manifest.rollback_counter >= highest {
+        // Puts back what a power cut has left behind half.
+        folder.put_manifest(&manifest, &signed)?;
         return folder.set_current(&signed);
     }
     let Some(key) = key else {
@@ -71,11 +76,13 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
             manifest.rollback_counter
         );
     };
-    let manifest = Manifest {
-        rollback_counter: highest.saturating_add(1),
-        ..manifest
-    };
-    check_counter(manifest.rollback_counter, source_date::now()?)?;
+    let manifest = with_counter(&manifest, highest.saturating_add(1));
+    let (counter, now) = (manifest.rollback_counter, source_date::now()?);
+    ensure!(
+        is_counter_of_today(counter, now),
+        "an image here has the rollback counter {highest}, more than a day ahead of this machine's clock ({now}), and nothing was \
+         changed; next: correct the clock, or take that image off the share"
+    );
     let bytes = manifest.to_json();
     let signed = Signed {
         signature: key.sign(&bytes, &format!("gild image {id}"))?,
@@ -83,9 +90,74 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
     };
     folder.put_manifest(&manifest, &signed)?;
     folder.set_current(&signed)?;
-    log::info!(
-        "image {id} is signed again, with the rollback counter {}",
-        manifest.rollback_counter
+    log::info!("image {id} is signed again, with the rollback counter {counter}");
+    Ok(())
+}
+
+fn with_counter(manifest: &Manifest, rollback_counter: u64) -> Manifest {
+    Manifest {
+        rollback_counter,
+        ..manifest.clone()
+    }
+}
+
+/// The highest rollback counter here. With a key, of what it has signed: anybody can write a number to a share.
+fn highest_counter(folder: &Folder, shelf: &Shelf, key: Option<&PublicKey>) -> u64 {
+    let Some(key) = key else {
+        let counters = shelf.manifests().map(|manifest| manifest.rollback_counter);
+        return counters.max().unwrap_or_default();
+    };
+    let mut names: Vec<String> = vec![GOLDEN.to_owned()];
+    let images = shelf.images.iter().filter(|image| image.manifest.is_ok());
+    names.extend(images.map(|image| Names::of(image.image_id.as_str()).manifest));
+    let mut highest = 0;
+    for name in names {
+        let place = Place::Folder(folder.path().to_owned());
+        match Signed::read(&place, &name).and_then(|signed| signed.check(Some(key))) {
+            Ok(manifest) => highest = highest.max(manifest.rollback_counter),
+            Err(error) => log::warn!("the rollback counter in {name} is left out: {error:#}"),
+        }
+    }
+    highest
+}
+
+/// The manifest, if it is signed with this key. A power cut may have left the signature of the same manifest with a higher counter
+/// beside it: then it is that one.
+fn checked(signed: Signed, key: Option<&PublicKey>, highest: u64) -> Result<(Manifest, Signed)> {
+    ensure!(
+        !signed.signature.is_empty(),
+        "its signature is lost; next: {PUBLISH_AGAIN}"
+    );
+    let Some(key) = key else {
+        return Ok((signed.check(None)?, signed));
+    };
+    match signed.check(Some(key)) {
+        Ok(manifest) => Ok((manifest, signed)),
+        Err(error) => {
+            let manifest = with_counter(&signed.check(None)?, highest.saturating_add(1));
+            let raised = Signed {
+                manifest: manifest.to_json(),
+                signature: signed.signature,
+            };
+            if raised.check(Some(key)).is_ok() {
+                return Ok((manifest, raised));
+            }
+            Err(error.context(format!(
+                "its manifest is not one that this key has signed; next: {PUBLISH_AGAIN}, or give the key that signed it"
+            )))
+        }
+    }
+}
+
+fn check_stored(folder: &Folder, manifest: &Manifest) -> Result<()> {
+    let stored = folder.path().join(&manifest.stored_file);
+    log::info!("reading {}", stored.display());
+    let found = digest(&stored)?;
+    ensure!(
+        found == manifest.stored_sha256,
+        "{} has SHA-256 {found}, its manifest says {}; next: {PUBLISH_AGAIN}",
+        stored.display(),
+        manifest.stored_sha256
     );
     Ok(())
 }

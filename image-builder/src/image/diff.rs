@@ -8,7 +8,7 @@ use gild_format::ImageId;
 use serde::Deserialize;
 
 use super::kept::Shelf;
-use super::release::PACKAGES;
+use super::release::{PACKAGES, PUBLISH_AGAIN};
 use crate::published::Place;
 
 /// Longest list of packages that is read, in bytes: an image of Debian has some hundred kilobytes.
@@ -69,8 +69,12 @@ fn read(folder: &Path, id: &ImageId) -> Result<BTreeMap<String, String>> {
         path.display()
     );
     let bytes = Place::Folder(folder.to_owned()).read(&name, MAX_LIST)?;
-    let document: Document = serde_json::from_slice(&bytes)
-        .with_context(|| format!("{} is not a list of packages", path.display()))?;
+    let document: Document = serde_json::from_slice(&bytes).with_context(|| {
+        format!(
+            "{} is not a list of packages; next: {PUBLISH_AGAIN}",
+            path.display()
+        )
+    })?;
     // Two architectures of a package have one name.
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in document.packages {

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use gild_format::manifest::MAX_MANIFEST_BYTES;
 use gild_format::release::GOLDEN;
 use gild_format::{ImageId, Manifest};
 
-use super::release::{ABOUT, Names, Signed};
+use super::pack::timestamp;
+use super::release::{Names, PUBLISH_AGAIN, check_id};
 use crate::input::must_exist;
 use crate::published::Place;
 
@@ -18,8 +20,8 @@ const GIVE: &str =
 /// One image in a board's folder.
 pub struct Kept {
     /// By the name of its manifest.
-    pub image_id: String,
-    /// What it says, if it can be read.
+    pub image_id: ImageId,
+    /// What it says, if it can be read, and is that of this image and of the folder's board.
     pub manifest: Result<Manifest>,
     /// Does `golden.json` name it?
     pub is_current: bool,
@@ -31,41 +33,47 @@ pub struct Kept {
 pub struct Shelf {
     /// Where it is.
     pub path: PathBuf,
+    /// What `golden.json` says, if it can be read.
+    pub current: Option<Manifest>,
     /// Damaged ones are the last.
     pub images: Vec<Kept>,
 }
 
 impl Shelf {
-    /// Looks at the images of one folder.
+    /// Looks at the images of one folder. Signatures are not looked at.
     pub fn read(path: &Path) -> Result<Self> {
         let context = || format!("cannot read the folder {}", path.display());
-        let current = parsed(path, GOLDEN).ok().map(|manifest| manifest.image_id);
+        let current = parsed(path, GOLDEN).ok();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let board = name.filter(|name| gild_boards::all().iter().any(|board| board.name == *name));
+        let board = board.or(current.as_ref().map(|current| &*current.board));
         let mut images = Vec::new();
         for entry in fs::read_dir(path).with_context(context)? {
             let name = entry.with_context(context)?.file_name();
             let Some(image_id) = name.to_str().and_then(image_of) else {
                 continue;
             };
-            let manifest = parsed(path, &Names::of(image_id).manifest).and_then(|manifest| {
-                ensure!(
-                    manifest.image_id == image_id,
-                    "its manifest is that of {}",
-                    manifest.image_id
-                );
-                Ok(manifest)
-            });
+            // What is not a file could be waited for forever.
+            if !path.join(&name).is_file() {
+                continue;
+            }
+            let manifest = parsed(path, &Names::of(image_id.as_str()).manifest)
+                .and_then(|manifest| is_at_home(manifest, &image_id, board));
             images.push(Kept {
-                is_current: current.as_deref() == Some(image_id),
+                is_current: current
+                    .as_ref()
+                    .is_some_and(|current| current.image_id == image_id.as_str()),
                 is_whole: manifest
                     .as_ref()
                     .is_ok_and(|manifest| has_stored(path, manifest)),
-                image_id: image_id.to_owned(),
+                image_id,
                 manifest,
             });
         }
         images.sort_by_key(|image| std::cmp::Reverse(image.age()));
         Ok(Self {
             path: path.to_owned(),
+            current,
             images,
         })
     }
@@ -99,13 +107,18 @@ impl Shelf {
 
     /// The only one that has this image.
     pub fn with<'a>(shelves: &'a [Self], folder: &Path, id: &ImageId) -> Result<&'a Self> {
-        let has_it = |shelf: &&Self| {
-            let mut ids = shelf.images.iter().map(|image| &image.image_id);
-            ids.any(|image_id| image_id == id.as_str())
-        };
-        let found: Vec<&Self> = shelves.iter().filter(has_it).collect();
-        match found[..] {
-            [shelf] => Ok(shelf),
+        let found = shelves
+            .iter()
+            .flat_map(|shelf| shelf.images.iter().map(move |image| (shelf, image)))
+            .filter(|(_, image)| image.image_id == *id);
+        match found.collect::<Vec<_>>()[..] {
+            [(shelf, image)] => match &image.manifest {
+                Ok(_) => Ok(shelf),
+                Err(error) => bail!(
+                    "image {id} in {} cannot be used: {error:#}; next: {PUBLISH_AGAIN}",
+                    shelf.path.display()
+                ),
+            },
             [] => bail!(
                 "image {id} is not in {}; next: give one of `gild image list {0}`",
                 folder.display()
@@ -117,14 +130,11 @@ impl Shelf {
         }
     }
 
-    /// The highest rollback counter of its images.
-    pub fn highest_counter(&self) -> u64 {
-        let manifests = self
-            .images
-            .iter()
-            .filter_map(|image| image.manifest.as_ref().ok());
-        let counters = manifests.map(|manifest| manifest.rollback_counter);
-        counters.max().unwrap_or_default()
+    /// The images that are understood, the current one beside them: its own manifest may be lost.
+    pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        let images = self.images.iter();
+        let images = images.filter_map(|image| image.manifest.as_ref().ok());
+        images.chain(&self.current)
     }
 }
 
@@ -146,33 +156,50 @@ impl Kept {
     }
 }
 
+/// Whoever can write to a share can put one image's manifest in the place of another's, or into another board's folder.
+fn is_at_home(manifest: Manifest, image_id: &ImageId, board: Option<&str>) -> Result<Manifest> {
+    ensure!(
+        manifest.image_id == image_id.as_str(),
+        "it is that of image {}",
+        manifest.image_id
+    );
+    if let Some(board) = board {
+        ensure!(
+            manifest.board == board,
+            "it is for {}, and this folder is for {board}",
+            manifest.board
+        );
+    }
+    timestamp(manifest.build_time)?;
+    Ok(manifest)
+}
+
 fn parsed(folder: &Path, name: &str) -> Result<Manifest> {
-    Signed::read(&Place::Folder(folder.to_owned()), name)?.check(None)
+    let bytes = Place::Folder(folder.to_owned()).read(name, MAX_MANIFEST_BYTES)?;
+    Ok(Manifest::parse(&bytes)?)
 }
 
 fn has_stored(folder: &Path, manifest: &Manifest) -> bool {
     fs::metadata(folder.join(&manifest.stored_file))
-        .is_ok_and(|about| about.len() == manifest.stored_size)
+        .is_ok_and(|about| about.is_file() && about.len() == manifest.stored_size)
 }
 
 /// The image whose manifest has this file name.
-fn image_of(name: &str) -> Option<&str> {
-    let about_one = ABOUT
-        .iter()
-        .any(|ending| name.ends_with(&format!(".{ending}")));
-    let image_id = name.strip_suffix(MANIFEST_SUFFIX)?;
-    (name != GOLDEN && !about_one && !image_id.starts_with('.')).then_some(image_id)
+fn image_of(name: &str) -> Option<ImageId> {
+    let id = ImageId::parse(name.strip_suffix(MANIFEST_SUFFIX)?).ok()?;
+    check_id(&id).ok()?;
+    Some(id)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::image_of;
+    use super::{ImageId, image_of};
 
     #[test]
     fn a_manifest_is_not_mistaken_for_what_lies_beside_it() {
         assert_eq!(
             image_of("rpi5-20261128-0123456789ab.json"),
-            Some("rpi5-20261128-0123456789ab")
+            ImageId::parse("rpi5-20261128-0123456789ab").ok()
         );
         for name in [
             "golden.json",
@@ -182,6 +209,7 @@ mod tests {
             "one.json.minisig",
             "one.img.zst",
             ".gild-1.json",
+            "a\nline.json",
         ] {
             assert_eq!(image_of(name), None, "{name}");
         }

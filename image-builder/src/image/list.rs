@@ -60,7 +60,7 @@ fn object(shelf: &Shelf, image: &Kept) -> serde_json::Value {
     let manifest = image.manifest.as_ref().ok();
     json!({
         "folder": shelf.path,
-        "image_id": image.image_id,
+        "image_id": image.image_id.as_str(),
         "current": image.is_current,
         "board": manifest.map(|manifest| &manifest.board),
         "build_time": manifest.map(|manifest| manifest.build_time),

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_boards::Board;
 use gild_format::manifest::{DEFAULT_CHUNK_SIZE, FORMAT_VERSION};
-use gild_format::{Chunk, Manifest, Sha256Hex, chunk};
+use gild_format::{Chunk, ImageId, Manifest, Sha256Hex, chunk};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::disk::DiskImage;
 use super::frames::{self, Stored};
-use super::release::{Folder, Names, Signed};
+use super::release::{Folder, Names, Signed, check_id};
 use crate::board;
 use crate::key::Signer;
 use crate::source_date;
@@ -90,6 +90,9 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     check_counter(rollback_counter, source_date::now()?)?;
     let image = DiskImage::open(&args.disk, args.sector_size)?;
     let given_id = args.id.is_some();
+    if let Some(id) = &args.id {
+        check_id(&ImageId::parse(id).with_context(|| format!("--id {id}"))?)?;
+    }
     let image_id = match args.id {
         Some(id) => id,
         None => format!("{}-{}", board.name, day(build_time)?),
@@ -158,14 +161,17 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
 
 /// A node that has started an image refuses each one with a lower counter, for good: one that is far ahead of the time would
 /// shut out all images to come.
-pub fn check_counter(counter: u64, now: u64) -> Result<()> {
+pub const fn is_counter_of_today(counter: u64, now: u64) -> bool {
     const DAY: u64 = 24 * 60 * 60;
-    if counter > now + DAY {
-        bail!(
-            "rollback counter {counter} is more than a day ahead of this machine's clock ({now}), and nodes that start this image \
-             would refuse every image with a lower one; next: correct the clock or the build time, or give a lower --rollback-counter"
-        );
-    }
+    counter <= now.saturating_add(DAY)
+}
+
+fn check_counter(counter: u64, now: u64) -> Result<()> {
+    ensure!(
+        is_counter_of_today(counter, now),
+        "rollback counter {counter} is more than a day ahead of this machine's clock ({now}), and nodes that start this image \
+         would refuse every image with a lower one; next: correct the clock or the build time, or give a lower --rollback-counter"
+    );
     Ok(())
 }
 
@@ -222,7 +228,7 @@ pub fn timestamp(build_time: u64) -> Result<Timestamp> {
     i64::try_from(build_time)
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
-        .ok_or_else(|| anyhow!("{build_time} is not a build time"))
+        .ok_or_else(|| anyhow!("{build_time} is not a build time; next: give seconds since 1970"))
 }
 
 /// The part of the default image id that tells one content from another.

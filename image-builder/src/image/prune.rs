@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use gild_format::release::signature_of;
+use gild_format::{ImageId, Manifest};
 
 use super::kept::{Kept, Shelf};
 use super::release::{ABOUT, Folder, Names};
@@ -26,44 +27,40 @@ pub struct Args {
 
 /// Runs `gild image prune`.
 pub fn run(args: &Args) -> Result<()> {
-    let mut freed = 0;
-    let mut removed = 0;
-    for shelf in Shelf::all(&args.folder)? {
-        let folder = Folder::open(&shelf.path)?;
-        let shelf = Shelf::read(&shelf.path)?;
-        for image in too_old(&shelf, args.keep)? {
-            let mebibytes = stored_bytes(image).div_ceil(1 << 20);
-            if args.yes {
-                remove(folder.path(), &image.image_id).with_context(|| {
-                    format!(
-                        "cannot remove image {} from {}",
-                        image.image_id,
-                        shelf.path.display()
-                    )
-                })?;
-                folder.sync()?;
-            }
-            println!("{}  {mebibytes} MiB", image.image_id);
-            freed += mebibytes;
-            removed += 1;
-        }
+    let shelves = Shelf::all(&args.folder)?;
+    // All is judged before anything is removed.
+    let mut old = Vec::new();
+    for shelf in &shelves {
+        old.extend(too_old(shelf, args.keep)?.map(|image| (&shelf.path, image)));
     }
-    if args.yes {
-        log::info!("{removed} images removed, {freed} MiB");
-    } else if removed > 0 {
-        log::info!(
-            "{removed} images of {freed} MiB would be removed, nothing was; next: add --yes"
-        );
-    } else {
-        log::info!("there is nothing to remove");
+    let mebibytes = |image| stored_bytes(image).div_ceil(1 << 20);
+    for (path, image) in &old {
+        if args.yes {
+            remove(path, &image.image_id).with_context(|| {
+                format!(
+                    "cannot remove image {} from {}; next: correct that, and run this again",
+                    image.image_id,
+                    path.display()
+                )
+            })?;
+        }
+        println!("{}  {} MiB", image.image_id, mebibytes(image));
+    }
+    let freed: u64 = old.iter().map(|(_, image)| mebibytes(image)).sum();
+    match (old.len(), args.yes) {
+        (0, _) => log::info!("there is nothing to remove"),
+        (count, true) => log::info!("removed {freed} MiB: {count} of the images"),
+        (count, false) => {
+            log::info!("would remove {freed} MiB: {count} of the images; next: add --yes");
+        }
     }
     Ok(())
 }
 
 /// The images to remove. One that cannot be understood stays.
-fn too_old(shelf: &Shelf, keep: usize) -> Result<Vec<&Kept>> {
+fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
     ensure!(
-        shelf.images.iter().any(|image| image.is_current),
+        shelf.current.is_some(),
         "{} has no current image, or golden.json cannot be read, and nothing was removed; next: make one current with `gild image current`",
         shelf.path.display()
     );
@@ -78,7 +75,7 @@ fn too_old(shelf: &Shelf, keep: usize) -> Result<Vec<&Kept>> {
     let others = others.filter(|image| !image.is_current && image.manifest.is_ok());
     // One that is not whole is of no use to anybody, and takes the place of none that is.
     let (whole, broken): (Vec<&Kept>, Vec<&Kept>) = others.partition(|image| image.is_whole);
-    Ok(whole.into_iter().skip(keep).chain(broken).collect())
+    Ok(whole.into_iter().skip(keep).chain(broken))
 }
 
 fn stored_bytes(image: &Kept) -> u64 {
@@ -87,18 +84,35 @@ fn stored_bytes(image: &Kept) -> u64 {
 }
 
 /// The manifest goes last: what a power cut leaves is still known for an image, and removed the next time.
-fn remove(folder: &Path, image_id: &str) -> Result<()> {
-    let names = Names::of(image_id);
+fn remove(path: &Path, image_id: &ImageId) -> Result<()> {
+    let folder = Folder::open(path)?;
+    // Not every share has locks: another gild may have made it current.
+    let is_current = |current: Manifest| current.image_id == image_id.as_str();
+    ensure!(
+        Shelf::read(path)?
+            .current
+            .is_some_and(|current| !is_current(current)),
+        "it is the current image now, or there is none"
+    );
+    let names = Names::of(image_id.as_str());
     let about = ABOUT.map(|ending| format!("{image_id}.{ending}"));
     let files = [names.stored, names.bmap, names.sums]
         .into_iter()
-        .chain(about)
-        .chain([signature_of(&names.manifest), names.manifest]);
+        .chain(about);
     for name in files {
-        match fs::remove_file(folder.join(&name)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).context(name),
-            _ => {}
-        }
+        remove_file(&path.join(name))?;
     }
-    Ok(())
+    folder.sync()?;
+    remove_file(&path.join(signature_of(&names.manifest)))?;
+    remove_file(&path.join(&names.manifest))?;
+    folder.sync()
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
 }

@@ -4,15 +4,16 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
-use gild_format::{Manifest, Sha256Hex};
+use gild_format::{ImageId, Manifest, Sha256Hex};
 use gild_inspect::Lack;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use sha2::{Digest, Sha256};
 
-use super::release::{self, Folder, PUBLISH_AGAIN, Signed};
+use super::kept::Shelf;
+use super::release::{self, Folder, PUBLISH_AGAIN, Signed, check_id};
 use super::verify;
 use crate::input::must_exist;
 use crate::progress::Progress;
@@ -41,6 +42,14 @@ pub fn run(args: &Args) -> Result<()> {
         "{} is not a folder; next: see that the share is mounted there",
         args.to.display()
     );
+    let name = args.to.file_name().and_then(|name| name.to_str());
+    ensure!(
+        !gild_boards::all()
+            .iter()
+            .any(|board| Some(&*board.name) == name),
+        "{} is a board's folder; next: give the folder above it, where nodes look for that of their board",
+        args.to.display()
+    );
     for from in release::folders(&args.from)? {
         let image_id = publish(&from, &args.to, key.as_ref())
             .with_context(|| format!("cannot publish {}", from.display()))?;
@@ -53,12 +62,31 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     let signed = Signed::read(&Place::Folder(from.to_owned()), GOLDEN)?;
     let manifest = signed.check(key)?;
     let folder = Folder::open(&share.join(&manifest.board))?;
-    if let Some(existing) = folder.existing(&manifest.image_id)?
-        && existing.manifest != signed.manifest
+    check_id(&ImageId::parse(&manifest.image_id)?)?;
+    let (manifest, signed) = match folder.existing(&manifest.image_id)? {
+        Some(existing) if existing.manifest != signed.manifest => {
+            signed_again(&manifest, existing, key).with_context(|| {
+                format!(
+                    "image id {} exists in {} with other content, nothing was changed; next: pack it with another --id",
+                    manifest.image_id,
+                    folder.path().display()
+                )
+            })?
+        }
+        _ => (manifest, signed),
+    };
+    let counter = manifest.rollback_counter;
+    let shelf = Shelf::read(folder.path())?;
+    if let Some(current) = shelf
+        .current
+        .filter(|current| current.rollback_counter > counter)
     {
-        bail!(
-            "image id {} exists in {} with other content, nothing was changed: pack it with another --id",
+        log::warn!(
+            "image {} has the rollback counter {counter}, lower than {} of the current image {}: nodes that have started that one \
+             refuse it (fault 4); next: gild image current {} {0} --key site.key",
             manifest.image_id,
+            current.rollback_counter,
+            current.image_id,
             folder.path().display()
         );
     }
@@ -76,6 +104,30 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     folder.set_current(&signed)?;
     folder.warn_if_closed();
     Ok(manifest.image_id)
+}
+
+/// What `gild image current` made of the same image on the share: the same manifest with a higher counter stays.
+fn signed_again(
+    manifest: &Manifest,
+    existing: Signed,
+    key: Option<&PublicKey>,
+) -> Result<(Manifest, Signed)> {
+    let found = existing.check(None)?;
+    let same = Manifest {
+        rollback_counter: manifest.rollback_counter,
+        ..found.clone()
+    };
+    ensure!(
+        same == *manifest && found.rollback_counter > manifest.rollback_counter,
+        "the manifests differ"
+    );
+    ensure!(
+        key.is_some(),
+        "it was signed again there, with the rollback counter {}; next: give --key, so that this is checked",
+        found.rollback_counter
+    );
+    existing.check(key)?;
+    Ok((found, existing))
 }
 
 /// Says it now: flashed, an image that lacks something makes nodes that lack it too.

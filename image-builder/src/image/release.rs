@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, STORED_SUFFIX};
 use gild_format::release::{GOLDEN, signature_of};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureError};
-use gild_format::{Manifest, chunk};
+use gild_format::{ImageId, Manifest, chunk};
 use gild_whole_file::{Finished, Unnamed};
 
 use super::bmap;
@@ -58,6 +58,19 @@ pub const PACKAGES: &str = "spdx.json";
 /// Endings of the files that tell about an image: its packages, what went in, what was looked for in it. `pack` makes
 /// none of them, `build` all.
 pub const ABOUT: [&str; 3] = [PACKAGES, "build.json", "inspection.json"];
+
+/// Refuses an id whose files would have the names of other files.
+pub fn check_id(id: &ImageId) -> Result<()> {
+    let mut endings = ABOUT
+        .iter()
+        .filter_map(|ending| ending.strip_suffix(".json"));
+    let is_other = |ending: &str| id.as_str().ends_with(&format!(".{ending}"));
+    ensure!(
+        format!("{id}.json") != GOLDEN && !endings.any(is_other),
+        "{id} is not an id for an image, because its files would have the names of others; next: give another --id"
+    );
+    Ok(())
+}
 
 /// A manifest file and its signature file, byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -290,7 +303,7 @@ impl Folder {
             .with_context(|| format!("cannot write to {}", self.path.display()))
     }
 
-    /// Puts a manifest that is not there yet, the files that follow from it, and its signature.
+    /// Puts a manifest, the files that follow from it, and its signature.
     ///
     /// The stored image is there already. The manifest itself comes last: who sees it sees all of them.
     pub fn put_manifest(&self, manifest: &Manifest, signed: &Signed) -> Result<()> {

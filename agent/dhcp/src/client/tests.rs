@@ -271,8 +271,12 @@ fn a_nak_of_the_lease_s_server_takes_the_address_away() {
 
 #[test]
 fn a_nak_without_its_server_s_name_is_the_server_s_that_was_asked() {
-    // It comes through a relay.
-    let unnamed = |request: &[u8]| answer(request, NAK, Ipv4Addr::UNSPECIFIED, &[]);
+    let unnamed = |request: &[u8]| {
+        let mut nak = answer(request, NAK, Ipv4Addr::UNSPECIFIED, &[]);
+        // Through this relay.
+        nak[24..28].copy_from_slice(&OTHER.octets());
+        nak
+    };
     let (mut client, discover) = client();
     let offer = answer(&discover, OFFER, SERVER, &[]);
     let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
@@ -298,16 +302,28 @@ fn a_nak_without_its_server_s_name_is_the_server_s_that_was_asked() {
 
 #[test]
 fn a_nak_of_another_server_counts_only_where_all_were_asked() {
-    let (mut client, _) = bound(&[LEASE]);
-    let mut heard = Vec::new();
-    while heard.is_empty() {
-        let next = client.next().expect("something is due");
-        let (to, request) = sent(&client.act(next));
-        let nak = answer(&request, NAK, OTHER, &[]);
-        heard = client.receive(next, &nak, SERVER);
-        assert_eq!(heard.is_empty(), to == To::Server(SERVER), "{next:?}");
+    // One that names itself, and one that its packet's address gives away.
+    for (name, source) in [(OTHER, SERVER), (Ipv4Addr::UNSPECIFIED, OTHER)] {
+        let (mut client, discover) = client();
+        let offer = answer(&discover, OFFER, SERVER, &[]);
+        let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
+        let nak = answer(&request, NAK, name, &[]);
+        assert_eq!(client.receive(seconds(2), &nak, source), []);
+
+        let (mut client, _) = bound(&[LEASE]);
+        let mut heard = Vec::new();
+        while heard.is_empty() {
+            let next = client.next().expect("something is due");
+            let (to, request) = sent(&client.act(next));
+            let nak = answer(&request, NAK, name, &[]);
+            heard = client.receive(next, &nak, source);
+            assert_eq!(heard.is_empty(), to == To::Server(SERVER), "{next:?}");
+        }
+        assert!(
+            matches!(heard[..], [Action::Tell(Event::Lost(Loss::Refused(_)))]),
+            "{heard:?}"
+        );
     }
-    assert_eq!(heard, [Action::Tell(Event::Lost(Loss::Refused(OTHER)))]);
 }
 
 #[test]

@@ -73,7 +73,11 @@ fn a_refusal_without_a_name_through_a_relay_is_the_server_s_that_was_asked() {
     // All packets come from the address of the relay. The server is somewhere else.
     let _script = serve(&lan, |request| match request.kind {
         DISCOVER => vec![Answer::new(request, OFFER, Some(OTHER)).giving(ADDRESS)],
-        _ => vec![Answer::new(request, NAK, None)],
+        _ => {
+            let mut nak = Answer::new(request, NAK, None);
+            nak.put(24, &[192, 0, 2, 254]);
+            vec![nak]
+        }
     });
     assert_eq!(lan.client().event(), Event::Refused(OTHER));
 }
