@@ -18,7 +18,7 @@ use gild_format::{Manifest, manifest_sha256, release};
 
 use crate::board;
 use crate::image::{Signed, explain_signature, read_key};
-use crate::published::{AccessArgs, Place, without_query};
+use crate::published::{AccessArgs, Place};
 
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
@@ -62,12 +62,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(name) = &args.board {
         board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
     }
-    let (place, name) = Place::of_file(&args.manifest, &args.access)?.ok_or_else(|| {
-        Refused::manifest(format!(
-            "{} does not name a manifest",
-            without_query(&args.manifest)
-        ))
-    })?;
+    let (place, name) = Place::of_manifest(&args.manifest, &args.access)?;
     let refusing = || format!("refusing {}", place.shown(&name));
     let bytes = signed_manifest(&place, &name, &key)?.with_context(refusing)?;
     let manifest = Manifest::parse(&bytes).with_context(refusing)?;

@@ -17,7 +17,7 @@ mod verify;
 
 use clap::Subcommand;
 
-pub use release::{PUBLISH_AGAIN, Signed, explain_signature};
+pub use release::{PUBLISH_AGAIN, Signed, explain_signature, manifests_in};
 pub use verify::read_key;
 
 /// Build, check and publish golden images

@@ -2,16 +2,49 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+/// What was given is not there, or is a folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {} is {state}; next: {next_step}", path.display())]
+pub struct InputError {
+    what: String,
+    path: PathBuf,
+    state: &'static str,
+    next_step: String,
+}
+
+impl InputError {
+    fn new(path: &Path, what: &str, state: &'static str, next_step: &str) -> Self {
+        Self {
+            what: what.to_owned(),
+            path: path.to_owned(),
+            state,
+            next_step: next_step.to_owned(),
+        }
+    }
+
+    /// A folder in the place of a file.
+    pub fn folder(path: &Path, what: &str, next_step: &str) -> Self {
+        Self::new(path, what, "a folder", next_step)
+    }
+}
 
 /// Says what was wanted, and what to give, where nothing is. Whatever else is wrong with it, its reader says.
-pub fn must_exist(path: &Path, what: &str, next_step: &str) -> Result<()> {
+pub fn must_exist(path: &Path, what: &str, next_step: &str) -> Result<(), InputError> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("{what} {} is not there; next: {next_step}", path.display())
+            Err(InputError::new(path, what, "not there", next_step))
         }
         _ => Ok(()),
     }
+}
+
+/// The same where a file is wanted, or a disk: a folder is not one.
+pub fn must_be_file(path: &Path, what: &str, next_step: &str) -> Result<(), InputError> {
+    must_exist(path, what, next_step)?;
+    if path.is_dir() {
+        return Err(InputError::folder(path, what, next_step));
+    }
+    Ok(())
 }

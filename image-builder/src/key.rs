@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Subcommand;
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 
-use crate::input::must_exist;
+use crate::input::must_be_file;
 
 /// The environment variable that holds the password of an encrypted key.
 const PASSWORD: &str = "GILD_KEY_PASSWORD";
@@ -105,7 +105,7 @@ fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
 }
 
 fn show(file: &Path) -> Result<()> {
-    must_exist(
+    must_be_file(
         file,
         "the key",
         "give a .pub or .key file of `gild key new`",
@@ -166,7 +166,7 @@ impl Signer {
 
 fn read_secret(path: &Path) -> Result<SecretKey> {
     let shown = path.display();
-    must_exist(
+    must_be_file(
         path,
         "the secret key",
         "give the .key file of `gild key new`, or make one: gild key new --output site",

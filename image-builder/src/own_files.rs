@@ -87,6 +87,19 @@ impl OwnFile {
             given.display(),
             self.option
         );
+        let wants_folder = self.option.ends_with(" DIR");
+        ensure!(
+            given.is_dir() == wants_folder,
+            "{} {} is {}; next: give {}, or leave it out for gild's own",
+            self.what,
+            given.display(),
+            if wants_folder {
+                "not a folder"
+            } else {
+                "a folder"
+            },
+            self.option
+        );
         Ok(given.to_owned())
     }
 

@@ -2,21 +2,21 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_card_format::{Header, ServerUrl};
-use gild_format::release::GOLDEN;
+use gild_faults::{Fault, HasFault};
 use gild_golden::authority;
 use gild_http::Access;
-use gild_share::Share;
-use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, Trouble};
+use gild_share::{Share, ShareError};
+use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, SourceError, Trouble};
 
-use crate::image::PUBLISH_AGAIN;
-use crate::input::must_exist;
+use crate::image::{PUBLISH_AGAIN, manifests_in};
+use crate::input::{InputError, must_be_file};
 
 /// How often a server is tried that does not answer: a person is waiting.
 const ATTEMPTS: u32 = 8;
@@ -35,7 +35,7 @@ pub struct AccessArgs {
 impl AccessArgs {
     fn access(&self, url: &ServerUrl) -> Result<Access> {
         let read = |path: &PathBuf, what, next| {
-            must_exist(path, what, next)?;
+            must_be_file(path, what, next)?;
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
         };
         let ca = self.ca.as_ref();
@@ -45,7 +45,11 @@ impl AccessArgs {
                 url.is_encrypted(),
                 "the header would go to {url} in clear text; next: use https://"
             );
-            let line = read(path, "the header's file", "write `Name: value` into it")?;
+            let line = read(
+                path,
+                "the header's file",
+                "give a file with `Name: value` in it",
+            )?;
             Header::parse(line.trim()).ok_or_else(|| {
                 anyhow!(
                     "{} does not hold a header; next: write `Name: value` into it",
@@ -101,6 +105,18 @@ impl Patience for Waiting {
     }
 }
 
+/// Whether this says that something could not be read, and so nothing about what it holds.
+pub fn is_unread(error: &anyhow::Error) -> bool {
+    let is_away = |fault| fault == Fault::ServerUnreachable;
+    error.chain().any(|cause| {
+        let of_share = cause.downcast_ref().map(ShareError::fault);
+        let of_source = cause.downcast_ref().map(SourceError::fault);
+        cause.is::<InputError>()
+            || cause.is::<io::Error>()
+            || of_share.or(of_source).is_some_and(is_away)
+    })
+}
+
 /// Whether this names something on a server.
 #[must_use]
 pub fn is_address(text: &str) -> bool {
@@ -117,34 +133,43 @@ pub fn without_query(text: &str) -> &str {
 }
 
 impl Place {
-    /// Takes the path or address of a file apart: its folder, and its name there. `None` if it names no file.
-    pub fn of_file(file: &str, access: &AccessArgs) -> Result<Option<(Self, String)>> {
-        if !is_address(file) {
-            let path = Path::new(file);
-            ensure!(
-                !path.is_dir(),
-                "{file} is a folder; next: name the manifest in it, such as {}",
-                path.join(GOLDEN).display()
-            );
-            let name = path.file_name().and_then(|name| name.to_str());
-            let folder = path.parent().unwrap_or(Path::new(""));
-            return Ok(name.map(|name| (Self::Folder(folder.to_owned()), name.to_owned())));
-        }
-        let url = ServerUrl::parse(file)
-            .map_err(|reason| anyhow!("this address cannot be used: {reason}"))?;
-        if without_query(file).ends_with('/') {
-            return Ok(None);
-        }
-        let Some((url, name)) = url.split() else {
-            return Ok(None);
+    /// Takes the path or address of a manifest apart: its folder, and its name there.
+    pub fn of_manifest(manifest: &str, access: &AccessArgs) -> Result<(Self, String)> {
+        let no_manifest = |next: &str| {
+            anyhow!(
+                "{} does not name a manifest; next: {next}",
+                without_query(manifest)
+            )
         };
+        if !is_address(manifest) {
+            let path = Path::new(manifest);
+            if path.is_dir() {
+                let next = manifests_in(path);
+                return Err(InputError::folder(path, "the manifest", &next).into());
+            }
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.ok_or_else(|| no_manifest("give a golden.json"))?;
+            let folder = path.parent().unwrap_or(Path::new(""));
+            return Ok((Self::Folder(folder.to_owned()), name.to_owned()));
+        }
+        let url = ServerUrl::parse(manifest)
+            .map_err(|reason| anyhow!("this address cannot be used: {reason}"))?;
+        let is_folder = without_query(manifest).ends_with('/');
+        // What a server says of a folder does not show that it is one; no manifest has a name without an ending.
+        let names_a_file = |name: &str| !is_folder && Path::new(name).extension().is_some();
+        let (url, name) = url
+            .split()
+            .filter(|(_, name)| names_a_file(name))
+            .ok_or_else(|| {
+                no_manifest("give the address of one, which ends in <board>/golden.json")
+            })?;
         let patience = Arc::new(Waiting {
             backoff: Backoff::attempts(ATTEMPTS),
             reminder: Reminder::default(),
         });
         let urls = [url.clone()];
         let share = Share::new(&urls, &access.access(&url)?, Options::default(), patience);
-        Ok(Some((Self::Server(url, share), name)))
+        Ok((Self::Server(url, share), name))
     }
 
     /// A file's path or address, for people.
@@ -161,7 +186,7 @@ impl Place {
             Self::Server(_, share) => Ok(share.read_file(name, limit as u64)?),
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                must_exist(&path, "the file", PUBLISH_AGAIN)?;
+                must_be_file(&path, "the file", PUBLISH_AGAIN)?;
                 let context = || format!("cannot read {}", path.display());
                 let mut bytes = Vec::new();
                 File::open(&path)
@@ -183,7 +208,7 @@ impl Place {
             Self::Server(_, share) => Box::new(share.open(name, size)?),
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                must_exist(&path, "the stored image", PUBLISH_AGAIN)?;
+                must_be_file(&path, "the stored image", PUBLISH_AGAIN)?;
                 let source = FileSource::open(&path);
                 Box::new(source.with_context(|| format!("cannot read {}", path.display()))?)
             }

@@ -357,7 +357,7 @@ fn inspect_fails_where_a_file_is_damaged_or_unknown() {
         .fails_saying(&["the file absent is not there; next: "]);
     bench
         .gild(["firmware", "inspect", "."])
-        .fails_saying(&[". is not a file; next: "]);
+        .fails_saying(&[". is a folder; next: "]);
     bench.shell("truncate -s 200M large").succeeds();
     bench
         .gild(["firmware", "inspect", "large"])

@@ -84,6 +84,39 @@ fn holes_are_sampled_or_read_in_full() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_the_manifest_is_said_with_what_to_give() {
+    let bench = packed();
+    let flash = |manifest| {
+        let args = ["--target", "target.img", "--key", "signing.pub"];
+        let command = ["flash", "--manifest", manifest];
+        bench.gild(command.into_iter().chain(args))
+    };
+    for folder in ["out", "out/rpi5"] {
+        refuses(
+            &bench,
+            flash(folder),
+            10,
+            &[&format!(
+                "the manifest {folder} is a folder; next: give the manifest in it: out/rpi5/golden.json"
+            )],
+        );
+    }
+    fs::create_dir(bench.path("empty")).expect("a folder");
+    let next = "give the manifest in it: empty/<board>/golden.json";
+    refuses(&bench, flash("empty"), 10, &["is a folder; next: ", next]);
+}
+
+#[test]
+fn a_target_that_is_not_there_is_said_with_what_may_be_given() {
+    let bench = packed();
+    let ran = flash(&bench, &["--target", "none"]);
+    refuses(&bench, ran, 5, &["; next: give a disk that `lsblk` shows"]);
+    let ran = flash(&bench, &["--target", "none", "--allow-file"]);
+    assert!(!ran.stderr.contains("lsblk"), "{}", ran.stderr);
+    refuses(&bench, ran, 5, &["; next: give a file that is as large as"]);
+}
+
+#[test]
 fn without_a_yes_nothing_is_written() {
     let bench = packed();
     let ran = flash(&bench, &["--allow-file"]);

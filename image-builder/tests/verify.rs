@@ -3,6 +3,8 @@
 mod common;
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use common::{Bench, MIB, copy};
 use gild_format::network::{NETWORK_OFFSET, Settings};
@@ -121,6 +123,48 @@ fn another_key_and_an_unreadable_key_are_refused() {
     ]);
     let line = bench.gild(["key", "show", "signing.pub"]).succeeds().stdout;
     verify(line.split('"').nth(1).expect("the key")).succeeds();
+}
+
+#[test]
+fn what_is_missing_or_another_thing_is_not_called_damaged() {
+    let bench = packed();
+    let both = ["golden.json", "image.json", "image.bmap", "image.img.zst"];
+    for name in both {
+        let path = bench.path(&format!("out/rpi5/{name}"));
+        fs::rename(&path, bench.path("away")).expect("renamed");
+        let ran = verify(&bench, &[]);
+        assert!(!ran.stderr.contains("is not sound"), "{}", ran.stderr);
+        // A link to itself cannot be read by root either.
+        for make in [
+            |path| fs::create_dir(path),
+            |path: &Path| symlink(path, path),
+        ] {
+            make(&path).expect("something else in its place");
+            let ran = verify(&bench, &[]).fails_saying(&["was not checked: ", name]);
+            assert!(!ran.stderr.contains("is not sound"), "{}", ran.stderr);
+            fs::remove_dir(&path)
+                .or_else(|_| fs::remove_file(&path))
+                .expect("removed");
+        }
+        fs::rename(bench.path("away"), &path).expect("renamed");
+    }
+    let ran = verify(&bench, &["--raw", "out"]).fails_saying(&[
+        "out was not compared: the raw image out is a folder; next: give a raw image",
+    ]);
+    assert!(!ran.stderr.contains("does not carry"), "{}", ran.stderr);
+    // Nor is an image unsound because a disk carries another one.
+    let ran = verify(&bench, &["--raw", "signing.pub"]).fails_saying(&["does not carry the image"]);
+    assert!(!ran.stderr.contains("is not sound"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_address_that_ends_before_the_manifest_is_said() {
+    let bench = Bench::new();
+    for address in ["nfs://127.0.0.1/gild/rpi5", "http://127.0.0.1:1/rpi5/?a=b"] {
+        bench
+            .gild(["image", "verify", address])
+            .fails_saying(&["does not name a manifest; next: ", "<board>/golden.json"]);
+    }
 }
 
 /// A damaged image is thrown away; one that was not read is not.

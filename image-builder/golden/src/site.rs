@@ -50,12 +50,14 @@ pub struct Site {
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// A file could not be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}: {source}; next: {next}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
+        /// What to give.
+        next: &'static str,
     },
     /// A secret where a public thing belongs.
     #[error("{} holds a private key, which must not leave its owner; next: give the public one", path.display())]
@@ -100,7 +102,10 @@ impl Options {
         for path in &self.authorized_keys {
             authorized_keys.extend(public_keys(path)?);
         }
-        let matchbox_ca = self.matchbox_ca.as_deref().map(read).transpose()?;
+        let matchbox_ca = self.matchbox_ca.as_deref();
+        let matchbox_ca = matchbox_ca
+            .map(|path| read(path, "give a certificate file in PEM form"))
+            .transpose()?;
         Ok(Site {
             authorized_keys,
             matchbox: self.matchbox.clone(),
@@ -177,10 +182,13 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn read(path: &Path) -> Result<String, SiteError> {
+const GIVE_KEYS: &str = "give the .pub file of `ssh-keygen`";
+
+fn read(path: &Path, next: &'static str) -> Result<String, SiteError> {
     let text = fs::read_to_string(path).map_err(|source| SiteError::Read {
         path: path.to_owned(),
         source,
+        next,
     })?;
     if text.contains("PRIVATE KEY-----") {
         return Err(SiteError::Private {
@@ -191,7 +199,7 @@ fn read(path: &Path) -> Result<String, SiteError> {
 }
 
 fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
-    let text = read(path)?;
+    let text = read(path, GIVE_KEYS)?;
     let mut keys = Vec::new();
     for (index, line) in text.lines().map(str::trim).enumerate() {
         if line.is_empty() || line.starts_with('#') {
@@ -218,7 +226,7 @@ fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
             path: path.to_owned(),
             line: None,
             what: "file with public keys of SSH: it has none",
-            next: "give the .pub file of `ssh-keygen`",
+            next: GIVE_KEYS,
         });
     }
     Ok(keys)

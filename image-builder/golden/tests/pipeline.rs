@@ -331,6 +331,29 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
 }
 
 #[test]
+fn what_is_not_a_file_of_public_keys_is_refused_with_what_to_give() {
+    let site = Site::new();
+    let good = || site.options(Vendor::Armbian);
+    for (file, text, complaint) in [
+        ("none.pub", None, "none.pub: No such file"),
+        ("empty.pub", Some("# nothing\n"), "it has none"),
+        ("text.pub", Some("text\n"), "line 1: this is not a public"),
+    ] {
+        let path = site.path(file);
+        if let Some(text) = text {
+            fs::write(&path, text).expect("a file");
+        }
+        let mut options = good();
+        options.site.authorized_keys = vec![path];
+        let said = refused(&site, &options);
+        assert!(
+            said.contains(complaint) && said.contains("; next: "),
+            "{file}: {said}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     let site = Site::new();
     let good = || site.options(Vendor::Armbian);

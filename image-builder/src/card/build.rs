@@ -12,7 +12,7 @@ use gild_golden::authority;
 use gild_http::Access;
 
 use crate::image::read_key;
-use crate::input::must_exist;
+use crate::input::must_be_file;
 use crate::own_files;
 
 /// Arguments of `gild card build`.
@@ -88,10 +88,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn configuration(args: &Args) -> Result<String> {
     let shown = args.config.display();
-    must_exist(
+    must_be_file(
         &args.config,
         "the configuration",
-        "write it; docs/configuration.md has an example",
+        "give a gild.toml; docs/configuration.md has an example",
     )?;
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {shown}"))?;
     let given = args.public_key.as_deref();
@@ -160,7 +160,7 @@ fn checked<T>(
     check: impl Fn(Vec<u8>) -> Result<T, FirmwareError>,
 ) -> Result<T> {
     let shown = path.display();
-    must_exist(
+    must_be_file(
         path,
         &format!("the file for {option}"),
         "give a file that is there; docs/card.md says where it comes from",

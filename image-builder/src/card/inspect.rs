@@ -10,7 +10,7 @@ use gild_card::config;
 use gild_card::inspect::{FirmwareReport, Inspection, inspect};
 use gild_card_format::{Arguments, Config};
 
-use crate::input::must_exist;
+use crate::input::must_be_file;
 use crate::key;
 
 /// Arguments of `gild card inspect`.
@@ -27,7 +27,7 @@ pub struct Args {
 /// Runs `gild card inspect`.
 pub fn run(args: &Args) -> Result<()> {
     let shown = args.card.display();
-    must_exist(&args.card, super::IMAGE.0, super::IMAGE.1)?;
+    must_be_file(&args.card, super::IMAGE.0, super::IMAGE.1)?;
     let mut disk = File::open(&args.card).with_context(|| format!("cannot open {shown}"))?;
     let mut inspection = inspect(&mut disk).with_context(|| format!("cannot inspect {shown}"))?;
     if let Err(error) = config::prepare(&inspection.config, None) {

@@ -16,7 +16,7 @@ use gild_disk::{AlignedBuffer, Target};
 
 use crate::flash::Refused;
 use crate::flash::{confirm, disk};
-use crate::input::must_exist;
+use crate::input::must_be_file;
 use crate::progress::Progress;
 
 /// Bytes in one read or write.
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// The card image, if it is one and nothing is wrong with it.
 fn whole_image(path: &Path) -> Result<File> {
     let shown = path.display();
-    must_exist(path, super::IMAGE.0, super::IMAGE.1)?;
+    must_be_file(path, super::IMAGE.0, super::IMAGE.1)?;
     let mut file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
     let card = inspect(&mut file).with_context(|| format!("{shown} is not written"))?;
     let mut problems = card.problems;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use gild_whole_file::{Finished, Unnamed, sync_folder_of};
 
-use crate::input::must_exist;
+use crate::input::must_be_file;
 
 /// More than any firmware file has; a disk image is one that was named by mistake.
 const LIMIT: u64 = 128 << 20;
@@ -16,7 +16,7 @@ const LIMIT: u64 = 128 << 20;
 /// Reads a firmware file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let context = || format!("cannot read {}", path.display());
-    must_exist(
+    must_be_file(
         path,
         "the file",
         "give a file that is there; docs/card.md says where firmware comes from",

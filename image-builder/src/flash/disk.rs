@@ -33,7 +33,7 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
         ensure!(
             allow_file,
             Refused::target(format!(
-                "{shown} is a regular file: add --allow-file to write into it"
+                "{shown} is a regular file; next: give a disk that `lsblk` shows, or add --allow-file to write into the file"
             ))
         );
         let target = BlockDevice::open_file(path, sector_size)
@@ -51,7 +51,9 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
     }
     ensure!(
         metadata.file_type().is_block_device(),
-        Refused::target(format!("{shown} is neither a disk nor a file"))
+        Refused::target(format!(
+            "{shown} is neither a disk nor a file; next: give a disk that `lsblk` shows"
+        ))
     );
     let system = System::default();
     // By way of /dev/disk/by-id and the like to the kernel's name.
@@ -62,7 +64,7 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
     let sysfs = system.sys.join("class/block").join(&*name);
     ensure!(
         !sysfs.join("partition").exists(),
-        Refused::target(format!("{shown} is a partition: name the whole disk"))
+        Refused::target(format!("{shown} is a partition; next: name the whole disk"))
     );
     let uses = in_use(&system, &name).with_context(|| format!("cannot look at {shown}"))?;
     ensure!(

@@ -13,7 +13,7 @@ use gild_inspect::{Canary, Exemption, Options, Report};
 use tempfile::NamedTempFile;
 
 use super::release::{self, PUBLISH_AGAIN, Signed};
-use crate::input::must_exist;
+use crate::input::{must_be_file, must_exist};
 use crate::parallel;
 use crate::progress::Progress;
 use crate::published::Place;
@@ -105,8 +105,13 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Inspects a published image, and bails out unless it passes.
 pub fn sealed(manifest: &Path, scope: &Scope) -> Result<Report> {
-    let report = published(manifest, &scope.options()?)?;
-    ensure!(report.passed(), "it is not sealed:\n{report}");
+    let shown = manifest.display();
+    let report = published(manifest, &scope.options()?);
+    let report = report.with_context(|| format!("cannot inspect {shown}"))?;
+    ensure!(
+        report.passed(),
+        "{shown} does not pass: it is not sealed:\n{report}"
+    );
     Ok(report)
 }
 
@@ -133,7 +138,7 @@ fn published(path: &Path, options: &Options) -> Result<Report> {
 
 /// The raw image in a temporary file, with holes where it has them. Every chunk is checked against the manifest.
 fn unpack(manifest: &Manifest, stored: &Path) -> Result<NamedTempFile> {
-    must_exist(stored, "the stored image", PUBLISH_AGAIN)?;
+    must_be_file(stored, "the stored image", PUBLISH_AGAIN)?;
     let source = File::open(stored).with_context(|| format!("cannot read {}", stored.display()))?;
     let place = std::env::temp_dir();
     let context = || {

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::kept::Shelf;
 use super::release::{self, Folder, PUBLISH_AGAIN, Signed, check_id};
 use super::verify;
-use crate::input::must_exist;
+use crate::input::must_be_file;
 use crate::progress::Progress;
 use crate::published::Place;
 
@@ -192,7 +192,7 @@ pub fn digest(path: &Path) -> Result<Sha256Hex> {
 
 /// Reads a file once, hands its bytes on and gives their digest.
 fn read_through(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Sha256Hex> {
-    must_exist(path, "the stored image", PUBLISH_AGAIN)?;
+    must_be_file(path, "the stored image", PUBLISH_AGAIN)?;
     let context = || format!("cannot read {}", path.display());
     let mut file: File = fs::File::open(path).with_context(context)?;
     let mut buffer = vec![0; 1 << 20];

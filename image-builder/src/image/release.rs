@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,17 +135,35 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     let boards = gild_boards::all()
         .iter()
         .map(|board| path.join(&board.name));
-    let folders: Vec<PathBuf> = [path.to_owned()]
-        .into_iter()
-        .chain(boards)
-        .filter(|f| f.join(GOLDEN).exists())
-        .collect();
+    let mut folders = Vec::new();
+    for folder in [path.to_owned()].into_iter().chain(boards) {
+        let manifest = folder.join(GOLDEN);
+        match manifest.symlink_metadata() {
+            Ok(_) => folders.push(folder),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("cannot look at {}", manifest.display()));
+            }
+        }
+    }
     ensure!(
         !folders.is_empty(),
         "no {GOLDEN} in {}, nor in a board's folder in it; next: {FOLDER}",
         path.display()
     );
     Ok(folders)
+}
+
+/// What to give where this folder was given for a manifest: the manifests in it.
+pub fn manifests_in(path: &Path) -> String {
+    let found = folders(path).unwrap_or_else(|_| vec![path.join("<board>")]);
+    let manifests = found
+        .iter()
+        .map(|folder| folder.join(GOLDEN).display().to_string());
+    let manifests: Vec<String> = manifests.collect();
+    format!("give the manifest in it: {}", manifests.join(" or "))
 }
 
 /// Makes a folder and those above it that are missing. Everybody may read what is made here, whatever the umask says.

@@ -1,13 +1,12 @@
 //! `gild image verify`: does a published set say and hold what its manifest promises?
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use gild_faults::Fault;
+use anyhow::{Context, Result, bail, ensure};
 use gild_format::chunk::{self, Decoder};
 use gild_format::network::{self, NETWORK_LENGTH, NETWORK_OFFSET};
 use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
@@ -19,10 +18,10 @@ use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
 use super::release::{self, Names, Signed};
-use crate::input::must_exist;
+use crate::input::{must_be_file, must_exist};
 use crate::parallel;
 use crate::progress::Progress;
-use crate::published::{AccessArgs, Place, is_address, without_query};
+use crate::published::{AccessArgs, Place, is_address, is_unread};
 
 /// Arguments of `gild image verify`.
 #[derive(Debug, clap::Args)]
@@ -59,19 +58,17 @@ pub fn run(args: &Args) -> Result<()> {
     );
     for (place, name) in manifests {
         let shown = place.shown(&name);
-        let manifest =
-            verify(&place, &name, key.as_ref(), args.raw.as_deref()).map_err(|error| {
-                let is = if was_read(&error) {
-                    "is not sound"
-                } else {
-                    "was not checked"
-                };
-                error.context(format!("{shown} {is}"))
+        let (manifest, digest) = verify(&place, &name, key.as_ref())
+            .map_err(|error| judge(error, &shown, "was not checked", "is not sound"))?;
+        if let Some(raw) = &args.raw {
+            compare(&manifest, digest, raw).map_err(|error| {
+                let raw = raw.display().to_string();
+                judge(error, &raw, "was not compared", "does not carry the image")
             })?;
+        }
         let mut said = format!("image {} is sound", manifest.image_id);
         if let (true, Place::Folder(folder)) = (args.sealed, &place) {
-            let report = inspect::sealed(&folder.join(&name), &args.scope)
-                .with_context(|| format!("{shown} does not pass"))?;
+            let report = inspect::sealed(&folder.join(&name), &args.scope)?;
             said += " and sealed";
             for lack in &report.lacks {
                 said = format!("{said}, {lack}");
@@ -80,15 +77,6 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{shown}: {said}");
     }
     Ok(())
-}
-
-/// Whether the error is about what was read, and not about how to read it.
-fn was_read(error: &anyhow::Error) -> bool {
-    // A file that ends too early was read.
-    let unread = |error: &io::Error| error.kind() != ErrorKind::UnexpectedEof;
-    let unreached = crate::fault(error) == Some(Fault::ServerUnreachable);
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
-    !unreached && !causes.any(unread)
 }
 
 /// Each manifest that is meant: the folder that it lies in, and its name.
@@ -110,11 +98,7 @@ fn manifests(args: &Args) -> Result<Vec<(Place, String)>> {
     } else {
         must_exist(path, "the folder or manifest", GIVE)?;
     }
-    let file = Place::of_file(&args.path, &args.access)?.ok_or_else(|| {
-        let shown = without_query(&args.path);
-        anyhow!("{shown} does not name a manifest; next: {GIVE}")
-    })?;
-    Ok(vec![file])
+    Ok(vec![Place::of_manifest(&args.path, &args.access)?])
 }
 
 const GIVE_A_KEY: &str = "give the public key: a file that ends in .pub, or its second line";
@@ -124,7 +108,7 @@ pub fn read_key(text: &str) -> Result<PublicKey> {
     if let Ok(key) = PublicKey::parse(text) {
         return Ok(key);
     }
-    must_exist(Path::new(text), "the public key", GIVE_A_KEY)?;
+    must_be_file(Path::new(text), "the public key", GIVE_A_KEY)?;
     let content =
         fs::read_to_string(text).with_context(|| format!("cannot read the key {text}"))?;
     PublicKey::parse(&content).map_err(|error| {
@@ -133,12 +117,14 @@ pub fn read_key(text: &str) -> Result<PublicKey> {
     })
 }
 
-fn verify(
-    place: &Place,
-    name: &str,
-    key: Option<&PublicKey>,
-    raw: Option<&Path>,
-) -> Result<Manifest> {
+/// Says of what could not be read that, and of what was read and found bad the other.
+fn judge(error: anyhow::Error, shown: &str, unread: &str, bad: &str) -> anyhow::Error {
+    let verdict = if is_unread(&error) { unread } else { bad };
+    error.context(format!("{shown} {verdict}"))
+}
+
+/// The manifest and its digest, if the set is sound.
+fn verify(place: &Place, name: &str, key: Option<&PublicKey>) -> Result<(Manifest, Sha256Hex)> {
     let signed = Signed::read(place, name)?;
     let manifest = signed.check(key)?;
     let names = Names::of(&manifest.image_id);
@@ -158,11 +144,8 @@ fn verify(
         &manifest,
         &*place.source(&manifest.stored_file, manifest.stored_size)?,
     )?;
-    if let Some(raw) = raw {
-        compare(&manifest, manifest_sha256(&signed.manifest), raw)
-            .with_context(|| format!("{} does not carry the image", raw.display()))?;
-    }
-    Ok(manifest)
+    let digest = manifest_sha256(&signed.manifest);
+    Ok((manifest, digest))
 }
 
 /// Decodes every chunk, and hashes the stored file on the way: it is read once.
@@ -231,7 +214,7 @@ fn check_stored(manifest: &Manifest, source: &dyn Source) -> Result<()> {
 
 /// Compares a raw image or a disk with the manifest, except for the places of the commit record and the network block.
 fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
-    must_exist(
+    must_be_file(
         path,
         "the raw image",
         "give a raw image, or a disk that carries it",

@@ -135,6 +135,35 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_file_is_said() {
+    let desk = Desk::new();
+    let key = ["--public-key", "signing.pub"];
+    desk.build(&[&key[..], &["--rock5b-spi", "kernel"]].concat())
+        .fails_saying(&["the file for --rock5b-spi kernel is a folder; next: give "]);
+    desk.build(&["--public-key", "kernel"])
+        .fails_saying(&["the public key kernel is a folder; next: give "]);
+    let build = |config, kernel, agent| {
+        let parts = ["--config", config, "--kernel", kernel, "--agent", agent];
+        let args = ["card", "build", "--out", "card.img"].into_iter();
+        desk.bench.gild(args.chain(parts).chain(key))
+    };
+    build("kernel", "kernel", "agent")
+        .fails_saying(&["the configuration kernel is a folder; next: give a gild.toml"]);
+    build("gild.toml", "agent", "agent")
+        .fails_saying(&["the kernel directory agent is not a folder; next: give --kernel DIR"]);
+    build("gild.toml", "kernel", "kernel")
+        .fails_saying(&["the agent kernel is a folder; next: give --agent FILE"]);
+    for args in [
+        &["card", "inspect", "kernel"][..],
+        &["card", "write", "kernel", "--device", "card.img"],
+        &["key", "show", "kernel"],
+    ] {
+        let ran = desk.bench.gild(args.iter().copied());
+        ran.fails_saying(&[" kernel is a folder; next: give "]);
+    }
+}
+
+#[test]
 fn a_server_s_own_certificate_is_no_authority_for_a_card() {
     let desk = Desk::new();
     let request = [

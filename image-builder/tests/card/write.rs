@@ -11,7 +11,7 @@ fn a_card_is_written_and_read_back() {
         args.extend(more);
         desk.bench.gild(args)
     };
-    write(&["--yes"]).fails_saying(&["device is a regular file: add --allow-file"]);
+    write(&["--yes"]).fails_saying(&["device is a regular file; next: ", "--allow-file"]);
     write(&["--allow-file"]).fails_saying(&["nobody to ask", "nothing was written"]);
     write(&["--allow-file", "--yes"]).succeeds();
     desk.bench
