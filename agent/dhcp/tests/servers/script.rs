@@ -71,13 +71,13 @@ fn a_server_that_always_refuses_is_named_and_asked_again() {
 fn a_refusal_without_a_name_through_a_relay_is_the_server_s_that_was_asked() {
     let lan = Lan::new();
     // All packets come from the address of the relay. The server is somewhere else.
-    let _script = serve(&lan, |request| match request.kind {
-        DISCOVER => vec![Answer::new(request, OFFER, Some(OTHER)).giving(ADDRESS)],
-        _ => {
-            let mut nak = Answer::new(request, NAK, None);
-            nak.put(24, &[192, 0, 2, 254]);
-            vec![nak]
+    let _script = serve(&lan, |request| {
+        if request.kind == DISCOVER {
+            return vec![Answer::new(request, OFFER, Some(OTHER)).giving(ADDRESS)];
         }
+        let mut nak = Answer::new(request, NAK, None);
+        nak.put(24, &[192, 0, 2, 254]);
+        vec![nak]
     });
     assert_eq!(lan.client().event(), Event::Refused(OTHER));
 }
