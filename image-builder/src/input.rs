@@ -48,3 +48,12 @@ pub fn must_be_file(path: &Path, what: &str, next_step: &str) -> Result<(), Inpu
     }
     Ok(())
 }
+
+/// The same for a file that others may have put there: a pipe could be waited for forever.
+pub fn must_be_regular(path: &Path, what: &str, next_step: &str) -> Result<(), InputError> {
+    must_be_file(path, what, next_step)?;
+    match fs::metadata(path) {
+        Ok(about) if !about.is_file() => Err(InputError::new(path, what, "not a file", next_step)),
+        _ => Ok(()),
+    }
+}

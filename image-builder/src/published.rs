@@ -16,7 +16,7 @@ use gild_share::{Share, ShareError};
 use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, SourceError, Trouble};
 
 use crate::image::{PUBLISH_AGAIN, manifests_in};
-use crate::input::{InputError, must_be_file};
+use crate::input::{InputError, must_be_file, must_be_regular};
 
 /// How often a server is tried that does not answer: a person is waiting.
 const ATTEMPTS: u32 = 8;
@@ -186,7 +186,7 @@ impl Place {
             Self::Server(_, share) => Ok(share.read_file(name, limit as u64)?),
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                must_be_file(&path, "the file", PUBLISH_AGAIN)?;
+                must_be_regular(&path, "the file", PUBLISH_AGAIN)?;
                 let context = || format!("cannot read {}", path.display());
                 let mut bytes = Vec::new();
                 File::open(&path)
@@ -208,7 +208,7 @@ impl Place {
             Self::Server(_, share) => Box::new(share.open(name, size)?),
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                must_be_file(&path, "the stored image", PUBLISH_AGAIN)?;
+                must_be_regular(&path, "the stored image", PUBLISH_AGAIN)?;
                 let source = FileSource::open(&path);
                 Box::new(source.with_context(|| format!("cannot read {}", path.display()))?)
             }

@@ -220,6 +220,28 @@ fn a_lost_signature_is_put_back() {
         .succeeds();
 }
 
+/// Whoever can write to the folder must not have a counter signed that shuts out all images to come, or a field of their own.
+#[test]
+fn nothing_is_signed_that_another_wrote_into_the_manifest() {
+    let bench = Bench::with_disk();
+    bench.pack(&["--id", "same"]).succeeds();
+    let text = String::from_utf8(bench.bytes("out/rpi5/same.json")).expect("text");
+    let counter = |value: u64| format!("\"rollback_counter\":{value}");
+    let compact = text.replace("\"rollback_counter\": ", "\"rollback_counter\":");
+    let high = compact.replace(&counter(1_767_312_000), &counter(u64::MAX));
+    assert_ne!(high, compact);
+    let more = text.replacen('{', "{\"more\": 1,", 1);
+    for changed in [high, more] {
+        fs::write(bench.path("out/rpi5/same.json"), changed).expect("written");
+        bench.pack(&["--id", "same"]).succeeds();
+        let signed = String::from_utf8(bench.bytes("out/rpi5/same.json")).expect("text");
+        assert_eq!(signed, text);
+        bench
+            .gild(["image", "verify", "out", "--key", "signing.pub"])
+            .succeeds();
+    }
+}
+
 #[test]
 fn an_image_id_never_gets_other_content() {
     let bench = Bench::with_disk();

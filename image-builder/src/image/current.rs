@@ -49,7 +49,8 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signer>) -> Result<()> {
     let public_key = key.map(Signer::public).transpose()?;
-    let highest = highest_counter(folder, shelf, public_key.as_ref());
+    let counters = Counters::read(folder, shelf, public_key.as_ref());
+    let highest = counters.highest;
     let signed = folder.existing(id.as_str())?.with_context(|| {
         format!(
             "{} does not have its manifest any more; next: {PUBLISH_AGAIN}",
@@ -63,8 +64,13 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
         "its manifest is that of image {}; next: {PUBLISH_AGAIN}",
         manifest.image_id
     );
+    counters.check()?;
     check_stored(folder, &manifest)?;
     if manifest.rollback_counter >= highest {
+        let current = folder.current().ok();
+        if key.is_none() && current.is_some_and(|current| current.manifest == signed.manifest) {
+            return Ok(());
+        }
         // Puts back what a power cut has left behind half.
         folder.put_manifest(&manifest, &signed)?;
         return folder.set_current(&signed);
@@ -101,24 +107,56 @@ fn with_counter(manifest: &Manifest, rollback_counter: u64) -> Manifest {
     }
 }
 
-/// The highest rollback counter here. With a key, of what it has signed: anybody can write a number to a share.
-fn highest_counter(folder: &Folder, shelf: &Shelf, key: Option<&PublicKey>) -> u64 {
-    let Some(key) = key else {
-        let counters = shelf.manifests().map(|manifest| manifest.rollback_counter);
-        return counters.max().unwrap_or_default();
-    };
-    let mut names: Vec<String> = vec![GOLDEN.to_owned()];
-    let images = shelf.images.iter().filter(|image| image.manifest.is_ok());
-    names.extend(images.map(|image| Names::of(image.image_id.as_str()).manifest));
-    let mut highest = 0;
-    for name in names {
+/// The rollback counters of a folder. Anybody can write a number to a share, so with a key only those count that it has signed.
+struct Counters {
+    highest: u64,
+    /// Of what the key has not signed. Nodes may have it all the same, if another key has signed it.
+    highest_of_others: u64,
+    others: Vec<String>,
+}
+
+impl Counters {
+    fn read(folder: &Folder, shelf: &Shelf, key: Option<&PublicKey>) -> Self {
         let place = Place::Folder(folder.path().to_owned());
-        match Signed::read(&place, &name).and_then(|signed| signed.check(Some(key))) {
-            Ok(manifest) => highest = highest.max(manifest.rollback_counter),
-            Err(error) => log::warn!("the rollback counter in {name} is left out: {error:#}"),
+        let is_signed = |name: &str| {
+            let signed = || Signed::read(&place, name).and_then(|signed| signed.check(key));
+            key.is_none() || signed().is_ok()
+        };
+        let current = shelf
+            .current
+            .iter()
+            .map(|current| (GOLDEN.to_owned(), current));
+        let images = shelf.images.iter().filter_map(|image| {
+            let name = Names::of(image.image_id.as_str()).manifest;
+            Some((name, image.manifest.as_ref().ok()?))
+        });
+        let mut counters = Self {
+            highest: 0,
+            highest_of_others: 0,
+            others: Vec::new(),
+        };
+        for (name, manifest) in current.chain(images) {
+            let counter = manifest.rollback_counter;
+            if is_signed(&name) {
+                counters.highest = counters.highest.max(counter);
+            } else {
+                counters.highest_of_others = counters.highest_of_others.max(counter);
+                counters.others.push(name);
+            }
         }
+        counters
     }
-    highest
+
+    fn check(&self) -> Result<()> {
+        ensure!(
+            self.highest_of_others <= self.highest,
+            "a rollback counter here is {}, and this key has not signed it: {}; nothing was changed; next: take off the share what is not yours, \
+             or sign it with this key (`gild image pack --key`)",
+            self.highest_of_others,
+            self.others.join(", ")
+        );
+        Ok(())
+    }
 }
 
 /// The manifest, if it is signed with this key. A power cut may have left the signature of the same manifest with a higher counter

@@ -82,9 +82,11 @@ fn read(folder: &Path, id: &ImageId) -> Result<BTreeMap<String, String>> {
             found.entry(package.name).or_default().insert(version);
         }
     }
-    let joined = |versions: BTreeSet<String>| Vec::from_iter(versions).join(", ");
+    // Nobody has signed the list.
+    let plain = |text: &str| text.escape_debug().to_string();
+    let joined = |versions: BTreeSet<String>| plain(&Vec::from_iter(versions).join(", "));
     Ok(found
         .into_iter()
-        .map(|(name, versions)| (name, joined(versions)))
+        .map(|(name, versions)| (plain(&name), joined(versions)))
         .collect())
 }

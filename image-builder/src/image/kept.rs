@@ -1,6 +1,7 @@
 //! The images that a folder keeps: the current one, and those that were current before.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -40,12 +41,20 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// What `golden.json` in a folder says, if it can be read.
+    pub fn current_of(path: &Path) -> Option<Manifest> {
+        parsed(path, GOLDEN).ok()
+    }
+
     /// Looks at the images of one folder. Signatures are not looked at.
     pub fn read(path: &Path) -> Result<Self> {
         let context = || format!("cannot read the folder {}", path.display());
-        let current = parsed(path, GOLDEN).ok();
-        let name = path.file_name().and_then(|name| name.to_str());
+        // `.` has no name.
+        let resolved = path.canonicalize().with_context(context)?;
+        let name = resolved.file_name().and_then(|name| name.to_str());
         let board = name.filter(|name| gild_boards::all().iter().any(|board| board.name == *name));
+        let current = Self::current_of(path);
+        let current = current.filter(|current| board.is_none_or(|board| current.board == board));
         let board = board.or(current.as_ref().map(|current| &*current.board));
         let mut images = Vec::new();
         for entry in fs::read_dir(path).with_context(context)? {
@@ -58,16 +67,15 @@ impl Shelf {
                 continue;
             }
             let manifest = parsed(path, &Names::of(image_id.as_str()).manifest)
-                .and_then(|manifest| is_at_home(manifest, &image_id, board));
+                .and_then(|manifest| is_at_home(manifest, &image_id, board))
+                .and_then(|manifest| Ok((has_stored(path, &manifest)?, manifest)));
             images.push(Kept {
                 is_current: current
                     .as_ref()
                     .is_some_and(|current| current.image_id == image_id.as_str()),
-                is_whole: manifest
-                    .as_ref()
-                    .is_ok_and(|manifest| has_stored(path, manifest)),
+                is_whole: manifest.as_ref().is_ok_and(|(is_whole, _)| *is_whole),
                 image_id,
-                manifest,
+                manifest: manifest.map(|(_, manifest)| manifest),
             });
         }
         images.sort_by_key(|image| std::cmp::Reverse(image.age()));
@@ -179,9 +187,14 @@ fn parsed(folder: &Path, name: &str) -> Result<Manifest> {
     Ok(Manifest::parse(&bytes)?)
 }
 
-fn has_stored(folder: &Path, manifest: &Manifest) -> bool {
-    fs::metadata(folder.join(&manifest.stored_file))
-        .is_ok_and(|about| about.is_file() && about.len() == manifest.stored_size)
+/// An error is no reason to take it for lost.
+fn has_stored(folder: &Path, manifest: &Manifest) -> Result<bool> {
+    let path = folder.join(&manifest.stored_file);
+    match fs::metadata(&path) {
+        Ok(about) => Ok(about.is_file() && about.len() == manifest.stored_size),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
+    }
 }
 
 /// The image whose manifest has this file name.

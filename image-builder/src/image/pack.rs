@@ -183,14 +183,15 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -
     let bytes = match folder.existing(id)? {
         None => manifest.to_json(),
         Some(existing) => {
-            let same = Manifest::parse(&existing.manifest).is_ok_and(|found| {
+            let found = Manifest::parse(&existing.manifest).ok();
+            let found = found.filter(|found| {
                 let (build_time, tools) = (found.build_time, found.tools.clone());
                 let rollback_counter = if any_counter {
                     found.rollback_counter
                 } else {
                     manifest.rollback_counter
                 };
-                found
+                *found
                     == Manifest {
                         build_time,
                         rollback_counter,
@@ -198,18 +199,26 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -
                         ..manifest.clone()
                     }
             });
-            if !same {
+            let Some(found) = found else {
                 bail!(
                     "image id {id} exists in {} with other content, or packed in another way (--level, --rollback-counter, --proves-itself), and \
                      nothing was changed; next: give another --output; an image whose gild-image.env names its id must keep it, others may get another --id",
                     folder.path().display()
                 );
-            }
+            };
             // A signature differs each time it is made, so a good one is kept.
             if existing.check(Some(&key.public()?)).is_ok() {
                 return Ok(existing);
             }
-            existing.manifest
+            // Nobody vouches for what it says beside the content. What this pack would not say itself is not signed.
+            let is_plain = found.to_json() == existing.manifest
+                && found.rollback_counter <= manifest.rollback_counter
+                && found.build_time <= manifest.build_time;
+            if is_plain {
+                existing.manifest
+            } else {
+                manifest.to_json()
+            }
         }
     };
     let signature = key.sign(&bytes, &format!("gild image {id}"))?;

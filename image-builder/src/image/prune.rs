@@ -60,8 +60,8 @@ pub fn run(args: &Args) -> Result<()> {
 /// The images to remove. One that cannot be understood stays.
 fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
     ensure!(
-        shelf.current.is_some(),
-        "{} has no current image, or golden.json cannot be read, and nothing was removed; next: make one current with `gild image current`",
+        shelf.images.iter().any(|image| image.is_current),
+        "{} has no current image, or golden.json cannot be read or names an image that is not there, and nothing was removed; next: make one current with `gild image current`",
         shelf.path.display()
     );
     for image in shelf.images.iter().filter(|image| image.manifest.is_err()) {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gild_format::release::GOLDEN;
 use gild_format::signature::PublicKey;
 use gild_format::{ImageId, Manifest, Sha256Hex};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::kept::Shelf;
 use super::release::{self, Folder, PUBLISH_AGAIN, Signed, check_id};
 use super::verify;
-use crate::input::must_be_file;
+use crate::input::must_be_regular;
 use crate::progress::Progress;
 use crate::published::Place;
 
@@ -65,31 +65,11 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     check_id(&ImageId::parse(&manifest.image_id)?)?;
     let (manifest, signed) = match folder.existing(&manifest.image_id)? {
         Some(existing) if existing.manifest != signed.manifest => {
-            signed_again(&manifest, existing, key).with_context(|| {
-                format!(
-                    "image id {} exists in {} with other content, nothing was changed; next: pack it with another --id",
-                    manifest.image_id,
-                    folder.path().display()
-                )
-            })?
+            the_higher_counter((manifest, signed), existing, key, folder.path())?
         }
         _ => (manifest, signed),
     };
-    let counter = manifest.rollback_counter;
-    let shelf = Shelf::read(folder.path())?;
-    if let Some(current) = shelf
-        .current
-        .filter(|current| current.rollback_counter > counter)
-    {
-        log::warn!(
-            "image {} has the rollback counter {counter}, lower than {} of the current image {}: nodes that have started that one \
-             refuse it (fault 4); next: gild image current {} {0} --key site.key",
-            manifest.image_id,
-            current.rollback_counter,
-            current.image_id,
-            folder.path().display()
-        );
-    }
+    warn_of_lower_counter(&manifest, &Shelf::read(folder.path())?);
     warn_of_lacks(&manifest, from);
     put_stored(&manifest, from, &folder)?;
     for ending in release::ABOUT {
@@ -106,28 +86,57 @@ fn publish(from: &Path, share: &Path, key: Option<&PublicKey>) -> Result<String>
     Ok(manifest.image_id)
 }
 
-/// What `gild image current` made of the same image on the share: the same manifest with a higher counter stays.
-fn signed_again(
-    manifest: &Manifest,
+/// An image that `gild image current` has signed again, here or there, has two manifests, which differ in the counter alone.
+fn the_higher_counter(
+    (manifest, signed): (Manifest, Signed),
     existing: Signed,
     key: Option<&PublicKey>,
+    share: &Path,
 ) -> Result<(Manifest, Signed)> {
-    let found = existing.check(None)?;
-    let same = Manifest {
-        rollback_counter: manifest.rollback_counter,
-        ..found.clone()
+    let id = &manifest.image_id;
+    let found = existing.check(None);
+    let found = found.ok().filter(|found| {
+        let rollback_counter = manifest.rollback_counter;
+        let same = Manifest {
+            rollback_counter,
+            ..found.clone()
+        };
+        same == manifest
+    });
+    let Some(found) = found else {
+        bail!(
+            "image id {id} exists in {} with other content, nothing was changed; next: pack it with another --id",
+            share.display()
+        );
     };
-    ensure!(
-        same == *manifest && found.rollback_counter > manifest.rollback_counter,
-        "the manifests differ"
-    );
+    if found.rollback_counter < manifest.rollback_counter {
+        return Ok((manifest, signed));
+    }
     ensure!(
         key.is_some(),
-        "it was signed again there, with the rollback counter {}; next: give --key, so that this is checked",
+        "image {id} was signed again in {}, with the rollback counter {}, and nothing was changed; next: give --key, so that this is checked",
+        share.display(),
         found.rollback_counter
     );
-    existing.check(key)?;
-    Ok((found, existing))
+    match existing.check(key) {
+        Ok(_) => Ok((found, existing)),
+        // A power cut, or somebody who cannot sign.
+        Err(_) => Ok((manifest, signed)),
+    }
+}
+
+fn warn_of_lower_counter(manifest: &Manifest, shelf: &Shelf) {
+    let (id, counter) = (&manifest.image_id, manifest.rollback_counter);
+    let highest = shelf.manifests().max_by_key(|other| other.rollback_counter);
+    if let Some(other) = highest.filter(|other| other.rollback_counter > counter) {
+        log::warn!(
+            "image {id} has the rollback counter {counter}, lower than {} of image {}: nodes that have started that one refuse it \
+             (fault 4); next: gild image current {} {id} --key site.key",
+            other.rollback_counter,
+            other.image_id,
+            shelf.path.display()
+        );
+    }
 }
 
 /// Says it now: flashed, an image that lacks something makes nodes that lack it too.
@@ -149,7 +158,7 @@ fn warn_of_lacks(manifest: &Manifest, from: &Path) {
 /// Copies the stored image, and gives the copy its name only after it was read back.
 fn put_stored(manifest: &Manifest, from: &Path, folder: &Folder) -> Result<()> {
     let target = folder.path().join(&manifest.stored_file);
-    if target.exists() && digest(&target)? == manifest.stored_sha256 {
+    if target.is_file() && digest(&target)? == manifest.stored_sha256 {
         log::info!("{} is there already", target.display());
         return Ok(());
     }
@@ -192,7 +201,7 @@ pub fn digest(path: &Path) -> Result<Sha256Hex> {
 
 /// Reads a file once, hands its bytes on and gives their digest.
 fn read_through(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Sha256Hex> {
-    must_be_file(path, "the stored image", PUBLISH_AGAIN)?;
+    must_be_regular(path, "the stored image", PUBLISH_AGAIN)?;
     let context = || format!("cannot read {}", path.display());
     let mut file: File = fs::File::open(path).with_context(context)?;
     let mut buffer = vec![0; 1 << 20];

@@ -341,13 +341,18 @@ impl Folder {
         self.sync()
     }
 
+    /// The board's current manifest.
+    pub fn current(&self) -> Result<Signed> {
+        Signed::read(&self.place(), GOLDEN)
+    }
+
     /// Makes this manifest the board's current one.
     ///
     /// The pair is two files, so a reader may catch the new signature with the old manifest: both are staged before, so
     /// that nothing but one rename lies between them, and to the reader it is a signature that does not fit, which is
     /// worth a second look.
     pub fn set_current(&self, signed: &Signed) -> Result<()> {
-        if Signed::read(&self.place(), GOLDEN).is_ok_and(|current| current == *signed) {
+        if self.current().is_ok_and(|current| current == *signed) {
             return Ok(());
         }
         let signature = self.stage_bytes(signed.signature.as_bytes())?;
