@@ -187,7 +187,7 @@ fn parsed(folder: &Path, name: &str) -> Result<Manifest> {
     Ok(Manifest::parse(&bytes)?)
 }
 
-/// An error is no reason to take it for lost.
+/// Where nobody can look, it may be there.
 fn has_stored(folder: &Path, manifest: &Manifest) -> Result<bool> {
     let path = folder.join(&manifest.stored_file);
     match fs::metadata(&path) {
