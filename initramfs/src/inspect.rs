@@ -24,6 +24,9 @@ pub enum InspectError {
     /// Reading failed.
     #[error("reading the card failed: {0}")]
     Io(#[from] io::Error),
+    /// Not even the first sector.
+    #[error("it is too short for a flasher card")]
+    Short,
     /// No card.
     #[error("it is not a flasher card: {0}")]
     NoCard(#[from] layout::TableError),
@@ -60,7 +63,11 @@ pub struct Inspection {
 pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError> {
     let mut sector = [0; 512];
     disk.seek(SeekFrom::Start(0))?;
-    disk.read_exact(&mut sector)?;
+    disk.read_exact(&mut sector)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => InspectError::Short,
+            _ => InspectError::Io(error),
+        })?;
     let table = layout::read_table(&sector)?;
     let mut problems = Vec::new();
     let end = disk.seek(SeekFrom::End(0))?;

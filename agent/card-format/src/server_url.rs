@@ -20,6 +20,14 @@ impl ServerUrl {
         if text.starts_with("http://") || text.starts_with("https://") {
             return HttpUrl::parse(text).map(Self::Http);
         }
+        let scheme = text.split_once(":/").map(|(scheme, _)| scheme);
+        if let Some(scheme @ ("nfs" | "http" | "https")) = scheme
+            && !text.contains("://")
+        {
+            return Err(format!(
+                "it has one slash where two belong; next: write {scheme}://, the server and the path"
+            ));
+        }
         if text.contains("://") && !text.starts_with("nfs://") {
             return Err(
                 "gild reads images over NFS and HTTP; next: write an address that starts with nfs://, https:// or http://"
@@ -86,6 +94,17 @@ mod tests {
         let reason = ServerUrl::parse("ftp://nas/gild").expect_err("FTP");
         for protocol in ["nfs://", "https://", "http://"] {
             assert!(reason.contains(protocol), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_slash_that_is_missing_is_said() {
+        for scheme in ["nfs", "http", "https"] {
+            let reason = ServerUrl::parse(&format!("{scheme}:/nas/gild")).expect_err("one slash");
+            assert!(
+                reason.contains(&format!("next: write {scheme}://")),
+                "{reason}"
+            );
         }
     }
 

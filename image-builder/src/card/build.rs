@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_card::config::{self, ConfigError};
 use gild_card::firmware::{self, Firmware, FirmwareError, Rpi5};
 use gild_card::{Contents, inspect};
 use gild_card_format::{Arguments, Config};
+use gild_format::release::GOLDEN;
 use gild_golden::authority;
 use gild_http::Access;
 
@@ -107,13 +108,38 @@ fn configuration(args: &Args) -> Result<String> {
         .context(format!("{shown} does not go on a card")),
         (error, _) => anyhow::Error::new(error).context(format!("{shown} does not go on a card")),
     })?;
-    check_authorities(&text).with_context(|| format!("{shown} does not go on a card"))?;
+    Config::parse(Some(&text), &Arguments::default())
+        .map_err(anyhow::Error::from)
+        .and_then(|config| {
+            check_servers(&config)?;
+            check_authorities(&config)
+        })
+        .with_context(|| format!("{shown} does not go on a card"))?;
     Ok(text)
 }
 
+/// A node looks below the server's folder for that of its board, and there for the manifest.
+fn check_servers(config: &Config) -> Result<()> {
+    for url in &config.servers {
+        let Some((folder, name)) = url.clone().split() else {
+            continue;
+        };
+        ensure!(
+            name != GOLDEN,
+            "`server` names a manifest; next: leave out the folder of the board and {GOLDEN}"
+        );
+        if gild_boards::all().iter().any(|board| board.name == name) {
+            log::warn!(
+                "`server` ends in {name}, so a board looks for {name}/<board>/{GOLDEN} in {folder}; next: if {name} is the folder of \
+                 that board, leave it out"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a `ca` that cannot be read, or that a server by it could not be known by.
-fn check_authorities(text: &str) -> Result<()> {
-    let config = Config::parse(Some(text), &Arguments::default())?;
+fn check_authorities(config: &Config) -> Result<()> {
     let Some(pem) = &config.authorities else {
         return Ok(());
     };

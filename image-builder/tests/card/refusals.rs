@@ -110,6 +110,14 @@ fn a_configuration_that_a_node_would_refuse_makes_no_card() {
         ("server = nfs\n", "cannot be read: line 1"),
         ("server = \"ftp://a/b\"\n", "`server` cannot be used"),
         (
+            "server = \"http:/192.168.1.10/gild\"\n",
+            "; next: write http://, the server and the path",
+        ),
+        (
+            "server = \"nfs://a/b/rpi5/golden.json\"\n",
+            "`server` names a manifest; next: ",
+        ),
+        (
             "server = \"192.168.1.10:/srv/x\"\n",
             "; next: write nfs://192.168.1.10/srv/x",
         ),
@@ -153,6 +161,10 @@ fn a_folder_in_the_place_of_a_file_is_said() {
         .fails_saying(&["the kernel directory agent is not a folder; next: give --kernel DIR"]);
     build("gild.toml", "kernel", "kernel")
         .fails_saying(&["the agent kernel is a folder; next: give --agent FILE"]);
+    desk.put("short", "no card");
+    desk.bench
+        .gild(["card", "inspect", "short"])
+        .fails_saying(&["it is too short for a flasher card"]);
     for args in [
         &["card", "inspect", "kernel"][..],
         &["card", "write", "kernel", "--device", "card.img"],
