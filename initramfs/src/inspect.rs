@@ -25,7 +25,9 @@ pub enum InspectError {
     #[error("reading the card failed: {0}")]
     Io(#[from] io::Error),
     /// Not even the first sector.
-    #[error("it is too short for a flasher card")]
+    #[error(
+        "it is too short for a flasher card; next: give the file of `gild card build`, or the disk of a card"
+    )]
     Short,
     /// No card.
     #[error("it is not a flasher card: {0}")]

@@ -81,7 +81,7 @@ struct Sockets {
 }
 
 impl Sockets {
-    /// Sends a request. An error: there is no socket for it.
+    /// Sends a request. It fails where it gets no socket.
     fn send(&mut self, interface: &str, mac: Mac, to: To, message: &[u8]) -> io::Result<()> {
         let server = match to {
             To::AllWithoutAddress => {

@@ -164,7 +164,7 @@ fn a_folder_in_the_place_of_a_file_is_said() {
     desk.put("short", "no card");
     desk.bench
         .gild(["card", "inspect", "short"])
-        .fails_saying(&["it is too short for a flasher card"]);
+        .fails_saying(&["it is too short for a flasher card; next: give "]);
     for args in [
         &["card", "inspect", "kernel"][..],
         &["card", "write", "kernel", "--device", "card.img"],
