@@ -43,6 +43,21 @@ pub fn run(command: Command) -> Result<()> {
 }
 
 fn new(name: &Path) -> Result<()> {
+    let public = make(name)?;
+    log::info!(
+        "{}: the secret key, NOT encrypted: keep it where only you can read it",
+        with_suffix(name, "key").display()
+    );
+    log::info!(
+        "{}: the public key; on the card, in gild.toml:",
+        with_suffix(name, "pub").display()
+    );
+    println!("public_key = \"{public}\"");
+    Ok(())
+}
+
+/// Makes a key pair in two files, and gives the public key as it stands in gild.toml.
+pub fn make(name: &Path) -> Result<String> {
     let pair = KeyPair::generate_unencrypted_keypair().context("cannot make a key pair")?;
     let (secret_path, public_path) = (with_suffix(name, "key"), with_suffix(name, "pub"));
     let secret = pair
@@ -57,16 +72,7 @@ fn new(name: &Path) -> Result<()> {
             .with_context(|| format!("cannot remove {}", secret_path.display()))?;
         return Err(error);
     }
-    log::info!(
-        "{}: the secret key, NOT encrypted: keep it where only you can read it",
-        secret_path.display()
-    );
-    log::info!(
-        "{}: the public key; on the card, in gild.toml:",
-        public_path.display()
-    );
-    println!("public_key = \"{}\"", pair.pk.to_base64());
-    Ok(())
+    Ok(pair.pk.to_base64())
 }
 
 fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
@@ -77,7 +83,7 @@ fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Writes a file that was not there, with its permissions from the first moment on.
-fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
+pub fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
     let context = || format!("cannot create {}", path.display());
     let mut file = File::options()
         .write(true)

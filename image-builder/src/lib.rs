@@ -2,6 +2,7 @@
 
 mod board;
 mod card;
+mod desk;
 mod firmware;
 mod flash;
 mod image;
@@ -52,6 +53,13 @@ enum Command {
     Key(key::Command),
     /// Write a golden image to a disk of this machine
     Flash(flash::Args),
+    /// Make the folder of a desk: keys, certificates, the cards' configuration and the cluster's token
+    Init(desk::init::Args),
+    /// Run the desk of a rack: serve images and identities, hear the boards, show where each of them is
+    Serve(desk::serve::Args),
+    /// Add nodes to a desk
+    #[command(subcommand)]
+    Node(desk::node::Command),
     /// Build the initramfs of the flasher card
     #[command(subcommand)]
     Initramfs(Initramfs),
@@ -71,6 +79,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Firmware(command) => firmware::run(command),
         Command::Key(command) => key::run(command),
         Command::Flash(args) => flash::run(&args),
+        Command::Init(args) => desk::init::run(&args),
+        Command::Serve(args) => desk::serve::run(&args),
+        Command::Node(command) => desk::node::run(command),
         Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),
     }
 }

@@ -1,11 +1,8 @@
 //! A stand-in for Matchbox: answers `/metadata` from `groups/*.json` by the rules of the real one, and misbehaves on
-//! request. No line of it is Matchbox' own; the rules are those of its source, with the values its Go code gave.
+//! request. The rules are those of `gild serve`, which `cases/matchbox.rs` compares with the values that Matchbox' Go code gave.
 //!
 //! It has `/metadata` and `/` and nothing else, no signatures and no templates.
 
-mod group;
-mod metadata;
-mod query;
 pub mod tls;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use group::Group;
+use gild_desk::metadata::{Question, Scope};
 
 /// Go's HTTP server knows the length of a body up to this; a longer one it sends in chunks.
 const BUFFERED: usize = 2048;
@@ -216,12 +213,12 @@ impl Shared {
                 body: "matchbox\n".into(),
             };
         }
-        let labels = query::labels(query);
+        let question = Question::parse(query);
         let group = (path == "/metadata")
-            .then(|| Group::select(&self.directory, &labels))
+            .then(|| question.group(&self.directory))
             .flatten();
         group.map_or_else(Response::not_found, |group| {
-            Response::metadata(metadata::render(&group, &labels, query))
+            Response::metadata(question.answer(&group, Scope::Whole))
         })
     }
 

@@ -43,7 +43,9 @@ impl Group {
             .collect()
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads one group. What Matchbox would pass over in silence is `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let Value::Object(fields) = serde_json::from_str(text).ok()? else {
             return None;
         };

@@ -1,0 +1,286 @@
+//! The desk itself: the rack in memory, the journal on the disk, and who watches.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use gild_boards::mac::Mac;
+use gild_report::{Proof, Report, ReportKey};
+use log::{info, warn};
+use tokio::sync::broadcast;
+
+use crate::folder::{Folder, FolderError, Login};
+use crate::journal::{Journal, JournalError};
+use crate::metadata::{Group, Question, Scope};
+use crate::rack::{Door, Happened, Rack, Refused, Trust};
+
+/// How much the journal may grow, in bytes, before it is made short.
+const GROWTH: u64 = 8 << 20;
+/// News that a slow page may lag behind before it loads everything again.
+const NEWS: usize = 1024;
+
+/// The desk.
+pub struct Desk {
+    folder: Folder,
+    report_key: ReportKey,
+    login: Login,
+    memory: Mutex<Memory>,
+    news: broadcast::Sender<Mac>,
+}
+
+struct Memory {
+    rack: Rack,
+    journal: Journal,
+    /// How long the journal was when it was short.
+    short: u64,
+    /// MAC addresses for which the token was asked and not given, since the desk started. For the page.
+    turned_away: BTreeSet<Mac>,
+}
+
+/// The desk cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// A file of its folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// Its journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// It is not a report.
+    #[error("this is not a report: {0}")]
+    NotAReport(String),
+    /// It is signed with something else than this site's key.
+    #[error("the signature is not of this site's `status_key`")]
+    Signature,
+    /// It cannot be taken.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It would be lost if the desk ended now, so that it must come again.
+    #[error("the desk cannot keep it: {0}")]
+    Kept(std::io::Error),
+}
+
+/// What comes with a report or a question, and says who asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown<'a> {
+    /// The signature by the key on the card.
+    pub signature: Option<&'a str>,
+    /// The proof that a node makes of its token.
+    pub proof: Option<&'a str>,
+}
+
+impl Desk {
+    /// Opens the folder.
+    pub fn open(folder: &Folder) -> Result<Self, DeskError> {
+        let report_key = folder.read_report_key()?;
+        let login = folder.read_login()?;
+        let (journal, happened) = Journal::open::<Happened>(&folder.journal())?;
+        let mut rack = Rack::default();
+        for happened in &happened {
+            rack.apply(happened);
+        }
+        let mut memory = Memory {
+            rack,
+            journal,
+            short: 0,
+            turned_away: BTreeSet::new(),
+        };
+        memory.shorten();
+        Ok(Self {
+            folder: folder.clone(),
+            report_key,
+            login,
+            memory: Mutex::new(memory),
+            news: broadcast::channel(NEWS).0,
+        })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub const fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Whether this is the operator's word.
+    #[must_use]
+    pub fn is_operator(&self, shown: &str) -> bool {
+        self.login.is(shown)
+    }
+
+    /// Looks at the rack.
+    pub fn look<T>(&self, look: impl FnOnce(&Rack) -> T) -> T {
+        look(&self.memory().rack)
+    }
+
+    /// Of whom there is news, from now on.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<Mac> {
+        self.news.subscribe()
+    }
+
+    /// Takes a report.
+    pub fn report(&self, body: &[u8], shown: Shown<'_>) -> Result<(), ReportError> {
+        let report: Report = serde_json::from_slice(body)
+            .map_err(|error| ReportError::NotAReport(error.to_string()))?;
+        let trust = self.trust(&report, body, shown)?;
+        let mut memory = self.memory();
+        memory.rack.accepts(&report, trust)?;
+        let must_keep = memory.rack.must_keep(&report, trust);
+        let happened = Happened::Reported {
+            at: now(),
+            trust,
+            report: Box::new(report),
+        };
+        if must_keep {
+            memory.keep(&happened).map_err(ReportError::Kept)?;
+        }
+        self.apply(memory, &happened);
+        Ok(())
+    }
+
+    /// The answer to `/metadata`, by Matchbox's rules; the token only through the door. `None` is Matchbox's 404.
+    pub fn metadata(&self, query: &str, shown: Shown<'_>) -> Option<String> {
+        let question = Question::parse(query);
+        let group = question.group(self.folder.path())?;
+        let reason = self.withholds(&question, &group, shown);
+        let scope = reason.map_or(Scope::Whole, Scope::Public);
+        Some(question.answer(&group, scope))
+    }
+
+    /// The operator opens or closes the door for a node.
+    pub fn decide(&self, mac: Mac, open: bool) -> std::io::Result<()> {
+        let happened = Happened::Decided {
+            at: now(),
+            mac: mac.to_string(),
+            open,
+        };
+        let mut memory = self.memory();
+        memory.keep(&happened)?;
+        info!(
+            "the operator {} the door for {mac}",
+            if open { "opens" } else { "closes" }
+        );
+        self.apply(memory, &happened);
+        Ok(())
+    }
+
+    /// Why the token is not given to who asks. What is given is noted first: if it cannot be, it is not given.
+    fn withholds(
+        &self,
+        question: &Question<'_>,
+        group: &Group,
+        shown: Shown<'_>,
+    ) -> Option<&'static str> {
+        let Some(mac) = question.mac() else {
+            return Some("the question names no MAC address");
+        };
+        let token = group.token()?;
+        let proof = Proof::of(&token, mac).digest();
+        let digest = shown.proof.map(Proof::digest_of);
+        let mut memory = self.memory();
+        let node = memory.rack.node(mac);
+        let door = node.map_or(Door::NeverOpened, |node| node.door);
+        let is_known =
+            digest.is_some_and(|digest| digest == proof || has_proof(&memory.rack, mac, &digest));
+        if let (Some(reason), false) = (door.reason(), is_known) {
+            if memory.turned_away.insert(mac) {
+                warn!("{mac} asks for its token and does not get it: {reason}");
+            }
+            return Some(reason);
+        }
+        if node.is_some_and(|node| node.was_given(&proof)) {
+            return None;
+        }
+        let happened = Happened::Released {
+            at: now(),
+            mac: mac.to_string(),
+            proof,
+        };
+        if let Err(error) = memory.keep(&happened) {
+            warn!("the token of {mac} stays here, because the journal cannot be written: {error}");
+            return Some("the desk cannot write its journal");
+        }
+        info!("{mac} is given its token");
+        self.apply(memory, &happened);
+        None
+    }
+
+    /// Who stands behind a report.
+    fn trust(&self, report: &Report, body: &[u8], shown: Shown<'_>) -> Result<Trust, ReportError> {
+        if let Some(signature) = shown.signature {
+            return if self.report_key.has_signed(body, signature) {
+                Ok(Trust::Card)
+            } else {
+                Err(ReportError::Signature)
+            };
+        }
+        let mac = report.mac.as_deref().and_then(Mac::parse);
+        let (Some(mac), Some(proof)) = (mac, shown.proof) else {
+            return Ok(Trust::Nobody);
+        };
+        let digest = Proof::digest_of(proof);
+        if has_proof(&self.memory().rack, mac, &digest) {
+            return Ok(Trust::Node);
+        }
+        // A node that got its token before this desk was there, or before it lost its journal.
+        let query = format!("mac={mac}");
+        let group = Question::parse(&query).group(self.folder.path());
+        let token = group.and_then(|group| group.token());
+        let is_present = token.is_some_and(|token| Proof::of(&token, mac).digest() == digest);
+        Ok(if is_present {
+            Trust::Node
+        } else {
+            Trust::Nobody
+        })
+    }
+
+    fn apply(&self, mut memory: MutexGuard<'_, Memory>, happened: &Happened) {
+        let about = memory.rack.apply(happened);
+        drop(memory);
+        if let Some(mac) = about {
+            // Nobody may be watching.
+            let _ = self.news.send(mac);
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn keep(&mut self, happened: &Happened) -> std::io::Result<()> {
+        self.shorten();
+        self.journal.add(happened)
+    }
+
+    /// Makes the journal short when it has grown. If that fails, it goes on growing.
+    fn shorten(&mut self) {
+        if self.journal.length() < self.short + GROWTH {
+            return;
+        }
+        let entries: Vec<_> = self.rack.in_short().collect();
+        if let Err(error) = self.journal.replace(entries.into_iter()) {
+            warn!("the journal cannot be made short: {error}");
+        }
+        self.short = self.journal.length();
+    }
+}
+
+/// Whether this is the digest of the proof of a token that this node was given.
+fn has_proof(rack: &Rack, mac: Mac, digest: &str) -> bool {
+    rack.node(mac).is_some_and(|node| node.was_given(digest))
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}

@@ -1,0 +1,153 @@
+//! The folder of a desk: what lies where.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use gild_report::ReportKey;
+use sha2::{Digest, Sha256};
+
+/// Names in the folder of a desk.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+/// A file of the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It is not there, or not readable.
+    #[error(
+        "cannot read {path}: {error}; next: make the folder with `gild init`, or give the one that it made"
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It is not what it should be.
+    #[error(
+        "{0} is not a key: it should be 64 hex digits; next: take the file that `gild init` made"
+    )]
+    NotAKey(PathBuf),
+}
+
+impl Folder {
+    /// This folder.
+    #[must_use]
+    pub fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// Itself: Matchbox's data directory, with `groups/` in it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Matchbox's group files.
+    #[must_use]
+    pub fn groups(&self) -> PathBuf {
+        self.0.join("groups")
+    }
+
+    /// The published images: what nodes are given as `server`.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
+    /// How boards reach this machine.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.0.join("desk.toml")
+    }
+
+    /// The configuration of the cards.
+    #[must_use]
+    pub fn card_configuration(&self) -> PathBuf {
+        self.0.join("gild.toml")
+    }
+
+    /// The key that signs images, without its ending.
+    #[must_use]
+    pub fn site_key(&self) -> PathBuf {
+        self.0.join("site")
+    }
+
+    /// What every group of this site has: the cluster and its token.
+    #[must_use]
+    pub fn cluster(&self) -> PathBuf {
+        self.0.join("cluster.json")
+    }
+
+    /// The key that cards sign their reports with.
+    #[must_use]
+    pub fn report_key(&self) -> PathBuf {
+        self.0.join("report.key")
+    }
+
+    /// What the operator logs in to the page with.
+    #[must_use]
+    pub fn login(&self) -> PathBuf {
+        self.0.join("login")
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal.jsonl")
+    }
+
+    /// The site's own authority, and the server's certificate by it.
+    #[must_use]
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+
+    /// Reads the key that cards sign their reports with.
+    pub fn read_report_key(&self) -> Result<ReportKey, FolderError> {
+        let path = self.report_key();
+        ReportKey::parse(&read(&path)?).map_err(|_| FolderError::NotAKey(path))
+    }
+
+    /// Reads what the operator logs in with.
+    pub fn read_login(&self) -> Result<Login, FolderError> {
+        let path = self.login();
+        let text = read(&path)?;
+        let text = text.trim();
+        if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Ok(Login::of(text))
+        } else {
+            Err(FolderError::NotAKey(path))
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, FolderError> {
+    fs::read_to_string(path).map_err(|error| FolderError::Read {
+        path: path.to_owned(),
+        error,
+    })
+}
+
+/// Knows the operator. It keeps the digest alone, so that how long a comparison takes says nothing.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login([u8; 32]);
+
+impl Login {
+    fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Whether this is the operator's word.
+    #[must_use]
+    pub fn is(&self, shown: &str) -> bool {
+        *self == Self::of(shown.trim())
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a login")
+    }
+}

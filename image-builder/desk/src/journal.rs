@@ -1,0 +1,235 @@
+//! What must outlive the program: a file of lines, each a JSON object, that only grows. A line that a power cut has left half is not
+//! read, because who sent it was not answered and sends it again.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use gild_whole_file::{Unnamed, sync_folder_of};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Only the desk reads it: it names every node.
+const MODE: u32 = 0o600;
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The disk, or its rights.
+    #[error("{what} {path}: {error}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Another program has it.
+    #[error(
+        "{0} is in use: another `gild serve` runs with this folder; next: stop that one, or give another folder"
+    )]
+    InUse(PathBuf),
+    /// A line that no power cut explains.
+    #[error(
+        "line {line} of {path} cannot be read: {why}; next: look at that line. Without the file the desk starts with no memory: all doors are closed"
+    )]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Journal {
+    /// Opens the journal, or makes one, and reads what it has.
+    pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>), JournalError> {
+        let failed = |what| {
+            let path = path.to_owned();
+            move |error| JournalError::Io { what, path, error }
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(MODE)
+            .open(path)
+            .map_err(failed("cannot open"))?;
+        match file.try_lock() {
+            Ok(()) => (),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(JournalError::InUse(path.to_owned()));
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(failed("cannot lock")(error));
+            }
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .map_err(failed("cannot read"))?;
+        let (entries, length) = read(&bytes).map_err(|(line, why)| JournalError::Line {
+            line,
+            path: path.to_owned(),
+            why,
+        })?;
+        if length < bytes.len() as u64 {
+            log::warn!(
+                "{}: the last {} bytes are half a line, which a power cut has left; they are taken out",
+                path.display(),
+                bytes.len() as u64 - length
+            );
+            file.set_len(length).map_err(failed("cannot shorten"))?;
+        }
+        let journal = Self {
+            path: path.to_owned(),
+            file,
+            length,
+        };
+        Ok((journal, entries))
+    }
+
+    /// Length of the file, bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Adds a line. When this returns it is on the disk; after an error the journal is as it was.
+    pub fn add(&mut self, entry: &impl Serialize) -> io::Result<()> {
+        let line = line(entry)?;
+        let written = self
+            .file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data());
+        if let Err(error) = written {
+            // Half a line before the next one would make that one unreadable.
+            self.file.set_len(self.length)?;
+            self.file.seek(SeekFrom::Start(self.length))?;
+            return Err(error);
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    /// Replaces the whole journal by a shorter one that says the same.
+    pub fn replace<T: Serialize>(&mut self, entries: impl Iterator<Item = T>) -> io::Result<()> {
+        let mut new = Unnamed::beside(&self.path)?;
+        new.file().set_permissions(Permissions::from_mode(MODE))?;
+        for entry in entries {
+            new.file().write_all(&line(&entry)?)?;
+        }
+        let finished = new.finish()?;
+        // Before it has its name, so that nobody else gets it in between.
+        let mut file = finished.file().try_clone()?;
+        file.try_lock()?;
+        finished.put(&self.path)?;
+        sync_folder_of(&self.path)?;
+        self.length = file.seek(SeekFrom::End(0))?;
+        self.file = file;
+        Ok(())
+    }
+}
+
+fn line(entry: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(entry)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The entries, and the length of the whole lines.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(Vec<T>, u64), (usize, String)> {
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    let lines = bytes[..whole].split_inclusive(|byte| *byte == b'\n');
+    let entries = lines.enumerate().map(|(number, line)| {
+        serde_json::from_slice(line).map_err(|error| (number + 1, error.to_string()))
+    });
+    Ok((entries.collect::<Result<_, _>>()?, whole as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> (Journal, Vec<u32>) {
+        Journal::open(path).expect("a journal")
+    }
+
+    #[test]
+    fn what_was_added_is_there_when_it_is_opened_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let (mut journal, entries) = open(&path);
+        assert_eq!(entries, [] as [u32; 0]);
+        for entry in [1, 2] {
+            journal.add(&entry).expect("added");
+        }
+        drop(journal);
+        let (mut journal, entries) = open(&path);
+        assert_eq!(entries, [1, 2]);
+        journal.add(&3).expect("added");
+        drop(journal);
+        assert_eq!(open(&path).1, [1, 2, 3]);
+    }
+
+    #[test]
+    fn half_a_line_at_the_end_is_taken_out_and_one_in_the_middle_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "1\n2\n{\"a\":").expect("written");
+        let (mut journal, entries) = open(&path);
+        assert_eq!(entries, [1, 2]);
+        journal.add(&3).expect("added");
+        drop(journal);
+        assert_eq!(open(&path).1, [1, 2, 3]);
+        std::fs::write(&path, "1\nx\n3\n").expect("written");
+        let error = Journal::open::<u32>(&path).expect_err("a broken line");
+        assert!(error.to_string().starts_with("line 2 of "), "{error}");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"1\nx\n3\n");
+    }
+
+    #[test]
+    fn one_program_at_a_time_has_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let (mut journal, _) = open(&path);
+        journal.add(&1).expect("added");
+        let is_in_use = || matches!(Journal::open::<u32>(&path), Err(JournalError::InUse(_)));
+        assert!(is_in_use());
+        journal.replace([7, 8].into_iter()).expect("replaced");
+        assert!(is_in_use(), "the new file too");
+        journal.add(&9).expect("added");
+        drop(journal);
+        assert_eq!(open(&path).1, [7, 8, 9]);
+    }
+
+    /// `/dev/full` answers each write as a full disk does.
+    #[test]
+    fn a_full_disk_is_an_error_and_loses_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let (mut journal, _) = open(&path);
+        journal.add(&1).expect("added");
+        let full = File::options().write(true).open("/dev/full");
+        let good = std::mem::replace(&mut journal.file, full.expect("a device"));
+        assert!(journal.add(&2).is_err());
+        journal.file = good;
+        journal.add(&3).expect("added");
+        drop(journal);
+        assert_eq!(open(&path).1, [1, 3]);
+    }
+}

@@ -1,0 +1,17 @@
+//! The desk of a rack: one program that serves images and identities, hears the boards, and shows where each of them is.
+//!
+//! [`serve`] runs it. [`desk`] is the desk without any network: what it knows, and who gets which answer. [`rack`] is pure: what
+//! happened makes a picture. [`journal`] keeps what happened, [`metadata`] has Matchbox's rules, [`view`] is the picture for people
+//! and programs, and the private modules bring all that onto the wire.
+
+pub mod desk;
+pub mod folder;
+pub mod journal;
+pub mod metadata;
+mod nfs;
+pub mod rack;
+pub mod serve;
+pub mod settings;
+pub mod tls;
+pub mod view;
+mod web;

@@ -1,0 +1,56 @@
+//! Matchbox's `/metadata`: the same group files, selected and shown by the same rules. The rules are those of its source, and
+//! the values in the tests are what its Go code gave. No line of it is Matchbox's own.
+
+mod group;
+mod lines;
+mod query;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use gild_boards::mac::Mac;
+
+pub use group::Group;
+pub use lines::Scope;
+
+/// A question to `/metadata`.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    query: &'a str,
+    labels: BTreeMap<String, String>,
+}
+
+impl<'a> Question<'a> {
+    /// Reads the query of the request's address: what follows the question mark.
+    #[must_use]
+    pub fn parse(query: &'a str) -> Self {
+        let labels = query::labels(query);
+        Self { query, labels }
+    }
+
+    /// The MAC address that it is about.
+    #[must_use]
+    pub fn mac(&self) -> Option<Mac> {
+        Mac::parse(self.labels.get("mac")?)
+    }
+
+    /// The group in `<directory>/groups` that answers it. `None` is Matchbox's 404.
+    #[must_use]
+    pub fn group(&self, directory: &Path) -> Option<Group> {
+        Group::select(directory, &self.labels)
+    }
+
+    /// The answer, one `KEY=value` a line.
+    #[must_use]
+    pub fn answer(&self, group: &Group, scope: Scope<'_>) -> String {
+        lines::render(group, &self.labels, self.query, scope)
+    }
+}
+
+impl Group {
+    /// The token that it gives, if it gives one.
+    #[must_use]
+    pub fn token(&self) -> Option<String> {
+        lines::token(self)
+    }
+}

@@ -1,0 +1,54 @@
+//! The door: whether a node's token is given to whoever asks with its MAC address.
+
+use serde::{Deserialize, Serialize};
+
+/// Who opened it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Opened {
+    /// The flasher on one of the site's cards, which is writing this node's disk or has just written it.
+    ByFlasher,
+    /// The operator.
+    ByOperator,
+}
+
+/// The door of one node. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Door {
+    /// Nobody has opened it yet.
+    #[default]
+    NeverOpened,
+    /// The token goes to whoever asks with this MAC address.
+    Open {
+        /// Since when.
+        since: u64,
+        /// By whom.
+        by: Opened,
+    },
+    /// The node has joined.
+    Joined {
+        /// Since when.
+        since: u64,
+    },
+    /// The operator has closed it.
+    Closed {
+        /// Since when.
+        since: u64,
+    },
+}
+
+impl Door {
+    /// Why the token stays here, for the node's console. `None` if it does not.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Open { .. } => None,
+            Self::NeverOpened => {
+                Some("no card of this site has reported that it flashes this node")
+            }
+            Self::Joined { .. } => Some("the node has joined already"),
+            Self::Closed { .. } => Some("the operator has closed the door for this node"),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What is known of one board.
+
+use gild_boards::mac::Mac;
+use gild_report::{Finding, Kind, Report};
+use serde::{Deserialize, Serialize};
+
+use super::{Door, Opened, Starts, Trust};
+
+/// So many events are kept.
+const HISTORY: usize = 40;
+/// So many proofs are kept: one for each token that the node was given.
+const PROOFS: usize = 8;
+const MOST_MACS: usize = 8;
+const MOST_FINDINGS: usize = 16;
+/// The flasher's stages in which the disk is being written.
+const WRITES: [&str; 3] = ["flash", "verify", "commit"];
+const FLASHED: &str = "flashed";
+const JOINED: &str = "joined";
+/// Longest text of a board that is kept, characters.
+const LONGEST: usize = 500;
+
+/// Something that happened to a node, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// What.
+    pub text: String,
+}
+
+/// One board: what it has reported last, and what the desk remembers of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// The address by which it is known.
+    pub mac: String,
+    /// The addresses of its other interfaces, as a card has signed them.
+    pub other_macs: Vec<String>,
+    /// Who speaks at present: the flasher or the node.
+    pub kind: Kind,
+    /// Who stands behind the last report.
+    pub trust: Option<Trust>,
+    /// gild's name of the board.
+    pub board: Option<String>,
+    /// Its serial number.
+    pub serial: Option<String>,
+    /// Its name.
+    pub hostname: Option<String>,
+    /// Its address.
+    pub address: Option<String>,
+    /// The image on its disk, or that is being written.
+    pub image_id: Option<String>,
+    /// Another image on the share.
+    pub offered: Option<String>,
+    /// Whether the image still has to prove itself.
+    pub on_trial: bool,
+    /// The stage that it is in.
+    pub stage: Option<String>,
+    /// How much of it is done.
+    pub percent: Option<u8>,
+    /// How fast.
+    pub bytes_per_second: Option<u64>,
+    /// How long it will take yet.
+    pub seconds_left: Option<u64>,
+    /// The fault that its LED shows.
+    pub fault: Option<u8>,
+    /// What went wrong, or what it waits for.
+    pub message: Option<String>,
+    /// What to do.
+    pub next_step: Option<String>,
+    /// Whether it waits for the operator.
+    pub held: bool,
+    /// Hardware that is slow or ill.
+    pub hardware: Vec<Finding>,
+    /// When it spoke last, seconds since 1970.
+    pub heard: u64,
+    /// Whether its token is given out.
+    pub door: Door,
+    /// What happened to it, the latest last.
+    pub history: Vec<Event>,
+    /// What somebody says of it whom the desk does not know, since the last report of one that it knows.
+    pub hearsay: Option<String>,
+    /// The digests of the proofs that it may show.
+    pub(super) proofs: Vec<String>,
+    /// Which reports were seen.
+    pub(super) starts: Starts,
+}
+
+impl Node {
+    /// A node of which nothing is known.
+    pub(super) fn new(mac: Mac) -> Self {
+        Self {
+            mac: mac.to_string(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nobody vouches for it.
+    #[must_use]
+    pub fn is_stranger(&self) -> bool {
+        !self.is_known() && self.door == Door::NeverOpened
+    }
+
+    /// Whether what somebody shows is the proof of a token that this node was given.
+    #[must_use]
+    pub fn was_given(&self, digest: &str) -> bool {
+        self.proofs.iter().any(|proof| proof == digest)
+    }
+
+    /// Its name, or else its address.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.hostname.as_deref().unwrap_or(&self.mac)
+    }
+
+    /// Takes in a report that is new.
+    pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report) {
+        let is_present = self.starts.is_present(report.kind, trust, &report.boot);
+        self.starts
+            .note(report.kind, trust, &report.boot, report.sequence);
+        if trust == Trust::Nobody && self.is_known() {
+            let said = report.message.as_deref().or(report.stage.as_deref());
+            self.hearsay = said.map(short);
+            return;
+        }
+        // A late receipt of an earlier start is history, and not where the board is now.
+        if is_present {
+            self.take(at, trust, report);
+        } else {
+            let outcome = report.outcome.as_deref().unwrap_or("?");
+            self.remember(at, &format!("an earlier start reports late: {outcome}"));
+        }
+        self.move_door(at, trust, report);
+    }
+
+    fn is_known(&self) -> bool {
+        matches!(self.trust, Some(Trust::Card | Trust::Node))
+    }
+
+    fn move_door(&mut self, at: u64, trust: Trust, report: &Report) {
+        let is_open = matches!(self.door, Door::Open { .. });
+        if trust == Trust::Card && is_being_flashed(report) && !is_open {
+            let by = Opened::ByFlasher;
+            self.door = Door::Open { since: at, by };
+            self.remember(at, "the door is open, because its card flashes it");
+        }
+        let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
+        if has_joined && !matches!(self.door, Door::Joined { .. }) {
+            self.door = Door::Joined { since: at };
+            self.remember(at, "the door is closed, because it has joined");
+        }
+    }
+
+    fn take(&mut self, at: u64, trust: Trust, report: &Report) {
+        let before = (
+            self.kind,
+            self.stage.clone(),
+            self.fault,
+            self.message.clone(),
+        );
+        let text = |text: &Option<String>| text.as_deref().map(short);
+        self.heard = at;
+        self.trust = Some(trust);
+        self.kind = report.kind;
+        self.hearsay = None;
+        // What a report leaves out of these is not known to who speaks, and stays true.
+        for (own, said) in [
+            (&mut self.board, &report.board),
+            (&mut self.serial, &report.serial),
+            (&mut self.hostname, &report.hostname),
+            (&mut self.address, &report.address),
+            (&mut self.image_id, &report.image_id),
+        ] {
+            if said.is_some() {
+                *own = text(said);
+            }
+        }
+        if trust == Trust::Card {
+            let macs = report.other_macs.iter().filter_map(|mac| Mac::parse(mac));
+            self.other_macs = macs.take(MOST_MACS).map(|mac| mac.to_string()).collect();
+        }
+        if report.kind != Kind::Node {
+            let findings = report.hardware.iter().take(MOST_FINDINGS);
+            self.hardware = findings
+                .map(|finding| Finding {
+                    subject: short(&finding.subject),
+                    level: finding.level,
+                    message: short(&finding.message),
+                })
+                .collect();
+        }
+        self.offered = text(&report.offered);
+        self.on_trial = report.on_trial;
+        self.stage = text(&report.stage).or_else(|| text(&report.outcome));
+        self.percent = report.percent.map(|percent| percent.min(100));
+        self.bytes_per_second = report.bytes_per_second;
+        self.seconds_left = report.seconds_left;
+        self.fault = report.fault;
+        self.message = text(&report.message);
+        self.next_step = text(&report.next_step);
+        self.held = report.held;
+        let now = (
+            self.kind,
+            self.stage.clone(),
+            self.fault,
+            self.message.clone(),
+        );
+        if before != now {
+            self.remember(at, &self.in_words());
+        }
+    }
+
+    /// The operator opens or closes the door.
+    pub(super) fn decided(&mut self, at: u64, open: bool) {
+        self.door = if open {
+            let by = Opened::ByOperator;
+            Door::Open { since: at, by }
+        } else {
+            Door::Closed { since: at }
+        };
+        let word = if open { "opens" } else { "closes" };
+        self.remember(at, &format!("the operator {word} the door"));
+    }
+
+    /// The node was given a token.
+    pub(super) fn released(&mut self, at: u64, proof: &str) {
+        if self.was_given(proof) {
+            return;
+        }
+        self.proofs.push(proof.to_owned());
+        let old = self.proofs.len().saturating_sub(PROOFS);
+        self.proofs.drain(..old);
+        self.remember(at, "it is given its token");
+    }
+
+    fn in_words(&self) -> String {
+        let who = match self.kind {
+            Kind::Node => "node",
+            Kind::Progress | Kind::Receipt => "flasher",
+        };
+        let stage = self.stage.as_deref().unwrap_or("?");
+        match (self.fault, &self.message) {
+            (Some(fault), Some(message)) => format!("{who}: {stage}, fault {fault}: {message}"),
+            (None, Some(message)) => format!("{who}: {stage}: {message}"),
+            _ => format!("{who}: {stage}"),
+        }
+    }
+
+    fn remember(&mut self, at: u64, text: &str) {
+        let text = text.to_owned();
+        self.history.push(Event { at, text });
+        let old = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..old);
+    }
+}
+
+/// Whether the flasher says that this disk is being written, or was. One that found it right already does not count: a member
+/// must not be given its token again because its card was in the slot.
+fn is_being_flashed(report: &Report) -> bool {
+    let is = |text: &Option<String>, one: &str| text.as_deref() == Some(one);
+    match report.kind {
+        Kind::Progress => WRITES.iter().any(|stage| is(&report.stage, stage)),
+        Kind::Receipt => is(&report.outcome, FLASHED),
+        Kind::Node => false,
+    }
+}
+
+/// Text of a board, without what does not belong on a page or in a journal.
+fn short(text: &str) -> String {
+    let visible = text.chars().filter(|c| !c.is_control());
+    visible.take(LONGEST).collect()
+}

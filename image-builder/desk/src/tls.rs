@@ -1,0 +1,148 @@
+//! The site's own authority, and the desk's certificate by it. The authority is on the cards and in the images, so it stays for
+//! decades; the certificate is made again whenever the desk starts and needs one.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+const CA: &str = "ca.pem";
+const CA_KEY: &str = "ca.key";
+const CERTIFICATE: &str = "server.pem";
+const KEY: &str = "server.key";
+
+/// Where the authority's certificate lies: cards and images take it.
+#[must_use]
+pub fn authority(folder: &Path) -> PathBuf {
+    folder.join(CA)
+}
+
+/// Makes the authority and a certificate for these names and addresses.
+pub fn make(folder: &Path, names: &[String]) -> Result<()> {
+    fs::create_dir(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let params = authority_params()?;
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    write(&folder.join(CA), 0o644, &authority.pem())?;
+    write(
+        &folder.join(CA_KEY),
+        0o600,
+        &authority.key().serialize_pem(),
+    )?;
+    certify(folder, names)
+}
+
+fn authority_params() -> Result<CertificateParams> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "gild desk");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    // A board without a battery has an early clock, and the flasher sets it no earlier than June 2026.
+    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_after = date_time_ymd(2056, 1, 1);
+    Ok(params)
+}
+
+/// Makes a certificate by the authority that is there.
+pub fn certify(folder: &Path, names: &[String]) -> Result<()> {
+    let text = |name: &str| {
+        let path = folder.join(name);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    // The authority's certificate says nothing else.
+    let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&text(CA_KEY)?)?);
+    let mut params = CertificateParams::new(names.to_vec())?;
+    let name = names.first().context("a certificate needs a name")?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, name.as_str());
+    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_after = date_time_ymd(2046, 1, 1);
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &issuer)?;
+    for (name, mode, text) in [
+        (KEY, 0o600, key.serialize_pem()),
+        (CERTIFICATE, 0o644, certificate.pem()),
+    ] {
+        let path = folder.join(name);
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("cannot replace {}", path.display()))?;
+        }
+        write(&path, mode, &text)?;
+    }
+    Ok(())
+}
+
+/// The names that a certificate may be for: host names and addresses.
+pub fn check_name(name: &str) -> Result<()> {
+    let is_host = !name.is_empty()
+        && name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        });
+    ensure!(
+        is_host || name.parse::<IpAddr>().is_ok(),
+        "`{name}` is neither a host name nor an IP address; next: give the name or the address by which boards reach this machine, \
+         without a port"
+    );
+    Ok(())
+}
+
+/// How the desk proves that it is the desk.
+pub fn config(folder: &Path) -> Result<Arc<ServerConfig>> {
+    let (certificate, key) = (folder.join(CERTIFICATE), folder.join(KEY));
+    let chain = CertificateDer::pem_file_iter(&certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("cannot read {}", certificate.display()))?;
+    ensure!(
+        !chain.is_empty(),
+        "{} has no certificate",
+        certificate.display()
+    );
+    let key_path = key;
+    let key = PrivateKeyDer::from_pem_file(&key_path)
+        .with_context(|| format!("cannot read {}", key_path.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .with_context(|| {
+            format!(
+                "{} and {} do not belong together",
+                certificate.display(),
+                key_path.display()
+            )
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}

@@ -1,0 +1,175 @@
+//! The picture of the rack for people and programs: where each board is on its way, in one word.
+
+use gild_faults::Fault;
+use gild_report::Kind;
+use serde::Serialize;
+
+use crate::rack::{Door, Event, Node, Rack, Trust};
+
+/// A flasher that is at work speaks every few seconds. After this long without a word something is wrong. Seconds.
+const SILENCE: u64 = 60;
+/// A node that restarts on its way is silent for longer: firmware, kernel and first boot. Seconds.
+const LONG_SILENCE: u64 = 10 * 60;
+
+/// Where a board is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Its LED shows a fault.
+    Fault,
+    /// It has not spoken for longer than it should be silent.
+    Silent,
+    /// The flasher starts, and has written nothing yet.
+    Starting,
+    /// Its disk is being written.
+    Flashing,
+    /// Its disk is written, and it starts from it.
+    Booting,
+    /// It knows who it is and is not let in yet.
+    Joining,
+    /// It is a member of its cluster.
+    Joined,
+    /// Nobody vouches for it.
+    Stranger,
+}
+
+impl State {
+    /// All, in the order in which a page shows them.
+    pub const ALL: [Self; 8] = [
+        Self::Fault,
+        Self::Silent,
+        Self::Starting,
+        Self::Flashing,
+        Self::Booting,
+        Self::Joining,
+        Self::Joined,
+        Self::Stranger,
+    ];
+
+    /// Its name in JSON and metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fault => "fault",
+            Self::Silent => "silent",
+            Self::Starting => "starting",
+            Self::Flashing => "flashing",
+            Self::Booting => "booting",
+            Self::Joining => "joining",
+            Self::Joined => "joined",
+            Self::Stranger => "stranger",
+        }
+    }
+
+    /// Of this node at this time.
+    #[must_use]
+    pub fn of(node: &Node, now: u64) -> Self {
+        if node.is_stranger() {
+            return Self::Stranger;
+        }
+        let silent_for = now.saturating_sub(node.heard);
+        let state = match node.kind {
+            _ if node.fault.is_some() => Self::Fault,
+            Kind::Progress => match node.stage.as_deref() {
+                Some("flash" | "verify" | "commit") => Self::Flashing,
+                Some("boot-order" | "receipt") => Self::Booting,
+                _ => Self::Starting,
+            },
+            Kind::Receipt => Self::Booting,
+            Kind::Node => match node.stage.as_deref() {
+                Some("joined") => Self::Joined,
+                _ => Self::Joining,
+            },
+        };
+        match state {
+            Self::Starting | Self::Flashing if silent_for > SILENCE => Self::Silent,
+            Self::Booting | Self::Joining if silent_for > LONG_SILENCE => Self::Silent,
+            state => state,
+        }
+    }
+}
+
+/// One node as pages and programs see it. No proof, and nothing by which one could speak for it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown<'a> {
+    name: &'a str,
+    state: State,
+    mac: &'a str,
+    other_macs: &'a [String],
+    board: Option<&'a str>,
+    serial: Option<&'a str>,
+    hostname: Option<&'a str>,
+    address: Option<&'a str>,
+    image_id: Option<&'a str>,
+    offered: Option<&'a str>,
+    on_trial: bool,
+    speaker: Kind,
+    trust: Option<Trust>,
+    stage: Option<&'a str>,
+    percent: Option<u8>,
+    bytes_per_second: Option<u64>,
+    seconds_left: Option<u64>,
+    fault: Option<u8>,
+    fault_meaning: Option<&'static str>,
+    message: Option<&'a str>,
+    next_step: Option<&'a str>,
+    held: bool,
+    hardware: &'a [gild_report::Finding],
+    heard: u64,
+    door: Door,
+    hearsay: Option<&'a str>,
+    history: &'a [Event],
+}
+
+impl<'a> Shown<'a> {
+    /// Of this node at this time, seconds since 1970.
+    #[must_use]
+    pub fn of(node: &'a Node, now: u64) -> Self {
+        let fault = node.fault.and_then(fault);
+        let own_step = node.next_step.as_deref();
+        Self {
+            name: node.name(),
+            state: State::of(node, now),
+            mac: &node.mac,
+            other_macs: &node.other_macs,
+            board: node.board.as_deref(),
+            serial: node.serial.as_deref(),
+            hostname: node.hostname.as_deref(),
+            address: node.address.as_deref(),
+            image_id: node.image_id.as_deref(),
+            offered: node.offered.as_deref(),
+            on_trial: node.on_trial,
+            speaker: node.kind,
+            trust: node.trust,
+            stage: node.stage.as_deref(),
+            percent: node.percent,
+            bytes_per_second: node.bytes_per_second,
+            seconds_left: node.seconds_left,
+            fault: node.fault,
+            fault_meaning: fault.map(Fault::meaning),
+            message: node.message.as_deref(),
+            next_step: own_step.or(fault.map(Fault::next_step)),
+            held: node.held,
+            hardware: &node.hardware,
+            heard: node.heard,
+            door: node.door,
+            hearsay: node.hearsay.as_deref(),
+            history: &node.history,
+        }
+    }
+}
+
+/// How many nodes are in each state.
+#[must_use]
+pub fn count(rack: &Rack, now: u64) -> Vec<(State, usize)> {
+    let states: Vec<_> = rack.nodes().map(|node| State::of(node, now)).collect();
+    State::ALL
+        .map(|state| (state, states.iter().filter(|one| **one == state).count()))
+        .to_vec()
+}
+
+fn fault(number: u8) -> Option<Fault> {
+    Fault::ALL
+        .into_iter()
+        .find(|fault| fault.number() == number)
+}

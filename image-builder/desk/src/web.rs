@@ -1,0 +1,76 @@
+//! The desk over HTTP. With TLS: identities, reports, the page. Without: images alone, which are signed.
+
+mod boards;
+mod door;
+mod events;
+mod images;
+mod metrics;
+mod page;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use gild_report::{PROOF_HEADER, SIGNATURE_HEADER};
+
+use crate::desk::{Desk, Shown};
+
+/// What is served with TLS.
+pub fn whole(desk: &Arc<Desk>) -> Router {
+    Router::new()
+        .route("/", get(page::page))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
+        .route("/metadata", get(boards::metadata))
+        .route("/report", post(boards::report))
+        .route("/rack.json", get(events::rack))
+        .route("/events", get(events::events))
+        .route("/metrics", get(metrics::metrics))
+        .route("/door", post(door::door))
+        .with_state(Arc::clone(desk))
+        .merge(images(desk))
+}
+
+/// What is served without TLS too.
+pub fn images(desk: &Arc<Desk>) -> Router {
+    images::router(&desk.folder().images())
+}
+
+/// What comes with a request and says who asks.
+fn shown(headers: &HeaderMap) -> Shown<'_> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    Shown {
+        signature: text(SIGNATURE_HEADER),
+        proof: text(PROOF_HEADER),
+    }
+}
+
+/// An answer of this type that no cache keeps, and that no page of somebody else shows as its own.
+fn fresh(content_type: &'static str, body: impl IntoResponse) -> Response {
+    let headers: [(HeaderName, HeaderValue); 4] = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static(
+                "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            ),
+        ),
+    ];
+    (headers, body).into_response()
+}
+
+/// An error in words, for a console.
+fn refused(status: StatusCode, why: &str) -> Response {
+    (
+        status,
+        fresh("text/plain; charset=utf-8", format!("{why}\n")),
+    )
+        .into_response()
+}

@@ -1,0 +1,6 @@
+//! `gild init`, `serve` and `node`: the desk of a rack.
+
+pub mod init;
+pub mod node;
+mod question;
+pub mod serve;

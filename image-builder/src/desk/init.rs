@@ -1,0 +1,253 @@
+//! `gild init`: makes the folder of a desk.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use gild_desk::folder::Folder;
+use gild_desk::settings::Settings;
+use gild_desk::tls;
+use gild_node::cluster;
+use gild_node::token::{Kind, Token};
+use serde_json::{Map, json};
+
+use super::question::given_or_asked;
+use crate::input::must_be_regular;
+use crate::key::{self, create};
+
+/// Only the owner reads what lies there: the token is in it.
+const PRIVATE: u32 = 0o700;
+const SECRET: u32 = 0o600;
+const OPEN: u32 = 0o644;
+
+/// Arguments of `gild init`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder to make
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// Name or address by which boards reach this machine; several times for further ones, the first is what cards and images get
+    #[arg(long, value_name = "HOST")]
+    address: Vec<String>,
+    /// Address of the cluster: <https://host:6443>
+    #[arg(long, value_name = "URL")]
+    k3s_url: Option<String>,
+    /// File with the token that lets nodes in: /var/lib/rancher/k3s/server/node-token of a k3s server
+    #[arg(long, value_name = "FILE")]
+    k3s_token_file: Option<PathBuf>,
+    /// File with the ssh public keys of who may log in to the nodes, one on a line
+    #[arg(long, value_name = "FILE")]
+    ssh_keys: Option<PathBuf>,
+    /// Port for identities, reports and the page, with TLS
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    https_port: u16,
+    /// Port for images over HTTP
+    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    http_port: u16,
+    /// Port for images over NFS
+    #[arg(long, value_name = "PORT", default_value_t = 2049)]
+    nfs_port: u16,
+}
+
+/// Runs `gild init`.
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(
+        !args.folder.exists(),
+        "{} is there already, and a desk is never overwritten; next: name another folder",
+        args.folder.display()
+    );
+    let settings = settings(args)?;
+    let cluster = Cluster::read(args)?;
+    cluster.look();
+    // A folder that is half made would only stand in the way of the next attempt.
+    if let Err(error) = make(&args.folder, &settings, &cluster) {
+        if args.folder.is_dir() {
+            fs::remove_dir_all(&args.folder)
+                .with_context(|| format!("cannot remove {}", args.folder.display()))?;
+        }
+        return Err(error);
+    }
+    next_steps(&args.folder, &settings);
+    Ok(())
+}
+
+fn settings(args: &Args) -> Result<Settings> {
+    let mut names = args.address.clone();
+    if names.is_empty() {
+        let question = "Name or address by which boards reach this machine";
+        names.push(given_or_asked(None, "--address", question)?);
+    }
+    names.iter().try_for_each(|name| tls::check_name(name))?;
+    let ports = [args.https_port, args.http_port, args.nfs_port];
+    ensure!(
+        ports[0] != ports[1] && ports[0] != ports[2] && ports[1] != ports[2],
+        "two of the ports are the same; next: give three different ones"
+    );
+    Ok(Settings {
+        names,
+        https_port: args.https_port,
+        http_port: args.http_port,
+        nfs_port: args.nfs_port,
+    })
+}
+
+/// The cluster that nodes join.
+struct Cluster {
+    url: String,
+    token: Token,
+    ssh_keys: Vec<String>,
+}
+
+impl Cluster {
+    fn read(args: &Args) -> Result<Self> {
+        let url = given_or_asked(
+            args.k3s_url.as_ref(),
+            "--k3s-url",
+            "Address of the cluster (https://host:6443)",
+        )?;
+        let url = gild_node::node::server(&url).map_err(|problem| {
+            anyhow::anyhow!(
+                "--k3s-url {problem}; next: give the address of the cluster: https://host:6443"
+            )
+        })?;
+        let token_file = match &args.k3s_token_file {
+            Some(file) => file.clone(),
+            None => given_or_asked(
+                None,
+                "--k3s-token-file",
+                "File with the cluster's token (node-token of a k3s server)",
+            )?
+            .into(),
+        };
+        let token = text_of(&token_file, "the token")?;
+        let token = Token::parse(token.trim())
+            .with_context(|| format!("the token in {} cannot be used: it", token_file.display()))?;
+        let ssh_keys = match &args.ssh_keys {
+            Some(file) => text_of(file, "the ssh keys")?
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned)
+                .collect(),
+            None => Vec::new(),
+        };
+        Ok(Self {
+            url,
+            token,
+            ssh_keys,
+        })
+    }
+
+    /// Asks the cluster whether it would take the token. It may be down today, so that this stops nothing.
+    fn look(&self) {
+        match self.token.kind() {
+            Kind::SecureServer => log::warn!(
+                "the token is one of servers: whoever has it is the cluster's administrator; next: give the node's token \
+                 (/var/lib/rancher/k3s/server/agent-token, or `k3s token create`)"
+            ),
+            Kind::Password => log::warn!(
+                "the token does not name its cluster, so that nodes send it to whatever answers at {}; next: give the whole one, \
+                 which begins with K10",
+                self.url
+            ),
+            Kind::Secure | Kind::Bootstrap => (),
+        }
+        match cluster::look(&self.url, &self.token) {
+            Ok(_) => log::info!("the cluster at {} takes the token", self.url),
+            Err(trouble) => log::warn!("the token was not checked: {trouble}"),
+        }
+        if self.ssh_keys.is_empty() {
+            log::warn!(
+                "nobody will be able to log in to the nodes; next: give --ssh-keys, if that is not meant"
+            );
+        }
+    }
+
+    /// What each group of Matchbox's gets.
+    fn metadata(&self) -> serde_json::Value {
+        let keys: Map<_, _> = self
+            .ssh_keys
+            .iter()
+            .enumerate()
+            .map(|(number, key)| (format!("key{}", number + 1), json!(key)))
+            .collect();
+        let mut metadata = json!({"k3s_url": self.url, "k3s_token": self.token.reveal()});
+        if !keys.is_empty() {
+            metadata["ssh_keys"] = keys.into();
+        }
+        metadata
+    }
+}
+
+fn text_of(file: &Path, what: &str) -> Result<String> {
+    must_be_regular(file, what, "give the file that has it")?;
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn make(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
+    let folder = Folder::new(path);
+    for path in [path, &folder.groups(), &folder.images()] {
+        let mode = if path == folder.images() {
+            0o755
+        } else {
+            PRIVATE
+        };
+        fs::DirBuilder::new()
+            .mode(mode)
+            .create(path)
+            .with_context(|| format!("cannot make {}", path.display()))?;
+    }
+    let public_key = key::make(&folder.site_key())?;
+    tls::make(&folder.tls(), &settings.names)?;
+    let report_key = random_key()?;
+    create(&folder.report_key(), SECRET, &format!("{report_key}\n"))?;
+    create(&folder.login(), SECRET, &format!("{}\n", random_key()?))?;
+    create(&folder.settings(), OPEN, &settings.text())?;
+    let cluster = serde_json::to_string_pretty(&cluster.metadata())?;
+    create(&folder.cluster(), SECRET, &format!("{cluster}\n"))?;
+    let authority = tls::authority(&folder.tls());
+    let authority = fs::read_to_string(&authority)
+        .with_context(|| format!("cannot read {}", authority.display()))?;
+    let card = card(settings, &public_key, &report_key, &authority);
+    create(&folder.card_configuration(), SECRET, &card)?;
+    Ok(())
+}
+
+/// 64 hex digits that nobody can guess.
+fn random_key() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    Ok(hex::encode(bytes))
+}
+
+/// The configuration of the cards.
+fn card(settings: &Settings, public_key: &str, report_key: &str, authority: &str) -> String {
+    let [nfs, http] = settings.servers();
+    format!(
+        "# The flasher card of this desk. Every key: docs/configuration.md\n\
+         server = [\"{nfs}\", \"{http}\"]\n\
+         public_key = \"{public_key}\"\n\
+         matchbox = \"{}\"\n\
+         status_url = \"{}\"\n\
+         # Whoever has the card can report in the name of each of its boards.\n\
+         status_key = \"{report_key}\"\n\
+         ca = \"\"\"\n{authority}\"\"\"\n",
+        settings.matchbox(),
+        settings.status_url(),
+    )
+}
+
+fn next_steps(path: &Path, settings: &Settings) {
+    let shown = path.display();
+    log::info!(
+        "{shown} is made. It holds secrets: the key that signs images, the cluster's token, the login of the page"
+    );
+    println!(
+        "gild node add {shown} --mac d8:3a:dd:01:02:03 --name node-1      # for each board\n\
+         gild image build --board rpi5 --key {shown}/site.key --matchbox {matchbox} --matchbox-ca {shown}/tls/ca.pem ... --output {shown}/images\n\
+         gild card build --config {shown}/gild.toml ... --output card.img\n\
+         gild serve {shown}",
+        matchbox = settings.matchbox()
+    );
+}
