@@ -80,6 +80,12 @@ impl Folder {
         self.0.join("cluster.json")
     }
 
+    /// The ssh public keys of who may log in to nodes, also to one that the desk does not know.
+    #[must_use]
+    pub fn authorized_keys(&self) -> PathBuf {
+        self.0.join("authorized_keys")
+    }
+
     /// The key that cards sign their reports with.
     #[must_use]
     pub fn report_key(&self) -> PathBuf {

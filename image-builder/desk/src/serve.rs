@@ -40,6 +40,10 @@ async fn run(
     listen: IpAddr,
     config: Arc<rustls::ServerConfig>,
 ) -> Result<()> {
+    let (mut end, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let images = desk.folder().images();
     let at = |port| SocketAddr::new(listen, port);
     let (nfs_address, nfs) = nfs::serve(&images, at(settings.nfs_port))
@@ -82,10 +86,6 @@ async fn run(
         .timer(timer)
         .header_read_timeout(HEAD);
 
-    let (mut end, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
     tokio::select! {
         result = nfs => result.context("the NFS server has ended")?,
         result = plain.serve(web::images(desk).into_make_service()) => result.context("the HTTP server has ended")?,

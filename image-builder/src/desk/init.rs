@@ -204,8 +204,16 @@ fn make(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
     create(&folder.report_key(), SECRET, &format!("{report_key}\n"))?;
     create(&folder.login(), SECRET, &format!("{}\n", random_key()?))?;
     create(&folder.settings(), OPEN, &settings.text())?;
+    let ssh_keys = &cluster.ssh_keys;
     let cluster = serde_json::to_string_pretty(&cluster.metadata())?;
     create(&folder.cluster(), SECRET, &format!("{cluster}\n"))?;
+    if !ssh_keys.is_empty() {
+        create(
+            &folder.authorized_keys(),
+            OPEN,
+            &format!("{}\n", ssh_keys.join("\n")),
+        )?;
+    }
     let authority = tls::authority(&folder.tls());
     let authority = fs::read_to_string(&authority)
         .with_context(|| format!("cannot read {}", authority.display()))?;
@@ -244,10 +252,10 @@ fn next_steps(path: &Path, settings: &Settings) {
         "{shown} is made. It holds secrets: the key that signs images, the cluster's token, the login of the page"
     );
     println!(
-        "gild node add {shown} --mac d8:3a:dd:01:02:03 --name node-1      # for each board\n\
-         gild image build --board rpi5 --key {shown}/site.key --matchbox {matchbox} --matchbox-ca {shown}/tls/ca.pem ... --output {shown}/images\n\
-         gild card build --config {shown}/gild.toml ... --output card.img\n\
-         gild serve {shown}",
-        matchbox = settings.matchbox()
+        "gild node add {shown} --mac d8:3a:dd:01:02:03 --name node-1                            # for each board\n\
+         gild image build --desk {shown} --board rpi5 --k3s k3s-arm64 --k3s-sha256 ...          # for each kind of board\n\
+         gild card build --config {shown}/gild.toml --out card.img                              # and write it to a card\n\
+         gild serve {shown}                                                                     # then open {}",
+        settings.matchbox()
     );
 }

@@ -26,12 +26,15 @@ pub struct Args {
     /// Board that the image is for
     #[arg(long, value_parser = board::Named)]
     board: &'static Board,
+    /// Folder of `gild init`: gives `--key`, `--output`, `--matchbox`, `--matchbox-ca` and `--authorized-key`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["matchbox", "matchbox_ca", "without_matchbox"])]
+    desk: Option<PathBuf>,
     /// Secret key that signs the manifest; `GILD_KEY_PASSWORD` in the environment holds its password, if it has one
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "desk")]
+    key: Option<PathBuf>,
     /// Folder in which the image gets a folder with the name of the board
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "desk")]
+    output: Option<PathBuf>,
 
     /// Recipe that says what goes into the image [default: gild's own, boards/BOARD/image.toml]
     #[arg(long, value_name = "FILE")]
@@ -150,14 +153,18 @@ impl Mirrors {
 }
 
 /// Runs `gild image build`.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
     // All that can be refused is refused before anything takes long.
+    args.take_from_desk()?;
     args.check_said()?;
-    Signer::read(&args.key)?;
+    let (Some(key), Some(output)) = (args.key.clone(), args.output.clone()) else {
+        bail!("--key and --output are missing; next: give both, or --desk DIR");
+    };
+    Signer::read(&key)?;
     let options = args.options()?;
     let inspection = inspection(&args.exemptions)?;
     // Held to the end: another build into it would learn that only when all its work is done.
-    let folder = Folder::open(&args.output.join(&args.board.name))?;
+    let folder = Folder::open(&output.join(&args.board.name))?;
 
     let stages = Stages::new();
     // Not in the folder that is published: whatever stops the build leaves nothing there.
@@ -183,9 +190,9 @@ pub fn run(args: Args) -> Result<()> {
     let args = pack::Args {
         disk,
         board: args.board,
-        key: args.key,
+        key,
         id: Some(built.image_id),
-        output: args.output,
+        output,
         level: args.level,
         rollback_counter: args.rollback_counter,
         proves_itself: true,
@@ -198,6 +205,24 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 impl Args {
+    /// Takes from the folder of a desk what was not given.
+    fn take_from_desk(&mut self) -> Result<()> {
+        let Some(desk) = &self.desk else {
+            return Ok(());
+        };
+        let folder = gild_desk::folder::Folder::new(desk);
+        let settings = gild_desk::settings::Settings::read(&folder.settings())?;
+        self.key
+            .get_or_insert_with(|| folder.site_key().with_extension("key"));
+        self.output.get_or_insert_with(|| folder.images());
+        self.matchbox = Some(settings.matchbox());
+        self.matchbox_ca = Some(gild_desk::tls::authority(&folder.tls()));
+        if self.authorized_keys.is_empty() && folder.authorized_keys().exists() {
+            self.authorized_keys.push(folder.authorized_keys());
+        }
+        Ok(())
+    }
+
     /// Whether an overlay says where nodes ask. What it says is read with the other inputs.
     fn has_own_settings(&self) -> bool {
         let mut overlays = self.overlays.iter();
