@@ -189,6 +189,10 @@ test-image: test-image-inputs setup image-programs ## Build, flash and boot the 
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-image -- $(BOARD) $(if $(BAD_RELEASE),--bad-release=$(BAD_RELEASE))
 
+test-desk: demo-inputs setup image-programs ## Let the virtual boards join through gild init and gild serve alone, half an hour (BOARD=rpi5 or rock5b for one)
+	@$(call SAY_COMPILING,target/release/gild-test-desk,$(OWN_PROGRAMS))
+	@cargo run --quiet --release -p gild-tests --bin gild-test-desk -- $(BOARD)
+
 # Each campaign fills all cores.
 campaign: export GILD_CUTS ?= 100000
 campaign: export GILD_SEED := $(or $(GILD_SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))

@@ -9,7 +9,7 @@ use gild_tests::board_dtb::Product;
 use gild_tests::cluster::Cluster;
 use serde_json::json;
 
-use crate::image::{AUTHORIZED_KEY, HOST};
+use gild_tests::real_image::{AUTHORIZED_KEY, HOST};
 
 /// The password of the cluster's token.
 pub const PASSWORD: &str = "s3cret-of-the-cluster";

@@ -11,7 +11,6 @@
 
 mod bad_release;
 mod cluster;
-mod image;
 mod node;
 mod proof;
 
@@ -27,7 +26,7 @@ use gild_tests::eeprom::Eeprom;
 use gild_tests::matchbox::Matchbox;
 use gild_tests::pi5::Medium;
 use gild_tests::scene::Scene;
-use gild_tests::{disk, firmware, workspace};
+use gild_tests::{disk, firmware, real_image, workspace};
 
 use crate::bad_release::Defect;
 use crate::cluster::{Group, NODE_PASSWORD, PASSWORD, WRONG_PASSWORD};
@@ -106,8 +105,8 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     group.write(&cluster, WRONG_PASSWORD)?;
     let matchbox = Matchbox::start(&directory.join("matchbox"))?;
 
-    let url = matchbox.url_at(&image::HOST.to_string());
-    let share = image::build(product, &url, &directory)?;
+    let url = matchbox.url_at(&real_image::HOST.to_string());
+    let share = real_image::build(product, &url, &directory)?;
     story.tell(&format!(
         "image {} is built, sealed and verified",
         share.golden.image_id

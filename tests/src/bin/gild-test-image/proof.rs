@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 
 use crate::Site;
 use crate::cluster::{self, NAME, NODE_PASSWORD, PASSWORD};
-use crate::image::AUTHORIZED_KEY;
 use crate::node::{self, Report};
+use gild_tests::real_image::AUTHORIZED_KEY;
 
 /// The end of the disk that the copy of the partition table takes, and what is lost to alignment.
 const LOST_AT_THE_END: u64 = 2 << 20;

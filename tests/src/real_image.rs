@@ -3,14 +3,15 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 
+use crate::board_dtb::Product;
+use crate::cargo::{host_program, image_program};
+use crate::command::{command, run};
+use crate::golden::Golden;
+use crate::share::Share;
+use crate::workspace;
 use anyhow::{Context, Result, ensure};
-use gild_tests::board_dtb::Product;
-use gild_tests::cargo::{host_program, image_program};
-use gild_tests::command::{command, run};
-use gild_tests::golden::Golden;
-use gild_tests::share::Share;
-use gild_tests::workspace;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -23,40 +24,21 @@ pub const AUTHORIZED_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBg
 pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share> {
     let gild = host_program("gild")?;
     let gild = gild.to_string_lossy();
-    let stub = image_program("k3s-stub")?;
-    let sha256 = hex::encode(Sha256::digest(fs::read(&stub)?));
     let keys = directory.join("authorized");
     fs::write(&keys, format!("{AUTHORIZED_KEY}\n"))?;
     run(command(&gild)
         .args(["key", "new", "--output"])
         .arg(directory.join("test")))?;
-    let recipe = directory.join("image.toml");
-    fs::write(&recipe, on_qemu(product))?;
     let share = directory.join("share");
-    let status = command(&gild)
-        .current_dir(workspace::root())
-        .args(["image", "build", "--board", product.name(), "--k3s"])
-        .arg(&stub)
-        .args([
-            "--k3s-sha256",
-            &sha256,
-            "--matchbox",
-            matchbox,
-            "--level",
-            "3",
-            "--authorized-key",
-        ])
+    let mut build = build_command(product, directory)?;
+    build
+        .args(["--matchbox", matchbox, "--authorized-key"])
         .arg(&keys)
-        .arg("--recipe")
-        .arg(&recipe)
-        .arg("--overlay")
-        .arg(workspace::root().join("tests/image-overlay"))
         .arg("--key")
         .arg(directory.join("test.key"))
         .arg("--output")
-        .arg(&share)
-        .status()?;
-    ensure!(status.success(), "gild image build ended with {status}");
+        .arg(&share);
+    must_succeed(&mut build)?;
 
     let public_key = directory.join("test.pub");
     run(command(&gild)
@@ -88,6 +70,35 @@ pub fn build(product: Product, matchbox: &str, directory: &Path) -> Result<Share
             .to_owned(),
         own: true,
     })
+}
+
+/// Builds the image of a board with what the folder of a desk says.
+pub fn build_for_desk(product: Product, directory: &Path, desk: &Path) -> Result<()> {
+    must_succeed(build_command(product, directory)?.arg("--desk").arg(desk))
+}
+
+/// `gild image build` of a board, with the stub in the place of k3s.
+fn build_command(product: Product, directory: &Path) -> Result<Command> {
+    let stub = image_program("k3s-stub")?;
+    let sha256 = hex::encode(Sha256::digest(fs::read(&stub)?));
+    let recipe = directory.join(format!("{}.toml", product.name()));
+    fs::write(&recipe, on_qemu(product))?;
+    let mut build = command(&host_program("gild")?.to_string_lossy());
+    build
+        .current_dir(workspace::root())
+        .args(["image", "build", "--board", product.name(), "--k3s"])
+        .arg(&stub)
+        .args(["--k3s-sha256", &sha256, "--level", "3", "--recipe"])
+        .arg(&recipe)
+        .arg("--overlay")
+        .arg(workspace::root().join("tests/image-overlay"));
+    Ok(build)
+}
+
+fn must_succeed(build: &mut Command) -> Result<()> {
+    let status = build.status()?;
+    ensure!(status.success(), "gild image build ended with {status}");
+    Ok(())
 }
 
 /// The board's recipe with QEMU's serial port in the kernel's command line, and patience for its slow processor.
