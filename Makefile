@@ -22,7 +22,7 @@ endif
 # What is refused is refused before anything is done, with `make -j` too.
 .NOTPARALLEL:
 
-.PHONY: help setup demo image build-and-copy card install test check test-image campaign fleet fuzz lint docs bench
+.PHONY: help setup demo image build-and-copy card install test check test-image test-desk campaign fleet fuzz lint docs bench
 
 COMMA := ,
 
