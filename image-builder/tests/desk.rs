@@ -237,7 +237,7 @@ fn a_desk_serves_images_and_tells_a_flashed_board_who_it_is() {
     // It was killed, and knows what it knew.
     let serve = Serve::start(&bench);
     assert!(serve.metadata().contains(TOKEN));
-    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"));
+    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"), Some([7; 16]));
     let joined = json!({"kind": "node", "mac": MAC, "boot": "n", "sequence": 1, "stage": "joined", "hostname": "node-1"});
     assert_eq!(
         serve
@@ -268,7 +268,7 @@ fn nothing_that_the_desk_shows_has_a_secret_in_it() {
             .trim()
             .to_owned()
     };
-    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"));
+    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"), Some([7; 16]));
     let secrets = [
         TOKEN.to_owned(),
         read("desk/login"),

@@ -1,18 +1,18 @@
 //! The desk itself: the rack in memory, the journal on the disk, and who watches.
 
-use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gild_boards::mac::Mac;
-use gild_report::{Proof, Report, ReportKey};
+use gild_report::{Kind, Proof, Report, ReportKey};
 use log::{info, warn};
 use tokio::sync::broadcast;
 
 use crate::folder::{Folder, FolderError, Login};
 use crate::journal::{Journal, JournalError};
 use crate::metadata::{Group, Question, Scope};
-use crate::rack::{Door, Happened, Rack, Refused, Trust};
+use crate::rack::{Door, Happened, Node, Rack, Refused, Trust};
 
 /// How much the journal may grow, in bytes, before it is made short.
 const GROWTH: u64 = 8 << 20;
@@ -33,8 +33,6 @@ struct Memory {
     journal: Journal,
     /// How long the journal was when it was short.
     short: u64,
-    /// MAC addresses for which the token was asked and not given, since the desk started. For the page.
-    turned_away: BTreeSet<Mac>,
 }
 
 /// The desk cannot start.
@@ -72,6 +70,8 @@ pub struct Shown<'a> {
     pub signature: Option<&'a str>,
     /// The proof that a node makes of its token.
     pub proof: Option<&'a str>,
+    /// Where in the network it comes from.
+    pub from: Option<IpAddr>,
 }
 
 impl Desk {
@@ -88,7 +88,6 @@ impl Desk {
             rack,
             journal,
             short: 0,
-            turned_away: BTreeSet::new(),
         };
         memory.shorten();
         Ok(Self {
@@ -130,16 +129,15 @@ impl Desk {
         let trust = self.trust(&report, body, shown)?;
         let mut memory = self.memory();
         memory.rack.accepts(&report, trust)?;
-        let must_keep = memory.rack.must_keep(&report, trust);
         let happened = Happened::Reported {
             at: now(),
             trust,
             report: Box::new(report),
         };
-        if must_keep {
+        if memory.rack.must_keep(&happened) {
             memory.keep(&happened).map_err(ReportError::Kept)?;
         }
-        self.apply(memory, &happened);
+        self.apply(&mut memory, &happened);
         Ok(())
     }
 
@@ -165,84 +163,84 @@ impl Desk {
             "the operator {} the door for {mac}",
             if open { "opens" } else { "closes" }
         );
-        self.apply(memory, &happened);
+        self.apply(&mut memory, &happened);
         Ok(())
     }
 
-    /// Why the token is not given to who asks. What is given is noted first: if it cannot be, it is not given.
+    /// Why the secrets of a group are not given to who asks. What is given is noted first: if it cannot be, it is not given.
     fn withholds(
         &self,
         question: &Question<'_>,
         group: &Group,
         shown: Shown<'_>,
     ) -> Option<&'static str> {
+        if !group.has_secrets() {
+            return None;
+        }
         let Some(mac) = question.mac() else {
             return Some("the question names no MAC address");
         };
-        let token = group.token()?;
-        let proof = Proof::of(&token, mac).digest();
-        let digest = shown.proof.map(Proof::digest_of);
         let mut memory = self.memory();
         let node = memory.rack.node(mac);
         let door = node.map_or(Door::NeverOpened, |node| node.door);
-        let is_known =
-            digest.is_some_and(|digest| digest == proof || has_proof(&memory.rack, mac, &digest));
-        if let (Some(reason), false) = (door.reason(), is_known) {
-            if memory.turned_away.insert(mac) {
-                warn!("{mac} asks for its token and does not get it: {reason}");
-            }
-            return Some(reason);
+        if let Some(reason) = door.reason(now()) {
+            let is_known = is_known_by(node, shown.proof);
+            return (door.is_closed_by_operator() || !is_known).then_some(reason);
         }
-        if node.is_some_and(|node| node.was_given(&proof)) {
+        let to = shown
+            .from
+            .map_or_else(|| "an unknown address".to_owned(), |from| from.to_string());
+        if node.is_some_and(|node| node.was_given_to(&to)) {
             return None;
         }
+        info!("{mac} is given its token, at {to}");
         let happened = Happened::Released {
             at: now(),
             mac: mac.to_string(),
-            proof,
+            to,
         };
         if let Err(error) = memory.keep(&happened) {
             warn!("the token of {mac} stays here, because the journal cannot be written: {error}");
             return Some("the desk cannot write its journal");
         }
-        info!("{mac} is given its token");
-        self.apply(memory, &happened);
+        self.apply(&mut memory, &happened);
         None
     }
 
-    /// Who stands behind a report.
+    /// Who stands behind a report. The first proof that a node shows while its door is open is the one that it is known by.
     fn trust(&self, report: &Report, body: &[u8], shown: Shown<'_>) -> Result<Trust, ReportError> {
         if let Some(signature) = shown.signature {
-            return if self.report_key.has_signed(body, signature) {
+            return if self.report_key.has_signed(body, signature) && report.kind != Kind::Node {
                 Ok(Trust::Card)
             } else {
                 Err(ReportError::Signature)
             };
         }
         let mac = report.mac.as_deref().and_then(Mac::parse);
-        let (Some(mac), Some(proof)) = (mac, shown.proof) else {
+        let (Some(mac), Some(proof), Kind::Node) = (mac, shown.proof, report.kind) else {
             return Ok(Trust::Nobody);
         };
-        let digest = Proof::digest_of(proof);
-        if has_proof(&self.memory().rack, mac, &digest) {
+        let mut memory = self.memory();
+        let node = memory.rack.node(mac);
+        if is_known_by(node, shown.proof) {
             return Ok(Trust::Node);
         }
-        // A node that got its token before this desk was there, or before it lost its journal.
-        let query = format!("mac={mac}");
-        let group = Question::parse(&query).group(self.folder.path());
-        let token = group.and_then(|group| group.token());
-        let is_present = token.is_some_and(|token| Proof::of(&token, mac).digest() == digest);
-        Ok(if is_present {
-            Trust::Node
-        } else {
-            Trust::Nobody
-        })
+        let door = node.map_or(Door::NeverOpened, |node| node.door);
+        if door.reason(now()).is_some() {
+            return Ok(Trust::Nobody);
+        }
+        let happened = Happened::Proved {
+            at: now(),
+            mac: mac.to_string(),
+            proof: Proof::digest_of(proof),
+        };
+        memory.keep(&happened).map_err(ReportError::Kept)?;
+        self.apply(&mut memory, &happened);
+        Ok(Trust::Node)
     }
 
-    fn apply(&self, mut memory: MutexGuard<'_, Memory>, happened: &Happened) {
-        let about = memory.rack.apply(happened);
-        drop(memory);
-        if let Some(mac) = about {
+    fn apply(&self, memory: &mut Memory, happened: &Happened) {
+        if let Some(mac) = memory.rack.apply(happened) {
             // Nobody may be watching.
             let _ = self.news.send(mac);
         }
@@ -272,9 +270,10 @@ impl Memory {
     }
 }
 
-/// Whether this is the digest of the proof of a token that this node was given.
-fn has_proof(rack: &Rack, mac: Mac, digest: &str) -> bool {
-    rack.node(mac).is_some_and(|node| node.was_given(digest))
+/// Whether what somebody shows is what this node is known by.
+fn is_known_by(node: Option<&Node>, proof: Option<&str>) -> bool {
+    let digest = proof.map(Proof::digest_of);
+    digest.is_some_and(|digest| node.is_some_and(|node| node.is_known_by(&digest)))
 }
 
 /// Seconds since 1970.

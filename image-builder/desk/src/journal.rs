@@ -51,6 +51,8 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     length: u64,
+    /// Whether half a line may be at the end.
+    is_torn: bool,
 }
 
 impl Journal {
@@ -96,6 +98,7 @@ impl Journal {
             path: path.to_owned(),
             file,
             length,
+            is_torn: false,
         };
         Ok((journal, entries))
     }
@@ -106,19 +109,18 @@ impl Journal {
         self.length
     }
 
-    /// Adds a line. When this returns it is on the disk; after an error the journal is as it was.
+    /// Adds a line. When this returns it is on the disk; after an error the journal says what it said before.
     pub fn add(&mut self, entry: &impl Serialize) -> io::Result<()> {
         let line = line(entry)?;
-        let written = self
-            .file
-            .write_all(&line)
-            .and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            // Half a line before the next one would make that one unreadable.
+        // Half a line before the next one would make that one unreadable.
+        if self.is_torn {
             self.file.set_len(self.length)?;
             self.file.seek(SeekFrom::Start(self.length))?;
-            return Err(error);
         }
+        self.is_torn = true;
+        self.file.write_all(&line)?;
+        self.file.sync_data()?;
+        self.is_torn = false;
         self.length += line.len() as u64;
         Ok(())
     }
@@ -134,11 +136,11 @@ impl Journal {
         // Before it has its name, so that nobody else gets it in between.
         let mut file = finished.file().try_clone()?;
         file.try_lock()?;
+        let length = file.seek(SeekFrom::End(0))?;
         finished.put(&self.path)?;
-        sync_folder_of(&self.path)?;
-        self.length = file.seek(SeekFrom::End(0))?;
-        self.file = file;
-        Ok(())
+        // From here on the old file has no name, and what is added to it would be lost.
+        (self.file, self.length, self.is_torn) = (file, length, false);
+        sync_folder_of(&self.path)
     }
 }
 
@@ -227,7 +229,10 @@ mod tests {
         let full = File::options().write(true).open("/dev/full");
         let good = std::mem::replace(&mut journal.file, full.expect("a device"));
         assert!(journal.add(&2).is_err());
+        assert!(journal.add(&2).is_err(), "and it goes on being one");
         journal.file = good;
+        // What of a line fits on a full disk.
+        journal.file.write_all(b"{\"half\"").expect("written");
         journal.add(&3).expect("added");
         drop(journal);
         assert_eq!(open(&path).1, [1, 3]);

@@ -48,9 +48,9 @@ impl<'a> Question<'a> {
 }
 
 impl Group {
-    /// The token that it gives, if it gives one.
+    /// Whether it gives something that not everybody may know.
     #[must_use]
-    pub fn token(&self) -> Option<String> {
-        lines::token(self)
+    pub fn has_secrets(&self) -> bool {
+        lines::has_secrets(self)
     }
 }

@@ -7,12 +7,12 @@ mod starts;
 use std::collections::BTreeMap;
 
 use gild_boards::mac::Mac;
-use gild_report::{Kind, Report};
+use gild_report::Report;
 use serde::{Deserialize, Serialize};
 
 pub use door::{Door, Opened};
 pub use node::{Event, Node};
-use starts::Starts;
+use starts::{Starts, is_boot};
 
 /// Boards that nobody vouches for: more of them are not kept, because anybody in the network can invent one.
 const MOST_STRANGERS: usize = 256;
@@ -35,12 +35,12 @@ pub enum Refused {
     /// It names no board.
     #[error("the report has no `mac` that is a MAC address")]
     NoMac,
+    /// It does not say of which start it is.
+    #[error("the report's `boot` is not 1 to 32 letters, digits and hyphens")]
+    NoBoot,
     /// It was seen before.
     #[error("a later report of this board is known already")]
     Old,
-    /// Nobody vouches for it, and there are many such already.
-    #[error("there are too many boards already that no card of this site has reported")]
-    TooMany,
 }
 
 /// Something that happened. The journal is a list of these, and the rack is what they make. Times are seconds since 1970.
@@ -71,7 +71,16 @@ pub enum Happened {
         at: u64,
         /// The node.
         mac: String,
-        /// The SHA-256 of the proof that this token makes.
+        /// To which address in the network.
+        to: String,
+    },
+    /// A node has shown, while its door was open, by what it is to be known.
+    Proved {
+        /// When.
+        at: u64,
+        /// The node.
+        mac: String,
+        /// The SHA-256 of its proof.
         proof: String,
     },
     /// A node as it was when the journal was made short.
@@ -79,6 +88,19 @@ pub enum Happened {
         /// The node.
         node: Box<Node>,
     },
+}
+
+impl Happened {
+    /// Whether somebody whom the desk knows stands behind it.
+    fn makes_known(&self) -> bool {
+        !matches!(
+            self,
+            Self::Reported {
+                trust: Trust::Nobody,
+                ..
+            }
+        )
+    }
 }
 
 /// All boards.
@@ -103,76 +125,122 @@ impl Rack {
     pub fn accepts(&self, report: &Report, trust: Trust) -> Result<Mac, Refused> {
         let mac = report.mac.as_deref().and_then(Mac::parse);
         let mac = self.known_as(mac.ok_or(Refused::NoMac)?);
+        if !is_boot(&report.boot) {
+            return Err(Refused::NoBoot);
+        }
         let is_new = |node: &Node| {
             let starts = &node.starts;
             starts.is_new(report.kind, trust, &report.boot, report.sequence)
         };
         match self.nodes.get(&mac) {
             Some(node) if !is_new(node) => Err(Refused::Old),
-            None if trust == Trust::Nobody && self.strangers() >= MOST_STRANGERS => {
-                Err(Refused::TooMany)
-            }
             _ => Ok(mac),
         }
     }
 
-    /// Whether a report must be kept before it counts. How far a flash has come is not, because the next report says it again; nor is
-    /// what nobody vouches for, because it would fill the disk.
+    /// Whether something must be kept before it counts. What nobody vouches for never is, because it would fill the disk.
     #[must_use]
-    pub fn must_keep(&self, report: &Report, trust: Trust) -> bool {
-        let Some(mac) = report.mac.as_deref().and_then(Mac::parse) else {
-            return false;
-        };
-        let says_more = |node: &Node| {
-            report.kind != Kind::Progress
-                || node.stage != report.stage
-                || node.fault != report.fault
-        };
-        trust != Trust::Nobody && self.node(mac).is_none_or(says_more)
+    pub fn must_keep(&self, happened: &Happened) -> bool {
+        match happened {
+            Happened::Reported {
+                trust: Trust::Nobody,
+                ..
+            } => false,
+            Happened::Reported { report, .. } => {
+                let Some(mac) = report.mac.as_deref().and_then(Mac::parse) else {
+                    return false;
+                };
+                let mut after = self.only(mac, &report.other_macs);
+                let before = after.node(mac).cloned();
+                after.apply(happened);
+                after
+                    .node(mac)
+                    .is_some_and(|node| node.says_more_than(before.as_ref()))
+            }
+            _ => true,
+        }
+    }
+
+    /// The nodes that a report can touch.
+    fn only(&self, mac: Mac, others: &[String]) -> Self {
+        let macs = others.iter().filter_map(|mac| Mac::parse(mac));
+        let nodes = macs.chain([mac]).filter_map(|mac| {
+            let known = self.known_as(mac);
+            Some((known, self.nodes.get(&known)?.clone()))
+        });
+        Self {
+            nodes: nodes.collect(),
+        }
     }
 
     /// Takes in what happened, and says whom it is about.
     pub fn apply(&mut self, happened: &Happened) -> Option<Mac> {
         let mac = match happened {
-            Happened::Reported { trust, report, .. } => self.accepts(report, *trust).ok()?,
-            Happened::Decided { mac, .. } | Happened::Released { mac, .. } => Mac::parse(mac)?,
-            Happened::Kept { node } => Mac::parse(&node.mac)?,
+            Happened::Reported { trust, report, .. } => {
+                let mac = self.accepts(report, *trust).ok()?;
+                if *trust == Trust::Card {
+                    self.unite(mac, &report.other_macs);
+                }
+                mac
+            }
+            Happened::Decided { mac, .. }
+            | Happened::Released { mac, .. }
+            | Happened::Proved { mac, .. } => self.known_as(Mac::parse(mac)?),
+            Happened::Kept { node } => {
+                let mac = Mac::parse(&node.mac)?;
+                self.nodes.insert(mac, (**node).clone());
+                return Some(mac);
+            }
         };
-        let mac = self.known_as(mac);
         let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac));
+        if happened.makes_known() && node.is_stranger() {
+            // What a stranger has said of it is not kept.
+            *node = Node::new(mac);
+        }
         match happened {
             Happened::Reported { at, trust, report } => node.reported(*at, *trust, report),
             Happened::Decided { at, open, .. } => node.decided(*at, *open),
-            Happened::Released { at, proof, .. } => node.released(*at, proof),
-            Happened::Kept { node: kept } => node.clone_from(kept),
+            Happened::Released { at, to, .. } => node.released(*at, to),
+            Happened::Proved { at, proof, .. } => node.proved(*at, proof),
+            Happened::Kept { .. } => (),
         }
-        let others: Vec<_> = node
-            .other_macs
-            .iter()
-            .filter_map(|mac| Mac::parse(mac))
-            .collect();
-        // What a stranger has said under one of this board's addresses is not another board.
+        self.forget_strangers();
+        Some(mac)
+    }
+
+    /// A card says that these addresses are one board's: what was known under the others is known under this one.
+    fn unite(&mut self, mac: Mac, others: &[String]) {
+        let others = others.iter().filter_map(|other| Mac::parse(other));
+        let others: Vec<_> = others.filter(|other| *other != mac).collect();
         for other in others {
-            let is_stranger = self.nodes.get(&other).is_some_and(Node::is_stranger);
-            if other != mac && is_stranger {
-                self.nodes.remove(&other);
+            let Some(other) = self.nodes.remove(&other) else {
+                continue;
+            };
+            if !other.is_stranger() {
+                let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac));
+                node.absorb(&other);
             }
         }
-        Some(mac)
+    }
+
+    /// Of too many strangers the one goes that was heard longest ago.
+    fn forget_strangers(&mut self) {
+        let strangers = || self.nodes.iter().filter(|(_, node)| node.is_stranger());
+        if strangers().count() <= MOST_STRANGERS {
+            return;
+        }
+        let oldest = strangers().min_by_key(|(_, node)| node.heard);
+        if let Some(mac) = oldest.map(|(mac, _)| *mac) {
+            self.nodes.remove(&mac);
+        }
     }
 
     /// The same picture as the shortest list of what happened.
     pub fn in_short(&self) -> impl Iterator<Item = Happened> {
-        self.nodes.values().map(|node| Happened::Kept {
+        let known = self.nodes.values().filter(|node| !node.is_stranger());
+        known.map(|node| Happened::Kept {
             node: Box::new(node.clone()),
         })
-    }
-
-    fn strangers(&self) -> usize {
-        self.nodes
-            .values()
-            .filter(|node| node.is_stranger())
-            .count()
     }
 
     /// The address by which a board is known. Only what a card has signed says that two addresses are one board's.

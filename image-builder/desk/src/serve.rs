@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
 use log::{info, warn};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::desk::Desk;
@@ -20,23 +22,36 @@ use crate::{nfs, tls, web};
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a client may take for the head of its request.
 const HEAD: Duration = Duration::from_secs(10);
+/// How often the certificate is looked at.
+const DAY: Duration = Duration::from_hours(24);
 
 /// Runs the desk of this folder on this address of the machine, until the program is asked to end.
 pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
     let folder = Folder::new(folder);
     let settings = Settings::read(&folder.settings())?;
     let desk = Arc::new(Desk::open(&folder)?);
+    tls::renew(&folder.tls(), &settings.names)?;
     let config = tls::config(&folder.tls())?;
+    allow_many_files();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(run(&desk, &settings, listen, config))
+        .block_on(run(&desk, settings, listen, config))
+}
+
+/// Each connection is an open file, and the usual limit is that of an interactive program.
+fn allow_many_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        warn!("the limit of open files stays low: {error}");
+    }
 }
 
 async fn run(
     desk: &Arc<Desk>,
-    settings: &Settings,
+    settings: Settings,
     listen: IpAddr,
     config: Arc<rustls::ServerConfig>,
 ) -> Result<()> {
@@ -46,15 +61,13 @@ async fn run(
     );
     let images = desk.folder().images();
     let at = |port| SocketAddr::new(listen, port);
-    let (nfs_address, nfs) = nfs::serve(&images, at(settings.nfs_port))
-        .await
-        .with_context(|| {
-            format!(
-                "cannot serve {} over NFS on {}",
-                images.display(),
-                at(settings.nfs_port)
-            )
-        })?;
+    let nfs_at = at(settings.nfs_port);
+    let (nfs_address, nfs) = nfs::serve(&images, nfs_at).await.with_context(|| {
+        format!(
+            "cannot serve {} over NFS on {nfs_at}; next: stop what has that port, or give another one in desk.toml and gild.toml",
+            images.display()
+        )
+    })?;
     let (http, https) = (
         bind(at(settings.http_port))?,
         bind(at(settings.https_port))?,
@@ -70,36 +83,60 @@ async fn run(
         https.local_addr()?
     );
 
+    let config = RustlsConfig::from_config(config);
+    tokio::spawn(renew_each_day(
+        desk.folder().clone(),
+        settings.names,
+        config.clone(),
+    ));
+    tokio::spawn(nfs);
     let handle = Handle::new();
-    let mut plain = axum_server::from_tcp(http)?.handle(handle.clone());
-    let mut secure = axum_server::from_tcp_rustls(https, RustlsConfig::from_config(config))?
-        .handle(handle.clone());
-    let timer = hyper_util::rt::TokioTimer::new();
-    plain
-        .http_builder()
-        .http1()
-        .timer(timer.clone())
-        .header_read_timeout(HEAD);
-    secure
-        .http_builder()
-        .http1()
-        .timer(timer)
-        .header_read_timeout(HEAD);
-
-    tokio::select! {
-        result = nfs => result.context("the NFS server has ended")?,
-        result = plain.serve(web::images(desk).into_make_service()) => result.context("the HTTP server has ended")?,
-        result = secure.serve(web::whole(desk).into_make_service()) => result.context("the HTTPS server has ended")?,
-        _ = end.recv() => handle.graceful_shutdown(Some(FAREWELL)),
-        _ = interrupt.recv() => handle.graceful_shutdown(Some(FAREWELL)),
+    let mut plain = axum_server::from_tcp(http)?
+        .handle(handle.clone())
+        .http1_only();
+    let mut secure = axum_server::from_tcp_rustls(https, config)?
+        .handle(handle.clone())
+        .http1_only();
+    for builder in [plain.http_builder(), secure.http_builder()] {
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD);
     }
-    warn!("the desk ends");
-    Ok(())
+    let plain = plain.serve(web::images(desk).into_make_service());
+    let whole = web::whole(desk).into_make_service_with_connect_info::<SocketAddr>();
+    let secure = secure.serve(whole);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = end.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+        warn!("the desk ends");
+        handle.graceful_shutdown(Some(FAREWELL));
+    });
+    // Each ends when it is asked to, and by itself if it cannot go on.
+    let (plain, secure) = tokio::join!(plain, secure);
+    plain.context("the HTTP server has ended")?;
+    secure.context("the HTTPS server has ended")
+}
+
+/// A desk runs for years.
+async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig) {
+    loop {
+        tokio::time::sleep(DAY).await;
+        let renewed = tls::renew(&folder.tls(), &names).and_then(|()| tls::config(&folder.tls()));
+        match renewed {
+            Ok(new) => config.reload_from_config(new),
+            Err(error) => warn!("the certificate is not renewed: {error:#}"),
+        }
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| {
-        format!("cannot listen on {address}; next: stop what has that port, or give another one")
+        format!(
+            "cannot listen on {address}; next: stop what has that port, or give another one in desk.toml and gild.toml"
+        )
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)

@@ -1,5 +1,5 @@
 //! The site's own authority, and the desk's certificate by it. The authority is on the cards and in the images, so it stays for
-//! decades; the certificate is made again whenever the desk starts and needs one.
+//! decades. The certificate is made again while the desk runs, before it ends or when the desk has other names.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -21,6 +22,13 @@ const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
 const CERTIFICATE: &str = "server.pem";
 const KEY: &str = "server.key";
+/// The names that the certificate has, and its end.
+const ABOUT: &str = "server.txt";
+const DAY: Duration = Duration::from_hours(24);
+/// How long a certificate lasts, and how far back it begins, because a board's clock may lie behind by the age of its image. Both together
+/// are below the 825 days that Apple's programs take.
+const FUTURE: Duration = DAY.saturating_mul(397);
+const PAST: Duration = DAY.saturating_mul(400);
 
 /// Where the authority's certificate lies: cards and images take it.
 #[must_use]
@@ -39,7 +47,7 @@ pub fn make(folder: &Path, names: &[String]) -> Result<()> {
         0o600,
         &authority.key().serialize_pem(),
     )?;
-    certify(folder, names)
+    renew(folder, names)
 }
 
 fn authority_params() -> Result<CertificateParams> {
@@ -55,8 +63,15 @@ fn authority_params() -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// Makes a certificate by the authority that is there.
-pub fn certify(folder: &Path, names: &[String]) -> Result<()> {
+/// Makes a certificate by the authority that is there, unless the present one has these names and lasts.
+pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let about = fs::read_to_string(folder.join(ABOUT)).unwrap_or_default();
+    if is_good(&about, names, now) && config(folder).is_ok() {
+        return Ok(());
+    }
     let text = |name: &str| {
         let path = folder.join(name);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -68,13 +83,23 @@ pub fn certify(folder: &Path, names: &[String]) -> Result<()> {
     params
         .distinguished_name
         .push(DnType::CommonName, name.as_str());
-    params.not_before = date_time_ymd(2026, 1, 1);
-    params.not_after = date_time_ymd(2046, 1, 1);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let (begin, end) = (now.saturating_sub(PAST), now + FUTURE);
+    let epoch = date_time_ymd(1970, 1, 1);
+    (params.not_before, params.not_after) = (epoch + begin, epoch + end);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
+    // The note goes first and comes last: a pair that a power cut has left half is made again.
+    let about_path = folder.join(ABOUT);
+    if about_path.exists() {
+        fs::remove_file(&about_path)
+            .with_context(|| format!("cannot remove {}", about_path.display()))?;
+    }
     for (name, mode, text) in [
         (KEY, 0o600, key.serialize_pem()),
         (CERTIFICATE, 0o644, certificate.pem()),
+        (ABOUT, 0o644, about_text(names, end)),
     ] {
         let path = folder.join(name);
         if path.exists() {
@@ -83,6 +108,18 @@ pub fn certify(folder: &Path, names: &[String]) -> Result<()> {
         write(&path, mode, &text)?;
     }
     Ok(())
+}
+
+/// For whom a certificate is, and until when: seconds since 1970.
+fn about_text(names: &[String], end: Duration) -> String {
+    format!("{}\n{}\n", end.as_secs(), names.join("\n"))
+}
+
+fn is_good(about: &str, names: &[String], now: Duration) -> bool {
+    let mut lines = about.lines();
+    let end = lines.next().and_then(|line| line.parse().ok());
+    let end = Duration::from_secs(end.unwrap_or_default());
+    end > now + FUTURE / 4 && lines.eq(names)
 }
 
 /// The names that a certificate may be for: host names and addresses.
@@ -145,4 +182,38 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
         file.sync_all()
     };
     write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_made_again_for_other_names_and_before_its_end() {
+        let names = ["a".to_owned(), "b".to_owned()];
+        let now = Duration::from_secs(1_800_000_000);
+        let about = about_text(&names, now + FUTURE);
+        assert!(is_good(&about, &names, now));
+        assert!(is_good(&about, &names, now + FUTURE / 2));
+        assert!(!is_good(&about, &names, now + FUTURE / 4 * 3));
+        assert!(!is_good(&about, &names[..1], now));
+        assert!(!is_good("", &names, now));
+    }
+
+    #[test]
+    fn half_a_pair_is_made_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("tls");
+        let names = ["127.0.0.1".to_owned()];
+        make(&folder, &names).expect("made");
+        let before = fs::read(folder.join(CERTIFICATE)).expect("a certificate");
+        renew(&folder, &names).expect("good");
+        assert_eq!(
+            fs::read(folder.join(CERTIFICATE)).expect("the same"),
+            before
+        );
+        fs::remove_file(folder.join(KEY)).expect("removed");
+        renew(&folder, &names).expect("made again");
+        config(&folder).expect("a pair");
+    }
 }

@@ -89,7 +89,7 @@ impl State {
     }
 }
 
-/// One node as pages and programs see it. No proof, and nothing by which one could speak for it.
+/// One node as pages and programs see it. No proof, and no serial number: a node's password is made of the board's own number.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown<'a> {
     name: &'a str,
@@ -97,7 +97,6 @@ pub struct Shown<'a> {
     mac: &'a str,
     other_macs: &'a [String],
     board: Option<&'a str>,
-    serial: Option<&'a str>,
     hostname: Option<&'a str>,
     address: Option<&'a str>,
     image_id: Option<&'a str>,
@@ -133,7 +132,6 @@ impl<'a> Shown<'a> {
             mac: &node.mac,
             other_macs: &node.other_macs,
             board: node.board.as_deref(),
-            serial: node.serial.as_deref(),
             hostname: node.hostname.as_deref(),
             address: node.address.as_deref(),
             image_id: node.image_id.as_deref(),

@@ -7,6 +7,7 @@ mod images;
 mod metrics;
 mod page;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -39,11 +40,12 @@ pub fn images(desk: &Arc<Desk>) -> Router {
 }
 
 /// What comes with a request and says who asks.
-fn shown(headers: &HeaderMap) -> Shown<'_> {
+fn shown(headers: &HeaderMap, from: SocketAddr) -> Shown<'_> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Shown {
         signature: text(SIGNATURE_HEADER),
         proof: text(PROOF_HEADER),
+        from: Some(from.ip().to_canonical()),
     }
 }
 

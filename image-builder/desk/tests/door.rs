@@ -35,6 +35,12 @@ fn folder() -> TempDir {
     folder
 }
 
+/// What the node on this board shows; no other node can make it.
+fn proof_of(mac: Mac) -> String {
+    let number = [mac.0[5]; 16];
+    Proof::of(TOKEN, mac, Some(number)).reveal().to_owned()
+}
+
 fn open(folder: &Path) -> Desk {
     Desk::open(&Folder::new(folder)).expect("a desk")
 }
@@ -70,7 +76,7 @@ fn signed(desk: &Desk, report: &Report) -> Result<(), ReportError> {
     let signature = key().sign(&body);
     let shown = Shown {
         signature: Some(&signature),
-        proof: None,
+        ..Shown::default()
     };
     desk.report(&body, shown)
 }
@@ -78,16 +84,16 @@ fn signed(desk: &Desk, report: &Report) -> Result<(), ReportError> {
 fn unsigned(desk: &Desk, report: &Report, proof: Option<&str>) -> Result<(), ReportError> {
     let body = serde_json::to_vec(report).expect("JSON");
     let shown = Shown {
-        signature: None,
         proof,
+        ..Shown::default()
     };
     desk.report(&body, shown)
 }
 
 fn ask(desk: &Desk, mac: Mac, proof: Option<&str>) -> String {
     let shown = Shown {
-        signature: None,
         proof,
+        ..Shown::default()
     };
     desk.metadata(&format!("mac={mac}"), shown)
         .expect("a group")
@@ -123,14 +129,16 @@ fn the_token_is_given_from_the_flash_until_the_node_has_joined() {
         "first boot may ask again"
     );
 
-    let proof = Proof::of(TOKEN, MAC);
-    unsigned(&desk, &of_node("n", 1, "joined"), Some(proof.reveal())).expect("taken");
-    assert!(matches!(door(&desk), Door::Joined { .. }));
+    joins(&desk);
     assert!(!has_token(&ask(&desk, MAC, None)), "a pod asks");
-    let of_other = Proof::of(TOKEN, OTHER);
-    assert!(!has_token(&ask(&desk, MAC, Some(of_other.reveal()))));
+    for wrong in [&proof_of(OTHER), Proof::of(TOKEN, MAC, None).reveal()] {
+        assert!(
+            !has_token(&ask(&desk, MAC, Some(wrong))),
+            "another node asks, which has the same token"
+        );
+    }
     assert!(
-        has_token(&ask(&desk, MAC, Some(proof.reveal()))),
+        has_token(&ask(&desk, MAC, Some(&proof_of(MAC)))),
         "the node refreshes"
     );
 
@@ -138,6 +146,13 @@ fn the_token_is_given_from_the_flash_until_the_node_has_joined() {
     assert!(!has_token(&ask(&desk, MAC, None)), "nothing was written");
     signed(&desk, &receipt("c", 1, "flashed")).expect("taken");
     assert!(has_token(&ask(&desk, MAC, None)), "it was flashed again");
+}
+
+/// The node on the board reports that it has joined.
+fn joins(desk: &Desk) {
+    let report = of_node("n", 1, "joined");
+    unsigned(desk, &report, Some(&proof_of(MAC))).expect("taken");
+    assert!(matches!(door(desk), Door::Joined { .. }));
 }
 
 #[test]
@@ -154,7 +169,7 @@ fn nobody_opens_a_door_without_the_card_s_key() {
         .sign(&body);
     let shown = Shown {
         signature: Some(&wrong),
-        proof: None,
+        ..Shown::default()
     };
     assert!(matches!(
         desk.report(&body, shown),
@@ -174,36 +189,63 @@ fn nobody_opens_a_door_without_the_card_s_key() {
 fn an_old_report_that_is_sent_again_opens_nothing() {
     let folder = folder();
     let desk = open(folder.path());
-    let proof = Proof::of(TOKEN, MAC);
     let flash = progress("a", 2, "flash");
     signed(&desk, &flash).expect("taken");
     assert!(has_token(&ask(&desk, MAC, None)));
-    unsigned(&desk, &of_node("n", 1, "joined"), Some(proof.reveal())).expect("taken");
-    let refused = |desk: &Desk, report: &Report| {
+    joins(&desk);
+    let is_old = |desk: &Desk, report: &Report| {
         matches!(
             signed(desk, report),
             Err(ReportError::Refused(Refused::Old))
         )
     };
-    assert!(refused(&desk, &flash));
-    signed(&desk, &receipt("b", 1, "already-done")).expect("a later start");
-    assert!(refused(&desk, &flash), "of an earlier start");
+    assert!(is_old(&desk, &flash));
+    signed(&desk, &progress("a", 3, "flash")).expect("later, of the same start");
+    assert!(
+        matches!(door(&desk), Door::Joined { .. }),
+        "once for each start"
+    );
+    signed(&desk, &progress("b", 1, "network")).expect("a later start");
+    assert!(is_old(&desk, &flash), "of an earlier start");
     drop(desk);
     let desk = open(folder.path());
-    assert!(refused(&desk, &flash), "the desk was started again");
+    assert!(is_old(&desk, &flash), "the desk was started again");
+    signed(&desk, &receipt("a", 9, "flashed")).expect("a receipt that comes late");
     assert!(!has_token(&ask(&desk, MAC, None)));
+}
+
+/// Also if another node floods the desk: each speaker is counted by itself.
+#[test]
+fn whoever_has_the_token_silences_no_card() {
+    let folder = folder();
+    let desk = open(folder.path());
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    joins(&desk);
+    let proof = proof_of(MAC);
+    for number in 0..600_u64 {
+        let of_node = of_node(&number.to_string(), 1, "joining");
+        unsigned(&desk, &of_node, Some(&proof)).expect("taken");
+        let progress = progress(&number.to_string(), 1, "flash");
+        unsigned(&desk, &progress, Some(&proof)).expect("shown as hearsay");
+    }
+    signed(&desk, &progress("a", 2, "verify")).expect("the card goes on");
+    assert!(
+        signed(&desk, &progress("a", 1, "flash")).is_err(),
+        "it is still known"
+    );
 }
 
 #[test]
 fn a_door_and_what_was_given_outlive_the_program() {
     let folder = folder();
     let desk = open(folder.path());
+    // A stranger has said the same before.
+    unsigned(&desk, &progress("s", 1, "flash"), None).expect("shown");
     signed(&desk, &progress("a", 1, "flash")).expect("taken");
     drop(desk);
     let desk = open(folder.path());
     assert!(has_token(&ask(&desk, MAC, None)), "it is still open");
-    let old = Proof::of(TOKEN, MAC);
-    unsigned(&desk, &of_node("n", 1, "joined"), Some(old.reveal())).expect("taken");
+    joins(&desk);
     drop(desk);
     // The cluster's token is changed in the group.
     let group = folder.path().join("groups/node-1.json");
@@ -211,18 +253,25 @@ fn a_door_and_what_was_given_outlive_the_program() {
     fs::write(&group, text.replace(TOKEN, "n3w-token")).expect("written");
     let desk = open(folder.path());
     assert!(matches!(door(&desk), Door::Joined { .. }));
-    let answer = ask(&desk, MAC, Some(old.reveal()));
+    let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
     assert!(answer.contains("K3S_TOKEN=n3w-token\n"), "{answer}");
     assert!(!ask(&desk, MAC, None).contains("n3w-token"));
 }
 
 #[test]
-fn a_node_that_was_a_member_before_the_desk_is_known_by_its_token() {
+fn a_member_from_before_the_desk_is_known_once_the_operator_opens_its_door() {
     let folder = folder();
     let desk = open(folder.path());
-    let proof = Proof::of(TOKEN, MAC);
-    assert!(has_token(&ask(&desk, MAC, Some(proof.reveal()))));
-    unsigned(&desk, &of_node("n", 1, "joined"), Some(proof.reveal())).expect("taken");
+    let proof = proof_of(MAC);
+    let report = of_node("n", 1, "joined");
+    unsigned(&desk, &report, Some(&proof)).expect("shown");
+    assert!(!has_token(&ask(&desk, MAC, Some(&proof))));
+    assert_eq!(door(&desk), Door::NeverOpened);
+    desk.decide(MAC, true).expect("kept");
+    let report = of_node("n", 2, "joined");
+    unsigned(&desk, &report, Some(&proof)).expect("taken");
+    assert!(matches!(door(&desk), Door::Joined { .. }));
+    assert!(has_token(&ask(&desk, MAC, Some(&proof))));
     let trust = desk.look(|rack| rack.node(MAC).and_then(|node| node.trust));
     assert_eq!(trust, Some(Trust::Node));
 }
@@ -233,8 +282,18 @@ fn the_operator_opens_and_closes() {
     let desk = open(folder.path());
     desk.decide(MAC, true).expect("kept");
     assert!(has_token(&ask(&desk, MAC, None)));
+    joins(&desk);
     desk.decide(MAC, false).expect("kept");
     assert!(!has_token(&ask(&desk, MAC, None)));
+    assert!(
+        !has_token(&ask(&desk, MAC, Some(&proof_of(MAC)))),
+        "closed for the node too"
+    );
+    signed(&desk, &progress("z", 1, "flash")).expect("taken");
+    assert!(
+        matches!(door(&desk), Door::Closed { .. }),
+        "and for its card"
+    );
     drop(desk);
     let desk = open(folder.path());
     assert!(matches!(door(&desk), Door::Closed { .. }));
@@ -288,18 +347,112 @@ fn what_nobody_vouches_for_changes_nothing_of_a_known_board() {
 fn strangers_are_bounded_and_are_not_kept() {
     let folder = folder();
     let desk = open(folder.path());
-    let mut refused = 0;
     for number in 0..600_u32 {
         let [a, b, c, d] = number.to_be_bytes();
         let report = Report {
             mac: Some(Mac([2, 0, a, b, c, d]).to_string()),
+            message: Some("x".repeat(60_000)),
             ..progress("a", 1, "flash")
         };
-        refused += usize::from(unsigned(&desk, &report, None).is_err());
+        unsigned(&desk, &report, None).expect("the oldest gives way");
     }
     assert_eq!(desk.look(|rack| rack.nodes().count()), 256);
-    assert_eq!(refused, 600 - 256);
+    let size = desk.look(|rack| serde_json::to_string(&rack.nodes().collect::<Vec<_>>()));
+    assert!(size.expect("JSON").len() < 256 * 2000);
     signed(&desk, &progress("a", 1, "flash")).expect("a board of ours has its place");
+    desk.look(|rack| assert_eq!(rack.in_short().count(), 1));
     drop(desk);
     assert_eq!(open(folder.path()).look(|rack| rack.nodes().count()), 1);
+    let endless = Report {
+        boot: "x".repeat(33),
+        ..progress("", 1, "flash")
+    };
+    let desk = open(folder.path());
+    assert!(matches!(
+        signed(&desk, &endless),
+        Err(ReportError::Refused(Refused::NoBoot))
+    ));
+}
+
+/// Whatever happened, in whatever order: who starts the desk again, from the whole journal or from a short one, has the same boards,
+/// except for strangers and for how far a flash has come.
+#[test]
+fn the_desk_is_the_same_after_it_was_started_again() {
+    let seed = 20_261_128;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let macs = [MAC, OTHER, Mac([2, 0, 0, 0, 0, 1])];
+    for round in 0..60 {
+        let folder = folder();
+        let desk = open(folder.path());
+        for step in 0..40_u64 {
+            let mac = macs[random.usize(..macs.len())];
+            let others = if random.u8(..4) == 0 {
+                vec![macs[random.usize(..macs.len())].to_string()]
+            } else {
+                Vec::new()
+            };
+            let stages = ["network", "flash", "verify", "receipt"];
+            let report = Report {
+                mac: Some(mac.to_string()),
+                other_macs: others,
+                fault: (random.u8(..6) == 0).then_some(3),
+                ..progress(&random.u8(..4).to_string(), step, stages[random.usize(..4)])
+            };
+            let node = Report {
+                mac: Some(mac.to_string()),
+                ..of_node(
+                    &random.u8(..3).to_string(),
+                    step,
+                    ["joining", "joined"][random.usize(..2)],
+                )
+            };
+            let flashed = Report {
+                mac: Some(mac.to_string()),
+                ..receipt(&random.u8(..4).to_string(), step, "flashed")
+            };
+            // Some of these are refused.
+            let _ = match random.u8(..7) {
+                0 => unsigned(&desk, &report, None).is_ok(),
+                1 => desk.decide(mac, random.bool()).is_ok(),
+                2 => unsigned(&desk, &node, Some(&proof_of(mac))).is_ok(),
+                3 => desk
+                    .metadata(&format!("mac={mac}"), Shown::default())
+                    .is_some(),
+                4 => signed(&desk, &flashed).is_ok(),
+                _ => signed(&desk, &report).is_ok(),
+            };
+        }
+        let before = lasting(&desk);
+        let short: Vec<_> = desk.look(|rack| rack.in_short().collect());
+        drop(desk);
+        let desk = open(folder.path());
+        assert_eq!(lasting(&desk), before, "seed {seed}, round {round}");
+        drop(desk);
+        let lines: String = short
+            .iter()
+            .map(|happened| serde_json::to_string(happened).expect("JSON") + "\n")
+            .collect();
+        fs::write(folder.path().join("journal.jsonl"), lines).expect("written");
+        assert_eq!(
+            lasting(&open(folder.path())),
+            before,
+            "short, seed {seed}, round {round}"
+        );
+    }
+}
+
+fn lasting(desk: &Desk) -> Vec<String> {
+    let known = |node: &&gild_desk::rack::Node| !node.is_stranger();
+    desk.look(|rack| {
+        rack.nodes()
+            .filter(known)
+            .map(|node| {
+                let mut node = serde_json::to_value(node).expect("JSON");
+                for volatile in ["percent", "heard", "hearsay", "starts"] {
+                    node[volatile] = json!(null);
+                }
+                node.to_string()
+            })
+            .collect()
+    })
 }

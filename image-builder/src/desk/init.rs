@@ -60,12 +60,11 @@ pub fn run(args: &Args) -> Result<()> {
     let settings = settings(args)?;
     let cluster = Cluster::read(args)?;
     cluster.look();
-    // A folder that is half made would only stand in the way of the next attempt.
-    if let Err(error) = make(&args.folder, &settings, &cluster) {
-        if args.folder.is_dir() {
-            fs::remove_dir_all(&args.folder)
-                .with_context(|| format!("cannot remove {}", args.folder.display()))?;
-        }
+    private_folder(&args.folder)?;
+    // It is ours from here on, and half made it would only stand in the way of the next attempt.
+    if let Err(error) = fill(&args.folder, &settings, &cluster) {
+        fs::remove_dir_all(&args.folder)
+            .with_context(|| format!("cannot remove {}", args.folder.display()))?;
         return Err(error);
     }
     next_steps(&args.folder, &settings);
@@ -185,19 +184,18 @@ fn text_of(file: &Path, what: &str) -> Result<String> {
     fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn make(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
+/// Makes a folder that was not there.
+fn private_folder(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .mode(PRIVATE)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))
+}
+
+fn fill(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
     let folder = Folder::new(path);
-    for path in [path, &folder.groups(), &folder.images()] {
-        let mode = if path == folder.images() {
-            0o755
-        } else {
-            PRIVATE
-        };
-        fs::DirBuilder::new()
-            .mode(mode)
-            .create(path)
-            .with_context(|| format!("cannot make {}", path.display()))?;
-    }
+    private_folder(&folder.groups())?;
+    private_folder(&folder.images())?;
     let public_key = key::make(&folder.site_key())?;
     tls::make(&folder.tls(), &settings.names)?;
     let report_key = random_key()?;

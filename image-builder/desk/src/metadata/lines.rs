@@ -21,7 +21,6 @@ const PUBLIC: [&str; 7] = [
 ];
 /// The name of the line that says why they are left out.
 const WITHHELD: &str = "K3S_TOKEN_WITHHELD";
-const TOKEN: &str = "K3S_TOKEN";
 
 /// What of a group goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +41,8 @@ pub fn render(
 ) -> String {
     let mut lines = lines(group, labels, query);
     if let Scope::Public(reason) = scope {
-        let has_token = lines.iter().any(|(name, _)| name == TOKEN);
-        lines.retain(|(name, value)| is_public(name) && !value.contains('\n'));
-        if has_token {
-            lines.push((WITHHELD.to_owned(), reason.to_owned()));
-        }
+        lines.retain(|(name, value)| !is_secret(name, value));
+        lines.push((WITHHELD.to_owned(), reason.to_owned()));
     }
     // Go walks its maps in random order.
     fastrand::shuffle(&mut lines);
@@ -56,18 +52,19 @@ pub fn render(
         .collect()
 }
 
-fn is_public(name: &str) -> bool {
-    PUBLIC
-        .iter()
-        .any(|public| name == *public || public.ends_with('_') && name.starts_with(public))
+/// A value with a line break makes lines of other names.
+fn is_secret(name: &str, value: &str) -> bool {
+    let is_public =
+        |public: &&str| name == *public || public.ends_with('_') && name.starts_with(*public);
+    value.contains('\n') || !PUBLIC.iter().any(is_public)
 }
 
-/// The token that the group gives, if it gives one.
+/// Whether the group gives something that not everybody may know.
 #[must_use]
-pub fn token(group: &Group) -> Option<String> {
+pub fn has_secrets(group: &Group) -> bool {
     lines(group, &BTreeMap::new(), "")
-        .into_iter()
-        .find_map(|(name, value)| (name == TOKEN).then_some(value))
+        .iter()
+        .any(|(name, value)| is_secret(name, value))
 }
 
 fn lines(group: &Group, labels: &BTreeMap<String, String>, query: &str) -> Vec<(String, String)> {
@@ -159,10 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn a_group_without_secrets_lacks_nothing() {
-        let group = Group::parse(r#"{"metadata": {"hostname": "a"}}"#).expect("a group");
-        let body = render(&group, &BTreeMap::new(), "", Scope::Public("closed"));
-        assert!(!body.contains("WITHHELD"), "{body}");
-        assert_eq!(token(&group), None);
+    fn a_secret_is_one_with_a_token_beside_it_or_without() {
+        let has = |metadata: &str| {
+            let text = format!("{{\"metadata\": {metadata}}}");
+            has_secrets(&Group::parse(&text).expect("a group"))
+        };
+        assert!(!has(
+            r#"{"hostname": "a", "k3s_url": "u", "ssh_keys": {"a": "k"}, "k3s_node_labels": {"a": "b=c"}}"#
+        ));
+        for secret in [
+            r#"{"k3s_token": ""}"#,
+            r#"{"k3s_node_password": "p"}"#,
+            r#"{"k3s": {"registries": {"x": "p"}}}"#,
+            r#"{"hostname": "a\nK3S_TOKEN=t"}"#,
+        ] {
+            assert!(has(secret), "{secret}");
+        }
     }
 }

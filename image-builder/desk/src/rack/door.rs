@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A node that has not joined after this long has its door closed: seconds.
+pub const LONGEST_OPEN: u64 = 12 * 60 * 60;
+
 /// Who opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -41,14 +44,23 @@ pub enum Door {
 impl Door {
     /// Why the token stays here, for the node's console. `None` if it does not.
     #[must_use]
-    pub const fn reason(self) -> Option<&'static str> {
+    pub const fn reason(self, now: u64) -> Option<&'static str> {
         match self {
-            Self::Open { .. } => None,
+            Self::Open { since, .. } if now.saturating_sub(since) <= LONGEST_OPEN => None,
+            Self::Open { .. } => {
+                Some("the door was open for 12 hours, and the node has not joined")
+            }
             Self::NeverOpened => {
                 Some("no card of this site has reported that it flashes this node")
             }
             Self::Joined { .. } => Some("the node has joined already"),
             Self::Closed { .. } => Some("the operator has closed the door for this node"),
         }
+    }
+
+    /// Whether not even a proof opens it.
+    #[must_use]
+    pub const fn is_closed_by_operator(self) -> bool {
+        matches!(self, Self::Closed { .. })
     }
 }

@@ -8,7 +8,7 @@ use super::{Door, Opened, Starts, Trust};
 
 /// So many events are kept.
 const HISTORY: usize = 40;
-/// So many proofs are kept: one for each token that the node was given.
+/// So many proofs are kept: one for each token that the node had.
 const PROOFS: usize = 8;
 const MOST_MACS: usize = 8;
 const MOST_FINDINGS: usize = 16;
@@ -80,7 +80,9 @@ pub struct Node {
     pub history: Vec<Event>,
     /// What somebody says of it whom the desk does not know, since the last report of one that it knows.
     pub hearsay: Option<String>,
-    /// The digests of the proofs that it may show.
+    /// For which start of its flasher the door was opened: it is opened once for each.
+    pub(super) opened_for: Option<String>,
+    /// The digests of the proofs by which it is known.
     pub(super) proofs: Vec<String>,
     /// Which reports were seen.
     pub(super) starts: Starts,
@@ -98,13 +100,40 @@ impl Node {
     /// Whether nobody vouches for it.
     #[must_use]
     pub fn is_stranger(&self) -> bool {
-        !self.is_known() && self.door == Door::NeverOpened
+        !self.is_known() && self.door == Door::NeverOpened && self.proofs.is_empty()
     }
 
-    /// Whether what somebody shows is the proof of a token that this node was given.
+    /// Whether this is the digest of a proof by which the node is known.
     #[must_use]
-    pub fn was_given(&self, digest: &str) -> bool {
+    pub fn is_known_by(&self, digest: &str) -> bool {
         self.proofs.iter().any(|proof| proof == digest)
+    }
+
+    /// Whether this is worth a place on the disk, beside what was known before. How far a flash has come is not, because the next report
+    /// says it again.
+    #[must_use]
+    pub(super) fn says_more_than(&self, before: Option<&Self>) -> bool {
+        let lasting = |node: &Self| Self {
+            percent: None,
+            bytes_per_second: None,
+            seconds_left: None,
+            heard: 0,
+            hearsay: None,
+            starts: node.starts.without_sequences(),
+            ..node.clone()
+        };
+        before.is_none_or(|before| lasting(self) != lasting(before))
+    }
+
+    /// Whether it is noted that its token went to this address since its door was opened.
+    #[must_use]
+    pub fn was_given_to(&self, to: &str) -> bool {
+        let Door::Open { since, .. } = self.door else {
+            return false;
+        };
+        let text = given_to(to);
+        let mut events = self.history.iter().filter(|event| event.at >= since);
+        events.any(|event| event.text == text)
     }
 
     /// Its name, or else its address.
@@ -115,14 +144,12 @@ impl Node {
 
     /// Takes in a report that is new.
     pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report) {
-        let is_present = self.starts.is_present(report.kind, trust, &report.boot);
-        self.starts
-            .note(report.kind, trust, &report.boot, report.sequence);
-        if trust == Trust::Nobody && self.is_known() {
-            let said = report.message.as_deref().or(report.stage.as_deref());
-            self.hearsay = said.map(short);
+        let is_present = self.starts.is_present(trust, &report.boot);
+        if trust == Trust::Nobody {
+            self.overhear(at, report);
             return;
         }
+        self.starts.note(trust, &report.boot, report.sequence);
         // A late receipt of an earlier start is history, and not where the board is now.
         if is_present {
             self.take(at, trust, report);
@@ -130,22 +157,40 @@ impl Node {
             let outcome = report.outcome.as_deref().unwrap_or("?");
             self.remember(at, &format!("an earlier start reports late: {outcome}"));
         }
-        self.move_door(at, trust, report);
+        self.move_door(at, trust, report, is_present);
+    }
+
+    /// What nobody vouches for: of a known board it is hearsay, and of a stranger all there is.
+    fn overhear(&mut self, at: u64, report: &Report) {
+        if self.is_stranger() {
+            self.take(at, Trust::Nobody, report);
+            self.history.clear();
+        } else {
+            let said = report.message.as_deref().or(report.stage.as_deref());
+            self.hearsay = said.map(short);
+        }
     }
 
     fn is_known(&self) -> bool {
         matches!(self.trust, Some(Trust::Card | Trust::Node))
     }
 
-    fn move_door(&mut self, at: u64, trust: Trust, report: &Report) {
-        let is_open = matches!(self.door, Door::Open { .. });
-        if trust == Trust::Card && is_being_flashed(report) && !is_open {
+    fn move_door(&mut self, at: u64, trust: Trust, report: &Report, is_present: bool) {
+        // Once for each start. What the operator has closed, only the operator opens, and a late receipt opens no member's door.
+        let was_opened = self.opened_for.as_deref() == Some(&report.boot);
+        let may_open = match self.door {
+            Door::NeverOpened => true,
+            Door::Open { .. } | Door::Joined { .. } => is_present && !was_opened,
+            Door::Closed { .. } => false,
+        };
+        if trust == Trust::Card && is_being_flashed(report) && may_open {
             let by = Opened::ByFlasher;
             self.door = Door::Open { since: at, by };
+            self.opened_for = Some(report.boot.clone());
             self.remember(at, "the door is open, because its card flashes it");
         }
         let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
-        if has_joined && !matches!(self.door, Door::Joined { .. }) {
+        if has_joined && matches!(self.door, Door::Open { .. } | Door::NeverOpened) {
             self.door = Door::Joined { since: at };
             self.remember(at, "the door is closed, because it has joined");
         }
@@ -176,8 +221,12 @@ impl Node {
             }
         }
         if trust == Trust::Card {
-            let macs = report.other_macs.iter().filter_map(|mac| Mac::parse(mac));
-            self.other_macs = macs.take(MOST_MACS).map(|mac| mac.to_string()).collect();
+            let macs = report.mac.iter().chain(&report.other_macs);
+            let macs = macs
+                .filter_map(|mac| Mac::parse(mac))
+                .map(|mac| mac.to_string());
+            let others = macs.filter(|mac| *mac != self.mac);
+            self.other_macs = others.take(MOST_MACS).collect();
         }
         if report.kind != Kind::Node {
             let findings = report.hardware.iter().take(MOST_FINDINGS);
@@ -210,6 +259,20 @@ impl Node {
         }
     }
 
+    /// Takes over what is known of another node, which a card says is this board.
+    pub(super) fn absorb(&mut self, other: &Self) {
+        if self.door == Door::NeverOpened || other.door.is_closed_by_operator() {
+            self.door = other.door;
+        }
+        self.starts.absorb(&other.starts);
+        let proofs = other.proofs.iter().filter(|proof| !self.is_known_by(proof));
+        let proofs: Vec<_> = proofs.cloned().collect();
+        self.proofs.extend(proofs);
+        self.history.extend(other.history.iter().cloned());
+        self.history.sort_by_key(|event| event.at);
+        self.bound();
+    }
+
     /// The operator opens or closes the door.
     pub(super) fn decided(&mut self, at: u64, open: bool) {
         self.door = if open {
@@ -222,15 +285,17 @@ impl Node {
         self.remember(at, &format!("the operator {word} the door"));
     }
 
-    /// The node was given a token.
-    pub(super) fn released(&mut self, at: u64, proof: &str) {
-        if self.was_given(proof) {
-            return;
+    /// The node was given its token.
+    pub(super) fn released(&mut self, at: u64, to: &str) {
+        self.remember(at, &given_to(to));
+    }
+
+    /// The node has shown a proof while its door was open.
+    pub(super) fn proved(&mut self, at: u64, proof: &str) {
+        if !self.is_known_by(proof) {
+            self.proofs.push(proof.to_owned());
+            self.remember(at, "it is known by a proof of its token");
         }
-        self.proofs.push(proof.to_owned());
-        let old = self.proofs.len().saturating_sub(PROOFS);
-        self.proofs.drain(..old);
-        self.remember(at, "it is given its token");
     }
 
     fn in_words(&self) -> String {
@@ -249,9 +314,19 @@ impl Node {
     fn remember(&mut self, at: u64, text: &str) {
         let text = text.to_owned();
         self.history.push(Event { at, text });
+        self.bound();
+    }
+
+    fn bound(&mut self) {
         let old = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..old);
+        let old = self.proofs.len().saturating_sub(PROOFS);
+        self.proofs.drain(..old);
     }
+}
+
+fn given_to(to: &str) -> String {
+    format!("its token is given to {to}")
 }
 
 /// Whether the flasher says that this disk is being written, or was. One that found it right already does not count: a member

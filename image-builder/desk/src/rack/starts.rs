@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Trust;
 
-/// So many earlier starts of a board are remembered.
-const REMEMBERED: usize = 64;
+/// So many starts of a board are remembered of each speaker.
+const REMEMBERED: usize = 256;
+const LONGEST: usize = 32;
 
 /// The starts of one board, the present ones last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,12 +15,10 @@ pub struct Starts {
     seen: Vec<Start>,
 }
 
-/// One start, as far as one kind of speaker has reported it: what nobody vouches for does not count against what somebody does, or
-/// anybody could silence a board.
+/// One start, as far as one speaker has reported it. Speakers are apart, so that none of them can silence another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Start {
-    of_flasher: bool,
-    vouched: bool,
+    speaker: Trust,
     boot: String,
     sequence: u64,
 }
@@ -27,9 +26,9 @@ struct Start {
 impl Starts {
     /// Whether this is neither a report that was seen nor an earlier one.
     #[must_use]
-    pub fn is_new(&self, kind: Kind, trust: Trust, boot: &str, sequence: u64) -> bool {
-        let mut alike = self.seen.iter().filter(|start| start.is_of(kind, trust));
-        if self.last(kind, trust) == Some(boot) {
+    pub fn is_new(&self, kind: Kind, speaker: Trust, boot: &str, sequence: u64) -> bool {
+        let mut alike = self.seen.iter().filter(|start| start.speaker == speaker);
+        if self.last(speaker) == Some(boot) {
             return alike.any(|start| start.boot == boot && start.sequence < sequence);
         }
         // Of an earlier start only a receipt may come late, and only once.
@@ -40,14 +39,14 @@ impl Starts {
 
     /// Whether this is of the start that spoke last, or of a later one.
     #[must_use]
-    pub fn is_present(&self, kind: Kind, trust: Trust, boot: &str) -> bool {
-        let knows = |start: &Start| start.is_of(kind, trust) && start.boot == boot;
-        self.last(kind, trust) == Some(boot) || !self.seen.iter().any(knows)
+    pub fn is_present(&self, speaker: Trust, boot: &str) -> bool {
+        let knows = |start: &Start| start.speaker == speaker && start.boot == boot;
+        self.last(speaker) == Some(boot) || !self.seen.iter().any(knows)
     }
 
     /// Notes a report.
-    pub fn note(&mut self, kind: Kind, trust: Trust, boot: &str, sequence: u64) {
-        let of = |start: &Start| start.is_of(kind, trust);
+    pub fn note(&mut self, speaker: Trust, boot: &str, sequence: u64) {
+        let of = |start: &Start| start.speaker == speaker;
         let known = self
             .seen
             .iter_mut()
@@ -57,8 +56,7 @@ impl Starts {
             return;
         }
         self.seen.push(Start {
-            of_flasher: kind != Kind::Node,
-            vouched: trust != Trust::Nobody,
+            speaker,
             boot: boot.to_owned(),
             sequence,
         });
@@ -69,17 +67,37 @@ impl Starts {
         }
     }
 
-    fn last(&self, kind: Kind, trust: Trust) -> Option<&str> {
+    /// Which starts were seen, and nothing of how far each has come.
+    #[must_use]
+    pub fn without_sequences(&self) -> Self {
+        let mut starts = self.clone();
+        for start in &mut starts.seen {
+            start.sequence = 0;
+        }
+        starts
+    }
+
+    /// Adds those of another node, which has turned out to be the same board.
+    pub fn absorb(&mut self, other: &Self) {
+        for start in &other.seen {
+            self.note(start.speaker, &start.boot, start.sequence);
+        }
+    }
+
+    fn last(&self, speaker: Trust) -> Option<&str> {
         let mut from_last = self.seen.iter().rev();
-        let last = from_last.find(|start| start.is_of(kind, trust));
+        let last = from_last.find(|start| start.speaker == speaker);
         last.map(|start| &*start.boot)
     }
 }
 
-impl Start {
-    fn is_of(&self, kind: Kind, trust: Trust) -> bool {
-        self.of_flasher == (kind != Kind::Node) && self.vouched == (trust != Trust::Nobody)
-    }
+/// Whether this names a start: what is kept of each report must have a bound.
+#[must_use]
+pub fn is_boot(boot: &str) -> bool {
+    (1..=LONGEST).contains(&boot.len())
+        && boot
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -94,7 +112,7 @@ mod tests {
         };
         for (boot, sequence) in [("a", 1), ("a", 2), ("b", 1)] {
             assert!(is_new(&starts, boot, sequence), "{boot} {sequence}");
-            starts.note(Kind::Progress, Trust::Card, boot, sequence);
+            starts.note(Trust::Card, boot, sequence);
         }
         for (boot, sequence) in [("b", 1), ("b", 0), ("a", 2), ("a", 3)] {
             assert!(!is_new(&starts, boot, sequence), "{boot} {sequence}");
@@ -106,11 +124,11 @@ mod tests {
     fn a_receipt_of_the_start_before_may_come_late_once() {
         let mut starts = Starts::default();
         for (boot, sequence) in [("a", 7), ("b", 1)] {
-            starts.note(Kind::Progress, Trust::Card, boot, sequence);
+            starts.note(Trust::Card, boot, sequence);
         }
         assert!(starts.is_new(Kind::Receipt, Trust::Card, "a", 8));
-        assert!(!starts.is_present(Kind::Receipt, Trust::Card, "a"));
-        starts.note(Kind::Receipt, Trust::Card, "a", 8);
+        assert!(!starts.is_present(Trust::Card, "a"));
+        starts.note(Trust::Card, "a", 8);
         assert!(!starts.is_new(Kind::Receipt, Trust::Card, "a", 8));
         assert!(
             starts.is_new(Kind::Progress, Trust::Card, "b", 2),
@@ -119,15 +137,27 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_vouches_for_silences_nobody() {
+    fn no_speaker_silences_another() {
         let mut starts = Starts::default();
-        starts.note(Kind::Progress, Trust::Card, "a", 1);
-        starts.note(Kind::Progress, Trust::Nobody, "a", u64::MAX);
-        for boot in 0..1000 {
-            starts.note(Kind::Node, Trust::Nobody, &boot.to_string(), 1);
+        starts.note(Trust::Card, "a", 1);
+        for other in [Trust::Nobody, Trust::Node] {
+            starts.note(other, "a", u64::MAX);
+            for boot in 0..1000 {
+                starts.note(other, &boot.to_string(), 1);
+            }
         }
         assert!(starts.is_new(Kind::Progress, Trust::Card, "a", 2));
         assert!(!starts.is_new(Kind::Progress, Trust::Card, "a", 1));
-        assert!(starts.is_new(Kind::Node, Trust::Node, "999", 1));
+        assert_eq!(starts.seen.len(), 1 + 2 * REMEMBERED);
+    }
+
+    #[test]
+    fn a_start_has_a_short_name() {
+        for boot in ["0123456789abcdef", "n", &"a".repeat(32)] {
+            assert!(is_boot(boot), "{boot}");
+        }
+        for boot in ["", "a b", "\u{e9}", &"a".repeat(33)] {
+            assert!(!is_boot(boot), "{boot}");
+        }
     }
 }

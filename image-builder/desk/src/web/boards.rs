@@ -1,10 +1,11 @@
 //! What boards ask and say.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::{ConnectInfo, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use gild_report::MAX_LENGTH;
@@ -20,12 +21,13 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 /// `/metadata?mac=`: who a node is.
 pub async fn metadata(
     State(desk): State<Arc<Desk>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
     // The groups are files.
-    let answer = spawn_blocking(move || desk.metadata(&query, shown(&headers))).await;
+    let answer = spawn_blocking(move || desk.metadata(&query, shown(&headers, from))).await;
     match answer {
         // The type that Matchbox has always given, which does not exist.
         Ok(Some(body)) => fresh("plain/text", body),
@@ -35,7 +37,12 @@ pub async fn metadata(
 }
 
 /// `/report`: where a board is on its way.
-pub async fn report(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Body) -> Response {
+pub async fn report(
+    State(desk): State<Arc<Desk>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let body = match timeout(ARRIVAL, to_bytes(body, MAX_LENGTH)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
@@ -52,7 +59,7 @@ pub async fn report(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bod
         }
     };
     // The journal is on a disk.
-    let taken = spawn_blocking(move || desk.report(&body, shown(&headers))).await;
+    let taken = spawn_blocking(move || desk.report(&body, shown(&headers, from))).await;
     match taken {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(error)) => refused(status(&error), &error.to_string()),
@@ -63,13 +70,12 @@ pub async fn report(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bod
 const fn status(error: &ReportError) -> StatusCode {
     use crate::rack::Refused;
     match error {
-        ReportError::NotAReport(_) | ReportError::Refused(Refused::NoMac) => {
+        ReportError::NotAReport(_) | ReportError::Refused(Refused::NoMac | Refused::NoBoot) => {
             StatusCode::BAD_REQUEST
         }
         ReportError::Signature => StatusCode::FORBIDDEN,
         // It is known, so that whoever repeats it can stop.
         ReportError::Refused(Refused::Old) => StatusCode::OK,
-        ReportError::Refused(Refused::TooMany) => StatusCode::TOO_MANY_REQUESTS,
         ReportError::Kept(_) => StatusCode::INSUFFICIENT_STORAGE,
     }
 }

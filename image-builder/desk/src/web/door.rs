@@ -1,42 +1,51 @@
 //! The operator's hand on the door.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Json;
+use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gild_boards::mac::Mac;
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::refused;
 use crate::desk::Desk;
 
+/// How long a request may take to arrive, and how long it may be, bytes.
+const ARRIVAL: Duration = Duration::from_secs(10);
+const LONGEST: usize = 1024;
+
 /// What the operator wants.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wish {
+struct Wish {
     mac: String,
     open: bool,
 }
 
 /// `/door`: opens or closes the door of a node.
-pub async fn door(
-    State(desk): State<Arc<Desk>>,
-    headers: HeaderMap,
-    Json(wish): Json<Wish>,
-) -> Response {
+pub async fn door(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Body) -> Response {
     if !is_operator(&desk, &headers) {
         return refused(
             StatusCode::UNAUTHORIZED,
             "this is for the operator; next: send `Authorization: Bearer` and what the file `login` in the desk's folder has",
         );
     }
-    let Some(mac) = Mac::parse(&wish.mac) else {
-        return refused(StatusCode::BAD_REQUEST, "`mac` is not a MAC address");
+    let body = timeout(ARRIVAL, to_bytes(body, LONGEST)).await;
+    let wish = body.ok().and_then(Result::ok);
+    let wish = wish.and_then(|body| serde_json::from_slice::<Wish>(&body).ok());
+    let wish = wish.and_then(|wish| Some((Mac::parse(&wish.mac)?, wish.open)));
+    let Some((mac, open)) = wish else {
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "this is not a wish; next: send {\"mac\": \"d8:3a:dd:01:02:03\", \"open\": true}",
+        );
     };
-    match spawn_blocking(move || desk.decide(mac, wish.open)).await {
+    match spawn_blocking(move || desk.decide(mac, open)).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(error)) => refused(
             StatusCode::INSUFFICIENT_STORAGE,

@@ -121,6 +121,7 @@ mod tests {
                 mac: Some("d8:3a:dd:01:02:03".to_owned()),
                 hostname: Some("a\"} 1\nevil{x=\"\\".to_owned()),
                 fault: Some(4),
+                boot: "a".to_owned(),
                 ..Report::default()
             }),
         });

@@ -1,0 +1,224 @@
+//! The file system that answers the calls: one folder, read only.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nfs3_server::fs_util::metadata_to_fattr3;
+use nfs3_server::nfs3_types::nfs3::{fattr3, filename3, nfspath3, nfsstat3};
+use nfs3_server::vfs::{
+    DirEntryPlus, FileHandle, NextResult, NfsReadFileSystem, ReadDirPlusIterator,
+};
+use tokio::task::spawn_blocking;
+
+/// The most bytes that a READ brings. The protocol allows less than was asked for.
+const MOST: u32 = 1 << 20;
+/// So many files are known at once. A share has a dozen.
+const KNOWN: usize = 4096;
+
+/// A file, and not its name: another file that has taken the name has another handle, also if it got the inode of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle([u8; 24]);
+
+impl Handle {
+    fn of(metadata: &Metadata) -> Self {
+        // What is published into a folder changes the folder's time, and the folder stays the same one.
+        let changed = if metadata.is_dir() {
+            0
+        } else {
+            (metadata.ctime() << 30) ^ metadata.ctime_nsec()
+        };
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&metadata.dev().to_be_bytes());
+        bytes[8..16].copy_from_slice(&metadata.ino().to_be_bytes());
+        bytes[16..].copy_from_slice(&changed.to_be_bytes());
+        Self(bytes)
+    }
+}
+
+impl FileHandle for Handle {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// The files by their handles.
+struct Shelf {
+    root: PathBuf,
+    root_handle: Handle,
+    paths: Mutex<HashMap<Handle, PathBuf>>,
+}
+
+impl Shelf {
+    /// The handle of a path. Symbolic links are followed: who put them into the folder wanted that.
+    fn handle(&self, path: PathBuf) -> Result<Handle, nfsstat3> {
+        let metadata = fs::metadata(&path).map_err(|error| status(&error))?;
+        let handle = Handle::of(&metadata);
+        let mut paths = self.paths();
+        if paths.len() >= KNOWN {
+            // Whoever still reads one of them looks its name up again.
+            paths.clear();
+        }
+        paths.insert(handle, path);
+        Ok(handle)
+    }
+
+    /// What a handle means. A client that gets STALE asks for the name again.
+    fn path(&self, handle: Handle) -> Result<PathBuf, nfsstat3> {
+        if handle == self.root_handle {
+            return Ok(self.root.clone());
+        }
+        let known = self.paths().get(&handle).cloned();
+        known.ok_or(nfsstat3::NFS3ERR_STALE)
+    }
+
+    fn metadata(&self, handle: Handle) -> Result<(PathBuf, Metadata), nfsstat3> {
+        let path = self.path(handle)?;
+        let metadata = fs::metadata(&path).map_err(|_| nfsstat3::NFS3ERR_STALE)?;
+        let is_it = Handle::of(&metadata) == handle;
+        is_it
+            .then_some((path, metadata))
+            .ok_or(nfsstat3::NFS3ERR_STALE)
+    }
+
+    fn open(&self, handle: Handle) -> Result<(File, Metadata), nfsstat3> {
+        let file = File::open(self.path(handle)?).map_err(|_| nfsstat3::NFS3ERR_STALE)?;
+        let metadata = file.metadata().map_err(|error| status(&error))?;
+        if Handle::of(&metadata) != handle {
+            return Err(nfsstat3::NFS3ERR_STALE);
+        }
+        if metadata.is_file() {
+            Ok((file, metadata))
+        } else {
+            Err(nfsstat3::NFS3ERR_INVAL)
+        }
+    }
+
+    fn paths(&self) -> MutexGuard<'_, HashMap<Handle, PathBuf>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Files whose names begin with a dot are half written, or locks.
+fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".")
+}
+
+fn status(error: &io::Error) -> nfsstat3 {
+    match error.kind() {
+        io::ErrorKind::NotFound => nfsstat3::NFS3ERR_NOENT,
+        io::ErrorKind::PermissionDenied => nfsstat3::NFS3ERR_ACCES,
+        _ => nfsstat3::NFS3ERR_IO,
+    }
+}
+
+/// The file system of one folder.
+pub struct Files(Arc<Shelf>);
+
+impl Files {
+    /// Of this folder.
+    pub fn of(root: &Path) -> io::Result<Self> {
+        let root = root.canonicalize()?;
+        Ok(Self(Arc::new(Shelf {
+            root_handle: Handle::of(&fs::metadata(&root)?),
+            root,
+            paths: Mutex::default(),
+        })))
+    }
+
+    /// Disks are waited for on a thread that may wait.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> Result<T, nfsstat3> + Send + 'static,
+    ) -> Result<T, nfsstat3> {
+        let files = Arc::clone(&self.0);
+        let done = spawn_blocking(move || work(&files)).await;
+        done.unwrap_or(Err(nfsstat3::NFS3ERR_SERVERFAULT))
+    }
+}
+
+impl NfsReadFileSystem for Files {
+    type Handle = Handle;
+
+    fn root_dir(&self) -> Handle {
+        self.0.root_handle
+    }
+
+    async fn lookup(&self, folder: &Handle, name: &filename3<'_>) -> Result<Handle, nfsstat3> {
+        let (folder, name) = (*folder, name.as_ref().to_vec());
+        self.on_disk(move |shelf| {
+            let (folder, metadata) = shelf.metadata(folder)?;
+            if !metadata.is_dir() {
+                return Err(nfsstat3::NFS3ERR_NOTDIR);
+            }
+            if name.is_empty() || is_hidden(&name) || name.contains(&b'/') {
+                return Err(nfsstat3::NFS3ERR_NOENT);
+            }
+            shelf.handle(folder.join(std::ffi::OsStr::from_bytes(&name)))
+        })
+        .await
+    }
+
+    async fn getattr(&self, handle: &Handle) -> Result<fattr3, nfsstat3> {
+        let handle = *handle;
+        self.on_disk(move |shelf| {
+            let (_, metadata) = shelf.metadata(handle)?;
+            Ok(metadata_to_fattr3(metadata.ino(), &metadata))
+        })
+        .await
+    }
+
+    async fn read(
+        &self,
+        handle: &Handle,
+        offset: u64,
+        count: u32,
+    ) -> Result<(Vec<u8>, bool), nfsstat3> {
+        let handle = *handle;
+        self.on_disk(move |shelf| {
+            let (file, metadata) = shelf.open(handle)?;
+            let length = metadata
+                .len()
+                .saturating_sub(offset)
+                .min(count.min(MOST).into());
+            let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+            file.read_exact_at(&mut bytes, offset)
+                .map_err(|error| status(&error))?;
+            Ok((bytes, offset + length >= metadata.len()))
+        })
+        .await
+    }
+
+    /// Clients of the flasher's kind know the names they want.
+    async fn readdirplus(
+        &self,
+        _: &Handle,
+        _: u64,
+    ) -> Result<impl ReadDirPlusIterator<Handle>, nfsstat3> {
+        Err::<NoEntries, _>(nfsstat3::NFS3ERR_NOTSUPP)
+    }
+
+    async fn readlink(&self, _: &Handle) -> Result<nfspath3<'_>, nfsstat3> {
+        Err(nfsstat3::NFS3ERR_INVAL)
+    }
+}
+
+struct NoEntries;
+
+impl ReadDirPlusIterator<Handle> for NoEntries {
+    async fn next(&mut self) -> NextResult<DirEntryPlus<Handle>> {
+        NextResult::Eof
+    }
+}
