@@ -38,9 +38,9 @@ pub struct Config {
     /// Another key that may sign them.
     pub next_public_key: Option<PublicKey>,
     /// Matchbox' base URL.
-    pub matchbox: Option<String>,
+    pub matchbox: Option<Url>,
     /// Where the receipt is posted.
-    pub status_url: Option<String>,
+    pub status_url: Option<Url>,
     /// Least rollback counter of an image.
     pub min_rollback: u64,
     /// Static addresses and the like, for all boards and for single ones.
@@ -98,9 +98,8 @@ impl Config {
     #[must_use]
     pub fn tls_hosts(&self) -> Vec<String> {
         let of_web = [&self.matchbox, &self.status_url].into_iter().flatten();
-        let of_web = of_web.filter_map(|url| Url::parse(url).ok());
         let of_images = self.servers.iter().filter_map(|server| match server {
-            ServerUrl::Http(url) => Some(url.url().clone()),
+            ServerUrl::Http(url) => Some(url.url()),
             ServerUrl::Nfs(_) => None,
         });
         of_web
@@ -175,10 +174,13 @@ mod tests {
             replace_settings = true
         "#;
         let config = parse(&file, "").expect("a full configuration");
-        assert_eq!(config.matchbox.as_deref(), Some("http://10.0.2.2:8080"));
+        let text = |url: &Option<Url>| url.as_ref().map(Url::to_string);
         assert_eq!(
-            config.status_url.as_deref(),
-            Some("https://status.example/x")
+            (text(&config.matchbox), text(&config.status_url)),
+            (
+                Some("http://10.0.2.2:8080/".to_owned()),
+                Some("https://status.example/x".to_owned())
+            )
         );
         assert_eq!(config.min_rollback, 7);
         assert_eq!(config.answer, Duration::from_secs(90));

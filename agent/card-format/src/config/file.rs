@@ -62,8 +62,8 @@ impl File {
             authorities: servers::authorities(self.ca)?,
             public_key,
             next_public_key,
-            matchbox: web_address("matchbox", self.matchbox)?,
-            status_url: web_address("status_url", self.status_url)?,
+            matchbox: web_address("matchbox", self.matchbox.as_deref())?,
+            status_url: web_address("status_url", self.status_url.as_deref())?,
             min_rollback: self.min_rollback,
             networks: network::check(self.network, sections)?,
             target_serial: self.target.serial,
@@ -74,12 +74,10 @@ impl File {
     }
 }
 
-fn web_address(key: &'static str, url: Option<String>) -> Result<Option<String>, ConfigError> {
-    let Some(url) = url else { return Ok(None) };
-    match Url::parse(&url) {
-        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
-            Ok(Some(url))
-        }
+fn web_address(key: &'static str, text: Option<&str>) -> Result<Option<Url>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
         _ => Err(ConfigError::Hidden {
             key,
             problem: "it should be a URL like http://192.168.1.2:8080".to_owned(),
