@@ -12,7 +12,7 @@ use gild_format::network::Static;
 use gild_identity::Interface;
 use log::warn;
 
-use super::{NetworkError, kernel};
+use super::error::{NetworkError, kernel};
 use crate::netlink::Netlink;
 use crate::resolv_conf;
 

@@ -20,7 +20,8 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
 use nix::unistd::{Pid, gettid};
 
-use super::super::{Asked, Search};
+use super::super::asked::Asked;
+use super::super::testing::{asked, search};
 use super::*;
 use crate::led::Led;
 use crate::machine::Machine;
@@ -197,26 +198,17 @@ fn where_one_interface_cannot_be_set_up_the_next_one_is_used() {
     describe("gone", "ifindex", "4000");
     let gone = Interface::named(root.path(), "gone").expect("an interface");
     let asked = |interface: &Interface| Asked {
-        interface: interface.clone(),
-        client: None,
         given: Some(configuration.clone()),
-        refused_by: None,
-        is_mute: None,
-        is_refused_by_kernel: None,
-        sent: None,
+        ..asked(interface, None)
     };
     let machine = Machine::new(Led::start(), Duration::from_secs(1));
     let networks = Networks::default();
-    let mut search = Search {
-        netlink: &netlink,
-        machine: &machine,
-        board: &gild_boards::all()[0],
-        networks: &networks,
-        by_ipv6: false,
-        failed: Vec::new(),
-        seen: Vec::new(),
-        asked: vec![asked(&gone), asked(&interface)],
-    };
+    let mut search = search(
+        &netlink,
+        &machine,
+        &networks,
+        vec![asked(&gone), asked(&interface)],
+    );
     let network = search.settle(Duration::ZERO, &Settings::default());
     assert_eq!(network.map(|network| network.interface), Some(interface));
     assert!(ip("address show board").contains("192.0.2.50/24"));
