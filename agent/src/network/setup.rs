@@ -12,13 +12,13 @@ use gild_format::network::Static;
 use gild_identity::Interface;
 use log::warn;
 
+use super::LOOK;
 use super::error::{NetworkError, kernel};
 use crate::netlink::Netlink;
 use crate::resolv_conf;
 
 /// How long a link may take that was down for a moment.
 const LINK: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(200);
 /// The longest packet of Ethernet, bytes.
 const ETHERNET: u16 = 1500;
 
