@@ -3,6 +3,7 @@
 use gild_card_format::names::eeprom_count;
 
 use crate::boot_order::{BootOrderError, Job};
+use crate::card::values::value;
 
 /// How often an update has been staged for this board, once for each restart that the ROM has had to take it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,10 +17,7 @@ impl Count {
     pub fn read(job: &Job, time: u32) -> Result<Self, BootOrderError> {
         let text = job.card.read(&eeprom_count(&job.id))?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let value = |key: &str| {
-            let mut lines = text.lines();
-            lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        };
+        let value = |key| value(&text, key);
         if value("update") != Some(time.to_string().as_str()) {
             return Ok(Self::default());
         }
