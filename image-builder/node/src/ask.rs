@@ -134,7 +134,7 @@ fn round(
     end: Duration,
 ) -> Result<Node, AskError> {
     let known = Known {
-        k3s_url: settings.k3s_url.as_deref(),
+        k3s_url: settings.k3s_url.as_ref(),
         board_number: world.board_number(),
     };
     let read = |mac: Mac, answer: &Answer| Node::read(mac, answer, known);

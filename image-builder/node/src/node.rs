@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, host_name};
-use reqwest::Url;
 use serde_json::{Map, Value};
 
-use crate::reach::Reach;
+use crate::k3s_url::K3sUrl;
 use crate::token::{Token, TokenError, is_plain};
 
 const LABELS: &str = "K3S_NODE_LABELS_";
@@ -24,7 +23,7 @@ pub struct Node {
     /// Its name.
     pub hostname: String,
     /// The cluster's address.
-    pub server: String,
+    pub server: K3sUrl,
     /// What lets it in.
     pub token: Token,
     /// What proves to the cluster that it is the node of this name.
@@ -43,7 +42,7 @@ pub struct Node {
 #[derive(Clone, Copy, Default)]
 pub struct Known<'a> {
     /// The cluster's address, for a group that names none.
-    pub k3s_url: Option<&'a str>,
+    pub k3s_url: Option<&'a K3sUrl>,
     /// The board's unique number.
     pub board_number: Option<[u8; 16]>,
 }
@@ -119,8 +118,10 @@ impl Node {
             mac,
             hostname,
             server: match (values.get("K3S_URL")?, known.k3s_url) {
-                (Some(own), _) => server(own).map_err(|problem| wrong("k3s_url", problem))?,
-                (None, Some(common)) => common.to_owned(),
+                (Some(own), _) => {
+                    K3sUrl::parse(own).map_err(|problem| wrong("k3s_url", problem))?
+                }
+                (None, Some(common)) => common.clone(),
                 (None, None) => return Err(NodeError::NoServer),
             },
             node_password: node_password(values, &token, mac, known.board_number)?,
@@ -138,45 +139,6 @@ fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
         key: key.to_ascii_lowercase(),
         problem: problem.into(),
     }
-}
-
-/// The cluster's address, without what would be ignored; or what is wrong with it. It must have a port: k3s takes 443 for
-/// an address without one, and its servers listen on 6443.
-pub fn server(text: &str) -> Result<String, &'static str> {
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has a character that does not belong in a URL");
-    }
-    let Ok(url) = Url::parse(text) else {
-        return Err("is not a URL: it must be https://host:6443");
-    };
-    if url.scheme() != "https" {
-        return Err("must begin with https://: the token goes there");
-    }
-    if !url.has_host() || !matches!(url.path(), "" | "/") || url.query().is_some() {
-        return Err("must be https://host:port and nothing after it");
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("must not hold a user, a password or a fragment");
-    }
-    if url.port() == Some(0) {
-        return Err("has the port 0");
-    }
-    if Reach::of(&url) == Reach::Itself {
-        return Err("is an address of the node itself, and the cluster's servers are elsewhere");
-    }
-    if !has_port(text) {
-        return Err(
-            "has no port, and k3s would take 443: write https://host:6443, or :443 if that is meant",
-        );
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// Whether the text itself has a port: a parsed URL does not show the usual one of its scheme.
-fn has_port(url: &str) -> bool {
-    url.split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once(':'))
-        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()))
 }
 
 fn node_password(

@@ -37,7 +37,11 @@ impl Stub {
     }
 
     fn look(&self, token: &str) -> Result<(), Trouble> {
-        look(&self.url(), &Token::parse(token).expect("a token")).map(drop)
+        look(
+            &K3sUrl::of_stand_in(&self.url()),
+            &Token::parse(token).expect("a token"),
+        )
+        .map(drop)
     }
 
     /// Whether anyone has shown it something.
@@ -112,18 +116,18 @@ fn silence_and_other_servers_are_told_apart() {
     for (status, body) in [(404, ""), (200, "hello")] {
         let other = serve(&authority, 2020, move |_| Reply::new(status, body));
         assert!(matches!(
-            look(&other.url(), &token),
+            look(&K3sUrl::of_stand_in(&other.url()), &token),
             Err(Trouble::NotK3s(..))
         ));
     }
     let mute = serve(&authority, 2090, |_| Reply::new(200, ""));
     mute.set_down(true);
     assert!(matches!(
-        look(&mute.url(), &token),
+        look(&K3sUrl::of_stand_in(&mute.url()), &token),
         Err(Trouble::Silent(..))
     ));
     assert!(matches!(
-        look("https://127.0.0.1:1", &token),
+        look(&K3sUrl::of_stand_in("https://127.0.0.1:1"), &token),
         Err(Trouble::Silent(..))
     ));
 }
