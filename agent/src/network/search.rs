@@ -192,8 +192,10 @@ impl Search<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::net::Ipv4Addr;
 
+    use super::super::testing::cable::{MAC, cable, ip};
     use super::super::testing::{asked, interfaces, search};
     use super::*;
     use crate::led::Led;
@@ -231,5 +233,44 @@ mod tests {
             .map(|left| left.interface.index)
             .collect();
         assert_eq!(left, [3]);
+    }
+
+    #[test]
+    #[ignore = "needs root; `make test` runs it"]
+    fn where_one_interface_cannot_be_set_up_the_next_one_is_used() {
+        let root = tempfile::tempdir_in("/dev/shm").expect("a directory");
+        let (netlink, interface, configuration) = cable(root.path());
+        let describe = |name: &str, file: &str, text: &str| {
+            let path = root.path().join("sys/class/net").join(name);
+            fs::create_dir_all(&path).expect("an interface");
+            fs::write(path.join(file), text).expect("a file");
+        };
+        describe("board", "address", &MAC.to_string());
+        describe("gone", "address", &MAC.to_string());
+        describe("gone", "ifindex", "4000");
+        let gone = Interface::named(root.path(), "gone").expect("an interface");
+        let asked = |interface: &Interface| Asked {
+            given: Some(configuration.clone()),
+            ..asked(interface, None)
+        };
+        let machine = Machine::new(Led::start(), Duration::from_secs(1));
+        let networks = Networks::default();
+        let mut search = search(
+            &netlink,
+            &machine,
+            &networks,
+            vec![asked(&gone), asked(&interface)],
+        );
+        let network = search.settle(Duration::ZERO, &Settings::default());
+        assert_eq!(network.map(|network| network.interface), Some(interface));
+        assert!(ip("address show board").contains("192.0.2.50/24"));
+
+        search.asked = vec![asked(&gone)];
+        assert!(
+            search
+                .settle(Duration::ZERO, &Settings::default())
+                .is_none()
+        );
+        assert!(search.has_no_hope());
     }
 }

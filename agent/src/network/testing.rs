@@ -1,5 +1,7 @@
 //! What the tests of the network have in common.
 
+pub mod cable;
+
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
