@@ -1,6 +1,7 @@
 //! Step 3, card: the configuration on it, and the place where this node's outcome is written.
 
 pub mod folder;
+pub mod values;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

@@ -1,5 +1,6 @@
 //! DHCP: a client at work on one interface, in a thread of its own.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvError};
@@ -7,6 +8,8 @@ use std::thread;
 
 use gild_boards::mac::Mac;
 use gild_dhcp::News;
+use gild_identity::Interface;
+use log::{info, warn};
 
 /// A client. It ends when this is dropped, or when it is stopped.
 #[derive(Debug)]
@@ -64,4 +67,17 @@ impl Drop for Client {
     fn drop(&mut self) {
         self.stop.stop();
     }
+}
+
+/// Says that a client cannot ask.
+pub fn report_mute(interface: &Interface, error: &io::Error) {
+    warn!(
+        "DHCP on {} cannot ask, and tries again: {error}",
+        interface.name
+    );
+}
+
+/// Says that it can again.
+pub fn report_asking(interface: &Interface) {
+    info!("DHCP on {} can ask now", interface.name);
 }

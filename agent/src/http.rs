@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gild_http::{Access, RefusedCertificate};
+use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -57,9 +58,9 @@ impl From<std::io::Error> for HttpError {
 }
 
 /// The answer to a GET.
-pub fn get(access: &Access, url: &str) -> Result<String, HttpError> {
+pub fn get(access: &Access, url: &Url) -> Result<String, HttpError> {
     block_on(async {
-        let mut answer = accepted(client(access)?.get(url)).await?;
+        let mut answer = accepted(client(access)?.get(url.clone())).await?;
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await? {
             body.extend_from_slice(&part);
@@ -72,11 +73,11 @@ pub fn get(access: &Access, url: &str) -> Result<String, HttpError> {
 }
 
 /// Posts JSON to a server that one of these authorities, or a public one, knows; the answer is not read.
-pub fn post_json(authorities: Option<&str>, url: &str, json: String) -> Result<(), HttpError> {
+pub fn post_json(authorities: Option<&str>, url: &Url, json: String) -> Result<(), HttpError> {
     block_on(async {
         let access = Access::new(authorities, None)?;
         let request = client(&access)?
-            .post(url)
+            .post(url.clone())
             .header(CONTENT_TYPE, "application/json")
             .body(json);
         accepted(request).await?;

@@ -12,11 +12,8 @@ use reqwest::Url;
 use crate::http::{self, HttpError};
 
 /// Says which node this is going to be, or why it has no name yet. Never fails: nothing depends on it.
-pub fn announce(access: &Access, matchbox: &str, mac: Mac) {
-    let answer = match Url::parse(matchbox) {
-        Ok(url) => http::get(access, metadata_address(&url, mac).as_str()),
-        Err(error) => Err(HttpError::Setup(error.to_string())),
-    };
+pub fn announce(access: &Access, matchbox: &Url, mac: Mac) {
+    let answer = http::get(access, &metadata_address(matchbox, mac));
     match answer.map(|body| name(&body, mac)) {
         Ok(Ok(name)) => info!("Matchbox names this node {name} ({mac})"),
         Ok(Err(reason)) => warn!("{reason}"),

@@ -9,6 +9,7 @@ use gild_card_format::names::{UNKNOWN, file_id};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
 use gild_identity::{Interface, lasting_macs};
+use reqwest::Url;
 
 use crate::board;
 use crate::boot_order::BootOrder;
@@ -27,7 +28,7 @@ pub struct Node {
     /// Its place in the network.
     pub network: Option<Network>,
     /// Where the receipt is posted.
-    pub status_url: Option<String>,
+    pub status_url: Option<Url>,
     /// Who may prove whose address that is, beside public authorities: certificates in PEM form.
     pub authorities: Option<String>,
     /// The image it should carry.

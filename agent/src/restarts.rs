@@ -11,6 +11,7 @@ use gild_card_format::names::{UNKNOWN, restart_count};
 use log::warn;
 
 use crate::card::folder::Folder;
+use crate::card::values::value;
 use crate::node::Node;
 
 /// Holds in the longest pause: an hour, where a hold is a minute.
@@ -56,11 +57,7 @@ pub struct Tally {
 
 impl Tally {
     fn parse(text: &str) -> Self {
-        let value = |key: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-        };
-        let text = |key| value(key).unwrap_or_default();
+        let text = |key| value(text, key).unwrap_or_default();
         let number = |key| text(key).parse().unwrap_or(0);
         Self {
             restarts: number("restarts"),

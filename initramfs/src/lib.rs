@@ -3,7 +3,9 @@
 //! [`build`] makes one from a kernel, the agent, a configuration and the firmware files that the user supplies;
 //! [`inspect`](inspect::inspect) reads one back. The same input gives the same bytes, and no root is needed.
 
+mod board_files;
 pub mod boot;
+mod collection;
 pub mod config;
 pub mod device_tree;
 pub mod fat;
@@ -18,12 +20,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use gild_boards::uboot_script::ScriptError;
-use gild_boards::{Board, BootFirmware};
 use gild_card_format::names::{CONFIG, U_BOOT_AT};
 use gild_card_format::sums::{self, SUMS};
 use gild_initramfs::Initramfs;
 use sha2::{Digest, Sha256};
 
+use collection::{Collection, TwoContents};
 use device_tree::DeviceTreeError;
 use fat::Files;
 use firmware::Firmware;
@@ -78,6 +80,9 @@ pub enum Error {
     /// The boot script.
     #[error("the boot script cannot be made")]
     Script(#[from] ScriptError),
+    /// What two boards need is not the same.
+    #[error(transparent)]
+    TwoContents(#[from] TwoContents),
     /// All of it together.
     #[error(
         "the files have {bytes} bytes together, and the card's file system has room for {room}"
@@ -97,6 +102,9 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+/// Whom a file is for that no board has alone.
+const ALL: &str = "every board";
 
 /// A finished card.
 #[derive(Debug)]
@@ -118,31 +126,19 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
         boards: &boards,
         extra_modules: contents.extra_modules,
     })?;
-    let mut files = contents.firmware.files();
-    let mut put = |name: &str, content: Vec<u8>| files.insert(name.to_owned(), content);
-    put(boot::INITRAMFS, initramfs.bytes.clone());
-    let (image, packed) = kernels(&contents.kernel.join("vmlinuz"))?;
-    put(boot::KERNEL, packed);
-    put(boot::PLAIN_KERNEL, image);
-    for board in boards {
-        match board.boot_firmware {
-            BootFirmware::RpiEeprom => {
-                put(boot::CONFIG_TXT, boot::config_txt().into_bytes());
-                let arguments = boot::kernel_arguments(board) + "\n";
-                put(boot::CMDLINE_TXT, arguments.into_bytes());
-                put_edited_trees(contents.kernel, board, &mut put)?;
-            }
-            BootFirmware::Rk3588Spi => {
-                put(boot::BOOT_SCR, boot::boot_scr(board)?);
-                let path = contents.kernel.join("dtb").join(&board.dtb[0]);
-                let tree = read(&path)?;
-                device_tree::check(&tree, board.identity())
-                    .map_err(|source| Error::DeviceTree { path, source })?;
-                put(&board.dtb[0], tree);
-            }
-        }
+    let mut files = Collection::default();
+    for (path, content) in contents.firmware.files() {
+        files.put(ALL, &path, content)?;
     }
-    put(CONFIG, contents.config.as_bytes().to_vec());
+    files.put(ALL, boot::INITRAMFS, initramfs.bytes.clone())?;
+    let (image, packed) = kernels(&contents.kernel.join("vmlinuz"))?;
+    files.put(ALL, boot::KERNEL, packed)?;
+    files.put(ALL, boot::PLAIN_KERNEL, image)?;
+    files.put(ALL, CONFIG, contents.config.as_bytes().to_vec())?;
+    for board in boards {
+        board_files::put(contents.kernel, board, &mut files)?;
+    }
+    let mut files = files.into_files();
     let sums = sums::write(&files);
     files.insert(SUMS.to_owned(), sums.into_bytes());
     Ok(Card {
@@ -150,31 +146,6 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
         u_boot: contents.firmware.rock5b_u_boot.clone(),
         initramfs,
     })
-}
-
-/// The device tree that the Raspberry Pi's firmware loads, and what it changes in it on a board with the newer stepping.
-fn put_edited_trees(
-    kernel: &Path,
-    board: &Board,
-    put: &mut impl FnMut(&str, Vec<u8>) -> Option<Vec<u8>>,
-) -> Result<(), Error> {
-    let edited = |path: &str| {
-        let path = kernel.join("dtb").join(path);
-        let tree = device_tree::edit(&read(&path)?, board.identity());
-        tree.map_err(|source| Error::DeviceTree { path, source })
-    };
-    let base = edited(&board.dtb[0])?;
-    if let Some(stepping) = &board.stepping {
-        let newer = edited(&stepping.dtb)?;
-        let overlay = device_tree::overlay(&base, &newer).map_err(|source| Error::DeviceTree {
-            path: kernel.join("dtb").join(&stepping.dtb),
-            source,
-        })?;
-        put(&stepping.overlay, overlay);
-        put(&stepping.vendor_dtb, newer);
-    }
-    put(board.base_dtb(), base);
-    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

@@ -7,10 +7,13 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::Result;
 use gild_format::network::{Found, NETWORK_LENGTH, NETWORK_OFFSET, Settings, Static};
+use gild_http_testkit::{Reply, Server};
 use gild_tests::board_dtb::Product;
 use gild_tests::scene::{PATIENCE, Scene};
-use gild_tests::web_server::WebServer;
 use serde_json::Value;
+
+/// This machine, as a board in QEMU's own network sees it.
+const HOST: &str = "10.0.2.2";
 
 #[test]
 fn without_gild_toml_console_and_card_say_what_is_missing() -> Result<()> {
@@ -89,17 +92,19 @@ fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
     const TOKEN: &str = "K10deadbeef-this-is-a-secret";
     let scene = Scene::new("matchbox", Product::Rpi5)?;
     let mac = Product::Rpi5.mac();
-    let matchbox = WebServer::start(Some(&format!(
-        "HOSTNAME=worker-7\nK3S_TOKEN={TOKEN}\nMAC={mac}\nREQUEST_QUERY_MAC={mac}\n"
-    )))?;
-    let receiver = WebServer::start(None)?;
+    let matchbox = Server::start(move |_| {
+        let text =
+            format!("HOSTNAME=worker-7\nK3S_TOKEN={TOKEN}\nMAC={mac}\nREQUEST_QUERY_MAC={mac}\n");
+        Reply::new(200, text)
+    });
+    let receiver = Server::start(|_| Reply::new(204, ""));
     scene.card.write(
         "gild.toml",
         &format!(
             "{}matchbox = \"{}\"\nstatus_url = \"{}/receipts\"\n",
             scene.configuration(),
-            matchbox.url(),
-            receiver.url()
+            matchbox.url_at(HOST),
+            receiver.url_at(HOST)
         ),
     )?;
 
@@ -108,12 +113,12 @@ fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
     let receipt = scene.finish(&mut board)?;
 
     assert_eq!(
-        matchbox.requests()[0].line,
+        matchbox.requests()[0].line(),
         format!("GET /metadata?mac={mac}")
     );
     let posted = receiver.requests();
     assert_eq!(posted.len(), 1, "{posted:?}");
-    assert_eq!(posted[0].line, "POST /receipts");
+    assert_eq!(posted[0].line(), "POST /receipts");
     assert_eq!(
         serde_json::from_str::<Value>(&posted[0].body)?["image_id"],
         receipt["image_id"]
@@ -134,7 +139,7 @@ fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
 #[test]
 fn a_static_address_reaches_the_disk_and_a_node_without_a_group_is_flashed() -> Result<()> {
     let scene = Scene::new("matchbox-unknown", Product::Rock5b)?;
-    let matchbox = WebServer::start(None)?;
+    let matchbox = Server::start(|_| Reply::new(404, ""));
     scene.card.write(
         "gild.toml",
         &format!(
@@ -142,7 +147,7 @@ fn a_static_address_reaches_the_disk_and_a_node_without_a_group_is_flashed() -> 
              [network]\naddress = \"10.9.9.9/24\"\n\
              [network.\"{}\"]\naddress = \"10.0.2.77/24\"\ngateway = \"10.0.2.2\"\ndns = [\"10.0.2.3\"]\nntp = [\"10.0.2.2\"]\n",
             scene.configuration(),
-            matchbox.url(),
+            matchbox.url_at(HOST),
             Product::Rock5b.mac()
         ),
     )?;

@@ -188,6 +188,22 @@ fn is_inside(test: &str, launcher: &[&str]) -> bool {
     false
 }
 
+/// Root, except for the right to open privileged ports.
+const WITHOUT_PRIVILEGED_PORTS: [&str; 3] = [
+    "setpriv",
+    "--bounding-set=-net_bind_service",
+    "--inh-caps=-net_bind_service",
+];
+
+/// The server serves only those who can open such ports, and the reader says so.
+fn assert_wants_root(error: &NfsError) {
+    assert!(!error.is_retryable(), "{error}");
+    assert!(
+        error.to_string().contains("callers without root"),
+        "{error}"
+    );
+}
+
 /// A network of its own, with two addresses. nfs-ganesha resolves 127.0.0.1 only where there is another one too.
 const OWN_NETWORK: [&str; 6] = [
     "unshare",

@@ -33,5 +33,4 @@ pub mod share;
 pub mod slot;
 pub mod u_boot;
 pub mod virtual_board;
-pub mod web_server;
 pub mod workspace;

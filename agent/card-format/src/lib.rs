@@ -20,7 +20,7 @@ mod servers;
 pub mod sums;
 
 pub use arguments::Arguments;
-pub use config::{BootOrderPolicy, Config, ConfigError, SERVER_ANSWER};
+pub use config::{BootOrderPolicy, Config, ConfigError};
 pub use gate::{GATE, Gate, ON_TRIAL, TRIAL};
 pub use http_url::HttpUrl;
 pub use likeliest::likeliest;
@@ -30,4 +30,4 @@ pub use order::{Order, OrderError, order_id};
 pub use per_board::PerBoard;
 pub use reference::markdown;
 pub use server_url::ServerUrl;
-pub use servers::Header;
+pub use servers::{Header, SERVER_ANSWER};

@@ -190,3 +190,6 @@ fn wrong(key: &'static str, value: &str, problem: &str) -> ConfigError {
         problem: problem.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

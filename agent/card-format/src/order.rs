@@ -4,6 +4,9 @@
 //! be written, has a node flashed once and not at each start.
 
 use gild_format::record::MAX_ORDER_ID;
+use serde::Deserialize;
+
+use crate::config::ConfigError;
 
 /// Stands for all nodes.
 const ALL: &str = "all";
@@ -35,6 +38,14 @@ pub enum OrderError {
         "`{0}` cannot name a node; next: write a MAC address or the serial number of a board, or `all` and nothing else"
     )]
     Node(String),
+}
+
+/// The section `[order]`, as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct OrderSection {
+    id: Option<String>,
+    nodes: Vec<String>,
 }
 
 impl Order {
@@ -93,6 +104,25 @@ fn plain(name: &str) -> String {
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect()
+}
+
+impl OrderSection {
+    /// Makes the order of it.
+    pub fn check(self) -> Result<Option<Order>, ConfigError> {
+        let Some(id) = self.id else {
+            return if self.nodes.is_empty() {
+                Ok(None)
+            } else {
+                Err(ConfigError::Type(
+                    "[order] has no `id`: write one, a date for example; a node carries out each id once".to_owned(),
+                ))
+            };
+        };
+        let order = Order::new(&id, self.nodes.iter().map(String::as_str));
+        Ok(Some(order.map_err(|error| {
+            ConfigError::Type(format!("[order]: {error}"))
+        })?))
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! What `gild.toml` says of the servers of images: which, by what header, by whose certificates.
+//! What `gild.toml` says of the servers of images: which, how long they are waited for, by what header, by whose certificates.
 
 use std::net::Ipv6Addr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Value;
@@ -42,6 +44,13 @@ impl std::fmt::Debug for Header {
         f.debug_tuple("Header").field(&self.name).finish()
     }
 }
+
+/// How long a server of images is waited for that holds its connection and does not answer: as long as Linux waits on a
+/// mount, and longer than the disks of a file server need to start.
+pub const SERVER_ANSWER: Duration = Duration::from_mins(1);
+
+/// Shorter, and a busy server is asked again while it still works; longer, and nobody waits for it.
+const ANSWER_SECONDS: RangeInclusive<u64> = 5..=600;
 
 /// Headers that a request has anyway.
 const OURS: [&str; 9] = [
@@ -94,6 +103,23 @@ pub fn servers(value: Value) -> Result<Vec<ServerUrl>, ConfigError> {
         ));
     }
     Ok(servers)
+}
+
+/// How long an answer of a server is waited for.
+pub fn answer(seconds: Option<u64>) -> Result<Duration, ConfigError> {
+    match seconds {
+        None => Ok(SERVER_ANSWER),
+        Some(seconds) if ANSWER_SECONDS.contains(&seconds) => Ok(Duration::from_secs(seconds)),
+        Some(seconds) => Err(ConfigError::Value {
+            key: "answer_seconds",
+            value: seconds.to_string(),
+            problem: format!(
+                "it should be a number of seconds from {} to {}",
+                ANSWER_SECONDS.start(),
+                ANSWER_SECONDS.end()
+            ),
+        }),
+    }
 }
 
 impl HttpSection {
@@ -151,3 +177,6 @@ pub fn authorities(pem: Option<String>) -> Result<Option<String>, ConfigError> {
         pem => Ok(pem),
     }
 }
+
+#[cfg(test)]
+mod tests;

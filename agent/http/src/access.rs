@@ -1,9 +1,9 @@
 //! Whom to believe, and what lets a reader in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gild_card_format::Header;
+use gild_source::{PROBE_AFTER, PROBE_EVERY, PROBES, UNACKNOWLEDGED};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, redirect};
 use rustls::pki_types::CertificateDer;
@@ -11,11 +11,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::HttpError;
-
-/// A server whose machine is gone is noticed after `IDLE` and `PROBES` times `PROBE`.
-const IDLE: Duration = Duration::from_secs(5);
-const PROBE: Duration = Duration::from_secs(5);
-const PROBES: u32 = 3;
 
 /// Whom to believe, and what lets a reader in.
 #[derive(Clone, Debug)]
@@ -54,10 +49,10 @@ impl Access {
             .redirect(redirect::Policy::none())
             // What a shell has in its environment is not meant for this.
             .no_proxy()
-            .tcp_keepalive(IDLE)
-            .tcp_keepalive_interval(PROBE)
+            .tcp_keepalive(PROBE_AFTER)
+            .tcp_keepalive_interval(PROBE_EVERY)
             .tcp_keepalive_retries(PROBES)
-            .tcp_user_timeout(IDLE + PROBE * PROBES)
+            .tcp_user_timeout(UNACKNOWLEDGED)
             .pool_max_idle_per_host(1)
             .user_agent(concat!("gild/", env!("CARGO_PKG_VERSION")))
     }

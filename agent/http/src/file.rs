@@ -3,10 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gild_card_format::HttpUrl;
-use gild_source::OutOfRange;
+use gild_source::{OutOfRange, TICK};
 use reqwest::Url;
 
 use crate::answer::{self, Opened};
@@ -16,8 +16,6 @@ use crate::{At, HttpError};
 
 /// If an answer breaks off, at least this many bytes of it are kept.
 const GOOD_PART: usize = 64 << 10;
-/// How often the patience hears that bytes come.
-const TICK: Duration = Duration::from_secs(1);
 
 /// A file on a web server, in the version that it had when it was opened. Any number of threads may read it at once.
 pub struct File {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use gild_source::{Options, Patience};
+use gild_source::{Options, Patience, TICK};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RANGE};
 use reqwest::{Client, Response, Url};
 use tokio::runtime::Runtime;
@@ -15,8 +15,6 @@ use crate::{At, HttpError};
 
 /// The client divides the time for a connection among the addresses of a name: two are common.
 const ADDRESSES: u32 = 2;
-/// How often the patience hears of a wait.
-const TICK: Duration = Duration::from_secs(1);
 /// In the time for an answer, at least as much of a body must come: one that drips is silent.
 const LEAST: usize = 64 << 10;
 /// More redirects than this are a loop.

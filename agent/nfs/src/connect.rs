@@ -4,9 +4,8 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use gild_source::{PROBE_AFTER, PROBE_EVERY, PROBES, UNACKNOWLEDGED};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-
-use crate::limits::{PROBE_AFTER, PROBE_EVERY, PROBES, UNACKNOWLEDGED};
 
 /// Many servers serve only callers with a port that takes root to open. These are the ones that
 /// the Linux client uses: the lower ones belong to services.

@@ -132,9 +132,9 @@ mod tests {
     use super::{mount_at, self_and_parents};
     use crate::NfsUrl;
     use crate::connection::Server;
-    use crate::limits::TICK;
     use crate::record::LAST_FRAGMENT;
     use crate::stream::Waits;
+    use gild_source::TICK;
 
     /// Remembers whether a silent server was waited for.
     #[derive(Default)]

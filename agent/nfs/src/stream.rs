@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use nfs3_client::io::{AsyncRead, AsyncWrite};
 
 use crate::connect::connect;
-use crate::limits::{LIMITS_PER_ANSWER, TICK};
+use crate::limits::LIMITS_PER_ANSWER;
 use crate::record::{Record, check_verifier, invalid};
-use gild_source::Patience;
+use gild_source::{Patience, TICK};
 
 /// How long to wait, and who hears of it.
 #[derive(Clone)]
@@ -254,8 +254,8 @@ mod tests {
     use nfs3_types::xdr_codec::Void;
 
     use super::{Stream, Waits, complete};
-    use crate::limits::TICK;
     use crate::record::LAST_FRAGMENT;
+    use gild_source::TICK;
     use gild_source::{Patience, Trouble};
 
     /// Remembers what it heard while an answer was waited for.

@@ -11,10 +11,16 @@ use crate::patience::{LONGEST_ASKED, Patience, Trouble};
 /// so that a rack of nodes that lost one server does not come back in step.
 #[must_use]
 pub fn pause(attempt: u32, first: Duration, most: Duration) -> Duration {
+    pause_by(chance(), attempt, first, most)
+}
+
+/// The same with the caller's own chance, from 0 to 1.
+#[must_use]
+pub fn pause_by(chance: f64, attempt: u32, first: Duration, most: Duration) -> Duration {
     let whole = first
         .saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)))
         .min(most);
-    whole / 2 + whole.mul_f64(chance() / 2.0)
+    whole / 2 + whole.mul_f64(chance / 2.0)
 }
 
 /// From 0 to 1; the standard library's hash keys are random numbers of the kernel.

@@ -8,11 +8,13 @@ mod range;
 mod reminder;
 mod slots;
 mod source;
+mod waits;
 
-pub use backoff::{Backoff, pause};
+pub use backoff::{Backoff, pause, pause_by};
 pub use options::{Options, Stats, check_name};
 pub use patience::{LONGEST_ASKED, Patience, Trouble, persist};
 pub use range::OutOfRange;
 pub use reminder::Reminder;
 pub use slots::{Lease, Slots};
 pub use source::{FileSource, Source, SourceError};
+pub use waits::{PROBE_AFTER, PROBE_EVERY, PROBES, TICK, UNACKNOWLEDGED};

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::card::folder::Folder;
+use crate::card::values::value;
 
 /// What is counted, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,7 @@ pub struct Count {
 
 impl Count {
     pub fn parse(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix('=');
+        let value = |key| value(text, key);
         Some(Self {
             image_id: value("image_id")?.to_owned(),
             disk: value("disk")?.to_owned(),

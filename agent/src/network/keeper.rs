@@ -8,8 +8,8 @@ use gild_dhcp::{Configuration, Event, Loss, News};
 use gild_identity::Interface;
 use log::{info, warn};
 
-use super::{NetworkError, report_asking, report_mute, setup};
-use crate::dhcp::{Client, Stop};
+use super::{NetworkError, setup};
+use crate::dhcp::{self, Client, Stop};
 use crate::netlink::Netlink;
 
 /// Keeps a lease.
@@ -53,8 +53,8 @@ impl Keeper {
                         }
                         keeping.note(&interface, event);
                     }
-                    News::Mute(error) => report_mute(&interface, &error),
-                    News::Asks => report_asking(&interface),
+                    News::Mute(error) => dhcp::report_mute(&interface, &error),
+                    News::Asks => dhcp::report_asking(&interface),
                 }
             }
         });

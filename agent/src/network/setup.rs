@@ -12,13 +12,13 @@ use gild_format::network::Static;
 use gild_identity::Interface;
 use log::warn;
 
-use super::{NetworkError, kernel};
+use super::LOOK;
+use super::error::{NetworkError, kernel};
 use crate::netlink::Netlink;
 use crate::resolv_conf;
 
 /// How long a link may take that was down for a moment.
 const LINK: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(200);
 /// The longest packet of Ethernet, bytes.
 const ETHERNET: u16 = 1500;
 
@@ -220,59 +220,4 @@ pub fn wired() -> Vec<Interface> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn configuration(prefix: u8, routes: Vec<Route>) -> Configuration {
-        Configuration {
-            address: Ipv4Addr::new(192, 0, 2, 7),
-            prefix,
-            routes,
-            dns: Vec::new(),
-            search: Vec::new(),
-            ntp: Vec::new(),
-            mtu: None,
-        }
-    }
-
-    #[test]
-    fn a_route_is_gone_when_no_other_leads_to_the_same_network() {
-        let router = |last| Ipv4Addr::new(192, 0, 2, last);
-        let far = Ipv4Addr::new(198, 51, 100, 1);
-        let to = |network: [u8; 4], prefix, by| Route {
-            router: Some(by),
-            ..Route::on_link(network.into(), prefix)
-        };
-        let former = configuration(
-            24,
-            vec![
-                Route::to_all_by(router(1)),
-                to([10, 20, 0, 0], 16, router(2)),
-                to([10, 30, 0, 0], 16, far),
-                Route::on_link(router(0), 24),
-            ],
-        );
-        let present = configuration(
-            24,
-            vec![
-                Route::to_all_by(router(9)),
-                to([10, 20, 0, 0], 16, router(9)),
-            ],
-        );
-        assert_eq!(
-            gone(&former, &present),
-            [to([10, 30, 0, 0], 16, far), Route::on_link(far, 32)]
-        );
-        assert_eq!(gone(&former, &former), []);
-    }
-
-    #[test]
-    fn a_router_that_is_not_near_gets_a_route_of_its_own_first() {
-        let near = Route::to_all_by(Ipv4Addr::new(192, 0, 2, 1));
-        assert_eq!(in_order(&configuration(24, vec![near])), [near]);
-        let own = Route::on_link(Ipv4Addr::new(192, 0, 2, 1), 32);
-        assert_eq!(in_order(&configuration(32, vec![near])), [own, near]);
-        let link = Route::on_link(Ipv4Addr::new(192, 0, 2, 0), 28);
-        assert_eq!(in_order(&configuration(32, vec![near, link])), [link, near]);
-    }
-}
+mod tests;

@@ -26,9 +26,10 @@ pub fn of(site: &Tree, settings: &Settings, mirrors: &Mirrors) -> Result<Vec<Str
 
 fn names_without_a_domain(settings: &Settings, mirrors: &Mirrors) -> Vec<String> {
     let matchbox = settings.matchbox.as_ref().map(ToString::to_string);
+    let k3s_url = settings.k3s_url.as_ref().map(ToString::to_string);
     let addresses = [
         ("Matchbox", matchbox.as_deref()),
-        ("the cluster", settings.k3s_url.as_deref()),
+        ("the cluster", k3s_url.as_deref()),
         ("the Debian mirror", Some(&*mirrors.main)),
         ("the security mirror", mirrors.security.as_deref()),
     ];

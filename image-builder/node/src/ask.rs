@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, metadata_address};
+use gild_source::pause_by;
 use log::{info, warn};
 use reqwest::Url;
 
@@ -95,8 +96,9 @@ pub fn ask(
 ) -> Result<Node, AskError> {
     let end = world.now() + deadline;
     let mut said = String::new();
-    let mut wait = FIRST_WAIT;
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         let error = match round(world, matchbox, settings, end) {
             Ok(node) => return Ok(node),
             Err(error) => error,
@@ -109,17 +111,16 @@ pub fn ask(
         if matches!(&error, AskError::Fetch(_, FetchError::NotValidYet)) {
             wait_for_the_clock(world, end);
         }
-        let pause = if error.waits_for_a_person() {
+        let first = if error.waits_for_a_person() {
             LONGEST_WAIT
         } else {
-            wait
+            FIRST_WAIT
         };
-        let pause = pause / 2 + pause.mul_f64(world.chance() / 2.0);
+        let pause = pause_by(world.chance(), attempt, first, LONGEST_WAIT);
         if world.now() + pause >= end {
             return Err(error);
         }
         world.sleep(pause);
-        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 
@@ -133,7 +134,7 @@ fn round(
     end: Duration,
 ) -> Result<Node, AskError> {
     let known = Known {
-        k3s_url: settings.k3s_url.as_deref(),
+        k3s_url: settings.k3s_url.as_ref(),
         board_number: world.board_number(),
     };
     let read = |mac: Mac, answer: &Answer| Node::read(mac, answer, known);

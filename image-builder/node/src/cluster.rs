@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, FetchError, authorities};
+use crate::k3s_url::K3sUrl;
 use crate::token::Token;
 
 /// As long as k3s waits for an answer.
@@ -70,31 +70,24 @@ pub enum Trouble {
 }
 
 /// Asks the cluster's server whether a node with this token may join, and gives the certificates of its authority.
-pub fn look(server: &str, token: &Token) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+pub fn look(server: &K3sUrl, token: &Token) -> Result<Vec<CertificateDer<'static>>, Trouble> {
     let named = |error: FetchError| trouble(server, &error);
-    let base =
-        Url::parse(server).map_err(|error| Trouble::NotK3s(server.into(), error.to_string()))?;
-    let at = |path: &str| {
-        let mut url = base.clone();
-        url.set_path(path);
-        url
-    };
     let anybody = Client::trusting_anybody().map_err(named)?;
-    let bundle = anybody.get(&at("/cacerts"), TRY).map_err(named)?;
+    let bundle = anybody.get(&server.page("/cacerts"), TRY).map_err(named)?;
     let bundle = Bundle::parse(bundle.as_bytes())
-        .map_err(|error| Trouble::NotK3s(server.to_owned(), error.to_string()))?;
+        .map_err(|error| Trouble::NotK3s(server.to_string(), error.to_string()))?;
     let roots = bundle.roots(token).map_err(|wanted| {
-        Trouble::OtherCluster(server.to_owned(), wanted, bundle.digest.clone())
+        Trouble::OtherCluster(server.to_string(), wanted, bundle.digest.clone())
     })?;
     let client = Client::of_cluster(roots, bundle.certificates.clone()).map_err(named)?;
     client
-        .get_as(&at("/v1-k3s/config"), token.credentials(), TRY)
+        .get_as(&server.page("/v1-k3s/config"), token.credentials(), TRY)
         .map_err(named)?;
     Ok(bundle.certificates)
 }
 
-fn trouble(server: &str, error: &FetchError) -> Trouble {
-    let at = server.to_owned();
+fn trouble(server: &K3sUrl, error: &FetchError) -> Trouble {
+    let at = server.to_string();
     match error {
         FetchError::Status(401 | 403) => Trouble::Token(at),
         FetchError::Status(404) => Trouble::NotK3s(at, "it has no such page".to_owned()),

@@ -154,7 +154,7 @@ fn k3s_config(node: &Node, image: &Image) -> Map<String, Value> {
     let labels = labels.map(|(name, value)| format!("{name}={value}"));
     let labels: Vec<_> = own.into_iter().chain(labels).collect();
     let mut config = node.options.clone();
-    config.insert("server".to_owned(), json!(node.server));
+    config.insert("server".to_owned(), json!(node.server.as_str()));
     config.insert("token".to_owned(), json!(node.token.reveal()));
     config.insert("node-label".to_owned(), json!(labels));
     config

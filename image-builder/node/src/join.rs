@@ -18,6 +18,7 @@ use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
 use crate::document::{K3S_CONFIG, Said};
 use crate::interface;
 use crate::k3s::{self, State};
+use crate::k3s_url::K3sUrl;
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, Reboots, announce, ask_matchbox, image};
 use crate::settings::Settings;
@@ -112,7 +113,7 @@ fn trouble(root: &Path) -> Option<Trouble> {
 
 /// What k3s is to join. `gild-seed check` has read it before; an operator may have written it.
 struct Configuration {
-    server: String,
+    server: K3sUrl,
     token: Token,
 }
 
@@ -126,7 +127,7 @@ impl Configuration {
             None => config["token"].as_str()?.to_owned(),
         };
         Some(Self {
-            server: config["server"].as_str()?.to_owned(),
+            server: K3sUrl::parse(config["server"].as_str()?).ok()?,
             token: Token::parse(token.trim()).ok()?,
         })
     }

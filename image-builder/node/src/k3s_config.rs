@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::node::server;
+use crate::k3s_url::K3sUrl;
 use crate::token::Token;
 
 /// Refuses a configuration with which k3s would fail forever, or give the token away. An operator may have written it.
@@ -35,7 +35,7 @@ fn problem(config: &Value) -> Option<String> {
     let Some(address) = config["server"].as_str() else {
         return Some("`server` is missing, or no string".to_owned());
     };
-    if let Err(problem) = server(address) {
+    if let Err(problem) = K3sUrl::parse(address) {
         return Some(format!("`server` {problem}"));
     }
     // k3s takes the file where both are there.

@@ -19,6 +19,7 @@ pub mod interface;
 pub mod join;
 pub mod k3s;
 pub mod k3s_config;
+pub mod k3s_url;
 pub mod led;
 pub mod login;
 pub mod node;

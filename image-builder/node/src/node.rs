@@ -1,18 +1,17 @@
 //! Who the node is: the values of Matchbox, each checked before anything is made of it.
 
+mod labels;
 mod options;
 
 use std::collections::BTreeMap;
 
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, host_name};
-use reqwest::Url;
 use serde_json::{Map, Value};
 
-use crate::reach::Reach;
+use crate::k3s_url::K3sUrl;
 use crate::token::{Token, TokenError, is_plain};
 
-const LABELS: &str = "K3S_NODE_LABELS_";
 const SSH_KEYS: &str = "SSH_KEYS_";
 const MAX_SSH_KEY: usize = 8192;
 
@@ -24,7 +23,7 @@ pub struct Node {
     /// Its name.
     pub hostname: String,
     /// The cluster's address.
-    pub server: String,
+    pub server: K3sUrl,
     /// What lets it in.
     pub token: Token,
     /// What proves to the cluster that it is the node of this name.
@@ -43,7 +42,7 @@ pub struct Node {
 #[derive(Clone, Copy, Default)]
 pub struct Known<'a> {
     /// The cluster's address, for a group that names none.
-    pub k3s_url: Option<&'a str>,
+    pub k3s_url: Option<&'a K3sUrl>,
     /// The board's unique number.
     pub board_number: Option<[u8; 16]>,
 }
@@ -119,13 +118,15 @@ impl Node {
             mac,
             hostname,
             server: match (values.get("K3S_URL")?, known.k3s_url) {
-                (Some(own), _) => server(own).map_err(|problem| wrong("k3s_url", problem))?,
-                (None, Some(common)) => common.to_owned(),
+                (Some(own), _) => {
+                    K3sUrl::parse(own).map_err(|problem| wrong("k3s_url", problem))?
+                }
+                (None, Some(common)) => common.clone(),
                 (None, None) => return Err(NodeError::NoServer),
             },
             node_password: node_password(values, &token, mac, known.board_number)?,
             token,
-            labels: labels(values)?,
+            labels: labels::read(values)?,
             ssh_keys: ssh_keys(values)?,
             options: options::config(values)?,
             registries: options::registries(values)?,
@@ -138,45 +139,6 @@ fn wrong(key: &str, problem: impl Into<String>) -> NodeError {
         key: key.to_ascii_lowercase(),
         problem: problem.into(),
     }
-}
-
-/// The cluster's address, without what would be ignored; or what is wrong with it. It must have a port: k3s takes 443 for
-/// an address without one, and its servers listen on 6443.
-pub fn server(text: &str) -> Result<String, &'static str> {
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has a character that does not belong in a URL");
-    }
-    let Ok(url) = Url::parse(text) else {
-        return Err("is not a URL: it must be https://host:6443");
-    };
-    if url.scheme() != "https" {
-        return Err("must begin with https://: the token goes there");
-    }
-    if !url.has_host() || !matches!(url.path(), "" | "/") || url.query().is_some() {
-        return Err("must be https://host:port and nothing after it");
-    }
-    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
-        return Err("must not hold a user, a password or a fragment");
-    }
-    if url.port() == Some(0) {
-        return Err("has the port 0");
-    }
-    if Reach::of(&url) == Reach::Itself {
-        return Err("is an address of the node itself, and the cluster's servers are elsewhere");
-    }
-    if !has_port(text) {
-        return Err(
-            "has no port, and k3s would take 443: write https://host:6443, or :443 if that is meant",
-        );
-    }
-    Ok(text.trim_end_matches('/').to_owned())
-}
-
-/// Whether the text itself has a port: a parsed URL does not show the usual one of its scheme.
-fn has_port(url: &str) -> bool {
-    url.split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once(':'))
-        .is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()))
 }
 
 fn node_password(
@@ -206,87 +168,6 @@ fn node_password(
             ),
         )),
     }
-}
-
-fn labels(values: &Values) -> Result<BTreeMap<String, String>, NodeError> {
-    let mut labels = BTreeMap::new();
-    for (key, label) in values.below(LABELS)? {
-        let (name, value) = label
-            .split_once('=')
-            .ok_or_else(|| wrong(key, "must be \"label=value\""))?;
-        if let Some(problem) = label_problem(name, value) {
-            return Err(wrong(key, problem));
-        }
-        match labels.insert(name.to_owned(), value.to_owned()) {
-            Some(before) if before != value => {
-                return Err(wrong(key, format!("gives the label {name} a second value")));
-            }
-            _ => (),
-        }
-    }
-    Ok(labels)
-}
-
-fn label_problem(name: &str, value: &str) -> Option<&'static str> {
-    let (prefix, last) = match name.split_once('/') {
-        Some((prefix, last)) => (Some(prefix), last),
-        None => (None, name),
-    };
-    if !is_label_part(last) || last.is_empty() {
-        return Some("has a label whose name Kubernetes does not take");
-    }
-    if prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
-        return Some("has a label whose prefix is not a DNS name");
-    }
-    if prefix.is_some_and(|prefix| is_reserved(prefix, name)) {
-        return Some(
-            "has a label of kubernetes.io or k8s.io that no node may give itself: k3s would not start",
-        );
-    }
-    (!is_label_part(value)).then_some("has a label whose value Kubernetes does not take")
-}
-
-fn is_label_part(text: &str) -> bool {
-    let at_end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && at_end(text.chars().next())
-        && at_end(text.chars().next_back())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-}
-
-fn is_dns_name(text: &str) -> bool {
-    text.len() <= 253
-        && text.split('.').all(|part| {
-            !part.is_empty()
-                && !part.starts_with('-')
-                && !part.ends_with('-')
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        })
-}
-
-/// The kubelet ends with an error if it is to give itself such a label and it is none of those it knows.
-fn is_reserved(prefix: &str, name: &str) -> bool {
-    let is_in = |domain: &str| {
-        prefix == domain
-            || prefix
-                .strip_suffix(domain)
-                .is_some_and(|rest| rest.ends_with('.'))
-    };
-    let known = [
-        "kubernetes.io/hostname",
-        "kubernetes.io/os",
-        "kubernetes.io/arch",
-        "topology.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-    ];
-    (is_in("kubernetes.io") || is_in("k8s.io"))
-        && !is_in("kubelet.kubernetes.io")
-        && !is_in("node.kubernetes.io")
-        && !known.contains(&name)
 }
 
 fn ssh_keys(values: &Values) -> Result<Vec<String>, NodeError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::node::server;
+use crate::k3s_url::K3sUrl;
 
 /// Below a root directory, which is `/` outside of tests.
 const SETTINGS: &str = "etc/gild/first-boot.toml";
@@ -25,7 +25,7 @@ pub struct Settings {
     /// The only certificate authority to trust, instead of the public ones.
     pub ca: Option<PathBuf>,
     /// The cluster's address for nodes whose group names none.
-    pub k3s_url: Option<String>,
+    pub k3s_url: Option<K3sUrl>,
     /// How long the boot may wait for an answer.
     pub deadline: Duration,
     /// Whether the answer for every unknown node is good enough to join the cluster with.
@@ -118,7 +118,7 @@ impl Settings {
             k3s_url: file
                 .k3s_url
                 .as_deref()
-                .map(server)
+                .map(K3sUrl::parse)
                 .transpose()
                 .map_err(|problem| Problem::Value("k3s_url", problem.to_owned()))?,
             deadline: Duration::from_secs(file.deadline_seconds),
@@ -224,7 +224,7 @@ mod tests {
         );
         assert_eq!(settings.ca.as_deref(), Some(Path::new("/etc/gild/ca.pem")));
         assert_eq!(
-            settings.k3s_url.as_deref(),
+            settings.k3s_url.as_ref().map(K3sUrl::as_str),
             Some("https://k3s.example:6443")
         );
         assert_eq!(settings.deadline, Duration::from_secs(30));

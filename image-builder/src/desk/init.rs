@@ -9,6 +9,7 @@ use gild_desk::folder::Folder;
 use gild_desk::settings::Settings;
 use gild_desk::tls;
 use gild_node::cluster;
+use gild_node::k3s_url::K3sUrl;
 use gild_node::token::{Kind, Token};
 use serde_json::{Map, json};
 
@@ -93,7 +94,7 @@ fn settings(args: &Args) -> Result<Settings> {
 
 /// The cluster that nodes join.
 struct Cluster {
-    url: String,
+    url: K3sUrl,
     token: Token,
     ssh_keys: Vec<String>,
 }
@@ -105,7 +106,7 @@ impl Cluster {
             "--k3s-url",
             "Address of the cluster (https://host:6443)",
         )?;
-        let url = gild_node::node::server(&url).map_err(|problem| {
+        let url = K3sUrl::parse(&url).map_err(|problem| {
             anyhow::anyhow!(
                 "--k3s-url {problem}; next: give the address of the cluster: https://host:6443"
             )
@@ -171,7 +172,7 @@ impl Cluster {
             .enumerate()
             .map(|(number, key)| (format!("key{}", number + 1), json!(key)))
             .collect();
-        let mut metadata = json!({"k3s_url": self.url, "k3s_token": self.token.reveal()});
+        let mut metadata = json!({"k3s_url": self.url.as_str(), "k3s_token": self.token.reveal()});
         if !keys.is_empty() {
             metadata["ssh_keys"] = keys.into();
         }

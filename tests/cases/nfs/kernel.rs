@@ -9,7 +9,10 @@ use gild_source::Trouble;
 use gild_tests::kernel_nfsd::KernelNfsd;
 use tempfile::TempDir;
 
-use super::{NAME, PATIENT, SIZE, Watch, assert_same, connect, content, is_inside, open, read_all};
+use super::{
+    NAME, PATIENT, SIZE, WITHOUT_PRIVILEGED_PORTS, Watch, assert_same, assert_wants_root, connect,
+    content, is_inside, open, read_all,
+};
 
 /// The defaults are the kernel's: `root_squash` and `secure`.
 const EXPORTS: &str = "\
@@ -89,21 +92,12 @@ fn the_kernel_s_server_is_read_through_links_and_odd_names_and_a_power_cut() {
 #[test]
 fn the_kernel_s_server_refuses_one_who_is_not_root_unless_it_is_insecure() {
     let test = "nfs::kernel::the_kernel_s_server_refuses_one_who_is_not_root_unless_it_is_insecure";
-    let launcher = [
-        "setpriv",
-        "--bounding-set=-net_bind_service",
-        "--inh-caps=-net_bind_service",
-    ];
-    if !is_inside(test, &launcher) {
+    if !is_inside(test, &WITHOUT_PRIVILEGED_PORTS) {
         return;
     }
     let directory = shares();
     let server = serve(directory.path());
     arrives(&server.url("open"));
     let error = connect(&server.url("gild"), &Watch::up_to(PATIENT)).expect_err("a high port");
-    assert!(!error.is_retryable(), "{error}");
-    assert!(
-        error.to_string().contains("callers without root"),
-        "{error}"
-    );
+    assert_wants_root(&error);
 }

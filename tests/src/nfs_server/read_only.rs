@@ -8,7 +8,7 @@ use nfs3_server::nfs3_types::nfs3::{
 };
 use nfs3_server::vfs::{FileHandleU64, NfsFileSystem, VFSCapabilities};
 
-use super::Files;
+use super::files::Files;
 
 const REFUSED: nfsstat3 = nfsstat3::NFS3ERR_ROFS;
 

@@ -1,10 +1,12 @@
 //! The server.
 
-use std::io::{BufReader, Result};
+use std::io::{self, BufReader, Read, Result, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::{Reply, Request};
 
@@ -17,6 +19,7 @@ pub struct Server {
 }
 
 struct Shared {
+    tls: Option<Arc<ServerConfig>>,
     answer: Box<Answer>,
     requests: Mutex<Vec<Request>>,
     is_down: AtomicBool,
@@ -30,8 +33,22 @@ impl Server {
     #[must_use]
     pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::serve(listener, None, answer)
+    }
+
+    /// The same on a socket of the test's, which may be in another network namespace; over TLS if the test says how.
+    ///
+    /// # Panics
+    /// If the socket has no address.
+    #[must_use]
+    pub fn serve(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let port = listener.local_addr().expect("its own address").port();
         let shared = Arc::new(Shared {
+            tls,
             answer: Box::new(answer),
             requests: Mutex::new(Vec::new()),
             is_down: AtomicBool::new(false),
@@ -40,7 +57,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&of_connections);
-                thread::spawn(move || shared.serve(&stream));
+                thread::spawn(move || shared.accept(stream));
             }
         });
         Self { port, shared }
@@ -55,7 +72,14 @@ impl Server {
     /// Its address on this machine.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        self.url_at("127.0.0.1")
+    }
+
+    /// Its address for one who reaches this machine by another name.
+    #[must_use]
+    pub fn url_at(&self, host: &str) -> String {
+        let scheme = self.shared.tls.as_ref().map_or("http", |_| "https");
+        format!("{scheme}://{host}:{}", self.port)
     }
 
     /// All requests so far.
@@ -71,7 +95,18 @@ impl Server {
 }
 
 impl Shared {
-    fn serve(&self, stream: &TcpStream) -> Result<()> {
+    fn accept(&self, stream: TcpStream) -> Result<()> {
+        match &self.tls {
+            None => self.serve(stream),
+            Some(tls) => {
+                let connection =
+                    ServerConnection::new(Arc::clone(tls)).map_err(io::Error::other)?;
+                self.serve(StreamOwned::new(connection, stream))
+            }
+        }
+    }
+
+    fn serve(&self, stream: impl Read + Write) -> Result<()> {
         let mut reader = BufReader::new(stream);
         while let Some(request) = Request::read(&mut reader)? {
             if self.is_down.load(Ordering::SeqCst) {
@@ -79,8 +114,7 @@ impl Shared {
             }
             let reply = (self.answer)(&request);
             self.requests().push(request);
-            let mut stream = stream;
-            if !reply.write(&mut stream)? {
+            if !reply.write(reader.get_mut())? {
                 break;
             }
         }

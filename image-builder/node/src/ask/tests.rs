@@ -148,7 +148,7 @@ fn the_image_s_cluster_is_that_of_groups_that_name_none() {
         let node = Scene::new(&[A], &answer)
             .ask_with(&settings)
             .expect("a node");
-        assert_eq!(node.server, "https://common:6443");
+        assert_eq!(node.server.as_str(), "https://common:6443");
     }
 }
 

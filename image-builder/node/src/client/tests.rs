@@ -1,3 +1,4 @@
+use gild_http_testkit::Reply;
 use rcgen::{CertifiedIssuer, KeyPair};
 
 use super::*;
@@ -5,9 +6,8 @@ use crate::test_server::{authority, serve};
 
 /// A server with a certificate by this authority that is valid from this year on, on a port of this machine.
 fn server(authority: &CertifiedIssuer<'static, KeyPair>, from: i32) -> Url {
-    serve(authority, from, |_| {
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_owned()
-    })
+    let server = serve(authority, from, |_| Reply::new(200, "ok"));
+    Url::parse(&server.url()).expect("a URL")
 }
 
 fn get(url: &Url, ca: Option<&CertifiedIssuer<'static, KeyPair>>) -> Result<String, FetchError> {

@@ -1,5 +1,4 @@
-use std::sync::{Arc, Mutex};
-
+use gild_http_testkit::{Reply, Server};
 use rcgen::{CertifiedIssuer, KeyPair};
 
 use super::*;
@@ -11,65 +10,53 @@ const BASIC: &str = "Basic bm9kZTpzM2NyZXQ=";
 const BOOTSTRAP: &str = "abcdef.0123456789abcdef";
 
 /// A stand-in for a server of k3s: it has the two pages, and lets in who shows the password or the bootstrap token.
-struct Server {
-    url: String,
+struct Stub {
+    server: Server,
     bundle: String,
-    requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Server {
+impl Stub {
     fn start(authority: &CertifiedIssuer<'static, KeyPair>, bundle: String) -> Self {
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, list) = (Arc::clone(&requests), bundle.clone());
-        let url = serve(authority, 2020, move |request| {
-            seen.lock().expect("the requests").push(request.to_owned());
-            let shows = |value: &str| {
-                let line = format!("authorization: {value}\r\n");
-                request
-                    .to_ascii_lowercase()
-                    .contains(&line.to_ascii_lowercase())
-            };
-            let answer = |status: &str, body: &str| {
-                format!(
-                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}",
-                    body.len()
-                )
-            };
-            if request.starts_with("GET /cacerts ") {
-                answer("200 OK", &list)
-            } else if !request.starts_with("GET /v1-k3s/config ") {
-                answer("404 Not Found", "")
-            } else if shows(BASIC) || shows(&format!("Bearer {BOOTSTRAP}")) {
-                answer("200 OK", "{}")
-            } else {
-                answer("401 Unauthorized", "")
+        let list = bundle.clone();
+        let server = serve(authority, 2020, move |request| {
+            let shown = request.header("authorization").unwrap_or_default();
+            match request.target.as_str() {
+                "/cacerts" => Reply::new(200, list.as_str()),
+                "/v1-k3s/config" if shown == BASIC || shown == format!("Bearer {BOOTSTRAP}") => {
+                    Reply::new(200, "{}")
+                }
+                "/v1-k3s/config" => Reply::new(401, ""),
+                _ => Reply::new(404, ""),
             }
         });
-        let url = url.as_str().trim_end_matches('/').to_owned();
-        Self {
-            url,
-            bundle,
-            requests,
-        }
+        Self { server, bundle }
+    }
+
+    fn url(&self) -> String {
+        self.server.url()
     }
 
     fn look(&self, token: &str) -> Result<(), Trouble> {
-        look(&self.url, &Token::parse(token).expect("a token")).map(drop)
+        look(
+            &K3sUrl::of_stand_in(&self.url()),
+            &Token::parse(token).expect("a token"),
+        )
+        .map(drop)
     }
 
     /// Whether anyone has shown it something.
     fn was_shown_a_token(&self) -> bool {
-        let requests = self.requests.lock().expect("the requests");
+        let requests = self.server.requests();
         requests
             .iter()
-            .any(|request| request.to_ascii_lowercase().contains("authorization"))
+            .any(|request| request.header("authorization").is_some())
     }
 }
 
 #[test]
 fn each_kind_of_token_opens_its_own_cluster() {
     let authority = authority();
-    let server = Server::start(&authority, authority.pem());
+    let server = Stub::start(&authority, authority.pem());
     let hash = digest(server.bundle.as_bytes());
     for token in [
         PASSWORD.to_owned(),
@@ -80,7 +67,7 @@ fn each_kind_of_token_opens_its_own_cluster() {
     ] {
         assert_eq!(server.look(&token), Ok(()), "{token}");
     }
-    let refused = Trouble::Token(server.url.clone());
+    let refused = Trouble::Token(server.url());
     assert_eq!(server.look("wrong"), Err(refused.clone()));
     assert_eq!(server.look(&format!("K10{hash}::node:wrong")), Err(refused));
 }
@@ -88,13 +75,13 @@ fn each_kind_of_token_opens_its_own_cluster() {
 #[test]
 fn a_server_of_another_cluster_never_sees_the_token() {
     let authority = authority();
-    let server = Server::start(&authority, authority.pem());
+    let server = Stub::start(&authority, authority.pem());
     let hash = "0f".repeat(32);
     let found = server.look(&format!("K10{hash}::node:{PASSWORD}"));
     let server_hash = digest(server.bundle.as_bytes());
     assert_eq!(
         found,
-        Err(Trouble::OtherCluster(server.url.clone(), hash, server_hash))
+        Err(Trouble::OtherCluster(server.url(), hash, server_hash))
     );
     assert!(!server.was_shown_a_token());
 }
@@ -106,15 +93,15 @@ fn of_several_authorities_the_one_with_the_hash_is_believed() {
     let other = authority_by(&root);
     let bundle = format!("{}{}", other.pem(), root.pem());
     let token = format!("K10{}::node:{PASSWORD}", digest(root.der()));
-    let server = Server::start(&root, bundle.clone());
+    let server = Stub::start(&root, bundle.clone());
     assert_eq!(server.look(&token), Ok(()));
     // By an authority between the root and the server, which shows its own certificate alone.
-    let server = Server::start(&other, bundle);
+    let server = Stub::start(&other, bundle);
     assert_eq!(server.look(&token), Ok(()));
     // A false server, which has the true root in its bundle and a certificate by its own.
     let false_authority = authority();
     let bundle = format!("{}{}", false_authority.pem(), root.pem());
-    let false_server = Server::start(&false_authority, bundle);
+    let false_server = Stub::start(&false_authority, bundle);
     assert!(matches!(
         false_server.look(&token),
         Err(Trouble::Certificate(..))
@@ -125,26 +112,22 @@ fn of_several_authorities_the_one_with_the_hash_is_believed() {
 #[test]
 fn silence_and_other_servers_are_told_apart() {
     let authority = authority();
-    let other = serve(&authority, 2020, |_| {
-        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()
-    });
     let token = Token::parse(PASSWORD).expect("a token");
-    let at = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    for (status, body) in [(404, ""), (200, "hello")] {
+        let other = serve(&authority, 2020, move |_| Reply::new(status, body));
+        assert!(matches!(
+            look(&K3sUrl::of_stand_in(&other.url()), &token),
+            Err(Trouble::NotK3s(..))
+        ));
+    }
+    let mute = serve(&authority, 2090, |_| Reply::new(200, ""));
+    mute.set_down(true);
     assert!(matches!(
-        look(&at(&other), &token),
-        Err(Trouble::NotK3s(..))
-    ));
-    let page = serve(&authority, 2020, |_| {
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_owned()
-    });
-    assert!(matches!(look(&at(&page), &token), Err(Trouble::NotK3s(..))));
-    let early = serve(&authority, 2090, |_| String::new());
-    assert!(matches!(
-        look(&at(&early), &token),
+        look(&K3sUrl::of_stand_in(&mute.url()), &token),
         Err(Trouble::Silent(..))
     ));
     assert!(matches!(
-        look("https://127.0.0.1:1", &token),
+        look(&K3sUrl::of_stand_in("https://127.0.0.1:1"), &token),
         Err(Trouble::Silent(..))
     ));
 }

@@ -16,8 +16,9 @@ fn read(lines: &[&str]) -> Result<Node, NodeError> {
 /// The same in an image that has a `k3s_url` of its own.
 fn read_in(k3s_url: Option<&str>, lines: &[&str]) -> Result<Node, NodeError> {
     let answer = Answer::parse(&lines.join("\n"), MAC).expect("an answer");
+    let k3s_url = k3s_url.map(|url| K3sUrl::parse(url).expect("an address"));
     let known = Known {
-        k3s_url,
+        k3s_url: k3s_url.as_ref(),
         board_number: None,
     };
     Node::read(MAC, &answer, known)
@@ -38,7 +39,7 @@ fn with(line: &str) -> Result<Node, NodeError> {
 fn a_good_answer_is_a_node() {
     let node = read(&GOOD).expect("a node");
     assert_eq!(node.hostname, "node-1");
-    assert_eq!(node.server, "https://10.0.0.1:6443");
+    assert_eq!(node.server.as_str(), "https://10.0.0.1:6443");
     assert_eq!(node.node_password.text, node.token.node_password(MAC, None));
     assert!(node.labels.is_empty() && node.ssh_keys.is_empty());
 }
@@ -48,9 +49,9 @@ fn a_group_without_the_cluster_s_address_takes_the_image_s_and_another_s_own_cou
     let common = Some("https://10.0.0.9:6443");
     let minimal = ["MAC=d8:3a:dd:01:02:03", GOOD[0], GOOD[2], GOOD[4]];
     let node = read_in(common, &minimal).expect("name and token are enough");
-    assert_eq!(node.server, "https://10.0.0.9:6443");
+    assert_eq!(node.server.as_str(), "https://10.0.0.9:6443");
     let node = read_in(common, &GOOD).expect("a node");
-    assert_eq!(node.server, "https://10.0.0.1:6443");
+    assert_eq!(node.server.as_str(), "https://10.0.0.1:6443");
     let error = read(&minimal).expect_err("no address").to_string();
     assert!(error.contains("--k3s-url"), "{error}");
     // A value that is there counts, even if it is wrong.
@@ -58,21 +59,6 @@ fn a_group_without_the_cluster_s_address_takes_the_image_s_and_another_s_own_cou
         let lines = [&minimal[..], &[wrong]].concat();
         let error = read_in(common, &lines).expect_err(wrong);
         assert!(matches!(error, NodeError::Value { .. }), "{error}");
-    }
-}
-
-#[test]
-fn the_cluster_s_address_has_a_port() {
-    for (text, server) in [
-        ("https://k:6443/", "https://k:6443"),
-        ("https://k:443", "https://k:443"),
-        ("https://[fd00::1]:6443", "https://[fd00::1]:6443"),
-    ] {
-        assert_eq!(super::server(text).as_deref(), Ok(server));
-    }
-    for text in ["https://k", "https://k:", "https://[fd00::1]", "https://k/"] {
-        let problem = super::server(text).expect_err(text);
-        assert!(problem.contains("no port"), "{text}: {problem}");
     }
 }
 

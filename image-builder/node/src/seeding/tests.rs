@@ -1,7 +1,7 @@
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::thread;
+
+use gild_http_testkit::{Reply, Server};
 
 use super::*;
 
@@ -37,28 +37,19 @@ fn node(port: Option<u16>) -> tempfile::TempDir {
     root
 }
 
-/// A server that answers every request with these bytes.
-fn server(answer: String) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("its number").port();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            let mut request = [0; 1024];
-            let _ = stream.read(&mut request);
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
-    port
+/// The port of a server that answers every request like this.
+fn server(reply: Reply) -> u16 {
+    Server::start(move |_| reply.clone()).port()
+}
+
+/// The port of a server that names the node.
+fn good_server() -> u16 {
+    server(Reply::new(200, good_answer()))
 }
 
 fn good_answer() -> String {
-    let body = format!(
-        "HOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN=s3cret\nMAC={MAC}\nREQUEST_QUERY_MAC={MAC}\n"
-    );
     format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: plain/text\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
+        "HOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN=s3cret\nMAC={MAC}\nREQUEST_QUERY_MAC={MAC}\n"
     )
 }
 
@@ -100,7 +91,7 @@ const FALLBACK: &str = "d83add010203-fallback";
 
 #[test]
 fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     assert!(meta_data(root.path()).contains(IDENTITY));
     fs::write(
@@ -114,7 +105,7 @@ fn a_node_that_matchbox_knows_gets_its_identity_and_asks_no_more() {
 
 #[test]
 fn the_address_in_the_group_counts_though_the_cable_is_in_another_socket() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     let interfaces = root.path().join("sys/class/net");
     fs::create_dir_all(interfaces.join("eth1/device")).expect("hardware");
     for (file, content) in [("ifindex", "3"), ("type", "1"), ("address", MAC)] {
@@ -127,37 +118,27 @@ fn the_address_in_the_group_counts_though_the_cable_is_in_another_socket() {
 
 #[test]
 fn whatever_fails_a_fallback_is_left() {
-    let long = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x=".repeat(40 << 10));
+    let another = good_answer().replace(
+        &format!("REQUEST_QUERY_MAC={MAC}"),
+        "REQUEST_QUERY_MAC=d8:3a:dd:01:02:04",
+    );
+    let wrong = good_answer().replace("https:", "ftp:/:");
+    let elsewhere = Reply::new(302, "").with("Location", "http://127.0.0.2:1/");
     let cases = [
         (CLOSED, "onnection refused"),
+        (server(Reply::new(404, "")), "does not know"),
+        (server(Reply::new(500, "")), "answers 500"),
+        (server(elsewhere), "another server"),
         (
-            server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
-            "does not know",
+            server(Reply::new(200, "x=".repeat(40 << 10))),
+            "longer than",
         ),
         (
-            server("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_owned()),
-            "answers 500",
-        ),
-        (
-            server(
-                "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2:1/\r\nContent-Length: 0\r\n\r\n"
-                    .to_owned(),
-            ),
-            "another server",
-        ),
-        (server(long), "longer than"),
-        (
-            server("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nHOSTNAME=no".to_owned()),
+            server(Reply::new(200, good_answer()).cut_after(11)),
             "Matchbox",
         ),
-        (
-            server(good_answer().replace(
-                &format!("REQUEST_QUERY_MAC={MAC}"),
-                "REQUEST_QUERY_MAC=d8:3a:dd:01:02:04",
-            )),
-            "another node",
-        ),
-        (server(good_answer().replace("https:", "ftp:/:")), "k3s_url"),
+        (server(Reply::new(200, another)), "another node"),
+        (server(Reply::new(200, wrong)), "k3s_url"),
     ];
     // Each waits for its deadline.
     thread::scope(|scope| {
@@ -195,7 +176,7 @@ fn without_a_matchbox_there_is_a_name_and_an_operator_s_seed_is_left_alone() {
 
 #[test]
 fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     fs::write(
         root.path().join("sys/class/net/eth0/address"),
@@ -213,7 +194,7 @@ fn an_identity_is_kept_when_matchbox_is_gone_but_not_on_another_board() {
 
 #[test]
 fn an_identity_is_kept_by_a_boot_that_sees_no_interface() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     take_on(root.path(), IDENTITY);
     write_config(root.path(), CONFIG);
@@ -229,10 +210,7 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
     run(root.path()).expect_err("nobody there");
     let link = root.path().join("var/lib/cloud/instance");
     take_on(root.path(), FALLBACK);
-    let settings = format!(
-        "matchbox = \"http://127.0.0.1:{}\"\n",
-        server(good_answer())
-    );
+    let settings = format!("matchbox = \"http://127.0.0.1:{}\"\n", good_server());
     fs::write(root.path().join("etc/gild/first-boot.toml"), settings).expect("Matchbox is back");
     let fallback = Seed::fallback(Mac::parse(MAC));
     write_config(root.path(), CONFIG);
@@ -255,7 +233,7 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
 
 #[test]
 fn an_identity_that_cloud_init_has_not_taken_on_is_worth_another_reboot() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     for _ in 0..MOST_REBOOTS {
         assert!(retry(root.path()).expect("a reboot"));
@@ -266,7 +244,7 @@ fn an_identity_that_cloud_init_has_not_taken_on_is_worth_another_reboot() {
 
 #[test]
 fn what_a_power_cut_left_behind_is_written_again() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     take_on(root.path(), IDENTITY);
     // The next boot: nothing said that cloud-init came to its end.
@@ -281,7 +259,7 @@ fn what_a_power_cut_left_behind_is_written_again() {
 
 #[test]
 fn an_identity_without_its_configuration_is_taken_on_again_a_bounded_number_of_times() {
-    let root = node(Some(server(good_answer())));
+    let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     for reboot in 0..MOST_REBOOTS {
         take_on(root.path(), IDENTITY);

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use gild_node::settings::Image;
 use gild_node::turn::Turn;
 use gild_proof::card::FlasherCard;
 use gild_proof::disk::Disk;
@@ -22,8 +23,6 @@ use say::say;
 use systemd::{Stopped, systemctl};
 
 const ROOT: &str = "/";
-/// What the image says about itself.
-const RELEASE: &str = "usr/lib/gild/image-release";
 const NOT_CHANGED: &str = "nothing was changed";
 
 /// Have this node flashed again: all data on its NVMe disk will be lost.
@@ -111,11 +110,9 @@ fn stay_when_the_terminal_goes() -> Result<()> {
 
 /// The share's file that names the image of this board.
 fn manifest(root: &Path) -> String {
-    let release = fs::read_to_string(root.join(RELEASE)).unwrap_or_default();
-    let board = release
-        .lines()
-        .find_map(|line| line.strip_prefix("GILD_BOARD="));
-    format!("{}/golden.json", board.unwrap_or("<board>"))
+    let image = Image::read(root).ok();
+    let board = image.map_or_else(|| "<board>".to_owned(), |image| image.board);
+    format!("{board}/golden.json")
 }
 
 fn of_pods(pods: usize, hostname: &str, drain: bool) -> String {
@@ -204,7 +201,7 @@ mod tests {
     fn the_image_that_the_card_would_take_is_that_of_the_board() {
         let root = tempfile::tempdir().expect("a folder");
         assert_eq!(manifest(root.path()), "<board>/golden.json");
-        let release = root.path().join(RELEASE);
+        let release = root.path().join("usr/lib/gild/image-release");
         fs::create_dir_all(release.parent().expect("a folder")).expect("a folder");
         fs::write(release, "GILD_IMAGE_ID=rpi5-1\nGILD_BOARD=rpi5\n").expect("a file");
         assert_eq!(manifest(root.path()), "rpi5/golden.json");

@@ -1,0 +1,91 @@
+//! A node's labels: those that Kubernetes takes, and that a node may give itself.
+
+use std::collections::BTreeMap;
+
+use gild_matchbox::Values;
+
+use super::{NodeError, wrong};
+
+const LABELS: &str = "K3S_NODE_LABELS_";
+
+/// The labels that a group gives its node.
+pub fn read(values: &Values) -> Result<BTreeMap<String, String>, NodeError> {
+    let mut labels = BTreeMap::new();
+    for (key, label) in values.below(LABELS)? {
+        let (name, value) = label
+            .split_once('=')
+            .ok_or_else(|| wrong(key, "must be \"label=value\""))?;
+        if let Some(problem) = label_problem(name, value) {
+            return Err(wrong(key, problem));
+        }
+        match labels.insert(name.to_owned(), value.to_owned()) {
+            Some(before) if before != value => {
+                return Err(wrong(key, format!("gives the label {name} a second value")));
+            }
+            _ => (),
+        }
+    }
+    Ok(labels)
+}
+
+fn label_problem(name: &str, value: &str) -> Option<&'static str> {
+    let (prefix, last) = match name.split_once('/') {
+        Some((prefix, last)) => (Some(prefix), last),
+        None => (None, name),
+    };
+    if !is_label_part(last) || last.is_empty() {
+        return Some("has a label whose name Kubernetes does not take");
+    }
+    if prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
+        return Some("has a label whose prefix is not a DNS name");
+    }
+    if prefix.is_some_and(|prefix| is_reserved(prefix, name)) {
+        return Some(
+            "has a label of kubernetes.io or k8s.io that no node may give itself: k3s would not start",
+        );
+    }
+    (!is_label_part(value)).then_some("has a label whose value Kubernetes does not take")
+}
+
+fn is_label_part(text: &str) -> bool {
+    let at_end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && at_end(text.chars().next())
+        && at_end(text.chars().next_back())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn is_dns_name(text: &str) -> bool {
+    text.len() <= 253
+        && text.split('.').all(|part| {
+            !part.is_empty()
+                && !part.starts_with('-')
+                && !part.ends_with('-')
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        })
+}
+
+/// The kubelet ends with an error if it is to give itself such a label and it is none of those it knows.
+fn is_reserved(prefix: &str, name: &str) -> bool {
+    let is_in = |domain: &str| {
+        prefix == domain
+            || prefix
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.ends_with('.'))
+    };
+    let known = [
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+    ];
+    (is_in("kubernetes.io") || is_in("k8s.io"))
+        && !is_in("kubelet.kubernetes.io")
+        && !is_in("node.kubernetes.io")
+        && !known.contains(&name)
+}
