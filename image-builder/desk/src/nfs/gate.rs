@@ -118,6 +118,14 @@ async fn record(from: &mut OwnedReadHalf, longest: usize) -> io::Result<Vec<u8>>
 mod tests {
     use super::*;
 
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(test);
+    }
+
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -132,46 +140,52 @@ mod tests {
         record(&mut server.into_split().0, longest).await
     }
 
-    #[tokio::test]
-    async fn a_record_of_several_fragments_passes_as_it_is() {
-        let bytes = b"\0\0\0\x02ab\0\0\0\0\x80\0\0\x01c";
-        assert_eq!(read(bytes, 100).await.expect("a record"), bytes);
+    #[test]
+    fn a_record_of_several_fragments_passes_as_it_is() {
+        run(async {
+            let bytes = b"\0\0\0\x02ab\0\0\0\0\x80\0\0\x01c";
+            assert_eq!(read(bytes, 100).await.expect("a record"), bytes);
+        });
     }
 
-    #[tokio::test]
-    async fn a_length_is_not_believed() {
-        for bytes in [
-            &b"\x7f\xff\xff\xff"[..],
-            b"\xff\xff\xff\xff",
-            b"\x80\0\0\x61",
-            &[0; 200],
-        ] {
-            let error = read(bytes, 100).await.expect_err("too long");
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bytes:?}");
-        }
+    #[test]
+    fn a_length_is_not_believed() {
+        run(async {
+            for bytes in [
+                &b"\x7f\xff\xff\xff"[..],
+                b"\xff\xff\xff\xff",
+                b"\x80\0\0\x61",
+                &[0; 200],
+            ] {
+                let error = read(bytes, 100).await.expect_err("too long");
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{bytes:?}");
+            }
+        });
     }
 
     /// Whoever sends calls and takes no answers has so many of them answered, and no more.
-    #[tokio::test]
-    async fn calls_wait_for_answers() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let behind = listener.local_addr().expect("an address");
-        let (mut client, gate) = pair().await;
-        tokio::spawn(pass(gate, behind));
-        let (mut server, _) = listener.accept().await.expect("the gate");
-        for _ in 0..3 * AT_ONCE {
-            client.write_all(b"\x80\0\0\x01x").await.expect("sent");
-        }
-        let mut bytes = vec![0; 5 * AT_ONCE];
-        server.read_exact(&mut bytes).await.expect("what may pass");
-        let more = timeout(Duration::from_millis(200), server.read_u8()).await;
-        assert!(more.is_err(), "{more:?}");
-        server.write_all(b"\x80\0\0\x01y").await.expect("answered");
-        let mut answer = [0; 5];
-        client.read_exact(&mut answer).await.expect("an answer");
-        server
-            .read_exact(&mut bytes[..5])
-            .await
-            .expect("the next call");
+    #[test]
+    fn calls_wait_for_answers() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let behind = listener.local_addr().expect("an address");
+            let (mut client, gate) = pair().await;
+            tokio::spawn(pass(gate, behind));
+            let (mut server, _) = listener.accept().await.expect("the gate");
+            for _ in 0..3 * AT_ONCE {
+                client.write_all(b"\x80\0\0\x01x").await.expect("sent");
+            }
+            let mut bytes = vec![0; 5 * AT_ONCE];
+            server.read_exact(&mut bytes).await.expect("what may pass");
+            let more = timeout(Duration::from_millis(200), server.read_u8()).await;
+            assert!(more.is_err(), "{more:?}");
+            server.write_all(b"\x80\0\0\x01y").await.expect("answered");
+            let mut answer = [0; 5];
+            client.read_exact(&mut answer).await.expect("an answer");
+            server
+                .read_exact(&mut bytes[..5])
+                .await
+                .expect("the next call");
+        });
     }
 }
