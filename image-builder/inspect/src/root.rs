@@ -50,9 +50,30 @@ pub fn io_error(error: Ext4Error) -> io::Error {
     }
 }
 
+/// The reader takes memory for each group that the superblock claims, before it reads one. Offsets are those of the kernel's
+/// `struct ext4_super_block`.
+fn must_fit(partition: &Range) -> io::Result<()> {
+    let superblock = partition.vec_at(1024, 1024)?;
+    let u32_at = |at: usize| {
+        let bytes = [0, 1, 2, 3].map(|byte| superblock[at + byte]);
+        u64::from(u32::from_le_bytes(bytes))
+    };
+    let blocks = u32_at(0x4) | u32_at(0x150) << 32;
+    // 1 KiB shifted by this; the largest block is 64 KiB.
+    let size = 1024 << u32_at(0x18).min(6);
+    if blocks > partition.len() / size {
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            "the file system claims to be longer than its partition",
+        ));
+    }
+    Ok(())
+}
+
 impl Root {
     /// Opens the file system in this partition and lists it whole.
     pub fn open(partition: Range) -> io::Result<Self> {
+        must_fit(&partition)?;
         let system = Ext4::load(Box::new(partition)).map_err(io_error)?;
         let mut nodes = BTreeMap::new();
         let mut waiting = vec![PathBuf::new("/")];
@@ -152,5 +173,37 @@ impl Root {
                 .trim_start_matches('/')
                 .to_owned(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// The reader would take 23 GiB for it.
+    #[test]
+    fn a_superblock_that_claims_more_than_there_is_is_refused() {
+        const LENGTH: u64 = 512 << 10;
+        let file = tempfile::tempfile().expect("a file");
+        file.set_len(LENGTH).expect("long enough");
+        let put = |at: u64, value: u32| {
+            let bytes = value.to_le_bytes();
+            file.write_all_at(&bytes, 1024 + at).expect("written");
+        };
+        put(0x4, u32::MAX);
+        put(0x20, 8);
+        put(0x38, 0xef53);
+        let file: Arc<File> = Arc::new(file.try_clone().expect("a file"));
+        let error = Root::open(Range::new(file, 0, LENGTH))
+            .err()
+            .expect("refused");
+        assert!(
+            error.to_string().contains("longer than its partition"),
+            "{error}"
+        );
     }
 }
