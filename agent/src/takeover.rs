@@ -59,6 +59,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     let machine = Machine::new(Led::start(), hold).with_watchdog_timeout(watchdog);
     let machine: &Machine = Box::leak(Box::new(machine));
     end_panics_in_a_reboot(machine);
+    machine.reporter.start();
     (machine, arguments)
 }
 
