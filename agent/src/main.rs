@@ -18,6 +18,7 @@ mod flash;
 mod floor;
 mod gate;
 mod hangs;
+mod hardware;
 mod http;
 mod led;
 mod look;
@@ -209,6 +210,8 @@ fn story(
     };
     node.target = Some(seen.target.clone());
     node.image_id = seen.image_id();
+    machine.reporter.knows(node);
+    hardware::look_at_disk(machine, &seen.target);
 
     machine.enter(Stage::BootOrder);
     match seen.decision {
@@ -242,8 +245,10 @@ fn install(
     let server = config.servers.first().map_or("", ServerUrl::host);
     let network = network::up(machine, board, &config.networks, server, &mut node.network)?;
     let mac = network.mac;
+    hardware::look_at_link(machine, &network.interface.name);
     if config.may_use_tls() {
-        clock::set(network.time_servers());
+        let setting = clock::set(network.time_servers());
+        hardware::look_at_clock(machine, &setting);
     }
     // Before anything newer is sent.
     unsent::take_up(machine, node);
@@ -276,6 +281,7 @@ fn install(
         return Ok(seen);
     }
     image.check_floor(&seen.holds)?;
+    hardware::look_at_disk(machine, &seen.target);
 
     machine.enter(Stage::Flash);
     write(machine, board, config, node, &image, order, seen)

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gild_report::{Report, ReportKey};
+use gild_report::{Finding, Report, ReportKey};
 use log::{info, warn};
 use nix::time::{ClockId, clock_gettime};
 use reqwest::Url;
@@ -91,6 +91,13 @@ impl Reporter {
     /// A step failed.
     pub fn failed(&self, failure: &Failure, held: bool) {
         self.change(|outbox| outbox.failed(failure, held));
+    }
+
+    /// What was found of one subject of the hardware. Says whether that is news.
+    pub fn found(&self, subject: &str, found: &[Finding]) -> bool {
+        let mut is_news = false;
+        self.change(|outbox| is_news = outbox.found(subject, found));
+        is_news
     }
 
     /// A report of this start of which nothing is known yet but this.

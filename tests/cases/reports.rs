@@ -1,6 +1,7 @@
 //! What a node says of itself while it is flashed, as the status server gets it.
 //!
-//! Real: the agent, its network, the disk's speed limit. Simulated: the status server, by a web server of the tests.
+//! Real: the agent, its network, the disk's speed limit. Simulated: the status server, by a web server of the tests;
+//! and a disk that says that it is ill, by QEMU's NVMe.
 
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,6 +13,7 @@ use gild_report::{Kind, Report, ReportKey, SIGNATURE_HEADER};
 use gild_tests::board_dtb::Product;
 use gild_tests::ports::free_port;
 use gild_tests::scene::{PATIENCE, Scene};
+use serde_json::json;
 
 /// This machine, as a board sees it.
 const HOST: &str = "10.0.2.2";
@@ -131,7 +133,17 @@ fn a_receipt_that_nobody_takes_does_not_hold_up_the_node_and_is_sent_at_the_next
     disk.write_all_at(&[0; 512], 0)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let desk = Server::serve(listener, None, |_| Reply::new(204, ""));
-    scene.finish(&mut scene.power_on()?)?;
+    let mut board = scene.power_on()?;
+    let unreliable = json!({
+        "path": "/machine/peripheral/nvme0-slot", "property": "smart_critical_warning", "value": 0b100,
+    });
+    board.qmp().execute("qom-set", unreliable)?;
+    board.wait_for(
+        "gild: warning: nvme: the disk says that it is not reliable",
+        PATIENCE,
+    )?;
+    scene.finish(&mut board)?;
+    assert!(scene.note()?.contains("not reliable any more"));
 
     let requests = desk.requests();
     assert_eq!(requests[0].body, unsent);
@@ -139,5 +151,7 @@ fn a_receipt_that_nobody_takes_does_not_hold_up_the_node_and_is_sent_at_the_next
     let last = reports.last().context("reports")?;
     assert_eq!((last.kind, last.boot == left.boot), (Kind::Receipt, false));
     assert!(!scene.card.names()?.contains(&name), "it was taken");
+    let found: Vec<&str> = last.hardware.iter().map(|found| &*found.subject).collect();
+    assert_eq!(found, ["nvme"]);
     Ok(())
 }

@@ -62,9 +62,14 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
     let changes: String = changes
         .flat_map(|change| ["        ", change, "\n"])
         .collect();
+    let hardware: String = report
+        .hardware
+        .iter()
+        .flat_map(|found| ["Found:  ", &found.message, "\n"])
+        .collect();
     format!(
         "gild {}: the last outcome of one node\n\n{outcome}{discard}{trial}{offered}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
-         Boot:   {}\n{changes}",
+         Boot:   {}\n{changes}{hardware}",
         or_unknown(&report.agent_version),
         or_unknown(&report.board),
         or_unknown(&report.serial),

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use gild_report::{Kind, Report};
+use gild_report::{Finding, Kind, Report};
 use gild_source::pause;
 
 use super::Destination;
@@ -95,6 +95,8 @@ pub struct Outbox {
     to: Option<Destination>,
     /// What is known of the node.
     about: Report,
+    /// What of its hardware is slow or ill.
+    hardware: Vec<Finding>,
     /// What the work does: stage, progress, fault.
     state: Report,
     news: News,
@@ -114,6 +116,7 @@ impl Default for Outbox {
             sequence: 0,
             to: None,
             about: Report::default(),
+            hardware: Vec::new(),
             state: Report::default(),
             news: News::None,
             due: None,
@@ -173,6 +176,20 @@ impl Outbox {
         self.news = News::Changed;
     }
 
+    /// What was found of one subject of the hardware. Says whether that is news.
+    pub fn found(&mut self, subject: &str, found: &[Finding]) -> bool {
+        let (before, mut after): (Vec<Finding>, Vec<_>) = std::mem::take(&mut self.hardware)
+            .into_iter()
+            .partition(|finding| finding.subject == subject);
+        after.extend_from_slice(found);
+        self.hardware = after;
+        let is_news = before != found;
+        if is_news {
+            self.news = News::Changed;
+        }
+        is_news
+    }
+
     fn is_well(&mut self) {
         self.state.fault = None;
         self.state.message = None;
@@ -201,6 +218,7 @@ impl Outbox {
             boot: self.boot.clone(),
             sequence: self.count(),
             uptime_seconds: uptime,
+            hardware: self.hardware.clone(),
             ..report
         }
     }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gild_faults::Fault;
-use gild_report::{Report, ReportKey};
+use gild_report::{Finding, Level, Report, ReportKey};
 use reqwest::Url;
 use serde_json::Value;
 
@@ -267,6 +267,26 @@ fn receipts_of_earlier_starts_come_first_as_they_were_and_stand_in_nobody_s_way(
     assert_eq!(scene.outbox.unsent(), earlier[..1]);
     assert_eq!(scene.posted(true).0["n"], 1);
     assert_eq!(scene.outbox.unsent(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_found_of_the_hardware_is_in_every_report_until_it_is_found_otherwise() {
+    let mut scene = Scene::new();
+    let found = |message: &str| Finding {
+        subject: "link".to_owned(),
+        level: Level::Warning,
+        message: message.to_owned(),
+    };
+    assert!(scene.outbox.found("link", &[found("slow")]));
+    let (report, _) = scene.posted(true);
+    assert_eq!(report["hardware"][0]["message"], "slow");
+    assert!(!scene.outbox.found("link", &[found("slow")]));
+    assert!(!scene.outbox.found("nvme", &[]));
+    assert_eq!(scene.waits(), None);
+    let receipt = scene.outbox.stamp(Report::default(), None);
+    assert_eq!(receipt.hardware, [found("slow")]);
+    assert!(scene.outbox.found("link", &[]));
+    assert_eq!(scene.posted(true).0["hardware"], Value::Null);
 }
 
 /// What the server does with one connection.
