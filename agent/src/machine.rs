@@ -9,6 +9,7 @@ use gild_disk::Clock;
 use gild_faults::Fault;
 use log::info;
 
+use crate::journal::Journal;
 use crate::led::{Led, Pattern};
 use crate::reporter::Reporter;
 use crate::stage::{Stage, Stages};
@@ -30,6 +31,8 @@ pub struct Machine {
     pub led: Led,
     /// The way to the status URL.
     pub reporter: Reporter,
+    /// The lines of the console.
+    pub journal: Journal,
     /// How long a node holds before it looks again.
     pub hold: Duration,
     wanted_timeout: Duration,
@@ -54,6 +57,7 @@ impl Machine {
         Self {
             led,
             reporter: Reporter::default(),
+            journal: Journal::default(),
             hold,
             wanted_timeout: WATCHDOG,
             start: Instant::now(),
@@ -73,6 +77,11 @@ impl Machine {
             wanted_timeout,
             ..self
         }
+    }
+
+    /// The same machine, with the lines that are already on its console.
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// After how long without progress the board is reset.

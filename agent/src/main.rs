@@ -20,6 +20,7 @@ mod gate;
 mod hangs;
 mod hardware;
 mod http;
+mod journal;
 mod led;
 mod look;
 mod loop_guard;
@@ -45,6 +46,7 @@ mod target;
 mod trial;
 mod trouble;
 mod unsent;
+mod uptime;
 mod waited;
 mod watchdog;
 

@@ -13,6 +13,7 @@ use gild_card_format::names::{receipt_json, receipt_text};
 use log::{info, warn};
 
 use crate::failure::Failure;
+use crate::journal;
 use crate::machine::Machine;
 use crate::node::Node;
 use keep::keeps;
@@ -40,8 +41,14 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>, held: boo
         if keeps(&card.read(&files[1].0).unwrap_or_default(), &receipt) {
             info!("the receipt of the flash stays on the card");
             is_news = false;
-        } else if let Err(error) = card.write(&files) {
-            warn!("the receipt is not on the card: {error}");
+        } else {
+            if let Err(error) = card.write(&files) {
+                warn!("the receipt is not on the card: {error}");
+            }
+            match failure {
+                None => journal::keep(machine, node),
+                Some(_) => journal::keep_if_due(machine, node),
+            }
         }
     }
     if node.status.is_some() {

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use gild_report::{Finding, Report, ReportKey};
 use log::{info, warn};
-use nix::time::{ClockId, clock_gettime};
 use reqwest::Url;
 
 pub use about::about;
@@ -28,6 +27,7 @@ use crate::node::Node;
 use crate::progress::Measure;
 use crate::receipt::Receipt;
 use crate::stage::Stage;
+use crate::uptime::uptime;
 
 /// How long the agent waits before a restart for its receipt to be taken.
 const PARTING: Duration = Duration::from_secs(5);
@@ -63,6 +63,11 @@ impl Reporter {
     pub fn start(&self) {
         let shared = Arc::clone(&self.shared);
         thread::spawn(move || shared.send());
+    }
+
+    /// This start of the board.
+    pub fn boot(&self) -> String {
+        self.shared.outbox().boot().to_owned()
     }
 
     /// What is known of the node by now. Nothing is sent before it has a network.
@@ -102,7 +107,7 @@ impl Reporter {
 
     /// A report of this start of which nothing is known yet but this.
     pub fn stamp(&self, report: Report) -> Report {
-        self.shared.outbox().stamp(report, uptime())
+        self.shared.outbox().stamp(report, seconds())
     }
 
     /// A receipt is to be taken. `is_news`: by the next start, if not by now.
@@ -178,7 +183,7 @@ impl Shared {
     fn letter(&self) -> Letter {
         let mut outbox = self.outbox();
         loop {
-            outbox = match outbox.next(Instant::now(), uptime()) {
+            outbox = match outbox.next(Instant::now(), seconds()) {
                 Next::Send(letter) => return letter,
                 Next::Wait(Some(time)) => {
                     let waited = self.changed.wait_timeout(outbox, time);
@@ -194,7 +199,6 @@ impl Shared {
 }
 
 /// Seconds since the board started.
-fn uptime() -> Option<u64> {
-    let time = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?;
-    u64::try_from(time.tv_sec()).ok()
+fn seconds() -> Option<u64> {
+    uptime().map(|time| time.as_secs())
 }

@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::restarts::Counting;
 use crate::stage::Stage;
 use crate::trouble::Troubles;
-use crate::{reboot, restarts, unsent, waited};
+use crate::{journal, reboot, restarts, unsent, waited};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -135,6 +135,7 @@ fn retry_then_restart(
         waited::keep(node, machine.now());
         machine.reporter.part(machine);
         unsent::keep(machine, node);
+        journal::keep(machine, node);
         reboot::reboot();
     }
     let wait = wait.min(left);

@@ -144,6 +144,11 @@ fn a_receipt_that_nobody_takes_does_not_hold_up_the_node_and_is_sent_at_the_next
     )?;
     scene.finish(&mut board)?;
     assert!(scene.note()?.contains("not reliable any more"));
+    let log = scene
+        .card
+        .read(&format!("gild-{}.log", Product::Rock5b.mac12()))?;
+    assert_eq!(log.matches("=== start ").count(), 2, "both starts: {log}");
+    assert_eq!(log.matches("gild: stage flash\n").count(), 2, "{log}");
 
     let requests = desk.requests();
     assert_eq!(requests[0].body, unsent);

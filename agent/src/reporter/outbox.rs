@@ -129,6 +129,11 @@ impl Default for Outbox {
 }
 
 impl Outbox {
+    /// This start of the board.
+    pub fn boot(&self) -> &str {
+        &self.boot
+    }
+
     /// What is known of the node, and where reports go, if there is a network.
     pub fn knows(&mut self, to: Option<Destination>, about: Report) {
         if to != self.to {
