@@ -18,9 +18,25 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// The first of June 2026, in days since 1970: it had passed when this agent was written. A constant keeps the build reproducible.
 pub const FLOOR: Duration = Duration::from_hours(20_605 * 24);
 
+/// What became of the clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// It was right.
+    Right,
+    /// It was wrong by so much.
+    Moved {
+        /// In which direction it was set, or was to be set.
+        way: &'static str,
+        /// How far.
+        by: Duration,
+    },
+    /// Nobody knows the time.
+    Unknown,
+}
+
 /// Sets the clock by the first time server that answers, forwards or back: a board's own clock may be months behind or ahead, and
 /// certificates are judged by it. If none answers, the clock is set no earlier than [`FLOOR`].
-pub fn set(servers: impl Iterator<Item = Ipv4Addr>) {
+pub fn set(servers: impl Iterator<Item = Ipv4Addr>) -> Setting {
     let client = SntpClient::with_config(Config::default().timeout(PATIENCE));
     let answer = servers.take(SERVERS).find_map(|server| {
         let time = client.synchronize(server.to_string()).ok()?.datetime();
@@ -28,11 +44,19 @@ pub fn set(servers: impl Iterator<Item = Ipv4Addr>) {
         (time >= FLOOR).then_some((server, time))
     });
     match answer {
-        Some((server, time)) if is_wrong(now(), time) => set_to(time, &format!("from {server}")),
-        Some(_) => (),
+        Some((server, time)) if is_wrong(now(), time) => {
+            let (way, seconds) = step(now(), time);
+            set_to(time, &format!("from {server}"));
+            Setting::Moved {
+                way,
+                by: Duration::from_secs(seconds),
+            }
+        }
+        Some(_) => Setting::Right,
         None => {
             info!("no time server answers: certificates are judged by the board's own clock");
             not_before(FLOOR);
+            Setting::Unknown
         }
     }
 }

@@ -16,12 +16,17 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{BaudRate, SetArg, cfsetspeed, tcgetattr, tcsetattr};
 
+use crate::journal::Journal;
+use crate::uptime::uptime;
+
 /// What each line on the console begins with.
 const PREFIX: &str = "gild: ";
 
-/// Sends the log to the console, to the board's serial port if that is not the console, and to the kernel's log.
-pub fn start(board: Option<&Board>) {
+/// Sends the log to the console, to the board's serial port if that is not the console, and to the kernel's log. Gives what keeps
+/// its lines for the card.
+pub fn start(board: Option<&Board>) -> Journal {
     let console = Console::open(board);
+    let journal = console.journal.clone();
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("gild", LevelFilter::Info)
@@ -35,6 +40,7 @@ pub fn start(board: Option<&Board>) {
         })
         .target(env_logger::Target::Pipe(Box::new(console)))
         .init();
+    journal
 }
 
 /// Every line with its prefix, and nothing in it that a terminal would obey: some of it comes from the network.
@@ -48,6 +54,7 @@ fn lines(message: &str) -> String {
 struct Console {
     terminals: Vec<Terminal>,
     kernel_log: Option<File>,
+    journal: Journal,
 }
 
 impl Console {
@@ -62,6 +69,7 @@ impl Console {
         Self {
             terminals: terminals.into_iter().map(Terminal::new).collect(),
             kernel_log: OpenOptions::new().write(true).open("/dev/kmsg").ok(),
+            journal: Journal::default(),
         }
     }
 }
@@ -178,6 +186,8 @@ fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
 
 impl Write for Console {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        let time = uptime().unwrap_or_default();
+        self.journal.note(&String::from_utf8_lossy(text), time);
         for terminal in &mut self.terminals {
             terminal.write(text);
         }

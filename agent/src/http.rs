@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use gild_http::{Access, RefusedCertificate};
-use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Url};
+use tokio::runtime::Runtime;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(5);
@@ -72,17 +73,39 @@ pub fn get(access: &Access, url: &Url) -> Result<String, HttpError> {
     })
 }
 
-/// Posts JSON to a server that one of these authorities, or a public one, knows; the answer is not read.
-pub fn post_json(authorities: Option<&str>, url: &Url, json: String) -> Result<(), HttpError> {
-    block_on(async {
-        let access = Access::new(authorities, None)?;
-        let request = client(&access)?
+/// Posts to a server that one of these authorities, or a public one, knows, and keeps the connection.
+pub struct Poster {
+    runtime: Runtime,
+    client: Client,
+}
+
+impl Poster {
+    /// Nothing is connected yet.
+    pub fn new(authorities: Option<&str>) -> Result<Self, HttpError> {
+        Ok(Self {
+            runtime: runtime()?,
+            client: client(&Access::new(authorities, None)?)?,
+        })
+    }
+
+    /// Posts JSON with this header; the answer is not read.
+    pub fn post_json(
+        &self,
+        url: &Url,
+        header: Option<(&str, String)>,
+        json: &str,
+    ) -> Result<(), HttpError> {
+        let mut request = self
+            .client
             .post(url.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .body(json);
-        accepted(request).await?;
+            .header(CONTENT_TYPE, "application/json");
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let request = request.body(json.to_owned());
+        self.runtime.block_on(accepted(request))?;
         Ok(())
-    })
+    }
 }
 
 async fn accepted(request: reqwest::RequestBuilder) -> Result<reqwest::Response, HttpError> {
@@ -95,13 +118,16 @@ async fn accepted(request: reqwest::RequestBuilder) -> Result<reqwest::Response,
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, HttpError>>) -> Result<T, HttpError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
+    runtime()?.block_on(work)
 }
 
-fn client(access: &Access) -> Result<reqwest::Client, HttpError> {
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+fn client(access: &Access) -> Result<Client, HttpError> {
     Ok(access
         .client()
         .connect_timeout(CONNECT)

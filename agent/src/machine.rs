@@ -1,4 +1,4 @@
-//! What every step reports to: the stages, the LED and the watchdog.
+//! What every step reports to: the stages, the LED, the status URL and the watchdog.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,9 @@ use gild_disk::Clock;
 use gild_faults::Fault;
 use log::info;
 
+use crate::journal::Journal;
 use crate::led::{Led, Pattern};
+use crate::reporter::Reporter;
 use crate::stage::{Stage, Stages};
 use crate::watchdog::Watchdog;
 
@@ -27,6 +29,10 @@ const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_s
 pub struct Machine {
     /// The status LED.
     pub led: Led,
+    /// The way to the status URL.
+    pub reporter: Reporter,
+    /// The lines of the console.
+    pub journal: Journal,
     /// How long a node holds before it looks again.
     pub hold: Duration,
     wanted_timeout: Duration,
@@ -50,6 +56,8 @@ impl Machine {
     pub fn new(led: Led, hold: Duration) -> Self {
         Self {
             led,
+            reporter: Reporter::default(),
+            journal: Journal::default(),
             hold,
             wanted_timeout: WATCHDOG,
             start: Instant::now(),
@@ -69,6 +77,11 @@ impl Machine {
             wanted_timeout,
             ..self
         }
+    }
+
+    /// The same machine, with the lines that are already on its console.
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
     }
 
     /// After how long without progress the board is reset.
@@ -99,8 +112,10 @@ impl Machine {
         if progress.failed.is_some_and(|failed| failed < stage) {
             progress.failed = None;
         }
+        let is_fault_over = progress.failed.is_none();
         drop(progress);
         info!("stage {}", stage.name());
+        self.reporter.enters(stage, is_fault_over);
         self.alive();
         match stage {
             Stage::Takeover | Stage::Board | Stage::Card | Stage::Disk => {
@@ -150,6 +165,7 @@ impl Machine {
     /// The work got on: what failed before is over.
     pub fn got_on(&self, pattern: Pattern) {
         lock(&self.progress).failed = None;
+        self.reporter.got_on();
         self.show(pattern);
         self.alive();
     }

@@ -18,7 +18,9 @@ mod flash;
 mod floor;
 mod gate;
 mod hangs;
+mod hardware;
 mod http;
+mod journal;
 mod led;
 mod look;
 mod loop_guard;
@@ -33,6 +35,7 @@ mod patience;
 mod progress;
 mod reboot;
 mod receipt;
+mod reporter;
 mod resolv_conf;
 mod restarts;
 mod retry;
@@ -42,6 +45,8 @@ mod takeover;
 mod target;
 mod trial;
 mod trouble;
+mod unsent;
+mod uptime;
 mod waited;
 mod watchdog;
 
@@ -67,6 +72,7 @@ use crate::look::Seen;
 use crate::machine::Machine;
 use crate::manifest::{FetchError, Image};
 use crate::node::Node;
+use crate::reporter::Destination;
 use crate::retry::Failures;
 use crate::stage::Stage;
 use crate::stall::Watcher;
@@ -121,10 +127,12 @@ fn run() -> ! {
         {
             network.did_not_lead_to_server();
         }
-        if failures.note(machine, &failure) {
-            receipt::tell(machine, &node, Some(&failure));
+        let noted = failures.note(machine, &failure);
+        machine.reporter.knows(&node);
+        if noted.is_news {
+            receipt::tell(machine, &node, Some(&failure), noted.is_held);
         }
-        failures.wait(machine, &mut node, failure);
+        failures.wait(machine, &mut node, failure, noted);
     }
     restarts::forget(&node);
     machine.enter(Stage::Receipt);
@@ -134,7 +142,8 @@ fn run() -> ! {
         Pattern::Done
     };
     machine.led.show(good);
-    receipt::tell(machine, &node, None);
+    machine.reporter.knows(&node);
+    receipt::tell(machine, &node, None, false);
     let trouble = node
         .boot_order
         .as_ref()
@@ -144,6 +153,8 @@ fn run() -> ! {
         machine.wait(FAULT_SHOWN);
         machine.led.show(good);
     }
+    machine.reporter.part(machine);
+    unsent::keep(machine, &node);
     if node.is_on_trial {
         info!("rebooting to start the disk");
     } else {
@@ -171,8 +182,8 @@ fn story(
     node.card = card;
     let known = config.as_ref().ok();
     let policy = known.map(|config| config.boot_order);
-    node.status_url = known.and_then(|config| config.status_url.clone());
-    node.authorities = known.and_then(|config| config.authorities.clone());
+    node.status = known.and_then(destination);
+    machine.reporter.knows(node);
     watcher.knows(node);
     let order = order::of(node, known, arguments);
     let known_order = order.as_ref().ok().and_then(Option::as_ref);
@@ -201,12 +212,23 @@ fn story(
     };
     node.target = Some(seen.target.clone());
     node.image_id = seen.image_id();
+    machine.reporter.knows(node);
+    hardware::look_at_disk(machine, &seen.target);
 
     machine.enter(Stage::BootOrder);
     match seen.decision {
         Decision::Try(record) => begin_trial(machine, board, node, &seen.target, record, policy),
         _ => finish(machine, board, node, seen, policy),
     }
+}
+
+/// Where reports go, if the card says so.
+fn destination(config: &Config) -> Option<Destination> {
+    Some(Destination {
+        url: config.status_url.clone()?,
+        authorities: config.authorities.clone(),
+        key: config.status_key.clone(),
+    })
 }
 
 /// Makes the disk carry the image that the share has for this board, or finds that it may not be written. `on_disk` is the least
@@ -224,9 +246,15 @@ fn install(
     // The others are asked only where this one fails.
     let server = config.servers.first().map_or("", ServerUrl::host);
     let network = network::up(machine, board, &config.networks, server, &mut node.network)?;
+    let mac = network.mac;
+    hardware::look_at_link(machine, &network.interface.name);
     if config.may_use_tls() {
-        clock::set(network.time_servers());
+        let setting = clock::set(network.time_servers());
+        hardware::look_at_clock(machine, &setting);
     }
+    // Before anything newer is sent.
+    unsent::take_up(machine, node);
+    machine.reporter.knows(node);
 
     machine.enter(Stage::Manifest);
     let access = manifest::access(config)?;
@@ -241,8 +269,9 @@ fn install(
         clock::not_before(Duration::from_secs(image.manifest.build_time));
     }
     if let Some(matchbox) = &config.matchbox {
-        matchbox::announce(&access, matchbox, network.mac);
+        node.hostname = matchbox::announce(&access, matchbox, mac);
     }
+    machine.reporter.knows(node);
 
     machine.enter(Stage::Target);
     hangs::show_last(node, None)?;
@@ -254,6 +283,7 @@ fn install(
         return Ok(seen);
     }
     image.check_floor(&seen.holds)?;
+    hardware::look_at_disk(machine, &seen.target);
 
     machine.enter(Stage::Flash);
     write(machine, board, config, node, &image, order, seen)

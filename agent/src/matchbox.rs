@@ -11,17 +11,21 @@ use reqwest::Url;
 
 use crate::http::{self, HttpError};
 
-/// Says which node this is going to be, or why it has no name yet. Never fails: nothing depends on it.
-pub fn announce(access: &Access, matchbox: &Url, mac: Mac) {
+/// Says which node this is going to be, or why it has no name yet, and gives the name. Never fails: nothing depends on it.
+pub fn announce(access: &Access, matchbox: &Url, mac: Mac) -> Option<String> {
     let answer = http::get(access, &metadata_address(matchbox, mac));
     match answer.map(|body| name(&body, mac)) {
-        Ok(Ok(name)) => info!("Matchbox names this node {name} ({mac})"),
+        Ok(Ok(name)) => {
+            info!("Matchbox names this node {name} ({mac})");
+            return Some(name);
+        }
         Ok(Err(reason)) => warn!("{reason}"),
         Err(HttpError::Status(status)) if status == 404 => {
             warn!("{}", Nameless::Unknown(mac));
         }
         Err(error) => warn!("cannot get the name of {mac} from Matchbox: {error}"),
     }
+    None
 }
 
 /// Why the node will not have a name of Matchbox, as things are.

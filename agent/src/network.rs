@@ -66,6 +66,12 @@ impl Network {
         self.settings.ntp.iter().copied().chain(given)
     }
 
+    /// Its IPv4 address, if it has one.
+    pub fn address(&self) -> Option<String> {
+        let given = self.configuration.as_ref();
+        given.map(|given| given.address.to_string())
+    }
+
     /// Takes note that the image server was not reached by this interface.
     pub fn did_not_lead_to_server(&mut self) {
         if !self.failed.contains(&self.interface.index) {

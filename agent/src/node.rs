@@ -9,13 +9,13 @@ use gild_card_format::names::{UNKNOWN, file_id};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
 use gild_identity::{Interface, lasting_macs};
-use reqwest::Url;
 
 use crate::board;
 use crate::boot_order::BootOrder;
 use crate::card::Card;
 use crate::discards::Discard;
 use crate::network::Network;
+use crate::reporter::Destination;
 use crate::restarts::{Counting, Tally};
 
 /// The node, as far as the story has got.
@@ -27,10 +27,10 @@ pub struct Node {
     pub card: Option<Card>,
     /// Its place in the network.
     pub network: Option<Network>,
-    /// Where the receipt is posted.
-    pub status_url: Option<Url>,
-    /// Who may prove whose address that is, beside public authorities: certificates in PEM form.
-    pub authorities: Option<String>,
+    /// Where reports are posted.
+    pub status: Option<Destination>,
+    /// The name that Matchbox has for it.
+    pub hostname: Option<String>,
     /// The image it should carry.
     pub image_id: Option<String>,
     /// The disk to write.
@@ -47,6 +47,8 @@ pub struct Node {
     pub boot_order: Option<BootOrder>,
     /// What that changed on the board, for people.
     pub boot_order_changes: Vec<String>,
+    /// Receipts of earlier starts on the card that the status URL had not taken, once they are read.
+    pub unsent: Option<Vec<String>>,
     /// What the card said of hangs at the first look of this start.
     pub hung_before: Option<Tally>,
     /// Whether a disk that hung before this start has been shown.

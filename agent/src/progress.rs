@@ -14,6 +14,17 @@ use crate::stage::Stage;
 /// A line is due each time another tenth is done, and when none came for this long.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How far a stage has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// How much of it is done.
+    pub percent: u8,
+    /// How fast, since it began.
+    pub bytes_per_second: u64,
+    /// How long it takes yet, at that rate.
+    pub seconds_left: u64,
+}
+
 /// Watches one flash.
 pub struct Progress<'a> {
     machine: &'static Machine,
@@ -64,11 +75,14 @@ impl Observer for Progress<'_> {
             Event::Stage(work) => self.begin(work),
             Event::Progress { stage, done, total } => {
                 self.machine.got_on(pattern(stage));
-                let line = self
-                    .meter
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .line(stage, done, total, Instant::now());
+                let now = Instant::now();
+                let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
+                let measure = meter.measure(stage, done, total, now);
+                let line = measure.and_then(|measure| meter.line(measure, now));
+                drop(meter);
+                if let (Some(measure), Work::Write | Work::Verify) = (measure, stage) {
+                    self.machine.reporter.measured(measure);
+                }
                 if let Some(line) = line {
                     info!("{line}");
                 }
@@ -93,12 +107,12 @@ impl Observer for Progress<'_> {
     }
 }
 
-/// Says when a line about the progress of one stage is due, and what it says.
+/// Measures one stage, and says when a line about it is due.
 struct Meter {
     work: Work,
     began: Instant,
     spoke: Instant,
-    tenths: u64,
+    tenths: u8,
 }
 
 impl Meter {
@@ -111,66 +125,99 @@ impl Meter {
         }
     }
 
-    fn line(&mut self, work: Work, done: u64, total: u64, now: Instant) -> Option<String> {
-        // Late news of the stage before.
+    /// How far the stage has got; `None` for late news of the one before.
+    fn measure(&self, work: Work, done: u64, total: u64, now: Instant) -> Option<Measure> {
         if work != self.work || total == 0 {
             return None;
         }
-        let tenths = done.saturating_mul(10) / total;
+        let percent = u128::from(done) * 100 / u128::from(total);
+        let elapsed = now.duration_since(self.began).as_secs_f64().max(0.001);
+        let rate = float(done) / elapsed;
+        let left = float(total.saturating_sub(done)) / rate.max(1.0);
+        Some(Measure {
+            percent: u8::try_from(percent).unwrap_or(100).min(100),
+            bytes_per_second: whole(rate),
+            seconds_left: whole(left),
+        })
+    }
+
+    /// A line is due with each tenth, and after a long silence.
+    fn line(&mut self, measure: Measure, now: Instant) -> Option<String> {
+        let tenths = measure.percent / 10;
         if tenths <= self.tenths && now.duration_since(self.spoke) < SILENCE {
             return None;
         }
         self.tenths = self.tenths.max(tenths);
         self.spoke = now;
-        let elapsed = now.duration_since(self.began).as_secs_f64().max(0.001);
-        #[allow(clippy::cast_precision_loss, reason = "a rate for a person to read")]
-        let rate = done as f64 / elapsed;
-        #[allow(clippy::cast_precision_loss, reason = "a rate for a person to read")]
-        let left = (total.saturating_sub(done)) as f64 / rate.max(1.0);
+        let Measure {
+            percent,
+            bytes_per_second,
+            seconds_left,
+        } = measure;
         Some(format!(
-            "progress {} % {}, {:.0} MB/s, {left:.0} s left",
-            done.saturating_mul(100) / total,
-            match work {
+            "progress {percent} % {}, {:.0} MB/s, {seconds_left} s left",
+            match self.work {
                 Work::Prepare => "prepared",
                 Work::Scan => "of what is on the disk hashed",
                 Work::Write => "written",
                 Work::Verify => "verified",
                 Work::Commit => "committed",
             },
-            rate / 1e6,
+            float(bytes_per_second) / 1e6,
         ))
     }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a rate for a person to read")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is not negative, and what is too large becomes the largest number"
+)]
+fn whole(number: f64) -> u64 {
+    number.round() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    impl Meter {
+        fn says(&mut self, work: Work, done: u64, total: u64, now: Instant) -> Option<String> {
+            let measure = self.measure(work, done, total, now)?;
+            self.line(measure, now)
+        }
+    }
+
     #[test]
     fn a_line_comes_with_each_tenth_and_after_a_long_silence() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut meter = Meter::new(Work::Write, start);
-        assert_eq!(meter.line(Work::Write, 9_000_000, 100_000_000, at(1)), None);
+        assert_eq!(meter.says(Work::Write, 9_000_000, 100_000_000, at(1)), None);
         assert_eq!(
             meter
-                .line(Work::Write, 20_000_000, 100_000_000, at(2))
+                .says(Work::Write, 20_000_000, 100_000_000, at(2))
                 .as_deref(),
             Some("progress 20 % written, 10 MB/s, 8 s left")
         );
         assert_eq!(
-            meter.line(Work::Write, 29_000_000, 100_000_000, at(3)),
+            meter.says(Work::Write, 29_000_000, 100_000_000, at(3)),
             None
         );
         assert!(
             meter
-                .line(Work::Write, 29_000_000, 100_000_000, at(32))
+                .says(Work::Write, 29_000_000, 100_000_000, at(32))
                 .is_some(),
             "thirty seconds of silence"
         );
         assert!(
             meter
-                .line(Work::Write, 100_000_000, 100_000_000, at(33))
+                .says(Work::Write, 100_000_000, 100_000_000, at(33))
                 .is_some()
         );
     }
@@ -179,14 +226,16 @@ mod tests {
     fn late_news_of_another_stage_and_an_empty_stage_say_nothing() {
         let start = Instant::now();
         let mut meter = Meter::new(Work::Verify, start);
-        assert_eq!(meter.line(Work::Write, 100, 100, start), None);
-        assert_eq!(meter.line(Work::Verify, 0, 0, start), None);
+        assert_eq!(meter.says(Work::Write, 100, 100, start), None);
+        assert_eq!(meter.says(Work::Verify, 0, 0, start), None);
     }
 
     #[test]
     fn numbers_at_their_limits_do_no_harm() {
         let start = Instant::now();
         let mut meter = Meter::new(Work::Write, start);
-        assert!(meter.line(Work::Write, u64::MAX, u64::MAX, start).is_some());
+        assert!(meter.says(Work::Write, u64::MAX, u64::MAX, start).is_some());
+        let most = meter.measure(Work::Write, u64::MAX, 1, start).expect("one");
+        assert_eq!((most.percent, most.seconds_left), (100, 0));
     }
 }

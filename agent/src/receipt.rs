@@ -6,24 +6,29 @@ mod keep;
 mod tests;
 mod text;
 
+pub use content::Receipt;
+#[cfg(test)]
+pub use content::make;
 use gild_card_format::names::{receipt_json, receipt_text};
 use log::{info, warn};
 
 use crate::failure::Failure;
-use crate::http;
+use crate::journal;
 use crate::machine::Machine;
 use crate::node::Node;
 use keep::keeps;
 use text::text;
 
-/// Reports what happened, everywhere. What cannot be reported in one place is reported in the others.
-pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
-    let receipt = content::make(machine, node, failure);
+/// Reports what happened, everywhere. What cannot be reported in one place is reported in the others. `held`: the node waits for
+/// the operator.
+pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>, held: bool) {
+    let receipt = content::make(machine, node, failure, held);
     let json = serde_json::to_string(&receipt).unwrap_or_else(|error| {
         warn!("the receipt cannot be written as JSON: {error}");
         String::new()
     });
     info!("receipt {json}");
+    let mut is_news = true;
     if let Some(card) = &node.card {
         let id = node.id();
         let files = [
@@ -35,13 +40,18 @@ pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>) {
         ];
         if keeps(&card.read(&files[1].0).unwrap_or_default(), &receipt) {
             info!("the receipt of the flash stays on the card");
-        } else if let Err(error) = card.write(&files) {
-            warn!("the receipt is not on the card: {error}");
+            is_news = false;
+        } else {
+            if let Err(error) = card.write(&files) {
+                warn!("the receipt is not on the card: {error}");
+            }
+            match failure {
+                None => journal::keep(machine, node),
+                Some(_) => journal::keep_if_due(machine, node),
+            }
         }
     }
-    if let (Some(url), Some(_)) = (&node.status_url, &node.network)
-        && let Err(error) = http::post_json(node.authorities.as_deref(), url, json)
-    {
-        warn!("the receipt did not reach the status URL: {error}");
+    if node.status.is_some() {
+        machine.reporter.receipt(receipt, is_news);
     }
 }

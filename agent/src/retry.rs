@@ -13,7 +13,7 @@ use crate::node::Node;
 use crate::restarts::Counting;
 use crate::stage::Stage;
 use crate::trouble::Troubles;
-use crate::{reboot, restarts, waited};
+use crate::{journal, reboot, restarts, unsent, waited};
 
 /// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -28,6 +28,16 @@ pub struct Failures {
     troubles: Troubles,
 }
 
+/// What is to be said of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// It is another one than the last: the receipt reports it.
+    pub is_news: bool,
+    /// The node waits for the operator.
+    pub is_held: bool,
+    next: Next,
+}
+
 /// What comes after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
@@ -36,17 +46,23 @@ enum Next {
 }
 
 impl Failures {
-    /// Shows the failure and takes note of it. Says whether it is another one than the last, which the receipt reports.
-    pub fn note(&mut self, machine: &Machine, failure: &Failure) -> bool {
+    /// Shows the failure and takes note of it.
+    pub fn note(&mut self, machine: &Machine, failure: &Failure) -> Noted {
+        let next = self.count(failure.fault, machine.stage(), machine.hold);
+        let is_held = next == Next::Hold || matches!(failure.remedy, Remedy::Pause(_));
         machine.show_fault(failure.fault);
+        machine.reporter.failed(failure, is_held);
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
         error!("to do: {}", failure.next_step);
-        self.last.as_ref() != Some(failure)
+        Noted {
+            is_news: self.last.as_ref() != Some(failure),
+            is_held,
+            next,
+        }
     }
 
     /// Waits; afterwards the story may start again.
-    pub fn wait(&mut self, machine: &Machine, node: &mut Node, failure: Failure) {
-        let next = self.count(failure.fault, machine.stage(), machine.hold);
+    pub fn wait(&mut self, machine: &Machine, node: &mut Node, failure: Failure, noted: Noted) {
         let remedy = failure.remedy;
         let lasting = self
             .troubles
@@ -58,7 +74,7 @@ impl Failures {
             machine.wait(pause);
             return;
         }
-        match (next, lasting) {
+        match (noted.next, lasting) {
             (Next::Retry(wait), None) => {
                 info!("waiting: next attempt in {:.1} s", wait.as_secs_f64());
                 machine.wait(wait);
@@ -117,6 +133,9 @@ fn retry_then_restart(
     if left.is_zero() {
         warn!("restarting the board: what was not there may be there after a restart");
         waited::keep(node, machine.now());
+        machine.reporter.part(machine);
+        unsent::keep(machine, node);
+        journal::keep(machine, node);
         reboot::reboot();
     }
     let wait = wait.min(left);

@@ -53,6 +53,7 @@ impl Watcher {
         }
         let failure = stalled(machine.stage(), limit);
         machine.show_fault(failure.fault);
+        machine.reporter.failed(&failure, false);
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
         error!("to do: {}", failure.next_step);
         let blames_disk = failure.fault == Fault::TargetFailed;
@@ -60,7 +61,7 @@ impl Watcher {
             let node = self.node();
             thread::spawn(move || {
                 let counted = hangs::count(&node);
-                receipt::tell(machine, &node, Some(&failure));
+                receipt::tell(machine, &node, Some(&failure), false);
                 counted.map(|counted| (node, counted))
             })
         });

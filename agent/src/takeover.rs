@@ -43,7 +43,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     }));
     console::never_block_standard_streams();
     let trouble = mount_all();
-    console::start(board::detect().ok());
+    let journal = console::start(board::detect().ok());
     info!("agent {} starting", env!("CARGO_PKG_VERSION"));
     info!("stage {}", Stage::Takeover.name());
     for (place, error) in trouble {
@@ -56,9 +56,12 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     // The machine lasts as long as the process.
     let hold = seconds(&arguments, "hold_seconds", HOLD, HOLDS);
     let watchdog = seconds(&arguments, "watchdog_seconds", WATCHDOG, WATCHDOGS);
-    let machine = Machine::new(Led::start(), hold).with_watchdog_timeout(watchdog);
+    let machine = Machine::new(Led::start(), hold)
+        .with_watchdog_timeout(watchdog)
+        .with_journal(journal);
     let machine: &Machine = Box::leak(Box::new(machine));
     end_panics_in_a_reboot(machine);
+    machine.reporter.start();
     (machine, arguments)
 }
 

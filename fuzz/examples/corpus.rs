@@ -184,6 +184,7 @@ public_key = "{KEY}"
 next_public_key = "{NEXT_KEY}"
 matchbox = "http://192.168.1.2:8080"
 status_url = "https://status.example/receipts"
+status_key = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 min_rollback = 3
 [network]
 address = "192.168.1.50/24"

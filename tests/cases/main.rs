@@ -17,6 +17,7 @@ mod nfs;
 mod pi5_steppings;
 mod power_cuts;
 mod refusals;
+mod reports;
 mod server_trouble;
 mod takeover;
 mod target_choice;

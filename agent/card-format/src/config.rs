@@ -10,6 +10,7 @@ pub mod testing;
 use std::time::Duration;
 
 use gild_format::signature::PublicKey;
+use gild_report::ReportKey;
 use serde::Deserialize;
 use url::Url;
 
@@ -39,8 +40,10 @@ pub struct Config {
     pub next_public_key: Option<PublicKey>,
     /// Matchbox' base URL.
     pub matchbox: Option<Url>,
-    /// Where the receipt is posted.
+    /// Where reports are posted.
     pub status_url: Option<Url>,
+    /// What they are signed with.
+    pub status_key: Option<ReportKey>,
     /// Least rollback counter of an image.
     pub min_rollback: u64,
     /// Static addresses and the like, for all boards and for single ones.

@@ -17,6 +17,7 @@ mod percent;
 mod reference;
 mod server_url;
 mod servers;
+mod status_key;
 pub mod sums;
 
 pub use arguments::Arguments;

@@ -68,6 +68,18 @@ pub fn receipt_json(id: &str) -> String {
     format!("gild-{id}.json")
 }
 
+/// The receipts of one node that the status URL has not taken, one a line.
+#[must_use]
+pub fn unsent_receipts(id: &str) -> String {
+    format!("gild-{id}.unsent")
+}
+
+/// The last lines of one node's console.
+#[must_use]
+pub fn console_log(id: &str) -> String {
+    format!("gild-{id}.log")
+}
+
 /// The loop guard's count for one node.
 #[must_use]
 pub fn loop_count(id: &str) -> String {

@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     Key {
         name: "server",
         kind: Kind::List,
@@ -78,7 +78,14 @@ pub const KEYS: [Key; 21] = [
         name: "status_url",
         kind: Kind::Text,
         needed: "no",
-        what: "the receipt is posted there as JSON, after success and after each new failure",
+        what: "what the node is doing is posted there as JSON while it happens, and the receipt until it is taken: see [reports](#reports)",
+    },
+    Key {
+        name: "status_key",
+        kind: Kind::Text,
+        needed: "no",
+        what: "64 hex digits: the key that the reports are [signed](#signed-reports) with. **Whoever has the card can read it**, and can send reports \
+            in the name of any board; it is good for nothing else. Not as a kernel argument",
     },
     Key {
         name: "min_rollback",
@@ -172,7 +179,7 @@ pub const KEYS: [Key; 21] = [
 pub const ARGUMENT_KEYS: [&str; 3] = ["card", "hold_seconds", "watchdog_seconds"];
 
 /// Keys that the card alone may have.
-pub const CARD_KEYS: [&str; 2] = ["ca", "http.header"];
+pub const CARD_KEYS: [&str; 3] = ["ca", "http.header", "status_key"];
 
 /// The table of all keys, as docs/configuration.md has it.
 #[must_use]

@@ -1,4 +1,4 @@
-//! The ioctls of block devices, flash and the watchdog: the one place of the agent's own code with `unsafe`.
+//! The ioctls of block devices, NVMe, flash and the watchdog: the one place of the agent's own code with `unsafe`.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -9,6 +9,8 @@ use std::os::fd::AsRawFd;
 const BLOCK: u8 = 0x12;
 /// mtd/mtd-abi.h: the "type" of all flash ioctls.
 const MTD: u8 = b'M';
+/// `linux/nvme_ioctl.h`: the "type" of all NVMe ioctls.
+const NVME: u8 = b'N';
 /// linux/watchdog.h: the "type" of all watchdog ioctls.
 const WATCHDOG: u8 = b'W';
 
@@ -36,8 +38,30 @@ struct MtdRange {
     length: u32,
 }
 
+/// `struct nvme_admin_cmd`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct NvmeCommand {
+    opcode: u8,
+    flags: u8,
+    reserved: u16,
+    namespace: u32,
+    words_2_and_3: [u32; 2],
+    metadata: u64,
+    address: u64,
+    metadata_length: u32,
+    length: u32,
+    words_10_to_15: [u32; 6],
+    timeout_ms: u32,
+    result: u32,
+}
+
+const _: () = assert!(size_of::<NvmeCommand>() == 72);
+
 mod raw {
-    use super::{BLOCK, MTD, MtdInfo, MtdRange, WATCHDOG};
+    use super::{BLOCK, MTD, MtdInfo, MtdRange, NVME, NvmeCommand, WATCHDOG};
+
+    nix::ioctl_readwrite!(nvme_admin, NVME, 0x41, NvmeCommand);
 
     nix::ioctl_read!(mtd_info, MTD, 1, MtdInfo);
     nix::ioctl_write_ptr!(mtd_erase, MTD, 2, MtdRange);
@@ -99,6 +123,27 @@ pub fn flush_buffers(device: &File) -> io::Result<()> {
     // SAFETY: takes no argument.
     unsafe { raw::flush_buffers(device.as_raw_fd()) }?;
     Ok(())
+}
+
+/// `NVME_IOCTL_ADMIN_CMD`: Get Log Page, of the whole controller. The log is given by its identifier, and read from its start.
+pub fn nvme_log(device: &File, identifier: u8, log: &mut [u8; 512]) -> io::Result<()> {
+    const GET_LOG_PAGE: u8 = 0x02;
+    const WHOLE_CONTROLLER: u32 = u32::MAX;
+    let last_word = 512 / 4 - 1;
+    let mut command = NvmeCommand {
+        opcode: GET_LOG_PAGE,
+        namespace: WHOLE_CONTROLLER,
+        address: log.as_mut_ptr() as u64,
+        length: 512,
+        words_10_to_15: [u32::from(identifier) | last_word << 16, 0, 0, 0, 0, 0],
+        ..NvmeCommand::default()
+    };
+    // SAFETY: the kernel reads and writes one `nvme_admin_cmd` through the pointer, and writes at most `length` bytes, as many as
+    // `log` has, at `address`. Both are valid for the call, which returns when the command has ended.
+    match unsafe { raw::nvme_admin(device.as_raw_fd(), &raw mut command) }? {
+        0 => Ok(()),
+        status => Err(io::Error::other(format!("NVMe status {status:#x}"))),
+    }
 }
 
 /// `MEMGETINFO`: what kind of flash it is, and its sizes.

@@ -4,38 +4,32 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use gild_faults::Fault;
-use gild_flash::{Outcome, Report};
+use gild_flash::{Outcome, Report as Flashed};
+use gild_report::Report;
 use serde::Serialize;
 
-use crate::board;
 use crate::boot_order::{BootOrder, Kind};
 use crate::discards::Discard;
 use crate::failure::Failure;
 use crate::machine::Machine;
 use crate::node::Node;
+use crate::reporter::about;
+
+/// The outcome of a disk that was written.
+pub const FLASHED: &str = "flashed";
+/// The outcome of one that needed nothing.
+pub const ALREADY_DONE: &str = "already-done";
 
 /// What happened to one node.
 #[derive(Clone, Debug, Serialize)]
 pub struct Receipt {
-    pub board: Option<String>,
-    pub mac: Option<String>,
-    pub serial: Option<String>,
-    pub image_id: Option<String>,
-    /// `flashed`, `already-done` or `fault`.
-    pub outcome: &'static str,
-    pub fault: Option<u8>,
-    pub message: Option<String>,
-    /// Whether the image still has to prove that it starts.
-    pub on_trial: bool,
-    /// The image on the share, if the node keeps another one because nobody ordered it to be replaced.
-    pub offered: Option<String>,
+    /// What every report says.
+    #[serde(flatten)]
+    pub report: Report,
     /// `already-right`, `staged`, `written`, or why it is as it was; unknown if the story did not get that far.
     pub boot_order: Option<String>,
     /// What is changed on the board with that: settings by their old and new values.
     pub boot_order_changes: Vec<String>,
-    /// What the operator does about it.
-    #[serde(skip)]
-    pub boot_order_next_step: Option<&'static str>,
     /// What was done to the disk; unknown after a fault, which may come before the first byte or after the last.
     pub bytes_fetched: Option<u64>,
     pub bytes_written: Option<u64>,
@@ -54,7 +48,6 @@ pub struct Receipt {
     /// By stage.
     pub seconds: BTreeMap<&'static str, f64>,
     pub target: Option<Disk>,
-    pub agent_version: &'static str,
     pub peak_rss_bytes: Option<u64>,
 }
 
@@ -82,7 +75,7 @@ struct Counts {
 }
 
 impl Counts {
-    const fn of(report: &Report) -> Self {
+    const fn of(report: &Flashed) -> Self {
         Self {
             bytes_fetched: report.bytes_fetched,
             bytes_written: report.bytes_written,
@@ -99,22 +92,21 @@ impl Counts {
 }
 
 /// What is known of the node now.
-pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receipt {
-    let report = node.report.as_ref();
+pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>, held: bool) -> Receipt {
+    let flashed = node.report.as_ref();
     let nothing = failure.is_none().then(Counts::default);
-    let counts = report.map(Counts::of).or(nothing);
+    let counts = flashed.map(Counts::of).or(nothing);
     let left = node.boot_order.as_ref().and_then(BootOrder::trouble);
     let left = left.filter(|left| left.kind != Kind::Waits);
-    Receipt {
-        board: node.board.map(|board| board.name.clone()),
-        mac: node.mac().map(|mac| mac.to_string()),
-        serial: board::serial(),
-        image_id: node.image_id.clone(),
-        outcome: match (failure, report.map(|report| report.outcome)) {
-            (Some(_), _) => "fault",
-            (None, Some(Outcome::Flashed)) => "flashed",
-            (None, Some(Outcome::AlreadyDone) | None) => "already-done",
-        },
+    let outcome = match (failure, flashed.map(|report| report.outcome)) {
+        (Some(_), _) => "fault",
+        (None, Some(Outcome::Flashed)) => FLASHED,
+        (None, Some(Outcome::AlreadyDone) | None) => ALREADY_DONE,
+    };
+    let report = Report {
+        kind: gild_report::Kind::Receipt,
+        stage: Some(machine.stage().name().to_owned()),
+        outcome: Some(outcome.to_owned()),
         fault: failure
             .map(|failure| failure.fault)
             .or(left.map(|_| Fault::BootOrder))
@@ -122,11 +114,17 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receip
         message: failure
             .map(|failure| failure.message.clone())
             .or(left.map(|left| left.reason.clone())),
-        on_trial: node.is_on_trial,
-        offered: node.offered.clone(),
+        next_step: failure
+            .map(|failure| failure.next_step)
+            .or(left.map(|left| left.next_step))
+            .map(str::to_owned),
+        held,
+        ..about(node)
+    };
+    Receipt {
+        report: machine.reporter.stamp(report),
         boot_order: node.boot_order.as_ref().map(BootOrder::to_string),
         boot_order_changes: node.boot_order_changes.clone(),
-        boot_order_next_step: left.map(|left| left.next_step),
         bytes_fetched: counts.map(|counts| counts.bytes_fetched),
         bytes_written: counts.map(|counts| counts.bytes_written),
         bytes_read_back: counts.map(|counts| counts.bytes_read_back),
@@ -149,7 +147,6 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>) -> Receip
             serial: target.serial.clone(),
             size: target.size,
         }),
-        agent_version: env!("CARGO_PKG_VERSION"),
         peak_rss_bytes: peak_rss(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::content::Receipt;
+use super::content::{ALREADY_DONE, FLASHED, Receipt};
 
 /// What counts of the receipt on the card.
 #[derive(Default, Deserialize)]
@@ -28,14 +28,14 @@ pub fn keeps(on_card: &str, new: &Receipt) -> bool {
     let Ok(old) = serde_json::from_str::<OnCard>(on_card) else {
         return false;
     };
-    let is_news = old.fault != new.fault
-        || (new.fault.is_some() && old.boot_order != new.boot_order)
+    let is_news = old.fault != new.report.fault
+        || (new.report.fault.is_some() && old.boot_order != new.boot_order)
         || (!new.boot_order_changes.is_empty() && old.boot_order_changes != new.boot_order_changes);
     let old_disk = old.target.as_ref().map(|disk| &disk.serial);
     let new_disk = new.target.as_ref().map(|disk| &disk.serial);
-    new.outcome == "already-done"
+    new.report.outcome.as_deref() == Some(ALREADY_DONE)
         && !is_news
-        && old.outcome == "flashed"
-        && old.image_id == new.image_id
+        && old.outcome == FLASHED
+        && old.image_id == new.report.image_id
         && old_disk == new_disk
 }

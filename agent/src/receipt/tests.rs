@@ -32,6 +32,12 @@ fn node() -> Node {
     }
 }
 
+/// The same of a disk that was written.
+fn flashed_as(mut receipt: Receipt) -> Receipt {
+    receipt.report.outcome = Some("flashed".to_owned());
+    receipt
+}
+
 #[test]
 fn a_fault_says_what_was_done_to_what_and_what_to_do() {
     let machine = Machine::new(Led::start(), Duration::from_secs(1));
@@ -41,11 +47,17 @@ fn a_fault_says_what_was_done_to_what_and_what_to_do() {
         next_step: Fault::NoTarget.next_step(),
         remedy: Remedy::LookAgain,
     };
-    let receipt = make(&machine, &node(), Some(&failure));
+    let receipt = make(&machine, &node(), Some(&failure), true);
     let json = serde_json::to_value(&receipt).expect("JSON");
     assert_eq!(json["outcome"], "fault");
     assert_eq!(json["fault"], 5);
     assert_eq!(json["board"], "rpi5");
+    assert_eq!(json["kind"], "receipt");
+    assert_eq!(json["stage"], "takeover");
+    assert_eq!(json["held"], true);
+    assert_eq!(json["next_step"], Fault::NoTarget.next_step());
+    let boot = json["boot"].as_str().expect("a start of the board");
+    assert!(boot.len() == 16 && boot.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert!(json["seconds"]["takeover"].is_number());
     assert!(
         json["bytes_written"].is_null(),
@@ -66,8 +78,8 @@ fn a_fault_says_what_was_done_to_what_and_what_to_do() {
 #[test]
 fn nothing_written_is_told_as_such() {
     let machine = Machine::new(Led::start(), Duration::from_secs(1));
-    let receipt = make(&machine, &node(), None);
-    assert_eq!(receipt.outcome, "already-done");
+    let receipt = make(&machine, &node(), None, false);
+    assert_eq!(receipt.report.outcome.as_deref(), Some("already-done"));
     assert_eq!(receipt.bytes_written, Some(0));
     assert!(text(&receipt, None, "receipt").contains("nothing was written"));
 }
@@ -77,7 +89,7 @@ fn a_disk_that_was_written_without_a_discard_may_have_a_former_owner_s_data() {
     let machine = Machine::new(Led::start(), Duration::from_secs(1));
     for (discard, is_left_out) in [(Discard::Asked, false), (Discard::LeftOut, true)] {
         let node = Node { discard, ..node() };
-        let receipt = make(&machine, &node, None);
+        let receipt = make(&machine, &node, None, false);
         let json = serde_json::to_value(&receipt).expect("JSON");
         assert_eq!(json["discard_left_out"], is_left_out);
         let text = text(&receipt, None, "receipt");
@@ -101,7 +113,7 @@ fn a_boot_order_that_stayed_is_told_beside_the_good_disk() {
         boot_order: Some(BootOrder::Left(left)),
         ..node()
     };
-    let receipt = make(&machine, &node, None);
+    let receipt = make(&machine, &node, None, false);
     let json = serde_json::to_value(&receipt).expect("JSON");
     assert_eq!(json["outcome"], "already-done");
     assert_eq!(json["fault"], 8);
@@ -125,7 +137,7 @@ fn news_of_the_boot_order_replace_the_receipt_of_the_flash() {
             boot_order: Some(boot_order),
             ..node()
         };
-        make(&machine, &node, None)
+        make(&machine, &node, None, false)
     };
     let left = |reason: &str| {
         BootOrder::Left(BootOrderError {
@@ -135,10 +147,7 @@ fn news_of_the_boot_order_replace_the_receipt_of_the_flash() {
         })
     };
     let flashed = |boot_order| {
-        let receipt = Receipt {
-            outcome: "flashed",
-            ..with(boot_order)
-        };
+        let receipt = flashed_as(with(boot_order));
         serde_json::to_string(&receipt).expect("JSON")
     };
     assert!(keeps(&flashed(left("a")), &with(left("a"))));
@@ -160,7 +169,7 @@ fn what_is_changed_on_the_board_is_reported_and_is_news() {
             boot_order_changes: changes.iter().map(|change| (*change).to_owned()).collect(),
             ..node()
         };
-        make(&machine, &node, None)
+        make(&machine, &node, None, false)
     };
     let change = "BOOT_ORDER 0xf461 -> 0xf416";
     let changed = with(&[change]);
@@ -168,10 +177,7 @@ fn what_is_changed_on_the_board_is_reported_and_is_news() {
     assert_eq!(json["boot_order_changes"], Value::from(vec![change]));
     assert!(text(&changed, None, "receipt").contains(change));
     let flashed = |changes: &[&str]| {
-        let receipt = Receipt {
-            outcome: "flashed",
-            ..with(changes)
-        };
+        let receipt = flashed_as(with(changes));
         serde_json::to_string(&receipt).expect("JSON")
     };
     assert!(!keeps(&flashed(&[]), &changed));
@@ -182,7 +188,7 @@ fn what_is_changed_on_the_board_is_reported_and_is_news() {
 #[test]
 fn the_receipt_of_the_flash_stays_when_the_disk_is_found_done() {
     let machine = Machine::new(Led::start(), Duration::from_secs(1));
-    let done = make(&machine, &node(), None);
+    let done = make(&machine, &node(), None, false);
     let flashed = r#"{"outcome":"flashed","image_id":"image-1","target":{"serial":"S1"}}"#;
     assert!(keeps(flashed, &done));
     for other in [
@@ -194,11 +200,7 @@ fn the_receipt_of_the_flash_stays_when_the_disk_is_found_done() {
     ] {
         assert!(!keeps(other, &done), "{other}");
     }
-    let news = Receipt {
-        outcome: "flashed",
-        ..done
-    };
-    assert!(!keeps(flashed, &news));
+    assert!(!keeps(flashed, &flashed_as(done)));
 }
 
 #[test]

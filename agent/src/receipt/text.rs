@@ -2,11 +2,12 @@
 
 use gild_faults::Fault;
 
-use super::content::Receipt;
+use super::content::{FLASHED, Receipt};
 use crate::failure::Failure;
 
 /// The outcome for a person who reads the card on a laptop.
 pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String {
+    let report = &receipt.report;
     let or_unknown = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     let disk = receipt.target.as_ref().map_or_else(
         || "not chosen yet".to_owned(),
@@ -27,7 +28,7 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
             failure.message,
             failure.next_step,
         ),
-        None if receipt.outcome == "flashed" => {
+        None if report.outcome.as_deref() == Some(FLASHED) => {
             "The disk was written, verified and committed.\n".to_owned()
         }
         None => "The disk carried the image already; nothing was written.\n".to_owned(),
@@ -37,23 +38,23 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
     } else {
         ""
     };
-    let trial = if failure.is_none() && receipt.on_trial {
+    let trial = if failure.is_none() && report.on_trial {
         "The image has not proven itself yet: the board restarts to start it. Leave the card in.\n"
     } else {
         ""
     };
-    let offered = receipt.offered.as_ref().map_or_else(String::new, |offered| {
+    let offered = report.offered.as_ref().map_or_else(String::new, |offered| {
         format!(
             "The share has image {offered}. It was not taken, because nobody ordered this disk to be written again.\n"
         )
     });
-    let boot_order = match (failure, receipt.boot_order_next_step) {
+    let boot_order = match (failure, &report.next_step) {
         (None, Some(next_step)) => format!(
             "\nFAULT {}: {}\nWhat:   {}\nDo:     {next_step}\n\
              The node was restarted all the same, because its disk is good.\n",
             Fault::BootOrder.number(),
             Fault::BootOrder.meaning(),
-            or_unknown(&receipt.message),
+            or_unknown(&report.message),
         ),
         _ => String::new(),
     };
@@ -61,14 +62,19 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
     let changes: String = changes
         .flat_map(|change| ["        ", change, "\n"])
         .collect();
+    let hardware: String = report
+        .hardware
+        .iter()
+        .flat_map(|found| ["Found:  ", &found.message, "\n"])
+        .collect();
     format!(
         "gild {}: the last outcome of one node\n\n{outcome}{discard}{trial}{offered}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
-         Boot:   {}\n{changes}",
-        receipt.agent_version,
-        or_unknown(&receipt.board),
-        or_unknown(&receipt.serial),
-        or_unknown(&receipt.mac),
-        or_unknown(&receipt.image_id),
+         Boot:   {}\n{changes}{hardware}",
+        or_unknown(&report.agent_version),
+        or_unknown(&report.board),
+        or_unknown(&report.serial),
+        or_unknown(&report.mac),
+        or_unknown(&report.image_id),
         receipt.boot_order.as_deref().unwrap_or("not reached"),
     )
 }

@@ -68,6 +68,15 @@ fn text(card: &Inspection) -> String {
                 line(&name, &format_args!("{id} ({key})"));
             }
         }
+        if config.status_url.is_some() {
+            line(
+                "reports",
+                &match config.status_key {
+                    Some(_) => "signed with the card's status key",
+                    None => "not signed: no status_key",
+                },
+            );
+        }
     }
     for (path, length) in &card.files {
         line("file", &format_args!("{path}, {length} bytes"));

@@ -9,6 +9,7 @@ use super::{BootOrderPolicy, Config, ConfigError, signing_keys};
 use crate::network::{self, Section, Sections};
 use crate::order::OrderSection;
 use crate::servers::{self, HttpSection};
+use crate::status_key;
 
 /// The names and types of `gild.toml`; unknown keys are found before, to name the likeliest one meant.
 #[derive(Default, Deserialize)]
@@ -22,6 +23,7 @@ pub struct File {
     next_public_key: Option<String>,
     matchbox: Option<String>,
     status_url: Option<String>,
+    status_key: Option<Value>,
     min_rollback: u64,
     network: Section,
     target: TargetSection,
@@ -64,6 +66,7 @@ impl File {
             next_public_key,
             matchbox: web_address("matchbox", self.matchbox.as_deref())?,
             status_url: web_address("status_url", self.status_url.as_deref())?,
+            status_key: status_key::read(self.status_key)?,
             min_rollback: self.min_rollback,
             networks: network::check(self.network, sections)?,
             target_serial: self.target.serial,
