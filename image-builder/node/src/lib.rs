@@ -12,6 +12,7 @@ pub mod board_number;
 pub mod card_network;
 pub mod client;
 pub mod cluster;
+pub mod configuration;
 pub mod correction;
 pub mod document;
 pub mod files;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use log::{info, warn};
+use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
@@ -19,7 +20,7 @@ use crate::k3s::{self, State};
 use crate::node::Node;
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image};
-use crate::settings::Settings;
+use crate::settings::{Image, Settings};
 use crate::turn::Turn;
 
 /// How long Matchbox may take.
@@ -59,15 +60,34 @@ pub fn refresh(root: &Path) -> Result<()> {
              `journalctl -u gild-seed`"
         );
     };
+    let changes = take_on(root, &settings, matchbox, &image, &before);
+    match &changes {
+        Ok(changes) if changes.is_empty() => info!("Matchbox says what it said before"),
+        Ok(changes) => info!("taken on from Matchbox: {}", changes.join(", ")),
+        Err(_) => (),
+    }
+    changes.map(drop)
+}
+
+/// Takes on what Matchbox says now, and names what that was.
+fn take_on(
+    root: &Path,
+    settings: &Settings,
+    matchbox: &Url,
+    image: &Image,
+    before: &Said,
+) -> Result<Vec<&'static str>> {
+    let place = Place::below(root);
     let asker = Asker {
         only: place.mac(),
         board_number: None,
+        token: before.token(),
     };
-    let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
+    let node = ask_matchbox(root, settings, matchbox, asker, TRY)?;
     let now = Said {
         // The cluster knows this node by the password that it came with.
         password: before.password.clone(),
-        ..Said::of(&node, &image)
+        ..Said::of(&node, image)
     };
     if before.hostname != now.hostname {
         bail!(
@@ -77,23 +97,21 @@ pub fn refresh(root: &Path) -> Result<()> {
             before.hostname
         );
     }
-    let differences = differences(&before, &now);
+    let differences = differences(before, &now);
     if differences.is_empty() {
-        info!("Matchbox says what it said before");
-        return Ok(());
+        return Ok(differences);
     }
     if differences.contains(&"k3s_url") || differences.contains(&"k3s_token") {
         stays_in_its_cluster(root, &node).context("nothing was changed")?;
     }
-    change_k3s(root, &before, &now)?;
-    if concerns_k3s(&before, &now) {
-        start_again(root, &before, &now)?;
+    change_k3s(root, before, &now)?;
+    if concerns_k3s(before, &now) {
+        start_again(root, before, &now)?;
     }
-    change_logins(root, &before, &now);
+    change_logins(root, before, &now);
     place.update(&now)?;
-    info!("taken on from Matchbox: {}", differences.join(", "));
     say_what_labels_stay(&before.config, &now);
-    Ok(())
+    Ok(differences)
 }
 
 /// Whether the cluster takes the token, and is the one that this node is a member of: pods of one cluster must not end because a

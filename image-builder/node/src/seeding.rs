@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gild_boards::mac::Mac;
+use gild_report::Proof;
 use log::{error, info, warn};
 use reqwest::Url;
 
 use crate::ask::{AskError, World, ask};
 use crate::board_number;
 use crate::client::{Client, FetchError};
+use crate::configuration::present_token;
 use crate::document::{K3S_CONFIG, Said, Seed, instance_id};
 use crate::files;
 use crate::interface;
@@ -19,7 +21,7 @@ use crate::k3s_config;
 use crate::node::Node;
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
-use crate::token::Kind;
+use crate::token::{Kind, Token};
 use crate::turn::Turn;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
@@ -40,12 +42,14 @@ struct Machine<'a> {
 }
 
 /// Who asks.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Asker {
     /// The only address to ask with: a node that is somebody already must not become another one because one answer was lost.
     pub only: Option<Mac>,
     /// The board's unique number.
     pub board_number: Option<[u8; 16]>,
+    /// The token that it has already.
+    pub token: Option<Token>,
 }
 
 impl World for Machine<'_> {
@@ -59,8 +63,12 @@ impl World for Machine<'_> {
         }
     }
 
-    fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
-        self.client.get(url, time)
+    fn token(&self) -> Option<&Token> {
+        self.asker.token.as_ref()
+    }
+
+    fn get(&self, url: &Url, proof: Option<&Proof>, time: Duration) -> Result<String, FetchError> {
+        self.client.get_with(url, proof, time)
     }
 
     fn now(&self) -> Duration {
@@ -114,6 +122,8 @@ pub fn run(root: &Path) -> Result<()> {
         info!("no Matchbox is set, and there is a seed: it is left as it is");
         return Ok(());
     }
+    // The seed may have it, and is replaced.
+    let token = present_token(root);
     // First of all, so that no panic, no kill and no power cut leaves the node without a name to reach it by.
     if present != Present::Fallback {
         place.write(&Seed::fallback(macs.first().copied()))?;
@@ -125,7 +135,7 @@ pub fn run(root: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    let node = identify(root, &settings, matchbox, settings.deadline).inspect_err(|_| {
+    let node = identify(root, &settings, matchbox, token, settings.deadline).inspect_err(|_| {
         // With a cable that came late there is a better name now than before.
         let macs = interface::macs(root);
         if place.present(&macs, &image) != Present::Fallback
@@ -171,7 +181,8 @@ pub fn retry(root: &Path) -> Result<bool> {
         info!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
         return Ok(false);
     };
-    let node = match identify(root, &settings, matchbox, RETRY) {
+    let token = present_token(root);
+    let node = match identify(root, &settings, matchbox, token, RETRY) {
         Ok(node) => node,
         Err(error) => {
             warn!("{error:#}: this node keeps its fallback name and asks again later");
@@ -206,7 +217,13 @@ pub fn ask_matchbox(
     ask(&machine, matchbox, settings, time).map_err(AskError::into)
 }
 
-fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
+fn identify(
+    root: &Path,
+    settings: &Settings,
+    matchbox: &Url,
+    token: Option<Token>,
+    time: Duration,
+) -> Result<Node> {
     if matchbox.scheme() == "http" {
         warn!(
             "Matchbox is asked over plain http: everyone on the way can read and change its answer"
@@ -229,6 +246,7 @@ fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) ->
     let asker = Asker {
         only: None,
         board_number,
+        token,
     };
     ask_matchbox(root, settings, matchbox, asker, time)
 }
@@ -256,10 +274,7 @@ pub fn announce(node: &Node) {
 pub fn image(root: &Path) -> Image {
     Image::read(root).unwrap_or_else(|error| {
         warn!("{error}");
-        Image {
-            board: "unknown".to_owned(),
-            id: "unknown".to_owned(),
-        }
+        Image::unknown()
     })
 }
 
