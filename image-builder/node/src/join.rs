@@ -1,6 +1,7 @@
 //! From the start of k3s until the cluster has let this node in: what hinders it is said, and what Matchbox corrects is
 //! corrected here.
 
+mod news;
 mod voice;
 
 use std::fs;
@@ -23,6 +24,7 @@ use crate::seeding::{Asker, Reboots, announce, ask_matchbox, image};
 use crate::settings::Settings;
 use crate::turn::Turn;
 
+use news::News;
 use voice::Voice;
 
 /// How often systemd is asked whether k3s is ready.
@@ -52,18 +54,28 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     }
     let board_number = board_number::wait(root);
     let mut voice = Voice::new();
+    let mut news = News::of(root, board_number);
     loop {
+        let mut hindrances = Vec::new();
         if has_another_name(root) {
             match Reboots::below(root).one_more() {
                 Ok(()) => return Ok(Entry::OtherName),
-                Err(error) => voice.say_once(&format!("{error:#}")),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    voice.say_once(&error);
+                    hindrances.push(error);
+                }
             }
         }
         if k3s::state()? == State::Active {
             info!("the cluster has let this node in");
             return Ok(Entry::Member);
         }
-        voice.say_of_cluster(trouble(root));
+        let trouble = trouble(root);
+        hindrances.extend(trouble.as_ref().map(ToString::to_string));
+        hindrances.extend(voice.of_matchbox().map(str::to_owned));
+        voice.say_of_cluster(trouble);
+        news.report(&hindrances);
         // A hundred nodes that wait for one server ask spread out.
         let end = Instant::now() + pause + pause.mul_f64(fastrand::f64() / 4.0);
         while Instant::now() < end && k3s::state()? != State::Active {

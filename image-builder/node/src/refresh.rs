@@ -12,12 +12,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
 
+use crate::board_number;
 use crate::cluster;
 use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
 use crate::document::Said;
 use crate::interface;
 use crate::k3s::{self, State};
 use crate::node::Node;
+use crate::report::{Stage, report};
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image};
 use crate::settings::{Image, Settings};
@@ -60,11 +62,21 @@ pub fn refresh(root: &Path) -> Result<()> {
              `journalctl -u gild-seed`"
         );
     };
-    let changes = take_on(root, &settings, matchbox, &image, &before);
+    let number = board_number::wait(root);
+    let asker = Asker {
+        only: place.mac(),
+        board_number: number,
+        token: before.token(),
+    };
+    let changes = take_on(root, &settings, matchbox, asker, &image, &before);
     match &changes {
         Ok(changes) if changes.is_empty() => info!("Matchbox says what it said before"),
-        Ok(changes) => info!("taken on from Matchbox: {}", changes.join(", ")),
-        Err(_) => (),
+        Ok(changes) => {
+            let text = format!("taken on from Matchbox: {}", changes.join(", "));
+            info!("{text}");
+            report(root, number, Stage::Joined, &[text]).log();
+        }
+        Err(error) => report(root, number, Stage::Joined, &[format!("{error:#}")]).log(),
     }
     changes.map(drop)
 }
@@ -74,15 +86,10 @@ fn take_on(
     root: &Path,
     settings: &Settings,
     matchbox: &Url,
+    asker: Asker,
     image: &Image,
     before: &Said,
 ) -> Result<Vec<&'static str>> {
-    let place = Place::below(root);
-    let asker = Asker {
-        only: place.mac(),
-        board_number: None,
-        token: before.token(),
-    };
     let node = ask_matchbox(root, settings, matchbox, asker, TRY)?;
     let now = Said {
         // The cluster knows this node by the password that it came with.
@@ -109,7 +116,7 @@ fn take_on(
         start_again(root, before, &now)?;
     }
     change_logins(root, before, &now);
-    place.update(&now)?;
+    Place::below(root).update(&now)?;
     say_what_labels_stay(&before.config, &now);
     Ok(differences)
 }

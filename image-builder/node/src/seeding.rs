@@ -19,6 +19,7 @@ use crate::files;
 use crate::interface;
 use crate::k3s_config;
 use crate::node::Node;
+use crate::report::{Stage, report};
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
 use crate::token::{Kind, Token};
@@ -135,17 +136,22 @@ pub fn run(root: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    let node = identify(root, &settings, matchbox, token, settings.deadline).inspect_err(|_| {
-        // With a cable that came late there is a better name now than before.
-        let macs = interface::macs(root);
-        if place.present(&macs, &image) != Present::Fallback
-            && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
-        {
-            error!("{error}");
-        }
-    })?;
+    let asker = asker(root, token);
+    let number = asker.board_number;
+    let node =
+        identify(root, &settings, matchbox, asker, settings.deadline).inspect_err(|error| {
+            // With a cable that came late there is a better name now than before.
+            let macs = interface::macs(root);
+            if place.present(&macs, &image) != Present::Fallback
+                && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
+            {
+                error!("{error}");
+            }
+            report(root, number, Stage::Named, &[format!("{error:#}")]).log();
+        })?;
     place.write(&seed_of(&node, &image))?;
     announce(&node);
+    report(root, number, Stage::Named, &[]).log();
     Ok(())
 }
 
@@ -181,17 +187,20 @@ pub fn retry(root: &Path) -> Result<bool> {
         info!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
         return Ok(false);
     };
-    let token = present_token(root);
-    let node = match identify(root, &settings, matchbox, token, RETRY) {
+    let asker = asker(root, present_token(root));
+    let number = asker.board_number;
+    let node = match identify(root, &settings, matchbox, asker, RETRY) {
         Ok(node) => node,
         Err(error) => {
             warn!("{error:#}: this node keeps its fallback name and asks again later");
+            report(root, number, Stage::Named, &[format!("{error:#}")]).log();
             return Ok(false);
         }
     };
     announce(&node);
     reboots.one_more()?;
     place.write(&seed_of(&node, &image))?;
+    report(root, number, Stage::Named, &[]).log();
     Ok(true)
 }
 
@@ -221,7 +230,7 @@ fn identify(
     root: &Path,
     settings: &Settings,
     matchbox: &Url,
-    token: Option<Token>,
+    asker: Asker,
     time: Duration,
 ) -> Result<Node> {
     if matchbox.scheme() == "http" {
@@ -237,18 +246,22 @@ fn identify(
             );
         }
     }
+    ask_matchbox(root, settings, matchbox, asker, time)
+}
+
+/// Who asks with this token, and with any address.
+fn asker(root: &Path, token: Option<Token>) -> Asker {
     let board_number = board_number::wait(root);
     if board_number.is_none() {
         warn!(
             "this board shows no number of its own: without a `k3s_node_password` in Matchbox other nodes can compute this node's"
         );
     }
-    let asker = Asker {
+    Asker {
         only: None,
         board_number,
         token,
-    };
-    ask_matchbox(root, settings, matchbox, asker, time)
+    }
 }
 
 /// Says who this node is, and what is weak about its token.
