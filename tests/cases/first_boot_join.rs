@@ -1,7 +1,10 @@
 //! A node that the cluster does not let in says why, and is healed by a correction in Matchbox alone: nobody logs in, and it
 //! does not start again. What is real here and what is not: see `gild_tests::nspawn`.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use gild_boards::mac::Mac;
+use gild_report::{Kind, Proof, Report};
+use gild_tests::matchbox::Matchbox;
 use gild_tests::nspawn::{MAC, Machine, Rack, SERVER, assert_joined, assert_secret, starts};
 use serde_json::{Value, json};
 
@@ -219,4 +222,133 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     machine.power_off()?;
     machine.boot()?;
     assert_joined(&machine, "node-1")
+}
+
+/// The reports that came, each with the proof of this token.
+fn reports(matchbox: &Matchbox, token: &str) -> Result<Vec<Report>> {
+    let proof = Proof::of(token, Mac::parse(MAC).context("an address")?, None);
+    let mut reports = Vec::new();
+    for request in matchbox.posted() {
+        assert_eq!(request.target, "/report");
+        assert_eq!(request.proof.as_deref(), Some(proof.reveal()));
+        let text = request.posted.unwrap_or_default();
+        assert!(!text.contains("s3cret") && !text.contains(token), "{text}");
+        reports.push(serde_json::from_str(&text)?);
+    }
+    Ok(reports)
+}
+
+fn stage(report: &Report) -> &str {
+    report.stage.as_deref().unwrap_or_default()
+}
+
+#[test]
+fn a_node_reports_its_way_into_the_cluster_and_proves_its_token_when_it_asks_again() -> Result<()> {
+    let rack = Rack::new()?;
+    let token = rack.cluster.token(PASSWORD);
+    let proof = Proof::of(&token, Mac::parse(MAC).context("an address")?, None);
+    rack.cluster.accept(PASSWORD);
+    // Nobody listens there.
+    node(&rack, "https://10.77.0.1:6444", &token, &json!({}))?;
+    let matchbox = rack.matchbox()?;
+    matchbox.take_reports();
+    let mut machine = rack.machine(MAC)?;
+    ask_often(&machine)?;
+    machine.start()?;
+    hears(&mut machine, "nothing answers at https://10.77.0.1:6444")?;
+    node(&rack, SERVER, &token, &json!({}))?;
+    machine.wait_until_up()?;
+    assert!(machine.path("var/lib/gild/provisioned").exists());
+    let has_joined = |matchbox: &Matchbox, boots: usize| -> Result<bool> {
+        let reports = reports(matchbox, &token)?;
+        Ok(reports.iter().filter(|it| stage(it) == "joined").count() == boots)
+    };
+    machine.wait_until("it reports that it has joined", |_| {
+        has_joined(&matchbox, 1)
+    })?;
+    let first = reports(&matchbox, &token)?;
+    let mut stages: Vec<&str> = first.iter().map(stage).collect();
+    stages.dedup();
+    assert_eq!(stages, ["named", "joining", "joined"]);
+    let hindered = first.iter().find(|it| it.message.is_some());
+    let hindered = hindered.context("what hindered it was not reported")?;
+    assert_eq!(stage(hindered), "joining");
+    let message = hindered.message.as_deref().unwrap_or_default();
+    assert!(
+        message.contains("nothing answers at https://10.77.0.1:6444"),
+        "{message}"
+    );
+    assert!(
+        hindered
+            .next_step
+            .as_deref()
+            .is_some_and(|it| it.contains("`k3s_url`"))
+    );
+    for pair in first.windows(2) {
+        assert!(pair[0].sequence < pair[1].sequence && pair[0].boot == pair[1].boot);
+    }
+    for report in &first {
+        assert_eq!(
+            (report.kind, report.mac.as_deref()),
+            (Kind::Node, Some(MAC))
+        );
+        assert_eq!(report.hostname.as_deref(), Some("node-1"));
+        assert!(
+            report
+                .address
+                .as_deref()
+                .is_some_and(|it| it.starts_with("10.77."))
+        );
+    }
+    let asked = matchbox.asked();
+    let shown: Vec<_> = asked.iter().map(|it| it.proof.as_deref()).collect();
+    assert_eq!(shown[0], None, "the first question");
+    assert!(shown.len() > 1 && shown[1..].iter().all(|it| *it == Some(proof.reveal())));
+
+    // A refresh shows it, too, and says what came of it.
+    let label = json!({"k3s_node_labels": {"rack": "example.com/rack=b2"}});
+    node(&rack, SERVER, &token, &label)?;
+    machine.output("/usr/sbin/gild-seed", &["refresh"])?;
+    let asked = matchbox.asked();
+    assert_eq!(
+        asked.last().and_then(|it| it.proof.as_deref()),
+        Some(proof.reveal())
+    );
+    let last = reports(&matchbox, &token)?.pop().context("a report")?;
+    assert_eq!(
+        last.message.as_deref(),
+        Some("taken on from Matchbox: k3s_node_labels")
+    );
+
+    // A member says once in each start that it is there, and asks nothing.
+    machine.power_off()?;
+    machine.boot()?;
+    machine.wait_until("it reports in its next start", |_| has_joined(&matchbox, 3))?;
+    let last = reports(&matchbox, &token)?.pop().context("a report")?;
+    assert_ne!(last.boot, first[0].boot);
+    assert_eq!(matchbox.asked().len(), asked.len());
+    let begun = |machine: &Machine<'_>| {
+        let property = "ExecMainStartTimestampMonotonic";
+        machine.unit("gild-report.service", property)
+    };
+    let before = begun(&machine)?;
+    machine.output("systemctl", &["restart", "k3s-agent.service"])?;
+    machine.wait_until("k3s was started again", |machine| {
+        Ok(machine
+            .output("systemctl", &["list-jobs", "--no-legend"])?
+            .is_empty())
+    })?;
+    assert_eq!(begun(&machine)?, before, "the node was not started again");
+
+    // A real Matchbox takes no reports, and is asked once.
+    machine.power_off()?;
+    drop(matchbox);
+    let matchbox = rack.matchbox()?;
+    machine.boot()?;
+    machine.wait_until("it has noted that nobody takes reports", |machine| {
+        Ok(machine.path("run/gild/no-desk").exists())
+    })?;
+    machine.output("/usr/sbin/gild-seed", &["report"])?;
+    assert_eq!(matchbox.posted().len(), 1);
+    machine.power_off()
 }

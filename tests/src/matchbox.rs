@@ -1,7 +1,8 @@
 //! A stand-in for Matchbox: answers `/metadata` from `groups/*.json` by the rules of the real one, and misbehaves on
 //! request. The rules are those of `gild serve`, which `cases/matchbox.rs` compares with the values that Matchbox' Go code gave.
 //!
-//! It has `/metadata` and `/` and nothing else, no signatures and no templates.
+//! It has `/metadata` and `/` and nothing else, no signatures and no templates. Of gild's desk it can take the reports of nodes, and no
+//! more: it withholds nothing.
 
 pub mod tls;
 
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use gild_desk::metadata::{Question, Scope};
+use gild_report::PROOF_HEADER;
 
 /// Go's HTTP server knows the length of a body up to this; a longer one it sends in chunks.
 const BUFFERED: usize = 2048;
@@ -57,8 +59,20 @@ struct Shared {
     directory: PathBuf,
     tls: Option<Arc<ServerConfig>>,
     behaviour: Mutex<Behaviour>,
-    requests: Mutex<Vec<String>>,
+    requests: Mutex<Vec<Request>>,
+    takes_reports: AtomicBool,
     stopped: AtomicBool,
+}
+
+/// What was asked or posted.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Path and query.
+    pub target: String,
+    /// The proof that the node has shown.
+    pub proof: Option<String>,
+    /// What was posted.
+    pub posted: Option<String>,
 }
 
 impl Matchbox {
@@ -84,6 +98,7 @@ impl Matchbox {
             tls,
             behaviour: Mutex::new(Behaviour::Faithful),
             requests: Mutex::default(),
+            takes_reports: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
         });
         let seen = Arc::clone(&shared);
@@ -113,10 +128,32 @@ impl Matchbox {
         *lock(&self.shared.behaviour) = behaviour;
     }
 
-    /// The path and query of each request so far, also of those that were not answered.
+    /// Takes the reports of nodes from now on, as gild's desk does. Matchbox answers that it has no such page.
+    pub fn take_reports(&self) {
+        self.shared.takes_reports.store(true, Ordering::Relaxed);
+    }
+
+    /// The path and query of each question so far, also of those that were not answered.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
-        lock(&self.shared.requests).clone()
+        let asked = self.asked().into_iter();
+        asked.map(|request| request.target).collect()
+    }
+
+    /// Each question so far.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Request> {
+        let mut requests = lock(&self.shared.requests).clone();
+        requests.retain(|request| request.posted.is_none());
+        requests
+    }
+
+    /// What was posted so far, also what was not taken.
+    #[must_use]
+    pub fn posted(&self) -> Vec<Request> {
+        let mut requests = lock(&self.shared.requests).clone();
+        requests.retain(|request| request.posted.is_some());
+        requests
     }
 }
 
@@ -157,8 +194,15 @@ impl Shared {
     }
 
     fn answer(&self, stream: &mut (impl Read + Write)) -> Result<()> {
-        let target = read_request(stream)?;
-        lock(&self.requests).push(target.clone());
+        let request = read_request(stream)?;
+        let target = request.target.clone();
+        let is_taken = request.posted.is_some() && self.takes_reports.load(Ordering::Relaxed);
+        lock(&self.requests).push(request);
+        if is_taken {
+            reply(stream, &Response::metadata(String::new()))?;
+            stream.flush()?;
+            return Ok(());
+        }
         let behaviour = lock(&self.behaviour).clone();
         match behaviour {
             Behaviour::Faithful => reply(stream, &self.response(&target))?,
@@ -256,21 +300,41 @@ impl Response {
     }
 }
 
-/// Path and query of a request; its headers do not matter.
-fn read_request(stream: &mut impl Read) -> Result<String> {
+/// A request; of its headers only the proof matters.
+fn read_request(stream: &mut impl Read) -> Result<Request> {
     // More than a request is not read: a client sends nothing after it.
     let mut reader = BufReader::with_capacity(1, stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;
-    let mut header = String::new();
+    let (mut header, mut proof, mut length) = (String::new(), None, 0);
     while reader.read_line(&mut header)? > 2 {
+        match header.trim_end().split_once(": ") {
+            Some((name, value)) if name.eq_ignore_ascii_case(PROOF_HEADER) => {
+                proof = Some(value.to_owned());
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse()?;
+            }
+            _ => (),
+        }
         header.clear();
     }
     let target = line
         .split_whitespace()
         .nth(1)
         .context("a request without a path")?;
-    Ok(target.to_owned())
+    let posted = if line.starts_with("POST ") {
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        Some(String::from_utf8(body)?)
+    } else {
+        None
+    };
+    Ok(Request {
+        target: target.to_owned(),
+        proof,
+        posted,
+    })
 }
 
 fn reply(stream: &mut impl Write, response: &Response) -> io::Result<()> {

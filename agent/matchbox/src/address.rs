@@ -1,4 +1,4 @@
-//! Where Matchbox is asked.
+//! Where Matchbox is asked, and where a node says how far it is.
 
 use gild_boards::mac::Mac;
 use url::Url;
@@ -6,12 +6,22 @@ use url::Url;
 /// The address of Matchbox' answer for this node, below its base address.
 #[must_use]
 pub fn metadata_address(matchbox: &Url, mac: Mac) -> Url {
-    let mut url = matchbox.clone();
-    url.set_path(&format!(
-        "{}/metadata",
-        matchbox.path().trim_end_matches('/')
-    ));
+    let mut url = below(matchbox, "metadata");
     url.set_query(Some(&format!("mac={mac}")));
+    url
+}
+
+/// Where a node posts its reports: gild's desk takes them, Matchbox has no such page.
+#[must_use]
+pub fn report_address(matchbox: &Url) -> Url {
+    below(matchbox, "report")
+}
+
+fn below(matchbox: &Url, page: &str) -> Url {
+    let mut url = matchbox.clone();
+    let base = matchbox.path().trim_end_matches('/');
+    url.set_path(&format!("{base}/{page}"));
+    url.set_query(None);
     url.set_fragment(None);
     url
 }
@@ -39,6 +49,8 @@ mod tests {
         ] {
             let base = Url::parse(base).expect("an address");
             assert_eq!(metadata_address(&base, mac).as_str(), address);
+            let page = address.replace("metadata?mac=d8:3a:dd:01:02:03", "report");
+            assert_eq!(report_address(&base).as_str(), page);
         }
     }
 }

@@ -5,6 +5,6 @@ mod address;
 mod answer;
 mod name;
 
-pub use address::metadata_address;
+pub use address::{metadata_address, report_address};
 pub use answer::{Answer, MetadataError, Values};
 pub use name::{NameError, fallback_name, host_name};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, metadata_address};
+use gild_report::Proof;
 use gild_source::pause_by;
 use log::{info, warn};
 use reqwest::Url;
@@ -11,6 +12,7 @@ use reqwest::Url;
 use crate::client::FetchError;
 use crate::node::{Known, Node, NodeError};
 use crate::settings::Settings;
+use crate::token::Token;
 
 /// Longest time of one request.
 const TRY: Duration = Duration::from_secs(15);
@@ -22,8 +24,10 @@ pub trait World {
     /// The addresses to ask with, the likeliest first: every one of this node, wherever its cable is. None without a
     /// cable.
     fn macs(&self) -> Vec<Mac>;
-    /// The answer to a GET.
-    fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError>;
+    /// The token that this node was given before. It shows a proof of it where it asks again.
+    fn token(&self) -> Option<&Token>;
+    /// The answer to a GET that shows this proof.
+    fn get(&self, url: &Url, proof: Option<&Proof>, time: Duration) -> Result<String, FetchError>;
     /// Time since some start.
     fn now(&self) -> Duration;
     /// Waits.
@@ -143,7 +147,9 @@ fn round(
     let mut failure: Option<AskError> = None;
     for mac in world.macs() {
         let time = TRY.min(end.saturating_sub(world.now())).max(FIRST_WAIT);
-        let error = match world.get(&metadata_address(matchbox, mac), time) {
+        let token = world.token();
+        let proof = token.map(|token| token.proof(mac, world.board_number()));
+        let error = match world.get(&metadata_address(matchbox, mac), proof.as_ref(), time) {
             Ok(body) => match Answer::parse(&body, mac) {
                 Ok(answer @ Answer::Dedicated(_)) => match read(mac, &answer) {
                     Ok(node) => match &found {

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gild_http::RefusedCertificate;
+use gild_report::{PROOF_HEADER, Proof};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
@@ -17,6 +19,8 @@ use crate::token::Credentials;
 use verifier::OfCluster;
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// The same where nothing depends on what is sent.
+const HASTY_CONNECT: Duration = Duration::from_secs(3);
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 << 10;
 const MAX_REDIRECTS: usize = 3;
@@ -74,7 +78,14 @@ impl Client {
     /// A client that trusts these authorities alone.
     pub fn trusting(roots: RootCertStore) -> Result<Self, FetchError> {
         let tls = tls()?.with_root_certificates(roots);
-        Self::with(tls.with_no_client_auth())
+        Self::with(tls.with_no_client_auth(), CONNECT, to_the_same_server())
+    }
+
+    /// The client of a report: as `new` gives it, without patience, and it follows nobody, because the page that a redirect leads to
+    /// would answer another question.
+    pub fn hasty(ca: Option<&Path>) -> Result<Self, FetchError> {
+        let tls = tls()?.with_root_certificates(roots(ca)?);
+        Self::with(tls.with_no_client_auth(), HASTY_CONNECT, Policy::none())
     }
 
     /// A client that takes any server for the one it looks for. It sends no secret and believes no answer.
@@ -94,22 +105,14 @@ impl Client {
     fn verifying(verifier: OfCluster) -> Result<Self, FetchError> {
         let tls = tls()?.dangerous();
         let tls = tls.with_custom_certificate_verifier(Arc::new(verifier));
-        Self::with(tls.with_no_client_auth())
+        Self::with(tls.with_no_client_auth(), CONNECT, to_the_same_server())
     }
 
-    fn with(tls: ClientConfig) -> Result<Self, FetchError> {
+    fn with(tls: ClientConfig, connect: Duration, redirect: Policy) -> Result<Self, FetchError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
-            .connect_timeout(CONNECT)
-            .redirect(Policy::custom(|attempt| {
-                if attempt.previous().len() > MAX_REDIRECTS {
-                    attempt.error("too many redirects")
-                } else if is_same_server(&attempt.previous()[0], attempt.url()) {
-                    attempt.follow()
-                } else {
-                    attempt.error("a redirect to another server, which this node does not follow")
-                }
-            }))
+            .connect_timeout(connect)
+            .redirect(redirect)
             .no_proxy()
             .build()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -122,6 +125,34 @@ impl Client {
     /// The answer to a GET.
     pub fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
         self.fetch(self.client.get(url.clone()).timeout(time))
+    }
+
+    /// The answer to a GET of a node that shows this proof, if it has one.
+    pub fn get_with(
+        &self,
+        url: &Url,
+        proof: Option<&Proof>,
+        time: Duration,
+    ) -> Result<String, FetchError> {
+        self.fetch(showing(self.client.get(url.clone()), proof)?.timeout(time))
+    }
+
+    /// The status with which a server answers a report. After this time it is given up with all that it waits for.
+    pub fn post(
+        self,
+        url: &Url,
+        proof: Option<&Proof>,
+        report: String,
+        time: Duration,
+    ) -> Result<u16, FetchError> {
+        let request = showing(self.client.post(url.clone()), proof)?
+            .header(CONTENT_TYPE, "application/json")
+            .body(report)
+            .timeout(time);
+        let answer = self.runtime.block_on(async { request.send().await });
+        // It would wait for the look-up of a name.
+        self.runtime.shutdown_background();
+        Ok(answer?.status().as_u16())
     }
 
     /// The answer to a GET of somebody who shows this.
@@ -154,6 +185,29 @@ impl Client {
             String::from_utf8(body).map_err(|_| FetchError::NotText)
         })
     }
+}
+
+/// Adds the proof as a header, which no log of the client's shows.
+fn showing(request: RequestBuilder, proof: Option<&Proof>) -> Result<RequestBuilder, FetchError> {
+    let Some(proof) = proof else {
+        return Ok(request);
+    };
+    let mut value = HeaderValue::from_str(proof.reveal())
+        .map_err(|error| FetchError::Setup(error.to_string()))?;
+    value.set_sensitive(true);
+    Ok(request.header(PROOF_HEADER, value))
+}
+
+fn to_the_same_server() -> Policy {
+    Policy::custom(|attempt| {
+        if attempt.previous().len() > MAX_REDIRECTS {
+            attempt.error("too many redirects")
+        } else if is_same_server(&attempt.previous()[0], attempt.url()) {
+            attempt.follow()
+        } else {
+            attempt.error("a redirect to another server, which this node does not follow")
+        }
+    })
 }
 
 fn tls() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, FetchError> {

@@ -11,6 +11,7 @@ use gild_matchbox::fallback_name;
 
 use crate::node::Node;
 use crate::settings::Image;
+use crate::token::{Credentials, Token};
 
 /// Where k3s reads its configuration.
 pub const K3S_CONFIG: &str = "/etc/rancher/k3s/config.yaml";
@@ -72,6 +73,38 @@ impl Said {
             password: node.node_password.text.clone(),
             registries: node.registries.as_ref().map(|content| content.0.clone()),
         }
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        Token::parse(self.config.get("token")?.as_str()?).ok()
+    }
+
+    /// The values that nobody else may see. The password in a token is one by itself.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let token = self.token();
+        let part = token.as_ref().map(|token| match token.credentials() {
+            Credentials::Password(text) | Credentials::Bearer(text) => text,
+        });
+        let configs = self
+            .registries
+            .as_ref()
+            .and_then(|it| it["configs"].as_object());
+        let logins = configs
+            .into_iter()
+            .flat_map(Map::values)
+            .flat_map(|config| ["username", "password"].map(|key| config["auth"][key].as_str()));
+        let own = [
+            token.as_ref().map(Token::reveal),
+            part,
+            Some(&*self.password),
+        ];
+        let all = own.into_iter().chain(logins).flatten();
+        all.filter(|secret| !secret.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// What a seed of gild's says.

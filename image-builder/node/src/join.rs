@@ -1,6 +1,7 @@
 //! From the start of k3s until the cluster has let this node in: what hinders it is said, and what Matchbox corrects is
 //! corrected here.
 
+mod news;
 mod voice;
 
 use std::fs;
@@ -10,21 +11,20 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use log::{error, info};
-use serde_json::Value;
 
 use crate::board_number;
 use crate::cluster::{self, Trouble};
+use crate::configuration::Configuration;
 use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
-use crate::document::{K3S_CONFIG, Said};
+use crate::document::Said;
 use crate::interface;
 use crate::k3s::{self, State};
-use crate::k3s_url::K3sUrl;
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, Reboots, announce, ask_matchbox, image};
 use crate::settings::Settings;
-use crate::token::Token;
 use crate::turn::Turn;
 
+use news::News;
 use voice::Voice;
 
 /// How often systemd is asked whether k3s is ready.
@@ -54,18 +54,28 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     }
     let board_number = board_number::wait(root);
     let mut voice = Voice::new();
+    let mut news = News::of(root, board_number);
     loop {
+        let mut hindrances = Vec::new();
         if has_another_name(root) {
             match Reboots::below(root).one_more() {
                 Ok(()) => return Ok(Entry::OtherName),
-                Err(error) => voice.say_once(&format!("{error:#}")),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    voice.say_once(&error);
+                    hindrances.push(error);
+                }
             }
         }
         if k3s::state()? == State::Active {
             info!("the cluster has let this node in");
             return Ok(Entry::Member);
         }
-        voice.say_of_cluster(trouble(root));
+        let trouble = trouble(root);
+        hindrances.extend(trouble.as_ref().map(ToString::to_string));
+        hindrances.extend(voice.of_matchbox().map(str::to_owned));
+        voice.say_of_cluster(trouble);
+        news.report(&hindrances);
         // A hundred nodes that wait for one server ask spread out.
         let end = Instant::now() + pause + pause.mul_f64(fastrand::f64() / 4.0);
         while Instant::now() < end && k3s::state()? != State::Active {
@@ -111,28 +121,6 @@ fn trouble(root: &Path) -> Option<Trouble> {
     Some(Trouble::K3s(said))
 }
 
-/// What k3s is to join. `gild-seed check` has read it before; an operator may have written it.
-struct Configuration {
-    server: K3sUrl,
-    token: Token,
-}
-
-impl Configuration {
-    fn read(root: &Path) -> Option<Self> {
-        let text = fs::read_to_string(root.join(K3S_CONFIG.trim_start_matches('/'))).ok()?;
-        let config: Value = serde_saphyr::from_str(&text).ok()?;
-        // k3s takes the file where both are there.
-        let token = match config["token-file"].as_str() {
-            Some(path) => fs::read_to_string(path).ok()?,
-            None => config["token"].as_str()?.to_owned(),
-        };
-        Some(Self {
-            server: K3sUrl::parse(config["server"].as_str()?).ok()?,
-            token: Token::parse(token.trim()).ok()?,
-        })
-    }
-}
-
 /// Asks Matchbox once more, and takes on what it says now. `false` if that is what it said before, or if this node's identity is
 /// not from there.
 fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
@@ -151,6 +139,7 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
     let asker = Asker {
         only: place.mac(),
         board_number,
+        token: before.token(),
     };
     let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
     let mut now = Said::of(&node, &image);
@@ -182,27 +171,6 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::document::Seed;
-
-    #[test]
-    fn the_token_is_the_one_that_k3s_takes() {
-        let root = tempfile::tempdir().expect("a directory");
-        let config = root.path().join("etc/rancher/k3s/config.yaml");
-        fs::create_dir_all(config.parent().expect("a directory")).expect("made");
-        let file = root.path().join("token");
-        fs::write(&file, "of-the-file\n").expect("a token");
-        let read = |text: &str| {
-            fs::write(&config, text).expect("a configuration");
-            Configuration::read(root.path()).map(|found| found.token.reveal().to_owned())
-        };
-        let both = format!(
-            "server: https://a:6443\ntoken: own\ntoken-file: {}\n",
-            file.display()
-        );
-        assert_eq!(read(&both).as_deref(), Some("of-the-file"));
-        let own = "server: https://a:6443\ntoken: own\n";
-        assert_eq!(read(own).as_deref(), Some("own"));
-        assert_eq!(read("server: https://a:6443\n"), None);
-    }
 
     /// A restart that did not come must not make a member of it under its old name.
     #[test]

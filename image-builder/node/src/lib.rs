@@ -5,14 +5,17 @@
 //! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`card_network`] the network
 //! settings of its flasher card, [`k3s_config`] is the last look
 //! before k3s is started, [`join`] the way from there into the cluster, and [`refresh`] what a member still takes on from
-//! Matchbox. Whether the image has proven that it starts is `gild-proof`'s.
+//! Matchbox. [`report`] says on the desk how far the node is on this way; nothing depends on it. Whether the image has proven that it
+//! starts is `gild-proof`'s.
 
 pub mod ask;
 pub mod board_number;
 pub mod card_network;
 pub mod client;
 pub mod cluster;
+pub mod configuration;
 pub mod correction;
+pub mod desk;
 pub mod document;
 pub mod files;
 pub mod interface;
@@ -25,6 +28,7 @@ pub mod login;
 pub mod node;
 pub mod reach;
 pub mod refresh;
+pub mod report;
 pub mod seed;
 pub mod seeding;
 pub mod settings;

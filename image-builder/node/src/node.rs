@@ -13,6 +13,8 @@ use crate::k3s_url::K3sUrl;
 use crate::token::{Token, TokenError, is_plain};
 
 const SSH_KEYS: &str = "SSH_KEYS_";
+/// Longest reason of the desk's that is shown, characters.
+const MAX_REASON: usize = 200;
 const MAX_SSH_KEY: usize = 8192;
 
 /// A node of a cluster.
@@ -81,6 +83,11 @@ pub enum NodeError {
     /// Its name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// The desk has closed the door; with its reason.
+    #[error(
+        "the desk withholds the token: {0}; next: open the door for this node on the desk: gild serve's page, or flash it again"
+    )]
+    Withheld(String),
     /// Something is not there.
     #[error("the group's metadata has no `{0}`")]
     Missing(&'static str),
@@ -110,10 +117,11 @@ impl Node {
             Answer::Dedicated(values) => (values, host_name(values)?),
             Answer::Default(values) => (values, fallback_name(Some(mac))),
         };
-        let token = values
-            .get("K3S_TOKEN")?
-            .ok_or(NodeError::Missing("k3s_token"))?;
-        let token = Token::parse(token)?;
+        let token = match (values.get("K3S_TOKEN")?, values.get("K3S_TOKEN_WITHHELD")?) {
+            (Some(token), _) => Token::parse(token)?,
+            (None, Some(reason)) => return Err(NodeError::Withheld(shown(reason))),
+            (None, None) => return Err(NodeError::Missing("k3s_token")),
+        };
         Ok(Self {
             mac,
             hostname,
@@ -131,6 +139,16 @@ impl Node {
             options: options::config(values)?,
             registries: options::registries(values)?,
         })
+    }
+}
+
+/// Text of the network's, for a console: nothing in it steers a terminal, turns a line round or fills a screen.
+fn shown(text: &str) -> String {
+    let is_seen = |c: &char| *c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+    let text: String = text.chars().filter(is_seen).take(MAX_REASON).collect();
+    match text.trim() {
+        "" => "it gives no reason".to_owned(),
+        text => text.to_owned(),
     }
 }
 

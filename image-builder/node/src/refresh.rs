@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use log::{info, warn};
+use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value};
 
+use crate::board_number;
 use crate::cluster;
 use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
 use crate::document::Said;
 use crate::interface;
 use crate::k3s::{self, State};
 use crate::node::Node;
+use crate::report::{Stage, report};
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image};
-use crate::settings::Settings;
+use crate::settings::{Image, Settings};
 use crate::turn::Turn;
 
 /// How long Matchbox may take.
@@ -59,15 +62,39 @@ pub fn refresh(root: &Path) -> Result<()> {
              `journalctl -u gild-seed`"
         );
     };
+    let number = board_number::wait(root);
     let asker = Asker {
         only: place.mac(),
-        board_number: None,
+        board_number: number,
+        token: before.token(),
     };
-    let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
+    let changes = take_on(root, &settings, matchbox, asker, &image, &before);
+    match &changes {
+        Ok(changes) if changes.is_empty() => info!("Matchbox says what it said before"),
+        Ok(changes) => {
+            let text = format!("taken on from Matchbox: {}", changes.join(", "));
+            info!("{text}");
+            report(root, number, Stage::Joined, &[text]).log();
+        }
+        Err(error) => report(root, number, Stage::Joined, &[format!("{error:#}")]).log(),
+    }
+    changes.map(drop)
+}
+
+/// Takes on what Matchbox says now, and names what that was.
+fn take_on(
+    root: &Path,
+    settings: &Settings,
+    matchbox: &Url,
+    asker: Asker,
+    image: &Image,
+    before: &Said,
+) -> Result<Vec<&'static str>> {
+    let node = ask_matchbox(root, settings, matchbox, asker, TRY)?;
     let now = Said {
         // The cluster knows this node by the password that it came with.
         password: before.password.clone(),
-        ..Said::of(&node, &image)
+        ..Said::of(&node, image)
     };
     if before.hostname != now.hostname {
         bail!(
@@ -77,23 +104,21 @@ pub fn refresh(root: &Path) -> Result<()> {
             before.hostname
         );
     }
-    let differences = differences(&before, &now);
+    let differences = differences(before, &now);
     if differences.is_empty() {
-        info!("Matchbox says what it said before");
-        return Ok(());
+        return Ok(differences);
     }
     if differences.contains(&"k3s_url") || differences.contains(&"k3s_token") {
         stays_in_its_cluster(root, &node).context("nothing was changed")?;
     }
-    change_k3s(root, &before, &now)?;
-    if concerns_k3s(&before, &now) {
-        start_again(root, &before, &now)?;
+    change_k3s(root, before, &now)?;
+    if concerns_k3s(before, &now) {
+        start_again(root, before, &now)?;
     }
-    change_logins(root, &before, &now);
-    place.update(&now)?;
-    info!("taken on from Matchbox: {}", differences.join(", "));
+    change_logins(root, before, &now);
+    Place::below(root).update(&now)?;
     say_what_labels_stay(&before.config, &now);
-    Ok(())
+    Ok(differences)
 }
 
 /// Whether the cluster takes the token, and is the one that this node is a member of: pods of one cluster must not end because a

@@ -6,20 +6,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gild_boards::mac::Mac;
+use gild_report::Proof;
 use log::{error, info, warn};
 use reqwest::Url;
 
 use crate::ask::{AskError, World, ask};
 use crate::board_number;
 use crate::client::{Client, FetchError};
+use crate::configuration::present_token;
 use crate::document::{K3S_CONFIG, Said, Seed, instance_id};
 use crate::files;
 use crate::interface;
 use crate::k3s_config;
 use crate::node::Node;
+use crate::report::{Stage, report};
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
-use crate::token::Kind;
+use crate::token::{Kind, Token};
 use crate::turn::Turn;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
@@ -40,12 +43,14 @@ struct Machine<'a> {
 }
 
 /// Who asks.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Asker {
     /// The only address to ask with: a node that is somebody already must not become another one because one answer was lost.
     pub only: Option<Mac>,
     /// The board's unique number.
     pub board_number: Option<[u8; 16]>,
+    /// The token that it has already.
+    pub token: Option<Token>,
 }
 
 impl World for Machine<'_> {
@@ -59,8 +64,12 @@ impl World for Machine<'_> {
         }
     }
 
-    fn get(&self, url: &Url, time: Duration) -> Result<String, FetchError> {
-        self.client.get(url, time)
+    fn token(&self) -> Option<&Token> {
+        self.asker.token.as_ref()
+    }
+
+    fn get(&self, url: &Url, proof: Option<&Proof>, time: Duration) -> Result<String, FetchError> {
+        self.client.get_with(url, proof, time)
     }
 
     fn now(&self) -> Duration {
@@ -114,6 +123,8 @@ pub fn run(root: &Path) -> Result<()> {
         info!("no Matchbox is set, and there is a seed: it is left as it is");
         return Ok(());
     }
+    // The seed may have it, and is replaced.
+    let token = present_token(root);
     // First of all, so that no panic, no kill and no power cut leaves the node without a name to reach it by.
     if present != Present::Fallback {
         place.write(&Seed::fallback(macs.first().copied()))?;
@@ -125,17 +136,22 @@ pub fn run(root: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    let node = identify(root, &settings, matchbox, settings.deadline).inspect_err(|_| {
-        // With a cable that came late there is a better name now than before.
-        let macs = interface::macs(root);
-        if place.present(&macs, &image) != Present::Fallback
-            && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
-        {
-            error!("{error}");
-        }
-    })?;
+    let asker = asker(root, token);
+    let number = asker.board_number;
+    let node =
+        identify(root, &settings, matchbox, asker, settings.deadline).inspect_err(|error| {
+            // With a cable that came late there is a better name now than before.
+            let macs = interface::macs(root);
+            if place.present(&macs, &image) != Present::Fallback
+                && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
+            {
+                error!("{error}");
+            }
+            report(root, number, Stage::Named, &[format!("{error:#}")]).log();
+        })?;
     place.write(&seed_of(&node, &image))?;
     announce(&node);
+    report(root, number, Stage::Named, &[]).log();
     Ok(())
 }
 
@@ -171,16 +187,20 @@ pub fn retry(root: &Path) -> Result<bool> {
         info!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
         return Ok(false);
     };
-    let node = match identify(root, &settings, matchbox, RETRY) {
+    let asker = asker(root, present_token(root));
+    let number = asker.board_number;
+    let node = match identify(root, &settings, matchbox, asker, RETRY) {
         Ok(node) => node,
         Err(error) => {
             warn!("{error:#}: this node keeps its fallback name and asks again later");
+            report(root, number, Stage::Named, &[format!("{error:#}")]).log();
             return Ok(false);
         }
     };
     announce(&node);
     reboots.one_more()?;
     place.write(&seed_of(&node, &image))?;
+    report(root, number, Stage::Named, &[]).log();
     Ok(true)
 }
 
@@ -206,7 +226,13 @@ pub fn ask_matchbox(
     ask(&machine, matchbox, settings, time).map_err(AskError::into)
 }
 
-fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
+fn identify(
+    root: &Path,
+    settings: &Settings,
+    matchbox: &Url,
+    asker: Asker,
+    time: Duration,
+) -> Result<Node> {
     if matchbox.scheme() == "http" {
         warn!(
             "Matchbox is asked over plain http: everyone on the way can read and change its answer"
@@ -220,17 +246,22 @@ fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) ->
             );
         }
     }
+    ask_matchbox(root, settings, matchbox, asker, time)
+}
+
+/// Who asks with this token, and with any address.
+fn asker(root: &Path, token: Option<Token>) -> Asker {
     let board_number = board_number::wait(root);
     if board_number.is_none() {
         warn!(
             "this board shows no number of its own: without a `k3s_node_password` in Matchbox other nodes can compute this node's"
         );
     }
-    let asker = Asker {
+    Asker {
         only: None,
         board_number,
-    };
-    ask_matchbox(root, settings, matchbox, asker, time)
+        token,
+    }
 }
 
 /// Says who this node is, and what is weak about its token.
@@ -256,10 +287,7 @@ pub fn announce(node: &Node) {
 pub fn image(root: &Path) -> Image {
     Image::read(root).unwrap_or_else(|error| {
         warn!("{error}");
-        Image {
-            board: "unknown".to_owned(),
-            id: "unknown".to_owned(),
-        }
+        Image::unknown()
     })
 }
 

@@ -154,6 +154,15 @@ fn base_url(text: &str) -> Result<Url, &'static str> {
 }
 
 impl Image {
+    /// One that does not say what it is.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            board: "unknown".to_owned(),
+            id: "unknown".to_owned(),
+        }
+    }
+
     /// Reads which image this is.
     pub fn read(root: &Path) -> Result<Self, SettingsError> {
         let path = root.join(RELEASE);

@@ -7,4 +7,4 @@ pub mod disk;
 mod proof;
 pub mod trial;
 
-pub use proof::{Standing, end_trial, note_trial, prove, should_visit_card};
+pub use proof::{Standing, end_trial, is_on_trial, note_trial, prove, should_visit_card};

@@ -114,6 +114,12 @@ pub fn note_trial(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Whether the image of this start was on trial, and nothing has proven it since.
+#[must_use]
+pub fn is_on_trial(root: &Path) -> bool {
+    root.join(NOTE).exists()
+}
+
 fn note(root: &Path) -> Result<()> {
     let note = root.join(NOTE);
     let folder = note.parent().unwrap_or(root);

@@ -6,12 +6,15 @@ use super::*;
 
 const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
 const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
+const NUMBER: [u8; 16] = *b"a1b2c3d4e5f60718";
 const TWO_MINUTES: Duration = Duration::from_mins(2);
 
 /// A world whose clock runs as one waits, with a Matchbox that gives the answers of the test.
 struct Scene<'a> {
     macs: &'a [Mac],
     answer: &'a dyn Fn(&str, Duration) -> Result<String, FetchError>,
+    token: Option<Token>,
+    proofs: RefCell<Vec<Option<Proof>>>,
     now: Cell<Duration>,
     clock_set_at: Duration,
     asked: RefCell<Vec<(Duration, String)>>,
@@ -25,6 +28,8 @@ impl<'a> Scene<'a> {
         Self {
             macs,
             answer,
+            token: None,
+            proofs: RefCell::default(),
             now: Cell::default(),
             clock_set_at: Duration::ZERO,
             asked: RefCell::default(),
@@ -51,7 +56,12 @@ impl World for Scene<'_> {
         self.macs.to_vec()
     }
 
-    fn get(&self, url: &Url, _: Duration) -> Result<String, FetchError> {
+    fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    fn get(&self, url: &Url, proof: Option<&Proof>, _: Duration) -> Result<String, FetchError> {
+        self.proofs.borrow_mut().push(proof.cloned());
         self.asked.borrow_mut().push((self.now(), url.to_string()));
         (self.answer)(url.query().unwrap_or_default(), self.now())
     }
@@ -69,7 +79,7 @@ impl World for Scene<'_> {
     }
 
     fn board_number(&self) -> Option<[u8; 16]> {
-        None
+        Some(NUMBER)
     }
 
     fn chance(&self) -> f64 {
@@ -237,4 +247,64 @@ fn a_matchbox_by_an_unknown_authority_is_said_with_where_the_image_gets_that() {
     }
     let said = AskError::Fetch(A, down()).to_string();
     assert!(!said.contains("next: "), "{said}");
+}
+
+/// As the desk answers whoever shows it no proof.
+fn withheld(query: &str, reason: &str) -> String {
+    dedicated(query).replace("K3S_TOKEN=t", &format!("K3S_TOKEN_WITHHELD={reason}"))
+}
+
+#[test]
+fn a_node_shows_the_proof_of_each_address_once_it_has_a_token() {
+    let answer = |query: &str, _| Ok(dedicated(query));
+    let mut scene = Scene::new(&[A, B], &answer);
+    scene.ask(false).expect("a node");
+    assert_eq!(scene.proofs.take(), [None, None], "the first question");
+    let token = Token::parse("s3cret").expect("a token");
+    scene.token = Some(token.clone());
+    scene.ask(false).expect("a node");
+    let proofs = [A, B].map(|mac| Some(Proof::of("s3cret", mac, Some(NUMBER))));
+    assert_eq!(scene.proofs.take(), proofs);
+}
+
+#[test]
+fn a_token_that_the_desk_withholds_is_asked_for_until_somebody_opens_the_door() {
+    let answer = |query: &str, now: Duration| match now.as_secs() {
+        0..60 => Ok(withheld(query, "it has joined")),
+        _ => Ok(dedicated(query)),
+    };
+    let scene = Scene::new(&[A], &answer);
+    scene.ask(false).expect("a node");
+    assert!(scene.times().len() <= 5, "{:?}", scene.times());
+    let answer = |query: &str, _| Ok(withheld(query, "it has joined"));
+    let error = Scene::new(&[A], &answer).ask(false).expect_err("closed");
+    assert_eq!(
+        error.to_string(),
+        "Matchbox' answer for 02:00:00:00:00:0a cannot be used: the desk withholds the token: it has joined; next: open the \
+         door for this node on the desk: gild serve's page, or flash it again"
+    );
+}
+
+#[test]
+fn the_desk_s_reason_steers_no_terminal_and_fills_no_screen() {
+    let reason = format!("\u{1b}[2J\u{9b}31m\u{202e}no\r{}", "x".repeat(5000));
+    let answer = |query: &str, _| Ok(withheld(query, &reason));
+    let error = Scene::new(&[A], &answer).ask(false).expect_err("closed");
+    let text = error.to_string();
+    let shown = text
+        .split_once("token: ")
+        .and_then(|(_, rest)| rest.split_once("; next: "));
+    let (shown, _) = shown.expect("a reason");
+    assert!(shown.starts_with("[2J31mnoxx"), "{shown:?}");
+    assert_eq!(shown.chars().count(), 200);
+    let answer = |query: &str, _| Ok(withheld(query, "\u{7}"));
+    let error = Scene::new(&[A], &answer).ask(false).expect_err("closed");
+    assert!(error.to_string().contains("it gives no reason"), "{error}");
+}
+
+#[test]
+fn a_token_counts_whatever_else_is_said_of_it() {
+    let answer = |query: &str, _| Ok(format!("{}K3S_TOKEN_WITHHELD=no\n", dedicated(query)));
+    let node = Scene::new(&[A], &answer).ask(false).expect("a node");
+    assert_eq!(node.token.reveal(), "t");
 }

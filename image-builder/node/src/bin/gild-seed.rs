@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
 use gild_node::join::{self, Entry};
+use gild_node::report::{self, PAUSES};
 use gild_node::seed::Place;
 use gild_node::{card_network, interface, k3s_config, led, refresh, seeding, stable_mac};
 use gild_proof::Standing;
@@ -54,6 +55,8 @@ enum Action {
     },
     /// Take on a changed token, address, label or ssh key from Matchbox on a node that is in its cluster.
     Refresh,
+    /// Report on the desk that this node is in its cluster, in about a minute at most.
+    Report,
     /// Check a configuration of k3s.
     Check {
         /// Its path.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Action::VisitCard => visit_card(),
         Action::Join { ask_every } => join(Duration::from_secs(ask_every)),
         Action::Refresh => refresh::refresh(Path::new(ROOT)),
+        Action::Report => report(),
         Action::Check { config } => k3s_config::check(&config),
     };
     match result {
@@ -161,6 +165,16 @@ fn join(pause: Duration) -> Result<()> {
     loop {
         thread::park();
     }
+}
+
+/// The desk may be away for longer than this waits: then the next start reports it.
+fn report() -> Result<()> {
+    let root = Path::new(ROOT);
+    if !root.join(seeding::PROVISIONED).exists() {
+        bail!("this node is not in its cluster yet; next: look at `journalctl -u k3s-init`");
+    }
+    report::report_member(root, &PAUSES).log();
+    Ok(())
 }
 
 fn reboot() -> Result<()> {

@@ -58,6 +58,11 @@ impl Voice {
         }
     }
 
+    /// What is wrong with Matchbox or with its last answer.
+    pub fn of_matchbox(&self) -> Option<&str> {
+        (!self.matchbox.is_empty()).then_some(&*self.matchbox)
+    }
+
     pub fn matchbox_answers(&mut self) {
         self.matchbox.clear();
     }

@@ -1,7 +1,9 @@
 use std::os::unix::fs::symlink;
 use std::thread;
 
-use gild_http_testkit::{Reply, Server};
+use gild_http_testkit::{Reply, Request, Server};
+use gild_report::{PROOF_HEADER, Proof};
+use serde_json::Value;
 
 use super::*;
 
@@ -275,4 +277,98 @@ fn an_identity_without_its_configuration_is_taken_on_again_a_bounded_number_of_t
     assert!(step(root.path(), IDENTITY).exists(), "left as it is");
     write_config(root.path(), CONFIG);
     assert!(!retry(root.path()).expect("somebody wrote it"));
+}
+
+/// A desk that takes reports, and gives this answer to questions.
+fn desk(status: u16, metadata: String) -> Server {
+    Server::start(move |request| match request.method.as_str() {
+        "POST" => Reply::new(204, ""),
+        _ => Reply::new(status, metadata.as_str()),
+    })
+}
+
+fn give_boot_id(root: &Path) {
+    let directory = root.join("proc/sys/kernel/random");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::write(
+        directory.join("boot_id"),
+        "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9",
+    )
+    .expect("an id");
+}
+
+fn reported(request: &Request) -> Value {
+    serde_json::from_str(&request.body).expect("a report")
+}
+
+#[test]
+fn a_node_that_has_its_name_says_so_on_the_desk_and_proves_its_token() {
+    let desk = desk(200, good_answer());
+    let root = node(Some(desk.port()));
+    give_boot_id(root.path());
+    run(root.path()).expect("an identity");
+    let seen = desk.requests();
+    let [question, report] = &seen[..] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(question.header(PROOF_HEADER), None, "the first question");
+    let proof = Proof::of("s3cret", Mac::parse(MAC).expect("an address"), None);
+    assert_eq!(report.header(PROOF_HEADER), Some(proof.reveal()));
+    let found = reported(report);
+    assert_eq!(found["stage"], "named");
+    assert_eq!(found["hostname"], "node-1");
+    assert!(!report.body.contains("s3cret"), "{}", report.body);
+}
+
+#[test]
+fn a_node_without_an_identity_says_why_on_the_desk() {
+    let desk = desk(404, String::new());
+    let root = node(Some(desk.port()));
+    give_boot_id(root.path());
+    run(root.path()).expect_err("no group");
+    let seen = desk.requests();
+    let report = seen.last().expect("a report");
+    assert_eq!(report.header(PROOF_HEADER), None);
+    let found = reported(report);
+    assert_eq!(found["stage"], "named");
+    assert_eq!(found["hostname"], "k3s-010203");
+    let message = found["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("does not know d8:3a:dd:01:02:03"),
+        "{message}"
+    );
+}
+
+/// Its seed was for another board or another image, or is gone.
+#[test]
+fn a_node_that_has_a_token_from_before_proves_it_when_it_asks_again() {
+    let proof = Proof::of("s3cret", Mac::parse(MAC).expect("an address"), None);
+    let asks_with_proof = |desk: &Server| {
+        let seen = desk.requests();
+        let questions = seen.iter().filter(|it| it.method == "GET");
+        let proofs: Vec<_> = questions.map(|it| it.header(PROOF_HEADER)).collect();
+        assert!(!proofs.is_empty() && proofs.iter().all(|it| *it == Some(proof.reveal())));
+    };
+    let root = node(Some(good_server()));
+    run(root.path()).expect("an identity");
+    let release = root.path().join("usr/lib/gild/image-release");
+    fs::write(
+        release,
+        "GILD_BOARD=rpi5\nGILD_IMAGE_ID=rpi5-ba9876543210\n",
+    )
+    .expect("another");
+    let settings = |desk: &Server| {
+        let text = format!("matchbox = \"{}\"\ndeadline_seconds = 5\n", desk.url());
+        fs::write(root.path().join("etc/gild/first-boot.toml"), text).expect("a desk");
+    };
+    let without = desk(404, String::new());
+    settings(&without);
+    run(root.path()).expect_err("no group");
+    asks_with_proof(&without);
+    // The seed is a fallback by now, and k3s' configuration is what it was.
+    write_config(root.path(), CONFIG);
+    let with = desk(200, good_answer());
+    settings(&with);
+    assert!(retry(root.path()).expect("an identity"));
+    asks_with_proof(&with);
 }
