@@ -7,6 +7,7 @@ use std::time::Duration;
 use gild_boards::Board;
 use gild_card_format::{Config, ServerUrl};
 use gild_faults::{Fault, HasFault};
+use gild_format::fit::{self, check_rollback};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
 use gild_format::release::{self, GOLDEN, signature_of};
@@ -127,7 +128,8 @@ pub fn fetch(
         let (bytes, line) =
             read_signed(machine, config, place)?.map_err(|error| refused(error.to_string()))?;
         let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-        check(&manifest, &board.name, least).map_err(refused)?;
+        let version = env!("CARGO_PKG_VERSION");
+        fit::check(&manifest, &board.name, version, least).map_err(refused)?;
         info!("{line}");
         Ok((manifest, bytes, folder))
     })?;
@@ -173,36 +175,6 @@ fn signed<E>(
             format!("the manifest is signed with `{name}`, {key}"),
         )
     }))
-}
-
-/// What a good signature does not say: that the image is meant for this node, now.
-fn check(manifest: &Manifest, board: &str, least_rollback: u64) -> Result<(), String> {
-    if manifest.board != board {
-        return Err(format!(
-            "the image is for the board {}, and this is a {board}",
-            manifest.board
-        ));
-    }
-    if !manifest.accepts_agent(env!("CARGO_PKG_VERSION")) {
-        return Err(format!(
-            "image {} needs agent {}, and this is {}: make a new card",
-            manifest.image_id,
-            manifest.min_agent_version,
-            env!("CARGO_PKG_VERSION")
-        ));
-    }
-    check_rollback(manifest, least_rollback, "the card asks for at least")
-}
-
-fn check_rollback(manifest: &Manifest, least: u64, who: &str) -> Result<(), String> {
-    if manifest.rollback_counter >= least {
-        return Ok(());
-    }
-    Err(format!(
-        "image {} has rollback counter {}, and {who} {least}; to go back on purpose, pack and sign the older image again \
-         with a higher --rollback-counter",
-        manifest.image_id, manifest.rollback_counter
-    ))
 }
 
 #[cfg(test)]
@@ -259,48 +231,5 @@ mod tests {
         let (one, _) = two.rsplit_once('\n').expect("lines");
         let config = Config::parse(Some(one), &Arguments::default()).expect("one key");
         judged(&config, &new).expect_err("a key that the card does not have");
-    }
-
-    fn manifest() -> Manifest {
-        Manifest {
-            format_version: 1,
-            board: "rpi5".to_owned(),
-            image_id: "image-1".to_owned(),
-            build_time: 0,
-            rollback_counter: 3,
-            proves_itself: false,
-            min_agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            raw_size: 0,
-            sector_size: 512,
-            chunk_size: 0,
-            stored_file: String::new(),
-            stored_size: 0,
-            stored_sha256: Sha256Hex([0; 32]),
-            partitions: Vec::new(),
-            tools: std::collections::BTreeMap::new(),
-            chunks: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn an_image_for_this_board_agent_and_time_is_taken() {
-        assert_eq!(check(&manifest(), "rpi5", 3), Ok(()));
-    }
-
-    #[test]
-    fn an_image_for_another_board_agent_or_time_is_refused() {
-        let said = check(&manifest(), "rock5b", 0).expect_err("another board");
-        assert_eq!(
-            said,
-            "the image is for the board rpi5, and this is a rock5b"
-        );
-        let said = check(&manifest(), "rpi5", 4).expect_err("an older image");
-        assert!(said.contains("rollback counter 3"), "{said}");
-        let newer = Manifest {
-            min_agent_version: "999.0.0".to_owned(),
-            ..manifest()
-        };
-        let said = check(&newer, "rpi5", 0).expect_err("an image for a newer agent");
-        assert!(said.contains("needs agent 999.0.0"), "{said}");
     }
 }

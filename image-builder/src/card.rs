@@ -2,12 +2,13 @@
 
 mod build;
 mod inspect;
+pub mod settings;
 mod write;
 
 use clap::Subcommand;
 
 /// What a card image is called, and where it comes from.
-const IMAGE: (&str, &str) = (
+pub const IMAGE: (&str, &str) = (
     "the card",
     "give a card image of `gild card build` or `make card`, or the device of a card",
 );

@@ -2,6 +2,7 @@
 
 mod board;
 mod card;
+mod check;
 mod desk;
 mod firmware;
 mod flash;
@@ -25,9 +26,12 @@ use gild_format::signature::SignatureError;
 use gild_share::ShareError;
 use gild_source::SourceError;
 
+/// Exit code of a failure that is none of the faults.
+const FAILURE: u8 = 10;
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 when all is done, 64 for a wrong command line, the number of the fault that a node would show \
-(docs/failures.md), and 10 for any other failure.";
+(docs/failures.md), and 10 for any other failure. `gild check` ends with 1 when it has found an error.";
 
 /// Make, check and publish golden images, and build the flasher card
 #[derive(Debug, Parser)]
@@ -45,6 +49,8 @@ enum Command {
     /// Build, check and write the flasher card
     #[command(subcommand)]
     Card(card::Command),
+    /// Check from the desk what a node will do: configuration, servers of images, Matchbox, cluster
+    Check(Box<check::Args>),
     /// Check the boards' firmware files, and change their settings
     #[command(subcommand)]
     Firmware(firmware::Command),
@@ -76,6 +82,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Image(command) => image::run(command),
         Command::Card(command) => card::run(command),
+        Command::Check(args) => check::run(&args),
         Command::Firmware(command) => firmware::run(command),
         Command::Key(command) => key::run(command),
         Command::Flash(args) => flash::run(&args),
@@ -86,9 +93,17 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// The fault that an error stands for: the exit code is then the number a node would blink.
+/// The exit code for an error: the number of the fault that a node would show, what a command says itself, or else 10.
 #[must_use]
-pub fn fault(error: &anyhow::Error) -> Option<Fault> {
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<check::Found>() {
+        return check::FOUND;
+    }
+    fault(error).map_or(FAILURE, Fault::number)
+}
+
+/// The fault that an error stands for, if any.
+fn fault(error: &anyhow::Error) -> Option<Fault> {
     error.chain().find_map(|cause| {
         if let Some(error) = cause.downcast_ref::<FlashError>() {
             Some(error.fault())

@@ -5,12 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gild::Cli;
-use gild_faults::Fault;
 
 /// Exit code of a wrong command line (`EX_USAGE`).
 const USAGE: u8 = 64;
-/// Exit code of a failure that is none of the faults.
-const FAILURE: u8 = 10;
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
@@ -32,7 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("gild: {}", gild_faults::message(error.as_ref()));
-            ExitCode::from(gild::fault(&error).map_or(FAILURE, Fault::number))
+            ExitCode::from(gild::exit_code(&error))
         }
     }
 }

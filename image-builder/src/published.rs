@@ -34,43 +34,55 @@ pub struct AccessArgs {
 
 impl AccessArgs {
     fn access(&self, url: &ServerUrl) -> Result<Access> {
-        let read = |path: &PathBuf, what, next| {
-            must_be_file(path, what, next)?;
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let ca = self.ca.as_ref();
-        let ca = ca.map(|path| read(path, "the certificate", "give a file in PEM form"));
-        let header = self.header_file.as_ref().map(|path| {
-            ensure!(
-                url.is_encrypted(),
-                "the header would go to {url} in clear text; next: use https://"
-            );
-            let line = read(
-                path,
-                "the header's file",
-                "give a file with `Name: value` in it",
-            )?;
-            Header::parse(line.trim()).ok_or_else(|| {
-                anyhow!(
-                    "{} does not hold a header; next: write `Name: value` into it",
-                    path.display()
-                )
-            })
-        });
-        let (ca, header) = (ca.transpose()?, header.transpose()?);
-        if let (Some(path), Some(pem)) = (&self.ca, &ca) {
-            ensure!(
-                pem.contains("-----BEGIN CERTIFICATE-----"),
-                "{} is not the certificate of an authority in PEM form; next: give that file",
-                path.display()
-            );
-            authority::check(pem.as_bytes(), url.host()).map_err(|why| {
-                let (path, next) = (path.display(), authority::how_to(url.host()));
-                anyhow!("{path} is not the certificate of an authority: {why}; next: {next}")
-            })?;
-        }
+        let (ca, header) = (self.authorities(url.host())?, self.header(url)?);
         Ok(Access::new(ca.as_deref(), header.as_ref())?)
     }
+
+    /// The certificates of `--ca`, which must be an authority's that may have signed this host's.
+    pub fn authorities(&self, host: &str) -> Result<Option<String>> {
+        let Some(path) = &self.ca else {
+            return Ok(None);
+        };
+        let pem = read(path, "the certificate", "give a file in PEM form")?;
+        ensure!(
+            pem.contains("-----BEGIN CERTIFICATE-----"),
+            "{} is not the certificate of an authority in PEM form; next: give that file",
+            path.display()
+        );
+        authority::check(pem.as_bytes(), host).map_err(|why| {
+            let (path, next) = (path.display(), authority::how_to(host));
+            anyhow!("{path} is not the certificate of an authority: {why}; next: {next}")
+        })?;
+        Ok(Some(pem))
+    }
+
+    /// The header of `--header-file`, for this server.
+    pub fn header(&self, url: &ServerUrl) -> Result<Option<Header>> {
+        let Some(path) = &self.header_file else {
+            return Ok(None);
+        };
+        ensure!(
+            url.is_encrypted(),
+            "the header would go to {url} in clear text; next: use https://"
+        );
+        let line = read(
+            path,
+            "the header's file",
+            "give a file with `Name: value` in it",
+        )?;
+        let header = Header::parse(line.trim()).ok_or_else(|| {
+            anyhow!(
+                "{} does not hold a header; next: write `Name: value` into it",
+                path.display()
+            )
+        })?;
+        Ok(Some(header))
+    }
+}
+
+fn read(path: &Path, what: &str, next: &str) -> Result<String> {
+    must_be_file(path, what, next)?;
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// A folder of published files.

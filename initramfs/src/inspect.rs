@@ -5,9 +5,9 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use gild_card_format::names::{CONFIG, LABEL};
+use gild_card_format::names::{CONFIG, LABEL, ORDER, ROLLBACK};
 use gild_card_format::sums::{self, SUMS};
-use gild_card_format::{GATE, Gate};
+use gild_card_format::{GATE, Gate, PerBoard};
 use serde::Serialize;
 
 use crate::fat::{self, Files};
@@ -55,6 +55,12 @@ pub struct Inspection {
     /// `gild.toml`.
     #[serde(skip)]
     pub config: String,
+    /// `gild-order.txt`, if it is there.
+    #[serde(skip)]
+    pub order: String,
+    /// `rollback.env`: the least rollback counter that the card's agent takes, for each kind of board.
+    #[serde(skip)]
+    pub least_rollback: PerBoard<u64>,
     /// `gate.env`: the images that this card has seen finished.
     pub gate: Vec<String>,
     /// Files with their lengths.
@@ -107,6 +113,8 @@ pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError
         boards,
         others,
         config: text(CONFIG),
+        order: text(ORDER),
+        least_rollback: PerBoard::parse(&text(ROLLBACK)),
         gate: Gate::parse(&text(GATE))
             .to_text()
             .lines()

@@ -3,6 +3,7 @@
 mod boot_order;
 mod chain_rock5b;
 mod chain_rpi5;
+mod check;
 mod configuration;
 mod disk_trouble;
 mod first_boot;

@@ -2,6 +2,7 @@
 
 pub mod chunk;
 mod digest;
+pub mod fit;
 mod image_id;
 pub mod manifest;
 pub mod network;

@@ -16,6 +16,7 @@ use crate::HttpError;
 #[derive(Clone, Debug)]
 pub struct Access {
     tls: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
     header: Option<Header>,
 }
 
@@ -30,16 +31,24 @@ impl Access {
             let certificate = certificate.map_err(|error| unusable(&error))?;
             roots.add(certificate).map_err(|error| unusable(&error))?;
         }
+        let roots = Arc::new(roots);
         let tls =
             ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
                 .with_safe_default_protocol_versions()
                 .map_err(|error| HttpError::Setup(error.to_string()))?
-                .with_root_certificates(roots)
+                .with_root_certificates(Arc::clone(&roots))
                 .with_no_client_auth();
         Ok(Self {
             tls: Arc::new(tls),
+            roots,
             header: header.cloned(),
         })
+    }
+
+    /// The authorities that are believed.
+    #[must_use]
+    pub fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
     }
 
     /// A client that believes them, follows no redirect by itself and asks for one thing at a time.

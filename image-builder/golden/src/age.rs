@@ -1,4 +1,4 @@
-//! How old the packages of a kept root file system are.
+//! How old the packages of a kept root file system are, and the images that were made of them.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +12,13 @@ use crate::progress::Progress;
 
 const DAY: u64 = 24 * 60 * 60;
 /// Debian's security archive has had something for every node by then.
-const OLD: u64 = 30;
+pub const OLD: u64 = 30;
 
 /// Says how old the packages are, and warns when they are old.
 pub fn say(what: &str, tar: &Path, about: &About, refreshed: bool, progress: &dyn Progress) {
     let date = date_of(tar, about);
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let days = now.map_or(0, |now| now.as_secs()).saturating_sub(date) / DAY;
+    let days = days(date, now.map_or(0, |now| now.as_secs()));
     let text = format!("{what} of {}, {}", shown(date), ago(days));
     if days <= OLD {
         progress.note(&text);
@@ -46,7 +46,15 @@ fn date_of(tar: &Path, about: &About) -> u64 {
     since.as_ref().map_or(0, Duration::as_secs)
 }
 
-fn shown(date: u64) -> String {
+/// The whole days between two times, in seconds since 1970.
+#[must_use]
+pub fn days(date: u64, now: u64) -> u64 {
+    now.saturating_sub(date) / DAY
+}
+
+/// The day of a time, in seconds since 1970.
+#[must_use]
+pub fn shown(date: u64) -> String {
     let date = i64::try_from(date).ok();
     let date = date.and_then(|date| Timestamp::from_second(date).ok());
     date.map_or("an unknown day".to_owned(), |date| {
@@ -54,7 +62,9 @@ fn shown(date: u64) -> String {
     })
 }
 
-fn ago(days: u64) -> String {
+/// So many days, in words.
+#[must_use]
+pub fn ago(days: u64) -> String {
     match days {
         0 => "today".to_owned(),
         1 => "a day ago".to_owned(),

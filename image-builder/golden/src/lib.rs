@@ -1,7 +1,7 @@
 //! Builds golden images: a root file system becomes a sealed, reproducible disk image, without root and without
 //! loop devices.
 
-mod age;
+pub mod age;
 pub mod assemble;
 pub mod authority;
 pub mod base;

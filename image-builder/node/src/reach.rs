@@ -27,7 +27,12 @@ impl Reach {
     /// Of a URL.
     #[must_use]
     pub fn of(url: &Url) -> Self {
-        let host = url.host_str().unwrap_or_default();
+        Self::of_host(url.host_str().unwrap_or_default())
+    }
+
+    /// Of a name, or an address.
+    #[must_use]
+    pub fn of_host(host: &str) -> Self {
         let address = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = address.parse::<IpAddr>() {
             let address = address.to_canonical();

@@ -22,7 +22,7 @@ use crate::node::Node;
 use crate::report::{Stage, report};
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
-use crate::token::{Kind, Token};
+use crate::token::Token;
 use crate::turn::Turn;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
@@ -270,15 +270,8 @@ pub fn announce(node: &Node) {
         "this node is {} ({}), for the cluster at {}, with a {:?}",
         node.hostname, node.mac, node.server, node.token
     );
-    match node.token.kind() {
-        Kind::SecureServer => warn!(
-            "the token is the servers' own: whoever asks Matchbox for this MAC address can administer the cluster. \
-             Use an agent token"
-        ),
-        Kind::Password | Kind::Bootstrap => warn!(
-            "the token does not say which cluster it is for: the node cannot tell a false server. Use K10..."
-        ),
-        Kind::Secure => (),
+    if let Some(weakness) = node.token.weakness() {
+        warn!("{weakness}");
     }
 }
 

@@ -97,6 +97,21 @@ impl Token {
         self.kind
     }
 
+    /// What is weak about a token of its kind, with what to use.
+    #[must_use]
+    pub fn weakness(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::SecureServer => Some(
+                "the token is the servers' own: whoever asks Matchbox for this MAC address can administer the cluster; next: use an \
+                 agent token",
+            ),
+            Kind::Password | Kind::Bootstrap => Some(
+                "the token does not say which cluster it is for: the node cannot tell a false server; next: use K10...",
+            ),
+            Kind::Secure => None,
+        }
+    }
+
     /// The token itself, for the one file that holds it.
     #[must_use]
     pub fn reveal(&self) -> &str {

@@ -3,15 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use gild_card::config::{self, ConfigError};
 use gild_card::firmware::{self, Firmware, FirmwareError, Rpi5};
 use gild_card::{Contents, inspect};
 use gild_card_format::{Arguments, Config};
-use gild_format::release::GOLDEN;
-use gild_golden::authority;
-use gild_http::Access;
 
+use super::settings;
 use crate::image::read_key;
 use crate::input::must_be_file;
 use crate::own_files;
@@ -110,47 +108,11 @@ fn configuration(args: &Args) -> Result<String> {
     })?;
     Config::parse(Some(&text), &Arguments::default())
         .map_err(anyhow::Error::from)
-        .and_then(|config| {
-            check_servers(&config)?;
-            check_authorities(&config)
-        })
-        .with_context(|| format!("{shown} does not go on a card"))?;
+        .and_then(|config| settings::check(&config))
+        .with_context(|| format!("{shown} does not go on a card"))?
+        .iter()
+        .for_each(|doubt| log::warn!("{doubt}"));
     Ok(text)
-}
-
-/// A node looks below the server's folder for that of its board, and there for the manifest.
-fn check_servers(config: &Config) -> Result<()> {
-    for url in &config.servers {
-        let Some((folder, name)) = url.clone().split() else {
-            continue;
-        };
-        ensure!(
-            name != GOLDEN,
-            "`server` names a manifest; next: leave out the folder of the board and {GOLDEN}"
-        );
-        if gild_boards::all().iter().any(|board| board.name == name) {
-            log::warn!(
-                "`server` ends in {name}, so a board looks for {name}/<board>/{GOLDEN} in {folder}; next: if {name} is the folder of \
-                 that board, leave it out"
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a `ca` that cannot be read, or that a server by it could not be known by.
-fn check_authorities(config: &Config) -> Result<()> {
-    let Some(pem) = &config.authorities else {
-        return Ok(());
-    };
-    Access::new(Some(pem), None)?;
-    for host in config.tls_hosts() {
-        authority::check(pem.as_bytes(), &host).map_err(|why| {
-            let next = authority::how_to(&host);
-            anyhow!("`ca` is not the certificate of an authority for {host}: {why}; next: {next}")
-        })?;
-    }
-    Ok(())
 }
 
 fn firmware(args: &Args) -> Result<Firmware> {

@@ -4,6 +4,7 @@
 //! their formats are real. U-Boot is real in `gate` and `way_back`.
 
 mod build;
+mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod desk;

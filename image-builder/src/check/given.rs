@@ -1,0 +1,156 @@
+//! What is checked: a `gild.toml`, the one on a card, or what the options say.
+
+use std::fs;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use gild_card::config::{self, ConfigError};
+use gild_card::inspect::inspect;
+use gild_card_format::names::ORDER;
+use gild_card_format::{Config, Order, PerBoard};
+use gild_format::signature::PublicKey;
+
+use super::configuration;
+use super::report::{Check, Finding};
+use crate::card;
+use crate::input::must_be_file;
+
+const NEXT: &str = "correct gild.toml; docs/configuration.md has the keys";
+/// A longer one no agent reads, and a card image begins with a sector that is not text.
+const LONGEST: u64 = 64 << 10;
+
+/// A configuration as a node would have it.
+pub struct Given {
+    /// What it is called.
+    pub name: String,
+    /// None if no node could use it.
+    pub config: Option<Config>,
+    /// What the card remembers.
+    pub least_rollback: PerBoard<u64>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+impl Given {
+    /// Reads a `gild.toml`, or the one on a card.
+    pub fn read(path: &Path, key: Option<&PublicKey>) -> Result<Self> {
+        let name = path.display().to_string();
+        must_be_file(
+            path,
+            "the configuration",
+            "give a gild.toml, a card image, or the device of a card",
+        )?;
+        match text(path)? {
+            Some(text) => Ok(Self::of(name, &text, key)),
+            None => Self::on_card(name, path, key),
+        }
+    }
+
+    /// The configuration of a card that has these servers and this key, and nothing else.
+    pub fn of_servers(servers: &[String], key: &PublicKey) -> Self {
+        // The strings of JSON are strings of TOML.
+        let list: Vec<String> = servers
+            .iter()
+            .map(|server| serde_json::Value::from(server.as_str()).to_string())
+            .collect();
+        let text = format!("server = [{}]\n", list.join(", "));
+        Self::of("--server".to_owned(), &text, Some(key))
+    }
+
+    fn on_card(name: String, path: &Path, key: Option<&PublicKey>) -> Result<Self> {
+        let (what, next) = card::IMAGE;
+        let mut disk = File::open(path).with_context(|| format!("cannot open {name}"))?;
+        let card = inspect(&mut disk).map_err(|error| {
+            anyhow!("{name} is neither a gild.toml nor {what}: {error}; next: {next}")
+        })?;
+        let mut given = Self::of(name, &card.config, key);
+        given.least_rollback = card.least_rollback;
+        let problem = |problem: &String| {
+            let next = "make the card again with `gild card build`";
+            Finding::error(Check::Configuration, &given.name, problem, next)
+        };
+        let problems: Vec<Finding> = card.problems.iter().map(problem).collect();
+        given.findings.extend(problems);
+        given.findings.extend(order(&given.name, &card.order));
+        Ok(given)
+    }
+
+    /// What is a secret keeps a configuration from a card, and nobody from looking at the rest of it.
+    fn of(name: String, text: &str, key: Option<&PublicKey>) -> Self {
+        let refusal = config::prepare(text, key).err();
+        let config = match (&refusal, key) {
+            // The key that was given is the one to check with.
+            (Some(ConfigError::TwoKeys), _) => None,
+            _ => Config::parse_with_key(text, key).ok(),
+        };
+        let mut findings: Vec<Finding> =
+            refusal.iter().map(|error| refused(&name, error)).collect();
+        if let Some(config) = &config {
+            findings.extend(beside(&name, config));
+        }
+        Self {
+            name,
+            config,
+            least_rollback: PerBoard::default(),
+            findings,
+        }
+    }
+}
+
+/// The order to flash in a file of its own.
+fn order(name: &str, text: &str) -> Option<Finding> {
+    let file = format!("{ORDER} on {name}");
+    match Order::in_file(text) {
+        Ok(order) => Some(configuration::order(&file, &order?)),
+        Err(error) => {
+            let next = "correct the file, or delete it";
+            let message = error.to_string();
+            Some(Finding::error(Check::Configuration, file, &message, next))
+        }
+    }
+}
+
+/// What no node or no card takes.
+fn refused(name: &str, error: &ConfigError) -> Finding {
+    use gild_card_format::ConfigError::Missing;
+    let (key, message) = ("public_key", error.to_string());
+    match error {
+        ConfigError::Agent(Missing { key: lacks, .. }) if *lacks == key => Finding::error(
+            Check::Configuration,
+            name,
+            "no `public_key` is configured",
+            "give --public-key, or write the second line of the .pub file into gild.toml",
+        ),
+        _ => Finding::error(Check::Configuration, name, &message, NEXT),
+    }
+}
+
+/// What `gild card build` looks at beside what the agent refuses.
+fn beside(name: &str, config: &Config) -> Vec<Finding> {
+    match card::settings::check(config) {
+        Ok(doubts) => doubts
+            .iter()
+            .map(|doubt| Finding::warning(Check::Configuration, name, doubt, NEXT))
+            .collect(),
+        Err(error) => {
+            let message = gild_faults::message(error.as_ref());
+            vec![Finding::error(Check::Configuration, name, &message, NEXT)]
+        }
+    }
+}
+
+/// The content of a short text. A card is neither.
+fn text(path: &Path) -> Result<Option<String>> {
+    let context = || format!("cannot read {}", path.display());
+    let mut bytes = Vec::new();
+    File::open(path)
+        .with_context(context)?
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .with_context(context)?;
+    let is_short = bytes.len() as u64 <= LONGEST && fs::metadata(path)?.is_file();
+    let text = String::from_utf8(bytes).ok();
+    Ok(text.filter(|text| is_short && !text.contains('\0')))
+}
