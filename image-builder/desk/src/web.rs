@@ -6,6 +6,7 @@ mod events;
 mod images;
 mod metrics;
 mod page;
+mod sent;
 
 use std::sync::Arc;
 
