@@ -10,12 +10,17 @@ import * as words from "./words.js";
 
 const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 
+// A screen reader has begun with it by then. Milliseconds.
+const SAID_FOR = 20_000;
+
 const nodes = new Map();
+let silence = 0;
 let hasRack = false;
 let isLive = null;
 // The desk's clock less this machine's. Seconds.
 let skew = 0;
 let chosen = null;
+let isStill = false;
 const filter = { states: new Set(), words: "" };
 
 const now = () => Date.now() / 1000 + skew;
@@ -100,7 +105,12 @@ function take(event, data) {
     units.draw(node, now());
   }
   const news = hasRack ? data.nodes.flatMap((node) => announce(node, before.get(node.mac))) : [];
-  if (news.length > 0) say(find("news"), news.join(" "));
+  if (news.length > 0) {
+    say(find("news"), news.join(" "));
+    clearTimeout(silence);
+    // So that the same fault is said again when it comes again.
+    silence = setTimeout(() => say(find("news"), ""), SAID_FOR);
+  }
   hasRack = true;
   if (event === "rack" || data.nodes.length > 0) drawAll();
 }
@@ -110,6 +120,8 @@ function connection(live) {
   isLive = live;
   find("connection").dataset.state = live ? "live" : "lost";
   document.body.classList.toggle("stale", !live);
+  // Nobody knows how they blink now.
+  led.hold(isStill || !live);
   const of = hasRack ? ` What you see is of ${new Date().toLocaleTimeString()}.` : "";
   say(find("connection-text"), live ? "Live" : `Connection lost.${of} Trying again.`);
 }
@@ -175,9 +187,9 @@ function wire() {
     if (event.key === "Escape") close();
   });
   find("blinking").addEventListener("click", () => {
-    const still = find("blinking").getAttribute("aria-pressed") !== "true";
-    find("blinking").setAttribute("aria-pressed", String(still));
-    led.hold(still);
+    isStill = !isStill;
+    find("blinking").setAttribute("aria-pressed", String(isStill));
+    led.hold(isStill || !isLive);
   });
   addEventListener("hashchange", () => {
     const before = chosen;
