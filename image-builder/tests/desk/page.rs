@@ -359,8 +359,10 @@ fn a_lost_connection_is_said_and_comes_back() {
         "Connection lost. What you see is of ",
     ));
     page.until(&says(&unit(1), "Starting"));
+    page.until("document.getAnimations().length === 0");
     let serve = Serve::start(&bench);
     page.until(&says(&text("connection-text"), "Live"));
+    page.until("document.getAnimations().length === 1");
     assert_eq!(
         serve.report(&bench, &flasher(1, 2, "flash", &json!({"percent": 3}))),
         204
