@@ -143,8 +143,8 @@ pub fn hundred(bench: &Bench) -> Serve {
             let name =
                 json!({"hostname": format!("node-{last}"), "address": format!("192.168.1.{last}")});
             let (age, stage) = match last {
-                _ if last % 37 == 0 => (200, "verify"),
-                _ if last % 29 == 0 => (2, "target"),
+                _ if last.is_multiple_of(37) => (200, "verify"),
+                _ if last.is_multiple_of(29) => (2, "target"),
                 71..=90 => (1, "flash"),
                 91..=96 => (6, "boot-order"),
                 97.. => (4, "network"),

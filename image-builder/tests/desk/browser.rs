@@ -1,4 +1,4 @@
-//! Debian's headless Chromium, driven by its DevTools protocol over a pipe: JSON objects, each with a zero byte behind it.
+//! Debian's headless Chromium, driven by the protocol of its developer tools over a pipe: JSON objects, each with a zero byte behind it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long an answer, or a change of the page, may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(40);
 
 /// A browser with one page.
