@@ -1,7 +1,7 @@
 //! The desk itself: the rack in memory, the journal on the disk, and who watches.
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gild_boards::mac::Mac;
@@ -11,7 +11,8 @@ use tokio::sync::broadcast;
 
 use crate::folder::{Folder, FolderError, Login};
 use crate::journal::{Journal, JournalError};
-use crate::metadata::{Group, Question, Scope};
+use crate::known_groups::KnownGroups;
+use crate::metadata::{Group, Groups, Question, Scope};
 use crate::rack::{Door, Happened, Node, Rack, Refused, Trust};
 
 /// How much the journal may grow, in bytes, before it is made short.
@@ -26,6 +27,7 @@ pub struct Desk {
     login: Login,
     memory: Mutex<Memory>,
     news: broadcast::Sender<Mac>,
+    known_groups: KnownGroups,
 }
 
 struct Memory {
@@ -96,6 +98,7 @@ impl Desk {
             login,
             memory: Mutex::new(memory),
             news: broadcast::channel(NEWS).0,
+            known_groups: KnownGroups::default(),
         })
     }
 
@@ -114,6 +117,12 @@ impl Desk {
     /// Looks at the rack.
     pub fn look<T>(&self, look: impl FnOnce(&Rack) -> T) -> T {
         look(&self.memory().rack)
+    }
+
+    /// The groups as they were some seconds ago at most: for the picture of the rack. Who asks for a token is answered from the files.
+    #[must_use]
+    pub fn groups(&self) -> Arc<Groups> {
+        self.known_groups.read(self.folder.path())
     }
 
     /// Of whom there is news, from now on.

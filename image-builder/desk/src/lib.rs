@@ -7,6 +7,7 @@
 pub mod desk;
 pub mod folder;
 pub mod journal;
+mod known_groups;
 pub mod metadata;
 mod nfs;
 pub mod rack;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use gild_boards::mac::Mac;
 
-pub use group::Group;
+pub use group::{Group, Groups};
 pub use lines::Scope;
 
 /// A question to `/metadata`.
@@ -37,7 +37,7 @@ impl<'a> Question<'a> {
     /// The group in `<directory>/groups` that answers it. `None` is Matchbox's 404.
     #[must_use]
     pub fn group(&self, directory: &Path) -> Option<Group> {
-        Group::select(directory, &self.labels)
+        Groups::read(directory).select(&self.labels).cloned()
     }
 
     /// The answer, one `KEY=value` a line.

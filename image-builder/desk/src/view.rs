@@ -4,6 +4,7 @@ use gild_faults::Fault;
 use gild_report::Kind;
 use serde::Serialize;
 
+use crate::metadata::Groups;
 use crate::rack::{Door, Event, Node, Rack, Trust};
 
 /// A flasher that is at work speaks every few seconds. After this long without a word something is wrong. Seconds.
@@ -96,6 +97,7 @@ pub struct Shown<'a> {
     state: State,
     mac: &'a str,
     other_macs: &'a [String],
+    has_group: bool,
     board: Option<&'a str>,
     hostname: Option<&'a str>,
     address: Option<&'a str>,
@@ -121,9 +123,9 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Of this node at this time, seconds since 1970.
+    /// Of this node at this time, seconds since 1970, beside these groups.
     #[must_use]
-    pub fn of(node: &'a Node, now: u64) -> Self {
+    pub fn of(node: &'a Node, now: u64, groups: &Groups) -> Self {
         let fault = node.fault.and_then(fault);
         let own_step = node.next_step.as_deref();
         Self {
@@ -131,6 +133,7 @@ impl<'a> Shown<'a> {
             state: State::of(node, now),
             mac: &node.mac,
             other_macs: &node.other_macs,
+            has_group: has_group(node, groups),
             board: node.board.as_deref(),
             hostname: node.hostname.as_deref(),
             address: node.address.as_deref(),
@@ -155,6 +158,13 @@ impl<'a> Shown<'a> {
             history: &node.history,
         }
     }
+}
+
+/// Whether a node of this board will be answered who it is: it asks with each of its addresses.
+#[must_use]
+pub fn has_group(node: &Node, groups: &Groups) -> bool {
+    let mut macs = std::iter::once(&node.mac).chain(&node.other_macs);
+    macs.any(|mac| groups.has(mac))
 }
 
 /// How many nodes are in each state.

@@ -6,6 +6,7 @@ mod events;
 mod images;
 mod metrics;
 mod page;
+mod sent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,9 +22,7 @@ use crate::desk::{Desk, Shown};
 /// What is served with TLS.
 pub fn whole(desk: &Arc<Desk>) -> Router {
     Router::new()
-        .route("/", get(page::page))
-        .route("/page.css", get(page::style))
-        .route("/page.js", get(page::script))
+        .merge(page::router())
         .route("/metadata", get(boards::metadata))
         .route("/report", post(boards::report))
         .route("/rack.json", get(events::rack))

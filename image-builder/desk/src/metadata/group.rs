@@ -19,30 +19,6 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group for a request with these labels: of those whose every selector the request has, the one with the
-    /// most; among equals the last in the order of their selectors written out. No selector matches every request.
-    #[must_use]
-    pub fn select(directory: &Path, labels: &BTreeMap<String, String>) -> Option<Self> {
-        let mut groups = Self::all(directory);
-        groups.sort_by_key(|group| Reverse((group.selector.len(), group.selector_words())));
-        groups.into_iter().find(|group| group.matches(labels))
-    }
-
-    /// All groups of a data directory. One that cannot be read is not there, and nothing says so.
-    fn all(directory: &Path) -> Vec<Self> {
-        let directory = directory.join("groups");
-        let Ok(entries) = fs::read_dir(&directory) else {
-            return Vec::new();
-        };
-        entries
-            .flatten()
-            .filter_map(|entry| {
-                let file = entry.path().with_extension("json");
-                Self::parse(&fs::read_to_string(file).ok()?)
-            })
-            .collect()
-    }
-
     /// Reads one group. What Matchbox would pass over in silence is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -94,6 +70,44 @@ impl Group {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         words.join(",")
+    }
+}
+
+/// All groups of a data directory.
+#[derive(Clone, Debug, Default)]
+pub struct Groups(Vec<Group>);
+
+impl Groups {
+    /// Reads them. One that cannot be read is not there, and nothing says so.
+    #[must_use]
+    pub fn read(directory: &Path) -> Self {
+        let directory = directory.join("groups");
+        let Ok(entries) = fs::read_dir(&directory) else {
+            return Self::default();
+        };
+        let mut groups: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let file = entry.path().with_extension("json");
+                Group::parse(&fs::read_to_string(file).ok()?)
+            })
+            .collect();
+        groups.sort_by_key(|group| Reverse((group.selector.len(), group.selector_words())));
+        Self(groups)
+    }
+
+    /// The group for a request with these labels: of those whose every selector the request has, the one with the
+    /// most; among equals the last in the order of their selectors written out. No selector matches every request.
+    #[must_use]
+    pub fn select(&self, labels: &BTreeMap<String, String>) -> Option<&Group> {
+        self.0.iter().find(|group| group.matches(labels))
+    }
+
+    /// Whether there is one for a node that asks with this MAC address, written with colons in lower case.
+    #[must_use]
+    pub fn has(&self, mac: &str) -> bool {
+        let labels = BTreeMap::from([("mac".to_owned(), mac.to_owned())]);
+        self.select(&labels).is_some()
     }
 }
 

@@ -9,19 +9,22 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use gild_boards::mac::Mac;
-use serde_json::json;
-use tokio::sync::broadcast::error::TryRecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::sleep;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::sent::{Message, Sent};
 use super::{fresh, refused};
 use crate::desk::{Desk, now};
-use crate::view::{Shown, count};
+use crate::metadata::Groups;
 
 /// News of this long goes out together.
 const TOGETHER: Duration = Duration::from_millis(250);
+/// A page hears something at least this often: what has changed because time passed, or that nothing has. If it hears nothing for
+/// much longer, the connection is lost.
+const BEAT: Duration = Duration::from_secs(5);
 /// So many pages are kept up to date at once.
 const PAGES: usize = 64;
 
@@ -29,7 +32,9 @@ static FREE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new
 
 /// `/rack.json`: all nodes.
 pub async fn rack(State(desk): State<Arc<Desk>>) -> Response {
-    fresh("application/json", whole(&desk))
+    let groups = groups(&desk).await;
+    let all = desk.look(|rack| Sent::default().all(rack, &groups, now()));
+    fresh("application/json", all.data)
 }
 
 /// `/events`: all nodes, and then each node as it changes, as server-sent events.
@@ -54,22 +59,37 @@ pub async fn events(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 /// Sends what changes until the page is closed.
-async fn watch(desk: &Desk, page: &mpsc::Sender<Result<Event, Infallible>>) {
+async fn watch(desk: &Arc<Desk>, page: &mpsc::Sender<Result<Event, Infallible>>) {
     // Before the whole, so that nothing falls between.
     let mut news = desk.news();
-    let say = |name: &str, data: String| page.send(Ok(Event::default().event(name).data(data)));
-    if say("rack", whole(desk)).await.is_err() {
+    let mut sent = Sent::default();
+    let say = |message: Message| {
+        let event = Event::default().event(message.event).data(message.data);
+        page.send(Ok(event))
+    };
+    let known = groups(desk).await;
+    let all = desk.look(|rack| sent.all(rack, &known, now()));
+    if say(all).await.is_err() {
         return;
     }
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let first = tokio::select! {
-            first = news.recv() => first,
-            () = page.closed() => return,
-        };
-        sleep(TOGETHER).await;
         // Who lags behind has missed something, and gets everything again.
-        let mut has_missed = first.is_err();
-        let mut changed = BTreeSet::from_iter(first);
+        let mut has_missed = false;
+        let mut changed = BTreeSet::new();
+        tokio::select! {
+            first = news.recv() => {
+                match first {
+                    Ok(first) => changed.insert(first),
+                    Err(RecvError::Lagged(_)) => { has_missed = true; false }
+                    Err(RecvError::Closed) => return,
+                };
+                sleep(TOGETHER).await;
+            }
+            _ = beat.tick() => {}
+            () = page.closed() => return,
+        }
         loop {
             match news.try_recv() {
                 Ok(next) => {
@@ -79,34 +99,26 @@ async fn watch(desk: &Desk, page: &mpsc::Sender<Result<Event, Infallible>>) {
                 Err(_) => break,
             }
         }
-        let sent = if has_missed {
-            say("rack", whole(desk)).await
-        } else {
-            say("nodes", some(desk, &changed)).await
-        };
-        if sent.is_err() {
+        let known = groups(desk).await;
+        let message = desk.look(|rack| {
+            if has_missed {
+                sent.all(rack, &known, now())
+            } else if changed.is_empty() {
+                sent.by_time(rack, &known, now())
+            } else {
+                sent.some(rack, &changed, &known, now())
+            }
+        });
+        if say(message).await.is_err() {
             return;
         }
     }
 }
 
-fn whole(desk: &Desk) -> String {
-    let now = now();
-    desk.look(|rack| {
-        let nodes: Vec<_> = rack.nodes().map(|node| Shown::of(node, now)).collect();
-        let counts: serde_json::Map<_, _> = count(rack, now)
-            .into_iter()
-            .map(|(state, number)| (state.name().to_owned(), number.into()))
-            .collect();
-        json!({"now": now, "counts": counts, "nodes": nodes}).to_string()
-    })
-}
-
-fn some(desk: &Desk, macs: &BTreeSet<Mac>) -> String {
-    let now = now();
-    desk.look(|rack| {
-        let known = macs.iter().filter_map(|mac| rack.node(*mac));
-        let nodes: Vec<_> = known.map(|node| Shown::of(node, now)).collect();
-        json!({"now": now, "nodes": nodes}).to_string()
-    })
+/// The groups are files.
+async fn groups(desk: &Arc<Desk>) -> Arc<Groups> {
+    let desk = Arc::clone(desk);
+    spawn_blocking(move || desk.groups())
+        .await
+        .unwrap_or_default()
 }

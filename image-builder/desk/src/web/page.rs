@@ -1,29 +1,42 @@
 //! The page of the rack. It lies in the program.
 
-use axum::response::Response;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
 
 use super::fresh;
+use crate::desk::Desk;
 
-/// The page.
-pub async fn page() -> Response {
-    fresh(
-        "text/html; charset=utf-8",
-        include_str!("../../page/page.html"),
-    )
-}
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 
-/// How it looks.
-pub async fn style() -> Response {
-    fresh(
-        "text/css; charset=utf-8",
-        include_str!("../../page/page.css"),
-    )
-}
+/// Where each file is, its type, and what it holds.
+const FILES: [(&str, &str, &str); 11] = [
+    ("/", HTML, include_str!("../../page/page.html")),
+    ("/page.css", CSS, include_str!("../../page/page.css")),
+    ("/icon.svg", SVG, include_str!("../../page/icon.svg")),
+    ("/page.js", JAVASCRIPT, include_str!("../../page/page.js")),
+    ("/board.js", JAVASCRIPT, include_str!("../../page/board.js")),
+    (
+        "/connection.js",
+        JAVASCRIPT,
+        include_str!("../../page/connection.js"),
+    ),
+    ("/dom.js", JAVASCRIPT, include_str!("../../page/dom.js")),
+    ("/door.js", JAVASCRIPT, include_str!("../../page/door.js")),
+    ("/led.js", JAVASCRIPT, include_str!("../../page/led.js")),
+    ("/units.js", JAVASCRIPT, include_str!("../../page/units.js")),
+    ("/words.js", JAVASCRIPT, include_str!("../../page/words.js")),
+];
 
-/// What it does.
-pub async fn script() -> Response {
-    fresh(
-        "text/javascript; charset=utf-8",
-        include_str!("../../page/page.js"),
-    )
+/// Its files.
+pub fn router() -> Router<Arc<Desk>> {
+    FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, kind, text)| {
+            router.route(path, get(move || async move { fresh(kind, text) }))
+        })
 }

@@ -1,160 +1,16 @@
-//! `gild init`, `node` and `serve`: from nothing to a desk that serves images and identities and hears the boards. Real: the program,
-//! its three ports, TLS by the authority that it made, and the readers of nodes for NFS and HTTP. Boards are simulated: the test
-//! signs reports with the key that their card would have.
-
-mod common;
+//! Images, identities, reports, and the folder that `gild init` makes.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::Command;
 
-use common::{Bench, Ran};
 use gild_boards::mac::Mac;
-use gild_http::Access;
-use gild_report::{PROOF_HEADER, Proof, ReportKey, SIGNATURE_HEADER};
+use gild_report::{PROOF_HEADER, Proof, SIGNATURE_HEADER};
 use serde_json::{Value, json};
 
-const MAC: &str = "d8:3a:dd:01:02:03";
-const TOKEN: &str =
-    "K1072b45d7512215efce211384f6fcdbaa93e621b8cd01b8c0c69484c14b289ca51::node:s3cret";
-
-/// Ports that nobody has at this moment.
-fn ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
-}
-
-fn init(bench: &Bench, more: &[&str]) -> Ran {
-    fs::write(bench.path("token"), format!("{TOKEN}\n")).expect("a file");
-    let [https, http, nfs] = ports().map(|port| port.to_string());
-    let mut args = vec![
-        "init",
-        "desk",
-        "--k3s-token-file",
-        "token",
-        "--https-port",
-        &https,
-        "--http-port",
-        &http,
-        "--nfs-port",
-        &nfs,
-    ];
-    for (option, value) in [
-        ("--address", "127.0.0.1"),
-        ("--k3s-url", "https://k3s.invalid:6443"),
-    ] {
-        if !more.contains(&option) {
-            args.extend([option, value]);
-        }
-    }
-    args.extend(more);
-    bench.gild(args)
-}
-
-/// A running `gild serve`. It is killed when dropped, as by a power cut.
-struct Serve {
-    child: Child,
-    _stderr: BufReader<ChildStderr>,
-    authority: String,
-    settings: String,
-}
-
-impl Serve {
-    fn start(bench: &Bench) -> Self {
-        let mut command = bench.command();
-        command.args(["serve", "desk", "--listen", "127.0.0.1"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("gild");
-        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let mut line = String::new();
-        while !line.contains("the page: https://") {
-            line.clear();
-            assert!(
-                stderr.read_line(&mut line).expect("text") > 0,
-                "it has ended"
-            );
-        }
-        Self {
-            child,
-            _stderr: stderr,
-            authority: fs::read_to_string(bench.path("desk/tls/ca.pem")).expect("a certificate"),
-            settings: fs::read_to_string(bench.path("desk/desk.toml")).expect("settings"),
-        }
-    }
-
-    fn port(&self, name: &str) -> &str {
-        let mut lines = self.settings.lines();
-        let value = lines.find_map(|line| line.strip_prefix(&format!("{name}_port = ")));
-        value.expect("a port")
-    }
-
-    fn https(&self, path: &str) -> String {
-        format!("https://127.0.0.1:{}{path}", self.port("https"))
-    }
-
-    fn http(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port("http"))
-    }
-
-    fn get(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        self.send(url, None, headers)
-    }
-
-    fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, String) {
-        self.send(&self.https(path), Some(body.to_string()), headers)
-    }
-
-    fn send(&self, url: &str, body: Option<String>, headers: &[(&str, &str)]) -> (u16, String) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        runtime.expect("a runtime").block_on(async {
-            let access = Access::new(Some(&self.authority), None).expect("an authority");
-            let client = access.client().build().expect("a client");
-            let mut request = match body {
-                Some(body) => client
-                    .post(url)
-                    .header("content-type", "application/json")
-                    .body(body),
-                None => client.get(url),
-            };
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            let answer = request.send().await.expect("an answer");
-            let status = answer.status().as_u16();
-            (status, answer.text().await.expect("text"))
-        })
-    }
-
-    fn report(&self, bench: &Bench, report: &Value) -> u16 {
-        let key = fs::read_to_string(bench.path("desk/report.key")).expect("a key");
-        let key = ReportKey::parse(&key).expect("a key");
-        let signature = key.sign(report.to_string().as_bytes());
-        self.post("/report", report, &[(SIGNATURE_HEADER, &signature)])
-            .0
-    }
-
-    fn metadata(&self) -> String {
-        let url = self.https(&format!("/metadata?mac={MAC}"));
-        let (status, body) = self.get(&url, &[]);
-        assert_eq!(status, 200, "{body}");
-        body
-    }
-
-    fn rack(&self) -> Value {
-        let (_, body) = self.get(&self.https("/rack.json"), &[]);
-        serde_json::from_str(&body).expect("JSON")
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        self.child.kill().expect("SIGKILL");
-        self.child.wait().expect("an end");
-    }
-}
+use crate::common::{self, Bench, Ran};
+use crate::serve::{MAC, Serve, TOKEN, init};
 
 fn flash(sequence: u64, percent: u8) -> Value {
     json!({"kind": "progress", "mac": MAC, "boot": "0123456789abcdef", "sequence": sequence, "board": "rpi5",

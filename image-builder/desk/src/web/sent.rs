@@ -1,0 +1,160 @@
+//! What one page has been sent, and so what it has to be sent next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gild_boards::mac::Mac;
+use serde_json::json;
+
+use crate::metadata::Groups;
+use crate::rack::{Node, Rack};
+use crate::view::{Shown, State, count, has_group};
+
+/// One server-sent event.
+pub struct Message {
+    /// Its name.
+    pub event: &'static str,
+    /// JSON.
+    pub data: String,
+}
+
+/// What a page shows of each node, of that which changes without a report of the node: it falls silent, or somebody adds its group.
+#[derive(Default)]
+pub struct Sent(BTreeMap<Mac, (State, bool)>);
+
+impl Sent {
+    /// All nodes.
+    pub fn all(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
+        self.0.clear();
+        let nodes: Vec<_> = rack
+            .nodes()
+            .map(|node| self.note(node, groups, now))
+            .collect();
+        let counts: serde_json::Map<_, _> = count(rack, now)
+            .into_iter()
+            .map(|(state, number)| (state.name().to_owned(), number.into()))
+            .collect();
+        Message {
+            event: "rack",
+            data: json!({"now": now, "counts": counts, "nodes": nodes}).to_string(),
+        }
+    }
+
+    /// These nodes.
+    pub fn some(
+        &mut self,
+        rack: &Rack,
+        macs: &BTreeSet<Mac>,
+        groups: &Groups,
+        now: u64,
+    ) -> Message {
+        let known = macs.iter().filter_map(|mac| rack.node(*mac));
+        let nodes: Vec<_> = known.map(|node| self.note(node, groups, now)).collect();
+        Message {
+            event: "nodes",
+            data: json!({"now": now, "nodes": nodes}).to_string(),
+        }
+    }
+
+    /// The nodes that look otherwise than the page was sent. If one is gone, all.
+    pub fn by_time(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
+        let present: BTreeMap<_, _> = rack
+            .nodes()
+            .filter_map(|node| Some((Mac::parse(&node.mac)?, look(node, groups, now))))
+            .collect();
+        if self.0.keys().any(|mac| !present.contains_key(mac)) {
+            return self.all(rack, groups, now);
+        }
+        let changed = present
+            .into_iter()
+            .filter(|(mac, look)| self.0.get(mac) != Some(look));
+        let changed = changed.map(|(mac, _)| mac).collect();
+        self.some(rack, &changed, groups, now)
+    }
+
+    fn note<'a>(&mut self, node: &'a Node, groups: &Groups, now: u64) -> Shown<'a> {
+        if let Some(mac) = Mac::parse(&node.mac) {
+            self.0.insert(mac, look(node, groups, now));
+        }
+        Shown::of(node, now, groups)
+    }
+}
+
+fn look(node: &Node, groups: &Groups, now: u64) -> (State, bool) {
+    (State::of(node, now), has_group(node, groups))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rack::{Happened, Trust};
+    use gild_report::Report;
+    use serde_json::Value;
+
+    fn reported(rack: &mut Rack, at: u64, last: u8, trust: Trust, other_macs: &[&str]) {
+        let report = Report {
+            mac: Some(format!("d8:3a:dd:01:02:{last:02x}")),
+            other_macs: other_macs.iter().map(|mac| (*mac).to_owned()).collect(),
+            stage: Some("flash".to_owned()),
+            sequence: at,
+            ..Report::default()
+        };
+        rack.apply(&Happened::Reported {
+            at,
+            trust,
+            report: Box::new(report),
+        });
+    }
+
+    fn states(message: &Message) -> Vec<(String, String)> {
+        let data: Value = serde_json::from_str(&message.data).expect("JSON");
+        let nodes = data["nodes"].as_array().expect("nodes").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        nodes
+            .map(|node| (text(&node["mac"]), text(&node["state"])))
+            .collect()
+    }
+
+    #[test]
+    fn a_page_hears_once_that_a_board_has_fallen_silent() {
+        let mut rack = Rack::default();
+        reported(&mut rack, 1000, 1, Trust::Card, &[]);
+        reported(&mut rack, 1050, 2, Trust::Card, &[]);
+        let (groups, mut sent) = (Groups::default(), Sent::default());
+        assert_eq!(states(&sent.all(&rack, &groups, 1055)).len(), 2);
+        assert!(states(&sent.by_time(&rack, &groups, 1060)).is_empty());
+        let silent = [("d8:3a:dd:01:02:01".to_owned(), "silent".to_owned())];
+        assert_eq!(states(&sent.by_time(&rack, &groups, 1061)), silent);
+        assert!(states(&sent.by_time(&rack, &groups, 1066)).is_empty());
+    }
+
+    #[test]
+    fn a_page_hears_that_a_board_has_a_group_now() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut rack = Rack::default();
+        reported(&mut rack, 1000, 1, Trust::Card, &["d8:3a:dd:01:02:09"]);
+        let mut sent = Sent::default();
+        sent.all(&rack, &Groups::read(folder.path()), 1000);
+        std::fs::create_dir(folder.path().join("groups")).expect("a folder");
+        let group =
+            r#"{"selector": {"mac": "D8-3A-DD-01-02-09"}, "metadata": {"k3s_token": "s3cret"}}"#;
+        std::fs::write(folder.path().join("groups/a.json"), group).expect("written");
+        let message = sent.by_time(&rack, &Groups::read(folder.path()), 1001);
+        assert!(
+            message.data.contains("\"has_group\":true"),
+            "{}",
+            message.data
+        );
+        assert!(!message.data.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_page_gets_everything_again_when_a_stranger_turns_out_to_be_another_board() {
+        let mut rack = Rack::default();
+        reported(&mut rack, 1000, 2, Trust::Nobody, &[]);
+        let (groups, mut sent) = (Groups::default(), Sent::default());
+        sent.all(&rack, &groups, 1000);
+        reported(&mut rack, 1001, 1, Trust::Card, &["d8:3a:dd:01:02:02"]);
+        let message = sent.by_time(&rack, &groups, 1002);
+        assert_eq!((message.event, states(&message).len()), ("rack", 1));
+    }
+}
