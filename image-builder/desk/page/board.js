@@ -19,7 +19,6 @@ function facts(node, now) {
     ["Image", words.image(node)],
     ["On trial", node.on_trial ? "Yes: the image still has to prove that it starts." : null],
     ["Board", node.board],
-    ["Serial number", node.serial],
     ["Address", node.address],
     ["Host name", node.hostname],
     ["MAC address", node.mac],

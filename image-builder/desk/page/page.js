@@ -33,7 +33,7 @@ function chosenNode() {
 
 function fits(node) {
   if (filter.states.size > 0 && !filter.states.has(node.state)) return false;
-  const own = [node.name, node.mac, ...node.other_macs, node.board, node.serial, node.image_id, node.offered, node.address];
+  const own = [node.name, node.mac, ...node.other_macs, node.board, node.image_id, node.offered, node.address];
   const all = own.filter(Boolean).join("\n").toLowerCase();
   return filter.words.toLowerCase().split(/\s+/).every((word) => all.includes(word));
 }

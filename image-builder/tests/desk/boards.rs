@@ -34,7 +34,8 @@ pub fn flasher(last: u8, sequence: u64, stage: &str, more: &Value) -> Value {
 pub fn node(serve: &Serve, last: u8, sequence: u64, stage: &str, more: &Value) -> u16 {
     let mut report = flasher(last, sequence, stage, more);
     report["kind"] = json!("node");
-    let proof = Proof::of(TOKEN, Mac::parse(&mac(last)).expect("an address"));
+    let mac = Mac::parse(&mac(last)).expect("an address");
+    let proof = Proof::of(TOKEN, mac, Some([last; 16]));
     serve
         .post("/report", &report, &[(PROOF_HEADER, proof.reveal())])
         .0
