@@ -5,6 +5,7 @@ mod chain_rock5b;
 mod chain_rpi5;
 mod check;
 mod configuration;
+mod desk;
 mod disk_trouble;
 mod first_boot;
 mod first_boot_cuts;
