@@ -43,11 +43,6 @@ fn server_restarts_in_the_middle(name: &str, handles: Handles) -> Result<()> {
 }
 
 #[test]
-fn a_server_that_restarts_in_the_middle_is_found_again() -> Result<()> {
-    server_restarts_in_the_middle("server-restart", Handles::Kept)
-}
-
-#[test]
 fn a_server_that_restarts_with_other_file_handles_is_found_again() -> Result<()> {
     server_restarts_in_the_middle("server-restart-stale", Handles::Stale)
 }
@@ -168,4 +163,13 @@ fn a_wrong_bit_in_the_stored_file_is_fault_6_until_the_file_is_mended() -> Resul
 
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
     scene.assert_disk_is_the_image()
+}
+
+mod campaign {
+    use super::*;
+
+    #[test]
+    fn a_server_that_restarts_in_the_middle_is_found_again() -> Result<()> {
+        server_restarts_in_the_middle("server-restart", Handles::Kept)
+    }
 }
