@@ -175,12 +175,19 @@ install: install-inputs ## Put gild, with all that it needs, into PREFIX= (~/.lo
 	@$(MAKE) --no-print-directory gild agent first-boot
 	@toolchain/install "$(PREFIX)"
 
-test: setup ## Run all tests, on virtual boards too
+# A case waits for a place for its board, or for the one container: with a thread for each that waits, those that could run do.
+CASES = RUST_TEST_THREADS=$(shell echo $$((14 + $$(nproc)))) cargo test --workspace --no-fail-fast --test cases --
+# Variants of cases that cost minutes, by the module that they stand in.
+LEFT_TO_CAMPAIGN := ::campaign::
+
+test: setup ## Run all tests, on virtual boards too, but the variants that `make campaign` runs
 	@$(ASK_FOR_ROOT)
 	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
 	cargo test -p gild-probe --target $(BOARD_TARGET)
-	$(AS_ROOT) RUST_TEST_THREADS=$(shell echo $$((1 + $$(nproc)))) cargo test --workspace --no-fail-fast --lib --bins --test '*' -- --include-ignored
+	$(AS_ROOT) RUST_TEST_THREADS=$(shell echo $$((1 + $$(nproc)))) cargo test --workspace --no-fail-fast --tests -- --include-ignored
 	cargo test --workspace --doc
+	$(AS_ROOT) $(CASES) --include-ignored --skip $(LEFT_TO_CAMPAIGN)
+	@echo "test: left $$($(CASES) --list $(LEFT_TO_CAMPAIGN) 2>&1 | grep -c ': test$$') variants of cases on virtual boards to \`make campaign\`"
 
 check: setup ## Run the tests that need neither root nor a virtual board
 	cargo test --workspace
@@ -193,10 +200,11 @@ test-desk: demo-inputs setup image-programs ## Let the virtual boards join throu
 	@$(call SAY_COMPILING,target/release/gild-test-desk,$(OWN_PROGRAMS))
 	@cargo run --quiet --release -p gild-tests --bin gild-test-desk -- $(BOARD)
 
-# Each campaign fills all cores.
 campaign: export GILD_CUTS ?= 100000
 campaign: export GILD_SEED := $(or $(GILD_SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
-campaign: setup ## Cut the power of the engine and of both boot orders at random, for hours: GILD_CUTS=100000, GILD_SEED=
+campaign: setup ## Run the variants that `make test` leaves out, then cut the power of the engine and of both boot orders at random, for hours: GILD_CUTS=100000, GILD_SEED=
+	@$(ASK_FOR_ROOT)
+	$(AS_ROOT) $(CASES) --include-ignored $(LEFT_TO_CAMPAIGN)
 	@echo "campaign: $(GILD_CUTS) cuts of each from seed $(GILD_SEED); the same again: GILD_CUTS=$(GILD_CUTS) GILD_SEED=$(GILD_SEED)"
 	cargo test --release -p gild-flash -p gild-agent --no-fail-fast --test flash --bin gild-agent -- --nocapture no_random_cut
 

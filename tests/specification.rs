@@ -1,4 +1,5 @@
 //! SPECIFICATION.md names tests that exist, and at least one for each promise. Whether a test holds its promise is for people to read.
+//! CONTRIBUTING.md names the tests that `make test` leaves out.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -124,6 +125,30 @@ fn each_promise_names_tests_that_exist() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn each_case_that_only_make_campaign_runs_is_named() -> Result<()> {
+    let page = read(&workspace::root().join("CONTRIBUTING.md"))?;
+    let named: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"))
+        .map(|(test, _)| test)
+        .collect();
+    let mut left_out = BTreeSet::new();
+    for file in workspace::sources()? {
+        let source = read(&file)?;
+        let module = source.split_once("\nmod campaign {\n");
+        if !file.components().any(|part| part.as_os_str() == "cases") {
+            continue;
+        }
+        let stem = file.file_stem().context("a name")?.to_string_lossy();
+        let tests = module.into_iter().flat_map(|(_, tests)| tests_in(tests));
+        left_out.extend(tests.map(|test| format!("{stem}: {test}")));
+    }
+    assert!(!left_out.is_empty());
+    assert_eq!(named, left_out.iter().map(String::as_str).collect());
     Ok(())
 }
 

@@ -1,17 +1,6 @@
-//! A flasher card that comes back from the field, in pieces: its partition table, its file system, what it does for each board.
 #![no_main]
 
-use gild_card::{fat, inspect};
-use gild_fuzz::disk::Disk;
+use gild_fuzz::targets::card::check_input;
 use libfuzzer_sys::fuzz_target;
 
-/// Room for a FAT32 that is as small as the format allows, and for what comes before it.
-const LENGTH: u64 = 36 << 20;
-
-fuzz_target!(|input: &[u8]| {
-    if let Ok(volume) = fat::read(&mut Disk::new(input, LENGTH), 0, LENGTH) {
-        let bytes: usize = volume.files.values().map(Vec::len).sum();
-        assert!(bytes as u64 <= LENGTH);
-    }
-    let _ = inspect::inspect(&mut Disk::new(input, LENGTH));
-});
+fuzz_target!(|input: &[u8]| check_input(input));

@@ -1,16 +1,6 @@
-//! Overlays: a base tree, another tree, and an overlay. An overlay between two trees turns the one into the other.
 #![no_main]
 
-use gild_boards::dtbo;
-use gild_fuzz::parts;
+use gild_fuzz::targets::dtbo::check_input;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| {
-    let [base, other, overlay] = parts(input);
-    let _ = dtbo::check_order(base, other, "brcm,bcm2712d0-pinctrl");
-    let _ = dtbo::check_gives(base, overlay, other);
-    let _ = dtbo::check_devices(base, overlay, other);
-    if let Ok(made) = dtbo::between(base, other) {
-        assert_eq!(dtbo::check_gives(base, &made, other), Ok(()));
-    }
-});
+fuzz_target!(|input: &[u8]| check_input(input));

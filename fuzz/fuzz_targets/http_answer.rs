@@ -1,33 +1,6 @@
-//! Status and headers of a web server's answer to a request for a part of an open file: what is accepted lies in that part.
 #![no_main]
 
-use gild_http::answers::{At, Opened, StatusCode, Version, comes, headers, opened};
+use gild_fuzz::targets::http_answer::check_input;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| {
-    let [status, a, b, text @ ..] = input else {
-        return;
-    };
-    let at = At {
-        doing: "reading",
-        url: String::new(),
-    };
-    let status = match status % 4 {
-        0 => StatusCode::OK,
-        1 => StatusCode::PARTIAL_CONTENT,
-        2 => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::FOUND,
-    };
-    let headers = headers(text);
-    if let Ok(opened) = opened(status, &headers, &at) {
-        assert!(opened.size > 0);
-    }
-    let opened = Opened {
-        size: 200,
-        version: Version::of(&headers),
-    };
-    let wanted = u64::from(*a.min(b))..u64::from(*a.max(b)) + 1;
-    if let Ok(length) = comes(status, &headers, &at, &opened, &wanted) {
-        assert!(length > 0 && length <= wanted.end - wanted.start);
-    }
-});
+fuzz_target!(|input: &[u8]| check_input(input));

@@ -1,23 +1,6 @@
-//! The initramfs of an image: archives one after another, packed ones too.
 #![no_main]
 
-use std::io::{self, Read};
-
-use gild_inspect::readers::initramfs;
+use gild_fuzz::targets::initramfs::check_input;
 use libfuzzer_sys::fuzz_target;
 
-const MOST: u64 = 1 << 20;
-
-fuzz_target!(|input: &[u8]| {
-    // What unpacks to more than this takes its time, and that is not the question here.
-    let mut left = MOST;
-    let _ = initramfs(input, &mut |path, content| {
-        let read = io::copy(&mut content.take(left), &mut io::sink())?;
-        left = left.saturating_sub(read + path.len() as u64);
-        if left == 0 {
-            Err(io::ErrorKind::FileTooLarge.into())
-        } else {
-            Ok(())
-        }
-    });
-});
+fuzz_target!(|input: &[u8]| check_input(input));

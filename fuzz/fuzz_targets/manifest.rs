@@ -1,21 +1,6 @@
-//! The manifest. What is accepted is the same after it is written and read again, and its sums fit into their numbers.
 #![no_main]
 
-use gild_format::Manifest;
+use gild_fuzz::targets::manifest::check_input;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| {
-    let Ok(manifest) = Manifest::parse(input) else {
-        return;
-    };
-    assert_eq!(Manifest::parse(&manifest.to_json()).as_ref(), Ok(&manifest));
-    assert!(manifest.data_stored_bytes() <= manifest.stored_size);
-    assert!(manifest.data_raw_bytes() <= manifest.raw_size);
-    let mut end = 0;
-    for chunk in &manifest.chunks {
-        assert_eq!(chunk.raw_offset, end);
-        end += u64::from(chunk.raw_length);
-    }
-    assert_eq!(end, manifest.raw_size);
-    assert!(manifest.accepts_agent(&manifest.min_agent_version));
-});
+fuzz_target!(|input: &[u8]| check_input(input));

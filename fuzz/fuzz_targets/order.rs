@@ -1,27 +1,6 @@
-//! The order file. An order is for all nodes where the file says `all` and nothing else. Every other order is for a node that
-//! a line names.
 #![no_main]
 
-use gild_card_format::Order;
+use gild_fuzz::targets::order::check_input;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &str| {
-    let Ok(Some(order)) = Order::in_file(input) else {
-        return;
-    };
-    let lines: Vec<&str> = input
-        .trim_start_matches('\u{feff}')
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    let (id, nodes) = lines.split_first().expect("an order has an id");
-    assert_eq!(order.id, *id);
-    if order.is_for([]) {
-        assert_eq!(nodes, ["all"]);
-    } else {
-        assert!(!nodes.is_empty());
-        assert!(nodes.iter().all(|node| order.is_for([*node])));
-        assert!(!order.is_for([""]), "a node without a name is not meant");
-    }
-});
+fuzz_target!(|input: &str| check_input(input));

@@ -1,19 +1,6 @@
-//! Packed files and the kernel of an image.
 #![no_main]
 
-use std::io::{self, Read};
-
-use gild_inspect::readers::{kernel, packed};
+use gild_fuzz::targets::packed::check_input;
 use libfuzzer_sys::fuzz_target;
 
-const MOST: u64 = 4 << 20;
-
-fuzz_target!(|input: &[u8]| {
-    if let Ok(Some(file)) = packed(input) {
-        let _ = io::copy(&mut file.take(MOST), &mut io::sink());
-    }
-    if let Ok(Some(kernel)) = kernel(input) {
-        let is_word = |version: &String| !version.contains(char::is_whitespace);
-        assert!(kernel.version.as_ref().is_none_or(is_word));
-    }
-});
+fuzz_target!(|input: &[u8]| check_input(input));

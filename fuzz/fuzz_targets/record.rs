@@ -1,31 +1,6 @@
-//! The commit record, as it is and with a right digest. What is accepted is written back byte for byte.
 #![no_main]
 
-use gild_format::record::{Found, MAX_ORDER_ID, MAX_ORDERS, RECORD_LENGTH, Record};
-use gild_fuzz::sha256;
+use gild_fuzz::targets::record::check_input;
 use libfuzzer_sys::fuzz_target;
 
-const DIGEST: std::ops::Range<usize> = 480..512;
-
-fn check(bytes: &[u8]) {
-    let found = Found::in_bytes(bytes);
-    let Some(record) = Record::parse(bytes) else {
-        assert!(!matches!(found, Found::Record(_)));
-        return;
-    };
-    assert_eq!(record.to_bytes(), bytes);
-    assert!(record.orders.len() <= MAX_ORDERS);
-    assert!(record.orders.iter().all(|id| id.len() <= MAX_ORDER_ID));
-    assert!(record.next_floor() >= record.rollback_floor);
-    assert_eq!(found, Found::Record(record));
-}
-
-fuzz_target!(|input: &[u8]| {
-    check(input);
-    let mut bytes = input.to_vec();
-    bytes.resize(RECORD_LENGTH, 0);
-    check(&bytes);
-    let digest = sha256(&bytes[..DIGEST.start]);
-    bytes[DIGEST].copy_from_slice(&digest);
-    check(&bytes);
-});
+fuzz_target!(|input: &[u8]| check_input(input));

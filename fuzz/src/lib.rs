@@ -1,8 +1,10 @@
-//! What the fuzz targets share.
+//! The fuzz targets, and what they share. `fuzz_targets/` has a program of cargo-fuzz for each; `make test` runs all of them over the
+//! corpus and over damaged copies of it.
 
 pub mod disk;
 pub mod parts;
 pub mod sparse;
+pub mod targets;
 
 pub use parts::parts;
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
 use gild_tests::scene::{HOLD_FOR_THE_LED, PATIENCE, Scene};
-use gild_tests::virtual_board::End;
+use gild_tests::virtual_board::{End, VirtualBoard};
 use serde_json::{Value, json};
 
 /// A sector in the root file system's data, 96 MiB into the image.
@@ -18,13 +18,7 @@ fn failing(kind: &str) -> Value {
     json!({ "event": "none", "iotype": kind, "errno": 5, "sector": SECTOR, "once": false })
 }
 
-fn disk_fails_until_healed(name: &str, product: Product, kind: &str) -> Result<()> {
-    let mut scene = Scene::new(name, product)?;
-    scene.arguments = HOLD_FOR_THE_LED.into();
-
-    let mut board = scene.power_on()?;
-    board.break_disk(0, &[failing(kind)])?;
-    board.wait_for_fault(7, PATIENCE)?;
+fn is_healed(scene: &Scene, mut board: VirtualBoard) -> Result<()> {
     let note = scene.note()?;
     assert!(
         note.contains("nvme0n1"),
@@ -38,25 +32,39 @@ fn disk_fails_until_healed(name: &str, product: Product, kind: &str) -> Result<(
 
 #[test]
 fn a_disk_that_refuses_a_write_is_fault_7_until_it_is_replaced() -> Result<()> {
-    disk_fails_until_healed("write-errors", Product::Rpi5, "write")
+    let mut scene = Scene::new("write-errors", Product::Rpi5)?;
+    scene.arguments = HOLD_FOR_THE_LED.into();
+
+    let mut board = scene.power_on()?;
+    board.break_disk(0, &[failing("write")])?;
+    board.wait_for_fault_on_the_led(7, PATIENCE)?;
+    is_healed(&scene, board)
 }
 
 #[test]
 fn a_disk_that_cannot_be_read_back_is_fault_7_until_it_is_replaced() -> Result<()> {
-    disk_fails_until_healed("read-errors", Product::Rock5b, "read")
+    let mut scene = Scene::new("read-errors", Product::Rock5b)?;
+    // The board restarts after so long, if the disk does not get better before that.
+    scene.arguments = "gild.hold_seconds=8".into();
+
+    let mut board = scene.power_on()?;
+    board.break_disk(0, &[failing("read")])?;
+    board.wait_for_fault(7, PATIENCE)?;
+    board.wait_for("gild: hold", PATIENCE)?;
+    is_healed(&scene, board)
 }
 
 #[test]
 fn a_slow_disk_is_only_slow() -> Result<()> {
     let mut scene = Scene::new("slow-disk", Product::Rpi5)?;
-    scene.arguments += " gild.watchdog_seconds=90";
+    scene.arguments += " gild.watchdog_seconds=60";
     scene.hardware.nvme[0].bytes_per_second = 12 << 20;
 
     let mut board = scene.power_on()?;
     board.wait_for("gild: stage verify", PATIENCE)?;
-    // Reading back the 105 MB then takes 100 s: longer than the watchdog waits, and than the agent bears silence, 60 s. On a
+    // Reading back the 105 MB then takes 66 s: longer than the watchdog waits, and than the agent bears silence, 40 s. On a
     // busy machine the emulated disk itself may be silent until the kernel's driver looks after it, at 30 s.
-    board.slow_disk_down(0, 1 << 20)?;
+    board.slow_disk_down(0, 3 << 19)?;
 
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
     scene.assert_disk_is_the_image()
@@ -93,6 +101,7 @@ fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_a
     let mut board = scene.power_on()?;
     board.wait_for("gild: stage verify", PATIENCE)?;
     disk::flip_bit(&scene.nvme(), last.raw_offset + 17)?;
+    board.let_disk_run(0)?;
     let receipt = scene.finish(&mut board)?;
 
     assert_eq!(receipt["outcome"], "flashed");
@@ -105,14 +114,14 @@ fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_a
 fn a_disk_that_hangs_is_fault_7_before_the_watchdog_resets_the_board_and_after_it() -> Result<()> {
     let mut scene = Scene::new("watchdog", Product::Rock5b)?;
     scene.arguments =
-        "gild.hold_seconds=20 gild.watchdog_seconds=75 nvme_core.io_timeout=3600".into();
+        "gild.hold_seconds=2 gild.watchdog_seconds=60 nvme_core.io_timeout=3600".into();
 
     let mut board = scene.power_on()?;
-    board.wait_for("watchdog i6300ESB timer, 75 s", PATIENCE)?;
+    board.wait_for("watchdog i6300ESB timer, 60 s", PATIENCE)?;
     board.wait_for("gild: progress", PATIENCE)?;
     board.freeze_disk(0)?;
-    let line = board.wait_for_fault(7, PATIENCE)?;
-    assert!(line.contains("has not answered for 50 s"), "{line}");
+    let line = board.wait_for_fault_on_the_led(7, PATIENCE)?;
+    assert!(line.contains("has not answered for 40 s"), "{line}");
     assert_eq!(board.wait_end(PATIENCE)?, End::Watchdog);
     let note = scene.note()?;
     assert!(note.contains("FAULT 7"), "{note}");

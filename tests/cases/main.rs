@@ -1,4 +1,7 @@
 //! What gild promises, end to end. One program, so that its cases fill all cores until the last one ends.
+//!
+//! `make test` runs one case of each kind. A variant that costs minutes stands in a module `campaign`, and `make campaign` runs
+//! it.
 
 mod boot_order;
 mod chain_rock5b;

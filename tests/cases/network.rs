@@ -124,6 +124,7 @@ fn a_lease_is_renewed_during_the_flash_and_one_that_is_refused_costs_only_time()
     board.wait_for("10.0.2.50 of eth0 is lost and taken off", PATIENCE)?;
     board.wait_for("gild: FAULT 3:", PATIENCE)?;
     board.wait_for("10.0.2.60/24", PATIENCE)?;
+    board.let_disk_run(0)?;
     let receipt = scene.finish(&mut board)?;
 
     assert_eq!(receipt["outcome"], "flashed");

@@ -43,7 +43,7 @@ fn another_board_s_image_is_fault_4() -> Result<()> {
     scene.card.write("gild.toml", &scene.configuration())?;
 
     let mut board = scene.power_on()?;
-    let line = board.wait_for_fault(4, PATIENCE)?;
+    let line = board.wait_for_fault_on_the_led(4, PATIENCE)?;
 
     assert!(
         line.contains("rock5b") && line.contains("rpi5"),
@@ -68,6 +68,7 @@ fn a_manifest_with_one_digit_changed_is_fault_4_and_a_mended_one_goes_on() -> Re
     let mut board = scene.power_on()?;
     let line = board.wait_for_fault(4, PATIENCE)?;
     assert!(line.contains("the signature does not fit"), "{line}");
+    board.wait_for("gild: hold", PATIENCE)?;
     let note = scene.note()?;
     assert!(note.contains("the signature does not fit"), "{note}");
     scene.assert_disk_is_untouched()?;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
-use gild_tests::scene::{DISK_SIZE, HOLD_FOR_THE_LED, PATIENCE, Scene};
+use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
 use gild_tests::virtual_board::{End, Nvme};
 
 /// No port has hot-plug here, as on the boards: the kernel looks at each once (`pcie_ports=compat` takes the service away).
@@ -12,7 +12,8 @@ fn a_disk_that_comes_late_is_found_without_hot_plug() -> Result<()> {
     let mut scene = Scene::new("late-disk", Product::Rpi5)?;
     let nvme = scene.hardware.nvme.remove(0);
     scene.hardware.spare_slot = true;
-    scene.arguments = format!("{HOLD_FOR_THE_LED} pcie_ports=compat");
+    // Without a disk the board restarts after so long: the new one comes before that.
+    scene.arguments = "gild.hold_seconds=6 pcie_ports=compat".into();
 
     let mut board = scene.power_on()?;
     board.wait_for_fault(5, PATIENCE)?;
@@ -90,7 +91,7 @@ fn two_disks_are_fault_5_and_neither_is_touched() -> Result<()> {
     let scene = with_second_disk("two-disks")?;
 
     let mut board = scene.power_on()?;
-    let line = board.wait_for_fault(5, PATIENCE)?;
+    let line = board.wait_for_fault_on_the_led(5, PATIENCE)?;
 
     let note = scene.note()?;
     for serial in ["NVME-SIM-0001", "NVME-SIM-0002"] {

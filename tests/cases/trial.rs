@@ -215,11 +215,6 @@ fn without_its_card_a_flashed_board_lacks_only_the_boot_order(product: Product) 
 }
 
 #[test]
-fn an_rpi5_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> Result<()> {
-    without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rpi5)
-}
-
-#[test]
 fn a_rock5b_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> Result<()> {
     without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rock5b)
 }
@@ -276,55 +271,6 @@ fn a_rock5b_whose_image_panics_starts_it_three_times_and_never_without_the_agent
     let console = chain.console();
     assert_eq!(console.matches("Kernel panic").count(), 3);
     assert_eq!(console.matches("gild: starting the agent").count(), 4);
-    Ok(())
-}
-
-/// The agent sees none of the three starts that the image counts by itself. The card has its turn after them: its own file gives
-/// the start that the agent has counted at first, and then the agent gives two more.
-#[test]
-fn a_rock5b_with_the_disk_first_comes_back_to_its_card_and_takes_the_next_image() -> Result<()> {
-    let mut scene = bare("trial-first-rock5b", Product::Rock5b, Start::Panics)?;
-    let u_boot = scene.hardware.u_boot.as_ref().context("a U-Boot")?;
-    let mut environment = u_boot.environment()?;
-    environment.set("boot_targets", "nvme qfw usb scsi virtio dhcp")?;
-    u_boot.set_environment(environment)?;
-    scene.use_argument("gild.hold_seconds=10")?;
-    let starts = |scene: &Scene, starts| {
-        let record = record(scene)?;
-        assert_eq!((record.state, record.trial_starts), (State::Trial, starts));
-        assert!(!record.is_boot_order_pending, "the disk comes first");
-        Ok(())
-    };
-
-    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
-    for left in [
-        &["1", "2", "3", "on"][..],
-        &["2", "3", "on"],
-        &["3", "on"],
-        &["on"],
-    ] {
-        chain.restart(Medium::Nvme, |scene, _| {
-            assert_eq!(way_back(scene)?, left);
-            starts(scene, 1)
-        })?;
-        chain.wait_for("Kernel panic")?;
-    }
-    for counted in 2..=3 {
-        chain.restart(Medium::Card, |scene, _| starts(scene, counted - 1))?;
-        chain.restart(Medium::Nvme, |scene, _| starts(scene, counted))?;
-        chain.wait_for("Kernel panic")?;
-    }
-    chain.restart(Medium::Card, |scene, _| starts(scene, 3))?;
-    chain.wait_for("gild: FAULT 8: image")?;
-    chain.tolerate_faults();
-
-    let next = golden::image_on_trial(Product::Rock5b, Start::Proves)?;
-    chain.scene().share.publish(&next)?;
-    chain.restart(Medium::Nvme, |scene, _| starts(scene, 1))?;
-    chain.wait_for(&format!("golden: image {} is proven", next.image_id))?;
-    chain.power_off()?;
-    assert_eq!(record(&scene)?.state, State::Proven);
-    assert_eq!(way_back(&scene)?, [""; 0]);
     Ok(())
 }
 
@@ -540,4 +486,63 @@ fn a_disk_on_trial_and_a_proven_one_start_while_no_server_is_there() -> Result<(
     assert!(!console.contains("gild: stage network"), "{console}");
     start_disk(&scene)?;
     Ok(())
+}
+
+mod campaign {
+    use super::*;
+
+    #[test]
+    fn an_rpi5_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> Result<()> {
+        without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rpi5)
+    }
+
+    /// The agent sees none of the three starts that the image counts by itself. The card has its turn after them: its own file gives
+    /// the start that the agent has counted at first, and then the agent gives two more.
+    #[test]
+    fn a_rock5b_with_the_disk_first_comes_back_to_its_card_and_takes_the_next_image() -> Result<()>
+    {
+        let mut scene = bare("trial-first-rock5b", Product::Rock5b, Start::Panics)?;
+        let u_boot = scene.hardware.u_boot.as_ref().context("a U-Boot")?;
+        let mut environment = u_boot.environment()?;
+        environment.set("boot_targets", "nvme qfw usb scsi virtio dhcp")?;
+        u_boot.set_environment(environment)?;
+        scene.use_argument("gild.hold_seconds=10")?;
+        let starts = |scene: &Scene, starts| {
+            let record = record(scene)?;
+            assert_eq!((record.state, record.trial_starts), (State::Trial, starts));
+            assert!(!record.is_boot_order_pending, "the disk comes first");
+            Ok(())
+        };
+
+        let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+        for left in [
+            &["1", "2", "3", "on"][..],
+            &["2", "3", "on"],
+            &["3", "on"],
+            &["on"],
+        ] {
+            chain.restart(Medium::Nvme, |scene, _| {
+                assert_eq!(way_back(scene)?, left);
+                starts(scene, 1)
+            })?;
+            chain.wait_for("Kernel panic")?;
+        }
+        for counted in 2..=3 {
+            chain.restart(Medium::Card, |scene, _| starts(scene, counted - 1))?;
+            chain.restart(Medium::Nvme, |scene, _| starts(scene, counted))?;
+            chain.wait_for("Kernel panic")?;
+        }
+        chain.restart(Medium::Card, |scene, _| starts(scene, 3))?;
+        chain.wait_for("gild: FAULT 8: image")?;
+        chain.tolerate_faults();
+
+        let next = golden::image_on_trial(Product::Rock5b, Start::Proves)?;
+        chain.scene().share.publish(&next)?;
+        chain.restart(Medium::Nvme, |scene, _| starts(scene, 1))?;
+        chain.wait_for(&format!("golden: image {} is proven", next.image_id))?;
+        chain.power_off()?;
+        assert_eq!(record(&scene)?.state, State::Proven);
+        assert_eq!(way_back(&scene)?, [""; 0]);
+        Ok(())
+    }
 }

@@ -25,7 +25,9 @@ pub const BOOT_FLASH: Range<u64> = 0x100_0000..0x200_0000;
 pub const BLOCK: usize = 0x4_0000;
 
 /// What a Rock 5B's U-Boot has built in and Debian's for QEMU has not: a place to unpack the kernel, and here the console.
-const SETTINGS: [(&str, &str); 3] = [
+/// Nobody is given two seconds to press a key.
+const SETTINGS: [(&str, &str); 4] = [
+    ("bootdelay", "0"),
     ("kernel_comp_addr_r", "0x50000000"),
     ("kernel_comp_size", "0x4000000"),
     ("gild_args", "console=ttyAMA0 quiet"),

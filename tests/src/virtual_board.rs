@@ -107,10 +107,15 @@ impl VirtualBoard {
         }
     }
 
-    /// Waits for a fault on the console, gives its line, and waits until the LED has blinked its number to the end.
+    /// Waits for a fault on the console, and gives its line.
     pub fn wait_for_fault(&mut self, number: u8, timeout: Duration) -> Result<String> {
         self.tolerate_faults();
-        let line = self.wait_for(&format!("gild: FAULT {number}:"), timeout)?;
+        self.wait_for(&format!("gild: FAULT {number}:"), timeout)
+    }
+
+    /// The same, and waits until the LED has blinked its number to the end, which takes so many seconds and three more.
+    pub fn wait_for_fault_on_the_led(&mut self, number: u8, timeout: Duration) -> Result<String> {
+        let line = self.wait_for_fault(number, timeout)?;
         let deadline = Instant::now() + timeout;
         loop {
             let seen = self.led()?;

@@ -21,5 +21,5 @@ pub use message::Mac;
 pub use routes::Route;
 pub use run::{News, run};
 
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzz")]
 pub use frame::payload;

@@ -31,6 +31,7 @@ impl Version {
     }
 
     /// The tag, if it may be compared byte by byte (RFC 9110, section 8.8.1).
+    #[must_use]
     pub fn strong(&self) -> Option<&str> {
         self.etag.as_deref().filter(|tag| tag.starts_with('"'))
     }

@@ -35,7 +35,7 @@ pub use file::File;
 pub use share::Share;
 
 /// Lets the fuzz target reach what judges a server's answer.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzz")]
 pub mod answers {
     use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 

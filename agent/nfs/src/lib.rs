@@ -45,7 +45,7 @@ pub use file::File;
 pub use share::Share;
 
 /// What reads a server's bytes, for the fuzz targets.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzz")]
 pub mod replies {
     pub use crate::limits::{MAX_MESSAGE, MAX_PATH, MAX_READ};
     pub use crate::record::{Fragment, Record, check_verifier};

@@ -3,6 +3,16 @@
 //! It opens the raw image as anybody could who has it: read only, unmounted, without root. It shares no code with
 //! what builds and seals images, so that a mistake there is not repeated here.
 
+#![cfg_attr(
+    feature = "fuzz",
+    allow(
+        clippy::len_without_is_empty,
+        clippy::must_use_candidate,
+        clippy::return_self_not_must_use,
+        reason = "the readers are public for the fuzz targets alone"
+    )
+)]
+
 mod blocks;
 mod boot_script;
 mod canary;
@@ -38,7 +48,7 @@ use image::Image;
 use scan::Scanner;
 
 /// What reads an image's bytes, for the fuzz targets.
-#[cfg(fuzzing)]
+#[cfg(feature = "fuzz")]
 pub mod readers {
     pub use crate::blocks::{Blocks, Use};
     pub use crate::fat::Fat;

@@ -5,10 +5,11 @@
 //!
 //! Simulated: the card hangs on virtio and not on an SD controller, which these have no driver for; the disk has no
 //! system on it, so that starting it ends where its kernel would be loaded; the card's kernel is a header without a
-//! program behind it.
+//! program behind it; and nobody is given two seconds to press a key.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -101,13 +102,7 @@ pub fn start_disk_first(
     is_enough: impl Fn(&str) -> bool,
 ) -> String {
     let mut program = fs::read(u_boot).expect("U-Boot");
-    let variable = b"\0boot_targets=";
-    let found = program
-        .windows(variable.len())
-        .position(|part| part == variable);
-    let start = found.expect("a built-in order") + variable.len();
-    let length = program[start..].iter().position(|&byte| byte == 0);
-    let order = start..start + length.expect("an end");
+    let order = built_in(&program, "boot_targets");
     let text = String::from_utf8(program[order.clone()].to_vec()).expect("text");
     let (first, others): (Vec<&str>, Vec<&str>) = text
         .split_whitespace()
@@ -118,6 +113,17 @@ pub fn start_disk_first(
     let path = bench.path("disk-first.bin");
     fs::write(&path, program).expect("a file");
     start_with(bench, &path, nvme, &[], is_enough)
+}
+
+/// Where the value of a variable stands in U-Boot's built-in environment.
+fn built_in(program: &[u8], variable: &str) -> Range<usize> {
+    let variable = format!("\0{variable}=");
+    let found = program
+        .windows(variable.len())
+        .position(|part| part == variable.as_bytes());
+    let start = found.expect("a built-in variable") + variable.len();
+    let length = program[start..].iter().position(|&byte| byte == 0);
+    start..start + length.expect("an end")
 }
 
 /// The same, with more options for the disk and for QEMU.
@@ -139,6 +145,10 @@ fn start_from(
     options: &[&str],
     is_enough: impl Fn(&str) -> bool,
 ) -> String {
+    let mut program = fs::read(u_boot).expect("U-Boot");
+    let delay = built_in(&program, "bootdelay");
+    program[delay].copy_from_slice(b"0");
+    fs::write(bench.path("u-boot.bin"), program).expect("a file");
     let mut qemu = Command::new("timeout")
         .args([
             SECONDS,
@@ -150,8 +160,8 @@ fn start_from(
             "-m",
             "512M",
         ])
-        .args(["-nodefaults", "-nographic", "-serial", "stdio", "-bios"])
-        .arg(u_boot)
+        .args(["-nodefaults", "-nographic", "-serial", "stdio"])
+        .args(["-bios", "u-boot.bin"])
         .arg("-drive")
         .arg(format!("if=none,id=card,file=card.img,format=raw{card}"))
         .args(["-device", "virtio-blk-pci,drive=card"])

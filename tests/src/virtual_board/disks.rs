@@ -52,6 +52,14 @@ impl VirtualBoard {
         Ok(())
     }
 
+    /// Takes away the limit that an NVMe has had from the start.
+    pub fn let_disk_run(&mut self, index: usize) -> Result<()> {
+        let group = format!("/objects/nvme{index}-limit");
+        let limits = json!({ "path": group, "property": "limits", "value": { "bps-total": 0 } });
+        self.qmp.execute("qom-set", limits)?;
+        Ok(())
+    }
+
     fn rewire(&mut self, index: usize, below: &str) -> Result<()> {
         let raw = json!({ "driver": "raw", "node-name": format!("nvme{index}"), "file": below, "discard": "unmap" });
         self.qmp

@@ -43,7 +43,7 @@ pub struct Nvme {
     pub serial: String,
     /// Logical sector size.
     pub sector_size: u32,
-    /// Most bytes per second it takes and gives; 0 stands for any number.
+    /// Most bytes per second it takes and gives until [`VirtualBoard::let_disk_run`]; 0 stands for any number.
     pub bytes_per_second: u64,
     /// Errors it has from the start: elements of blkdebug's `inject-error`.
     pub errors: Vec<Value>,

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub const HELD: &str = "hold ok installed";
 pub const VERSION: &str = "6.99.0-test-arm64";
 pub const BOOT_START: u64 = 16 << 20;
-pub const ROOT_START: u64 = 96 << 20;
+pub const ROOT_START: u64 = 56 << 20;
 pub const ROOT_SIZE: u64 = 24 << 20;
 pub const SIZE: u64 = ROOT_START + ROOT_SIZE + (1 << 20);
 const BOOT_GUID: &str = "11111111-2222-4333-8444-555555555555";
@@ -203,7 +203,7 @@ impl Golden {
                 "start=16MiB, type=EBD0A0A2-B9E5-4433-87C0-68B6B72699C7, uuid={BOOT_GUID}, attrs=LegacyBIOSBootable"
             ),
             root_partition: format!(
-                "start=96MiB, size=24MiB, type=B921B045-1DF0-41C3-AF44-4C6F280D3FAE, uuid={ROOT_GUID}"
+                "start=56MiB, size=24MiB, type=B921B045-1DF0-41C3-AF44-4C6F280D3FAE, uuid={ROOT_GUID}"
             ),
             fat_label: "GILDBOOT",
             ext4_label: "gild-root",

@@ -35,7 +35,7 @@ pub fn defects() -> Vec<Planted> {
             "boot-file-sizes",
             "a long initramfs",
             Changed(|golden| {
-                golden.boot_mib = 80;
+                golden.boot_mib = 40;
                 let mut bytes = initrd(&[]);
                 bytes.resize(32 << 20, 0);
                 golden.put_boot("initrd.img", bytes);
