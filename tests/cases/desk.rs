@@ -41,7 +41,10 @@ fn a_board_that_a_desk_flashes_has_its_door_open_and_its_name_on_the_console() -
         .collect();
     scene.card.write("gild.toml", &configuration)?;
     let _serving = desk.serve()?;
-    ensure!(!desk.metadata(product.mac())?.contains(TOKEN), "a door is open");
+    ensure!(
+        !desk.metadata(product.mac())?.contains(TOKEN),
+        "a door is open"
+    );
 
     let mut board = scene.power_on()?;
     let receipt = scene.finish(&mut board)?;
@@ -56,6 +59,9 @@ fn a_board_that_a_desk_flashes_has_its_door_open_and_its_name_on_the_console() -
     ensure!(node["image_id"] == receipt["image_id"], "{node}");
     ensure!(node["hostname"] == "node-1", "{node}");
     ensure!(node["door"]["state"] == "open", "{node}");
-    ensure!(desk.metadata(product.mac())?.contains(TOKEN), "the door is closed");
+    ensure!(
+        desk.metadata(product.mac())?.contains(TOKEN),
+        "the door is closed"
+    );
     Ok(())
 }

@@ -136,7 +136,6 @@ fn a_filter_is_kept_in_the_address() {
         ("NODE-3", 1),
         ("01:02:06", 1),
         ("rpi5 bookworm", 8),
-        ("10000000abcd0002", 1),
         ("nobody", 0),
     ] {
         page.js("document.getElementById('words').select()");
@@ -262,7 +261,7 @@ fn text_of_a_board_is_text() {
     const EVIL: &str = "<img src=x onerror=\"window.pwned=1\"><script>window.pwned=1</script>";
     let bench = desk();
     let serve = Serve::start(&bench);
-    let more = json!({"hostname": EVIL, "message": EVIL, "fault": 5, "next_step": EVIL, "board": EVIL, "serial": EVIL, "address": EVIL,
+    let more = json!({"hostname": EVIL, "message": EVIL, "fault": 5, "next_step": EVIL, "board": EVIL, "address": EVIL,
         "image_id": EVIL, "offered": EVIL, "hardware": [{"subject": EVIL, "level": "warning", "message": EVIL}]});
     assert_eq!(serve.report(&bench, &flasher(1, 1, EVIL, &more)), 204);
     let mut stranger = flasher(2, 1, EVIL, &more);
@@ -285,7 +284,10 @@ fn text_of_a_board_is_text() {
             json!(EVIL)
         ));
         page.until(&says(&text("facts"), EVIL));
-        page.until(&says(&text("history"), EVIL));
+        // Of a stranger the desk keeps no history.
+        if last == 1 {
+            page.until(&says(&text("history"), EVIL));
+        }
         assert_eq!(
             page.js("document.querySelectorAll('img, body script').length"),
             0
@@ -474,6 +476,8 @@ fn a_board_without_a_group_shows_the_command_that_makes_one() {
     );
     add(&bench, 1, "node-1");
     page.until("document.getElementById('board-group').hidden");
+    let flash = flasher(1, 2, "flash", &json!({}));
+    assert_eq!(serve.report(&bench, &flash), 204);
     assert_eq!(
         node(&serve, 1, 1, "joined", &json!({"hostname": "node-1"})),
         204
