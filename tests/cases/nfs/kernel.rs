@@ -5,7 +5,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use gild_nfs::{LinkProblem, NfsError};
-use gild_source::Trouble;
 use gild_tests::kernel_nfsd::KernelNfsd;
 use tempfile::TempDir;
 
