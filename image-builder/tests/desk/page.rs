@@ -136,6 +136,7 @@ fn a_filter_is_kept_in_the_address() {
         ("NODE-3", 1),
         ("01:02:06", 1),
         ("rpi5 bookworm", 8),
+        ("192.168.1.22", 1),
         ("nobody", 0),
     ] {
         page.js("document.getElementById('words').select()");
@@ -287,6 +288,7 @@ fn text_of_a_board_is_text() {
         // Of a stranger the desk keeps no history.
         if last == 1 {
             page.until(&says(&text("history"), EVIL));
+            page.until(&says(&text("board-hearsay"), EVIL));
         }
         assert_eq!(
             page.js("document.querySelectorAll('img, body script').length"),
