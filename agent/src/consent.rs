@@ -406,6 +406,23 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_is_started_as_it_is_says_of_which_image() {
+        let known = record(State::Proven, 0, "");
+        for (proven, image_id) in [
+            (Proven::Record(known.clone()), Some("a-1")),
+            (Proven::Version1("a-0".to_owned()), Some("a-0")),
+            (Proven::Damaged, None),
+            (Proven::Unreadable, None),
+        ] {
+            assert_eq!(proven.image_id(), image_id);
+            assert!(Decision::Start(proven).is_start());
+        }
+        assert!(Decision::Try(known.clone()).is_start());
+        assert!(!Decision::Replace(known).is_start());
+        assert!(!Decision::Write(Reason::Blank).is_start());
+    }
+
+    #[test]
     fn an_image_on_trial_gets_three_starts() {
         for starts in 0..5 {
             let trial = record(State::Trial, starts, "");

@@ -268,9 +268,14 @@ fn say(target: &Candidate, decision: &Decision) {
 mod tests {
     use std::path::PathBuf;
 
-    use gild_disk::BlockDevice;
+    use std::time::Duration;
+
+    use gild_disk::{AlignedBuffer, BlockDevice};
+    use gild_format::manifest::Sha256Hex;
+    use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, State};
 
     use super::*;
+    use crate::led::Led;
 
     fn target() -> Candidate {
         Candidate {
@@ -289,6 +294,88 @@ mod tests {
         std::fs::write(&path, [first; 4096]).expect("a disk");
         let disk = BlockDevice::open_file(&path, 512).expect("the disk");
         (directory, disk)
+    }
+
+    fn record(state: State) -> Record {
+        Record {
+            state,
+            image_id: "a-1".to_owned(),
+            manifest_sha256: Sha256Hex([7; 32]),
+            rollback_counter: 1,
+            rollback_floor: 0,
+            trial_starts: 3,
+            is_discarded: false,
+            is_boot_order_pending: false,
+            orders: Vec::new(),
+        }
+    }
+
+    fn seen(holds: Holds, decision: Decision) -> Seen {
+        Seen {
+            target: target(),
+            holds,
+            decision,
+        }
+    }
+
+    /// What was decided before the disk was written does not count any more.
+    #[test]
+    fn a_disk_that_was_just_written_goes_by_what_it_says_now() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("disk");
+        std::fs::write(&path, vec![1; 2 << 20]).expect("a disk");
+        let disk = BlockDevice::open_file(&path, 512).expect("the disk");
+        let before = || seen(Holds::Blank(None), Decision::Write(consent::Reason::Blank));
+        assert!(again(&disk, before()).is_err(), "it carries no image");
+        for state in [State::Trial, State::Proven] {
+            let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
+            bytes.copy_from_slice(&record(state).to_bytes());
+            disk.write_at(&bytes, RECORD_OFFSET).expect("a record");
+            let seen = again(&disk, before()).expect("an image");
+            let (holds, decision) = match state {
+                State::Trial => (Holds::Trial(record(state)), Decision::Try(record(state))),
+                _ => {
+                    let proven = Proven::Record(record(state));
+                    (Holds::Proven(proven.clone()), Decision::Start(proven))
+                }
+            };
+            assert_eq!((seen.holds, seen.decision), (holds, decision));
+        }
+    }
+
+    #[test]
+    fn the_image_on_a_disk_that_is_to_be_written_does_not_matter() {
+        let trial = || record(State::Trial);
+        let proven = Proven::Record(record(State::Proven));
+        for (decision, image_id) in [
+            (Decision::Start(proven), Some("a-1")),
+            (Decision::Start(Proven::Damaged), None),
+            (Decision::Try(trial()), Some("a-1")),
+            (Decision::Replace(trial()), Some("a-1")),
+            (Decision::Write(consent::Reason::Foreign), None),
+        ] {
+            let seen = seen(Holds::Trial(trial()), decision);
+            assert_eq!(seen.image_id().as_deref(), image_id);
+        }
+    }
+
+    /// Its pause is over, and the share does not answer. The disk is not there any more.
+    #[test]
+    fn an_image_whose_disk_cannot_be_read_any_more_is_not_started_once_more() {
+        let machine = Machine::new(Led::start(), Duration::ZERO);
+        let trial = record(State::Trial);
+        let mut seen = seen(Holds::Trial(trial.clone()), Decision::Replace(trial));
+        seen.target.path = PathBuf::from("/dev/no-such-disk");
+        let failure = Failure {
+            fault: Fault::ServerUnreachable,
+            ..Failure::from(Unreadable {
+                disk: String::new(),
+                error: LookError::Record(std::io::Error::other("gone")),
+            })
+        };
+        let answer = without_share(&machine, &Node::default(), Some(seen), failure);
+        let failure = answer.err().expect("the failure of the share stays");
+        assert_eq!(failure.fault, Fault::ServerUnreachable);
     }
 
     #[test]

@@ -96,6 +96,26 @@ fn in_text(text: &[u8]) -> Result<Option<Order>, Unclear> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boot_order::stand_in::{MemoryCard, Power};
+
+    #[test]
+    fn an_order_stands_in_a_file_of_the_card() {
+        let card = MemoryCard::new(&Power::on());
+        assert_eq!(in_file(&card).expect("a card"), b"");
+        card.write(ORDER, b"2026-12\nall\n").expect("a card");
+        assert_eq!(in_file(&card).expect("a card"), b"2026-12\nall\n");
+    }
+
+    #[test]
+    fn where_there_is_no_card_the_configuration_alone_gives_an_order() {
+        let order = in_text(b"2026-12\nall\n").expect("an order");
+        let arguments = Arguments::parse(
+            "gild.server=nfs://10.0.2.2/gild gild.public_key=RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 gild.order.id=2026-12 gild.order.nodes=all",
+        );
+        let config = Config::parse(None, &arguments).expect("a configuration");
+        let found = of(&Node::default(), Some(&config), &arguments);
+        assert_eq!(found.expect("an order"), order);
+    }
 
     #[test]
     fn a_file_on_the_card_gives_an_order_and_one_that_is_unclear_gives_none() {
@@ -104,6 +124,9 @@ mod tests {
         assert_eq!(order.id, "2026-12");
         let error = in_text(b"all\n").expect_err("nobody is named");
         assert!(error.to_string().contains("gild-order.txt"), "{error}");
+        assert!(error.next_step().contains("delete it"));
+        let unreadable = Unclear::Unreadable(io::Error::other("gone"));
+        assert!(unreadable.next_step().contains("replace the card"));
         let error = in_text(b"all of them\n").expect_err("not an id");
         assert!(error.to_string().contains("gild-order.txt"), "{error}");
     }

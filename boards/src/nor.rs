@@ -65,7 +65,7 @@ pub fn plan(
             wanted: wanted.len(),
         });
     }
-    if block < PAGE || !block.is_multiple_of(PAGE) || !size.is_multiple_of(block) {
+    if !block.is_multiple_of(PAGE) || !size.is_multiple_of(block) {
         return Err(PlanError::Block { size, block });
     }
     if commit >= size || !commit.is_multiple_of(PAGE) {

@@ -288,3 +288,20 @@ fn the_mark_changes_with_the_head_of_a_partition_alone() {
     write(start + 1024);
     assert_ne!(mark(), first);
 }
+
+#[test]
+fn a_disk_that_is_written_again_starts_the_count_again() {
+    let card = MemoryCard::new(&Power::on());
+    let file = loop_count("node");
+    card.write(&file, now("a").to_text().as_bytes())
+        .expect("a card");
+    forget(&card, "node");
+    assert_eq!(card.text(&file), None);
+}
+
+#[test]
+fn who_takes_care_of_a_board_that_comes_back_reads_what_to_do() {
+    assert!(came_back(2).next_step().contains("set the boot order"));
+    assert_eq!(shown(None), "(unknown)");
+    assert_eq!(shown(Some(&"rpi5-1".to_owned())), "rpi5-1");
+}
