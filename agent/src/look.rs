@@ -332,12 +332,11 @@ mod tests {
             bytes.copy_from_slice(&record(state).to_bytes());
             disk.write_at(&bytes, RECORD_OFFSET).expect("a record");
             let seen = again(&disk, before()).expect("an image");
-            let (holds, decision) = match state {
-                State::Trial => (Holds::Trial(record(state)), Decision::Try(record(state))),
-                _ => {
-                    let proven = Proven::Record(record(state));
-                    (Holds::Proven(proven.clone()), Decision::Start(proven))
-                }
+            let (holds, decision) = if state == State::Trial {
+                (Holds::Trial(record(state)), Decision::Try(record(state)))
+            } else {
+                let proven = Proven::Record(record(state));
+                (Holds::Proven(proven.clone()), Decision::Start(proven))
             };
             assert_eq!((seen.holds, seen.decision), (holds, decision));
         }
