@@ -3,7 +3,7 @@
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, fallback_name};
 use gild_node::k3s_url::K3sUrl;
-use gild_node::node::{Known, Node};
+use gild_node::node::{Known, Node, NodeError};
 
 use super::report::{Check, Finding};
 
@@ -53,6 +53,17 @@ pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>
         ),
         Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer, known) {
             Ok(node) => (of_values(&node), Some(node)),
+            Err(NodeError::Withheld(reason)) => {
+                let finding = Finding::not_checked(
+                    Check::Node,
+                    mac,
+                    &format!(
+                        "it has a group of its own, and the desk gives its token only to the node: {reason}"
+                    ),
+                    "nothing, before its flash; if the node says the same, open its door on the desk's page",
+                );
+                (vec![finding], None)
+            }
             Err(refused) => error(
                 &format!("the node refuses what its group says ({refused}): {without}"),
                 CORRECT,
@@ -232,6 +243,18 @@ mod tests {
             let words = "call itself k3s-000001 and join no cluster";
             assert!(finding.message.contains(words), "{finding}");
         }
+    }
+
+    #[test]
+    fn a_token_that_the_desk_withholds_is_not_an_error() {
+        let said = dedicated(
+            "HOSTNAME=a\nK3S_URL=https://b:6443\nK3S_TOKEN_WITHHELD=the node has joined already",
+        );
+        let (findings, node) = of_node(MAC, &said, None);
+        assert!(node.is_none());
+        assert_eq!(findings.len(), 1, "{findings:#?}");
+        assert_eq!(findings[0].level, Level::NotChecked);
+        assert!(findings[0].message.ends_with("the node has joined already"));
     }
 
     #[test]
