@@ -40,8 +40,8 @@ fn an_image_for_disks_with_large_sectors_is_read_as_such() {
     let bench = Bench::with_disk();
     bench
         .shell(
-            "truncate -s 348M 4k.img; truncate -s 300M p1; mkfs.vfat -F 32 -s 1 -S 4096 -n GILDBOOT p1 >out.txt
-             dd if=p1 of=4k.img bs=1M seek=16 conv=notrunc,sparse; dd if=disk.img of=4k.img bs=1M skip=24 seek=316 count=31 conv=notrunc",
+            "truncate -s 350M 4k.img; truncate -s 300M p1; mkfs.vfat -F 32 -s 1 -S 4096 -n GILDBOOT p1 >out.txt
+             dd if=p1 of=4k.img bs=1M seek=16 conv=notrunc,sparse; dd if=disk.img of=4k.img bs=1M skip=24 seek=316 count=32 conv=notrunc",
         )
         .succeeds();
     let mut disk = File::options()
@@ -50,7 +50,7 @@ fn an_image_for_disks_with_large_sectors_is_read_as_such() {
         .open(bench.path("4k.img"))
         .expect("a file");
     let mut gpt = gptman::GPT::new_from(&mut disk, 4096, [7; 16]).expect("a GPT");
-    for (number, start, length) in [(1_u8, 16 * MIB, 300 * MIB), (2, 316 * MIB, 31 * MIB)] {
+    for (number, start, length) in [(1_u8, 16 * MIB, 300 * MIB), (2, 316 * MIB, 32 * MIB)] {
         gpt[number.into()] = gptman::GPTPartitionEntry {
             partition_type_guid: [8; 16],
             unique_partition_guid: [number; 16],

@@ -95,6 +95,7 @@ mod tests {
             mac: Some(format!("d8:3a:dd:01:02:{last:02x}")),
             other_macs: other_macs.iter().map(|mac| (*mac).to_owned()).collect(),
             stage: Some("flash".to_owned()),
+            boot: "a".to_owned(),
             sequence: at,
             ..Report::default()
         };
