@@ -1,12 +1,13 @@
 //! A site: the network that machines are plugged into, with a DHCP server. Nothing of it is seen outside.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, setns};
@@ -25,6 +26,9 @@ pub const CLUSTER_PORT: u16 = 6443;
 
 /// The port of Matchbox in every site, so that it may come later than the machine that knows of it.
 const MATCHBOX_PORT: u16 = 8080;
+/// How often, and after which pause, a port is asked for again.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The first process of namespaces of its own; all die with it. Its input ends when the process that started it is
 /// gone, however that ended.
@@ -181,7 +185,7 @@ impl Site {
         // A thread of its own, because it never comes back into this process' network.
         let thread = thread::spawn(move || -> Result<TcpListener> {
             setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the site's network")?;
-            TcpListener::bind((GATEWAY, port)).context("listening in the site's network")
+            bind(port).context("listening in the site's network")
         });
         thread
             .join()
@@ -226,4 +230,16 @@ pub fn child_of(process: u32) -> Result<u32> {
         .next()
         .with_context(|| format!("process {process} has no child"))?;
     Ok(child.parse()?)
+}
+
+/// A program that another test starts at this moment has the socket of a server that has just ended, until it is the program.
+fn bind(port: u16) -> io::Result<TcpListener> {
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind((GATEWAY, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES => tries += 1,
+            bound => return bound,
+        }
+        thread::sleep(PAUSE);
+    }
 }

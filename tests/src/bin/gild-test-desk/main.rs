@@ -28,8 +28,6 @@ const MEMORY: u32 = 2048;
 /// A boot takes 2 minutes on a quiet machine and 10 on a busy one. Nothing is measured with it.
 const PATIENCE: Duration = Duration::from_mins(25);
 const PASSWORD: &str = "s3cret-of-the-cluster";
-/// What a node says before it restarts to its card.
-const VISIT: &str = "so that the flasher card changes the boot order";
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
@@ -122,12 +120,6 @@ fn joins(product: Product, desk: &Desk, cluster: &Cluster, tell: &dyn Fn(&str)) 
     );
     tell(&format!("{name}: flashed, and the desk knows it"));
     chain.restart(Medium::Nvme, |_, _| Ok(()))?;
-    if product.has_eeprom() {
-        chain.wait_for(VISIT)?;
-        chain.restart(Medium::Card, |_, _| Ok(()))?;
-        chain.wait_for("gild: done, rebooting")?;
-        chain.restart(Medium::Nvme, |_, _| Ok(()))?;
-    }
     chain.wait_for("the cluster has let this node in")?;
     let node = is_seen(desk, mac, "joined")?;
     ensure!(
