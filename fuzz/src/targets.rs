@@ -28,6 +28,7 @@ pub mod packed;
 pub mod record;
 pub mod recovery;
 pub mod signature;
+pub mod signed_order;
 pub mod sums;
 pub mod uboot_env;
 pub mod uboot_script;
@@ -36,7 +37,7 @@ pub mod uboot_script;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const ALL: [Target; 31] = [
+pub const ALL: [Target; 32] = [
     ("card", card::check_input),
     ("chunk", chunk::check_input),
     ("config", config::check_input),
@@ -67,6 +68,9 @@ pub const ALL: [Target; 31] = [
     ("record", record::check_input),
     ("recovery", recovery::check_input),
     ("signature", signature::check_input),
+    ("signed_order", |input| {
+        text(input, signed_order::check_input)
+    }),
     ("sums", |input| text(input, sums::check_input)),
     ("uboot_env", uboot_env::check_input),
     ("uboot_script", uboot_script::check_input),

@@ -7,6 +7,12 @@ use crate::signature::{PublicKey, SignatureError, verify_any};
 /// The current manifest of a board.
 pub const GOLDEN: &str = "golden.json";
 
+/// The manifest of a channel, a line of images beside the current one.
+#[must_use]
+pub fn channel_manifest(channel: &str) -> String {
+    format!("golden-{channel}.json")
+}
+
 /// How often a reader reads a manifest and a signature that do not fit.
 pub const READS: u32 = 4;
 /// The time between two reads.

@@ -107,6 +107,9 @@ pub struct Report {
     pub next_step: Option<String>,
     /// Whether the board waits for the operator.
     pub held: bool,
+    /// The signed order that the disk has carried out last, or that the board carries out now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     /// Hardware that is slow or ill.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hardware: Vec<Finding>,
