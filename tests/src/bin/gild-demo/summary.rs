@@ -101,9 +101,7 @@ pub fn verdict(products: &[Product]) -> String {
             products.len()
         ),
     };
-    format!(
-        "{did}\nnext: make an image for your own boards (README.md, \"Make and publish a golden image\")"
-    )
+    format!("{did}\nnext: make an image for your own boards (docs/getting-started.md)")
 }
 
 #[cfg(test)]
