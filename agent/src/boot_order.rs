@@ -338,14 +338,14 @@ fn told(outcome: BootOrder) -> BootOrder {
         Some(trouble) if trouble.kind == Kind::Waits => info!("boot order: {trouble}"),
         Some(trouble) if trouble.kind == Kind::Known => {
             warn!("boot order left as it is: {trouble}");
-            warn!("to do: {}", trouble.next_step);
+            warn!("next: {}", trouble.next_step);
         }
         Some(trouble) => {
             error!(
                 "FAULT {}: {trouble}",
                 gild_faults::Fault::BootOrder.number()
             );
-            error!("to do: {}", trouble.next_step);
+            error!("next: {}", trouble.next_step);
         }
     }
     outcome

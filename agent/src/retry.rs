@@ -53,7 +53,7 @@ impl Failures {
         machine.show_fault(failure.fault);
         machine.reporter.failed(failure, is_held);
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
-        error!("to do: {}", failure.next_step);
+        error!("next: {}", failure.next_step);
         Noted {
             is_news: self.last.as_ref() != Some(failure),
             is_held,

@@ -55,7 +55,7 @@ impl Watcher {
         machine.show_fault(failure.fault);
         machine.reporter.failed(&failure, false);
         error!("FAULT {}: {}", failure.fault.number(), failure.message);
-        error!("to do: {}", failure.next_step);
+        error!("next: {}", failure.next_step);
         let blames_disk = failure.fault == Fault::TargetFailed;
         let reporting = blames_disk.then(|| {
             let node = self.node();
