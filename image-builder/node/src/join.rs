@@ -57,7 +57,8 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     let mut news = News::of(root, board_number);
     loop {
         let mut hindrances = Vec::new();
-        if has_another_name(root) {
+        let is_under_its_name = !has_another_name(root);
+        if !is_under_its_name {
             match Reboots::below(root).one_more() {
                 Ok(()) => return Ok(Entry::OtherName),
                 Err(error) => {
@@ -83,11 +84,11 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
         }
         match k3s::state()? {
             State::Active => continue,
-            State::Stopped => {
+            State::Stopped if is_under_its_name => {
                 voice.say_once("k3s does not run: it is started again");
                 k3s::restart()?;
             }
-            State::Starting => (),
+            State::Stopped | State::Starting => (),
         }
         match correct(root, board_number) {
             Ok(true) => voice = Voice::new(),
@@ -156,10 +157,16 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
         differences.join(", ")
     );
     announce(&node);
+    let concerns_k3s = concerns_k3s(&before, &now);
+    let is_renamed = before.hostname != now.hostname;
+    if concerns_k3s || is_renamed {
+        // systemd starts it again by itself: with the new token it would join at once, under the old name or only to be restarted.
+        k3s::stop().context("stopping k3s to change its configuration")?;
+    }
     change_k3s(root, &before, &now)?;
-    if before.hostname != now.hostname {
+    if is_renamed {
         place.forget_instance()?;
-    } else if concerns_k3s(&before, &now) {
+    } else if concerns_k3s {
         k3s::restart().context("starting k3s again with it")?;
     }
     change_logins(root, &before, &now);

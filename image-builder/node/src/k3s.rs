@@ -35,9 +35,15 @@ pub fn state() -> Result<State> {
 
 /// Starts it, or starts it again with what its configuration says now. It is ready later, or never.
 pub fn restart() -> Result<()> {
-    // systemd takes many starts in a row for a fault.
-    output("systemctl", &["reset-failed", AGENT])?;
+    // systemd takes many starts in a row for a fault. It refuses to forget those of a unit that it has not loaded, as one that was
+    // stopped: there are none.
+    let _ = output("systemctl", &["reset-failed", AGENT]);
     output("systemctl", &["restart", "--no-block", AGENT]).map(drop)
+}
+
+/// Stops it. It is stopped when this returns.
+pub fn stop() -> Result<()> {
+    output("systemctl", &["stop", AGENT]).map(drop)
 }
 
 /// How often it has ended by itself, and was started again, since somebody last started it.
