@@ -94,7 +94,7 @@ ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
 demo: setup image-programs
 else
-demo: DEMO = --bin gild-demo --
+demo: DEMO = --bin gild-demo -- $(if $(RECORDING),--recording "$(RECORDING)")
 endif
 
 # The prerequisites of the rule with the recipe come before all others.

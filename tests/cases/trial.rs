@@ -22,7 +22,7 @@ use gild_tests::{disk, firmware, share, workspace};
 
 const WATCH: Watch = Watch {
     patience: PATIENCE,
-    show: false,
+    show: None,
     failure: Some("golden: FAILED"),
 };
 /// The agent's file for one start, on the card of a Rock 5B.

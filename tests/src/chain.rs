@@ -21,8 +21,8 @@ const BANNER: &str = "U-Boot 20";
 pub struct Watch {
     /// Time for one step. It only ends a run that hangs.
     pub patience: Duration,
-    /// Is everything on the console shown?
-    pub show: bool,
+    /// What shows a line of the console of the board with this name.
+    pub show: Option<fn(&str, &str)>,
     /// What the console says when the run cannot go on.
     pub failure: Option<&'static str>,
 }
@@ -90,8 +90,10 @@ impl<'a> Chain<'a> {
         let has_failed = |line: &str| failure.is_some_and(|failure| line.contains(failure));
         let line = self.board.wait_until(pattern, patience, |line| {
             let text = printable(line);
-            if show && !text.is_empty() {
-                println!("{name} | {text}");
+            if let Some(show) = show
+                && !text.is_empty()
+            {
+                show(name, &text);
             }
             line.contains(pattern) || has_failed(line)
         })?;

@@ -5,8 +5,11 @@
 //! the Pi 5, and Debian's U-Boot for QEMU that of the Rock 5B (docs/virtual-boards.md).
 
 mod order;
+mod recording;
+mod screen;
 mod summary;
 
+use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,7 +25,7 @@ use crate::summary::{Summary, verdict};
 
 const WATCH: Watch = Watch {
     patience: PATIENCE,
-    show: true,
+    show: Some(screen::console),
     failure: None,
 };
 /// The first line of the golden image.
@@ -39,9 +42,17 @@ fn main() -> ExitCode {
 }
 
 fn demo(arguments: &[String]) -> Result<()> {
+    let (recording, names) = match arguments {
+        [option, file, names @ ..] if option == "--recording" => (Some(file), names),
+        names => (None, names),
+    };
     let mut summaries = Vec::new();
-    for product in chosen(arguments)? {
+    for product in chosen(names)? {
         summaries.push(one_board(product).with_context(|| product.name())?);
+    }
+    let shown = screen::end();
+    if let Some(file) = recording {
+        fs::write(file, shown.svg()).with_context(|| format!("writing {file}"))?;
     }
     for summary in &summaries {
         summary.print();
@@ -60,7 +71,7 @@ fn chosen(arguments: &[String]) -> Result<Vec<Product>> {
 
 /// One board's way from bare to node.
 fn one_board(product: Product) -> Result<Summary> {
-    let say = |text: &str| println!("{} # {text}", product.name());
+    let say = |text: &str| screen::say(product.name(), text);
     say(
         "preparing: golden image, its publication, a whole card, a blank 512 MiB NVMe disk (built when not there yet: some minutes)",
     );

@@ -12,7 +12,7 @@ const STAGES: [&str; 12] = [
     "takeover",
     "board",
     "card",
-    "gate",
+    "disk",
     "network",
     "manifest",
     "target",

@@ -103,7 +103,7 @@ fn joins(product: Product, desk: &Desk, cluster: &Cluster, tell: &dyn Fn(&str)) 
     );
     let watch = Watch {
         patience: PATIENCE,
-        show: false,
+        show: None,
         failure: None,
     };
     let mut chain = Chain::power_on(&mut scene, Medium::Card, watch)?;

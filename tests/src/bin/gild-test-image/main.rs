@@ -132,7 +132,9 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     }
     let watch = Watch {
         patience: node::PATIENCE,
-        show: options.is_demo,
+        show: options
+            .is_demo
+            .then_some(|board, line| println!("{board} | {line}")),
         failure: Some(FAILED),
     };
     let outcome = Chain::power_on(&mut scene, Medium::Card, watch).and_then(|chain| {
