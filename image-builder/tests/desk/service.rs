@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use gild_boards::mac::Mac;
 use gild_report::{PROOF_HEADER, Proof, SIGNATURE_HEADER};
 use serde_json::{Value, json};
 
@@ -93,7 +92,7 @@ fn a_desk_serves_images_and_tells_a_flashed_board_who_it_is() {
     // It was killed, and knows what it knew.
     let serve = Serve::start(&bench);
     assert!(serve.metadata().contains(TOKEN));
-    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"), Some([7; 16]));
+    let proof = Proof::of([7; 32]);
     let joined = json!({"kind": "node", "mac": MAC, "boot": "n", "sequence": 1, "stage": "joined", "hostname": "node-1"});
     assert_eq!(
         serve
@@ -124,7 +123,7 @@ fn nothing_that_the_desk_shows_has_a_secret_in_it() {
             .trim()
             .to_owned()
     };
-    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"), Some([7; 16]));
+    let proof = Proof::of([7; 32]);
     let secrets = [
         TOKEN.to_owned(),
         read("desk/login"),
