@@ -4,8 +4,12 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::thread;
 
+use gild_nfs::{NfsUrl, Share};
 use gild_report::{PROOF_HEADER, Proof, SIGNATURE_HEADER};
+use gild_source::{Backoff, Options};
 use serde_json::{Value, json};
 
 use crate::common::{self, Bench, Ran};
@@ -105,6 +109,33 @@ fn a_desk_serves_images_and_tells_a_flashed_board_who_it_is() {
     let url = serve.https(&format!("/metadata?mac={MAC}"));
     let refreshed = serve.get(&url, &[(PROOF_HEADER, proof.reveal())]).1;
     assert!(refreshed.contains(TOKEN), "{refreshed}");
+}
+
+/// As a flash does it that the desk's end interrupts.
+#[test]
+fn who_reads_an_image_goes_on_when_the_desk_starts_again() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    fs::create_dir(bench.path("desk/images/rpi5")).expect("a folder");
+    let image: Vec<u8> = (0..4_u32 << 20).map(|it| (it % 251) as u8).collect();
+    fs::write(bench.path("desk/images/rpi5/image"), &image).expect("a file");
+    let serve = Serve::start(&bench);
+    let url = format!("nfs://127.0.0.1:{}/images/rpi5", serve.port("nfs"));
+    let url = NfsUrl::parse(&url).expect("an address");
+    let patience = Arc::new(Backoff::forever());
+    let share = Share::connect(&url, Options::default(), patience).expect("a share");
+    let file = share.open("image").expect("a file");
+    let mut read = vec![0; image.len()];
+    let (first, rest) = read.split_at_mut(1 << 20);
+    file.read_exact_at(first, 0).expect("the beginning");
+    drop(serve);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| file.read_exact_at(rest, 1 << 20));
+        let _serve = Serve::start(&bench);
+        reader.join().expect("an end").expect("the rest");
+    });
+    assert!(read == image);
+    assert!(share.stats().reconnects > 0, "nothing was interrupted");
 }
 
 #[test]
