@@ -3,4 +3,5 @@
 pub mod init;
 pub mod node;
 mod question;
+mod running;
 pub mod serve;

@@ -63,7 +63,7 @@ enum Command {
     Init(desk::init::Args),
     /// Run the desk of a rack: serve images and identities, hear the boards, show where each of them is
     Serve(desk::serve::Args),
-    /// Add nodes to a desk
+    /// Add nodes to a desk, list them, open and close their doors
     #[command(subcommand)]
     Node(desk::node::Command),
     /// Build the initramfs of the flasher card

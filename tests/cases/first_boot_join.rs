@@ -2,7 +2,6 @@
 //! does not start again. What is real here and what is not: see `gild_tests::nspawn`.
 
 use anyhow::{Context, Result};
-use gild_boards::mac::Mac;
 use gild_report::{Kind, Proof, Report};
 use gild_tests::matchbox::Matchbox;
 use gild_tests::nspawn::{MAC, Machine, Rack, SERVER, assert_joined, assert_secret, starts};
@@ -224,15 +223,15 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     assert_joined(&machine, "node-1")
 }
 
-/// The reports that came, each with the proof of this token.
-fn reports(matchbox: &Matchbox, token: &str) -> Result<Vec<Report>> {
-    let proof = Proof::of(token, Mac::parse(MAC).context("an address")?, None);
+/// The reports that came, each with the same secret of the node's own, which is this.
+fn reports(matchbox: &Matchbox, token: &str, secret: &str) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for request in matchbox.posted() {
         assert_eq!(request.target, "/report");
-        assert_eq!(request.proof.as_deref(), Some(proof.reveal()));
+        assert_eq!(request.proof.as_deref(), Some(secret));
         let text = request.posted.unwrap_or_default();
         assert!(!text.contains("s3cret") && !text.contains(token), "{text}");
+        assert!(!text.contains(secret), "{text}");
         reports.push(serde_json::from_str(&text)?);
     }
     Ok(reports)
@@ -243,10 +242,10 @@ fn stage(report: &Report) -> &str {
 }
 
 #[test]
-fn a_node_reports_its_way_into_the_cluster_and_proves_its_token_when_it_asks_again() -> Result<()> {
+fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_its_token()
+-> Result<()> {
     let rack = Rack::new()?;
     let token = rack.cluster.token(PASSWORD);
-    let proof = Proof::of(&token, Mac::parse(MAC).context("an address")?, None);
     rack.cluster.accept(PASSWORD);
     // Nobody listens there.
     node(&rack, "https://10.77.0.1:6444", &token, &json!({}))?;
@@ -259,14 +258,17 @@ fn a_node_reports_its_way_into_the_cluster_and_proves_its_token_when_it_asks_aga
     node(&rack, SERVER, &token, &json!({}))?;
     machine.wait_until_up()?;
     assert!(machine.path("var/lib/gild/provisioned").exists());
+    let secret = machine.read("var/lib/gild/desk-secret")?;
+    let secret = secret.trim();
+    assert!(Proof::parse(secret).is_some());
     let has_joined = |matchbox: &Matchbox, boots: usize| -> Result<bool> {
-        let reports = reports(matchbox, &token)?;
+        let reports = reports(matchbox, &token, secret)?;
         Ok(reports.iter().filter(|it| stage(it) == "joined").count() == boots)
     };
     machine.wait_until("it reports that it has joined", |_| {
         has_joined(&matchbox, 1)
     })?;
-    let first = reports(&matchbox, &token)?;
+    let first = reports(&matchbox, &token, secret)?;
     let mut stages: Vec<&str> = first.iter().map(stage).collect();
     stages.dedup();
     assert_eq!(stages, ["named", "joining", "joined"]);
@@ -302,8 +304,7 @@ fn a_node_reports_its_way_into_the_cluster_and_proves_its_token_when_it_asks_aga
     }
     let asked = matchbox.asked();
     let shown: Vec<_> = asked.iter().map(|it| it.proof.as_deref()).collect();
-    assert_eq!(shown[0], None, "the first question");
-    assert!(shown.len() > 1 && shown[1..].iter().all(|it| *it == Some(proof.reveal())));
+    assert!(shown.len() > 1 && shown.iter().all(|it| *it == Some(secret)));
 
     // A refresh shows it, too, and says what came of it.
     let label = json!({"k3s_node_labels": {"rack": "example.com/rack=b2"}});
@@ -312,19 +313,42 @@ fn a_node_reports_its_way_into_the_cluster_and_proves_its_token_when_it_asks_aga
     let asked = matchbox.asked();
     assert_eq!(
         asked.last().and_then(|it| it.proof.as_deref()),
-        Some(proof.reveal())
+        Some(secret)
     );
-    let last = reports(&matchbox, &token)?.pop().context("a report")?;
+    let last = reports(&matchbox, &token, secret)?
+        .pop()
+        .context("a report")?;
     assert_eq!(
         last.message.as_deref(),
         Some("taken on from Matchbox: k3s_node_labels")
     );
 
+    // The token changes, and changes again.
+    for password in [OTHER_PASSWORD, "s3cret-of-tomorrow"] {
+        let next = rack.cluster.token(password);
+        rack.cluster.accept(password);
+        node(&rack, SERVER, &next, &label)?;
+        machine.output("/usr/sbin/gild-seed", &["refresh"])?;
+        let config = starts(&machine)?.pop().unwrap_or_default();
+        assert_eq!(config["config"]["token"], json!(next));
+        let asked = matchbox.asked();
+        let shown = asked.last().and_then(|it| it.proof.as_deref());
+        assert_eq!(shown, Some(secret), "{password}");
+        let last = reports(&matchbox, &next, secret)?.pop();
+        assert_eq!(
+            last.context("a report")?.message.as_deref(),
+            Some("taken on from Matchbox: k3s_token")
+        );
+    }
+    let asked = matchbox.asked();
+
     // A member says once in each start that it is there, and asks nothing.
     machine.power_off()?;
     machine.boot()?;
-    machine.wait_until("it reports in its next start", |_| has_joined(&matchbox, 3))?;
-    let last = reports(&matchbox, &token)?.pop().context("a report")?;
+    machine.wait_until("it reports in its next start", |_| has_joined(&matchbox, 5))?;
+    let last = reports(&matchbox, &token, secret)?
+        .pop()
+        .context("a report")?;
     assert_ne!(last.boot, first[0].boot);
     assert_eq!(matchbox.asked().len(), asked.len());
     let begun = |machine: &Machine<'_>| {

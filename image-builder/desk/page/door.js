@@ -5,6 +5,7 @@ import { find, say, show } from "./dom.js";
 // Of this tab alone, until it is closed.
 const KEPT_AS = "gild-login";
 const UNAUTHORIZED = 401;
+const TOO_MANY_REQUESTS = 429;
 
 const dialog = find("login");
 let wish = null;
@@ -41,7 +42,8 @@ async function carryOut(login) {
     ask("This is not the login of this desk.");
     return;
   }
-  sessionStorage.setItem(KEPT_AS, login);
+  // The desk has not looked at the login then.
+  if (answer.status !== TOO_MANY_REQUESTS) sessionStorage.setItem(KEPT_AS, login);
   noteLogin();
   dialog.close();
   const done = wish.open ? "The door is open." : "The door is closed.";

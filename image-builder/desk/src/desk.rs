@@ -70,7 +70,7 @@ pub enum ReportError {
 pub struct Shown<'a> {
     /// The signature by the key on the card.
     pub signature: Option<&'a str>,
-    /// The proof that a node makes of its token.
+    /// The secret of a node.
     pub proof: Option<&'a str>,
     /// Where in the network it comes from.
     pub from: Option<IpAddr>,
@@ -216,7 +216,7 @@ impl Desk {
         None
     }
 
-    /// Who stands behind a report. The first proof that a node shows while its door is open is the one that it is known by.
+    /// Who stands behind a report. The first proof that comes through an open door is the one that the node is known by.
     fn trust(&self, report: &Report, body: &[u8], shown: Shown<'_>) -> Result<Trust, ReportError> {
         if let Some(signature) = shown.signature {
             return if self.report_key.has_signed(body, signature) && report.kind != Kind::Node {
@@ -226,22 +226,23 @@ impl Desk {
             };
         }
         let mac = report.mac.as_deref().and_then(Mac::parse);
-        let (Some(mac), Some(proof), Kind::Node) = (mac, shown.proof, report.kind) else {
+        let proof = shown.proof.and_then(Proof::parse);
+        let (Some(mac), Some(proof), Kind::Node) = (mac, proof, report.kind) else {
             return Ok(Trust::Nobody);
         };
         let mut memory = self.memory();
         let node = memory.rack.node(mac);
-        if is_known_by(node, shown.proof) {
-            return Ok(Trust::Node);
-        }
-        let door = node.map_or(Door::NeverOpened, |node| node.door);
-        if door.reason(now()).is_some() {
-            return Ok(Trust::Nobody);
+        if !node.is_some_and(|node| node.awaits_proof(now())) {
+            return Ok(if is_known_by(node, shown.proof) {
+                Trust::Node
+            } else {
+                Trust::Nobody
+            });
         }
         let happened = Happened::Proved {
             at: now(),
             mac: mac.to_string(),
-            proof: Proof::digest_of(proof),
+            proof: proof.digest(),
         };
         memory.keep(&happened).map_err(ReportError::Kept)?;
         self.apply(&mut memory, &happened);
@@ -281,8 +282,8 @@ impl Memory {
 
 /// Whether what somebody shows is what this node is known by.
 fn is_known_by(node: Option<&Node>, proof: Option<&str>) -> bool {
-    let digest = proof.map(Proof::digest_of);
-    digest.is_some_and(|digest| node.is_some_and(|node| node.is_known_by(&digest)))
+    let proof = proof.and_then(Proof::parse);
+    proof.is_some_and(|proof| node.is_some_and(|node| node.is_known_by(&proof.digest())))
 }
 
 /// Seconds since 1970.

@@ -23,7 +23,7 @@ const MOST_STRANGERS: usize = 256;
 pub enum Trust {
     /// One of the site's cards has signed it.
     Card,
-    /// A node that was given its token has sent it.
+    /// The node that the desk knows by its secret has sent it.
     Node,
     /// Anybody.
     Nobody,
@@ -74,7 +74,7 @@ pub enum Happened {
         /// To which address in the network.
         to: String,
     },
-    /// A node has shown, while its door was open, by what it is to be known.
+    /// A node has shown a secret through its open door, and is known by it from now on.
     Proved {
         /// When.
         at: u64,

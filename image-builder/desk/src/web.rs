@@ -4,32 +4,64 @@ mod boards;
 mod door;
 mod events;
 mod images;
+mod limits;
 mod metrics;
 mod page;
 mod sent;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::FromRef;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gild_report::{PROOF_HEADER, SIGNATURE_HEADER};
 
 use crate::desk::{Desk, Shown};
+use limits::Limits;
+
+/// What answers have in common.
+#[derive(Clone)]
+struct Web {
+    desk: Arc<Desk>,
+    limits: Arc<Limits>,
+}
+
+impl FromRef<Web> for Arc<Desk> {
+    fn from_ref(web: &Web) -> Self {
+        Self::clone(&web.desk)
+    }
+}
+
+impl FromRef<Web> for Arc<Limits> {
+    fn from_ref(web: &Web) -> Self {
+        Self::clone(&web.limits)
+    }
+}
 
 /// What is served with TLS.
 pub fn whole(desk: &Arc<Desk>) -> Router {
+    let web = Web {
+        desk: Arc::clone(desk),
+        limits: Arc::default(),
+    };
+    // The files of the page and of images cost little, and a flash reads many.
     Router::new()
-        .merge(page::router())
         .route("/metadata", get(boards::metadata))
         .route("/report", post(boards::report))
         .route("/rack.json", get(events::rack))
         .route("/events", get(events::events))
         .route("/metrics", get(metrics::metrics))
         .route("/door", post(door::door))
-        .with_state(Arc::clone(desk))
+        .route_layer(from_fn_with_state(web.clone(), limits::requests))
+        .merge(page::router())
+        .with_state(web)
         .merge(images(desk))
 }
 

@@ -37,8 +37,7 @@ fn folder() -> TempDir {
 
 /// What the node on this board shows; no other node can make it.
 fn proof_of(mac: Mac) -> String {
-    let number = [mac.0[5]; 16];
-    Proof::of(TOKEN, mac, Some(number)).reveal().to_owned()
+    Proof::of([mac.0[5]; 32]).reveal().to_owned()
 }
 
 fn open(folder: &Path) -> Desk {
@@ -131,7 +130,7 @@ fn the_token_is_given_from_the_flash_until_the_node_has_joined() {
 
     joins(&desk);
     assert!(!has_token(&ask(&desk, MAC, None)), "a pod asks");
-    for wrong in [&proof_of(OTHER), Proof::of(TOKEN, MAC, None).reveal()] {
+    for wrong in [&proof_of(OTHER), TOKEN, ""] {
         assert!(
             !has_token(&ask(&desk, MAC, Some(wrong))),
             "another node asks, which has the same token"
@@ -256,6 +255,103 @@ fn a_door_and_what_was_given_outlive_the_program() {
     let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
     assert!(answer.contains("K3S_TOKEN=n3w-token\n"), "{answer}");
     assert!(!ask(&desk, MAC, None).contains("n3w-token"));
+}
+
+/// What a node is known by is its own secret, and never the token.
+#[test]
+fn a_member_is_known_however_often_the_token_changes() {
+    let folder = folder();
+    let desk = open(folder.path());
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    joins(&desk);
+    let group = folder.path().join("groups/node-1.json");
+    let first = fs::read_to_string(&group).expect("a group");
+    for token in ["second-token", "third-token", "fourth-token"] {
+        fs::write(&group, first.replace(TOKEN, token)).expect("written");
+        let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
+        assert!(answer.contains(&format!("K3S_TOKEN={token}\n")), "{answer}");
+        assert!(!ask(&desk, MAC, None).contains(token), "a pod asks");
+        // What `gild-seed refresh` reports when it has taken it on.
+        let seconds = token.len() as u64;
+        unsigned(
+            &desk,
+            &of_node(token, seconds, "joined"),
+            Some(&proof_of(MAC)),
+        )
+        .expect("taken");
+        let trust = desk.look(|rack| rack.node(MAC).and_then(|node| node.trust));
+        assert_eq!(trust, Some(Trust::Node), "{token}");
+    }
+}
+
+/// Whoever comes later has seen that the door is open, and is nobody.
+#[test]
+fn the_first_proof_through_a_door_counts_and_no_other() {
+    let folder = folder();
+    let desk = open(folder.path());
+    let report = |number: u64, stage: &str, proof: &str| {
+        unsigned(&desk, &of_node("n", number, stage), Some(proof)).expect("taken");
+        desk.look(|rack| rack.node(MAC).is_some_and(|node| node.hearsay.is_none()))
+    };
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    assert!(!report(1, "named", "not-a-proof"));
+    assert!(report(2, "named", &proof_of(MAC)));
+    assert!(!report(3, "joined", &proof_of(OTHER)));
+    assert!(matches!(door(&desk), Door::Open { .. }));
+    assert!(report(4, "joined", &proof_of(MAC)));
+    assert!(!has_token(&ask(&desk, MAC, Some(&proof_of(OTHER)))));
+    assert!(has_token(&ask(&desk, MAC, Some(&proof_of(MAC)))));
+}
+
+/// The secret goes with the disk that it lies on.
+#[test]
+fn a_flash_makes_the_node_show_another_secret_and_the_old_one_opens_nothing() {
+    let folder = folder();
+    let desk = open(folder.path());
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    joins(&desk);
+    let is_known = |desk: &Desk| {
+        let proof = Proof::parse(&proof_of(MAC)).expect("a proof");
+        desk.look(|rack| {
+            rack.node(MAC)
+                .is_some_and(|node| node.is_known_by(&proof.digest()))
+        })
+    };
+    assert!(is_known(&desk));
+    signed(&desk, &progress("b", 1, "flash")).expect("taken");
+    assert!(!is_known(&desk), "also if the new one never comes");
+    let fresh = Proof::of([0xab; 32]);
+    unsigned(&desk, &of_node("m", 1, "joined"), Some(fresh.reveal())).expect("taken");
+    assert!(matches!(door(&desk), Door::Joined { .. }));
+    assert!(has_token(&ask(&desk, MAC, Some(fresh.reveal()))));
+    assert!(
+        !has_token(&ask(&desk, MAC, Some(&proof_of(MAC)))),
+        "of the disk before"
+    );
+}
+
+/// Also one that has lost its secret. Until somebody shows another one, the old one counts.
+#[test]
+fn an_operator_s_door_takes_one_other_secret() {
+    let folder = folder();
+    let desk = open(folder.path());
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    joins(&desk);
+    desk.decide(MAC, true).expect("kept");
+    let fresh = Proof::of([0xab; 32]);
+    unsigned(&desk, &of_node("m", 1, "joined"), Some(fresh.reveal())).expect("taken");
+    assert!(has_token(&ask(&desk, MAC, Some(fresh.reveal()))));
+    assert!(!has_token(&ask(&desk, MAC, Some(&proof_of(MAC)))));
+    desk.decide(MAC, true).expect("kept");
+    desk.decide(MAC, false).expect("kept");
+    unsigned(&desk, &of_node("o", 1, "joined"), Some(&proof_of(MAC))).expect("hearsay");
+    let trust = |desk: &Desk| {
+        desk.look(|rack| {
+            rack.node(MAC)
+                .is_some_and(|node| node.is_known_by(&fresh.digest()))
+        })
+    };
+    assert!(trust(&desk), "nobody came through it");
 }
 
 #[test]

@@ -112,7 +112,10 @@ const PLANTS: &[(&str, &[&str])] = &[
             "root/.kube/config",
         ],
     ),
-    ("state of gild's first boot", &["var/lib/gild/provisioned"]),
+    (
+        "state of gild's first boot",
+        &["var/lib/gild/provisioned", "var/lib/gild/desk-secret"],
+    ),
     (
         "network leases",
         &[

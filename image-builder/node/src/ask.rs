@@ -12,7 +12,6 @@ use reqwest::Url;
 use crate::client::FetchError;
 use crate::node::{Known, Node, NodeError};
 use crate::settings::Settings;
-use crate::token::Token;
 
 /// Longest time of one request.
 const TRY: Duration = Duration::from_secs(15);
@@ -24,8 +23,8 @@ pub trait World {
     /// The addresses to ask with, the likeliest first: every one of this node, wherever its cable is. None without a
     /// cable.
     fn macs(&self) -> Vec<Mac>;
-    /// The token that this node was given before. It shows a proof of it where it asks again.
-    fn token(&self) -> Option<&Token>;
+    /// What this node shows, so that gild's desk knows it again.
+    fn proof(&self) -> Option<&Proof>;
     /// The answer to a GET that shows this proof.
     fn get(&self, url: &Url, proof: Option<&Proof>, time: Duration) -> Result<String, FetchError>;
     /// Time since some start.
@@ -147,9 +146,7 @@ fn round(
     let mut failure: Option<AskError> = None;
     for mac in world.macs() {
         let time = TRY.min(end.saturating_sub(world.now())).max(FIRST_WAIT);
-        let token = world.token();
-        let proof = token.map(|token| token.proof(mac, world.board_number()));
-        let error = match world.get(&metadata_address(matchbox, mac), proof.as_ref(), time) {
+        let error = match world.get(&metadata_address(matchbox, mac), world.proof(), time) {
             Ok(body) => match Answer::parse(&body, mac) {
                 Ok(answer @ Answer::Dedicated(_)) => match read(mac, &answer) {
                     Ok(node) => match &found {

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use crate::document::K3S_CONFIG;
 use crate::k3s_url::K3sUrl;
-use crate::seed::Place;
 use crate::token::Token;
 
 /// The cluster in the configuration. `gild-seed check` has read it before; an operator may have written it.
@@ -34,14 +33,6 @@ impl Configuration {
             token: Token::parse(token.trim()).ok()?,
         })
     }
-}
-
-/// The token that this node has: Matchbox gave it the one in the seed, and only where there is none that of the configuration counts.
-#[must_use]
-pub fn present_token(root: &Path) -> Option<Token> {
-    let said = Place::below(root).said();
-    said.and_then(|said| said.token())
-        .or_else(|| Some(Configuration::read(root)?.token))
 }
 
 #[cfg(test)]

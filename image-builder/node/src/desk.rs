@@ -32,7 +32,7 @@ pub enum DeskError {
     Note(io::Error),
 }
 
-/// Posts a report, with the proof that this node has its token.
+/// Posts a report, with what the desk knows this node by.
 pub fn post(
     root: &Path,
     settings: &Settings,

@@ -18,10 +18,11 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
             .create(above)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_directory_of(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))
         }
-        other => other,
+        Err(error) => Err(error),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
 use crate::document::Said;
 use crate::interface;
 use crate::k3s::{self, State};
+use crate::secret;
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, Reboots, announce, ask_matchbox, image};
 use crate::settings::Settings;
@@ -54,7 +55,7 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     }
     let board_number = board_number::wait(root);
     let mut voice = Voice::new();
-    let mut news = News::of(root, board_number);
+    let mut news = News::of(root);
     loop {
         let mut hindrances = Vec::new();
         let is_under_its_name = !has_another_name(root);
@@ -140,7 +141,7 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
     let asker = Asker {
         only: place.mac(),
         board_number,
-        token: before.token(),
+        proof: secret::proof(root).ok(),
     };
     let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
     let mut now = Said::of(&node, &image);

@@ -29,6 +29,7 @@ pub mod node;
 pub mod reach;
 pub mod refresh;
 pub mod report;
+pub mod secret;
 pub mod seed;
 pub mod seeding;
 pub mod settings;

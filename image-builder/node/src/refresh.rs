@@ -20,6 +20,7 @@ use crate::interface;
 use crate::k3s::{self, State};
 use crate::node::Node;
 use crate::report::{Stage, report};
+use crate::secret;
 use crate::seed::{Place, Present};
 use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image};
 use crate::settings::{Image, Settings};
@@ -62,11 +63,12 @@ pub fn refresh(root: &Path) -> Result<()> {
              `journalctl -u gild-seed`"
         );
     };
-    let number = board_number::wait(root);
     let asker = Asker {
         only: place.mac(),
-        board_number: number,
-        token: before.token(),
+        board_number: board_number::wait(root),
+        proof: secret::proof(root)
+            .inspect_err(|error| warn!("{error}"))
+            .ok(),
     };
     let changes = take_on(root, &settings, matchbox, asker, &image, &before);
     match &changes {
@@ -74,9 +76,9 @@ pub fn refresh(root: &Path) -> Result<()> {
         Ok(changes) => {
             let text = format!("taken on from Matchbox: {}", changes.join(", "));
             info!("{text}");
-            report(root, number, Stage::Joined, &[text]).log();
+            report(root, Stage::Joined, &[text]).log();
         }
-        Err(error) => report(root, number, Stage::Joined, &[format!("{error:#}")]).log(),
+        Err(error) => report(root, Stage::Joined, &[format!("{error:#}")]).log(),
     }
     changes.map(drop)
 }

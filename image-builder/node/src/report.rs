@@ -12,14 +12,14 @@ use std::time::Duration;
 use gild_boards::mac::Mac;
 use gild_matchbox::fallback_name;
 use gild_report::{Kind, Report};
-use log::info;
+use log::{info, warn};
 use nix::time::{ClockId, clock_gettime};
 use reqwest::Url;
 
-use crate::board_number;
 use crate::desk::{self, DeskError};
 use crate::document::Said;
 use crate::interface;
+use crate::secret;
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
 
@@ -76,14 +76,10 @@ impl Outcome {
     }
 }
 
-/// Reports how far this node is, and these texts, as the console has them. It is tried once. The proof is of the board with this number.
+/// Reports how far this node is, and these texts, as the console has them. It is tried once. A node that has no secret says so too: the
+/// desk shows it, and takes it for anybody's word.
 #[must_use]
-pub fn report(
-    root: &Path,
-    board_number: Option<[u8; 16]>,
-    stage: Stage,
-    texts: &[String],
-) -> Outcome {
+pub fn report(root: &Path, stage: Stage, texts: &[String]) -> Outcome {
     let Ok(settings) = Settings::read(root) else {
         return Outcome::Nobody;
     };
@@ -96,13 +92,17 @@ pub fn report(
         return Outcome::Nobody;
     };
     let said = place.said();
-    let report = match about(root, &settings, image, mac, said.as_ref(), stage, texts) {
+    let mut texts = texts.to_vec();
+    let proof = secret::proof(root).inspect_err(|error| {
+        let error = error.to_string();
+        warn!("{error}");
+        texts.push(error);
+    });
+    let report = match about(root, &settings, image, mac, said.as_ref(), stage, &texts) {
         Ok(report) => report,
         Err(why) => return Outcome::Failed(not_taken(stage, &why)),
     };
-    let token = said.as_ref().and_then(Said::token);
-    let proof = token.map(|token| token.proof(mac, board_number));
-    match desk::post(root, &settings, proof.as_ref(), report) {
+    match desk::post(root, &settings, proof.as_ref().ok(), report) {
         Ok(()) => Outcome::Taken,
         Err(DeskError::Nobody) => Outcome::Nobody,
         Err(error) => Outcome::Failed(not_taken(stage, &error.to_string())),
@@ -113,15 +113,14 @@ pub fn report(
 /// it, so a node that does not get it across says it again at its next start.
 #[must_use]
 pub fn report_member(root: &Path, pauses: &[Duration]) -> Outcome {
-    let number = board_number::wait(root);
-    let mut outcome = report(root, number, Stage::Joined, &[]);
+    let mut outcome = report(root, Stage::Joined, &[]);
     for pause in pauses {
         if !matches!(outcome, Outcome::Failed(_)) {
             break;
         }
         // A rack whose nodes start together reports spread out.
         thread::sleep(pause.mul_f64(1.0 - fastrand::f64() / 4.0));
-        outcome = report(root, number, Stage::Joined, &[]);
+        outcome = report(root, Stage::Joined, &[]);
     }
     outcome
 }
@@ -132,7 +131,7 @@ fn not_taken(stage: Stage, why: &str) -> String {
 }
 
 /// The report as JSON. Its fields are those that somebody who looks at a rack needs, and never a value of the seed that lets
-/// anybody in; the board's number is not among them, because the node's proof and its password are made from it.
+/// anybody in; the board's number is not among them, because the node's password is made from it.
 fn about(
     root: &Path,
     settings: &Settings,

@@ -13,16 +13,15 @@ use reqwest::Url;
 use crate::ask::{AskError, World, ask};
 use crate::board_number;
 use crate::client::{Client, FetchError};
-use crate::configuration::present_token;
 use crate::document::{K3S_CONFIG, Said, Seed, instance_id};
 use crate::files;
 use crate::interface;
 use crate::k3s_config;
 use crate::node::Node;
 use crate::report::{Stage, report};
+use crate::secret;
 use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
-use crate::token::Token;
 use crate::turn::Turn;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
@@ -49,8 +48,8 @@ pub struct Asker {
     pub only: Option<Mac>,
     /// The board's unique number.
     pub board_number: Option<[u8; 16]>,
-    /// The token that it has already.
-    pub token: Option<Token>,
+    /// What it shows, so that gild's desk knows it again.
+    pub proof: Option<Proof>,
 }
 
 impl World for Machine<'_> {
@@ -64,8 +63,8 @@ impl World for Machine<'_> {
         }
     }
 
-    fn token(&self) -> Option<&Token> {
-        self.asker.token.as_ref()
+    fn proof(&self) -> Option<&Proof> {
+        self.asker.proof.as_ref()
     }
 
     fn get(&self, url: &Url, proof: Option<&Proof>, time: Duration) -> Result<String, FetchError> {
@@ -123,8 +122,6 @@ pub fn run(root: &Path) -> Result<()> {
         info!("no Matchbox is set, and there is a seed: it is left as it is");
         return Ok(());
     }
-    // The seed may have it, and is replaced.
-    let token = present_token(root);
     // First of all, so that no panic, no kill and no power cut leaves the node without a name to reach it by.
     if present != Present::Fallback {
         place.write(&Seed::fallback(macs.first().copied()))?;
@@ -136,22 +133,19 @@ pub fn run(root: &Path) -> Result<()> {
         );
         return Ok(());
     };
-    let asker = asker(root, token);
-    let number = asker.board_number;
-    let node =
-        identify(root, &settings, matchbox, asker, settings.deadline).inspect_err(|error| {
-            // With a cable that came late there is a better name now than before.
-            let macs = interface::macs(root);
-            if place.present(&macs, &image) != Present::Fallback
-                && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
-            {
-                error!("{error}");
-            }
-            report(root, number, Stage::Named, &[format!("{error:#}")]).log();
-        })?;
+    let node = identify(root, &settings, matchbox, settings.deadline).inspect_err(|error| {
+        // With a cable that came late there is a better name now than before.
+        let macs = interface::macs(root);
+        if place.present(&macs, &image) != Present::Fallback
+            && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
+        {
+            error!("{error}");
+        }
+        report(root, Stage::Named, &[format!("{error:#}")]).log();
+    })?;
     place.write(&seed_of(&node, &image))?;
     announce(&node);
-    report(root, number, Stage::Named, &[]).log();
+    report(root, Stage::Named, &[]).log();
     Ok(())
 }
 
@@ -187,20 +181,18 @@ pub fn retry(root: &Path) -> Result<bool> {
         info!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
         return Ok(false);
     };
-    let asker = asker(root, present_token(root));
-    let number = asker.board_number;
-    let node = match identify(root, &settings, matchbox, asker, RETRY) {
+    let node = match identify(root, &settings, matchbox, RETRY) {
         Ok(node) => node,
         Err(error) => {
             warn!("{error:#}: this node keeps its fallback name and asks again later");
-            report(root, number, Stage::Named, &[format!("{error:#}")]).log();
+            report(root, Stage::Named, &[format!("{error:#}")]).log();
             return Ok(false);
         }
     };
     announce(&node);
     reboots.one_more()?;
     place.write(&seed_of(&node, &image))?;
-    report(root, number, Stage::Named, &[]).log();
+    report(root, Stage::Named, &[]).log();
     Ok(true)
 }
 
@@ -226,13 +218,7 @@ pub fn ask_matchbox(
     ask(&machine, matchbox, settings, time).map_err(AskError::into)
 }
 
-fn identify(
-    root: &Path,
-    settings: &Settings,
-    matchbox: &Url,
-    asker: Asker,
-    time: Duration,
-) -> Result<Node> {
+fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
     if matchbox.scheme() == "http" {
         warn!(
             "Matchbox is asked over plain http: everyone on the way can read and change its answer"
@@ -246,11 +232,11 @@ fn identify(
             );
         }
     }
-    ask_matchbox(root, settings, matchbox, asker, time)
+    ask_matchbox(root, settings, matchbox, asker(root), time)
 }
 
-/// Who asks with this token, and with any address.
-fn asker(root: &Path, token: Option<Token>) -> Asker {
+/// Who asks with any address.
+fn asker(root: &Path) -> Asker {
     let board_number = board_number::wait(root);
     if board_number.is_none() {
         warn!(
@@ -260,7 +246,8 @@ fn asker(root: &Path, token: Option<Token>) -> Asker {
     Asker {
         only: None,
         board_number,
-        token,
+        // The report that follows says why there is none.
+        proof: secret::proof(root).ok(),
     }
 }
 

@@ -6,7 +6,6 @@ use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 
 use gild_boards::mac::Mac;
-use gild_report::Proof;
 
 const MAX_LENGTH: usize = 512;
 const SECURE: &str = "K10";
@@ -139,12 +138,6 @@ impl Token {
             Some((_, password)) => Credentials::Password(password),
             None => Credentials::Bearer(credentials),
         }
-    }
-
-    /// What the node with this address and this board shows the desk: that it was given this token.
-    #[must_use]
-    pub fn proof(&self, mac: Mac, board_number: Option<[u8; 16]>) -> Proof {
-        Proof::of(&self.text, mac, board_number)
     }
 
     /// A password of this node that is the same after each flash, for as long as the token is. Of another node's one misses the

@@ -4,9 +4,12 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
+use std::thread;
 
-use gild_boards::mac::Mac;
+use gild_nfs::{NfsUrl, Share};
 use gild_report::{PROOF_HEADER, Proof, SIGNATURE_HEADER};
+use gild_source::{Backoff, Options};
 use serde_json::{Value, json};
 
 use crate::common::{self, Bench, Ran};
@@ -93,7 +96,7 @@ fn a_desk_serves_images_and_tells_a_flashed_board_who_it_is() {
     // It was killed, and knows what it knew.
     let serve = Serve::start(&bench);
     assert!(serve.metadata().contains(TOKEN));
-    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"), Some([7; 16]));
+    let proof = Proof::of([7; 32]);
     let joined = json!({"kind": "node", "mac": MAC, "boot": "n", "sequence": 1, "stage": "joined", "hostname": "node-1"});
     assert_eq!(
         serve
@@ -106,6 +109,33 @@ fn a_desk_serves_images_and_tells_a_flashed_board_who_it_is() {
     let url = serve.https(&format!("/metadata?mac={MAC}"));
     let refreshed = serve.get(&url, &[(PROOF_HEADER, proof.reveal())]).1;
     assert!(refreshed.contains(TOKEN), "{refreshed}");
+}
+
+/// As a flash does it that the desk's end interrupts.
+#[test]
+fn who_reads_an_image_goes_on_when_the_desk_starts_again() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    fs::create_dir(bench.path("desk/images/rpi5")).expect("a folder");
+    let image: Vec<u8> = (0..4_u32 << 20).map(|it| (it % 251) as u8).collect();
+    fs::write(bench.path("desk/images/rpi5/image"), &image).expect("a file");
+    let serve = Serve::start(&bench);
+    let url = format!("nfs://127.0.0.1:{}/images/rpi5", serve.port("nfs"));
+    let url = NfsUrl::parse(&url).expect("an address");
+    let patience = Arc::new(Backoff::forever());
+    let share = Share::connect(&url, Options::default(), patience).expect("a share");
+    let file = share.open("image").expect("a file");
+    let mut read = vec![0; image.len()];
+    let (first, rest) = read.split_at_mut(1 << 20);
+    file.read_exact_at(first, 0).expect("the beginning");
+    drop(serve);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| file.read_exact_at(rest, 1 << 20));
+        let _serve = Serve::start(&bench);
+        reader.join().expect("an end").expect("the rest");
+    });
+    assert!(read == image);
+    assert!(share.stats().reconnects > 0, "nothing was interrupted");
 }
 
 #[test]
@@ -124,7 +154,7 @@ fn nothing_that_the_desk_shows_has_a_secret_in_it() {
             .trim()
             .to_owned()
     };
-    let proof = Proof::of(TOKEN, Mac::parse(MAC).expect("an address"), Some([7; 16]));
+    let proof = Proof::of([7; 32]);
     let secrets = [
         TOKEN.to_owned(),
         read("desk/login"),
@@ -291,6 +321,143 @@ fn a_node_is_added_once_and_as_it_will_read_itself() {
     add("d8:3a:dd:01:02:04", "node-1", "")
         .fails_saying(&["has this MAC address or this name already"]);
     assert_eq!(bench.names("desk/groups"), ["node-1.json"]);
+}
+
+#[test]
+fn many_nodes_are_added_from_a_file_and_what_is_there_is_left() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let add = || bench.gild(["node", "add", "desk", "--from", "nodes.csv"]);
+    let nodes = "# rack b2\nmac,name,label\n\nd8:3a:dd:01:02:03,node-1,rack=b2\nd8:3a:dd:01:02:04,node-2,\n";
+    fs::write(bench.path("nodes.csv"), nodes).expect("a file");
+    let made = add().succeeds();
+    assert_eq!(
+        made.stdout,
+        "desk/groups/node-1.json\ndesk/groups/node-2.json\n"
+    );
+    let node_1 = fs::read_to_string(bench.path("desk/groups/node-1.json")).expect("a group");
+    assert!(node_1.contains("rack=b2") && node_1.contains(TOKEN));
+    // The file grows, and is given again.
+    let more = format!("{nodes}d8:3a:dd:01:02:05,node-3,\n");
+    fs::write(bench.path("nodes.csv"), more).expect("a file");
+    let made = add().succeeds();
+    assert_eq!(made.stdout, "desk/groups/node-3.json\n");
+    assert!(made.stderr.contains("2 of 3 nodes are there already"));
+    let again = [
+        "node", "add", "desk", "--mac", MAC, "--name", "node-1", "--label", "rack=b2",
+    ];
+    assert_eq!(bench.gild(again).succeeds().stdout, "");
+}
+
+#[test]
+fn a_file_with_a_line_that_is_wrong_adds_nothing_and_each_such_line_is_named() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    bench
+        .gild(["node", "add", "desk", "--mac", MAC, "--name", "node-1"])
+        .succeeds();
+    let nodes = "mac,name\n\
+        d8:3a:dd:01:02:04,node-2\n\
+        d8:3a:dd:01:02,node-3\n\
+        d8:3a:dd:01:02:05,Node_4\n\
+        D8:3A:DD:01:02:04,node-5\n\
+        d8:3a:dd:01:02:06,node-2\n\
+        d8:3a:dd:01:02:03,node-6\n\
+        d8:3a:dd:01:02:07,node-1\n\
+        d8:3a:dd:01:02:08\n\
+        d8:3a:dd:01:02:09,../evil\n\
+        d8:3a:dd:01:02:0a,taken\n";
+    fs::write(bench.path("nodes.csv"), nodes).expect("a file");
+    fs::write(bench.path("desk/groups/taken.json"), "half a gr").expect("a file");
+    bench
+        .gild(["node", "add", "desk", "--from", "nodes.csv"])
+        .fails_saying(&[
+            "line 3: `d8:3a:dd:01:02` is not a MAC address",
+            "line 4: d8:3a:dd:01:02:05 would not become Node_4",
+            "line 5: line 2 has this MAC address too",
+            "line 6: line 2 has this name too",
+            "line 7: desk/groups/node-1.json has this MAC address or this name already",
+            "line 8: desk/groups/node-1.json has this MAC address or this name already",
+            "line 9: it has 1 values",
+            "line 10: d8:3a:dd:01:02:09 would not become ../evil",
+            "line 11: desk/groups/taken.json is there already, and is not a group",
+            "9 of 10 nodes in nodes.csv cannot be added, so nothing was written; next: ",
+        ]);
+    assert_eq!(bench.names("desk/groups"), ["node-1.json", "taken.json"]);
+    let both = ["node", "add", "desk", "--from", "nodes.csv", "--mac", MAC];
+    bench.gild(both).fails_saying(&["cannot be used with"]);
+    bench
+        .gild(["node", "add", "desk", "--mac", MAC])
+        .fails_saying(&["--name"]);
+}
+
+#[test]
+fn the_operator_lists_the_nodes_and_moves_their_doors_on_the_running_desk() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    for (mac, name) in [(MAC, "node-1"), ("d8:3a:dd:01:02:04", "node-2")] {
+        bench
+            .gild(["node", "add", "desk", "--mac", mac, "--name", name])
+            .succeeds();
+    }
+    let list = || bench.gild(["node", "list", "desk"]);
+    let door = |action: &str, mac: &str| bench.gild(["node", action, "desk", "--mac", mac]);
+    for ran in [list(), door("open", MAC)] {
+        ran.fails_saying(&[
+            "the desk does not answer at https://127.0.0.1:",
+            "next: start it: gild serve desk",
+        ]);
+    }
+    let serve = Serve::start(&bench);
+    assert_eq!(serve.report(&bench, &flash(1, 10)), 204);
+    let shown = list().succeeds().stdout;
+    let lines: Vec<Vec<&str>> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(lines[0], ["NAME", "MAC", "STATE", "DOOR", "HEARD"]);
+    assert_eq!(lines[1][..4], [MAC, MAC, "flashing", "open"], "{shown}");
+    assert!(shown.contains("flash 10 %"), "{shown}");
+    assert_eq!(
+        lines[2],
+        ["node-2", "d8:3a:dd:01:02:04", "-", "closed", "never"]
+    );
+
+    assert!(serve.metadata().contains(TOKEN));
+    door("close", MAC).succeeds();
+    assert!(!serve.metadata().contains(TOKEN));
+    let json = bench
+        .gild(["node", "list", "desk", "--json"])
+        .succeeds()
+        .stdout;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["nodes"][0]["door"]["state"], "closed");
+    assert_eq!(
+        json["unheard"][0],
+        json!({"name": "node-2", "mac": "d8:3a:dd:01:02:04"})
+    );
+    door("open", MAC).succeeds();
+    assert!(serve.metadata().contains(TOKEN));
+    let stranger = door("open", "02:00:00:00:00:09").succeeds().stderr;
+    assert!(
+        stranger.contains("no group says who 02:00:00:00:00:09 is"),
+        "{stranger}"
+    );
+    door("open", "d8:3a").fails_saying(&["is not a MAC address", "next: write it as"]);
+
+    // The login was changed, and the desk was not started again; and something else has the desk's address.
+    fs::write(bench.path("desk/login"), "0d".repeat(32)).expect("written");
+    door("open", MAC).fails_saying(&["does not take the login in desk", "next: "]);
+    let other = Bench::new();
+    init(&other, &[]).succeeds();
+    fs::copy(bench.path("desk/desk.toml"), other.path("desk/desk.toml")).expect("copied");
+    other
+        .gild(["node", "open", "desk", "--mac", MAC])
+        .fails_saying(&[
+            "is not the desk of desk",
+            "its certificate is refused",
+            "next: ",
+        ]);
 }
 
 #[test]

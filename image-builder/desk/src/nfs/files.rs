@@ -19,6 +19,8 @@ use tokio::task::spawn_blocking;
 const MOST: u32 = 1 << 20;
 /// So many files are known at once. A share has a dozen.
 const KNOWN: usize = 4096;
+/// Folders of folders that are looked through at the start: images lie in the folder of their board.
+const DEPTH: usize = 2;
 
 /// A file, and not its name: another file that has taken the name has another handle, also if it got the inode of the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +75,23 @@ impl Shelf {
         }
         paths.insert(handle, path);
         Ok(handle)
+    }
+
+    /// Gives the files their handles that are there already: handles are the same in each start, so that a client goes on with those that it
+    /// has. What is published later gets its handle when somebody asks for its name.
+    fn know(&self, folder: &Path, depth: usize) {
+        // What cannot be read now is not known, as if it came later.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let is_full = self.paths().len() >= KNOWN / 2;
+            if is_full || is_hidden(entry.file_name().as_bytes()) {
+                continue;
+            }
+            let path = entry.path();
+            if path.is_dir() && depth > 0 {
+                self.know(&path, depth - 1);
+            }
+            let _ = self.handle(path);
+        }
     }
 
     /// What a handle means. A client that gets STALE asks for the name again.
@@ -131,11 +150,13 @@ impl Files {
     /// Of this folder.
     pub fn of(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
-        Ok(Self(Arc::new(Shelf {
+        let shelf = Shelf {
             root_handle: Handle::of(&fs::metadata(&root)?),
             root,
             paths: Mutex::default(),
-        })))
+        };
+        shelf.know(&shelf.root, DEPTH);
+        Ok(Self(Arc::new(shelf)))
     }
 
     /// Disks are waited for on a thread that may wait.
@@ -220,5 +241,66 @@ struct NoEntries;
 impl ReadDirPlusIterator<Handle> for NoEntries {
     async fn next(&mut self) -> NextResult<DirEntryPlus<Handle>> {
         NextResult::Eof
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share() -> tempfile::TempDir {
+        let share = tempfile::tempdir().expect("a folder");
+        fs::create_dir(share.path().join("rpi5")).expect("a folder");
+        fs::write(share.path().join("rpi5/image"), "golden").expect("a file");
+        share
+    }
+
+    async fn find(files: &Files, name: &str) -> Result<Handle, nfsstat3> {
+        let mut handle = files.root_dir();
+        for name in name.split('/') {
+            handle = files.lookup(&handle, &name.as_bytes().into()).await?;
+        }
+        Ok(handle)
+    }
+
+    #[tokio::test]
+    async fn a_client_goes_on_with_its_handles_when_the_desk_starts_again() {
+        let share = share();
+        let files = Files::of(share.path()).expect("a share");
+        let folder = find(&files, "rpi5").await.expect("a folder");
+        let image = find(&files, "rpi5/image").await.expect("a file");
+        let files = Files::of(share.path()).expect("the next start");
+        let read = files.read(&image, 0, 100).await.expect("the same file");
+        assert_eq!(read, (b"golden".to_vec(), true));
+        let name = b"image".as_slice().into();
+        assert_eq!(files.lookup(&folder, &name).await.ok(), Some(image));
+    }
+
+    #[tokio::test]
+    async fn another_file_of_the_name_is_stale_for_who_had_the_first() {
+        let share = share();
+        let image = find(&Files::of(share.path()).expect("a share"), "rpi5/image").await;
+        let image = image.expect("a file");
+        let other = share.path().join("rpi5/new");
+        fs::write(&other, "silver").expect("a file");
+        fs::rename(&other, share.path().join("rpi5/image")).expect("published");
+        let files = Files::of(share.path()).expect("the next start");
+        let read = files.read(&image, 0, 100).await;
+        assert_eq!(read.err(), Some(nfsstat3::NFS3ERR_STALE));
+    }
+
+    #[tokio::test]
+    async fn hidden_files_have_no_handle_and_a_share_of_any_size_is_served() {
+        let share = share();
+        fs::write(share.path().join("rpi5/.half"), "").expect("a file");
+        std::os::unix::fs::symlink("..", share.path().join("rpi5/loop")).expect("a link");
+        for number in 0..KNOWN {
+            fs::write(share.path().join(number.to_string()), "").expect("a file");
+        }
+        let files = Files::of(share.path()).expect("a share");
+        let known = files.0.paths().len();
+        assert!(known <= KNOWN / 2 + DEPTH, "{known}");
+        assert!(!files.0.paths().values().any(|path| path.ends_with(".half")));
+        find(&files, "rpi5/image").await.expect("a file");
     }
 }

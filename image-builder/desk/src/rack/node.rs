@@ -8,8 +8,6 @@ use super::{Door, Opened, Starts, Trust};
 
 /// So many events are kept.
 const HISTORY: usize = 40;
-/// So many proofs are kept: one for each token that the node had.
-const PROOFS: usize = 8;
 const MOST_MACS: usize = 8;
 const MOST_FINDINGS: usize = 16;
 /// The flasher's stages in which the disk is being written.
@@ -82,8 +80,10 @@ pub struct Node {
     pub hearsay: Option<String>,
     /// For which start of its flasher the door was opened: it is opened once for each.
     pub(super) opened_for: Option<String>,
-    /// The digests of the proofs by which it is known.
-    pub(super) proofs: Vec<String>,
+    /// The digest of the proof by which it is known.
+    pub(super) proof: Option<String>,
+    /// Whether the first proof that comes through the door counts: none has, since it was opened.
+    pub(super) awaits_proof: bool,
     /// Which reports were seen.
     pub(super) starts: Starts,
 }
@@ -100,13 +100,19 @@ impl Node {
     /// Whether nobody vouches for it.
     #[must_use]
     pub fn is_stranger(&self) -> bool {
-        !self.is_known() && self.door == Door::NeverOpened && self.proofs.is_empty()
+        !self.is_known() && self.door == Door::NeverOpened && self.proof.is_none()
     }
 
     /// Whether this is the digest of a proof by which the node is known.
     #[must_use]
     pub fn is_known_by(&self, digest: &str) -> bool {
-        self.proofs.iter().any(|proof| proof == digest)
+        self.proof.as_deref() == Some(digest)
+    }
+
+    /// Whether the node is known by the next proof that comes, whatever it was known by before.
+    #[must_use]
+    pub fn awaits_proof(&self, now: u64) -> bool {
+        self.awaits_proof && self.door.reason(now).is_none()
     }
 
     /// Whether this is worth a place on the disk, beside what was known before. How far a flash has come is not, because the next report
@@ -187,6 +193,9 @@ impl Node {
             let by = Opened::ByFlasher;
             self.door = Door::Open { since: at, by };
             self.opened_for = Some(report.boot.clone());
+            // It is being written over with the rest of the disk.
+            self.proof = None;
+            self.awaits_proof = true;
             self.remember(at, "the door is open, because its card flashes it");
         }
         let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
@@ -263,11 +272,10 @@ impl Node {
     pub(super) fn absorb(&mut self, other: &Self) {
         if self.door == Door::NeverOpened || other.door.is_closed_by_operator() {
             self.door = other.door;
+            self.awaits_proof = other.awaits_proof;
         }
         self.starts.absorb(&other.starts);
-        let proofs = other.proofs.iter().filter(|proof| !self.is_known_by(proof));
-        let proofs: Vec<_> = proofs.cloned().collect();
-        self.proofs.extend(proofs);
+        self.proof = self.proof.take().or_else(|| other.proof.clone());
         self.history.extend(other.history.iter().cloned());
         self.history.sort_by_key(|event| event.at);
         self.bound();
@@ -275,6 +283,7 @@ impl Node {
 
     /// The operator opens or closes the door.
     pub(super) fn decided(&mut self, at: u64, open: bool) {
+        self.awaits_proof = open;
         self.door = if open {
             let by = Opened::ByOperator;
             Door::Open { since: at, by }
@@ -290,11 +299,12 @@ impl Node {
         self.remember(at, &given_to(to));
     }
 
-    /// The node has shown a proof while its door was open.
+    /// The node has shown its proof through the open door.
     pub(super) fn proved(&mut self, at: u64, proof: &str) {
+        self.awaits_proof = false;
         if !self.is_known_by(proof) {
-            self.proofs.push(proof.to_owned());
-            self.remember(at, "it is known by a proof of its token");
+            self.proof = Some(proof.to_owned());
+            self.remember(at, "it has shown its secret, and is known by it");
         }
     }
 
@@ -320,8 +330,6 @@ impl Node {
     fn bound(&mut self) {
         let old = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..old);
-        let old = self.proofs.len().saturating_sub(PROOFS);
-        self.proofs.drain(..old);
     }
 }
 

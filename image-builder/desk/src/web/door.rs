@@ -1,10 +1,11 @@
 //! The operator's hand on the door.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gild_boards::mac::Mac;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::limits::Limits;
 use super::refused;
 use crate::desk::Desk;
 
@@ -28,8 +30,18 @@ struct Wish {
 }
 
 /// `/door`: opens or closes the door of a node.
-pub async fn door(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Body) -> Response {
+pub async fn door(
+    State(desk): State<Arc<Desk>>,
+    State(limits): State<Arc<Limits>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Err(later) = limits.may_log_in(from) {
+        return later.into_response();
+    }
     if !is_operator(&desk, &headers) {
+        limits.wrong_login(from);
         return refused(
             StatusCode::UNAUTHORIZED,
             "this is for the operator; next: send `Authorization: Bearer` and what the file `login` in the desk's folder has",

@@ -2,21 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::fresh;
+use super::limits::Limits;
 use super::sent::{Message, Sent};
-use super::{fresh, refused};
 use crate::desk::{Desk, now};
 use crate::metadata::Groups;
 
@@ -25,10 +26,6 @@ const TOGETHER: Duration = Duration::from_millis(250);
 /// A page hears something at least this often: what has changed because time passed, or that nothing has. If it hears nothing for
 /// much longer, the connection is lost.
 const BEAT: Duration = Duration::from_secs(5);
-/// So many pages are kept up to date at once.
-const PAGES: usize = 64;
-
-static FREE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(PAGES)));
 
 /// `/rack.json`: all nodes.
 pub async fn rack(State(desk): State<Arc<Desk>>) -> Response {
@@ -38,12 +35,14 @@ pub async fn rack(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 /// `/events`: all nodes, and then each node as it changes, as server-sent events.
-pub async fn events(State(desk): State<Arc<Desk>>) -> Response {
-    let Ok(place) = Arc::clone(&FREE).try_acquire_owned() else {
-        return refused(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many pages watch the desk already",
-        );
+pub async fn events(
+    State(desk): State<Arc<Desk>>,
+    State(limits): State<Arc<Limits>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+) -> Response {
+    let place = match limits.page(from) {
+        Ok(place) => place,
+        Err(later) => return later.into_response(),
     };
     let (send, receive) = mpsc::channel::<Result<Event, Infallible>>(8);
     tokio::spawn(async move {

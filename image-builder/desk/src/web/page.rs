@@ -1,12 +1,9 @@
 //! The page of the rack. It lies in the program.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::routing::get;
 
-use super::fresh;
-use crate::desk::Desk;
+use super::{Web, fresh};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -33,7 +30,7 @@ const FILES: [(&str, &str, &str); 11] = [
 ];
 
 /// Its files.
-pub fn router() -> Router<Arc<Desk>> {
+pub fn router() -> Router<Web> {
     FILES
         .into_iter()
         .fold(Router::new(), |router, (path, kind, text)| {

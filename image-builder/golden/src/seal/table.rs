@@ -182,7 +182,7 @@ pub const TABLE: [Row; 36] = [
     remove(
         "state of gild's first boot",
         &["var/lib/gild/*"],
-        "a node that takes itself for provisioned asks for nothing",
+        "a node that takes itself for provisioned asks for nothing; nodes with one secret are one node to the desk",
     ),
     remove_files(
         "network leases",

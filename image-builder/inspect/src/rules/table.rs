@@ -246,7 +246,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "gild-state",
         "No state of gild's first boot",
-        "A node that thinks it is provisioned asks Matchbox nothing",
+        "A node that thinks it is provisioned asks Matchbox nothing, and nodes with one secret are one node to the desk",
         Check::Forbidden(&["var/lib/gild/**"]),
     ),
     rule(

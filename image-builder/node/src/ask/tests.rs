@@ -13,7 +13,7 @@ const TWO_MINUTES: Duration = Duration::from_mins(2);
 struct Scene<'a> {
     macs: &'a [Mac],
     answer: &'a dyn Fn(&str, Duration) -> Result<String, FetchError>,
-    token: Option<Token>,
+    proof: Option<Proof>,
     proofs: RefCell<Vec<Option<Proof>>>,
     now: Cell<Duration>,
     clock_set_at: Duration,
@@ -28,7 +28,7 @@ impl<'a> Scene<'a> {
         Self {
             macs,
             answer,
-            token: None,
+            proof: None,
             proofs: RefCell::default(),
             now: Cell::default(),
             clock_set_at: Duration::ZERO,
@@ -56,8 +56,8 @@ impl World for Scene<'_> {
         self.macs.to_vec()
     }
 
-    fn token(&self) -> Option<&Token> {
-        self.token.as_ref()
+    fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
     }
 
     fn get(&self, url: &Url, proof: Option<&Proof>, _: Duration) -> Result<String, FetchError> {
@@ -255,16 +255,15 @@ fn withheld(query: &str, reason: &str) -> String {
 }
 
 #[test]
-fn a_node_shows_the_proof_of_each_address_once_it_has_a_token() {
+fn a_node_shows_the_same_with_each_of_its_addresses() {
     let answer = |query: &str, _| Ok(dedicated(query));
     let mut scene = Scene::new(&[A, B], &answer);
     scene.ask(false).expect("a node");
-    assert_eq!(scene.proofs.take(), [None, None], "the first question");
-    let token = Token::parse("s3cret").expect("a token");
-    scene.token = Some(token.clone());
+    assert_eq!(scene.proofs.take(), [None, None], "it has no secret");
+    let proof = Proof::of([7; 32]);
+    scene.proof = Some(proof.clone());
     scene.ask(false).expect("a node");
-    let proofs = [A, B].map(|mac| Some(Proof::of("s3cret", mac, Some(NUMBER))));
-    assert_eq!(scene.proofs.take(), proofs);
+    assert_eq!(scene.proofs.take(), [Some(proof.clone()), Some(proof)]);
 }
 
 #[test]

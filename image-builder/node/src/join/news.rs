@@ -13,17 +13,15 @@ const AGAIN: Duration = Duration::from_mins(5);
 /// What was reported last.
 pub struct News {
     root: PathBuf,
-    board_number: Option<[u8; 16]>,
     known: Option<(String, Instant)>,
     again: Duration,
     failure: String,
 }
 
 impl News {
-    pub fn of(root: &Path, board_number: Option<[u8; 16]>) -> Self {
+    pub fn of(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            board_number,
             known: None,
             again: AGAIN,
             failure: String::new(),
@@ -42,7 +40,7 @@ impl News {
         if is_known {
             return;
         }
-        match report(&self.root, self.board_number, Stage::Joining, hindrances) {
+        match report(&self.root, Stage::Joining, hindrances) {
             Outcome::Taken | Outcome::Nobody => {
                 self.known = Some((key, Instant::now()));
                 self.failure.clear();
@@ -74,7 +72,7 @@ mod tests {
         });
         let root = node(&desk.url());
         name(&root);
-        let mut news = News::of(root.path(), None);
+        let mut news = News::of(root.path());
         // What came for these hindrances.
         let mut report = |text: &str| -> Vec<Option<String>> {
             let before = desk.requests().len();

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use gild_http_testkit::{Reply, Request, Server};
-use gild_report::{PROOF_HEADER, Proof};
+use gild_report::PROOF_HEADER;
 use serde_json::{Value, json};
 
 use super::*;
@@ -10,7 +10,6 @@ use crate::document::{Seed, instance_id};
 use crate::test_server::{authority, serve};
 
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
-const NUMBER: [u8; 16] = *b"a1b2c3d4e5f60718";
 const HASH: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 
 /// A node's root directory with two wired interfaces, whose image asks this server.
@@ -94,15 +93,13 @@ fn a_report_says_who_this_is_and_how_far_and_proves_it() {
     name(&root);
     write(&root, "run/gild/on-trial", "");
     let texts = ["nothing answers; next: start it".to_owned()];
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Joining, &texts),
-        Outcome::Taken
-    );
+    assert_eq!(report(root.path(), Stage::Joining, &texts), Outcome::Taken);
     let request = last(&desk);
     assert_eq!(request.line(), "POST /base/report");
     assert_eq!(request.header("content-type"), Some("application/json"));
-    let proof = Proof::of(&token(), MAC, Some(NUMBER));
+    let proof = secret::proof(root.path()).expect("a secret");
     assert_eq!(request.header(PROOF_HEADER), Some(proof.reveal()));
+    assert!(!request.body.contains(proof.reveal()), "{}", request.body);
     let mut found = body(&request);
     let before = found["sequence"].as_u64().expect("a number");
     assert!(found["uptime_seconds"].as_u64().expect("seconds") <= before / 1000);
@@ -116,10 +113,7 @@ fn a_report_says_who_this_is_and_how_far_and_proves_it() {
         "next_step": "start it", "held": false, "agent_version": env!("CARGO_PKG_VERSION"),
     });
     assert_eq!(found, wanted);
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Joined, &[]),
-        Outcome::Taken
-    );
+    assert_eq!(report(root.path(), Stage::Joined, &[]), Outcome::Taken);
     let next = body(&last(&desk));
     assert!(next["sequence"].as_u64().expect("a number") > before);
 }
@@ -142,10 +136,7 @@ fn no_value_of_the_seed_that_lets_anybody_in_is_in_a_report() {
         seed.expect("a seed"),
         secrets.join(" ")
     );
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Joining, &[text]),
-        Outcome::Taken
-    );
+    assert_eq!(report(root.path(), Stage::Joining, &[text]), Outcome::Taken);
     let whole = format!("{:?}", last(&desk));
     for secret in secrets {
         assert!(!whole.contains(&secret), "{secret}: {whole}");
@@ -156,21 +147,61 @@ fn no_value_of_the_seed_that_lets_anybody_in_is_in_a_report() {
 }
 
 #[test]
-fn a_node_without_an_identity_says_why_and_proves_nothing() {
+fn a_node_without_an_identity_says_why() {
     let desk = desk();
     let root = node(&desk.url());
     let seed = Seed::fallback(Some(MAC));
     Place::below(root.path()).write(&seed).expect("a seed");
     let texts = ["Matchbox does not know it".to_owned()];
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Named, &texts),
-        Outcome::Taken
-    );
+    assert_eq!(report(root.path(), Stage::Named, &texts), Outcome::Taken);
     let request = last(&desk);
-    assert_eq!(request.header(PROOF_HEADER), None);
+    assert!(request.header(PROOF_HEADER).is_some());
     let found = body(&request);
     assert_eq!(found["hostname"], "k3s-010203");
     assert_eq!(found["message"], "Matchbox does not know it");
+}
+
+/// Its disk may be full, or read-only: it boots all the same.
+#[test]
+fn a_node_that_cannot_keep_a_secret_says_so_and_shows_none() {
+    let desk = desk();
+    let root = node(&desk.url());
+    name(&root);
+    write(&root, "var/lib/gild/desk-secret.new/in-the-way", "");
+    let texts = ["nothing answers".to_owned()];
+    assert_eq!(report(root.path(), Stage::Joining, &texts), Outcome::Taken);
+    let request = last(&desk);
+    assert_eq!(request.header(PROOF_HEADER), None);
+    let message = message(&request).expect("a message");
+    assert!(
+        message.starts_with("nothing answers; this node cannot write "),
+        "{message}"
+    );
+    let next = body(&request)["next_step"].as_str().map(str::to_owned);
+    assert!(
+        next.is_some_and(|next| next.contains("make room")),
+        "{message}"
+    );
+}
+
+/// The token is not what the desk knows a node by.
+#[test]
+fn another_token_another_name_and_a_seed_that_is_gone_change_nothing_of_what_a_node_shows() {
+    let desk = desk();
+    let root = node(&desk.url());
+    let seed = Seed::fallback(Some(MAC));
+    Place::below(root.path()).write(&seed).expect("a seed");
+    let shown = || {
+        assert_eq!(report(root.path(), Stage::Named, &[]), Outcome::Taken);
+        last(&desk).header(PROOF_HEADER).map(str::to_owned)
+    };
+    let first = shown();
+    assert!(first.is_some());
+    let mut said = name(&root);
+    assert_eq!(shown(), first);
+    said.config["token"] = json!("another");
+    Place::below(root.path()).update(&said).expect("a seed");
+    assert_eq!(shown(), first);
 }
 
 #[test]
@@ -184,10 +215,7 @@ fn a_matchbox_that_takes_no_reports_is_asked_once_in_a_start() {
         }
         assert_eq!(matchbox.requests().len(), 1, "{status}");
         fs::remove_dir_all(root.path().join("run")).expect("another start");
-        assert_eq!(
-            report(root.path(), Some(NUMBER), Stage::Joined, &[]),
-            Outcome::Nobody
-        );
+        assert_eq!(report(root.path(), Stage::Joined, &[]), Outcome::Nobody);
         assert_eq!(matchbox.requests().len(), 2, "{status}");
     }
 }
@@ -201,7 +229,7 @@ fn a_desk_that_hangs_costs_its_five_seconds_and_no_more() {
     let root = node(&desk.url());
     name(&root);
     let start = Instant::now();
-    let Outcome::Failed(why) = report(root.path(), Some(NUMBER), Stage::Named, &[]) else {
+    let Outcome::Failed(why) = report(root.path(), Stage::Named, &[]) else {
         panic!("nobody has answered");
     };
     assert!(
@@ -241,9 +269,10 @@ fn that_a_node_has_joined_is_repeated_until_it_is_taken() {
         seen.iter()
             .all(|request| body(request)["stage"] == "joined")
     );
-    // The number of the board that this is.
-    let proof = Proof::of(&token(), MAC, Some(NUMBER));
-    assert_eq!(seen[2].header(PROOF_HEADER), Some(proof.reveal()));
+    let proof = secret::proof(root.path()).expect("a secret");
+    for request in &seen {
+        assert_eq!(request.header(PROOF_HEADER), Some(proof.reveal()));
+    }
     let whole = format!("{seen:?}");
     assert!(!whole.contains("a1b2c3d4e5f60718"), "{whole}");
 }
@@ -261,22 +290,13 @@ fn all_attempts_together_take_about_a_minute() {
 fn nobody_is_asked_without_a_matchbox_or_with_the_seed_of_another_board() {
     let desk = desk();
     let root = node(&desk.url());
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Named, &[]),
-        Outcome::Nobody
-    );
+    assert_eq!(report(root.path(), Stage::Named, &[]), Outcome::Nobody);
     name(&root);
     write(&root, "sys/class/net/eth0/address", "d8:3a:dd:0a:0b:0c");
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Named, &[]),
-        Outcome::Nobody
-    );
+    assert_eq!(report(root.path(), Stage::Named, &[]), Outcome::Nobody);
     write(&root, "sys/class/net/eth0/address", &MAC.to_string());
     write(&root, "etc/gild/first-boot.toml", "");
-    assert_eq!(
-        report(root.path(), Some(NUMBER), Stage::Named, &[]),
-        Outcome::Nobody
-    );
+    assert_eq!(report(root.path(), Stage::Named, &[]), Outcome::Nobody);
     assert!(desk.requests().is_empty());
 }
 
@@ -291,7 +311,7 @@ fn a_report_goes_to_the_authority_that_matchbox_has_and_to_no_other() {
         let settings = format!("matchbox = \"{url}\"\nca = \"{}\"\n", ca.display());
         write(&root, "etc/gild/first-boot.toml", &settings);
         name(&root);
-        let outcome = report(root.path(), Some(NUMBER), Stage::Named, &[]);
+        let outcome = report(root.path(), Stage::Named, &[]);
         assert_eq!(outcome == Outcome::Taken, taken, "{outcome:?}");
     }
 }

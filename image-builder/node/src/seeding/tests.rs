@@ -2,7 +2,7 @@ use std::os::unix::fs::symlink;
 use std::thread;
 
 use gild_http_testkit::{Reply, Request, Server};
-use gild_report::{PROOF_HEADER, Proof};
+use gild_report::PROOF_HEADER;
 use serde_json::Value;
 
 use super::*;
@@ -302,7 +302,7 @@ fn reported(request: &Request) -> Value {
 }
 
 #[test]
-fn a_node_that_has_its_name_says_so_on_the_desk_and_proves_its_token() {
+fn a_node_that_has_its_name_says_so_on_the_desk_and_shows_its_secret() {
     let desk = desk(200, good_answer());
     let root = node(Some(desk.port()));
     give_boot_id(root.path());
@@ -311,9 +311,10 @@ fn a_node_that_has_its_name_says_so_on_the_desk_and_proves_its_token() {
     let [question, report] = &seen[..] else {
         panic!("{seen:?}");
     };
-    assert_eq!(question.header(PROOF_HEADER), None, "the first question");
-    let proof = Proof::of("s3cret", Mac::parse(MAC).expect("an address"), None);
-    assert_eq!(report.header(PROOF_HEADER), Some(proof.reveal()));
+    let proof = secret::proof(root.path()).expect("a secret");
+    for request in [question, report] {
+        assert_eq!(request.header(PROOF_HEADER), Some(proof.reveal()));
+    }
     let found = reported(report);
     assert_eq!(found["stage"], "named");
     assert_eq!(found["hostname"], "node-1");
@@ -328,7 +329,8 @@ fn a_node_without_an_identity_says_why_on_the_desk() {
     run(root.path()).expect_err("no group");
     let seen = desk.requests();
     let report = seen.last().expect("a report");
-    assert_eq!(report.header(PROOF_HEADER), None);
+    let proof = secret::proof(root.path()).expect("a secret");
+    assert_eq!(report.header(PROOF_HEADER), Some(proof.reveal()));
     let found = reported(report);
     assert_eq!(found["stage"], "named");
     assert_eq!(found["hostname"], "k3s-010203");
@@ -341,16 +343,16 @@ fn a_node_without_an_identity_says_why_on_the_desk() {
 
 /// Its seed was for another board or another image, or is gone.
 #[test]
-fn a_node_that_has_a_token_from_before_proves_it_when_it_asks_again() {
-    let proof = Proof::of("s3cret", Mac::parse(MAC).expect("an address"), None);
+fn a_node_shows_the_secret_that_it_made_at_first_when_it_asks_again() {
+    let root = node(Some(good_server()));
+    run(root.path()).expect("an identity");
+    let proof = secret::proof(root.path()).expect("a secret");
     let asks_with_proof = |desk: &Server| {
         let seen = desk.requests();
         let questions = seen.iter().filter(|it| it.method == "GET");
         let proofs: Vec<_> = questions.map(|it| it.header(PROOF_HEADER)).collect();
         assert!(!proofs.is_empty() && proofs.iter().all(|it| *it == Some(proof.reveal())));
     };
-    let root = node(Some(good_server()));
-    run(root.path()).expect("an identity");
     let release = root.path().join("usr/lib/gild/image-release");
     fs::write(
         release,
@@ -365,8 +367,7 @@ fn a_node_that_has_a_token_from_before_proves_it_when_it_asks_again() {
     settings(&without);
     run(root.path()).expect_err("no group");
     asks_with_proof(&without);
-    // The seed is a fallback by now, and k3s' configuration is what it was.
-    write_config(root.path(), CONFIG);
+    // The seed is a fallback by now.
     let with = desk(200, good_answer());
     settings(&with);
     assert!(retry(root.path()).expect("an identity"));
