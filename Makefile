@@ -22,7 +22,7 @@ endif
 # What is refused is refused before anything is done, with `make -j` too.
 .NOTPARALLEL:
 
-.PHONY: help setup demo image build-and-copy card install test check test-image test-desk campaign fleet fuzz lint docs bench
+.PHONY: help setup demo image build-and-copy card install test check test-image test-desk campaign fleet fuzz lint docs bench dist
 
 COMMA := ,
 
@@ -174,6 +174,11 @@ install: install-inputs ## Put gild, with all that it needs, into PREFIX= (~/.lo
 	@[ -e target/release/gild ] || echo "install: compiling gild, the boards' agent and their programs of first boot: up to half an hour on 2 cores, the first time"
 	@$(MAKE) --no-print-directory gild agent first-boot
 	@toolchain/install "$(PREFIX)"
+
+dist: ## Make packages of gild for machines that do not compile it, in target/dist: ARCH=amd64 or arm64 for one; KEY=site.key signs SHA256SUMS
+	@toolchain/setup image card
+	@$(MAKE) --no-print-directory agent first-boot
+	@KEY="$(filter-out target/key/site.key,$(KEY))" toolchain/dist $(ARCH)
 
 # A case waits for a place for its board, or for the one container: with a thread for each that waits, those that could run do.
 CASES = RUST_TEST_THREADS=$(shell echo $$((14 + $$(nproc)))) cargo test --workspace --no-fail-fast --test cases --

@@ -37,7 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         args.boards
     };
     let contents = Contents {
-        kernel: &own_files::KERNEL.or(args.kernel.as_deref())?,
+        kernel: &own_files::kernel(args.kernel.as_deref())?,
         agent: &own_files::AGENT.or(args.agent.as_deref())?,
         boards: &boards,
         extra_modules: &args.extra_modules,

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use gild_boards::Board;
@@ -12,6 +13,8 @@ const VARIABLE: &str = "GILD_SHARE";
 const BESIDE: &str = "../share/gild";
 /// Every checkout has this file.
 const MARK: &str = "image-builder/node/rootfs/etc/dpkg/dpkg.cfg.d/gild-lean";
+/// In `share/gild` of a package: puts the kernel where `GILD_KERNEL` says.
+const FETCH: &str = "fetch-kernel";
 /// Where a checkout keeps packages and lists.
 const CACHE: &str = "target/image-cache";
 
@@ -26,8 +29,8 @@ pub struct OwnFile {
     target: &'static str,
 }
 
-/// The kernel of the card.
-pub const KERNEL: OwnFile = OwnFile {
+/// The kernel of the card. Ask [`kernel`] for it.
+const KERNEL: OwnFile = OwnFile {
     what: "the kernel directory",
     installed: "kernel",
     in_checkout: "target/kernel",
@@ -124,6 +127,39 @@ impl OwnFile {
     }
 }
 
+/// The kernel that was given, else gild's own. A gild from a package has none: it fetches Debian's, which it keeps with the packages.
+pub fn kernel(given: Option<&Path>) -> Result<PathBuf> {
+    if given.is_none()
+        && let Some(Home::Share(folder)) = home()
+        && let Some(fetch) = fetch_instead(&folder)
+    {
+        return fetched(&fetch, &cache()?);
+    }
+    KERNEL.or(given)
+}
+
+/// The program that fetches the kernel, where there is one instead of the kernel.
+fn fetch_instead(share: &Path) -> Option<PathBuf> {
+    let fetch = share.join(FETCH);
+    (!share.join(KERNEL.installed).exists() && fetch.exists()).then_some(fetch)
+}
+
+/// Has the kernel fetched, if it is not there yet. The program says what it does, and checks Debian's signatures.
+fn fetched(fetch: &Path, cache: &Path) -> Result<PathBuf> {
+    let kernel = cache.join(KERNEL.installed);
+    let status = Command::new(fetch)
+        .env("GILD_KERNEL", &kernel)
+        .env("GILD_DEBIAN", cache.join("debian"))
+        .status()
+        .with_context(|| format!("cannot run {}", fetch.display()))?;
+    ensure!(
+        status.success(),
+        "Debian's kernel was not fetched; next: see the lines above, or give {}",
+        KERNEL.option
+    );
+    Ok(kernel)
+}
+
 /// The recipe of a board.
 pub fn recipe(board: &Board) -> Result<PathBuf> {
     let home = home().with_context(|| lost("the board's recipe", "--recipe FILE"))?;
@@ -182,6 +218,7 @@ fn find(given: Option<PathBuf>, program: Option<&Path>, current: Option<&Path>) 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -211,6 +248,30 @@ mod tests {
         assert_eq!(found, Some(Home::Share(share)));
         let said = find(Some("/none".into()), Some(&program), Some(&place));
         assert_eq!(said, Some(Home::Share("/none".into())));
+    }
+
+    fn fetcher(share: &Path, text: &str) -> PathBuf {
+        let path = share.join(FETCH);
+        fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a program");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a mode");
+        path
+    }
+
+    #[test]
+    fn a_kernel_is_fetched_where_a_package_has_none() {
+        let place = tempfile::tempdir().expect("a folder");
+        let (share, cache) = (place.path().join("share"), place.path().join("cache"));
+        fs::create_dir(&share).expect("a folder");
+        assert_eq!(fetch_instead(&share), None, "nothing fetches");
+        let fetch = fetcher(&share, "mkdir -p \"$GILD_KERNEL\" \"$GILD_DEBIAN\"");
+        assert_eq!(fetch_instead(&share), Some(fetch.clone()));
+        let kernel = fetched(&fetch, &cache).expect("a kernel");
+        assert_eq!(kernel, cache.join("kernel"));
+        assert!(kernel.is_dir() && cache.join("debian").is_dir());
+        let error = fetched(&fetcher(&share, "exit 3"), &cache).expect_err("none");
+        assert!(error.to_string().contains("--kernel DIR"), "{error}");
+        fs::create_dir(share.join("kernel")).expect("a folder");
+        assert_eq!(fetch_instead(&share), None, "it is there");
     }
 
     #[test]

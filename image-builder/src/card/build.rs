@@ -49,7 +49,7 @@ pub struct Args {
 /// Runs `gild card build`.
 pub fn run(args: &Args) -> Result<()> {
     let config = configuration(args)?;
-    let kernel = own_files::KERNEL.or(args.kernel.as_deref())?;
+    let kernel = own_files::kernel(args.kernel.as_deref())?;
     let agent = own_files::AGENT.or(args.agent.as_deref())?;
     let firmware = firmware(args)?;
     let card = gild_card::build(&Contents {
