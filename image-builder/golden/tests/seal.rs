@@ -183,7 +183,7 @@ const PLANTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "what a boot forgets",
+        "files that a boot removes",
         &["run/cloud-init/status.json", "tmp/x/y", "var/tmp/z"],
     ),
     (

@@ -66,7 +66,7 @@ pub const TABLE: [Row; 36] = [
     remove(
         "SSH host keys",
         &["etc/ssh/ssh_host_*", "etc/dropbear/*host_key*"],
-        "all nodes would have the same keys, and whoever has the image has them too",
+        "all nodes would have the same keys, and anyone who has the image has them too",
     ),
     remove(
         "users' SSH files",
@@ -76,7 +76,7 @@ pub const TABLE: [Row; 36] = [
     remove(
         "cloud-init state",
         &["var/lib/cloud/*"],
-        "cloud-init would take the node for one that has been set up",
+        "cloud-init would think that the node is already set up",
     ),
     remove(
         "cloud-init's generated configuration",
@@ -88,7 +88,7 @@ pub const TABLE: [Row; 36] = [
             "etc/sudoers.d/90-cloud-init-users",
             "etc/cloud/cloud-init.disabled",
         ],
-        "it is that of the machine it was made on, its MAC address in it",
+        "it belongs to the machine that made it, and has that machine's MAC address",
     ),
     Row {
         item: "iSCSI initiator name",
@@ -98,12 +98,12 @@ pub const TABLE: [Row; 36] = [
             mode: 0o600,
             only_with: Some("etc/iscsi"),
         },
-        why: "two nodes of one name corrupt each other's volumes; without the file iscsid does not start",
+        why: "two nodes with one name corrupt each other's volumes; without the file iscsid does not start",
     },
     remove(
         "NVMe host identity",
         &["etc/nvme/hostnqn", "etc/nvme/hostid"],
-        "NVMe over fabrics tells hosts apart by it",
+        "NVMe over fabrics distinguishes hosts by it",
     ),
     remove(
         "random seeds and secrets of systemd",
@@ -114,7 +114,7 @@ pub const TABLE: [Row; 36] = [
             "{boot,efi,boot/efi,boot/firmware}/loader/{random-seed,entries.srel}",
             "etc/kernel/entry-token",
         ],
-        "randomness that is known is none, and a shared credential secret opens every node's credentials",
+        "known random data is not random, and a shared credential secret opens every node's credentials",
     ),
     remove_files(
         "state that systemd keeps of a machine",
@@ -126,7 +126,7 @@ pub const TABLE: [Row; 36] = [
         &["usr/lib/clock-epoch"],
         "",
         0o644,
-        "its own time is the image's date: a board without a clock starts from there and not in 1970, where no certificate is valid",
+        "the file's time is the image's date: a board without a clock starts at that date and not in 1970, when no certificate is valid",
     ),
     remove(
         "clock of the build",
@@ -165,7 +165,7 @@ pub const TABLE: [Row; 36] = [
             "etc/{systemd/system,default,sysconfig}/k3s*.env",
             "etc/{default,sysconfig}/{k3s,k3s-agent}",
         ],
-        "a token in an image is a token given away; a node password in it lets only one node join",
+        "anyone who has the image has a token in it; a node password in it lets only one node join",
     ),
     remove(
         "k3s state",
@@ -182,7 +182,7 @@ pub const TABLE: [Row; 36] = [
     remove(
         "state of gild's first boot",
         &["var/lib/gild/*"],
-        "a node that takes itself for provisioned asks for nothing; nodes with one secret are one node to the desk",
+        "a node that thinks it is provisioned asks Matchbox nothing; nodes with one secret are one node to the desk",
     ),
     remove_files(
         "network leases",
@@ -214,7 +214,7 @@ pub const TABLE: [Row; 36] = [
         item: "link files bound to a MAC address",
         paths: &["etc/systemd/network/10-*.link"],
         action: Action::RemoveBoundToHardware,
-        why: "they fit one board only; those for a driver or a path fit all",
+        why: "they fit one board only; link files for a driver or a path fit all boards",
     },
     remove(
         "histories and caches of users",
@@ -243,10 +243,10 @@ pub const TABLE: [Row; 36] = [
     remove_files(
         "logs",
         &["var/log/**", "var/lib/{wtmpdb,lastlog}/**"],
-        "they tell of the build host and differ from build to build",
+        "they describe the build host and differ from build to build",
     ),
     remove(
-        "what a boot forgets",
+        "files that a boot removes",
         &["run/*", "tmp/*", "var/tmp/*"],
         "leftovers of the build",
     ),
@@ -284,7 +284,7 @@ pub const TABLE: [Row; 36] = [
         item: "passwords",
         paths: &["etc/shadow", "etc/gshadow"],
         action: Action::LockPasswords,
-        why: "one password for every node is everybody's password",
+        why: "everybody soon knows a password that all nodes share",
     },
     remove(
         "leftovers of building in a chroot",
@@ -302,7 +302,7 @@ pub const TABLE: [Row; 36] = [
             "etc/ssl/private/ssl-cert-snakeoil.key",
             "etc/ssl/certs/ssl-cert-snakeoil.pem",
         ],
-        "whoever has the image has the key",
+        "anyone who has the image has the key",
     ),
     remove(
         "swap and dumps",

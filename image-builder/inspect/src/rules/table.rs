@@ -51,13 +51,13 @@ pub const RULES: &[Rule] = &[
     rule(
         "unused-space",
         "Zeros in free blocks and clusters, behind the ends of files and outside of partitions",
-        "A deleted file can be read by whoever has the image",
+        "Anyone who has the image can read a deleted file",
         Check::Image(layout::unused_space),
     ),
     rule(
         "file-systems",
         "Every file can be read, and e2fsck finds nothing to repair",
-        "What cannot be read cannot be judged",
+        "A file that cannot be read cannot be checked",
         Check::Image(layout::file_systems),
     ),
     // Boot
@@ -117,14 +117,14 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "kernel-held",
-        "The kernel's packages are on hold in dpkg: all linux-image-*, and who has the modules of the kernel on the boot partition",
+        "The kernel's packages are on hold in dpkg: all linux-image-*, and the package that has the modules of the kernel on the boot partition",
         "An upgrade would replace the modules and not the kernel on the boot partition; new kernels come with a new image",
         Check::Image(held::kernel),
     ),
     rule(
         "image-id",
         "gild-image.env and /usr/lib/gild/image-release name the same image and a known board",
-        "It is how a node says what it runs",
+        "A node uses it to report which image it runs",
         Check::Image(boot::image_id),
     ),
     // Identity
@@ -137,7 +137,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "ssh-host-keys",
         "No ssh host keys",
-        "Whoever has one node's could pretend to be any other",
+        "Anyone who has one node's keys could pretend to be any other node",
         Check::Forbidden(&["etc/ssh/ssh_host_*", "etc/dropbear/*host_key*"]),
     ),
     rule(
@@ -232,7 +232,7 @@ pub const RULES: &[Rule] = &[
     // Left behind
     rule(
         "cloud-init-state",
-        "cloud-init has never run, and nothing keeps it from it",
+        "cloud-init has never run, and nothing prevents it from running",
         "It would take the node for one that is set up, or do nothing",
         Check::Forbidden(&[
             "var/lib/cloud/**",
@@ -273,8 +273,8 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "k3s-settings",
-        "What the image says to k3s is what k3s takes and what all nodes may have: no secret, nothing that is one node's or that Matchbox says; root's, mode 0600 or 0644",
-        "k3s does not start with a mistake in it, and a login in it is everybody's who has the image",
+        "k3s accepts the image's settings, and all nodes may share them: no secret, nothing that belongs to one node or that Matchbox says; owner root, mode 0600 or 0644",
+        "k3s does not start with a mistake in it, and anyone who has the image can use a login in it",
         Check::Image(k3s_files::settings),
     ),
     rule(
@@ -385,7 +385,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "tls-keys",
-        "No TLS keys, also none of a package's making",
+        "No TLS keys, also none that a package made",
         "A snakeoil key that every node shares protects nothing",
         Check::Forbidden(&[
             "etc/ssl/private/**",
@@ -402,44 +402,44 @@ pub const RULES: &[Rule] = &[
     rule(
         "root-account",
         "No account but root has the user id 0",
-        "A second name for root is a way in that nobody looks at",
+        "A second name for root is a way in that nobody notices",
         Check::Image(accounts::root_alone),
     ),
     rule(
         "ssh-server",
         "sshd takes keys from the users' own files alone, and lets in neither root nor a password",
-        "Whoever holds another key, a certificate or a password has every node",
+        "Anyone who holds another key, a certificate or a password can log in to every node",
         Check::Image(ssh::daemon),
     ),
     // Content
     rule(
         "private-keys",
         "No private key anywhere: files, names, tables, initramfs; also in Base64 as in a kubeconfig; in configuration also DER and WireGuard's",
-        "Whoever has the image has the key",
+        "Anyone who has the image has the key",
         Check::Secret(Secret::PrivateKey),
     ),
     rule(
         "k3s-tokens",
         "No k3s token anywhere, and in configuration none in K3S_TOKEN or after --token",
-        "Whoever has the image can join the cluster, or own it",
+        "Anyone who has the image can join the cluster, or take it over",
         Check::Secret(Secret::K3sToken),
     ),
     rule(
         "bootstrap-tokens",
         "No bootstrap token where a token is expected",
-        "Whoever has the image can join the cluster",
+        "Anyone who has the image can join the cluster",
         Check::Secret(Secret::BootstrapToken),
     ),
     rule(
         "configured-passwords",
         "No hash of a password in configuration; no password or login in cloud-init's files, registries.yaml, netrc's form, iscsid's, netplan's, wpa_supplicant's and NetworkManager's files",
-        "It would be the same on every node, and whoever has the image has it",
+        "It would be the same on every node, and anyone who has the image has it",
         Check::Secret(Secret::Password),
     ),
     rule(
         "wifi-passphrases",
         "No passphrase of a wireless network in configuration",
-        "Whoever has the image can enter the network",
+        "Anyone who has the image can enter the network",
         Check::Secret(Secret::WifiPassphrase),
     ),
     rule(
@@ -464,13 +464,13 @@ pub const RULES: &[Rule] = &[
     rule(
         "units-enabled",
         "First boot, network, ssh and time are enabled, and their units exist",
-        "Nobody is there to start them",
+        "Nobody else starts them",
         Check::Image(behaviour::units_enabled),
     ),
     rule(
         "units-not-enabled",
         "Nothing starts the k3s agent before its configuration; no ordering cycle; a preset says so too; no vendor's first boot, no update of firmware",
-        "An agent without identity joins as the wrong node, or restarts forever; firmware changes with gild alone",
+        "An agent without identity joins as the wrong node, or restarts forever; only gild changes firmware",
         Check::Image(behaviour::units_not_enabled),
     ),
     rule(
@@ -481,13 +481,13 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "first-boot-files",
-        "What first boot hangs on is there and not overruled: the network's configuration, modules and sysctls, ssh host keys at each boot, growpart",
+        "The files that first boot needs are there, and nothing overrides them: the network's configuration, modules and sysctls, ssh host keys at each boot, growpart",
         "Without them the node has no address, no pods, no ssh or a full disk",
         Check::Image(first_boot::files),
     ),
     rule(
         "first-boot-settings",
-        "What first-boot.toml says, if it is there, is what a node takes, and the certificates that it names are there",
+        "If first-boot.toml is there, a node accepts it, and the certificates that it names are there",
         "A node that cannot read it has no name, and never will",
         Check::Image(first_boot::settings),
     ),
@@ -506,12 +506,12 @@ pub const RULES: &[Rule] = &[
     rule(
         "owners",
         "No path outside of home belongs to an ordinary user (1000 and above)",
-        "A file of whoever built the image is one of the first user of each node, who could then change what root runs",
+        "A file that belongs to the builder's user belongs to the first user of each node, who could then change what root runs",
         Check::Image(behaviour::owners),
     ),
     rule(
         "gild-programs",
-        "gild-seed and gild-reprovision are arm64 programs of root's",
+        "gild-seed and gild-reprovision are arm64 programs that root owns",
         "They are the first boot",
         Check::Image(behaviour::gild_programs),
     ),
