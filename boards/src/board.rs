@@ -130,7 +130,7 @@ impl Board {
             "" => Err(format!("{what} is empty")),
             _ if name.chars().all(good) => Ok(()),
             _ => Err(format!(
-                "{what} `{name}` has a character that does not belong there"
+                "{what} `{name}` has a character that is not allowed there"
             )),
         };
         let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';

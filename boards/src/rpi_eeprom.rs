@@ -102,7 +102,7 @@ pub enum EepromError {
     LiveChip,
     /// The configuration is signed, and a change would make the signature wrong.
     #[error(
-        "its configuration is signed for secure boot: it can only be changed and signed again by who holds the key"
+        "its configuration is signed for secure boot: only the holder of the key can change and sign it again"
     )]
     Signed,
     /// An A/B image without the two places for the time of the update.

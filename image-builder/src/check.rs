@@ -85,7 +85,7 @@ pub struct Args {
 
 /// There are errors, and they have been printed.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} of {1} lines say error; next: do what stands behind `next:` in them")]
+#[error("{0} of {1} lines say error; next: do what these lines say after `next:`")]
 pub struct Found(usize, usize);
 
 /// Runs `gild check`.
@@ -240,7 +240,7 @@ fn no_matchbox() -> Answers {
         findings: vec![Finding::not_checked(
             Check::Matchbox,
             "Matchbox",
-            "the configuration does not name it; nodes ask the one that the image names",
+            "the configuration does not name it; nodes ask the Matchbox that the image names",
             "give --matchbox with the address that the image was built with",
         )],
         nodes: Vec::new(),
@@ -270,7 +270,7 @@ impl Addresses {
         });
         let k3s_url = args.k3s_url.as_deref().map(|text| {
             K3sUrl::parse(text).map_err(|problem| {
-                anyhow!("--k3s-url {problem}; next: give the one that the image was built with")
+                anyhow!("--k3s-url {problem}; next: give the address that the image was built with")
             })
         });
         Ok(Self {

@@ -31,7 +31,7 @@ pub enum ConfigError {
     Parameter(&'static str),
     /// Two keys.
     #[error(
-        "its `public_key` is another one than the key that was given apart; next: leave one of them out"
+        "its `public_key` differs from the key that was given separately; next: leave one of them out"
     )]
     TwoKeys,
 }

@@ -26,7 +26,7 @@ pub enum FirmwareError {
     Config(#[from] ConfigError),
     /// No version.
     #[error(
-        "it does not say when it was built (BUILD_TIMESTAMP), and the agent could not tell it from older ones"
+        "it does not say when it was built (BUILD_TIMESTAMP), so the agent cannot know whether it is newer"
     )]
     NoVersion,
     /// Not the recovery program.
@@ -197,7 +197,7 @@ impl Firmware {
                 return None;
             };
             Some(format!(
-                "the image `{image}` in the U-Boot for {place} is compressed ({compression}), so that nobody can see whether this U-Boot has the command `{FATRM}`; without it a board never starts an image on trial. Take one that is not compressed, or type `help {FATRM}` at its prompt"
+                "the image `{image}` in the U-Boot for {place} is compressed ({compression}), so gild cannot see whether this U-Boot has the command `{FATRM}`; without it a board never starts an image on trial. Use one that is not compressed, or type `help {FATRM}` at its prompt"
             ))
         };
         let both = [

@@ -140,7 +140,7 @@ fn listed(files: &Files, problems: &mut Vec<String>) -> Vec<String> {
         }
         None => {
             problems.push(format!(
-                "{SUMS} is missing: nothing says which files belong to the card"
+                "{SUMS} is missing: no list says which files belong to the card"
             ));
             return Vec::new();
         }

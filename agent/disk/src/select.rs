@@ -389,7 +389,7 @@ fn decide(look: Look, wanted: &Wanted, wait: Duration) -> Result<Candidate, Sele
         )
     } else if !certain {
         format!(
-            "an NVMe controller shows no disk after {} s, and that disk may be the one that is meant; repair or remove \
+            "an NVMe controller shows no disk after {} s, and that disk may be the intended target; repair or remove \
              it, or name the target by its serial",
             wait.as_secs()
         )

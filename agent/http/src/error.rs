@@ -89,7 +89,7 @@ pub enum HttpError {
     },
     /// The server does not let this reader in.
     #[error(
-        "{at}: the server answers {status}; next: let this reader in, or give it a header that does (`http.header` in gild.toml, \
+        "{at}: the server answers {status}; next: give this reader access, or give it a header that does (`http.header` in gild.toml, \
          --header-file of gild)"
     )]
     Denied {

@@ -191,10 +191,10 @@ fn led_to(location: Option<&str>, from: &Url) -> Result<Url, &'static str> {
         .ok_or("a redirect leads nowhere")?;
     match (from.scheme(), url.scheme()) {
         (_, "https") | ("http", "http") => Ok(url),
-        ("https", "http") => {
-            Err("a redirect leads from https:// to http://, where nobody proves who answers")
-        }
-        _ => Err("a redirect leads away from the web"),
+        ("https", "http") => Err(
+            "a redirect leads from https:// to http://, where no certificate proves who answers",
+        ),
+        _ => Err("a redirect leads to an address that is not http or https"),
     }
 }
 

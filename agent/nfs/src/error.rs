@@ -320,11 +320,11 @@ fn explain(status: nfsstat3) -> String {
     let text = match status {
         nfsstat3::NFS3ERR_PERM => {
             "the server does not allow it; next: allow callers from all ports on the server (`insecure`), or run this \
-             as root, because such a server takes callers without root for intruders"
+             as root, because such a server refuses callers without root"
         }
         nfsstat3::NFS3ERR_ACCES => {
             "the server does not allow it; next: make the file and its folders readable for everyone on the server \
-             (chmod -R a+rX), because it takes root on other machines for nobody (root_squash)"
+             (chmod -R a+rX), because it treats root on other machines as nobody (root_squash)"
         }
         nfsstat3::NFS3ERR_IO | nfsstat3::NFS3ERR_SERVERFAULT => {
             "the server failed; look at its disk and its log"

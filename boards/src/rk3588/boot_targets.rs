@@ -41,7 +41,7 @@ pub enum BootTargetsError {
     )]
     Signed,
     /// The variable does not stand in an image that has a hash.
-    #[error("its boot order stands outside the images of the FIT")]
+    #[error("its boot order is outside the images of the FIT")]
     Outside,
     /// The value is not a list of names.
     #[error("its boot order is not a list of names")]

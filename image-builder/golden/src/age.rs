@@ -28,7 +28,7 @@ pub fn say(what: &str, tar: &Path, about: &About, refreshed: bool, progress: &dy
         ));
     } else {
         progress.warn(&format!(
-            "{text}: what has been fixed since then is not in the image; next: --refresh makes it again, with today's packages"
+            "{text}: fixes since then are not in the image; next: build with --refresh, which takes today's packages"
         ));
     }
 }

@@ -11,12 +11,12 @@ use rustls::server::ParsedCertificate;
 pub enum NoAuthority {
     /// It names the server.
     #[error(
-        "it names the server, and nodes refuse a server that shows its authority's certificate as its own"
+        "it names the server, and nodes refuse a server that uses its authority's certificate as its own"
     )]
     NamesTheHost,
     /// It may sign no other.
     #[error(
-        "it is not marked as an authority's (CA:TRUE), so nodes would refuse the next one that the server gets"
+        "it is not marked as a certificate authority (CA:TRUE), so nodes would refuse the server's next certificate"
     )]
     SignsNothing,
 }

@@ -90,7 +90,7 @@ pub enum BaseError {
         source: io::Error,
     },
     /// mmdebstrap failed.
-    #[error("mmdebstrap failed ({status}); its last words:\n{words}\nnext: all of it is in {}", log.display())]
+    #[error("mmdebstrap failed ({status}); its last lines:\n{words}\nnext: all of it is in {}", log.display())]
     Mmdebstrap {
         /// How it ended.
         status: std::process::ExitStatus,
@@ -101,7 +101,7 @@ pub enum BaseError {
     },
     /// Programs of the boards' processor do not run here.
     #[error(
-        "this machine cannot run {ARCHITECTURE} programs ({reason}), which installing packages takes; \
+        "this machine cannot run {ARCHITECTURE} programs ({reason}), and gild needs that to install packages; \
          next: apt-get install qemu-user-static binfmt-support, and run arm64-programs, which is in share/gild of an installed gild \
          and in toolchain/ of a checkout (`make image` does both)"
     )]
@@ -111,7 +111,7 @@ pub enum BaseError {
     },
     /// The root of a name space may not enter the folder for temporary files.
     #[error(
-        "without root, packages are installed in a user name space, whose root may not enter {} (on the way to {}); next: set \
+        "without root, gild installs packages in a user namespace, whose root may not enter {} (on the way to {}); next: set \
          TMPDIR to a folder that everybody may enter, such as /var/tmp",
         closed.display(),
         path.display()

@@ -71,7 +71,7 @@ pub enum BaseImageError {
     },
     /// A root file system of another kind.
     #[error(
-        "the root file system of {} is {kind}, and gild reads ext4 alone; next: take the vendor's image with an ext4 root",
+        "the root file system of {} is {kind}, and gild reads only ext4; next: take the vendor's image with an ext4 root",
         path.display()
     )]
     OtherRoot {
@@ -82,7 +82,7 @@ pub enum BaseImageError {
     },
     /// A kernel that is not in the root file system.
     #[error(
-        "{} has its /boot, and the kernel in it, on a partition of its own, and gild reads the root file system alone; next: \
+        "{} has its /boot, with the kernel, on a separate partition, and gild reads only the root file system; next: \
          take an image whose /boot is a folder of its root",
         path.display()
     )]
@@ -92,7 +92,7 @@ pub enum BaseImageError {
     },
     /// Programs for another processor.
     #[error(
-        "the packages of {} are for {found}, and nodes run those for arm64; next: take the vendor's image of 64 bits",
+        "the packages of {} are for {found}, and nodes run packages for arm64; next: take the vendor's 64-bit image",
         path.display()
     )]
     Architecture {
@@ -103,7 +103,7 @@ pub enum BaseImageError {
     },
     /// Another release than that of the packages that are added.
     #[error(
-        "{} is {found}, and the packages of this recipe are of {suite}: the two do not mix; next: take the vendor's image of \
+        "{} is {found}, and the packages of this recipe are from {suite}: you cannot mix the two; next: take the vendor's image of \
          {suite}, or a recipe with its release as the suite",
         path.display()
     )]

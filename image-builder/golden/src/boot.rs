@@ -80,7 +80,7 @@ pub enum BootError {
     /// Boards that need an overlay would not start.
     #[error(
         "kernel {version}: {name} cannot be {what}, and boards that need it do not start: {source}; next: take a kernel \
-         that supports these boards, or leave {name} out of a recipe of your own if you have no such board"
+         that supports these boards, or leave {name} out of your own recipe if you have no such board"
     )]
     Overlay {
         /// The kernel.

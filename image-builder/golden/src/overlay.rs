@@ -80,7 +80,7 @@ pub fn check_public(directory: &Path) -> Result<(), OverlayError> {
         }
         Err(OverlayError::Refused {
             path: path.to_owned(),
-            reason: "others may not read it here, so it looks like a secret, which an image must not hold; next: take it \
+            reason: "other users may not read it here, so it looks like a secret, and an image must not hold one; next: take it \
                      out, or if it is public, chmod a+rX",
         })
     })

@@ -246,7 +246,7 @@ impl Recipe {
         for argument in &self.kernel_arguments {
             if !is_word(argument, graphic) {
                 return Err(format!(
-                    "`kernel_arguments` has {argument:?}: give each argument as an entry of its own, without spaces"
+                    "`kernel_arguments` has {argument:?}: give each argument as a separate entry, without spaces"
                 ));
             }
             if argument.starts_with("root=") {
@@ -329,7 +329,7 @@ impl Boot {
         let mut words = kernel_arguments.iter().chain(self.device_trees.keys());
         match words.find(|word| !word.chars().all(is_plain)) {
             Some(word) => Err(format!(
-                "{word:?} has a character that U-Boot's shell reads as something else: `boot.scr` takes letters, digits \
+                "{word:?} has a character that is special to U-Boot's shell: `boot.scr` takes letters, digits \
                  and -_.,:=/@+%~"
             )),
             None => Ok(()),

@@ -13,13 +13,13 @@ use crate::tree::{Tree, TreeError};
 pub enum SettingsError {
     /// The file is not of the form that a node reads.
     #[error(
-        "nodes would not take /{FIRST_BOOT}, which --matchbox and --k3s-url write, or your overlay has"
+        "nodes would refuse /{FIRST_BOOT}, which --matchbox and --k3s-url write or your overlay has"
     )]
     Refused(#[source] Problem),
     /// Nothing says where nodes ask, or that they are not to.
     #[error(
         "/{FIRST_BOOT} names no Matchbox, so nodes would not learn who they are and join no cluster; next: give --matchbox \
-         URL, or say --without-matchbox; in a file of your own, `matchbox = \"URL\"` or `without_matchbox = true`"
+         URL, or --without-matchbox; in your own file, `matchbox = \"URL\"` or `without_matchbox = true`"
     )]
     NoMatchbox,
     /// Every node would ask itself.

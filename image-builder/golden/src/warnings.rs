@@ -56,7 +56,7 @@ fn nobody_logs_in(site: &Tree, settings: &Settings) -> Result<Option<String>, Tr
     let why = "this image has no SSH key, and all its passwords are locked";
     Ok(Some(if settings.matchbox.is_some() {
         format!(
-            "{why}: only who is in `ssh_keys` of a node's group in Matchbox can log in to it, and nobody while Matchbox does \
+            "{why}: only people with a key in `ssh_keys` of a node's group in Matchbox can log in to it, and nobody while Matchbox does \
              not answer; next: give --authorized-key FILE, or have `ssh_keys` in each group"
         )
     } else {
@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn a_node_that_nobody_can_log_in_to_is_warned_of() {
         let asked = warned(MATCHBOX, &[]);
-        assert!(asked.contains("only who is in `ssh_keys`"), "{asked}");
+        assert!(
+            asked.contains("only people with a key in `ssh_keys`"),
+            "{asked}"
+        );
         let alone = warned(NOBODY, &[]);
         assert!(alone.contains("nobody can ever log in"), "{alone}");
         for text in [alone, asked] {

@@ -100,7 +100,7 @@ fn a_root_that_is_btrfs_is_refused_by_its_name() {
         .expect("written");
     let said = refused(&site, &options(&site, "own.img"));
     assert!(
-        said.contains("is btrfs, and gild reads ext4 alone; next: "),
+        said.contains("is btrfs, and gild reads only ext4; next: "),
         "{said}"
     );
 }
@@ -141,7 +141,7 @@ fn a_kernel_on_a_boot_partition_of_its_own_is_refused_by_name() {
         fill(&site, "boot", 16);
         fill(&site, "root", 48);
         let said = refused(&site, &options(&site, "own.img"));
-        assert!(said.contains("on a partition of its own"), "{said}");
+        assert!(said.contains("on a separate partition"), "{said}");
     }
     // A root with its kernel may have other partitions.
     disk(&site);

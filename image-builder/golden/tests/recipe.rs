@@ -158,7 +158,7 @@ fn a_mistake_is_found_and_named() {
         ),
         ("[\"udev\"]", "[\"--force-yes\"]", "`packages` has"),
         ("packages =", "package =", "unknown field `package`"),
-        ("[\"quiet\"]", "[\"quiet splash\"]", "an entry of its own"),
+        ("[\"quiet\"]", "[\"quiet splash\"]", "a separate entry"),
         (
             "[\"quiet\"]",
             "[\"root=/dev/sda1\"]",
@@ -167,12 +167,12 @@ fn a_mistake_is_found_and_named() {
         (
             "[\"quiet\"]",
             "[\"reserve=$x\"]",
-            "\"reserve=$x\" has a character that U-Boot's shell reads",
+            "\"reserve=$x\" has a character that is special to U-Boot's shell",
         ),
         (
             "\"board.dtb\" =",
             "\"a;b.dtb\" =",
-            "\"a;b.dtb\" has a character that U-Boot's shell reads",
+            "\"a;b.dtb\" has a character that is special to U-Boot's shell",
         ),
         (
             "loader = \"u-boot\"",

@@ -30,7 +30,7 @@ pub enum InspectError {
     },
     /// A canary that would be found by chance.
     #[error(
-        "{path}, line {line}: a canary needs at least {minimum} bytes, else it is found by chance"
+        "{path}, line {line}: a canary needs at least {minimum} bytes, otherwise gild finds it by chance"
     )]
     ShortCanary {
         /// The list.

@@ -54,14 +54,14 @@ impl fmt::Display for Lack {
             Self::K3s => "built without k3s: its nodes join no cluster",
             Self::Matchbox => "built without Matchbox: its nodes ask nobody who they are, and join no cluster",
             Self::SshKeys => {
-                "without an SSH key: only who is in `ssh_keys` of a node's group in Matchbox can log in to it"
+                "without an SSH key: only people with a key in `ssh_keys` of a node's group in Matchbox can log in to it"
             }
             Self::Login => "without an SSH key and without Matchbox: nobody can ever log in to its nodes",
             Self::SecurityUpdates => {
                 "built without security updates: its nodes' apt does not fetch them either"
             }
             Self::UnattendedUpgrades => {
-                "built without unattended upgrades: its nodes install security updates only when somebody does it on each"
+                "built without unattended upgrades: somebody must install security updates on each node"
             }
         })
     }

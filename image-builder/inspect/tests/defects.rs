@@ -217,7 +217,11 @@ fn an_image_says_that_nobody_can_log_in() {
     let report = judge(&golden.make());
     assert!(report.passed(), "{report}");
     assert_eq!(report.lacks, [Lack::SshKeys]);
-    assert!(report.to_string().contains("only who is in `ssh_keys`"));
+    assert!(
+        report
+            .to_string()
+            .contains("only people with a key in `ssh_keys`")
+    );
     golden.put("etc/gild/first-boot.toml", "without_matchbox = true\n");
     let report = judge(&golden.make());
     assert!(report.passed(), "{report}");

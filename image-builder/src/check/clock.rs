@@ -150,7 +150,7 @@ fn of_date(shown: &str, date: SystemTime, own: SystemTime) -> Finding {
         Check::Clock,
         shown,
         &text,
-        "have both set by a time server: a node judges certificates by the clock that it gets from one",
+        "let a time server set both clocks: a node checks certificates with the clock that it gets from such a server",
     )
 }
 
@@ -158,7 +158,7 @@ fn of_certificate(shown: &str, ends: Option<Ends>) -> Finding {
     let days = age::days(0, SOON.as_secs());
     match ends {
         None => {
-            let text = format!("its certificate is good for {days} days at least");
+            let text = format!("its certificate is valid for at least {days} days");
             Finding::ok(Check::Certificate, shown, text)
         }
         Some(Ends { at }) => {

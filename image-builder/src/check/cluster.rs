@@ -42,7 +42,7 @@ pub fn judge(nodes: &[Node]) -> Vec<Finding> {
             Check::Cluster,
             "the cluster",
             "no node was found that knows its cluster and has a token",
-            "correct what is said of Matchbox and the nodes, or give --matchbox and --groups",
+            "correct what the lines on Matchbox and the nodes say, or give --matchbox and --groups",
         )];
     }
     let looking: Vec<Looking> = ways(nodes).into_iter().map(begin).collect();
@@ -110,8 +110,8 @@ fn of_way(way: &Way, outcome: &Outcome) -> Vec<Finding> {
         Outcome::NotAsked => Finding::not_checked(
             Check::Cluster,
             subject,
-            &format!("its address is not known here, for {whose}"),
-            "give --k3s-url with the one that the image was built with",
+            &format!("its address for {whose} is not known here"),
+            "give --k3s-url with the address that the image was built with",
         ),
         Outcome::Late => Finding::error(
             Check::Cluster,

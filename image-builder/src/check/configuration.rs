@@ -31,14 +31,14 @@ pub fn judge(name: &str, config: &Config) -> Vec<Finding> {
 /// An order to flash, in what has this name.
 pub fn order(name: &str, order: &Order) -> Finding {
     let text = format!(
-        "it has the order {} to flash: each node that it is for is written again once, and all data on its disk is lost",
+        "it has the order {} to flash: each node of the order is written again once, and all data on its disk is lost",
         order.id
     );
     Finding::warning(
         Check::Configuration,
         name,
         &text,
-        "take the order out when the nodes have carried it out, or if it is not meant",
+        "take the order out when the nodes have carried it out, or if you do not want it",
     )
 }
 

@@ -63,7 +63,7 @@ impl Groups {
         match selects {
             Ok(Selects::Node(mac)) if self.macs.contains(&mac) => {
                 let text =
-                    format!("another group selects {mac} too, and Matchbox takes one of them");
+                    format!("another group selects {mac} too, and Matchbox uses only one of them");
                 let next = "delete one of the two";
                 let finding = Finding::warning(Check::Node, name, &text, next);
                 self.findings.push(finding);

@@ -48,7 +48,9 @@ pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>
     };
     match answer {
         Ok(Answer::Default(_)) => error(
-            &format!("only the group for every node answers, which says nobody's name: {without}"),
+            &format!(
+                "only the group for every node answers, and it gives no node a name: {without}"
+            ),
             ADD,
         ),
         Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer, known) {
@@ -58,7 +60,7 @@ pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>
                     Check::Node,
                     mac,
                     &format!(
-                        "it has a group of its own, and the desk gives its token only to the node: {reason}"
+                        "it has its own group, and the desk gives its token only to the node: {reason}"
                     ),
                     "nothing, before its flash; if the node says the same, open its door on the desk's page",
                 );
@@ -89,15 +91,15 @@ fn of_values(node: &Node) -> Vec<Finding> {
         "the cluster that the image names".to_owned()
     };
     let text = format!(
-        "a group of its own: {}, for {server}, with a {:?}, {keys}",
+        "its own group: {}, for {server}, with a {:?}, {keys}",
         node.hostname, node.token
     );
     let unknown = (!has_server).then(|| {
         Finding::not_checked(
             Check::Node,
             node.mac,
-            "its group has no `k3s_url`, and the image's is not known here: without one in the image the node joins no cluster",
-            "give --k3s-url with the one that the image was built with, or add it to the group",
+            "its group has no `k3s_url`, and the image's is not known here: if the image has none either, the node joins no cluster",
+            "give --k3s-url with the address that the image was built with, or add it to the group",
         )
     });
     [Finding::ok(Check::Node, node.mac, text)]
@@ -129,7 +131,7 @@ pub fn of_stranger(mac: Mac, said: &Said) -> Finding {
     match answer {
         Ok(Answer::Default(values)) => match values.get("K3S_TOKEN") {
             Ok(None) => {
-                warning("the group for every node answers, and nodes do not take its answer")
+                warning("the group for every node answers, and nodes do not accept its answer")
             }
             Ok(Some(_)) | Err(_) => warning(
                 "the group for every node gives the cluster's token to any machine that asks",
@@ -138,8 +140,8 @@ pub fn of_stranger(mac: Mac, said: &Said) -> Finding {
         Ok(Answer::Dedicated(_)) => Finding::error(
             Check::Node,
             &subject,
-            "Matchbox has a group of its own for it",
-            "look what answers in Matchbox' place",
+            "Matchbox has its own group for it",
+            "look which program answers instead of Matchbox",
         ),
         Err(error) => strange(&subject, &error),
     }
@@ -166,7 +168,7 @@ pub fn twins(nodes: &[Node]) -> Vec<Finding> {
                 Check::Node,
                 node.mac,
                 &text,
-                "give each node a `hostname` of its own; for two sockets of one board, take one of the two groups away",
+                "give each node its own `hostname`; for two sockets of one board, remove one of the two groups",
             ));
         }
     }

@@ -153,12 +153,12 @@ fn of_image(subject: &str, image: &Image, now: Duration) -> Vec<Finding> {
     let age = if made > now {
         Some(warning(
             "by this machine's clock the image was made in the future",
-            "look at the clock of this machine, and of the one that built the image",
+            "check the clock of this machine, and the clock of the machine that built the image",
         ))
     } else {
         (days > age::OLD).then(|| {
             let text = format!(
-                "the image was made {}: what has been fixed since then is not in it",
+                "the image was made {}: fixes since then are not in it",
                 age::ago(days)
             );
             warning(&text, "build and publish a new one")
@@ -166,7 +166,7 @@ fn of_image(subject: &str, image: &Image, now: Duration) -> Vec<Finding> {
     };
     let unproven = (!manifest.proves_itself).then(|| {
         warning(
-            "the image does not prove itself: it counts as proven once it is written, and one that does not start stays on the disk",
+            "the image does not prove itself: it counts as proven once it is written, and stays on the disk even if it does not start",
             "build it with `gild image build`, or pack it with --proves-itself if its start writes the proof",
         )
     });
@@ -204,7 +204,7 @@ fn replicas(board: &str, looks: &[Look]) -> Vec<Finding> {
             Check::Replicas,
             board,
             &text,
-            "publish the same image on every server of the list: a node takes what the server has that it reads from",
+            "publish the same image on every server of the list: a node takes the image of the server that it reads from",
         )
     };
     let differ: Vec<Finding> = others

@@ -170,7 +170,7 @@ fn of_itself(shown: &str, base: &Url, heard: &Heard, has_token: bool) -> Vec<Fin
                 "it is so slow that not all nodes were asked about in {} s",
                 LONGEST.as_secs()
             ),
-            "ask about fewer nodes at once, and look why it is slow",
+            "ask about fewer nodes at once, and find out why it is slow",
         ),
         End::Away(FetchError::Certificate(refused)) => Finding::error(
             Check::Matchbox,

@@ -26,7 +26,7 @@ pub fn judge(config: &Config) -> Vec<Finding> {
             Some(first) => {
                 let list: Vec<String> = servers.iter().map(ToString::to_string).collect();
                 let text = format!(
-                    "nodes ask the name servers of [network] ({}), and gild asks only those of this machine",
+                    "nodes ask the name servers of [network] ({}), and gild asks only this machine's name servers",
                     list.join(", ")
                 );
                 let next = format!("run `host {name} {first}`, and the same for each of them");

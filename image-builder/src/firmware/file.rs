@@ -24,7 +24,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     let metadata = fs::metadata(path).with_context(context)?;
     ensure!(
         metadata.is_file(),
-        "{} is not a file; next: copy what it holds into one first",
+        "{} is not a file; next: copy its content into a file first",
         path.display()
     );
     ensure!(

@@ -253,7 +253,7 @@ fn a_u_boot_that_nobody_can_look_into_is_taken_with_a_warning() {
     let fit = desk.workshop.fit(&u_boot, ROCK5B, &gzip);
     desk.put("u-boot.bin", desk.workshop.card(&fit));
     let ran = desk.build(&args).succeeds();
-    let words = "the image `u-boot` in the U-Boot for the card is compressed (gzip), so that nobody can see whether this U-Boot has the command `fatrm`";
+    let words = "the image `u-boot` in the U-Boot for the card is compressed (gzip), so gild cannot see whether this U-Boot has the command `fatrm`";
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
 }
 

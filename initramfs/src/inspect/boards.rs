@@ -118,7 +118,7 @@ pub fn u_boot(
     let sector = U_BOOT_AT / SECTOR;
     if !IdBlock::begins(&bytes) {
         problems.push(format!(
-            "what stands at sector {sector} is not a U-Boot for the Rock 5B"
+            "the data at sector {sector} is not a U-Boot for the Rock 5B"
         ));
         return Ok(false);
     }

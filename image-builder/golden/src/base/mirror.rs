@@ -153,7 +153,7 @@ pub fn check(url: &str) -> Result<(), Unusable> {
     }
     if Reach::of_text(url) == Some(Reach::Itself) {
         return refuse(
-            "it is on this machine itself, and each node's apt would ask that node: give an address that nodes reach",
+            "it is on this machine itself, and each node's apt would ask its own node: give an address that nodes can reach",
         );
     }
     Ok(())

@@ -38,7 +38,7 @@ impl Packages {
         }
         if removed > 0 {
             progress.note(&format!(
-                "files in {} that are not what was fetched, and are fetched again: {removed}",
+                "files in {} do not match their digests and are fetched again: {removed}",
                 self.folder.display()
             ));
         }

@@ -170,7 +170,7 @@ pub fn device_trees(image: &Image) -> Vec<Finding> {
                 return vec![Finding::new(format!("boot:{path}"), what)];
             }
             Ok(None) if path == stepping.vendor_dtb => {
-                let what = "is missing: nothing shows what the overlay is to give";
+                let what = "is missing, so gild cannot know what the overlay must give";
                 return vec![Finding::new(format!("boot:{path}"), what)];
             }
             // The rule about files reports it.

@@ -50,7 +50,7 @@ pub fn source(image: &Image) -> Vec<Finding> {
         let overruling =
             words.filter_map(|word| ARGUMENTS.iter().find(|key| word.starts_with(**key)));
         findings.extend(overruling.map(|key| {
-            let what = format!("the kernel argument {key} overrules what the image says");
+            let what = format!("the kernel argument {key} overrides what the image says");
             Finding::new(format!("boot:{file}"), what)
         }));
     }

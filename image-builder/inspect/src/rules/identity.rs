@@ -15,7 +15,7 @@ pub fn machine_id(image: &Image) -> Vec<Finding> {
     findings.extend(what.map(|what| Finding::new("etc/machine-id", what)));
     let dbus = "var/lib/dbus/machine-id";
     if !matches!(image.root.kind(dbus), None | Some(Kind::Symlink(_))) {
-        let what = "is a file of its own, which systemd copies back";
+        let what = "is a separate file, which systemd copies back";
         findings.push(Finding::new(dbus, what));
     }
     findings

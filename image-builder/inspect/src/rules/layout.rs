@@ -84,7 +84,7 @@ pub fn root_partition(image: &Image) -> Vec<Finding> {
             partition.start.is_multiple_of(MIB) && partition.length.is_multiple_of(MIB),
             "does not start and end at a MiB",
         ),
-        (is_last, "is not the last one, so that it cannot grow"),
+        (is_last, "is not the last one, so it cannot grow"),
         (
             image.root.label() == "gild-root",
             "is not labelled gild-root",

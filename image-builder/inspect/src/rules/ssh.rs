@@ -20,7 +20,7 @@ fn objection(keyword: &str, value: &str) -> Option<&'static str> {
         "authorizedkeysfile" if !value.split_whitespace().all(is_own) => {
             Some("takes keys from another place than the users' own files")
         }
-        "trustedusercakeys" if !is_none => Some("lets in whoever a certificate is made for"),
+        "trustedusercakeys" if !is_none => Some("lets in anyone with a certificate"),
         "authorizedkeyscommand" if !is_none => Some("takes keys from a program"),
         "permitrootlogin" if is_yes => Some("lets root log in"),
         "passwordauthentication" | "kbdinteractiveauthentication" if is_yes => {
@@ -28,7 +28,7 @@ fn objection(keyword: &str, value: &str) -> Option<&'static str> {
         }
         "permitemptypasswords" if is_yes => Some("lets in without a password"),
         "include" if value.trim_start_matches('/') != format!("{DROP_INS}/*.conf") => {
-            Some("reads a file that is not looked at")
+            Some("reads a file that gild does not check")
         }
         _ => None,
     }

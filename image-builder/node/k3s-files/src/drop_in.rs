@@ -8,7 +8,7 @@ use crate::{Problem, mapping};
 pub const DROP_INS: &str = "etc/rancher/k3s/config.yaml.d";
 
 const MATCHBOX: &str = "the token comes from Matchbox, `k3s_token` in a node's group";
-const ONE_NODE: &str = "it is one node's, and an image is for all; next: leave it out, and have Matchbox or the network say it";
+const ONE_NODE: &str = "it belongs to one node, and an image is for all; next: leave it out, and set it in Matchbox or in the network";
 
 /// Keys that k3s knows by one letter too.
 const LETTERS: [(&str, &str); 5] = [
@@ -168,8 +168,8 @@ mod tests {
         for (text, complaint) in [
             ("server: https://a:6443\n", "--k3s-url"),
             ("s: https://a:6443\n", "--k3s-url"),
-            ("node-name: a\n", "one node's"),
-            ("node-ip+: [192.0.2.1]\n", "one node's"),
+            ("node-name: a\n", "belongs to one node"),
+            ("node-ip+: [192.0.2.1]\n", "belongs to one node"),
             ("node-label: [a=b]\n", "node-label+"),
             ("private-registry: /etc/x\n", "registries.yaml"),
             ("data-dir: /mnt\n", "usual place"),

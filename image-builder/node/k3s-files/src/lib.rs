@@ -32,7 +32,7 @@ pub enum Problem {
         key: String,
     },
     /// A secret that whoever has the image would have.
-    #[error("`{key}` is a secret, and whoever has the image would have it; next: {instead}")]
+    #[error("`{key}` is a secret, and anyone who has the image would have it; next: {instead}")]
     Secret {
         /// The key.
         key: String,

@@ -7,8 +7,7 @@ use crate::{Problem, mapping};
 /// The file, in the image.
 pub const REGISTRIES: &str = "etc/rancher/k3s/registries.yaml";
 
-const MATCHBOX: &str =
-    "let Matchbox give registries with a login to each node; in an image only those without one";
+const MATCHBOX: &str = "let Matchbox give registries with a login to each node; an image may have only registries without a login";
 
 /// What containerd takes for a login.
 const LOGIN: [&str; 6] = [

@@ -61,12 +61,12 @@ fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
         Found::Record(record) => record,
         Found::Version1(_) => {
             return Ok(Standing::NoRecord(format!(
-                "the record on {shown} is of an earlier gild, which takes it for proven"
+                "the record on {shown} is of an earlier gild, which counts it as proven"
             )));
         }
         Found::Damaged => {
             return Ok(Standing::NoRecord(format!(
-                "the record on {shown} is damaged, and the flasher takes it for proven"
+                "the record on {shown} is damaged, and the flasher counts it as proven"
             )));
         }
         Found::Nothing => {
@@ -151,7 +151,7 @@ fn check(root: &Path) -> Result<()> {
         File::create(&path)?.sync_all()?;
         fs::remove_file(path)
     };
-    probe().context("the root file system cannot be written, so the image is not proven; next: see what the journal says of the disk")?;
+    probe().context("the root file system cannot be written, so the image is not proven; next: read what the journal says about the disk")?;
     if Interface::wired(root).is_empty() {
         bail!(
             "no wired interface was found, so the image is not proven; next: check the cable's socket, and that the image has the driver"
