@@ -49,7 +49,7 @@ pub struct Stepping {
     pub vendor_dtb: String,
     /// The overlay that the firmware applies, by its path on the boot partition.
     pub overlay: String,
-    /// An entry of a device's `compatible` that only this stepping's device tree has: it tells the two trees apart.
+    /// An entry of a device's `compatible` that only this stepping's device tree has: it distinguishes the two trees.
     pub compatible: String,
 }
 
@@ -91,7 +91,7 @@ pub struct Watchdog {
     pub module: String,
 }
 
-/// Hints that tell the flasher card's slot from other storage. Hints only: a virtual board has another controller.
+/// Hints that distinguish the flasher card's slot from other storage. Hints only: a virtual board has another controller.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {

@@ -89,7 +89,7 @@ pub enum DtboError {
     OtherDevice(String),
 }
 
-/// What one node of the other tree has besides or in another form.
+/// What one node of the other tree has in addition or in another form.
 struct Change {
     path: String,
     content: DeviceTreeNode,
@@ -136,7 +136,7 @@ pub fn check_gives(base: &[u8], overlay: &[u8], wanted: &[u8]) -> Result<(), Dtb
 }
 
 /// Checks that the overlay can be applied to the base tree, and that each device that is another one in the other tree,
-/// by its `compatible`, is that one in the result. A vendor's overlay may do more or less besides.
+/// by its `compatible`, is that one in the result. Beyond that a vendor's overlay may do more or less.
 pub fn check_devices(base: &[u8], overlay: &[u8], other: &[u8]) -> Result<(), DtboError> {
     let result = apply(base, overlay)?;
     let base = read("the base tree", base)?;

@@ -138,7 +138,7 @@ impl Chip {
     }
 }
 
-/// An EEPROM image, all sections of which could be read.
+/// An EEPROM image whose sections could all be read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
     bytes: Vec<u8>,

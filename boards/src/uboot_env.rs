@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::wire::{le32, put};
 
 const CRC: usize = 4;
-/// Where the flag stands, in a block of which two copies are kept.
+/// Where the flag is, in a block that is kept twice.
 pub const FLAG_AT: usize = CRC;
 
 /// Why an environment cannot be read or made.
@@ -74,7 +74,7 @@ impl Environment {
         variables.into_iter()
     }
 
-    /// Sets a variable: in its place if it exists, else at the end.
+    /// Sets a variable: where it is if it exists, else at the end.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), EnvError> {
         let (name, value) = (name.as_ref(), value.as_ref());
         let shown = || String::from_utf8_lossy(name).into_owned();
@@ -175,7 +175,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Reads a block of which only one copy is kept.
+    /// Reads a block that is kept once.
     pub fn parse_plain(bytes: &[u8]) -> Result<Self, EnvError> {
         let data = checked(bytes, CRC)?;
         Ok(Self {

@@ -25,7 +25,7 @@ const EDGES: [u32; 10] = [
     0xffff_ffff,
 ];
 
-/// Damages the bytes in one to four places, of which most lie in the part of them where the structure is.
+/// Damages the bytes in one to four places, most of them in the part where the structure is.
 fn damage(random: &mut Rng, bytes: &mut Vec<u8>, structure: &[usize]) {
     for _ in 0..random.usize(1..=4) {
         if bytes.is_empty() {

@@ -52,7 +52,7 @@ impl Flash {
     }
 }
 
-/// The ROM may start what a header with a right hash leads to, without another look: then all must be in its place.
+/// The ROM may start what a header with a right hash leads to, without another check: then everything must be right.
 fn is_safe(flash: &[u8], whole: &[&[u8]]) -> bool {
     let header = &flash[ID_BLOCK..ID_BLOCK + 0x620];
     let is_bootable =

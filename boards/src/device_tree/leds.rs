@@ -9,7 +9,7 @@ use dtoolkit::{Node, Property};
 use super::number;
 
 const ACTIVE_LOW: u32 = 1;
-/// Each LED is a device of its own: ACT must not wait for the chip behind PCI Express that PWR hangs on.
+/// Each LED is a separate device: ACT must not wait for the chip behind PCI Express that PWR needs.
 const LEDS: [(&str, &str, &str, u32); 2] = [
     ("gild-leds", "ACT", "gio_aon", 9),
     ("gild-leds-rp1", "PWR", "rp1_gpio", 44),

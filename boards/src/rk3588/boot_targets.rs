@@ -92,7 +92,7 @@ impl Image {
         Ok(names.first().is_some_and(|name| name == NVME_FIRST[0]) && names.iter().any(is_card))
     }
 
-    /// The file with these names first in its boot order. The names that it has besides follow in their order.
+    /// The file with these names first in its boot order. Its other names follow in their order.
     pub fn with_boot_targets(&self, wanted: &[&str]) -> Result<Self, BootTargetsError> {
         let (image, place) = self.find_boot_targets()?;
         let known = self.names(place.clone())?;

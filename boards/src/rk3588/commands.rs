@@ -1,4 +1,4 @@
-//! Which commands U-Boot's shell has: the name of each stands in the program as a text of its own.
+//! Which commands U-Boot's shell has: the name of each is a separate text in the program.
 
 use memchr::memmem;
 

@@ -33,7 +33,7 @@ pub enum FlashError {
     },
 }
 
-/// The image at the start, the environment or nothing in its place, and the rest as it is. [`crate::nor::plan`] says
+/// The image at the start, the environment or nothing at its offset, and the rest as it is. [`crate::nor::plan`] says
 /// how to get there, with the [ID block](Medium::id_block_offset) as what is written last.
 pub fn flash_content(
     current: &[u8],

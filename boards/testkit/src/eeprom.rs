@@ -16,7 +16,7 @@ pub const LZ4_MODULE: u32 = 0x55aa_f44f;
 /// nothing.
 pub const PADDING: u32 = 0x55aa_feef;
 
-/// Writes a section's header, of which the length may be a lie, and its content.
+/// Writes a section's header, whose length may be wrong, and its content.
 pub fn section(image: &mut [u8], offset: usize, magic: u32, length: usize, content: &[u8]) {
     let length = u32::try_from(length).expect("a length");
     image[offset..offset + 4].copy_from_slice(&magic.to_be_bytes());
