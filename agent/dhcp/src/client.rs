@@ -43,7 +43,7 @@ pub enum To {
 pub enum Event {
     /// There is a lease.
     Bound(Lease),
-    /// It lasts longer now, and may give something else besides the address.
+    /// It lasts longer now, and other things than the address may have changed.
     Renewed(Lease),
     /// A server took its offer back (NAK). Another is asked.
     Refused(Ipv4Addr),

@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(
             words(b"lan\nnameserver 192.0.2.1"),
             ["lan", "nameserver", "192.0.2.1"],
-            "a line of its own in the file would be more than a domain"
+            "a separate line in the file would be more than a domain"
         );
         assert_eq!(words(b"\xff\xfe ..  "), [] as [String; 0]);
     }

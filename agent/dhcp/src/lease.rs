@@ -48,7 +48,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The router to all networks that have no route of their own.
+    /// The router to all networks without a more special route.
     #[must_use]
     pub fn gateway(&self) -> Option<Ipv4Addr> {
         let mut all = self.routes.iter().filter(|route| route.prefix == 0);

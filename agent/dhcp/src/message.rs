@@ -157,7 +157,7 @@ pub struct Answer {
     pub mac: Mac,
     /// The client's address, if it is one that a machine can have.
     pub address: Option<Ipv4Addr>,
-    /// Who answers. Where the option is missing: whoever sent the packet.
+    /// Who answers. If the option is missing, the sender of the packet.
     pub server: Ipv4Addr,
     /// Whether the server names itself. If not, a relay may have sent the packet.
     pub is_named: bool,
@@ -210,7 +210,7 @@ impl Answer {
         self.server == asked || !self.is_named && self.is_relayed
     }
 
-    /// Whether it is the answer of the server that was asked. One that does not name itself is: whoever is asked answers, and
+    /// Whether it is the answer of the server that was asked. An answer without a name is: only the server that is asked answers, and
     /// where a relay has sent the packet, its address is not the server's.
     pub fn is_of(&self, asked: Ipv4Addr) -> bool {
         self.answerer(asked) == asked

@@ -1,4 +1,4 @@
-//! The two ways to a server: frames of our own until the interface has an address, and UDP afterwards.
+//! The two ways to a server: our own frames until the interface has an address, and UDP afterwards.
 
 use std::ffi::OsString;
 use std::io;

@@ -10,7 +10,7 @@ use gild_faults::{Fault, HasFault};
 use crate::Clock;
 use crate::revive::{Revival, nvme_controllers};
 
-/// Where the kernel tells about its disks. Tests point it at directories of their own.
+/// Where the kernel shows its disks. Tests point it at their own directories.
 #[derive(Clone, Debug)]
 pub struct System {
     /// Mount point of sysfs.
@@ -84,7 +84,7 @@ pub struct Finding {
     /// Why it was refused; `None` if it may be written.
     pub refusal: Option<String>,
     /// Whether the operator may have meant it: a disk that does not fit counts, or the other disk, which is
-    /// somebody's data, would be written in its place. The boot medium and a disk of another serial do not.
+    /// somebody's data, would be written instead. The boot medium and a disk of another serial do not.
     pub competes: bool,
 }
 
@@ -190,7 +190,7 @@ pub fn survey(system: &System, wanted: &Wanted) -> io::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for name in names(&system.sys.join("block"))? {
         let disk = system.sys.join("block").join(&name);
-        // A path of a multipath disk shows up besides the disk, hidden.
+        // A path of a multipath disk shows up beside the disk, hidden.
         if !name.starts_with("nvme") || read(&disk.join("hidden")).is_ok_and(|hidden| hidden == "1")
         {
             continue;

@@ -1,4 +1,4 @@
-//! What an NVMe disk says of its own health.
+//! What an NVMe disk reports about its health.
 
 use std::fs::File;
 use std::io;

@@ -1,6 +1,6 @@
 //! What can go wrong, as the operator sees it.
 
-/// What went wrong, in as few kinds as a blinking LED can tell apart.
+/// What went wrong, in as few kinds as a blinking LED can distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fault {
     /// This board is not supported.

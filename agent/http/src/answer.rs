@@ -13,7 +13,7 @@ use reqwest::header::{
 
 use crate::{At, HttpError};
 
-/// What tells one version of a file from another.
+/// What distinguishes one version of a file from another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     /// The entity tag, with its quotes.
@@ -60,7 +60,7 @@ pub struct Opened {
     pub version: Version,
 }
 
-/// Judges all but a redirect and a part.
+/// Judges every answer except a redirect and a part.
 fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), HttpError> {
     let at = || at.clone();
     let number = status.as_u16();

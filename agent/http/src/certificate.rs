@@ -65,7 +65,7 @@ impl RefusedCertificate {
 impl fmt::Display for RefusedCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            // rustls has names of its own for these, and sentences for the others.
+            // rustls has only names for these, and sentences for the others.
             CertificateError::UnknownIssuer => {
                 f.write_str("it is not signed by an authority that is known here")
             }

@@ -56,7 +56,7 @@ pub enum HttpError {
         /// The reason.
         reason: String,
     },
-    /// Whoever answers is not shown to be the server.
+    /// Nothing proves that the program that answers is the server.
     #[error(
         "{at}: the server's certificate is refused: {refused}; next: {}",
         refused.next_step("`ca` in gild.toml, --ca of gild")

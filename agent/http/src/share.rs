@@ -56,7 +56,7 @@ impl Inner {
 }
 
 impl Share {
-    /// A directory, of which nothing has been asked yet.
+    /// A directory. Nothing has been asked of it yet.
     pub fn new(
         url: &HttpUrl,
         access: &Access,

@@ -21,7 +21,7 @@
 //! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`](gild_source::Patience)
 //! decides how long to wait and when to give up. Everything else comes back as an [`NfsError`].
 //!
-//! `nfs3_client` speaks the protocol, over a stream of our own: it knows neither time-outs nor the
+//! `nfs3_client` speaks the protocol, over our own stream: it knows neither time-outs nor the
 //! end of a connection, and it believes every length a server sends.
 
 mod connect;

@@ -7,7 +7,7 @@ use gild_source::{Patience, Slots, persist};
 use crate::NfsError;
 use crate::connection::{Connection, Server};
 
-/// Hands each call a connection of its own.
+/// Hands each call its own connection.
 pub struct Pool {
     pub server: Server,
     /// A connection is made when it is first needed, and again after a loss.

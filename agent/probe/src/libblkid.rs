@@ -51,7 +51,7 @@ pub fn partition_table(
     }
     prober.enable_superblocks(false)?;
     prober.enable_partitions(true)?;
-    // `part_list` says the same for "no table" and "cannot read"; the probe tells them apart.
+    // `part_list` says the same for "no table" and "cannot read"; the probe distinguishes them.
     if !detected(&prober)? {
         return Ok(None);
     }

@@ -188,7 +188,7 @@ fn an_mbr_is_told_with_its_partitions_and_logical_ones() {
         (table.kind.as_str(), table.id.as_str()),
         ("dos", "deadbeef")
     );
-    let told: Vec<_> = table
+    let found: Vec<_> = table
         .partitions
         .iter()
         .map(|p| {
@@ -202,7 +202,7 @@ fn an_mbr_is_told_with_its_partitions_and_logical_ones() {
         })
         .collect();
     assert_eq!(
-        told,
+        found,
         [
             (1, MIB, 16 * MIB, "0xc", "deadbeef-01"),
             (2, 20 * MIB, 32 * MIB, "0x5", "deadbeef-02"),
@@ -234,7 +234,7 @@ fn file_systems_are_found_inside_a_partitioned_image() {
     let table = partition_table(&image.path())
         .expect("readable")
         .expect("a table");
-    let told: Vec<_> = table
+    let found: Vec<_> = table
         .partitions
         .iter()
         .map(|part| {
@@ -243,7 +243,7 @@ fn file_systems_are_found_inside_a_partitioned_image() {
                 .expect("a file system")
         })
         .collect();
-    assert_eq!(told, [vfat("GILD"), ext4("root")]);
+    assert_eq!(found, [vfat("GILD"), ext4("root")]);
     assert_eq!(
         filesystem(&image.path()).expect("readable"),
         None,
@@ -254,7 +254,7 @@ fn file_systems_are_found_inside_a_partitioned_image() {
 #[test]
 fn a_file_system_on_the_bare_disk_is_no_partition_table() {
     // A FAT boot sector ends in 55 AA just as an MBR does.
-    for (image, told) in [
+    for (image, expected) in [
         (
             Image::new(16 * MIB).with_vfat_at(0, 16 * MIB, "GILD"),
             vfat("GILD"),
@@ -264,7 +264,7 @@ fn a_file_system_on_the_bare_disk_is_no_partition_table() {
             ext4("root"),
         ),
     ] {
-        assert_eq!(filesystem(&image.path()).expect("readable"), Some(told));
+        assert_eq!(filesystem(&image.path()).expect("readable"), Some(expected));
         assert_eq!(partition_table(&image.path()).expect("readable"), None);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One server is waited for as long as the patience lasts. Of several, the first is preferred and tried again each minute; where one
 //! fails or sends wrong bytes, the next is asked at once, in the middle of an image too, and the patience counts rounds. What a server
-//! sends is checked by whoever reads it.
+//! sends is checked by its reader.
 
 mod error;
 mod file;

@@ -59,7 +59,7 @@ impl Patience for NoWait {
 }
 
 impl Share {
-    /// The directories of the same content on these servers, of which nothing has been asked yet.
+    /// The directories of the same content on these servers. Nothing has been asked of them yet.
     #[must_use]
     pub fn new(
         urls: &[ServerUrl],

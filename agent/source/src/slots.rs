@@ -9,7 +9,7 @@ const SLOW: Duration = Duration::from_secs(2);
 /// A place that was taken for less lets one more be taken.
 const QUICK: Duration = Duration::from_millis(500);
 
-/// Hands each caller a place of its own, and lets the others wait.
+/// Hands each caller its own slot, and lets the others wait.
 #[derive(Debug)]
 pub struct Slots<T> {
     state: Mutex<State<T>>,

@@ -13,11 +13,11 @@ pub trait Source: Send + Sync {
     fn size(&self) -> u64;
     /// Fills the buffer from the given offset. Retries that make sense have been made when it fails.
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError>;
-    /// What was read last is not what it should be: whoever has another place to read from takes that.
+    /// The data that was read last is wrong: a caller with another source reads from that.
     fn distrust(&self) {}
 }
 
-/// A read failed for good.
+/// A read failed, and a retry does not help.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {

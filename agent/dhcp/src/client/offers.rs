@@ -17,7 +17,7 @@ const MAX_LAST: usize = 64;
 pub struct Offers {
     open: Vec<Answer>,
     choose_at: Option<Duration>,
-    /// Servers that took an offer back or did not stand by it, the latest at the end, each as often as it did.
+    /// Servers that took an offer back or did not keep it, the latest at the end, each as often as it did.
     last: Vec<Ipv4Addr>,
 }
 

@@ -350,7 +350,7 @@ fn an_ack_without_an_address_extends_the_one_in_use() {
     );
 }
 
-/// What a lease has besides its times, in a message that says it all.
+/// What a lease has except its times, in a message that has all of it.
 const ALL: [(u8, &[u8]); 4] = [
     LEASE,
     (code::MASK, &[255, 255, 252, 0]),

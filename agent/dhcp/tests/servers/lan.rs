@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A thread in a network namespace of its own. What it starts is in there too.
+/// A thread in its own network namespace. What it starts is in there too.
 pub struct Place {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,

@@ -91,7 +91,7 @@ fn an_answer_with_next_to_nothing_in_it_gives_an_address() {
         vec![Answer::new(request, kind, None).giving(ADDRESS)]
     });
     let lease = lan.client().lease();
-    assert_eq!(lease.server, SERVER, "whoever sent the packet");
+    assert_eq!(lease.server, SERVER, "the sender of the packet");
     assert_eq!(lease.configuration.address, ADDRESS);
     assert_eq!(lease.configuration.prefix, 24, "by the class");
     let times = lease.times.expect("it has an end");
