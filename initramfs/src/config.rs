@@ -9,7 +9,7 @@ pub enum ConfigError {
     /// The agent would refuse it.
     #[error(transparent)]
     Agent(#[from] gild_card_format::ConfigError),
-    /// Something that must not be known to whoever holds the card. The message does not say more of it.
+    /// Something that the holder of the card must not know. The message does not say more about it.
     #[error(
         "line {line} holds {what}, which everyone who has the card can read; next: take it out"
     )]
@@ -88,7 +88,7 @@ pub fn prepare(text: &str, public_key: Option<&PublicKey>) -> Result<String, Con
             return Err(ConfigError::Parameter(key));
         }
     }
-    // All that can be wrong with it now is that it has no key of its own.
+    // Now it can only lack its key.
     match Config::parse(Some(text), &Arguments::default()) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Ok(format!("public_key = \"{}\"\n{text}", config.public_key)),

@@ -1,4 +1,4 @@
-//! The Raspberry Pi 5's device tree: mainline's, with what its firmware and the agent need besides.
+//! The Raspberry Pi 5's device tree: mainline's, with what else its firmware and the agent need.
 //!
 //! - Old firmware needs sizes of one cell: see [`gild_boards::device_tree`].
 //! - Mainline has no LED. The agent shows its state on `ACT`.

@@ -17,7 +17,7 @@ use directory::{Directory, Entry};
 /// As in the images of Raspberry Pi OS, which the boot ROM is known to read.
 const SECTORS_PER_CLUSTER: u32 = 4;
 const CLUSTER: usize = SECTORS_PER_CLUSTER as usize * 512;
-/// Boot sector, its copy, and what tells of free space.
+/// Boot sector, its copy, and the sector that describes free space.
 const RESERVED: u32 = 32;
 const INFO_SECTOR: u16 = 1;
 const COPY_SECTOR: u16 = 6;

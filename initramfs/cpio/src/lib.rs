@@ -3,7 +3,7 @@
 //! ```text
 //! /init                        the agent: the only program
 //! /dev/console                 so that the agent's first words are seen
-//! /dev/null                    what a Rust program opens in its place when there is no console; without it, it aborts
+//! /dev/null                    what a Rust program opens instead when there is no console; without it, it aborts
 //! /etc/gild/modules/BOARD      that board's modules: one path a line, in the order to load them
 //! /lib/modules/VERSION/...     those modules, decompressed
 //! /mnt /proc /run /sys /tmp    empty, to be mounted on

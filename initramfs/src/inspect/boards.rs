@@ -102,7 +102,7 @@ pub fn missing(boards: &[BoardReport]) -> Vec<&'static str> {
     missing
 }
 
-/// Whether there is a whole U-Boot before the partition. Nothing but zeros is none.
+/// Whether there is a whole U-Boot before the partition. If there are only zeros, there is none.
 pub fn u_boot(
     disk: &mut (impl Read + Seek),
     end: u64,

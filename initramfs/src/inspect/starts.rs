@@ -106,7 +106,7 @@ fn overlay(files: &Files, board: &Board) -> Option<String> {
             board.model
         ));
     };
-    // A tree that is missing is a problem of its own.
+    // A missing tree is a separate problem.
     let base = files.get(board.base_dtb())?;
     let newer = files.get(&stepping.vendor_dtb)?;
     let wrong = dtbo::check_order(base, newer, &stepping.compatible)

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// What the umask leaves of it: an NFS server, or whoever writes the card, must be able to read it.
+/// The mode, as far as the umask allows it: an NFS server, or the user who writes the card, must be able to read the file.
 const MODE: u32 = 0o644;
 
 /// A file that is being written and has no name that readers know.
