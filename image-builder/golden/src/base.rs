@@ -26,7 +26,7 @@ const ARCHITECTURE: &str = "arm64";
 
 /// The input that says which date was given for the image.
 pub const SOURCE_DATE: &str = "source date";
-/// The input that says of which day the packages are that others were added to.
+/// The input that says from which day the packages of the base are, to which others were added.
 const OF_DAY: &str = "base: packages of";
 
 /// The last steps in the new root, as mmdebstrap's hooks.
@@ -188,7 +188,7 @@ impl Builder<'_> {
     ) -> Result<Key, BaseError> {
         let mut key = Key::new("added");
         self.add_common_inputs(&mut key, recipe)?;
-        // What is built of it tells of all that went in, the vendor's image among it.
+        // The record of what is built on it names all inputs, the vendor's image among them.
         for (what, value) in &base.about.inputs {
             key.add(&format!("base: {what}"), &**value);
         }

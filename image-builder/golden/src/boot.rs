@@ -1,4 +1,4 @@
-//! The boot partition: kernel, initramfs, device trees, and the text that tells the board's firmware about them.
+//! The boot partition: kernel, initramfs, device trees, and the text that names them to the board's firmware.
 
 pub mod u_boot;
 

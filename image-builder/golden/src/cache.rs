@@ -34,7 +34,7 @@ pub struct About {
     pub sha256: String,
 }
 
-/// A root file system in the cache. As long as it is used, nobody else makes another one in its place.
+/// A root file system in the cache. As long as it is used, no other gild replaces it.
 #[derive(Clone, Debug)]
 pub struct Cached {
     /// The tar file.
@@ -370,10 +370,10 @@ mod tests {
         let used = slot.existing(&Notes::default()).expect("the root");
         drop(slot);
         let cache = Cache::open(folder.path()).expect("a cache");
-        let (send, told) = mpsc::channel();
+        let (send, notes) = mpsc::channel();
         let waiting = thread::spawn(move || cache.lock(&key("a"), &Sender(send)).map(drop));
         // Long enough for any machine: without the note it would wait forever.
-        let text = told
+        let text = notes
             .recv_timeout(Duration::from_mins(1))
             .expect("a note before it waits");
         assert!(text.contains("another gild"), "{text}");

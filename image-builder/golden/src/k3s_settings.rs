@@ -43,7 +43,7 @@ pub enum K3sSettingsError {
     Tree(#[from] TreeError),
 }
 
-/// Checks what the overlays, in a tree of their own, have for k3s.
+/// Checks what the overlays, in a separate tree, have for k3s.
 pub fn check(overlays: &Tree) -> Result<(), K3sSettingsError> {
     for pattern in [CONFIG, SEALED, SERVICE_ENV] {
         if let Some(path) = overlays.glob(pattern)?.into_iter().next() {

@@ -67,7 +67,7 @@ pub struct Options {
     pub sector_size: u32,
 }
 
-/// What a build gives besides the raw image.
+/// What a build gives in addition to the raw image.
 #[derive(Debug)]
 pub struct Built {
     /// The image's name.
@@ -235,7 +235,7 @@ fn check(options: &Options) -> Result<Inputs, BuildError> {
     })
 }
 
-/// Checks what the site tells first boot, as far as it can be seen without the base, and says what to warn of.
+/// Checks the site's settings for first boot, as far as that is possible without the base, and says what to warn of.
 fn check_settings(
     options: &Options,
     site: &Site,

@@ -1,4 +1,4 @@
-//! What the image tells first boot, read with the node's own code: what a node would refuse, no image is built of.
+//! The image's settings for first boot, read with the node's own code: gild builds no image with settings that a node would refuse.
 
 use gild_node::client::{self, FetchError};
 use gild_node::reach::Reach;
@@ -8,7 +8,7 @@ use crate::authority::{self, NoAuthority};
 use crate::site::FIRST_BOOT;
 use crate::tree::{Tree, TreeError};
 
-/// Why nodes could not use what the image tells them.
+/// Why nodes could not use the image's settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file is not of the form that a node reads.
@@ -72,14 +72,14 @@ pub enum SettingsError {
     Tree(#[from] TreeError),
 }
 
-/// Reads and checks what the tree tells first boot.
+/// Reads and checks the tree's settings for first boot.
 pub fn check(tree: &Tree) -> Result<Settings, SettingsError> {
     let settings = read(tree)?;
     check_authorities(tree, &settings)?;
     Ok(settings)
 }
 
-/// What the tree tells first boot. It must say where nodes ask who they are, or that they are to ask nobody.
+/// The tree's settings for first boot. They must say where nodes ask who they are, or that nodes ask nobody.
 pub fn read(tree: &Tree) -> Result<Settings, SettingsError> {
     let bytes = match tree.read(FIRST_BOOT) {
         Err(TreeError::Missing { .. }) => return Err(SettingsError::NoMatchbox),

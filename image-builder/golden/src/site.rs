@@ -1,4 +1,4 @@
-//! What a site adds of its own: who may log in, and where nodes ask who they are. No secrets.
+//! What a site adds: who may log in, and where nodes ask who they are. No secrets.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ const CA: &str = "etc/gild/matchbox-ca.pem";
 /// The kinds of public keys that OpenSSH knows.
 const KEY_KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
 
-/// What a site adds of its own.
+/// What a site adds.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Files with public keys, a line each.

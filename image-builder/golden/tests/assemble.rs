@@ -125,7 +125,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<String> {
     }
 }
 
-/// A partition as a file of its own, for tools that know no offsets.
+/// A partition as a separate file, for tools that know no offsets.
 fn partition(image: &Path, start: u64, length: u64, output: &Path) -> Result<String> {
     let argument = |name: &str, value: &str| format!("{name}={value}");
     let path = output.to_str().expect("temporary paths are UTF-8");
@@ -306,7 +306,7 @@ fn two_images_of_the_same_inputs_are_the_same_bytes() -> Result<()> {
         let script = format!(
             "{circumstances}; {wait}; hostname {host}; exec \"$0\" --exact two_images_of_the_same_inputs_are_the_same_bytes"
         );
-        // Root in a user namespace of its own could not look into another user's home, where this program may lie.
+        // Root in a separate user namespace could not look into another user's home, where this program may be.
         let is_root = nix::unistd::geteuid().is_root();
         let built = Command::new("unshare")
             .arg("--uts")

@@ -59,7 +59,7 @@ fn device_trees_of_both_steppings_get_one_cell_for_sizes_at_their_root() -> Resu
                 "{name} {node} {property}"
             );
         }
-        // Buses below have cells of their own.
+        // Buses below have their own cells.
         for bus in ["/soc@107c000000", "/axi"] {
             let cells = fdtget(&old, bus, "#size-cells")?;
             assert_eq!(fdtget(&new, bus, "#size-cells")?, cells, "{name} {bus}");

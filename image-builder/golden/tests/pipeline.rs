@@ -261,7 +261,7 @@ fn the_same_inputs_give_the_same_bytes_and_another_overlay_another_name() {
     let options = site.options(Vendor::Armbian);
     let first = build(&site, &options);
     let bytes = fs::read(site.path("disk.img")).expect("an image");
-    // From nothing, in a cache of its own.
+    // From nothing, in a separate cache.
     let again = Options {
         cache: site.path("another-cache"),
         ..site.options(Vendor::Armbian)
@@ -299,7 +299,7 @@ fn a_raspberry_pi_s_image_has_its_root_behind_a_fat_partition() {
     assert!(config.contains("kernel=vmlinuz.gz"), "{config}");
     let proven = trial::without_trial(&config).expect("an image on trial");
     assert!(proven.ends_with("disable_splash=1\n"), "{proven}");
-    // Nothing but gild's card writes the boot EEPROM.
+    // Only gild's card writes the boot EEPROM.
     let eeprom = "/etc/systemd/system/rpi-eeprom-update.service";
     let masked = root.read_link(eeprom).expect("a mask");
     assert_eq!(masked.display().to_string(), "/dev/null");

@@ -77,7 +77,7 @@ const COMMON_RESOLVERS: [&str; 8] = [
     "::1",
 ];
 
-/// Whoever inspects an image from within one of these would find its name everywhere.
+/// An inspection that runs inside one of these would find its name everywhere.
 const SYSTEM_FOLDERS: [&str; 12] = [
     "/boot/",
     "/dev/",
@@ -250,7 +250,7 @@ impl Canary {
         }
     }
 
-    /// Is the word at `start..end` of `bytes` a word of its own? What the operator gives is found inside words too.
+    /// Whether `start..end` of `bytes` is a whole word. The operator's texts are found inside words too.
     pub(crate) fn stands_alone(&self, bytes: &[u8], start: usize, end: usize) -> bool {
         if self.origin == Origin::Given {
             return true;

@@ -167,7 +167,7 @@ fn sha256(mut disk: Range) -> io::Result<String> {
     }
 }
 
-/// The share of one thread, with a reader of its own: the crate's reader is for one thread.
+/// The part of one thread, with its own reader: the crate's reader is for one thread.
 fn some_files(
     partition: &Range,
     files: &[(&str, &ext4_view::PathBuf)],
@@ -191,7 +191,7 @@ fn some_files(
     content
 }
 
-/// Names and the targets of links can tell as much as content.
+/// Names and the targets of links can reveal as much as content.
 fn names(root: &Root, scanner: &Scanner) -> Content {
     let mut content = Content::default();
     let mut window = Window::default();

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 pub struct Fat {
     system: FileSystem<Range>,
     partition: Range,
-    /// Paths in lower case, as FAT does not tell them apart, and their lengths.
+    /// Paths in lower case, because FAT ignores case, and their lengths.
     pub files: BTreeMap<String, u64>,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::image::Image;
 use crate::rules::join;
 
-/// What a sound image lacks: whoever built it said so, and whoever publishes it should know.
+/// What a sound image lacks: its builder left it out on purpose, and its publisher should know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lack {

@@ -7,7 +7,7 @@ use lzma_rust2::XzReader;
 
 /// What unpacks to more is not judged, and said to be unreadable: it would take forever.
 const LONGEST: u64 = 4 << 30;
-/// KiB that xz may take; what `xz -9` makes needs 65 MiB. zstd has a limit of its own.
+/// KiB that xz may take; what `xz -9` makes needs 65 MiB. zstd has its own limit.
 pub const XZ_MEMORY: u32 = 256 << 10;
 
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;

@@ -197,7 +197,7 @@ fn forbidden(image: &Image, patterns: &[&str], empty_may_be: bool) -> Vec<Findin
         .keys()
         .map(|path| (format!("boot:{path}"), "must not exist".to_owned()));
     let is_denied = |path: &str| denied.is_match(path) && !allowed.is_match(path);
-    // A link in the place of a folder: what is in there would have other names, and is there all the same.
+    // A link instead of a folder: its content would have other names, and is there anyway.
     let leads_away = |path: &str| {
         let is_link = matches!(image.root.kind(path), Some(Kind::Symlink(_)));
         is_link

@@ -34,7 +34,7 @@ fn servers(config: &Config) -> Result<Vec<String>> {
     Ok(doubts)
 }
 
-/// Refuses a `ca` that cannot be read, or that a server by it could not be known by.
+/// Refuses a `ca` that cannot be read, or that cannot verify a server.
 fn check_authorities(config: &Config) -> Result<()> {
     let Some(pem) = &config.authorities else {
         return Ok(());

@@ -186,7 +186,7 @@ fn for_each_part(
     let mut buffer = AlignedBuffer::new(PART);
     let mut at = SECTOR;
     while at < CARD_LENGTH {
-        // To the next multiple of a part, so that all but the first are aligned to it.
+        // To the next multiple of a part, so that all parts except the first are aligned to it.
         let length = (PART as u64 - at % PART as u64).min(CARD_LENGTH - at);
         let part = &mut buffer[..usize::try_from(length)?];
         image.read_exact_at(part, at)?;

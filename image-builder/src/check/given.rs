@@ -99,7 +99,7 @@ impl Given {
     }
 }
 
-/// The order to flash in a file of its own.
+/// The order to flash in its own file.
 fn order(name: &str, text: &str) -> Option<Finding> {
     let file = format!("{ORDER} on {name}");
     match Order::in_file(text) {

@@ -23,7 +23,7 @@ pub struct Look {
 pub struct Image {
     /// Its signed statement.
     pub manifest: Box<Manifest>,
-    /// Tells one signing of an image from another.
+    /// Distinguishes one signing of an image from another.
     pub digest: Sha256Hex,
     /// What `gild.toml` calls the key that signed it.
     pub key: &'static str,

@@ -58,7 +58,7 @@ pub struct Finding {
     pub level: Level,
     /// What was found.
     pub message: String,
-    /// What the operator can do, for all but [`Level::Ok`].
+    /// What the operator can do, for all levels except [`Level::Ok`].
     pub next: Option<String>,
 }
 

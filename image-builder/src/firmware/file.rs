@@ -36,7 +36,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(context)
 }
 
-/// Files to be written, none of which may be one of the inputs.
+/// Files to be written. None of them may be an input.
 pub struct Output {
     path: PathBuf,
     file: Finished,
@@ -72,7 +72,7 @@ impl Output {
         })
     }
 
-    /// Puts the file in its place, whole.
+    /// Renames the whole file to its name.
     pub fn put(self) -> Result<()> {
         self.file
             .put(&self.path)

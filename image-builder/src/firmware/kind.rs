@@ -1,4 +1,4 @@
-//! Tells the boards' firmware files apart.
+//! Recognizes the boards' firmware files.
 
 use gild_boards::fit::{Fit, FitError};
 use gild_boards::rk3588::{ENVIRONMENT, IdBlock, Image as Loader, Medium};

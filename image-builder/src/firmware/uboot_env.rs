@@ -83,7 +83,7 @@ fn number(text: &str) -> Result<usize, std::num::ParseIntError> {
 }
 
 impl Place {
-    /// The bytes of the copies, of which there are one or two.
+    /// The bytes of the one or two copies.
     fn copies(&self, length: usize) -> Result<Vec<Range<usize>>> {
         let size = match self.size {
             Some(size) => size,

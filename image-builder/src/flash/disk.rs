@@ -14,7 +14,7 @@ use super::Refused;
 pub struct Disk {
     /// Opened for writing.
     pub target: BlockDevice,
-    /// Path, model, serial, size: how a person tells it from others.
+    /// Path, model, serial, size: how a person recognizes it.
     pub description: String,
 }
 

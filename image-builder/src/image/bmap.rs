@@ -7,7 +7,7 @@ use gild_format::{Manifest, chunk};
 /// Chunks are whole numbers of this.
 const BLOCK: u64 = 4096;
 
-/// What stands in the place of the file's own digest while that is computed.
+/// Stands for the file's own digest while that is computed.
 const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The bmap file of a golden image. One range is one chunk, so the digests are those of the manifest.

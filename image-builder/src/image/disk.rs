@@ -144,7 +144,7 @@ impl DiskImage {
         Ok(table.partitions.into_iter().map(partition).collect())
     }
 
-    /// Whether the file has nothing but a hole in this range. A file system that cannot tell says no.
+    /// Whether the file has only a hole in this range. A file system that does not know says no.
     pub fn is_sparse(&self, offset: u64, length: u64) -> Result<bool> {
         match lseek(&self.file, i64::try_from(offset)?, Whence::SeekData) {
             Ok(data) => Ok(u64::try_from(data)? >= offset + length),

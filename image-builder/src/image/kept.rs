@@ -164,7 +164,7 @@ impl Kept {
     }
 }
 
-/// Whoever can write to a share can put one image's manifest in the place of another's, or into another board's folder.
+/// Anyone who can write to a share can replace one image's manifest by another's, or put it into another board's folder.
 fn is_at_home(manifest: Manifest, image_id: &ImageId, board: Option<&str>) -> Result<Manifest> {
     ensure!(
         manifest.image_id == image_id.as_str(),

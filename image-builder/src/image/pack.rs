@@ -20,7 +20,7 @@ use crate::source_date;
 /// The first agent that can write what this version packs, and that knows the record on a disk: an earlier one takes a disk with
 /// a later record for another system's, and writes it unasked.
 const MIN_AGENT_VERSION: &str = "0.2.0";
-// Whoever raises the record's version raises the agent's, too.
+// If you raise the record's version, raise the agent's, too.
 const _: () = assert!(gild_format::record::VERSION == 2);
 
 /// Arguments of `gild image pack`.
@@ -159,7 +159,7 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     Ok(())
 }
 
-/// A node that has started an image refuses each one with a lower counter, for good: one that is far ahead of the time would
+/// A node that has started an image forever refuses each image with a lower counter: a counter that is far ahead of the time would
 /// shut out all images to come.
 pub const fn is_counter_of_today(counter: u64, now: u64) -> bool {
     const DAY: u64 = 24 * 60 * 60;
@@ -240,7 +240,7 @@ pub fn timestamp(build_time: u64) -> Result<Timestamp> {
         .ok_or_else(|| anyhow!("{build_time} is not a build time; next: give seconds since 1970"))
 }
 
-/// The part of the default image id that tells one content from another.
+/// The part of the default image id that distinguishes one content from another.
 fn content_digest(chunks: &[Chunk]) -> String {
     let mut hasher = Sha256::new();
     for chunk in chunks {
@@ -308,7 +308,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         key::run(key::Command::New { output: at("site") }).expect("a key");
-        let pack_of = |content: &[u8], told: &str| {
+        let pack_of = |content: &[u8], about: &str| {
             make_disk(&at("disk.img"), content);
             let args = Args {
                 disk: at("disk.img"),
@@ -322,16 +322,16 @@ mod tests {
                 sector_size: 512,
                 build_time: Some(1_767_312_000),
             };
-            pack(args, &[("build.json", told)], None)
+            pack(args, &[("build.json", about)], None)
         };
-        let told = || fs::read_to_string(at("out/rpi5/rpi5-0123456789ab.build.json"));
+        let written = || fs::read_to_string(at("out/rpi5/rpi5-0123456789ab.build.json"));
         pack_of(b"one", "of one").expect("a set");
-        assert_eq!(told().expect("the file"), "of one");
+        assert_eq!(written().expect("the file"), "of one");
         let refused = pack_of(b"two", "of two").expect_err("another content");
         assert!(
             refused.to_string().contains("with other content"),
             "{refused}"
         );
-        assert_eq!(told().expect("the file"), "of one");
+        assert_eq!(written().expect("the file"), "of one");
     }
 }

@@ -55,7 +55,7 @@ impl Names {
 /// Ending of the list of packages.
 pub const PACKAGES: &str = "spdx.json";
 
-/// Endings of the files that tell about an image: its packages, what went in, what was looked for in it. `pack` makes
+/// Endings of the files that describe an image: its packages, what went in, what was looked for in it. `pack` makes
 /// none of them, `build` all.
 pub const ABOUT: [&str; 3] = [PACKAGES, "build.json", "inspection.json"];
 
@@ -349,7 +349,7 @@ impl Folder {
     /// Makes this manifest the board's current one.
     ///
     /// The pair is two files, so a reader may catch the new signature with the old manifest: both are staged before, so
-    /// that nothing but one rename lies between them, and to the reader it is a signature that does not fit, which is
+    /// that only one rename lies between them, and to the reader it is a signature that does not fit, which is
     /// worth a second look.
     pub fn set_current(&self, signed: &Signed) -> Result<()> {
         if self.current().is_ok_and(|current| current == *signed) {

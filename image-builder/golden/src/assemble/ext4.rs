@@ -180,7 +180,7 @@ fn feed(assembly: &Assembly<'_>, input: ChildStdin) -> Result<(), AssembleError>
     })
 }
 
-/// An mke2fs without libarchive ends well and leaves the file system empty: its superblock tells.
+/// An mke2fs without libarchive succeeds and leaves the file system empty: the superblock shows it.
 fn check_populated(
     assembly: &Assembly<'_>,
     image: &File,

@@ -49,7 +49,7 @@ impl Packages {
     pub fn keep(&self, from: &Path) -> Result<(), BaseError> {
         for path in super::mmdebstrap::files(from)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            // A file that is still on its way is in a folder of its own.
+            // An unfinished download is in a separate folder.
             if path.parent() == Some(from) && name.ends_with(ENDING) {
                 let kept = self.folder.join(format!("{name}.{}", sha256_of(&path)?));
                 fs::rename(&path, &kept).map_err(failed(&kept))?;

@@ -33,7 +33,7 @@ const DOOMED: [&str; 23] = [
     "etc/sudoers.d/010_pi-nopasswd",
 ];
 
-/// cloud-init's configuration of vendors: other sources of identity than gild's, and users of their own.
+/// cloud-init's configuration of vendors: other sources of identity than gild's, and other users.
 const CLOUD_CONFIG: &str = "etc/cloud/cloud.cfg.d/*.cfg";
 /// What the package itself brings.
 const DEBIAN_CLOUD_CONFIG: [&str; 2] = ["05_logging.cfg", "README"];

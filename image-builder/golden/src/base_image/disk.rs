@@ -108,7 +108,7 @@ fn has_kernel_in(root: &Ext4, folder: &str) -> bool {
     names(root, folder).iter().any(is_kernel)
 }
 
-/// The names in a folder. One that cannot be read has none here: whoever reads the whole root says so.
+/// The names in a folder. A folder that cannot be read has none here: the code that reads the whole root reports it.
 fn names(root: &Ext4, folder: &str) -> Vec<String> {
     let entries = root.read_dir(folder).into_iter().flatten().flatten();
     entries

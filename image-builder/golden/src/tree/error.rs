@@ -33,7 +33,7 @@ pub enum TreeError {
         blocker: String,
     },
     /// A directory that still has entries would be replaced by something else.
-    #[error("cannot put a file in the place of {path:?}: it is a directory of the image")]
+    #[error("cannot replace {path:?} by a file: it is a directory of the image")]
     IsADirectory {
         /// The directory.
         path: String,

@@ -29,7 +29,7 @@ const MODULES: [&str; 10] = [
 /// What finds the root file system.
 const EARLY: [&str; 2] = ["nvme", "ext4"];
 
-/// What a board's image needs besides. A vendor's kernel may have any of it built in.
+/// What else a board's image needs. A vendor's kernel may have any of it built in.
 struct Drivers {
     board: &'static str,
     /// Its own wired network: one of each. A vendor's kernel may call its driver by another name.
@@ -221,7 +221,7 @@ pub fn os_check(image: &Image) -> Vec<Finding> {
                 let what = format!("the line `{line}`");
                 findings.push(Finding::new(format!("boot:{file}"), what));
             }
-            // The firmware reads another file in the place of such a line.
+            // The firmware reads another file instead of such a line.
             let mut words = lower.split_whitespace();
             if let (Some("include"), Some(other)) = (words.next(), words.next())
                 && !files.iter().any(|file| file == other)

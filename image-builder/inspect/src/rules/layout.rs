@@ -102,7 +102,7 @@ pub fn commit_record(image: &Image) -> Vec<Finding> {
     data(
         image,
         [COMMIT_RECORD],
-        "data in the place of the commit record",
+        "data where the commit record belongs",
     )
 }
 

@@ -130,7 +130,7 @@ pub const RULES: &[Rule] = &[
     // Identity
     rule(
         "machine-id",
-        "/etc/machine-id is an empty regular file; dbus has none of its own",
+        "/etc/machine-id is an empty regular file; dbus does not have its own",
         "Clones would share logs, leases and network addresses; `uninitialized` would enable units before their time",
         Check::Image(identity::machine_id),
     ),
@@ -161,7 +161,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "nvme-host",
         "No NVMe host identity",
-        "Targets tell hosts apart by it",
+        "Targets distinguish hosts by it",
         Check::Forbidden(&["etc/nvme/hostnqn", "etc/nvme/hostid"]),
     ),
     rule(
@@ -301,7 +301,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "logs",
         "Nothing in the logs",
-        "They tell about the build host, and differ from build to build",
+        "They describe the build host, and differ from build to build",
         Check::Empty(&[
             "var/log/**",
             "var/account/**",

@@ -233,7 +233,7 @@ impl Golden {
         write(&self.boot(path), content);
     }
 
-    /// Writes a file as one that a package of its own brings.
+    /// Writes a file as if a separate package had brought it.
     pub fn package(&self, path: &str, content: &str) {
         self.put(path, content);
         let output = Command::new("md5sum").arg(self.root(path)).output();

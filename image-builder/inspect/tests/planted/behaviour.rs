@@ -75,7 +75,7 @@ pub fn defects() -> Vec<Planted> {
         ),
         (
             "owners",
-            "of whoever built it",
+            "of the builder",
             Before(|golden| {
                 golden.put("etc/initramfs-tools/hooks/gild", "#!/bin/sh\n");
                 let hook = golden.root("etc/initramfs-tools/hooks/gild");

@@ -71,7 +71,7 @@ fn units() -> Vec<Planted> {
         ),
         (
             "first-boot-units",
-            "another unit in its place",
+            "another unit instead of it",
             Before(|golden| golden.put("etc/systemd/system/k3s-init.service", "[Unit]\n")),
         ),
         (

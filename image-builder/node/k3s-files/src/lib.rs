@@ -31,7 +31,7 @@ pub enum Problem {
         /// The key.
         key: String,
     },
-    /// A secret that whoever has the image would have.
+    /// A secret that anyone with the image would have.
     #[error("`{key}` is a secret, and anyone who has the image would have it; next: {instead}")]
     Secret {
         /// The key.

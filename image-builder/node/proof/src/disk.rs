@@ -28,7 +28,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Finds the NVMe disk of which a partition is mounted at `/`, or lies below an overlay that is. There is no other that this may
+    /// Finds the NVMe disk whose partition is mounted at `/`, or lies below an overlay that is. There is no other that this may
     /// be.
     pub fn of_root(root: &Path) -> Result<Self> {
         let path = root.join(MOUNTS);

@@ -96,7 +96,7 @@ fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
 }
 
 /// Notes beside the disk that its image is on trial, if that is certain: the deadline of this start asks the note, and needs no
-/// disk. A disk of which nothing is certain is never a reason to restart, because a node may live on it.
+/// disk. Doubt about the disk is never a reason to restart, because a node may live on it.
 pub fn note_trial(root: &Path) -> Result<()> {
     let Ok(disk) = Disk::of_root(root) else {
         return Ok(());
