@@ -17,7 +17,7 @@ use crate::{disk, flasher, workspace};
 
 const SIZE: u64 = 64 << 20;
 const PARTITION_OFFSET: u64 = 1 << 20;
-/// Drivers of what a board started by U-Boot has besides: the card on virtio, and the flash.
+/// Drivers of what else a board has if U-Boot starts it: the card on virtio, and the flash.
 /// The last one asks the others what the chip is, and would find none.
 const WITH_U_BOOT: [&str; 4] = ["virtio_blk", "cfi_probe", "cfi_cmdset_0001", "physmap"];
 /// Of nobody: each test writes its own configuration over it.

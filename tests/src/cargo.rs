@@ -26,7 +26,7 @@ pub fn board_program(package: &str) -> Result<PathBuf> {
     program(package, &arguments, &format!("{BOARD_TARGET}/agent"), &[])
 }
 
-/// As [`board_program`], for one that goes into an image: it names no folder of whoever built it.
+/// As [`board_program`], for a program that goes into an image: it names no folder of its builder.
 pub fn image_program(package: &str) -> Result<PathBuf> {
     let home = std::env::var("HOME").unwrap_or_default();
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));

@@ -1,4 +1,4 @@
-//! A stub in the place of the cluster's server: it lets a node in as k3s does, by the token and the node's password, over TLS.
+//! A stub instead of the cluster's server: it lets a node in as k3s does, by the token and the node's password, over TLS.
 //! It has the three pages that a node asks for on its way in, and no Kubernetes.
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //!
 //! None of the vendor's programs run here. It does what the vendor documents of them: the ROM looks for `recovery.bin` in
 //! the root of the card before it looks at the EEPROM; that program checks `pieeprom.upd` against `pieeprom.sig`, writes
-//! it, renames itself to `recovery.000` and restarts the board; the firmware tells Linux what it is.
+//! it, renames itself to `recovery.000` and restarts the board; the firmware shows Linux what it is.
 
 use anyhow::{Context, Result, ensure};
 use gild_boards::rpi_eeprom::{BootOrder, Image, Signature};

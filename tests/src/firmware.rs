@@ -107,7 +107,7 @@ pub fn names_in_boot_partition(product: Product, disk: &Path, folder: &str) -> R
     Ok(names)
 }
 
-/// The command line for a machine that has neither board's serial port: QEMU's in the place of theirs.
+/// The command line for a machine that has neither board's serial port: QEMU's instead of theirs.
 #[must_use]
 pub fn on_qemu(command_line: &str, more: &str) -> String {
     let words = command_line.split_whitespace();

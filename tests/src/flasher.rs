@@ -10,7 +10,7 @@ use crate::kernel::Kernel;
 use crate::virtual_board::Boot;
 use crate::workspace;
 
-/// Drivers of the hardware that QEMU has in the place of the board's own.
+/// Drivers of the hardware that QEMU has instead of the board's own.
 pub const MODULES: [&str; 5] = [
     "virtio_net",
     "sdhci_pci",

@@ -1,8 +1,8 @@
 //! nfs-ganesha, an NFS server that no one here wrote, serving a directory on an address of this machine.
 //!
 //! Ganesha insists on registering with rpcbind, through rpcbind's local socket in `/run`. It gets
-//! an rpcbind of its own: both see a `/run` of their own (a mount namespace), and the rpcbind sits
-//! in a network namespace of its own, so that it opens no port of the machine. Ganesha itself stays
+//! its own rpcbind: both see their own `/run` (a mount namespace), and the rpcbind sits
+//! in its own network namespace, so that it opens no port of the machine. Ganesha itself stays
 //! in the machine's network, where this process and virtual boards reach it.
 
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ pub const EXPORT: &str = "/gild";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const LOG_TAIL_LINES: usize = 15;
 
-/// Runs as the first process of namespaces of its own; all die with it. The input ends when the
+/// Runs as the first process of its own namespaces; all die with it. The input ends when the
 /// process that started it is gone, however that ended: then ganesha is ended too.
 const SCRIPT: &str = r#"
 set -e
@@ -92,7 +92,7 @@ impl Ganesha {
     }
 
     /// The same with its rpcbind at port 111, as on most NFS servers. For callers in a network
-    /// namespace of their own, where that port is free.
+    /// namespace for them, where that port is free.
     pub fn start_with_portmapper(directory: &Path) -> Result<Self> {
         Self::start_with(directory, Export::default(), "")
     }

@@ -101,7 +101,7 @@ fn image_for(product: Product, on_trial: Option<Start>) -> Result<Golden> {
 }
 
 /// What the firmware makes the kernel's device tree of, by its path on the boot partition: on the Raspberry Pi 5 the tree for
-/// all boards and the overlay for newer ones. U-Boot has a tree of its own in these tests.
+/// all boards and the overlay for newer ones. U-Boot has its own tree in these tests.
 fn device_trees(product: Product, kernel: &Kernel) -> Result<Vec<(String, Vec<u8>)>> {
     let board = gild_boards::by_name(product.name());
     let Some((board, stepping)) = board.and_then(|board| Some((board, board.stepping.as_ref()?)))

@@ -12,7 +12,7 @@ const LINE: &str = "setting output 5 to ";
 const GROUP_GAP: f64 = 0.275;
 /// A blink from this on is a slow one.
 const SLOW_BLINK: f64 = 0.3;
-/// The dark stretch after a fault number, a second and a half: it tells a number blinked to its end from one cut off.
+/// The dark stretch after a fault number, a second and a half: it separates a complete number from one that was cut off.
 const FAULT_PAUSE: std::ops::RangeInclusive<f64> = 1.2..=60.0;
 /// Blinks in the flicker before a fault number: ten, less what a busy machine swallows.
 const FLICKER: std::ops::RangeInclusive<usize> = 7..=11;

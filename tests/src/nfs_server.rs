@@ -160,7 +160,7 @@ impl Drop for NfsServer {
     }
 }
 
-/// Starts the server on a port of its own and the relay on `address`.
+/// Starts the server on a separate port and the relay on `address`.
 async fn serve(
     shared: Arc<Shared>,
     address: SocketAddr,

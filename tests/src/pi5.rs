@@ -49,7 +49,7 @@ impl Pi5 {
     fn choose(&mut self, scene: &mut Scene) -> Result<(Medium, Boot)> {
         let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
         if scene.hardware.card.is_some() {
-            // An update ends with a restart of its own, which forgets what had been asked for.
+            // An update ends with its own restart, which forgets what had been asked for.
             while eeprom.start(&scene.card)? {
                 self.reboot_order = None;
             }

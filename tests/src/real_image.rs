@@ -77,7 +77,7 @@ pub fn build_for_desk(product: Product, directory: &Path, desk: &Path) -> Result
     must_succeed(build_command(product, directory)?.arg("--desk").arg(desk))
 }
 
-/// `gild image build` of a board, with the stub in the place of k3s.
+/// `gild image build` of a board, with the stub instead of k3s.
 fn build_command(product: Product, directory: &Path) -> Result<Command> {
     let stub = image_program("k3s-stub")?;
     let sha256 = hex::encode(Sha256::digest(fs::read(&stub)?));

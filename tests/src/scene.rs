@@ -134,7 +134,7 @@ impl Scene {
         Ok(u_boot)
     }
 
-    /// Lets nfs-ganesha serve the share, in the place of the embedded server.
+    /// Lets nfs-ganesha serve the share, instead of the embedded server.
     pub fn serve_by_ganesha(&mut self) -> Result<()> {
         self.ganesha = Some(Ganesha::start(&self.share.directory)?);
         self.card.write("gild.toml", &self.configuration())

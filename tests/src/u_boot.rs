@@ -1,7 +1,7 @@
-//! Debian's U-Boot for QEMU, in the place of the Rock 5B's, and the flash chip that it keeps its environment in.
+//! Debian's U-Boot for QEMU, instead of the Rock 5B's, and the flash chip that it keeps its environment in.
 //!
 //! Real: U-Boot, the chip (QEMU's model of a CFI flash), what is written to it and what U-Boot reads from it. Simulated:
-//! that U-Boot is started from a chip of its own, which nothing here writes to; that the chip is a CFI one with blocks of
+//! that U-Boot is started from a separate chip, which nothing here writes to; that the chip is a CFI one with blocks of
 //! 256 KiB, where the board has SPI NOR with blocks of 4 KiB; that it lies behind the Rock 5B's flash controller.
 
 use std::fs::{self, File, OpenOptions};
@@ -149,7 +149,7 @@ fn program() -> Result<PathBuf> {
     Ok(place.join("u-boot.img"))
 }
 
-/// Changes the built-in environment in its place.
+/// Changes the built-in environment inside the file.
 fn with_settings(mut program: Vec<u8>) -> Result<Vec<u8>> {
     let mut environment =
         Environment::built_into(&program).context("no built-in environment in U-Boot")?;

@@ -4,7 +4,7 @@
 //! another processor, and on a board with the D0 stepping applies `overlays/bcm2712d0.dtbo`. An overlay that is missing or
 //! does not apply is dropped with a message, and the kernel starts all the same; it dies when it sets up the pins.
 //!
-//! Simulated: the virtual machine gets a tree of its own, so the kernel's death is judged by the tree's `compatible`.
+//! Simulated: the virtual machine gets its own tree, so the tree's `compatible` decides whether the kernel would die.
 //! Debian's fdtoverlay stands in for the firmware's own code.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! Certificates for the stand-in: a site's own authority, and a server's certificate by it.
+//! Certificates for the stand-in: a site's own authority, and a server's certificate that it signed.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The golden image's root file system for this machine's own processor: the same recipe, files, programs and seal by the
-//! same code, but without a kernel and without hardware's packages, and with a stub in the place of k3s.
+//! same code, but without a kernel and without hardware's packages, and with a stub instead of k3s.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,10 +20,10 @@ use crate::workspace;
 
 const BOARD: &str = "rpi5";
 
-/// What stands in the place of k3s.
+/// The program that runs instead of k3s.
 const STUB: &str = "k3s-stub";
 
-/// Packages for hardware and for the kernel, of which there is none here.
+/// Packages for hardware and for the kernel. The image here has neither.
 const LEFT_OUT: [&str; 2] = ["firmware-realtek", "initramfs-tools"];
 
 /// Only whole seconds since 1970 matter: some date in the past.
@@ -32,7 +32,7 @@ const SOURCE_DATE: u64 = 1_760_000_000;
 /// The network is a pair of virtual interfaces, which the golden image leaves to k3s.
 const WIRED: &str = "usr/lib/systemd/network/20-gild-wired.network";
 
-/// What the image is made of besides packages and programs; the code that makes it too.
+/// The image's inputs except packages and programs; the code that makes it too.
 const INPUTS: [&str; 4] = [
     "boards",
     "image-builder/node/rootfs",
@@ -121,7 +121,7 @@ fn packages(recipe: &Recipe) -> Result<PathBuf> {
     })
 }
 
-/// What the image is made of besides packages.
+/// The image's inputs except packages.
 #[derive(Default)]
 struct Inputs {
     files: Vec<PathBuf>,

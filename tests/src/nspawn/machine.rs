@@ -31,7 +31,7 @@ pub enum End {
     Reboot,
 }
 
-/// A machine whose disk is a layer of its own over the golden image.
+/// A machine whose disk is a separate layer over the golden image.
 pub struct Machine<'a> {
     site: &'a Site,
     cables: Vec<Cable>,

@@ -31,7 +31,7 @@ pub struct Rack {
     pub site: Site,
     /// Who signs for the site's servers.
     pub authority: Authority,
-    /// The cluster, which lets in whoever knows its password; every password is right until one is set.
+    /// The cluster, which lets in every node that knows its password; every password is right until one is set.
     pub cluster: Cluster,
     image: Image,
     data: TempDir,
@@ -68,7 +68,7 @@ impl Rack {
         fs::write(&path, group.to_string()).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Adds a node: the group that the documentation tells an operator to write.
+    /// Adds a node: the group that an operator writes after the documentation.
     pub fn add_node(&self, mac: &str, hostname: &str, token: &str) -> Result<()> {
         let metadata = json!({"hostname": hostname, "k3s_url": SERVER, "k3s_token": token});
         self.group(hostname, &json!({"mac": mac}), &metadata)

@@ -30,7 +30,7 @@ const MATCHBOX_PORT: u16 = 8080;
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The first process of namespaces of its own; all die with it. Its input ends when the process that started it is
+/// The first process of its own namespaces; all die with it. Its input ends when the process that started it is
 /// gone, however that ended.
 const SCRIPT: &str = r#"
 set -e
@@ -116,7 +116,7 @@ impl Site {
         command
     }
 
-    /// A path as the site's processes see it, which has mounts of its own.
+    /// A path as the site's processes see it. The site has its own mounts.
     #[must_use]
     pub fn path(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix("/").unwrap_or(path);
@@ -182,7 +182,7 @@ impl Site {
     fn listen(&self, port: u16) -> Result<TcpListener> {
         let namespace = fs::File::open(format!("/proc/{}/ns/net", self.holder))
             .context("opening the site's network")?;
-        // A thread of its own, because it never comes back into this process' network.
+        // A separate thread, because it never comes back into this process' network.
         let thread = thread::spawn(move || -> Result<TcpListener> {
             setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the site's network")?;
             bind(port).context("listening in the site's network")

@@ -84,7 +84,7 @@ pub struct Hardware {
     pub memory: u32,
     /// Cores: one, because all virtual boards share those of this machine.
     pub cores: u32,
-    /// The EEPROM of an `rpi5`, if its firmware tells about it; else it only shows the factory's configuration.
+    /// The EEPROM of an `rpi5`, if its firmware shows it; else it only shows the factory's configuration.
     pub eeprom: Option<Eeprom>,
     /// The U-Boot that starts the board, if [`Hardware::switch_on`] does.
     pub u_boot: Option<UBoot>,
@@ -93,7 +93,7 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// A board with nothing but its network interface.
+    /// A board with only its network interface.
     #[must_use]
     pub fn new(product: Product, directory: &Path) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl Hardware {
         }
     }
 
-    /// Applies power; QEMU starts this kernel in the place of the firmware, and a restart ends the run.
+    /// Applies power; QEMU starts this kernel instead of the firmware, and a restart ends the run.
     pub fn power_on(&self, boot: &Boot) -> Result<VirtualBoard> {
         self.start(&kernel_arguments(boot), &self.firmware_tree())
     }

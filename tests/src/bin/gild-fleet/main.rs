@@ -45,7 +45,7 @@ fn numbers(words: &[&str]) -> Result<Vec<usize>> {
     words.iter().map(number).collect()
 }
 
-/// In a network of its own, which ends with this process.
+/// In a separate network, which ends with this process.
 fn inside(fleets: &[usize]) -> Result<()> {
     let most = fleets.iter().copied().max().unwrap_or(1);
     let rack = Rack::build(most)?;

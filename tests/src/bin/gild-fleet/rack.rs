@@ -28,7 +28,7 @@ pub struct Rack {
 }
 
 impl Rack {
-    /// Runs this program in namespaces of its own. All that it makes there ends with it.
+    /// Runs this program in its own namespaces. All that it makes there ends with it.
     pub fn enter(fleets: &[usize]) -> Result<()> {
         ensure!(
             nix::unistd::geteuid().is_root(),

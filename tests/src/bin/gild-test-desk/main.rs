@@ -3,7 +3,7 @@
 //!
 //! Real: all commands of gild, the image with its packages, the card and the agent on it, the desk with its three ports and TLS, NVMe,
 //! network and first boot, and on the Rock 5B a U-Boot. Simulated: the hardware, the firmware of the Pi 5 (docs/virtual-boards.md), k3s
-//! and its server, of which there are stubs. The image differs in three things from an operator's: the stub, the service of
+//! and its server: stubs replace both. The image differs in three things from an operator's: the stub, the service of
 //! `tests/image-overlay` and QEMU's serial port on the kernel's command line.
 
 use std::fs;
@@ -128,7 +128,7 @@ fn joins(product: Product, desk: &Desk, cluster: &Cluster, tell: &dyn Fn(&str)) 
     );
     ensure!(
         !desk.metadata(mac)?.contains(&secret),
-        "the desk gives the token of a member to whoever asks"
+        "the desk gives the token of a member to anyone who asks"
     );
     ensure!(
         !chain.console().contains(PASSWORD),

@@ -5,8 +5,8 @@
 //!
 //! Real: the image, its kernel and all its packages, the card and the agent on it, NVMe, network, first boot, and on the
 //! Rock 5B a U-Boot and its environment in flash. Simulated: the hardware, the firmware of the Pi 5
-//! (docs/virtual-boards.md), Matchbox, k3s and its server, of which there are stubs. The image differs in three things from an
-//! operator's: the stub, a service that tells what became of the node (`tests/image-overlay`), and QEMU's serial port on the
+//! (docs/virtual-boards.md), Matchbox, k3s and its server: stubs replace both. The image differs in three things from an
+//! operator's: the stub, a service that reports what became of the node (`tests/image-overlay`), and QEMU's serial port on the
 //! kernel's command line.
 
 mod bad_release;
@@ -154,7 +154,7 @@ fn one_board(product: Product, options: Options) -> Result<()> {
         if let (Some(bad), Some(defect)) = (&bad, options.bad_release) {
             bad_release::uses_up_its_starts(defect, &mut life.chain)?;
             life.story
-                .tell("three starts of the bad release, each of which came back to the card");
+                .tell("three starts of the bad release, and each came back to the card");
             bad_release::replace(&bad.directory, &share)?;
             life.story.tell("the good image is published");
         }
@@ -321,7 +321,7 @@ impl Life<'_> {
     }
 }
 
-/// What happens, for whoever waits.
+/// What happens, for the people who wait.
 struct Story {
     product: Product,
     start: Instant,

@@ -31,7 +31,7 @@ fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, wanted: &T) -> R
     Ok(())
 }
 
-/// The first boot came to its end with everything in its place.
+/// The first boot finished with everything in its place.
 pub fn a_node_of_this_image(report: &Report, site: &Site, disk: &Path) -> Result<()> {
     let product = site.product;
     equal("systemd's state", &report.one("state")?, &"running")?;
