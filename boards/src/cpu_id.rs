@@ -15,7 +15,7 @@ pub enum CpuId {
         /// Offset of its 16 bytes there.
         offset: u64,
     },
-    /// In the device tree, where the firmware puts it as 16 hex digits: its bytes are those of the text.
+    /// In the device tree, where the firmware puts it as 16 hex digits: the bytes of this text count.
     DeviceTree {
         /// The property of the root node.
         property: String,

@@ -153,7 +153,7 @@ pub fn check_devices(base: &[u8], overlay: &[u8], other: &[u8]) -> Result<(), Dt
     }
 }
 
-/// Checks that the base tree is not that of the newer stepping and that the other one is. `device` is the entry of a
+/// Checks that the base tree is not the newer stepping's and that the other tree is. `device` is the entry of a
 /// `compatible` that the newer one alone has.
 pub fn check_order(base: &[u8], other: &[u8], device: &str) -> Result<(), DtboError> {
     let has = |tree: &DeviceTree| {

@@ -87,7 +87,7 @@ pub struct Image {
     pub data: Range<usize>,
     /// Its hashes. All that this program knows have been checked, and that is one at least.
     pub hashes: Vec<Hash>,
-    /// The `compatible` of the device tree that it is, if it is one that can be read.
+    /// The `compatible` of the device tree, if it is a readable device tree.
     pub compatible: Vec<String>,
 }
 

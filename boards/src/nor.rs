@@ -44,7 +44,7 @@ pub enum Step {
     CheckErased(Range<usize>),
     /// Program these bytes of the wanted content.
     Write(Range<usize>),
-    /// Read these bytes back from the flash: they must be those of the wanted content.
+    /// Read these bytes back from the flash: they must be as in the wanted content.
     Check(Range<usize>),
 }
 

@@ -1,6 +1,6 @@
 //! The Raspberry Pi's boot EEPROM image, `pieeprom-*.bin`.
 //!
-//! The format is the one that the vendor's `rpi-eeprom-config` reads and writes: sections one after another, each a
+//! The vendor's `rpi-eeprom-config` reads and writes this format: sections one after another, each a
 //! big-endian magic, a big-endian length and so many bytes, the next one at the next multiple of 8. What that tool
 //! would write, byte for byte, is what [`Image::set_config`] and [`Image::set_timestamp`] make.
 //!
@@ -51,7 +51,7 @@ const UPDATETIME: &str = "updatetime";
 pub enum EepromError {
     /// Not the size of any Raspberry Pi's EEPROM.
     #[error(
-        "{0} bytes are not the size of a boot EEPROM image: those of a Raspberry Pi 5 have 2097152 bytes, of a Raspberry Pi 4 524288"
+        "{0} bytes are not the size of a boot EEPROM image: an image for a Raspberry Pi 5 has 2097152 bytes, for a Raspberry Pi 4 524288"
     )]
     Size(usize),
     /// The first section is not the boot code.

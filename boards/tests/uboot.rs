@@ -222,7 +222,7 @@ fn what_a_right_checksum_covers_is_valid_and_kept_byte_for_byte() {
     let size = changed.len() + 4;
     assert_eq!(block.to_bytes(size, 0), Ok(with_data(changed)));
 
-    // One that fills its block has no room for an end.
+    // An environment that fills its block has no room for an end.
     let full = Block::parse(&with_data(b"a=b\0a=c\0b=\0b")).expect("valid");
     assert!(full.environment.iter().eq([(&b"a"[..], &b"c"[..])]));
     assert_eq!(full.environment.get("a"), Some(&b"c"[..]));

@@ -1,6 +1,6 @@
 //! The LEDs of the Raspberry Pi 5, which mainline's device tree lacks.
 //!
-//! Lines and names are those of the vendor's tree (`bcm2712-rpi-5-b.dts`, node `leds`).
+//! Lines and names come from the vendor's tree (`bcm2712-rpi-5-b.dts`, node `leds`).
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};

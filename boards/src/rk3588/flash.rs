@@ -15,7 +15,7 @@ pub const ENVIRONMENT: Range<usize> = 0xc0_0000..0xc2_0000;
 /// Why an image cannot be written to a flash.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FlashError {
-    /// The flash is not one that the boards have.
+    /// The boards do not have such a flash.
     #[error(
         "the flash has {0} bytes instead of {FLASH_SIZE}: it is not the boot flash of this board"
     )]

@@ -1,6 +1,6 @@
 //! The ID block, version 2: a header and up to four programs for the ROM to start, each with its hash.
 //!
-//! The format is that of U-Boot's `tools/rkcommon.c`; `mkimage -T rksd -n rk3588` makes it.
+//! U-Boot's `tools/rkcommon.c` defines the format; `mkimage -T rksd -n rk3588` makes it.
 
 use std::ops::Range;
 

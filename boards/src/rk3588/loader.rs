@@ -20,7 +20,7 @@ impl Image {
             own[hash.clone()].fill(0);
             others[hash].fill(0);
         }
-        // The header says how long the programs are: one that is longer differs there.
+        // The header says how long the programs are: a loader with longer programs differs there.
         let numbers = own.chunks(NUMBER).zip(others.chunks(NUMBER));
         let different: Vec<_> = numbers.filter(|(own, others)| own != others).collect();
         let is_place = |(own, others): &(&[u8], &[u8])| {

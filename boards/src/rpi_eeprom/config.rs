@@ -46,7 +46,7 @@ pub enum ConfigError {
 pub struct BootOrder(pub u32);
 
 impl BootOrder {
-    /// The order in a configuration, if it has one that is the same for every board.
+    /// The order in a configuration, if the order is the same for every board.
     #[must_use]
     pub fn of(config: &[u8]) -> Option<Self> {
         let is_filtered = lines(config).any(|(scope, line)| {
@@ -131,7 +131,7 @@ pub fn get_key<'a>(config: &'a [u8], key: &str) -> Option<&'a [u8]> {
         .last()
 }
 
-/// The configuration with the NVMe disk first. One that has it first already, and the card after it, keeps its order, and
+/// The configuration with the NVMe disk first. A configuration that already has it first, and the card after it, keeps its order, and
 /// every one keeps all else it says.
 pub fn with_nvme_first(config: &[u8]) -> Result<Vec<u8>, ConfigError> {
     let order = BootOrder::of(config).filter(|order| order.is_nvme_then_card());
@@ -225,7 +225,7 @@ fn lines(config: &[u8]) -> impl Iterator<Item = (Scope, &[u8])> {
                 scope = match filter {
                     b"all" => Scope::All,
                     b"none" | b"config.txt" => Scope::Elsewhere,
-                    // Filters add up until [all], so one that stands below another narrows it further.
+                    // Filters add up until [all], so a filter below another narrows it further.
                     _ => Scope::Filter(filter.to_owned()),
                 };
             }

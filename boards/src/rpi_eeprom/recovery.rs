@@ -1,5 +1,5 @@
 //! What can be known of a `recovery.bin`, the vendor's program that writes the EEPROM. Its format is not published, so only
-//! the texts in it say what it is; one that has none may be good all the same.
+//! the texts in it say what it is; a program without such texts may still be good.
 
 use std::ops::RangeInclusive;
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{BOOTSYS, EepromError, JOURNALS};
 use crate::wire::be32;
 
-/// Every section's magic without the bits of [`KIND`]. As it is, that of the boot code.
+/// Every section's magic without the bits of [`KIND`]. As it is, the magic of the boot code.
 pub(super) const MAGIC: u32 = 0x55aa_f00f;
 /// The bits of a magic that say what the section is.
 const KIND: u32 = 0x0000_0ff0;

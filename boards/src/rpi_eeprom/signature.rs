@@ -86,7 +86,7 @@ impl Signature {
         .concat()
     }
 
-    /// Whether the digest is that of these bytes.
+    /// Whether these bytes have the digest.
     #[must_use]
     pub fn matches(&self, bytes: &[u8]) -> bool {
         self.sha256 == <[u8; 32]>::from(Sha256::digest(bytes))
