@@ -2,7 +2,7 @@
 //!
 //! [`Client`] is the state machine: bytes and the time in, bytes and events out. [`run`] has the sockets and the clock.
 //!
-//! The codec is our own because dhcproto 0.15, the one that is kept up, stops at the first option that it cannot read, joins
+//! The codec is our own because dhcproto 0.15, the maintained one, stops at the first option that it cannot read, joins
 //! no overloaded options, and needs hickory-proto. A server's odd option must not cost a board its address.
 
 mod client;

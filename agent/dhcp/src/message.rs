@@ -155,7 +155,7 @@ pub struct Answer {
     pub kind: Kind,
     pub transaction: u32,
     pub mac: Mac,
-    /// The client's address, if it is one that a machine can have.
+    /// The client's address, if a machine can have it.
     pub address: Option<Ipv4Addr>,
     /// Who answers. If the option is missing, the sender of the packet.
     pub server: Ipv4Addr,

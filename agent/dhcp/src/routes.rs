@@ -51,7 +51,7 @@ pub fn masked(machine: Ipv4Addr, prefix: u8) -> Ipv4Addr {
     Ipv4Addr::from(machine.to_bits() & mask)
 }
 
-/// The routes of an option. One that cannot be read ends the list, and those before it count.
+/// The routes of an option. An unreadable route ends the list, and the routes before it count.
 pub fn classless(mut bytes: &[u8]) -> Vec<Route> {
     let mut routes = Vec::new();
     while let Some((route, rest)) = first(bytes) {

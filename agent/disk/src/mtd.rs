@@ -54,7 +54,7 @@ impl NorFlash {
         Ok(bytes)
     }
 
-    /// Takes away the protection of all of it. Most flash has none, and says so; one that stays protected is found out by
+    /// Takes away the protection of all of it. Most flash has none, and says so; a flash that stays protected is found by
     /// reading back what was erased.
     pub fn unlock(&self) {
         let unlocked = self

@@ -3,7 +3,7 @@
 //! No supported board has hot-plug: the kernel looks at each port once, at the start. A disk that trains its link too late,
 //! drops off the bus or fails a reset stays away until somebody asks the kernel to look again. That is done here, in two
 //! steps. Nothing that works is touched: a controller that is live, or on its way there, and a host with a device behind it.
-//! And no disk is forgotten: where there are several, one that is taken off the bus and does not come back would leave the
+//! And no disk is forgotten: where there are several, a disk that is taken off the bus and does not come back would leave the
 //! other as the only one, and the only one is written.
 
 use std::fs;
@@ -73,7 +73,7 @@ fn rebind(system: &System) {
     }
 }
 
-/// Starts a device's driver from the beginning, where it lets go of the device: that of the Rock 5B's hosts does not
+/// Starts a device's driver from the beginning, if it can release the device: the driver of the Rock 5B's hosts cannot
 /// (`suppress_bind_attrs`). A host whose link stayed down at the start has no driver.
 fn start_driver(device: &Path, bus: &Path) {
     let unbind = device.join("driver/unbind");

@@ -129,7 +129,7 @@ pub fn choose(
     loop {
         let look = look(system, wanted).map(|mut look| {
             most = most.max(look.controllers);
-            // One that is gone may be the one that is meant.
+            // A disk that is gone may be the intended one.
             look.settled &= look.controllers == most;
             look.is_complete &= look.settled;
             look.controllers = most;
@@ -154,7 +154,7 @@ pub fn choose(
     }
 }
 
-/// Whether no other disk can be taken for the one that is meant.
+/// Whether no other disk can be confused with the intended one.
 fn is_sole(controllers: usize, wanted: &Wanted) -> bool {
     controllers <= 1 || wanted.serial.is_some()
 }
@@ -259,7 +259,7 @@ pub fn in_use(system: &System, name: &str) -> io::Result<Vec<String>> {
     Ok(uses)
 }
 
-/// Why this disk cannot be the one that is meant.
+/// Why this disk cannot be the intended one.
 fn out_of_question(
     system: &System,
     wanted: &Wanted,
@@ -279,7 +279,7 @@ fn out_of_question(
     Ok(None)
 }
 
-/// Why this disk must not be written, though it may be the one that is meant.
+/// Why this disk must not be written, though it may be the intended one.
 fn refusal(
     system: &System,
     wanted: &Wanted,
@@ -328,7 +328,7 @@ fn share_a_parent(system: &System, disk: &str, boot: &str) -> io::Result<bool> {
     Ok(disk == boot || disk.parent() == boot.parent())
 }
 
-/// How many NVMe controllers there are, and whether each is up and shows a namespace. One that shows none is scanned again.
+/// How many NVMe controllers there are, and whether each is up and shows a namespace. A controller that shows none is scanned again.
 fn settle(system: &System) -> io::Result<(usize, bool)> {
     let class = system.sys.join("class/nvme");
     let controllers = names(&class).unwrap_or_default();

@@ -203,7 +203,7 @@ impl Target for BlockDevice {
         if self.kind == Kind::Device {
             sys::discard(&self.file, offset, length)
         } else {
-            // A file that is new has nothing to forget, and one that is not keeps its room.
+            // A new file has nothing to forget, and an old file keeps its blocks.
             Err(io::ErrorKind::Unsupported.into())
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 
 use crate::sys;
 
-/// Sets the time-out of an open watchdog, in seconds. Gives the one that the driver took, which may be rounded.
+/// Sets the time-out of an open watchdog, in seconds. Returns the time-out that the driver took, which may be rounded.
 ///
 /// Where the hardware cannot wait so long, the kernel feeds it in between, as long as the kernel itself is alive.
 pub fn set_timeout(device: &File, seconds: u32) -> io::Result<u32> {

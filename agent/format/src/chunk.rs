@@ -26,7 +26,7 @@ pub enum ChunkError {
         /// What came.
         found: u64,
     },
-    /// The bytes are not those of the manifest.
+    /// The bytes do not have the manifest's digest.
     #[error("the chunk at byte {offset} has SHA-256 {found}, the manifest says {expected}")]
     Digest {
         /// Offset in the raw image.

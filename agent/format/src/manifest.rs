@@ -42,7 +42,7 @@ pub enum ManifestError {
     /// Made by another, newer gild.
     #[error("format version {0} is not known here, only {FORMAT_VERSION} is; use a newer gild")]
     UnknownVersion(u64),
-    /// Two statements of the manifest that cannot both be true, or one that is out of bounds.
+    /// Two statements of the manifest that cannot both be true, or a statement that is out of bounds.
     #[error("{field}: {reason}")]
     Invalid {
         /// The field, e.g. `chunks[7].stored_offset`.

@@ -1,6 +1,6 @@
 //! The network block: 4 KiB just before the commit record, by which the flasher card gives a node its place in the network.
 //!
-//! A node that finds none, or one that it does not understand, uses DHCP. `gild image pack` refuses an image that has anything
+//! A node that finds no block, or does not understand it, uses DHCP. `gild image pack` refuses an image that has anything
 //! of its own in this place.
 
 use std::net::Ipv4Addr;

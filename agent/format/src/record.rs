@@ -15,7 +15,7 @@ pub const RECORD_OFFSET: u64 = FIRST_MIB - RECORD_LENGTH as u64;
 pub const RECORD_LENGTH: usize = 4096;
 /// Longest id of an order to flash, bytes.
 pub const MAX_ORDER_ID: usize = 48;
-/// Orders that a record remembers. An older one on another card, or under one that was deleted, must not be carried out again.
+/// Orders that a record remembers. An older order on another card, or below a deleted order, must not be carried out again.
 pub const MAX_ORDERS: usize = 5;
 
 const MAGIC: &[u8; 16] = b"gild record\0\0\0\0\0";

@@ -1,4 +1,4 @@
-//! The names of a release's files, and how a reader meets one that is being replaced.
+//! The names of a release's files, and how a reader handles a release that is being replaced.
 
 use std::time::Duration;
 

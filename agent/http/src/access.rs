@@ -21,7 +21,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Public authorities are believed, and those of the site: certificates in PEM form. The header goes to servers of images.
+    /// The reader trusts public authorities and the site's own: certificates in PEM form. The header goes to servers of images.
     pub fn new(authorities: Option<&str>, header: Option<&Header>) -> Result<Self, HttpError> {
         let mut roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

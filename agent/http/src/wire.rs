@@ -15,7 +15,7 @@ use crate::{At, HttpError};
 
 /// The client divides the time for a connection among the addresses of a name: two are common.
 const ADDRESSES: u32 = 2;
-/// In the time for an answer, at least as much of a body must come: one that drips is silent.
+/// In the time for an answer, at least as much of a body must come: a slower body counts as silence.
 const LEAST: usize = 64 << 10;
 /// More redirects than this are a loop.
 const REDIRECTS: usize = 5;

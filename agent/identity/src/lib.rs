@@ -105,7 +105,7 @@ impl Interface {
     }
 }
 
-/// The addresses that last for those of these interfaces whose own will be other ones after the next start: made from the
+/// Lasting addresses for the interfaces whose own addresses change at the next start: made from the
 /// board's unique number, in order, as far as no interface has them yet. An interface with an address of its own
 /// does not count, so that no adapter makes another node of this one.
 ///

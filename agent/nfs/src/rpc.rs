@@ -34,7 +34,7 @@ impl Rpc {
         }
     }
 
-    /// Whether this end's port is one that takes root to open.
+    /// Whether only root can open this end's port.
     pub fn is_privileged(&self) -> bool {
         self.is_privileged
     }

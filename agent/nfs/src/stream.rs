@@ -71,7 +71,7 @@ impl Stream {
         })
     }
 
-    /// Whether this end's port is one that takes root to open.
+    /// Whether only root can open this end's port.
     pub fn is_privileged(&self) -> bool {
         let local = self.socket.local_addr();
         local.is_ok_and(|local| local.port() < 1024)

@@ -17,7 +17,7 @@ pub enum ShareError {
     /// A server over HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// A server has another file under the name of the one that is wanted.
+    /// A server has another file under the wanted name.
     #[error(
         "{name} on {server} has {found} bytes, and the manifest says {wanted}; next: publish the image there again"
     )]
@@ -28,7 +28,7 @@ pub enum ShareError {
         server: String,
         /// Its size there.
         found: u64,
-        /// The size of the one that is wanted.
+        /// The size of the wanted file.
         wanted: u64,
     },
     /// What a server gave is not what this reader may use.

@@ -302,7 +302,7 @@ fn a_nak_without_its_server_s_name_is_the_server_s_that_was_asked() {
 
 #[test]
 fn a_nak_of_another_server_counts_only_where_all_were_asked() {
-    // One that names itself, and one that its packet's address gives away.
+    // A server that names itself, and a server that its packet's address reveals.
     for (name, source) in [(OTHER, SERVER), (Ipv4Addr::UNSPECIFIED, OTHER)] {
         let (mut client, discover) = client();
         let offer = answer(&discover, OFFER, SERVER, &[]);

@@ -139,7 +139,7 @@ fn timers_in_the_wrong_order_are_the_standard_s() {
 fn options_lie_in_the_fields_of_the_names_and_odd_ones_do_no_harm() {
     let lan = Lan::new();
     let _script = serve(&lan, |request| {
-        // A router of three bytes, a relay's option, a vendor's, one that is cut off at the end.
+        // A router of three bytes, a relay's option, a vendor's option, an option that is cut off at the end.
         let options: [(u8, &[u8]); 4] = [
             (52, &[3]),
             (3, &[192, 0, 2]),

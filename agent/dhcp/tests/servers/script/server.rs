@@ -138,7 +138,7 @@ impl Drop for Script {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // One that panicked has said so, and the test fails without its answers.
+            // A thread that panicked has said so, and the test fails without its answers.
             let _ = thread.join();
         }
     }
