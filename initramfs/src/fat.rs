@@ -19,7 +19,7 @@ const DELETED: u8 = 0xe5;
 /// Fewer clusters than this make it a FAT16.
 const LEAST_CLUSTERS: u64 = 65_525;
 const END_OF_CHAIN: u32 = 0x0fff_fff8;
-/// As the format has it: 65536 entries. One that goes round in a circle is longer.
+/// As the format has it: 65536 entries. A directory that is a loop is longer.
 const MAX_DIRECTORY: u64 = 2 << 20;
 /// The longest file that is read: a flash backup is the largest there is.
 const MAX_FILE: u32 = 64 << 20;

@@ -137,7 +137,7 @@ fn rock5b(file: Vec<u8>, medium: Medium) -> Result<rk3588::Image, FirmwareError>
     validate(&image)?;
     match image.command(FATRM) {
         ShellCommand::Lacking => Err(FirmwareError::NoFatrm),
-        // One that nobody can look into is not refused: see `Firmware::u_boot_doubts`.
+        // A U-Boot that gild cannot look into is not refused: see `Firmware::u_boot_doubts`.
         ShellCommand::Known | ShellCommand::Hidden { .. } => Ok(image),
     }
 }
@@ -197,7 +197,7 @@ impl Firmware {
                 return None;
             };
             Some(format!(
-                "the image `{image}` in the U-Boot for {place} is compressed ({compression}), so gild cannot see whether this U-Boot has the command `{FATRM}`; without it a board never starts an image on trial. Use one that is not compressed, or type `help {FATRM}` at its prompt"
+                "the image `{image}` in the U-Boot for {place} is compressed ({compression}), so gild cannot see whether this U-Boot has the command `{FATRM}`; without it a board never starts an image on trial. Use an uncompressed one, or type `help {FATRM}` at its prompt"
             ))
         };
         let both = [

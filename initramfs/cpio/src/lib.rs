@@ -97,7 +97,7 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The file is not one that could run as PID 1 on a board.
+    /// The file could not run as PID 1 on a board.
     #[error("{path} cannot be the agent: build it with --target aarch64-unknown-linux-musl")]
     NotTheAgent {
         /// The file.

@@ -27,7 +27,7 @@ pub enum IndexError {
         /// The line.
         text: String,
     },
-    /// A module needs another one that has no line.
+    /// A module needs another module that has no line.
     #[error("modules.dep: {path} needs `{missing}`, which is not listed: run depmod again")]
     Dangling {
         /// The module's file.

@@ -24,7 +24,7 @@ impl Unnamed {
         Self::new(folder_of(path), OsStr::new("."))
     }
 
-    /// An empty file in this folder, whose name begins like this, so that one that a killed program leaves is known.
+    /// An empty file in this folder, whose name begins like this, so that the file of a killed program is recognized.
     pub fn new(folder: &Path, prefix: &OsStr) -> io::Result<Self> {
         tempfile::Builder::new()
             .prefix(prefix)
