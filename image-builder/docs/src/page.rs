@@ -20,7 +20,7 @@ pub fn page(root: &Command) -> Result<String> {
     Ok(page)
 }
 
-/// Adds the section of a command, whose name follows these words, and those of its own commands.
+/// Adds the section of a command, whose name follows these words, and the sections of its commands.
 fn add(page: &mut String, root: &Command, command: &Command, words: &[&str]) -> Result<()> {
     let words = [words, &[command.get_name()]].concat();
     write!(page, "\n## `{}`\n\n```text\n", words.join(" "))?;

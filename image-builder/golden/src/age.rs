@@ -33,7 +33,7 @@ pub fn say(what: &str, tar: &Path, about: &About, refreshed: bool, progress: &dy
     }
 }
 
-/// Seconds since 1970. A date that was given is that of the image and says nothing of the packages: then it is the day on which
+/// Seconds since 1970. A given date is the image's and says nothing about the packages: then it is the day on which
 /// they were fetched.
 fn date_of(tar: &Path, about: &About) -> u64 {
     if !about.inputs.contains_key(SOURCE_DATE) {

@@ -101,7 +101,7 @@ pub enum BaseImageError {
         /// What they are for.
         found: String,
     },
-    /// Another release than that of the packages that are added.
+    /// Another release than the added packages have.
     #[error(
         "{} is {found}, and the packages of this recipe are from {suite}: you cannot mix the two; next: take the vendor's image of \
          {suite}, or a recipe with its release as the suite",

@@ -155,7 +155,7 @@ impl Kernel {
     }
 }
 
-/// Refuses a root file system without a kernel for the board: one that has the board's device trees.
+/// Refuses a root file system without a kernel for the board: a kernel with the board's device trees.
 pub fn check(tree: &Tree, recipe: &Recipe) -> Result<(), BootError> {
     let kernel = Kernel::find(tree)?;
     for (name, path) in &recipe.boot.device_trees {

@@ -137,7 +137,7 @@ impl Cache {
         Ok(path)
     }
 
-    /// A scratch folder. Those of gilds that were killed are removed.
+    /// A scratch folder. The folders of killed gilds are removed.
     pub fn scratch(&self) -> Result<Scratch, CacheError> {
         let place = self.subfolder("tmp")?;
         // So that nobody takes a folder for abandoned that is not locked yet.

@@ -29,7 +29,7 @@ pub enum BuildError {
         name: String,
     },
     /// A folder that is none.
-    #[error("{} is not a folder; next: give one that is there", path.display())]
+    #[error("{} is not a folder; next: give a folder that exists", path.display())]
     NotAFolder {
         /// What was given.
         path: PathBuf,

@@ -5,7 +5,7 @@ use crate::tree::{Tree, TreeError};
 const STATUS: &str = "var/lib/dpkg/status";
 
 /// How the names of packages begin that bring kernels, or write to the boot partition or to a boot loader's place. A new
-/// kernel from apt would not reach the boot partition, and its modules would replace those of the one that is there.
+/// kernel from apt would not reach the boot partition, and its modules would replace the modules of the present kernel.
 const HELD: [&str; 9] = [
     "linux-image-",
     "linux-base-",

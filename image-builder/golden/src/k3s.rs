@@ -164,7 +164,7 @@ impl K3s {
     }
 }
 
-/// A file's SHA-256, if it is the one that it should have.
+/// A file's SHA-256, if it is the expected one.
 fn digest(path: &Path, expected: &str) -> Result<String, K3sError> {
     let found = sha256_of(path)?;
     if found.eq_ignore_ascii_case(expected.trim()) {

@@ -59,7 +59,7 @@ pub struct Options {
     pub cache: PathBuf,
     /// Whether to make again what is kept.
     pub refresh: bool,
-    /// Date of everything in the image, if not that of the packages.
+    /// Date of everything in the image, if not the date of the packages.
     pub source_date: Option<u64>,
     /// An mke2fs that reads tar files.
     pub mke2fs: PathBuf,
@@ -152,7 +152,7 @@ pub fn build(
     };
     assemble::assemble(&assembly, output)?;
     if let Err(error) = check_unchanged(options, &inputs) {
-        // The error that is reported is the one that matters.
+        // The error of the check is reported, and an error of the removal is not.
         let _ = fs::remove_file(output);
         return Err(error);
     }

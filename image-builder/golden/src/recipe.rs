@@ -104,7 +104,7 @@ pub struct Boot {
     /// Whether device trees are changed to give sizes in one cell, for old firmware of the Raspberry Pi.
     #[serde(default)]
     pub one_size_cell: bool,
-    /// Whether device trees that have no LEDs get those of the Raspberry Pi 5.
+    /// Whether device trees without LEDs get the LEDs of the Raspberry Pi 5.
     #[serde(default)]
     pub leds: bool,
 }

@@ -24,7 +24,7 @@ pub enum SettingsError {
     NoMatchbox,
     /// Every node would ask itself.
     #[error(
-        "Matchbox's address {url} is that of each node itself; next: give an address by which nodes reach the machine that it \
+        "Matchbox's address {url} leads each node to itself; next: give an address by which nodes reach the machine that it \
          runs on"
     )]
     AsksItself {

@@ -164,7 +164,7 @@ fn a_site_is_told_which_of_its_files_the_seal_takes() {
             "{path}: {warnings:?}"
         );
     }
-    // And one that the nodes' apt keeps the vendor's sources.
+    // And a warning that the nodes' apt keeps the vendor's sources.
     assert_eq!(warnings.len(), taken.len() + 1, "{warnings:?}");
     let root = site.root("disk.img");
     assert!(

@@ -34,7 +34,7 @@ fn every_board_has_a_recipe() {
     for board in gild_boards::all() {
         let recipe = of_board(&board.name);
         let console = format!("console={},{}", board.console.device, board.console.baud);
-        // The last console is the one that services write to.
+        // Services write to the last console.
         assert_eq!(recipe.kernel_arguments.last(), Some(&console));
         assert!(
             recipe

@@ -330,7 +330,7 @@ fn files_of_initramfs(
         } else {
             return Ok(());
         };
-        // The sum is that of the whole file.
+        // The sum is over the whole file.
         io::copy(&mut file, &mut io::sink())?;
         let md5 = (!found.is_empty()).then(|| hex::encode(file.1.finalize()));
         content.hits.extend(found.into_iter().map(|secret| Hit {

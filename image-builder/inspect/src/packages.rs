@@ -12,7 +12,7 @@ use crate::root::{Kind, Root};
 pub struct Packages {
     /// MD5 by path.
     sums: HashMap<String, String>,
-    /// All paths, also those of folders and links.
+    /// All paths, also of folders and links.
     paths: HashSet<String>,
 }
 

@@ -50,7 +50,7 @@ pub fn io_error(error: Ext4Error) -> io::Error {
     }
 }
 
-/// The reader takes memory for each group that the superblock claims, before it reads one. Offsets are those of the kernel's
+/// The reader takes memory for each group that the superblock claims, before it reads one. Offsets are as in the kernel's
 /// `struct ext4_super_block`.
 fn must_fit(partition: &Range) -> io::Result<()> {
     let superblock = partition.vec_at(1024, 1024)?;

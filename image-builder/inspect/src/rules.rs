@@ -56,7 +56,7 @@ pub(crate) enum Check {
 /// A place where something that looks like a secret is none.
 pub struct Known {
     secret: Secret,
-    /// For the build host's texts: only those of this origin.
+    /// For the build host's texts: only the texts of this origin.
     origins: &'static [Origin],
     /// Where.
     pub paths: &'static [&'static str],

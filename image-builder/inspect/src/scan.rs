@@ -190,7 +190,7 @@ mod tests {
     fn a_word_that_goes_on_before_the_window_is_not_taken_for_a_whole_one() {
         let canary = Canary::new(Origin::HostName, "anvil-7").expect("telling");
         let scanner = Scanner::new(vec![canary]);
-        // The second window starts at the canary's first byte, the third at that of another.
+        // The second window starts at the canary's first byte, the third at the first byte of another.
         let mut bytes = vec![b'x'; 2 * WINDOW];
         let start = BEFORE + WINDOW;
         bytes[start..start + 7].copy_from_slice(b"anvil-7");

@@ -13,7 +13,7 @@ pub fn check(config: &Config) -> Result<Vec<String>> {
     Ok(doubts)
 }
 
-/// A node looks below the server's folder for that of its board, and there for the manifest.
+/// A node looks below the server's folder for its board's folder, and there for the manifest.
 fn servers(config: &Config) -> Result<Vec<String>> {
     let mut doubts = Vec::new();
     for url in &config.servers {

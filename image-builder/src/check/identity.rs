@@ -148,7 +148,7 @@ pub fn of_stranger(mac: Mac, said: &Said) -> Finding {
 }
 
 fn strange(subject: &str, error: &MetadataError) -> Finding {
-    let next = "look whether the address is that of Matchbox";
+    let next = "check that the address leads to Matchbox";
     Finding::error(Check::Node, subject, &error.to_string(), next)
 }
 

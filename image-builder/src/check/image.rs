@@ -38,7 +38,7 @@ pub enum Trouble {
     Away(String),
     /// It has no image for this board.
     Missing(String),
-    /// It has one that a node refuses.
+    /// It has an image that a node refuses.
     Refused(String),
 }
 

@@ -10,7 +10,7 @@ use gild_whole_file::{Finished, Unnamed, sync_folder_of};
 
 use crate::input::must_be_file;
 
-/// More than any firmware file has; a disk image is one that was named by mistake.
+/// More than any firmware file has; a disk image was named by mistake.
 const LIMIT: u64 = 128 << 20;
 
 /// Reads a firmware file.

@@ -103,7 +103,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
     Ok(())
 }
 
-/// The firmware looks for the signature under the image's name. That of the input is kept.
+/// The firmware looks for the signature under the image's name. The input's signature is kept.
 fn signature_path(args: &SetArgs, input: &[u8]) -> Result<PathBuf> {
     if args.out.extension() == Some(OsStr::new("sig")) {
         bail!(

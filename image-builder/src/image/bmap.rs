@@ -10,7 +10,7 @@ const BLOCK: u64 = 4096;
 /// Stands for the file's own digest while that is computed.
 const NO_DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The bmap file of a golden image. One range is one chunk, so the digests are those of the manifest.
+/// The bmap file of a golden image. One range is one chunk, so the digests come from the manifest.
 pub fn of(manifest: &Manifest) -> String {
     let mut mapped = 0;
     let mut ranges = String::new();

@@ -106,8 +106,8 @@ pub struct Args {
     /// Level of zstd, 1 (fast) to 22 (small)
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
     level: i32,
-    /// Rollback counter; a node refuses an image with a lower one than that of an image that has started on it [default:
-    /// the source date]
+    /// Rollback counter; once an image has started on a node, the node refuses images with a lower counter [default: the
+    /// source date]
     #[arg(long, value_name = "N")]
     rollback_counter: Option<u64>,
     /// Sector size of the nodes' disks, in bytes: 512 or 4096. All images of one board on a share are for disks of one size

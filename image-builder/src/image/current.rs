@@ -1,4 +1,4 @@
-//! `gild image current`: another image of a folder becomes the one that nodes get.
+//! `gild image current`: makes another image of a folder the one for the nodes.
 
 use std::path::PathBuf;
 
@@ -58,7 +58,7 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
         )
     })?;
     let (manifest, signed) = checked(signed, public_key.as_ref(), highest)?;
-    // These bytes are signed, so they must be those of the image that was asked for.
+    // These bytes are signed, so they must belong to the requested image.
     ensure!(
         manifest.image_id == id.as_str(),
         "its manifest is that of image {}; next: {PUBLISH_AGAIN}",

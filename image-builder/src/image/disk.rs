@@ -170,7 +170,7 @@ impl DiskImage {
             })
     }
 
-    /// Fails when the file is no longer the one that was opened.
+    /// Fails when the path no longer names the opened file.
     pub fn check_unchanged(&self) -> Result<()> {
         let path = self.path.display();
         let context = || format!("{path} vanished while it was read");

@@ -22,7 +22,7 @@ const GIVE: &str =
 pub struct Kept {
     /// By the name of its manifest.
     pub image_id: ImageId,
-    /// What it says, if it can be read, and is that of this image and of the folder's board.
+    /// The manifest, if it can be read and belongs to this image and to the folder's board.
     pub manifest: Result<Manifest>,
     /// Does `golden.json` name it?
     pub is_current: bool,
@@ -86,7 +86,7 @@ impl Shelf {
         })
     }
 
-    /// The folder itself, or those of the boards in it; each has at least one image.
+    /// The folder itself, or the boards' folders in it; each has at least one image.
     pub fn all(path: &Path) -> Result<Vec<Self>> {
         must_exist(path, "the folder", GIVE)?;
         ensure!(
@@ -113,7 +113,7 @@ impl Shelf {
         Ok(shelves)
     }
 
-    /// The only one that has this image.
+    /// The only shelf that has this image.
     pub fn with<'a>(shelves: &'a [Self], folder: &Path, id: &ImageId) -> Result<&'a Self> {
         let found = shelves
             .iter()

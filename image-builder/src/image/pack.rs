@@ -44,8 +44,8 @@ pub struct Args {
     /// Level of zstd, 1 (fast) to 22 (small)
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Rollback counter; a node refuses an image with a lower one than that of an image that has started on it [default:
-    /// the build time]
+    /// Rollback counter; once an image has started on a node, the node refuses images with a lower counter [default: the
+    /// build time]
     ///
     /// To go back to an older image on purpose, use `gild image current --key`, which signs it again with a higher counter.
     #[arg(long, value_name = "N")]
@@ -175,7 +175,7 @@ fn check_counter(counter: u64, now: u64) -> Result<()> {
     Ok(())
 }
 
-/// Signs the manifest, or takes the one that says the same under the same id already.
+/// Signs the manifest, or takes an existing manifest of this id that says the same.
 ///
 /// An image id names one content forever: a node in mid-flash counts on it.
 fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -> Result<Signed> {

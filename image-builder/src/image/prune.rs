@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The images to remove. One that cannot be understood stays.
+/// The images to remove. An image that cannot be understood stays.
 fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
     ensure!(
         shelf.images.iter().any(|image| image.is_current),
@@ -73,7 +73,7 @@ fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
     }
     let others = shelf.images.iter();
     let others = others.filter(|image| !image.is_current && image.manifest.is_ok());
-    // One that is not whole is of no use to anybody, and takes the place of none that is.
+    // A damaged image helps nobody, and must not count instead of a whole one.
     let (whole, broken): (Vec<&Kept>, Vec<&Kept>) = others.partition(|image| image.is_whole);
     Ok(whole.into_iter().skip(keep).chain(broken))
 }

@@ -22,7 +22,7 @@ use crate::published::Place;
 /// Arguments of `gild image publish`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder that `gild image build` or `pack` wrote to: the one of `--output`, or that of a board in it
+    /// Folder that `gild image build` or `pack` wrote to: the folder of `--output`, or a board's folder in it
     #[arg(value_name = "DIR")]
     from: PathBuf,
     /// Folder where the share is mounted
@@ -148,7 +148,7 @@ fn warn_of_lacks(manifest: &Manifest, from: &Path) {
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
     for lack in report["lacks"].as_array().into_iter().flatten() {
-        // One that this gild does not know has been said by the one that built the image.
+        // If this gild does not know a lack, the gild that built the image has reported it.
         if let Ok(lack) = serde_json::from_value::<Lack>(lack.clone()) {
             log::warn!("image {} is {lack}", manifest.image_id);
         }

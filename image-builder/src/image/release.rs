@@ -129,7 +129,7 @@ pub fn companions(manifest: &Manifest, manifest_bytes: &[u8]) -> [(String, Strin
     [(names.bmap, bmap), (names.sums, sums)]
 }
 
-/// The folders of golden images in `path`: itself, or those of the boards in it.
+/// The folders of golden images in `path`: itself, or the boards' folders in it.
 pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     must_exist(path, "the folder", FOLDER)?;
     let boards = gild_boards::all()
@@ -185,7 +185,7 @@ fn make_open(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Adds this mode to that of a file or folder which lacks some of what is needed, and warns of a share that refuses: it may know
+/// Adds this mode to a file or folder that lacks some of it, and warns of a share that refuses: it may know
 /// no modes, and let nodes read all the same.
 fn let_read(file: &File, needed: u32, mode: u32, place: &Path) {
     if let Err(error) = open_to(file, needed, mode) {

@@ -279,7 +279,7 @@ fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
                     blank(offset..offset + length as u64, chunk.raw_offset, &mut raw);
                 }
             }
-            // The digest of a hole is that of zeros, but looking for zeros is faster than hashing them.
+            // A hole has the digest of zeros, but looking for zeros is faster than hashing them.
             if !(chunk.hole && chunk::is_zero(&raw)) {
                 chunk::check(chunk, &raw)?;
             }

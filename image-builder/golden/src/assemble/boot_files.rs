@@ -10,7 +10,7 @@ use crate::tree::Content;
 /// Firmware of a Pi 5 from before 2025-06-09 cannot read files of this size or more from NVMe.
 pub const TOO_LARGE: u64 = 32 << 20;
 
-/// The kernel as both firmwares take it: gzipped, with neither name nor time in it. One that is gzipped already stays
+/// The kernel as both firmwares take it: gzipped, with neither name nor time in it. A kernel that is already gzipped stays
 /// as it is.
 pub fn gzip(content: &Content) -> Result<Vec<u8>, AssembleError> {
     let io_error = |source| AssembleError::BootPartition {

@@ -1,4 +1,4 @@
-//! The date of an image: that of the newest package list it is made of, so that no clock of the host goes in.
+//! The date of an image: the date of the newest package list that it is made of, so that the host's clock does not matter.
 
 use std::fs;
 use std::path::Path;

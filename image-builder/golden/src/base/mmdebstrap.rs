@@ -161,7 +161,7 @@ impl Run<'_> {
         command
     }
 
-    /// The hooks that bring packages of earlier runs, and take out those of this one.
+    /// The hooks that bring packages of earlier runs, and take out the packages of this run.
     fn package_hooks(&self) -> [String; 2] {
         let archives = Path::new("/var/cache/apt/archives");
         [

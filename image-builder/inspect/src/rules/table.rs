@@ -233,7 +233,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "cloud-init-state",
         "cloud-init has never run, and nothing prevents it from running",
-        "It would take the node for one that is set up, or do nothing",
+        "It would think that the node is already set up, or do nothing",
         Check::Forbidden(&[
             "var/lib/cloud/**",
             "var/log/cloud-init*.log",

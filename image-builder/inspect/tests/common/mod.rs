@@ -409,7 +409,7 @@ impl Golden {
         self.kernel_packages(HELD, HELD);
     }
 
-    /// dpkg's state of the package with the kernel's modules, and of the one that wants the newest kernel.
+    /// dpkg's state of the package with the kernel's modules, and of the package that depends on the newest kernel.
     pub fn kernel_packages(&self, modules: &str, newest: &str) {
         let stanza = |name: &str, state: &str| format!("Package: {name}\nStatus: {state}\n\n");
         let status = [

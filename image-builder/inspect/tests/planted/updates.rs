@@ -15,7 +15,7 @@ pub fn defects() -> Vec<Planted> {
         ),
         (
             "security-updates",
-            "those of another release",
+            "the updates of another release",
             Before(|golden| golden.put(SOURCES, sources("bookworm-security"))),
         ),
         (

@@ -42,7 +42,7 @@ pub enum CardError {
         /// Where it is.
         device: PathBuf,
     },
-    /// A damaged card, or one that only has the label.
+    /// A damaged card, or a card that only has the label.
     #[error(
         "{} cannot be read from the card in this node ({}); next: put a card in that `gild card build` has made",
         names::CONFIG, device.display()
