@@ -1,6 +1,6 @@
 //! Several inputs in one: each but the last one has its length in front of it, two bytes, the low one first.
 
-/// The parts of an input. A part that is cut off is shorter, and one that is missing is empty.
+/// The parts of an input. A part that is cut off is shorter, and a missing part is empty.
 #[must_use]
 pub fn parts<const N: usize>(mut input: &[u8]) -> [&[u8]; N] {
     let mut found = [&[][..]; N];

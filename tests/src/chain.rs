@@ -126,7 +126,7 @@ impl<'a> Chain<'a> {
         Ok(seen)
     }
 
-    /// Switches the board off and on, as somebody does with one that hangs. For QEMU it is a reset.
+    /// Switches the board off and on, as a person does with a board that hangs. For QEMU it is a reset.
     pub fn power_cycle(&mut self, next: Medium) -> Result<()> {
         self.board.qmp().execute("system_reset", json!({}))?;
         let Some(firmware) = &mut self.firmware else {

@@ -11,7 +11,7 @@ use gild_card::firmware::{self, Rpi5};
 
 use crate::card::Card;
 
-/// When the firmware was built that a new board has, and the newer one that goes on cards.
+/// When the firmware of a new board was built, and the newer firmware that goes on cards.
 const BUILT: [u32; 2] = [1_700_000_000, 1_780_000_000];
 /// The same of a board that was made in 2025.
 const BUILT_IN_2025: u32 = 1_745_000_000;

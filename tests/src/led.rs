@@ -19,7 +19,7 @@ const FLICKER: std::ops::RangeInclusive<usize> = 7..=11;
 /// So many quick blinks on end are the pattern of writing, and no flicker.
 const WRITING: usize = 12;
 
-/// No pattern but that of a good end is lit for so long.
+/// Only the pattern of a good end is lit for so long.
 const STEADY: f64 = 1.0;
 
 /// One lit stretch, in seconds of the trace's clock.

@@ -1,5 +1,5 @@
 //! A stand-in for Matchbox: answers `/metadata` from `groups/*.json` by the rules of the real one, and misbehaves on
-//! request. The rules are those of `gild serve`, which `cases/matchbox.rs` compares with the values that Matchbox' Go code gave.
+//! request. The rules come from `gild serve`, which `cases/matchbox.rs` compares with the values that Matchbox' Go code gave.
 //!
 //! It has `/metadata` and `/` and nothing else, no signatures and no templates. Of gild's desk it can take the reports of nodes, and no
 //! more: it withholds nothing.

@@ -108,7 +108,7 @@ impl NfsServer {
         change(&mut self.shared.faults());
     }
 
-    /// The faults as they are now: the ones that are counted have been counted down.
+    /// The faults as they are now: counted faults have been counted down.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.shared.faults().clone()

@@ -111,7 +111,7 @@ pub fn cached(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) ->
         .prefix(&format!(".{name}-"))
         .tempdir_in(&parent)?;
     build(work.path()).with_context(|| format!("building {name}"))?;
-    // Those of earlier inputs go, unless another process still uses them: a demo beside the tests has other inputs.
+    // The files of earlier inputs are deleted, unless another process still uses them: a demo beside the tests has other inputs.
     for entry in fs::read_dir(&parent)?.flatten() {
         let stem = entry.file_name().to_string_lossy().into_owned();
         if stem

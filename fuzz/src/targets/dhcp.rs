@@ -8,7 +8,7 @@ use gild_dhcp::{Action, Client, Event, Lease, payload};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const ADDRESS: [u8; 4] = [192, 0, 2, 50];
-/// Between the options of one answer and those of the next.
+/// Between the options of one answer and the options of the next.
 const NEXT: u8 = 0xfe;
 const OPTIONS_AT: usize = 240;
 

@@ -1,5 +1,5 @@
 //! The Raspberry Pi's EEPROM image: which of the two sizes, the configuration to set, and the image in pieces. An edit that
-//! works gives an image with that configuration, and one that does not changes nothing.
+//! works gives an image with that configuration, and an edit that fails changes nothing.
 
 use crate::{parts, sparse};
 use gild_boards::rpi_eeprom::Image;

@@ -1,4 +1,4 @@
-//! Matchbox' answer. One that counts repeats the MAC address of the question, and a name that is taken is a host name.
+//! Matchbox' answer. A valid answer repeats the MAC address of the question, and a name that is taken is a host name.
 
 use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, fallback_name, host_name};

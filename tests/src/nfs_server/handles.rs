@@ -43,7 +43,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// That of an exported directory.
+    /// The handle of an exported directory.
     pub fn new(directory: PathBuf) -> Self {
         Self {
             directory,

@@ -2,7 +2,7 @@
 //! order changed; and then a second power-on, which goes straight to the disk.
 //!
 //! Kernel, card, agent, golden image, disks and network are real; the hardware is QEMU's. This program plays the firmware of
-//! the Pi 5, and Debian's U-Boot for QEMU that of the Rock 5B (docs/virtual-boards.md).
+//! the Pi 5, and Debian's U-Boot for QEMU plays the Rock 5B's (docs/virtual-boards.md).
 
 mod order;
 mod recording;

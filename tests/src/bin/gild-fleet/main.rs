@@ -2,7 +2,7 @@
 //!
 //! Real: the agent's readers with the agent's connections, one network stack for each node (namespaces), the server, the link's
 //! queue. Left out: what a node does with the bytes (decoding, hashing, writing), because a hundred nodes would do it on this
-//! machine's few cores; so all times are those of network and server.
+//! machine's few cores; so all times are the times of network and server.
 
 mod node;
 mod rack;
