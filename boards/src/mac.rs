@@ -32,7 +32,8 @@ impl fmt::Display for Mac {
     }
 }
 
-/// A stable address for a node whose Ethernet chip has none: for the given interface (0 is the first), made from the processor's unique number.
+/// A stable address for a node whose Ethernet chip has none, for the given interface (0 is the first). It is made from the
+/// processor's unique number.
 ///
 /// It is the rule U-Boot follows on Rockchip processors, so that U-Boot, the agent and the golden image agree on who
 /// the node is: the first six bytes of the SHA-256 of the number's lower-case hex digits, marked as locally

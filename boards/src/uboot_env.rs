@@ -235,7 +235,7 @@ impl Block {
     }
 }
 
-/// What the checksum covers, if it is right.
+/// The bytes under the checksum, if it is right.
 fn checked(bytes: &[u8], header: usize) -> Result<&[u8], EnvError> {
     let data = bytes.get(header..).filter(|data| !data.is_empty());
     let data = data.ok_or(EnvError::Short(bytes.len()))?;

@@ -39,7 +39,7 @@ impl Flash {
         }
     }
 
-    /// What of the step is done when it is cut in the middle: some of the block, some of the pages, half of the last.
+    /// The part of the step that is done when it is cut in the middle: some of the block, some of the pages, half of the last.
     fn apply_half(&mut self, step: &Step, wanted: &[u8]) {
         match step {
             Step::Erase(bytes) => self.erase(bytes.start..bytes.start + bytes.len() / 2),

@@ -18,7 +18,7 @@ pub const RECOVERY_FOR_NEWER_PARTS: u32 = 1_776_124_800;
 /// How the firmware's programs begin the line in which they introduce themselves.
 const LINE: &[u8] = b"RPi: BOOT";
 const LONGEST_LINE: usize = 120;
-/// What stands before the seconds since 1970 when it was built.
+/// The text before the build time in seconds since 1970.
 const BUILT: &[u8] = b"BUILD_TIMESTAMP=";
 const DATE: &[u8] = b"DATE: ";
 /// As in `2026/05/26 TIME: 16:01:25`.
