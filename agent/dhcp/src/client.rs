@@ -18,7 +18,7 @@ use pace::Pace;
 /// How often an offer is asked for. A server that offered and says nothing more is put last.
 const ATTEMPTS: u32 = 3;
 
-/// What there is to do.
+/// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send these bytes.

@@ -29,7 +29,7 @@ pub enum News {
 /// Keeps an interface supplied with an address, until it is stopped. It changes nothing on the interface: that is the
 /// listener's part, before which the client does not go on.
 ///
-/// What cannot be sent is sent again later, as if it had been lost on the way: the cable may be out.
+/// A message that cannot be sent is sent again later, as if it had been lost on the way: the cable may be out.
 pub fn run(interface: &str, mac: Mac, stop: &AtomicBool, mut listener: impl FnMut(News)) {
     let start = Instant::now();
     // Boards that start at the same moment must not keep step: this is the kernel's randomness.

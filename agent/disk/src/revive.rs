@@ -123,7 +123,7 @@ fn empty_hosts(system: &System) -> Vec<PathBuf> {
         .collect()
 }
 
-/// What the kernel refuses is left as it is: the disk that is still missing is the fault that the operator sees.
+/// An action that the kernel refuses is skipped: the operator then sees the fault of the missing disk.
 fn write(file: &Path, value: &str) {
     let written = fs::OpenOptions::new()
         .write(true)

@@ -83,7 +83,7 @@ pub struct Finding {
     pub candidate: Candidate,
     /// Why it was refused; `None` if it may be written.
     pub refusal: Option<String>,
-    /// Whether the operator may have meant it: a disk that does not fit counts, or the other disk, which is
+    /// Whether it may be the operator's intended disk: a disk that does not fit counts, or the other disk, which is
     /// somebody's data, would be written instead. The boot medium and a disk of another serial do not.
     pub competes: bool,
 }
@@ -360,7 +360,7 @@ fn settle(system: &System) -> io::Result<(usize, bool)> {
     Ok((known.max(expected), settled && known >= expected))
 }
 
-/// Takes the only disk that can be meant, if it may be written and no other one can still come.
+/// Takes the only disk that can be intended, if it may be written and no other one can still appear.
 fn decide(look: Look, wanted: &Wanted, wait: Duration) -> Result<Candidate, SelectError> {
     let Look {
         mut findings,
@@ -368,7 +368,7 @@ fn decide(look: Look, wanted: &Wanted, wait: Duration) -> Result<Candidate, Sele
         settled,
         ..
     } = look;
-    // First those that can be meant.
+    // First the disks that can be intended.
     findings.sort_by_key(|finding| !finding.competes);
     let meant = findings.iter().filter(|finding| finding.competes).count();
     let certain = settled || wanted.serial.is_some();

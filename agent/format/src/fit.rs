@@ -1,4 +1,4 @@
-//! What a good signature does not say: that an image is for this node, now. The agent refuses images by these rules, and `gild check` before
+//! A good signature does not say whether an image is for this node, now. The agent refuses images by these rules, and `gild check` before
 //! anybody walks to the rack.
 
 use crate::Manifest;

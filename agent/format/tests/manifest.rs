@@ -355,7 +355,7 @@ fn damaged_manifests_never_panic_and_never_contradict_themselves() {
             }
         }
         if let Ok(manifest) = Manifest::parse(&json) {
-            // What got through is sound: it covers the image without a gap and stays inside the file.
+            // An accepted manifest is sound: it covers the image without a gap and stays inside the file.
             let covered: u64 = manifest
                 .chunks
                 .iter()

@@ -56,7 +56,7 @@ impl Access {
         Client::builder()
             .tls_backend_preconfigured((*self.tls).clone())
             .redirect(redirect::Policy::none())
-            // What a shell has in its environment is not meant for this.
+            // The environment of a shell is not for this.
             .no_proxy()
             .tcp_keepalive(PROBE_AFTER)
             .tcp_keepalive_interval(PROBE_EVERY)

@@ -19,7 +19,7 @@ impl RefusedCertificate {
             if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref() {
                 return Some(Self(reason.clone()));
             }
-            // What an I/O error was made of is not its source.
+            // `source` of an I/O error skips the error that it was made of.
             let inner = error.downcast_ref().and_then(io::Error::get_ref);
             next = match inner {
                 Some(inner) => Some(inner),

@@ -25,7 +25,7 @@ const REDIRECTS: usize = 5;
 pub struct Wire {
     runtime: Runtime,
     client: Client,
-    /// For the server alone that they are meant for.
+    /// Only for the server that they belong to.
     headers: HeaderMap,
     /// How long nothing may come.
     limit: Duration,
@@ -151,7 +151,7 @@ impl Wire {
         })
     }
 
-    /// What comes of the work, unless the server is silent for too long.
+    /// The result of the work, unless the server is silent for too long.
     async fn in_time<F: Future>(
         &self,
         work: F,

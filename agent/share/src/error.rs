@@ -31,7 +31,7 @@ pub enum ShareError {
         /// The size of the wanted file.
         wanted: u64,
     },
-    /// What a server gave is not what this reader may use.
+    /// This reader may not use what a server gave.
     #[error("{name} on {server} is refused: {reason}")]
     Refused {
         /// The file.

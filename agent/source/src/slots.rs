@@ -105,7 +105,7 @@ pub struct Lease<'a, T> {
 }
 
 impl<T> Lease<'_, T> {
-    /// What was done with the place failed: that it was quick says nothing.
+    /// The work with this slot failed, so its short time proves nothing.
     pub fn fail(&mut self) {
         self.has_failed = true;
     }

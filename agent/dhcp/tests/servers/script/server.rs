@@ -75,7 +75,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// One without an address, and with no options but its kind and, if there is one, its server.
+    /// A message without an address. Its only options are its kind and, if there is one, its server.
     pub fn new(request: &Request, kind: u8, server: Option<Ipv4Addr>) -> Self {
         let mut bytes = request.bytes[..OPTIONS_AT].to_vec();
         bytes[0] = 2;
