@@ -188,7 +188,7 @@ impl Firmware {
         !matches!((spi, card), (Ok(spi), Ok(card)) if spi.has_loader_of(&card))
     }
 
-    /// What cannot be seen of the U-Boots, because they are compressed.
+    /// What gild cannot see in the U-Boots, because they are compressed.
     #[must_use]
     pub fn u_boot_doubts(&self) -> Vec<String> {
         let doubt = |(file, medium, place): (&Option<Vec<u8>>, Medium, &str)| {

@@ -28,7 +28,7 @@ const ACTIVE: u8 = 0x80;
 /// Cylinder, head and sector of what lies beyond their reach.
 const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
 
-/// What a partition table says, as far as the card is concerned.
+/// The part of a partition table that matters for the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The disk's own number.

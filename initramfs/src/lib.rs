@@ -80,7 +80,7 @@ pub enum Error {
     /// The boot script.
     #[error("the boot script cannot be made")]
     Script(#[from] ScriptError),
-    /// What two boards need is not the same.
+    /// Two boards need different content.
     #[error(transparent)]
     TwoContents(#[from] TwoContents),
     /// All of it together.
