@@ -1,6 +1,6 @@
 //! `gild check`: goes the way of a node from the desk, before anybody walks to the rack. It writes nothing.
 //!
-//! What a node reads is read here with the node's own readers and judged by its own rules; what is left is asking, and saying what
+//! gild reads what a node reads with the node's own readers, and judges it by the node's rules; what is left is asking, and saying what
 //! was found.
 
 mod address;

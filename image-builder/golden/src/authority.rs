@@ -37,7 +37,7 @@ pub fn check(pem: &[u8], host: &str) -> Result<(), NoAuthority> {
 
 fn check_one(certificate: &CertificateDer<'_>, host: &str) -> Result<(), NoAuthority> {
     let mut names_the_host = has_common_name(certificate, host);
-    // The oldest form cannot be parsed as a server's. It has no names but this one, and no marks.
+    // The oldest form cannot be parsed as a server's. It has only this name, and no marks.
     if let Ok(parsed) = ParsedCertificate::try_from(certificate) {
         if !is_marked_as_authority(certificate) {
             return Err(NoAuthority::SignsNothing);

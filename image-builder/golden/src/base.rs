@@ -37,7 +37,7 @@ const ADD_PACKAGES: &str = include_str!("base/add-packages.sh");
 /// Debian's keyring in the image.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What of the project's own files counts while packages are installed: which of their files are left out, and what
+/// The project's own files that matter while packages are installed: which of their files are left out, and what
 /// the initramfs is made of.
 const LEAN: &str = "etc/dpkg/dpkg.cfg.d/gild-lean";
 const INITRAMFS_TOOLS: &str = "etc/initramfs-tools";

@@ -1,4 +1,4 @@
-//! What takes long is made once: a root file system under a name made of everything that went into it.
+//! Slow work is done once: a root file system gets a name made of all its inputs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions, TryLockError};

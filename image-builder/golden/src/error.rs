@@ -40,7 +40,7 @@ pub enum BuildError {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// What went in may be another thing than what was checked.
+    /// The input may have changed since it was checked.
     #[error(
         "{what} changed while the image was built, and no image was made of it; next: build again"
     )]

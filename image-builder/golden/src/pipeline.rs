@@ -89,7 +89,7 @@ struct Inputs {
     /// Digests of the files that go in as they are. Their names say nothing of the host.
     files: BTreeMap<String, String>,
     cache: Cache,
-    /// What may be meant, and is probably a mistake.
+    /// Something that is probably a mistake, but may be intended.
     warnings: Vec<String>,
 }
 

@@ -136,7 +136,7 @@ impl Tree {
         Ok(String::from_utf8_lossy(&self.read(path)?).into_owned())
     }
 
-    /// Puts an entry here and makes the directories above it. What was there is replaced, except a directory.
+    /// Puts an entry here and makes the directories above it. It replaces an existing entry, except a directory.
     pub fn insert(&mut self, path: &str, entry: Entry) -> Result<(), TreeError> {
         let place = self.make_place(path)?;
         match self.entries.get_mut(&place) {

@@ -1,4 +1,4 @@
-//! Whether a node installs security updates by itself. What it may install is in `image-builder/node/rootfs`.
+//! Whether a node installs security updates by itself. The rules for what it may install are in `image-builder/node/rootfs`.
 
 use crate::tree::{Tree, TreeError};
 

@@ -1,4 +1,4 @@
-//! What a build warns of: it may be meant, and is probably a mistake.
+//! A build warns of what is probably a mistake, but may be intended.
 
 use gild_node::reach::Reach;
 use gild_node::settings::Settings;

@@ -501,7 +501,7 @@ fn an_image_says_that_it_is_to_have_no_security_updates() {
         build(&site, &options);
         let root = site.root("disk.img");
         assert_eq!(root.exists(MARK).expect("a path"), marked);
-        // What nobody fetches is not installed either.
+        // A package that nobody fetches is not installed either.
         let periodic = root.read_to_string("/etc/apt/apt.conf.d/90gild-periodic");
         let switch = format!("Unattended-Upgrade \"{}\";", u8::from(!marked));
         assert!(periodic.expect("apt's timers").contains(&switch));

@@ -26,7 +26,7 @@ pub fn arguments(commands: &str) -> Vec<String> {
     commands.lines().filter_map(set).collect()
 }
 
-/// The files that it loads, in lower case as the boot partition's are listed. What a variable names is not known here.
+/// The files that it loads, in lower case as the boot partition's are listed. A name in a variable is not known here.
 pub fn files(commands: &str) -> Vec<String> {
     let simple = ["&&", "||", ";"]
         .iter()

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why an image could not be judged at all. What an image does wrong is in the report instead.
+/// Why an image could not be inspected at all. The faults of an image are in the report instead.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The image or a list could not be read.

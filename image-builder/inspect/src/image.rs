@@ -124,7 +124,7 @@ impl Image {
         self.boot.text(path).ok().flatten()
     }
 
-    /// A file of the root file system. What cannot be read is reported by the rule about that.
+    /// A file of the root file system. A rule reports files that cannot be read.
     pub fn root_text(&self, path: &str) -> Option<String> {
         self.root.text(path).ok().flatten()
     }

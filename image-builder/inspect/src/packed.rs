@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Chain, Cursor, Read};
 use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
-/// What unpacks to more is not judged, and said to be unreadable: it would take forever.
+/// Larger content is not inspected, and reported as unreadable: it would take forever.
 const LONGEST: u64 = 4 << 30;
 /// KiB that xz may take; what `xz -9` makes needs 65 MiB. zstd has its own limit.
 pub const XZ_MEMORY: u32 = 256 << 10;

@@ -32,7 +32,7 @@ const OF_NETWORKS: [&str; 5] = [
 /// A program whose own text explains `--token`.
 const K3S: &str = "usr/local/bin/k3s";
 
-/// How much is meant of what stands in a file. Each place is also the ones before it.
+/// How much of a file counts as intended. Each place includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// It may be documentation.

@@ -43,7 +43,7 @@ pub struct Rule {
 
 /// How a rule is checked.
 pub(crate) enum Check {
-    /// None of these paths may be anything but a folder. What stands after `!` is allowed after all.
+    /// These paths may only be folders. A path after `!` is an exception and is allowed.
     Forbidden(&'static [&'static str]),
     /// As above, but an empty file may be there.
     Empty(&'static [&'static str]),

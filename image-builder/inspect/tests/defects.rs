@@ -120,7 +120,7 @@ fn each_forbidden_path_is_found_by_its_rule_and_by_no_other() {
             .iter()
             .filter(|pattern| !pattern.starts_with('!'));
         let paths: BTreeSet<String> = denied.flat_map(|pattern| examples(pattern)).collect();
-        // What may be empty is found when it is not.
+        // A file that may be empty is found when it is not.
         let content = if ["logs", "dumps-and-swap"].contains(&rule.id) {
             "x"
         } else {

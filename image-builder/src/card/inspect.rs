@@ -57,7 +57,7 @@ fn text(card: &Inspection) -> String {
         "card",
         &format_args!("disk {}, file system {}", card.disk_id, card.volume_id),
     );
-    // What is wrong with a configuration that cannot be read is among the problems.
+    // The problems name the mistakes of a configuration that cannot be read.
     if let Ok(config) = Config::parse(Some(&card.config), &Arguments::default()) {
         for server in &config.servers {
             line("server", server);

@@ -1,6 +1,6 @@
 //! `gild card write`: a card image onto an SD card, read back, its first sector last.
 //!
-//! What may be written is decided as for `gild flash`, and the same code reads and writes the disk. It is not the flash
+//! The rules for the target are as in `gild flash`, and the same code reads and writes the disk. It is not the flash
 //! engine itself: that leaves a record on the disk, where a card has U-Boot.
 
 use std::fs::{self, File};

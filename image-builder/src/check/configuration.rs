@@ -1,4 +1,4 @@
-//! What a configuration says that is probably a mistake. No I/O.
+//! Probable mistakes of a configuration. No I/O.
 
 use gild_card_format::{Config, Order};
 use gild_node::reach::Reach;

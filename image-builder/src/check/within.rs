@@ -10,7 +10,7 @@ pub struct Begun<T> {
     end: Instant,
 }
 
-/// Begins the work. What does not end in this time is left alone, and ends with the program.
+/// Begins the work. If it does not end in this time, it goes on alone, and ends with the program.
 pub fn begin<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

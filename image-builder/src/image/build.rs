@@ -51,7 +51,7 @@ pub struct Args {
     /// Address of the Matchbox that each node asks for its name and its cluster; or give `--without-matchbox`
     #[arg(long, value_name = "URL")]
     matchbox: Option<String>,
-    /// File with the certificates that the one of Matchbox is checked against [default: the public ones]
+    /// File with the certificate authorities for Matchbox's certificate [default: the public ones]
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
     /// The cluster's address for nodes whose group in Matchbox has no `k3s_url`: `https://host:6443`
@@ -99,7 +99,7 @@ pub struct Args {
     /// Ignore the cache and fetch the current packages
     #[arg(long)]
     refresh: bool,
-    /// Time of all that the image holds, in seconds since 1970 [default: `SOURCE_DATE_EPOCH` in the environment, or the
+    /// Time of everything in the image, in seconds since 1970 [default: `SOURCE_DATE_EPOCH` in the environment, or the
     /// time of the newest package list]
     #[arg(long, value_name = "SECONDS")]
     source_date: Option<u64>,
@@ -117,7 +117,7 @@ pub struct Args {
     #[arg(long = "exempt", value_name = "RULE=PATH")]
     exemptions: Vec<String>,
 
-    /// Folder with the files that are laid into every image [default: gild's own]
+    /// Folder with the files that go into every image [default: gild's own]
     #[arg(long, value_name = "DIR")]
     rootfs: Option<PathBuf>,
     /// Folder with the programs of first boot, gild-seed and gild-reprovision, for the boards [default: gild's own]
@@ -131,7 +131,7 @@ pub struct Args {
 /// Where packages come from.
 #[derive(Debug, clap::Args)]
 struct Mirrors {
-    /// Debian mirror [default: this machine's]. With --base for the packages that are added alone: nodes keep the vendor's
+    /// Debian mirror [default: this machine's]. With --base it is only for the added packages: nodes keep the vendor's
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
     /// Mirror of Debian's security archive [default: this machine's]. With --base as --mirror
@@ -223,7 +223,7 @@ impl Args {
         Ok(())
     }
 
-    /// Whether an overlay says where nodes ask. What it says is read with the other inputs.
+    /// Whether an overlay says where nodes ask. Its content is read with the other inputs.
     fn has_own_settings(&self) -> bool {
         let mut overlays = self.overlays.iter();
         overlays.any(|overlay| overlay.join(site::FIRST_BOOT).exists())

@@ -22,7 +22,7 @@ pub struct DiskImage {
     state: State,
 }
 
-/// What must stay as it is while the image is read.
+/// Must stay as it is while the image is read.
 #[derive(PartialEq)]
 struct State {
     inode: (u64, u64),

@@ -17,7 +17,7 @@ pub struct Args {
     /// Folder that `gild image build`, `pack` or `publish` wrote to, or a mounted share
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Keep the current image of each board, and so many others: those with the highest rollback counters
+    /// Keep the current image of each board, and this many others, those with the highest rollback counters
     #[arg(long, value_name = "N")]
     keep: usize,
     /// Remove them; without this the command only shows what it would remove

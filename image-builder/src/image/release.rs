@@ -156,7 +156,7 @@ pub fn folders(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// What to give where this folder was given for a manifest: the manifests in it.
+/// What to give instead if this folder was given as a manifest: the manifests in it.
 pub fn manifests_in(path: &Path) -> String {
     let found = folders(path).unwrap_or_else(|_| vec![path.join("<board>")]);
     let manifests = found
@@ -273,7 +273,7 @@ impl Folder {
     }
 
     /// A file without a name that readers know; it vanishes unless it is [`put`](Self::put). Whatever the umask says,
-    /// everybody may read it: nodes read as nobody in particular, and there is nothing secret in it.
+    /// everybody may read it: nodes read without a user, and it has no secret in it.
     pub fn stage(&self) -> Result<Unnamed> {
         let context = || format!("cannot create a file in {}", self.path.display());
         let mut file =

@@ -35,7 +35,7 @@ pub struct Args {
     /// Public key, as a file or as its line; without it the signature is not checked
     #[arg(long, value_name = "PUB")]
     key: Option<String>,
-    /// Compare this raw image or this disk with it too; a disk may be larger
+    /// Also compare it with this raw image or disk; a disk may be larger
     #[arg(long, value_name = "FILE|BLOCKDEV")]
     raw: Option<PathBuf>,
     /// Also inspect the image: no identity, no secret, and what a node needs (docs/sealed.md)
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Each manifest that is meant: the folder that it lies in, and its name.
+/// Each manifest to verify: its folder, and its name.
 fn manifests(args: &Args) -> Result<Vec<(Place, String)>> {
     const GIVE: &str =
         "give the folder that `gild image build`, `pack` or `publish` wrote, or a manifest in it";

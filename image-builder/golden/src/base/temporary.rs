@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 use super::{BaseError, failed};
 use crate::progress::Progress;
 
-/// What a root takes while it is made, its packages among it.
+/// The space for a root while it is made, with its packages.
 const ROOM: u64 = 3 << 30;
 
 /// How mmdebstrap becomes root of the new root.

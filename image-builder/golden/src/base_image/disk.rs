@@ -125,7 +125,7 @@ fn mounts_boot(root: &Ext4) -> bool {
         .any(|line| line.split_whitespace().nth(1) == Some("/boot"))
 }
 
-/// What the partition that starts here is instead of ext4, if a Linux may have it as its root.
+/// The kind of the partition that starts here, if it is not ext4 and a Linux may have it as its root.
 fn other_root(disk: &File, start: u64) -> Option<&'static str> {
     let is = |place: u64, magic: &[u8]| {
         let mut bytes = vec![0; magic.len()];
