@@ -1,6 +1,6 @@
 //! The device tree of a virtual board: QEMU's own for `virt`, with the identity of the board laid over it.
 //!
-//! What the guest sees of the board is real to it: compatible, model, serial number, LED and, for `rpi5`, the EEPROM
+//! The guest sees these parts of the board as real: compatible, model, serial number, LED and, for `rpi5`, the EEPROM
 //! configuration. All other hardware is QEMU's.
 
 use std::fs;

@@ -134,7 +134,7 @@ impl Card {
         for power in (9..=SIZE.ilog2()).rev() {
             let filler = tempfile::NamedTempFile::new()?;
             filler.as_file().set_len(1 << power)?;
-            // What is too large for the rest is refused whole; a smaller one may fit.
+            // A file that is too large for the rest is refused whole; a smaller one may fit.
             let _ = run(command("mcopy")
                 .arg("-i")
                 .arg(self.drive())

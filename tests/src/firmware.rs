@@ -1,6 +1,6 @@
 //! A stand-in for the board's firmware where it starts a disk or a card.
 //!
-//! It is not the board's firmware: no EEPROM and no U-Boot run here. It does what they do with a disk that is meant
+//! It is not the board's firmware: no EEPROM and no U-Boot run here. It does what they do with a disk that is made
 //! to boot: reads the disk's own partition table, the configuration in the disk's own boot partition, and from there
 //! the kernel, the initramfs and the command line that the configuration names. Nothing comes from anywhere else.
 

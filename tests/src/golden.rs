@@ -41,7 +41,7 @@ pub struct Golden {
     pub image_id: String,
     /// The raw disk image.
     pub raw: PathBuf,
-    /// What its starts do, if it is on trial.
+    /// What happens at its starts, if it is on trial.
     pub on_trial: Option<Start>,
 }
 
@@ -192,7 +192,7 @@ impl Identity {
     }
 }
 
-/// What the firmware reads, with its way back if the image is on trial.
+/// The firmware's files, with the way back if the image is on trial.
 fn write_configuration(
     product: Product,
     on_trial: Option<Start>,

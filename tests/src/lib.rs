@@ -1,6 +1,6 @@
 //! Virtual boards, end to end tests, benches.
 //!
-//! What is real here and what is simulated is listed in `docs/virtual-boards.md`.
+//! `docs/virtual-boards.md` lists what is real here and what is simulated.
 
 pub mod board_dtb;
 pub mod card;

@@ -148,7 +148,7 @@ impl Matchbox {
         requests
     }
 
-    /// What was posted so far, also what was not taken.
+    /// All posts so far, also those that were refused.
     #[must_use]
     pub fn posted(&self) -> Vec<Request> {
         let mut requests = lock(&self.shared.requests).clone();

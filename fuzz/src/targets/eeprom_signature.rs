@@ -1,4 +1,4 @@
-//! The `.sig` file beside an EEPROM image. What is accepted is the same after it is written and read again.
+//! The `.sig` file beside an EEPROM image. Accepted input is the same after it is written and read again.
 
 use gild_boards::rpi_eeprom::Signature;
 

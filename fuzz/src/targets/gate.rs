@@ -1,4 +1,4 @@
-//! The gate and files of its form. What was read is the same after it is written and read again, and its lines hold nothing
+//! The gate and files of its form. Accepted input is the same after it is written and read again, and its lines hold nothing
 //! that U-Boot would read as something else.
 
 use gild_card_format::Gate;

@@ -1,4 +1,4 @@
-//! The manifest. What is accepted is the same after it is written and read again, and its sums fit into their numbers.
+//! The manifest. An accepted manifest is the same after it is written and read again, and its sums fit into their numbers.
 
 use gild_format::Manifest;
 

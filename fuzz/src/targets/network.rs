@@ -1,4 +1,4 @@
-//! The network block, as it is and with a right digest. What is accepted is written back byte for byte.
+//! The network block, as it is and with a right digest. Accepted input is written back byte for byte.
 
 use crate::sha256;
 use gild_format::network::{Found, MAX_PREFIX, MAX_SERVERS, MAX_VLAN, NETWORK_LENGTH};

@@ -21,6 +21,9 @@ pub fn check_input(input: &str) {
     } else {
         assert!(!nodes.is_empty());
         assert!(nodes.iter().all(|node| order.is_for([*node])));
-        assert!(!order.is_for([""]), "a node without a name is not meant");
+        assert!(
+            !order.is_for([""]),
+            "an order is never for a node without a name"
+        );
     }
 }

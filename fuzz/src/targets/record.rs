@@ -1,4 +1,4 @@
-//! The commit record, as it is and with a right digest. What is accepted is written back byte for byte.
+//! The commit record, as it is and with a right digest. Accepted input is written back byte for byte.
 
 use crate::sha256;
 use gild_format::record::{Found, MAX_ORDER_ID, MAX_ORDERS, RECORD_LENGTH, Record};

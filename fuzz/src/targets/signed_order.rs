@@ -12,7 +12,10 @@ pub fn check_input(input: &str) {
     }
     if let Ok(order) = Order::parse(input) {
         assert!(!order.nodes.is_empty());
-        assert!(!order.is_for(&[]), "a node without a name is not meant");
+        assert!(
+            !order.is_for(&[]),
+            "an order is never for a node without a name"
+        );
         assert_eq!(Order::parse(&order.to_text()), Ok(order));
     }
 }

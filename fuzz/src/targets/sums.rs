@@ -1,4 +1,4 @@
-//! The card's list of digests. What is accepted is the same after it is written and read again.
+//! The card's list of digests. Accepted input is the same after it is written and read again.
 
 use gild_card_format::sums;
 

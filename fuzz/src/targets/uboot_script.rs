@@ -1,4 +1,4 @@
-//! U-Boot's script, as it is and with right checksums. What is accepted is the same after it is written and read again.
+//! U-Boot's script, as it is and with right checksums. Accepted input is the same after it is written and read again.
 
 use gild_boards::uboot_script::Script;
 

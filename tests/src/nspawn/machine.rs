@@ -322,7 +322,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Takes the power away. What was written before is on the disk: no write is lost or torn, as on a real disk
+    /// Takes the power away. All earlier writes are on the disk: no write is lost or torn, as on a real disk
     /// one could be.
     pub fn cut_power(&mut self) -> Result<()> {
         let mut running = self.running.take().context("the machine is off")?;
@@ -345,7 +345,7 @@ impl<'a> Machine<'a> {
         self.disk.path().join(format!("console-{}", self.boots))
     }
 
-    /// What a person would look at who sees that something is wrong.
+    /// What a person would look at if something is wrong.
     fn troubles(&self) -> String {
         let jobs = self.output("systemctl", &["list-jobs", "--no-pager"]);
         let journal = self.journal().unwrap_or_default();

@@ -154,7 +154,7 @@ pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
             machine.journal()?
         );
     }
-    // What the stub in k3s' place found when it was started, and how often that was in this boot.
+    // What k3s' stub found when it was started, and how often it was started in this boot.
     let starts = starts(machine)?;
     let [start] = &starts[..] else {
         bail!("k3s was started {} times in this boot", starts.len());
