@@ -18,7 +18,7 @@ pub enum NarrowError {
     /// Not a device tree.
     #[error("it is not a device tree: {0}")]
     NotOne(String),
-    /// Something that the edit stands on.
+    /// Something that the edit needs.
     #[error("it has no {0}: this kernel's device tree is not known to gild")]
     Missing(String),
     /// A size of 4 GiB or more.

@@ -7,7 +7,7 @@
 //!
 //! Values are copied as they are. A phandle inside a value is a plain number, so both trees must give the same phandle
 //! to the same node; trees that do not are refused. An added node must have no phandle, because the firmware renumbers
-//! those of an overlay. `__symbols__` is not compared: no kernel reads it, and the base tree keeps its own.
+//! the phandles of an overlay. `__symbols__` is not compared: no kernel reads it, and the base tree keeps its own.
 
 use std::collections::BTreeMap;
 

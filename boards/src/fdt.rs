@@ -1,6 +1,6 @@
 //! A reader of flattened device trees, the container of U-Boot's FIT images.
 //!
-//! It says where in the blob each property's value stands, because hashes are replaced in place. It takes names as
+//! It says where in the blob each property's value is, because hashes are replaced in place. It takes names as
 //! they are: real device trees break the specification's rules for names, and stricter readers refuse them.
 
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub(crate) struct Fdt<'a> {
 #[derive(Debug)]
 pub(crate) struct Property<'a> {
     pub(crate) name: &'a str,
-    /// Where its value stands in the blob.
+    /// Where its value is in the blob.
     pub(crate) place: Range<usize>,
     pub(crate) value: &'a [u8],
 }

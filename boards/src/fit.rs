@@ -83,7 +83,7 @@ pub struct Image {
     pub kind: String,
     /// How its data is compressed.
     pub compression: String,
-    /// Where its data stands, from the FIT's start.
+    /// Where its data is, from the FIT's start.
     pub data: Range<usize>,
     /// Its hashes. All that this program knows have been checked, and that is one at least.
     pub hashes: Vec<Hash>,
@@ -96,7 +96,7 @@ pub struct Image {
 pub struct Hash {
     /// Its algorithm, as FIT calls it.
     pub algorithm: String,
-    /// Where its value stands, from the FIT's start.
+    /// Where its value is, from the FIT's start.
     pub place: Range<usize>,
 }
 

@@ -64,7 +64,7 @@ pub enum EepromError {
     Magic {
         /// Where the section should begin.
         offset: usize,
-        /// What stands there.
+        /// The bytes there.
         magic: u32,
     },
     /// A section is longer than the image, or shorter than its own header.
@@ -263,7 +263,7 @@ impl Image {
             .ok_or(EepromError::NoConfig)
     }
 
-    /// The decimal number after this text, if the text stands before one number only.
+    /// The decimal number after this text, if the text is before only one number.
     fn number_after(&self, text: &[u8]) -> Option<u32> {
         let mut numbers = memmem::find_iter(&self.bytes, text).filter_map(|at| {
             let rest = &self.bytes[at + text.len()..];

@@ -113,7 +113,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// The built-in environment of a U-Boot, from its program, if exactly one stands there.
+    /// The built-in environment of a U-Boot, from its program, if exactly one is there.
     #[must_use]
     pub fn built_into(u_boot: &[u8]) -> Option<Self> {
         let mut found = memmem::find_iter(u_boot, b"\0bootcmd=").take(100);

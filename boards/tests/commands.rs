@@ -87,7 +87,7 @@ fn the_commands_of_a_real_u_boot_are_seen() {
         .filter(|at| program[*at..].starts_with(text))
         .collect();
     let [at] = places[..] else {
-        panic!("the name stands {} times in it", places.len())
+        panic!("the name is {} times in it", places.len())
     };
     let mut without = program;
     without[at + 1] = b'F';

@@ -123,7 +123,7 @@ fn a_valid_id_block_never_stands_before_anything_but_what_belongs_to_it() {
     survives_every_cut(&small(&shop.spi(&fit)), &new, BLOCK);
 }
 
-/// The plan's promise is the order. Seen from the other side: no other step may stand before or behind the first page's.
+/// The plan's promise is the order. Seen from the other side: no other step may come before or after the first page's.
 #[test]
 fn the_first_page_goes_first_and_comes_back_last() {
     let shop = Workshop::new();

@@ -145,7 +145,7 @@ fn a_file_that_is_not_whole_is_refused() {
     let mut long = whole.clone();
     long.resize((16 << 20) + 1, 0xff);
     assert!(matches!(parse(&long), Err(Rk3588Error::TooLong { .. })));
-    // The card's file has its parts at other places, and the flash's is none for the card.
+    // The card's file has its parts at other places, and the flash's file does not work on the card.
     assert!(Image::parse(whole, Medium::Card).is_err());
 }
 
@@ -163,7 +163,7 @@ fn an_image_without_a_hash_that_can_be_checked_is_refused() {
     };
     assert!(matches!(source, FitError::Unchecked(_)), "{error}");
 
-    // None at all: what was a hash is a node of another kind.
+    // No hash at all: the former hash is a node of another kind.
     let mut bytes = shop.rock5b_spi(MAINLINE);
     let name = bytes.windows(5).position(|text| text == b"hash\0");
     bytes[name.expect("a hash")] = b'm';
@@ -438,7 +438,7 @@ fn names_that_the_specification_forbids_are_read() {
     assert_eq!(Fit::parse(&fit).expect("a FIT").images.len(), 3);
 }
 
-/// The two files of one build, as binman makes them: the SPL of each holds where in its file the FIT stands, at these
+/// The two files of one build, as binman makes them: the SPL of each holds where in its file the FIT is, at these
 /// places.
 fn files_of_one_build(places: &[usize]) -> [Image; 2] {
     let shop = Workshop::new();
@@ -485,7 +485,7 @@ fn the_two_files_of_one_build_have_one_loader() {
 
 #[test]
 fn any_other_difference_is_another_loader() {
-    // Not a number of the program: it does not stand at a multiple of its length.
+    // Not a number of the program: it is not at a multiple of its length.
     let [flash, card] = files_of_one_build(&[0x1ee2]);
     assert!(!flash.has_loader_of(&card));
     // The place of one file against something else in the other.

@@ -40,7 +40,7 @@ pub enum BootTargetsError {
         "its FIT is signed: a change would make the signature wrong; build and sign a U-Boot with the wanted BOOT_TARGETS"
     )]
     Signed,
-    /// The variable does not stand in an image that has a hash.
+    /// The variable is not in an image that has a hash.
     #[error("its boot order is outside the images of the FIT")]
     Outside,
     /// The value is not a list of names.
@@ -137,7 +137,7 @@ impl Image {
         })
     }
 
-    /// The image in the FIT that holds the boot order, and where its value stands in the file.
+    /// The image in the FIT that holds the boot order, and where its value is in the file.
     ///
     /// Only what this U-Boot is made of is looked at: in a flash an earlier one may have left its own order elsewhere.
     fn find_boot_targets(&self) -> Result<(&fit::Image, Range<usize>), BootTargetsError> {

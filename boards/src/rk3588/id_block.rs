@@ -14,7 +14,7 @@ const SECTOR: usize = 512;
 /// The header's first bytes, covered by the hash that follows them.
 const HASHED: usize = 0x600;
 const HASH: usize = 32;
-/// Where in the header the hash stands, in 32-bit words: there is no other place for it.
+/// Where in the header the hash is, in 32-bit words: there is no other place for it.
 const HASH_WORD: u32 = 0x600 / 4;
 /// How programs and header are hashed: by SHA-256, and not signed.
 const SHA256: u32 = 1;
@@ -55,7 +55,7 @@ pub enum IdBlockError {
 /// A whole ID block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdBlock {
-    /// Where its programs stand, from its start: what initializes the memory, and U-Boot's SPL.
+    /// Where its programs are, from its start: what initializes the memory, and U-Boot's SPL.
     pub images: Vec<Range<usize>>,
     /// Bytes from its start to the end of the last program.
     pub length: usize,

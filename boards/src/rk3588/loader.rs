@@ -1,6 +1,6 @@
 //! Whether two files begin with the same programs: U-Boot's build makes one file for the flash and one for cards.
 //!
-//! The two differ in one thing. U-Boot's `binman` writes into the SPL where in the file the FIT stands, as a little-endian
+//! The two differ in one thing. U-Boot's `binman` writes into the SPL where in the file the FIT is, as a little-endian
 //! number, and with that the hashes in the ID block differ too.
 
 use super::id_block::hashes;

@@ -109,7 +109,7 @@ impl fmt::Display for BootOrder {
     }
 }
 
-/// What a line of the configuration stands under.
+/// The filters above a line of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Scope {
     /// It applies to every board.
@@ -215,7 +215,7 @@ fn end_of(line: &[u8]) -> &[u8] {
     &line[text.map_or(0, |last| last + 1)..]
 }
 
-/// All lines with their ends, each with what it stands under.
+/// All lines with their ends, each with the filters above it.
 fn lines(config: &[u8]) -> impl Iterator<Item = (Scope, &[u8])> {
     let mut scope = Scope::All;
     config

@@ -160,7 +160,7 @@ impl Workshop {
     }
 }
 
-/// The `compatible` of a Rock 5B, as it stands in a device tree's source.
+/// The `compatible` of a Rock 5B, as in a device tree's source.
 pub const ROCK5B: &str = r#""radxa,rock-5b", "rockchip,rk3588""#;
 
 /// How a FIT is made.
