@@ -98,7 +98,7 @@ enum State {
 }
 
 impl Client {
-    /// A client that begins. The seed must be another one in each client.
+    /// A client that begins. Each client needs another seed.
     #[must_use]
     pub fn new(mac: Mac, seed: u64, now: Duration) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);

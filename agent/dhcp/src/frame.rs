@@ -55,7 +55,7 @@ pub fn to_all(from: Mac, payload: &[u8]) -> Option<Vec<u8>> {
 /// The payload of a frame with a packet for a client, and who sent it.
 ///
 /// UDP's checksum is not looked at: a packet that never was on a wire, as on a virtual network, comes without one or with
-/// half of one, and one from a wire was checked by the chip.
+/// half a checksum, and the chip has checked a frame from a wire.
 #[must_use]
 pub fn payload(frame: &[u8]) -> Option<(&[u8], Ipv4Addr)> {
     let (ethernet, packet) = frame.split_at_checked(ETHERNET)?;

@@ -158,7 +158,7 @@ impl Times {
     }
 }
 
-/// The prefix of a mask. One with gaps, or of nothing, has none.
+/// The prefix of a mask. A mask with gaps, or an empty one, has none.
 fn prefix_of(mask: u32) -> Option<u8> {
     let ones = mask.leading_ones();
     let is_whole = ones + mask.trailing_zeros() == 32 || mask == u32::MAX;

@@ -185,7 +185,7 @@ fn look(system: &System, wanted: &Wanted) -> io::Result<Look> {
     })
 }
 
-/// All NVMe namespaces, each with what stands against it.
+/// All NVMe namespaces, each with the reasons against it.
 pub fn survey(system: &System, wanted: &Wanted) -> io::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for name in names(&system.sys.join("block"))? {

@@ -1,7 +1,7 @@
 //! The network block: 4 KiB just before the commit record, by which the flasher card gives a node its place in the network.
 //!
-//! A node that finds no block, or does not understand it, uses DHCP. `gild image pack` refuses an image that has anything
-//! of its own in this place.
+//! A node that finds no block, or does not understand it, uses DHCP. `gild image pack` refuses an image that has any
+//! data in this place.
 
 use std::net::Ipv4Addr;
 
@@ -37,7 +37,7 @@ const SECTOR: usize = 512;
 
 type Block = [u8; NETWORK_LENGTH];
 
-/// A node's place in the network, as far as somebody has set it. By default nothing is set.
+/// A node's place in the network, as far as the operator has set it. By default nothing is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// A static address instead of DHCP.

@@ -2,7 +2,7 @@
 //!
 //! While an image is being written the record says which one, so that a later power-on resumes it. After the commit it says
 //! which image the disk carries, and whether that image has proven that it starts: only an order may overwrite a proven
-//! one. `gild image pack` refuses an image that has anything of its own in this place.
+//! one. `gild image pack` refuses an image that has any data in this place.
 
 use crate::chunk;
 use crate::manifest::{MAX_IMAGE_ID, Sha256Hex};

@@ -11,7 +11,7 @@ pub enum SignatureError {
     /// Not a minisign public key.
     #[error("it is not a minisign public key, a line of base64 that starts with RW")]
     PublicKey,
-    /// The secret half, where the public one is wanted.
+    /// The secret key instead of the public key.
     #[error("it is a minisign secret key, which stays on the workstation")]
     SecretKey,
     /// Not a minisign signature file.

@@ -15,7 +15,7 @@ const NVMEM: &str = "sys/bus/nvmem/devices";
 const DEVICE_TREE: &str = "proc/device-tree";
 /// `ARPHRD_ETHER`.
 const ETHERNET: &str = "1";
-/// `NET_ADDR_RANDOM`: the driver found no address in the chip and made one up, another one at each start.
+/// `NET_ADDR_RANDOM`: the driver found no address in the chip and made up another one at each start.
 const RANDOM: &str = "1";
 
 /// A network interface.
@@ -73,7 +73,7 @@ impl Interface {
         self.attribute("carrier_changes")?.parse().ok()
     }
 
-    /// How many packets its driver has sent. It stands still while the chip does not get them out.
+    /// How many packets its driver has sent. It does not grow while the chip does not send them.
     #[must_use]
     pub fn packets_sent(&self) -> Option<u64> {
         self.attribute("statistics/tx_packets")?.parse().ok()
@@ -106,7 +106,7 @@ impl Interface {
 }
 
 /// Lasting addresses for the interfaces whose own addresses change at the next start: made from the
-/// board's unique number, in order, as far as no interface has them yet. An interface with an address of its own
+/// board's unique number, in order, as far as no interface has them yet. An interface with its own address
 /// does not count, so that no adapter makes another node of this one.
 ///
 /// `None` where the board keeps no such number, or shows it not yet.

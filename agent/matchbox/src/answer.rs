@@ -13,7 +13,7 @@ pub enum Answer {
     Default(Values),
 }
 
-/// The values by key. A key that differs with itself is an error once somebody wants it.
+/// The values by key. A key with two values is an error once a caller asks for it.
 #[derive(PartialEq, Eq)]
 pub struct Values {
     values: BTreeMap<String, String>,

@@ -1,5 +1,5 @@
-//! What is checked of an answer before the RPC client reads it: the record marks of RFC 5531, section 11, of which it
-//! may have several, and the head.
+//! The checks of an answer before the RPC client reads it: the record marks of RFC 5531, section 11 (an answer may
+//! have several), and the head.
 
 use std::io;
 

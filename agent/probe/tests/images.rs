@@ -278,7 +278,7 @@ fn a_file_system_without_a_label_has_an_empty_one() {
 #[test]
 fn a_label_that_is_not_utf8_reads_as_empty() {
     let image = Image::new(16 * MIB).with_vfat_at(0, 16 * MIB, "GILD");
-    // The label stands in the boot sector and in the root directory, which wins.
+    // The label is in the boot sector and in the root directory, which wins.
     let mut bytes = Vec::new();
     image.open().read_to_end(&mut bytes).expect("read");
     let places: Vec<_> = bytes

@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_line_comes_after_five_seconds_and_then_rarely() {
-        // Four connections, each of which says once a second for how long it has waited.
+        // Four connections. Each says once a second for how long it has waited.
         let silences: Vec<_> = (1..=70).flat_map(|at| [(at, at); 4]).collect();
         assert_eq!(due(&mut State::default(), &silences), [5, 35, 65]);
     }

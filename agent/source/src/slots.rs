@@ -67,7 +67,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// A place, once one is free. It goes back by itself, whatever happens.
+    /// A slot, once one is free. Its drop returns it, whatever happens.
     pub fn lease(&self) -> Lease<'_, T> {
         let mut state = self.state();
         loop {
@@ -94,7 +94,7 @@ impl<T> Slots<T> {
     }
 }
 
-/// A place that is somebody's for now.
+/// A slot that a caller holds for now.
 #[derive(Debug)]
 pub struct Lease<'a, T> {
     slots: &'a Slots<T>,

@@ -89,7 +89,7 @@ fn the_first_offer_is_taken_and_acknowledged() {
 }
 
 #[test]
-fn a_server_that_does_not_name_itself_is_whoever_sent_the_packet() {
+fn a_server_that_does_not_name_itself_is_the_sender_of_the_packet() {
     let (mut client, discover) = client();
     let offer = answer(&discover, OFFER, Ipv4Addr::UNSPECIFIED, &[]);
     let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
