@@ -89,7 +89,7 @@ fi
 /// without a start left it would come back here.
 ///
 /// The files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
-/// U-Boot 2017.09 cannot do that and takes all that stands there. What the script calls and an older U-Boot does not know
+/// U-Boot 2017.09 cannot do that and takes everything there. What the script calls and an older U-Boot does not know
 /// only falls through to the agent. Where neither that starts nor the disk, the board starts again: one failed read must
 /// not leave it at a prompt.
 #[must_use]

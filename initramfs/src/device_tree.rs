@@ -32,7 +32,7 @@ pub enum DeviceTreeError {
         /// The board's.
         wanted: String,
     },
-    /// Something that the edits stand on.
+    /// Something that the edits need.
     #[error("it has no {0}: this kernel's device tree is not known to gild")]
     Missing(String),
     /// Its sizes.

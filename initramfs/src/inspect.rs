@@ -50,7 +50,7 @@ pub struct Inspection {
     pub boards: Vec<BoardReport>,
     /// What the card lacks, with the consequence.
     pub missing: Vec<&'static str>,
-    /// Files that the builder did not put there: what nodes wrote, or somebody else.
+    /// Files that the builder did not put there: nodes or other people wrote them.
     pub others: Vec<String>,
     /// `gild.toml`.
     #[serde(skip)]

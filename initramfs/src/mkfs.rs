@@ -96,7 +96,7 @@ pub fn make(disk: &mut (impl Write + Seek), volume_id: u32, files: &Files) -> io
         limit: FIRST + geometry.clusters,
     };
     let mut directories = directories(files);
-    // The root first: its number is fixed. A folder stands before the folders in it.
+    // The root first: its number is fixed. A folder comes before the folders in it.
     let mut places = BTreeMap::new();
     for (path, directory) in &directories {
         places.insert(path.clone(), table.take(directory.bytes(path.is_empty()))?);

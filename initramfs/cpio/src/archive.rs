@@ -6,7 +6,7 @@ use std::io::{self, Write};
 /// The compression level: the slowest that every decoder accepts without an option.
 const ZSTD_LEVEL: i32 = 19;
 
-/// Files by path, sorted, so that every directory stands before what is in it.
+/// Files by path, sorted, so that every directory comes before its content.
 #[derive(Debug, Default)]
 pub struct Archive(BTreeMap<String, Entry>);
 

@@ -145,7 +145,7 @@ fn eeprom(files: &Files, problems: &mut Vec<String>) -> Eeprom {
         .is_some_and(|signature| signature.matches(upd))
     {
         problems.push(format!(
-            "the digest in {sig_name} is not that of {upd_name}"
+            "the digest in {sig_name} is not the digest of {upd_name}"
         ));
     }
     let image = match rpi_eeprom::Image::parse(upd.clone()) {

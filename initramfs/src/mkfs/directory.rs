@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of one entry.
 const ENTRY: usize = 32;
-/// Characters of a long name in one entry, and where they stand.
+/// Characters of a long name in one entry, and where they are.
 const PIECE: usize = 13;
 const PIECE_AT: [usize; PIECE] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 const VOLUME_LABEL: u8 = 0x08;
@@ -94,7 +94,7 @@ impl Directory {
     }
 }
 
-/// A name without a dot, as it stands in an entry.
+/// A name without a dot, as in an entry.
 pub fn padded(name: &str) -> [u8; 11] {
     let mut short = [b' '; 11];
     short[..name.len()].copy_from_slice(name.as_bytes());
