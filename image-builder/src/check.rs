@@ -46,7 +46,7 @@ const NO_CONFIGURATION: &str =
 const AFTER_HELP: &str = "\
 Each line says ok, warning, error or `not checked`, what was looked at, and `next:` with what to do (docs/check.md).
 
-Exit codes: 0 when no line says error, 1 when one does, and those of gild for a check that could not begin.";
+Exit codes: 0 when no line says error, 1 when one does, and gild's other codes for a check that could not begin.";
 
 /// Arguments of `gild check`.
 #[derive(Debug, clap::Args)]

@@ -139,7 +139,7 @@ fn nothing_is_signed_that_was_changed_on_the_share() {
     }
     bench
         .gild(back)
-        .fails_saying(&["it is that of image two", "next:"]);
+        .fails_saying(&["it belongs to image two", "next:"]);
     let put_back = || {
         fs::write(bench.path("out/rpi5/one.json"), &one[0]).expect("written");
         fs::write(bench.path("out/rpi5/one.json.minisig"), &one[1]).expect("written");

@@ -17,7 +17,7 @@ use crate::tree::{Content, Kind, Tree, TreeError};
 
 const KERNEL: &str = "vmlinuz.gz";
 const INITRAMFS: &str = "initrd.img";
-/// What stands in the files that the boot script looks for: for people, and so that none is empty.
+/// The content of the files that the boot script looks for: for people, and so that no file is empty.
 const TOKEN: &str = "This image has not started yet: boot.scr and gild use these files, and gild removes them then.\n";
 
 /// The names of kernels with pages of 16 KiB, which containers built for 4 KiB do not survive.

@@ -93,7 +93,7 @@ impl Key {
         }
     }
 
-    /// One more thing that goes in.
+    /// Adds an input.
     pub fn add(&mut self, what: &str, value: impl Into<String>) {
         self.inputs.insert(what.to_owned(), value.into());
     }

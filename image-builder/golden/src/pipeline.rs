@@ -26,7 +26,7 @@ use crate::{age, hold, k3s_settings, overlay, seal, units, updates, warnings};
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
 
-/// What somebody may expect who gives a mirror with `--base`.
+/// What a user may expect who gives a mirror with `--base`.
 const MIRRORS_OF_A_BASE: &str = "the mirrors that you gave are for the packages that are added: the nodes' apt keeps the sources \
      of the vendor's image; next: lay others in with --overlay, if you want them";
 

@@ -1,6 +1,6 @@
 //! What a build says while it works.
 
-/// Somebody who wants to know how far a build is.
+/// A listener that wants to know how far a build is.
 pub trait Progress {
     /// A stage begins. The one before it has ended.
     fn stage(&self, what: &str);

@@ -324,7 +324,7 @@ impl Boot {
         }
     }
 
-    /// `boot.scr` is a program, and these stand in it.
+    /// `boot.scr` is a program, and these are part of it.
     fn check_script(&self, kernel_arguments: &[String]) -> Result<(), String> {
         let mut words = kernel_arguments.iter().chain(self.device_trees.keys());
         match words.find(|word| !word.chars().all(is_plain)) {

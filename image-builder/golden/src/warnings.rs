@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_a_key_can_log_in_however_it_is_said() {
+    fn a_user_with_a_key_can_log_in_however_it_is_given() {
         let file = "etc/cloud/cloud.cfg.d/70-site.cfg";
         for text in [
             "ssh_authorized_keys:\n  - ssh-ed25519 AAAA me\n",

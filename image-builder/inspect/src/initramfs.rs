@@ -12,7 +12,7 @@ use crate::packed::XZ_MEMORY;
 const MOST_PACKED: u32 = 4;
 /// The longest path that Linux has.
 const LONGEST_NAME: u32 = 4096;
-/// Bytes of the header of a file in an archive, and where in it the length of the name stands.
+/// Bytes of the header of a file in an archive, and where in it the length of the name is.
 const HEADER: usize = 110;
 const NAME_LENGTH: std::ops::Range<usize> = 94..102;
 

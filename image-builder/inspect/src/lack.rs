@@ -21,7 +21,7 @@ pub enum Lack {
     Login,
     /// The holes of the day of the build stay.
     SecurityUpdates,
-    /// Somebody has to install them on each node.
+    /// A person must install them on each node.
     UnattendedUpgrades,
 }
 

@@ -22,7 +22,7 @@ pub struct Options {
 pub struct Exemption {
     /// The rule's id.
     pub rule: String,
-    /// The paths as they stand in the findings; `*` and `**` are patterns.
+    /// The paths as in the findings; `*` and `**` are patterns.
     pub path: String,
 }
 

@@ -156,7 +156,7 @@ fn logins() -> Vec<(Secret, &'static str, Place, String)> {
             Secret::Password,
             "a password of a network",
             Network,
-            // Flags and the like are other keys. In YAML the value may stand in the next line.
+            // Flags and the like are other keys. In YAML the value may be in the next line.
             r#"(?:^|[\s{,"'#])(?:[A-Za-z0-9]{1,32}[_.-]){0,4}(?:psk|password|passwd|wep[_-]key[0-3])(?:-raw)?["']?[ \t]{0,4}(?:=[ \t]{0,4}|:\s{1,80})(?:["'][^\r\n"']|[^\s"'#])"#.into(),
         ),
     ]
@@ -221,7 +221,7 @@ fn der() -> String {
     format!("(?s-u:{})", keys.join("|"))
 }
 
-/// A private key in PEM: its header, what may stand below it, and the beginning of the key.
+/// A private key in PEM: its header, what may follow it, and the beginning of the key.
 fn pem() -> String {
     // Line ends as such, or written `\n` as in JSON, YAML and source code.
     let end = r#"(?:[ \t"',+]|\\[nr]|[\r\n])"#;

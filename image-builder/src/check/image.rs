@@ -42,7 +42,7 @@ pub enum Trouble {
     Refused(String),
 }
 
-/// Whether somebody asked for this board, or it is looked at because gild knows it.
+/// Whether the user asked for this board, or gild looks at it because it knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// By its name.

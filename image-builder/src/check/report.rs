@@ -39,7 +39,7 @@ pub enum Check {
 pub enum Level {
     /// A node gets past this.
     Ok,
-    /// A node gets past this, and somebody should look at it.
+    /// A node gets past this, and the operator should look at it.
     Warning,
     /// A node does not get past this.
     Error,
@@ -74,7 +74,7 @@ impl Finding {
         }
     }
 
-    /// Somebody should look at it.
+    /// The operator should look at it.
     pub fn warning(check: Check, subject: impl fmt::Display, text: &str, next: &str) -> Self {
         Self::of(Level::Warning, check, subject, text, next)
     }

@@ -18,7 +18,7 @@ pub struct Disk {
     pub description: String,
 }
 
-/// Opens the target if nothing stands against it.
+/// Opens the target if there is no reason against it.
 pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| {

@@ -61,7 +61,7 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
     // These bytes are signed, so they must belong to the requested image.
     ensure!(
         manifest.image_id == id.as_str(),
-        "its manifest is that of image {}; next: {PUBLISH_AGAIN}",
+        "its manifest belongs to image {}; next: {PUBLISH_AGAIN}",
         manifest.image_id
     );
     counters.check()?;

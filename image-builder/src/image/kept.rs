@@ -168,7 +168,7 @@ impl Kept {
 fn is_at_home(manifest: Manifest, image_id: &ImageId, board: Option<&str>) -> Result<Manifest> {
     ensure!(
         manifest.image_id == image_id.as_str(),
-        "it is that of image {}",
+        "it belongs to image {}",
         manifest.image_id
     );
     if let Some(board) = board {

@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<()> {
         !gild_boards::all()
             .iter()
             .any(|board| Some(&*board.name) == name),
-        "{} is a board's folder; next: give the folder above it, where nodes look for that of their board",
+        "{} is a board's folder; next: give the folder above it, where nodes look for their board's folder",
         args.to.display()
     );
     for from in release::folders(&args.from)? {
@@ -120,7 +120,7 @@ fn the_higher_counter(
     );
     match existing.check(key) {
         Ok(_) => Ok((found, existing)),
-        // A power cut, or somebody who cannot sign.
+        // A power cut, or a person who cannot sign.
         Err(_) => Ok((manifest, signed)),
     }
 }

@@ -223,7 +223,7 @@ fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
     let mut file = File::open(path).with_context(context)?;
     // The end, and not the metadata's length, which is zero for a device.
     let size = file.seek(SeekFrom::End(0)).with_context(context)?;
-    // Longer is well: a disk is, and so is a file that was flashed in a disk's stead.
+    // Longer is fine: a disk is longer, and so is a file that was flashed instead of a disk.
     ensure!(
         size >= manifest.raw_size,
         "it has {size} bytes, the image has {}",

@@ -25,7 +25,7 @@ pub enum Security {
     OfThisMachine,
     /// From this archive.
     At(String),
-    /// From nowhere, which somebody has to want.
+    /// From nowhere, and only if the user asks for that.
     Without,
 }
 

@@ -280,7 +280,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// mmdebstrap splits the arguments of its own hooks as a shell does.
+/// mmdebstrap splits its hooks' arguments as a shell does.
 fn quoted(path: &Path) -> String {
     format!(
         "'{}'",

@@ -126,7 +126,7 @@ fn judge(texts: &BTreeMap<String, Value>) -> Result<Vec<String>, Problem> {
     Ok(names)
 }
 
-/// `v1.33.1+k3s1`, as it may stand in a file's name: the `+` may be written in other ways.
+/// `v1.33.1+k3s1`, as a file's name may have it: the `+` may be written in other ways.
 fn version_in(name: &str) -> Option<String> {
     let name = name.replace("%2B", "+").replace("%2b", "+");
     ["+k3s", "-k3s"].iter().find_map(|mark| {

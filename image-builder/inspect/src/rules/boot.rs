@@ -153,7 +153,7 @@ pub fn files(image: &Image) -> Vec<Finding> {
     findings
 }
 
-/// The overlay that the firmware applies on boards with the newer stepping, and the trees that it stands between.
+/// The overlay that the firmware applies on boards with the newer stepping, and the trees whose difference it is.
 pub fn device_trees(image: &Image) -> Vec<Finding> {
     let Some(board) = image.board() else {
         return Vec::new();

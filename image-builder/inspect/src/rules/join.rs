@@ -47,7 +47,7 @@ pub fn is_without_matchbox(image: &Image) -> bool {
     settings(image).is_some_and(|settings| settings.without_matchbox)
 }
 
-/// Has it a key of somebody's who may log in?
+/// Whether it has a key with which a user may log in.
 pub fn has_ssh_key(image: &Image) -> bool {
     let drop_ins = image.root.in_folder(CLOUD_FOLDER).map(|(path, _)| path);
     let drop_ins = drop_ins.filter(|path| has_ending(path, "cfg"));

@@ -143,7 +143,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "ssh-user-files",
         "No keys, known hosts or authorized keys of users, nor in what a new user's home is made of",
-        "The site's keys come with first boot; others are somebody's way in",
+        "The site's keys come with first boot; other keys let strangers in",
         Check::Forbidden(&["**/.ssh/**"]),
     ),
     rule(

@@ -76,7 +76,7 @@ fn of_u_boot(image: &Image) -> Vec<Finding> {
     findings
 }
 
-/// A start has to be used up before anything starts, and the card's script called where none is left.
+/// The script must use up a start before anything starts, and call the card's script if none is left.
 fn wrong_in_script(commands: &str) -> Option<String> {
     let starts = [ON].into_iter().chain(TOKENS);
     let mut rest = commands;

@@ -107,7 +107,7 @@ pub fn vendors() -> Vec<u8> {
     device_tree("/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; vendors-own; };")
 }
 
-/// The overlay for newer boards, and what it stands between.
+/// The overlay for newer boards, and the trees whose difference it is.
 pub fn overlays() -> Vec<Planted> {
     vec![
         (

@@ -27,7 +27,7 @@ pub enum CardError {
     /// The slot is empty, or the card is not seen.
     #[error("no SD card is in this node; next: put the flasher card in")]
     None,
-    /// A card of somebody else's.
+    /// A card that is not gild's.
     #[error(
         "the SD card in this node is not gild's: it has no file system labelled {}; next: put the flasher card in",
         names::LABEL

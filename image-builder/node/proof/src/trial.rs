@@ -8,9 +8,9 @@
 pub const CONFIG_TXT: &str = "config.txt";
 /// U-Boot's script on the boot partition. U-Boot looks for `extlinux/extlinux.conf` first, so that must not be there.
 pub const BOOT_SCR: &str = "boot.scr";
-/// The line before them, as it stands.
+/// The exact line before them.
 pub const BEGIN: &str = "# gild-trial: begin";
-/// The line after them, as it stands.
+/// The exact line after them.
 pub const END: &str = "# gild-trial: end";
 /// What the firmware does at the next restart: card, NVMe, and both again. The lowest digit is the first.
 pub const REBOOT_ORDER: &str = "set_reboot_order=0xf61";
@@ -44,7 +44,7 @@ pub fn with_trial(config_txt: &str) -> String {
     )
 }
 
-/// `config.txt` without the way back; nothing if it has none, or if its marks do not stand there once each and in order.
+/// `config.txt` without the way back; nothing if it has none, or if it does not have each mark once and in order.
 #[must_use]
 pub fn without_trial(config_txt: &str) -> Option<String> {
     let lines: Vec<&str> = config_txt.split_inclusive('\n').collect();
