@@ -1,4 +1,4 @@
-//! Several inputs in one: each but the last one has its length in front of it, two bytes, the low one first.
+//! Several inputs in one: each except the last has its length in front of it, two bytes, the low one first.
 
 /// The parts of an input. A part that is cut off is shorter, and a missing part is empty.
 #[must_use]

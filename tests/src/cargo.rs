@@ -108,7 +108,7 @@ fn program(
 }
 
 /// Whether cargo gave this variable to the program that it runs, this one. Some build scripts compile again when one of them
-/// changes (ring's does), and all that stands on their crates with them.
+/// changes (ring's does), and everything that needs their crates.
 fn is_of_this_run(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with("CARGO_PKG_")

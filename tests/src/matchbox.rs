@@ -111,7 +111,7 @@ impl Matchbox {
         })
     }
 
-    /// Its address as this machine sees it, as it stands in a node's configuration.
+    /// Its address as this machine sees it, as in a node's configuration.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_at(&self.address.ip().to_string())

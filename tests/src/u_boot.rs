@@ -157,7 +157,7 @@ fn with_settings(mut program: Vec<u8>) -> Result<Vec<u8>> {
     let found: Vec<usize> = memchr::memmem::find_iter(&program, &old).collect();
     ensure!(
         found.len() == 1,
-        "the built-in environment stands in U-Boot {} times",
+        "the built-in environment is in U-Boot {} times",
         found.len()
     );
     for name in GIVEN_UP {

@@ -82,7 +82,7 @@ pub struct Hardware {
     pub dead_end: bool,
     /// Memory, MiB: at least 512.
     pub memory: u32,
-    /// Cores: one, because all virtual boards share those of this machine.
+    /// Cores: one, because all virtual boards share this machine's cores.
     pub cores: u32,
     /// The EEPROM of an `rpi5`, if its firmware shows it; else it only shows the factory's configuration.
     pub eeprom: Option<Eeprom>,
