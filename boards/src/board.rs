@@ -53,7 +53,7 @@ pub struct Stepping {
     pub compatible: String,
 }
 
-/// A product that is easily taken for a supported board.
+/// A product that is easily confused with a supported board.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relative {

@@ -13,7 +13,7 @@ use crate::{Board, Relative, all};
 pub struct UnknownBoard {
     /// The entries of `compatible`, with what is not printable escaped.
     pub seen: Vec<String>,
-    /// The product, where gild knows it, and the supported board that it is easily taken for.
+    /// The product, if gild knows it, and the supported board that it is easily confused with.
     pub relative: Option<(&'static Relative, &'static Board)>,
 }
 

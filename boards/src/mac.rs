@@ -1,4 +1,4 @@
-//! MAC addresses: the identity everything about a node hangs on.
+//! MAC addresses: a node's identity depends on them.
 
 use std::fmt;
 

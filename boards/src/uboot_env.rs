@@ -131,7 +131,7 @@ impl Environment {
         }
         let end = start + memmem::find(&u_boot[start..], b"\0\0")?;
         let environment = Self::from_data(&u_boot[start..end]);
-        // There is no checksum, so that other data of the program may follow.
+        // There is no checksum, so other data of the program may follow.
         let is_text = |entry: &Vec<u8>| str::from_utf8(entry).is_ok();
         environment
             .entries

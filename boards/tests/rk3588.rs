@@ -420,7 +420,7 @@ fn a_tree_too_deep_to_be_one_is_refused() {
     }
 }
 
-/// Real device trees break the specification's rules for names; U-Boot carries them all the same.
+/// Real device trees break the specification's rules for names; U-Boot still carries them.
 #[test]
 fn names_that_the_specification_forbids_are_read() {
     let shop = Workshop::new();

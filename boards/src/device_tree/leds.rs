@@ -22,7 +22,7 @@ pub enum LedsError {
     /// Not a device tree.
     #[error("it is not a device tree: {0}")]
     NotOne(String),
-    /// Something that the LEDs hang on.
+    /// Something that the LEDs need.
     #[error("it has no {0}: this kernel's device tree is not known to gild")]
     Missing(String),
 }

@@ -1,6 +1,6 @@
 //! The boot order inside U-Boot: the variable `boot_targets` of its built-in environment.
 //!
-//! Mainline U-Boot for the Rock 5B keeps no environment, so that the order can only be changed where U-Boot itself is.
+//! Mainline U-Boot for the Rock 5B keeps no environment, so the order can only be changed inside U-Boot itself.
 //! The text keeps its length; the hash of the image around it is made again.
 
 use std::ops::Range;

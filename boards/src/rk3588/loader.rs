@@ -12,7 +12,7 @@ const NUMBER: usize = 4;
 
 impl Image {
     /// Whether the ID block of the other file is this one's, except for the place of the FIT and what follows from it. The
-    /// hashes of both were checked when they were read, so that they need not be compared.
+    /// hashes of both were checked when they were read, so they need not be compared.
     #[must_use]
     pub fn has_loader_of(&self, other: &Self) -> bool {
         let (mut own, mut others) = (self.loader().to_vec(), other.loader().to_vec());

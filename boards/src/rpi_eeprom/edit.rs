@@ -4,7 +4,7 @@ use super::section::{FILE_HEADER, HEADER, magic_of_padding};
 use super::{EepromError, FIRST_HALF_END, Image, SCRATCH, SectionKind, UPDATETIME};
 use crate::wire::put;
 
-/// The longest configuration that the vendor's tool takes. It forgets four bytes of the header, so that more than
+/// The longest configuration that the vendor's tool takes. It forgets four bytes of the header, so more than
 /// [`CONFIG_MAX`](super::CONFIG_MAX) bytes reach into the next erase block of the chip.
 pub(super) const VENDORS_MAX: usize = 4076;
 
