@@ -1,4 +1,4 @@
-//! Time behind a seam: PID 1 feeds its watchdog while it sleeps, a test does not sleep at all.
+//! A trait for time: PID 1 feeds its watchdog while it sleeps, and a test does not sleep.
 
 use std::time::{Duration, Instant};
 

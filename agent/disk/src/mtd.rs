@@ -11,7 +11,7 @@ use crate::sys;
 /// mtd/mtd-abi.h: `MTD_NORFLASH`.
 const NOR: u8 = 3;
 
-/// A NOR flash, or a partition of one. Every call opens the device afresh, so that nothing is remembered between a
+/// A NOR flash, or a partition of one. Every call opens the device again, so that nothing is remembered between a
 /// write and the look at what it did.
 #[derive(Clone, Debug)]
 pub struct NorFlash {

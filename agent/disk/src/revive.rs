@@ -48,7 +48,7 @@ impl Revival {
     }
 }
 
-/// Has the kernel look at all PCI buses again.
+/// Makes the kernel look at all PCI buses again.
 fn rescan(system: &System) {
     info!("looking again for devices on PCI Express");
     write(&system.sys.join("bus/pci/rescan"), "1");

@@ -95,7 +95,7 @@ pub struct SelectError {
     /// What was found, why each disk was refused, and what to do.
     pub message: String,
     /// Whether the disk may be there and the kernel does not see it: then a restart of the board may bring it back. Never
-    /// where another disk could be taken for it after the restart.
+    /// if another disk could be confused with it after the restart.
     pub may_be_hidden: bool,
 }
 

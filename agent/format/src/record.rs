@@ -19,7 +19,7 @@ pub const MAX_ORDER_ID: usize = 48;
 pub const MAX_ORDERS: usize = 5;
 
 const MAGIC: &[u8; 16] = b"gild record\0\0\0\0\0";
-/// Its version. One who does not know it takes the disk for proven.
+/// Its version. A reader that does not know it treats the disk as proven.
 pub const VERSION: u32 = 2;
 const VERSION_AT: usize = 16;
 const STATE_AT: usize = 20;
@@ -33,7 +33,7 @@ const FLAGS_AT: usize = STARTS_AT + 4;
 /// [`MAX_ORDERS`] places, each padded with NUL, which no order id has, to [`MAX_ORDER_ID`].
 const ORDERS_AT: usize = FLAGS_AT + 4;
 /// The SHA-256 of everything before it. All that is not zero lies in the first 512 bytes: disks write a sector whole or
-/// not at all, so one record replaces another without a moment in which there is none.
+/// not at all, so there is a valid record at every moment while one replaces another.
 const DIGEST_AT: usize = SECTOR - 32;
 const SECTOR: usize = 512;
 

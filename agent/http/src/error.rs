@@ -45,7 +45,7 @@ pub enum HttpError {
         /// The name.
         name: String,
     },
-    /// This machine cannot ask at all.
+    /// This machine cannot send a request.
     #[error("{0}")]
     Setup(String),
     /// No connection to the server.

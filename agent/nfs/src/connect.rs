@@ -39,7 +39,7 @@ fn new_socket(server: SocketAddr) -> io::Result<Socket> {
     )
 }
 
-/// `None` when no such port is to be had, and any other must do.
+/// `None` if no such port is free. The caller then uses any other port.
 fn connect_from_privileged_port(
     server: SocketAddr,
     timeout: Duration,

@@ -101,7 +101,7 @@ impl Server {
     }
 }
 
-/// A connection to the NFS service with a directory at hand that the share's is in.
+/// A connection to the NFS service, with a mounted directory that contains the share's.
 pub struct Connection {
     rpc: Rpc,
     pub address: SocketAddr,

@@ -18,7 +18,7 @@ pub struct Record {
     fragments: u32,
 }
 
-/// What a mark says of the bytes behind it.
+/// What a mark says about the bytes after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// How many bytes.

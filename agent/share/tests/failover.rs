@@ -1,4 +1,4 @@
-//! Where one server fails, the next one goes on, in the middle of a file too; and no other file is taken for it.
+//! If one server fails, the next one goes on, also in the middle of a file; and no other file replaces it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -23,7 +23,7 @@ struct Rounds(AtomicU32);
 impl Patience for Rounds {
     fn wait(&self, attempt: u32, trouble: &dyn Trouble) -> bool {
         self.0.fetch_add(1, Ordering::SeqCst);
-        // Not what a server asks for: it is asked no sooner all the same.
+        // This does not wait as a server asks for. The server must still be asked no sooner.
         assert!(trouble.is_retryable(), "{trouble}");
         attempt < 4
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::patience::{LONGEST_ASKED, Patience, Trouble};
 
 /// The pause after the given attempt (1 is the first): it doubles from `first` up to `most`, and half of it is chance,
-/// so that a rack of nodes that lost one server does not come back in step.
+/// so that a rack of nodes that lost one server does not come back all at once.
 #[must_use]
 pub fn pause(attempt: u32, first: Duration, most: Duration) -> Duration {
     pause_by(chance(), attempt, first, most)
@@ -29,7 +29,7 @@ fn chance() -> f64 {
         / f64::from(u16::MAX)
 }
 
-/// Waits longer after each failure, and never two nodes in step: half a second after the first,
+/// Waits longer after each failure, and each node differently: half a second after the first,
 /// at most 15 seconds, each shortened by up to a half at random. A server that asks for a longer wait gets it, up to two minutes.
 pub struct Backoff {
     attempts: Option<u32>,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// A place that is kept for longer closes another: a server that is slow has a queue, and more requests only make it longer.
 const SLOW: Duration = Duration::from_secs(2);
-/// A place that was taken for less lets one more be taken.
+/// A slot that was held for a shorter time allows one more.
 const QUICK: Duration = Duration::from_millis(500);
 
 /// Hands each caller its own slot, and lets the others wait.

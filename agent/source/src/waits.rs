@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const TICK: Duration = Duration::from_secs(1);
 
 /// TCP's keep-alive: a peer that is gone in mid-connection is noticed after [`UNACKNOWLEDGED`]. A peer whose service is slow
-/// answers the probes all the same, because its kernel does.
+/// still answers the probes, because its kernel does.
 pub const PROBE_AFTER: Duration = Duration::from_secs(5);
 /// Between two probes.
 pub const PROBE_EVERY: Duration = Duration::from_secs(5);

@@ -40,7 +40,7 @@ impl Offers {
         None
     }
 
-    /// The offer of the server that failed least often, and takes the others for settled.
+    /// The offer of the server that failed least often. The other offers are dropped.
     pub fn take_best(&mut self) -> Option<Answer> {
         let failures = |server| self.last.iter().filter(|last| **last == server).count();
         let best = self
