@@ -64,7 +64,7 @@ pub fn boot_scr(board: &Board) -> Result<Vec<u8>, ScriptError> {
     script.to_bytes()
 }
 
-/// Stops on a product that is easily taken for the board. U-Boot for several of them names the product in `fdtfile`; one
+/// Stops on a product that is easily confused with the board. U-Boot for several of them names the product in `fdtfile`; one
 /// that sets no `fdtfile`, as the vendor's, is asked for the device tree that it was started with itself.
 fn relatives(board: &Board) -> String {
     let refusal = |relative: &Relative| {

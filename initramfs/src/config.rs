@@ -64,7 +64,7 @@ fn is_k3s_token(line: &str) -> bool {
     })
 }
 
-/// The text for the card: as it is, with the public key's line of base64 in its first line if that was given apart.
+/// The text for the card: as it is, with the public key's line of base64 in its first line if that was given separately.
 pub fn prepare(text: &str, public_key: Option<&PublicKey>) -> Result<String, ConfigError> {
     if let Some((line, what)) = secret(text) {
         return Err(ConfigError::Secret { line, what });

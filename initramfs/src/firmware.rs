@@ -82,7 +82,7 @@ pub fn eeprom(file: Vec<u8>) -> Result<(Vec<u8>, String), FirmwareError> {
 }
 
 /// The time that stands for this update: the board reports it back, and the agent then knows that the update is done.
-/// So it hangs on the content alone; different content for one version gets different times, within a day.
+/// So it depends only on the content; different content for one version gets different times, within a day.
 fn update_time(built: u32, upd: &[u8]) -> u32 {
     let digest = Sha256::digest(upd);
     built.saturating_add(1 + u32::from(u16::from_be_bytes([digest[0], digest[1]])))

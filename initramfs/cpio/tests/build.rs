@@ -289,7 +289,7 @@ fn an_agent_or_an_initramfs_over_its_budget_is_refused() {
         fs::File::create(fixture.kernel().join("modules/kernel/alpha.ko")).expect("alpha");
     let mut state = 1u64;
     for _ in 0..(17 << 20) / 8 {
-        // xorshift: noise, so that compression cannot save the day.
+        // xorshift: noise, so that compression does not help.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

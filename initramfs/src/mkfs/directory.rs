@@ -151,7 +151,7 @@ fn is_plain(text: &str) -> bool {
         .all(|c| c.is_ascii_alphanumeric() || "_-~".contains(c))
 }
 
-/// The short name that is the name itself, apart from its case.
+/// The short name that is the name itself, except for its case.
 fn exact(name: &str) -> Option<[u8; 11]> {
     let (stem, suffix) = name.split_once('.').unwrap_or((name, ""));
     let fits =

@@ -88,7 +88,7 @@ pub fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What `zstd -d | cpio ARGUMENTS` says of an initramfs.
+/// What `zstd -d | cpio ARGUMENTS` says about an initramfs.
 pub fn cpio(initramfs: &Path, arguments: &[&str], directory: &Path) -> String {
     let mut zstd = Command::new("zstd")
         .args(["-q", "-dc"])
