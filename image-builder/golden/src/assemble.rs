@@ -62,7 +62,7 @@ pub enum AssembleError {
         /// Its own words.
         said: String,
     },
-    /// mke2fs said that all is well, and it is not.
+    /// mke2fs reported success, but it failed.
     #[error(
         "mke2fs put {found} files and directories into the root file system, the tree has {expected}: \
          {} is not built to read tar files; next: make setup, which fetches one that is", mke2fs.display()

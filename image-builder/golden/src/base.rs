@@ -54,7 +54,7 @@ pub enum BaseError {
         /// What it has.
         passed_over: PassedOver,
     },
-    /// Nobody says where security updates come from, and the host's apt knows it not.
+    /// The user does not say where security updates come from, and the host's apt does not know.
     #[error(
         "this machine's apt has no source of Debian's security archive that nodes could reach too (http or \
          https){passed_over}, so neither the image nor its nodes would get security updates; next: give this machine such a \
@@ -294,7 +294,7 @@ impl Builder<'_> {
     }
 }
 
-/// What becomes of the initramfs when packages are added.
+/// What happens to the initramfs when packages are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initramfs {
     /// It is made again if a package asks for it.

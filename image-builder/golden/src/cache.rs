@@ -140,7 +140,7 @@ impl Cache {
     /// A scratch folder. The folders of killed gilds are removed.
     pub fn scratch(&self) -> Result<Scratch, CacheError> {
         let place = self.subfolder("tmp")?;
-        // So that nobody takes a folder for abandoned that is not locked yet.
+        // So that no gild thinks that a folder without its lock is abandoned.
         let gate = File::open(&place).map_err(failed("open", &place))?;
         gate.lock().map_err(failed("lock", &place))?;
         for entry in fs::read_dir(&place).map_err(failed("read", &place))? {

@@ -135,7 +135,7 @@ fn add_file(hasher: &mut Sha256, path: &Path) -> Result<(), OverlayError> {
     }
 }
 
-/// Shows everything below a directory, in order: its place, its path on the host, and what the host says of it.
+/// Shows everything below a directory, in order: its place, its path on the host, and its metadata on the host.
 fn walk(
     directory: &Path,
     prefix: &str,

@@ -164,7 +164,7 @@ impl Recipe {
             problem,
         };
         let layers = layers(path)?;
-        // The furthest file first, so that the nearest has the last word.
+        // The furthest file first, so that the nearest one wins.
         let layers = || layers.iter().rev();
         let joined = |list: fn(&Layer) -> &Vec<String>| {
             let mut all: Vec<String> = Vec::new();

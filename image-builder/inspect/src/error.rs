@@ -1,4 +1,4 @@
-//! Why an image could not be judged at all.
+//! Why an image could not be inspected.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Proves that a finished golden image carries no identity and no secret, and has what a node needs.
 //!
 //! It opens the raw image as anybody could who has it: read only, unmounted, without root. It shares no code with
-//! what builds and seals images, so that a mistake there is not repeated here.
+//! the code that builds and seals images, so a mistake there is not repeated here.
 
 #![cfg_attr(
     feature = "fuzz",

@@ -24,7 +24,7 @@ impl Finding {
     }
 }
 
-/// What became of one rule.
+/// The result of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleResult {
     /// The rule's id.

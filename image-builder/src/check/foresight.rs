@@ -113,7 +113,7 @@ mod tests {
         CertifiedIssuer::self_signed(params, key).expect("an authority")
     }
 
-    /// Whether a certificate that ends on this day is good, and what is said of its end.
+    /// Whether a certificate that ends on this day is good, and the text about its end.
     fn verified((year, month, day): (i32, u8, u8), is_known: bool) -> (bool, Option<Ends>) {
         let signer = authority();
         let mut roots = RootCertStore::empty();

@@ -29,7 +29,7 @@ pub fn is_of_the_image(server: &K3sUrl) -> bool {
 const CORRECT: &str = "correct the group of this node in Matchbox";
 const ADD: &str = "add a group to Matchbox that selects this MAC address";
 
-/// Judges the answer about a node that there is to be, and gives what the node takes from it.
+/// Judges the answer about a future node, and returns what the node takes from it.
 pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>, Option<Node>) {
     let error = |text: &str, next| (vec![Finding::error(Check::Node, mac, text, next)], None);
     let without = format!(

@@ -27,7 +27,7 @@ const WHOLE: Duration = Duration::from_mins(1);
 pub struct Questions {
     /// Matchbox' base address.
     pub base: Url,
-    /// The nodes that there are to be.
+    /// The future nodes.
     pub macs: Vec<Mac>,
     /// The image's `k3s_url`.
     pub k3s_url: Option<K3sUrl>,

@@ -23,7 +23,7 @@ pub enum Check {
     Replicas,
     /// The server that knows the nodes.
     Matchbox,
-    /// What it says of one of them.
+    /// What it says about one of them.
     Node,
     /// The servers of k3s.
     Cluster,

@@ -17,7 +17,7 @@ pub struct Found {
     pub kind: &'static str,
     /// Why it is not whole.
     pub problem: Option<String>,
-    /// Whether that can be seen at all.
+    /// Whether gild can see that.
     pub is_checked: bool,
     /// Names of the boards it is for, as gild calls them.
     pub boards: Vec<&'static str>,

@@ -207,7 +207,7 @@ pub fn set(args: &SetArgs) -> Result<()> {
             "an environment without bootcmd leaves the board at U-Boot's prompt, because it replaces the built-in one whole: set bootcmd too"
         );
     }
-    // The older copy gives way, so that a power cut leaves the newer one.
+    // The older copy is replaced, so that a power cut leaves the newer one.
     let copy = copies[(current + 1) % copies.len()].clone();
     block.flag = block.flag.map(|flag| match flag {
         // In NOR flash Linux knows no counting: 1 is the copy in use and 0 the other one.

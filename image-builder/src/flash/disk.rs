@@ -1,4 +1,4 @@
-//! The disk of this machine that is to be written, and why it had better not be.
+//! The disk of this machine to write, and the reasons not to write it.
 
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
@@ -56,7 +56,7 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
         ))
     );
     let system = System::default();
-    // By way of /dev/disk/by-id and the like to the kernel's name.
+    // From /dev/disk/by-id and similar links to the kernel's name.
     let node = path
         .canonicalize()
         .with_context(|| format!("cannot resolve {shown}"))?;

@@ -229,7 +229,7 @@ impl Args {
         overlays.any(|overlay| overlay.join(site::FIRST_BOOT).exists())
     }
 
-    /// Refuses an image that lacks what nobody said is to be left out.
+    /// Refuses an image that lacks something that the user did not leave out on purpose.
     fn check_said(&self) -> Result<()> {
         ensure!(
             self.k3s.is_some() || self.without_k3s,

@@ -110,7 +110,7 @@ fn with_counter(manifest: &Manifest, rollback_counter: u64) -> Manifest {
 /// The rollback counters of a folder. Anybody can write a number to a share, so with a key only those count that it has signed.
 struct Counters {
     highest: u64,
-    /// Of what the key has not signed. Nodes may have it all the same, if another key has signed it.
+    /// The highest counter that the key has not signed. Nodes may still have it, if another key has signed it.
     highest_of_others: u64,
     others: Vec<String>,
 }

@@ -186,7 +186,7 @@ fn make_open(path: &Path) -> io::Result<()> {
 }
 
 /// Adds this mode to a file or folder that lacks some of it, and warns of a share that refuses: it may know
-/// no modes, and let nodes read all the same.
+/// no modes, and still let nodes read.
 fn let_read(file: &File, needed: u32, mode: u32, place: &Path) {
     if let Err(error) = open_to(file, needed, mode) {
         log::warn!(

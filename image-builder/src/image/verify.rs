@@ -103,7 +103,7 @@ fn manifests(args: &Args) -> Result<Vec<(Place, String)>> {
 
 const GIVE_A_KEY: &str = "give the public key: a file that ends in .pub, or its second line";
 
-/// Reads a public key from a file, or takes the text itself for one.
+/// Reads a public key from a file, or uses the text itself as the key.
 pub fn read_key(text: &str) -> Result<PublicKey> {
     if let Ok(key) = PublicKey::parse(text) {
         return Ok(key);
@@ -117,7 +117,7 @@ pub fn read_key(text: &str) -> Result<PublicKey> {
     })
 }
 
-/// Says of what could not be read that, and of what was read and found bad the other.
+/// One text for data that could not be read, and another for data that was read and is bad.
 fn judge(error: anyhow::Error, shown: &str, unread: &str, bad: &str) -> anyhow::Error {
     let verdict = if is_unread(&error) { unread } else { bad };
     error.context(format!("{shown} {verdict}"))

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::BaseError;
 
-/// What the kernel says of the programs it hands to QEMU.
+/// What the kernel reports about the programs that it hands to QEMU.
 const HANDLER: &str = "/proc/sys/fs/binfmt_misc/qemu-aarch64";
 
 /// Refuses a machine that cannot run the programs of the new root.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::TreeError;
 
-/// The bytes of a regular file, wherever they lie.
+/// The bytes of a regular file, in memory or on the disk.
 #[derive(Clone, Debug)]
 pub enum Content {
     /// Held in memory.

@@ -1,4 +1,4 @@
-//! What first boot hangs on: its units as gild and Debian made them, and the files that they need.
+//! What first boot needs: its units as gild and Debian made them, and the files that they need.
 
 use gild_node::client::authorities;
 use gild_node::settings::Settings;

@@ -99,7 +99,7 @@ impl Disk {
     }
 
     /// Makes the first sector zero and proves it. Without it no partition table is valid, so neither the firmware nor the
-    /// flasher takes the disk for a node any more; and a disk writes one sector whole or not at all.
+    /// flasher treats the disk as a node any more; and a disk writes one sector whole or not at all.
     pub fn make_unbootable(&self) -> Result<()> {
         self.replace(0, &vec![0; self.sector]).with_context(|| {
             format!(

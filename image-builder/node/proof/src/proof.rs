@@ -161,7 +161,7 @@ fn check(root: &Path) -> Result<()> {
 }
 
 /// Takes away what leads a failed start back to the flasher card. It comes after the proof: without it a start that fails must
-/// still lead there. A node that fails to do it runs all the same, and tries again at its next start.
+/// still lead there. A node that fails to do it still runs, and tries again at its next start.
 pub fn end_trial(root: &Path) -> io::Result<()> {
     let boot = root.join(BOOT);
     if !boot.join(CONFIG_TXT).exists() && !boot.join(BOOT_SCR).exists() {
