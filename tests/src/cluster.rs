@@ -36,7 +36,7 @@ struct Seen {
 }
 
 impl Cluster {
-    /// A cluster with a server that nodes reach wherever they want: its certificate is for 127.0.0.1, as all of k3s are.
+    /// A cluster with a server that nodes may reach by any address: its certificate is for 127.0.0.1, as all of k3s are.
     pub fn serve(listener: TcpListener) -> Result<Self> {
         let authority = Authority::new()?;
         let tls = authority.server(Ipv4Addr::LOCALHOST.into(), Validity::Now)?;

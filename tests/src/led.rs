@@ -40,7 +40,7 @@ pub struct Seen {
     pub blinks_each_second: BTreeSet<usize>,
     /// Was the fast pattern of writing shown?
     pub writing: bool,
-    /// Was it lit for a second or more, as when all is well?
+    /// Whether it was lit for a second or more, as after success.
     pub steady: bool,
 }
 

@@ -97,7 +97,7 @@ impl UBoot {
         Ok(chip.write_all_at(bytes, at)?)
     }
 
-    /// What the device tree says of the chips: the first is not used, the second is divided.
+    /// What the device tree says about the chips: the first is not used, the second is divided.
     #[must_use]
     pub fn device_tree() -> String {
         let size = |place: &Range<u64>| place.end - place.start;

@@ -2,7 +2,7 @@
 //!
 //! Logs of real boards say what the firmware does: it loads `bcm2712-rpi-5-b.dtb` on every board, refuses a tree of
 //! another processor, and on a board with the D0 stepping applies `overlays/bcm2712d0.dtbo`. An overlay that is missing or
-//! does not apply is dropped with a message, and the kernel starts all the same; it dies when it sets up the pins.
+//! does not apply is dropped with a message, and the kernel still starts; it dies when it sets up the pins.
 //!
 //! Simulated: the virtual machine gets its own tree, so the tree's `compatible` decides whether the kernel would die.
 //! Debian's fdtoverlay stands in for the firmware's own code.

@@ -35,7 +35,7 @@ pub fn firmware_arguments(u_boot: &UBoot) -> Vec<String> {
     ]
 }
 
-/// The card in its slot. Debian's U-Boot has no driver for SD cards: where it is to start one, the card hangs on virtio.
+/// The card in its slot. Debian's U-Boot has no driver for SD cards: if it must start one, the card is on virtio.
 pub fn card_arguments(card: &Path, on_virtio: bool) -> Vec<String> {
     let devices: &[&str] = if on_virtio {
         &["virtio-blk-pci,drive=card,id=card-slot"]

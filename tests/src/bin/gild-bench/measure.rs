@@ -32,7 +32,7 @@ struct Usage {
     peak_rss: u64,
 }
 
-/// Runs a program by way of [`child`], so that only its own processes are counted.
+/// Runs a program through [`child`], so that only its own processes are counted.
 pub fn run(scratch: &Path, program: &str, arguments: &[&str]) -> Result<Run> {
     let file = scratch.join("usage.json");
     let before = Jiffies::now()?;

@@ -20,7 +20,7 @@ const FIVE_BLINKS: &[&str] = &["●", "○", "●", "○", "●", "○", "●", 
 
 static SCREEN: OnceLock<Mutex<Screen>> = OnceLock::new();
 
-/// What a line of a board's console says of its way.
+/// What a line of a board's console says about its progress.
 #[derive(Debug, PartialEq, Eq)]
 enum News<'a> {
     /// A stage begins.
@@ -71,7 +71,7 @@ pub fn console(board: &str, line: &str) {
     });
 }
 
-/// Shows what the demo itself says of a board.
+/// Shows what the demo itself says about a board.
 pub fn say(board: &str, text: &str) {
     let text = format!("{board} # {text}");
     with_screen(|screen| {

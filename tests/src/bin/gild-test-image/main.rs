@@ -181,7 +181,7 @@ fn eeprom_that_waits_for_the_proof() -> Result<Eeprom> {
 /// What a node says before it restarts to its card.
 const VISIT: &str = "so that the flasher card changes the boot order";
 
-/// What is to become of the board, and what it talks to.
+/// What should happen to the board, and what it talks to.
 struct Site<'a> {
     product: Product,
     image_id: String,
