@@ -65,7 +65,7 @@ pub enum AssembleError {
     /// mke2fs reported success, but it failed.
     #[error(
         "mke2fs put {found} files and directories into the root file system, the tree has {expected}: \
-         {} is not built to read tar files; next: make setup, which fetches one that is", mke2fs.display()
+         {} is not built to read tar files; next: make setup, which fetches an mke2fs that is", mke2fs.display()
     )]
     NotPopulated {
         /// The program.
@@ -78,7 +78,7 @@ pub enum AssembleError {
     /// An extended attribute that would be lost.
     #[error(
         "{path:?} has the extended attribute {name}, and only security.capability gets into an image; \
-         next: take it off where the file comes from"
+         next: remove it from the source file"
     )]
     Attribute {
         /// The file.

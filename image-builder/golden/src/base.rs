@@ -90,7 +90,7 @@ pub enum BaseError {
         source: io::Error,
     },
     /// mmdebstrap failed.
-    #[error("mmdebstrap failed ({status}); its last lines:\n{words}\nnext: all of it is in {}", log.display())]
+    #[error("mmdebstrap failed ({status}); its last lines:\n{words}\nnext: read the whole log in {}", log.display())]
     Mmdebstrap {
         /// How it ended.
         status: std::process::ExitStatus,

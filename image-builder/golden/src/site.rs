@@ -60,7 +60,7 @@ pub enum SiteError {
         next: &'static str,
     },
     /// A secret where a public thing belongs.
-    #[error("{} holds a private key, which must not leave its owner; next: give the public one", path.display())]
+    #[error("{} holds a private key, which must not leave its owner; next: give the public key", path.display())]
     Private {
         /// The file.
         path: PathBuf,
@@ -79,8 +79,8 @@ pub enum SiteError {
     },
     /// A file that both an option and an overlay give: one would be lost without a word.
     #[error(
-        "{option} writes /{place}, and {} has one too; next: leave one of them out, or say in your own file all that is to be \
-         in it", overlay.display()
+        "{option} writes /{place}, and {} has one too; next: leave one of them out, or put everything \
+         into your own file", overlay.display()
     )]
     Twice {
         /// The option that writes it.

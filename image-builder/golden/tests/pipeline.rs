@@ -427,7 +427,7 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
 
     let mut options = good();
     options.mirror = Some("file:///srv/mirror/debian".to_owned());
-    assert!(refused(&site, &options).contains("nodes are to reach it too"));
+    assert!(refused(&site, &options).contains("nodes must reach it too"));
 
     let mut options = good();
     options.mirror = Some("http://localhost:3142/mirror.example/debian".to_owned());

@@ -47,7 +47,7 @@ fn archives(
             return Ok(());
         }
         let inner = deeper.checked_sub(1);
-        let inner = inner.ok_or_else(|| invalid("packed again and again"));
+        let inner = inner.ok_or_else(|| invalid("nested too often"));
         // Every reader below takes no more than its archive: what follows may be another one.
         let mut rest = start[..length].chain(&mut *reader);
         match start {

@@ -9,7 +9,7 @@
         clippy::len_without_is_empty,
         clippy::must_use_candidate,
         clippy::return_self_not_must_use,
-        reason = "the readers are public for the fuzz targets alone"
+        reason = "the readers are public only for the fuzz targets"
     )
 )]
 

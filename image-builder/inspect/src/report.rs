@@ -112,7 +112,10 @@ impl fmt::Display for Report {
         }
         if !self.not_looked_for.is_empty() {
             let kinds = self.not_looked_for.join(", ");
-            writeln!(f, "not looked for, being too short or too common: {kinds}")?;
+            writeln!(
+                f,
+                "not looked for, because too short or too common: {kinds}"
+            )?;
         }
         for lack in &self.lacks {
             writeln!(f, "{lack}")?;

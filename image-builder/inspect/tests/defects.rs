@@ -281,7 +281,7 @@ fn what_could_not_be_looked_for_is_said() {
         ..Options::default()
     };
     let report = inspect(&good().make(), &options).expect("readable");
-    let line = "not looked for, being too short or too common: the name of the user who built it";
+    let line = "not looked for, because too short or too common: the name of the user who built it";
     assert!(report.to_string().contains(line), "{report}");
 }
 

@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if firmware.has_untried_loader() {
         log::warn!(
-            "Rock 5B: --rock5b-spi and --rock5b-u-boot begin with different programs, so no board has started with the one for its boot flash before that is written; if it hangs, the board needs recovery by USB. Take both files from one build"
+            "Rock 5B: --rock5b-spi and --rock5b-u-boot begin with different programs, so the programs for the boot flash have started no board before they are written; if they hang, the board needs recovery by USB. Take both files from one build"
         );
     }
     for doubt in firmware.u_boot_doubts() {

@@ -116,10 +116,7 @@ fn of_way(way: &Way, outcome: &Outcome) -> Vec<Finding> {
         Outcome::Late => Finding::error(
             Check::Cluster,
             subject,
-            &format!(
-                "asking it was not done after {} s, for {whose}",
-                WHOLE.as_secs()
-            ),
+            &format!("no result after {} s, for {whose}", WHOLE.as_secs()),
             "look at the name servers of this machine, and at the cluster's servers",
         ),
         Outcome::LetsIn => {

@@ -62,7 +62,7 @@ pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>
                     &format!(
                         "it has its own group, and the desk gives its token only to the node: {reason}"
                     ),
-                    "nothing, before its flash; if the node says the same, open its door on the desk's page",
+                    "before its flash: nothing; if the node says the same, open its door on the desk's page",
                 );
                 (vec![finding], None)
             }

@@ -118,7 +118,7 @@ impl Asking {
         } = &self.questions;
         let shown = address::shown(base);
         let Some(heard) = self.heard.outcome() else {
-            let text = format!("asking it was not done after {} s", WHOLE.as_secs());
+            let text = format!("no result after {} s", WHOLE.as_secs());
             let next = "look at the name servers of this machine, and at Matchbox' log";
             let findings = vec![Finding::error(Check::Matchbox, shown, &text, next)];
             return Answers {

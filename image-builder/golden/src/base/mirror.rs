@@ -141,7 +141,7 @@ pub fn check(url: &str) -> Result<(), Unusable> {
         return refuse("it is not a URL");
     };
     if !["http", "https"].contains(&scheme) {
-        return refuse("it is neither http nor https, and nodes are to reach it too");
+        return refuse("it is neither http nor https, and nodes must reach it too");
     }
     if url.contains(|c: char| !c.is_ascii_graphic()) {
         return refuse("it has spaces");

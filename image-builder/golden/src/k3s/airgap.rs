@@ -35,7 +35,7 @@ pub enum Problem {
         architecture: String,
     },
     /// Of another release, as far as its name says so.
-    #[error("is of the release {of}, by its name, and the program is {program}")]
+    #[error("has the release {of} in its name, and the program is {program}")]
     Release {
         /// The archive's.
         of: String,

@@ -134,7 +134,7 @@ pub fn settings(image: &Image) -> Vec<Finding> {
         return Vec::new();
     };
     let ca = match Settings::parse(&text) {
-        Err(error) => return vec![Finding::new(SETTINGS, format!("no node takes it: {error}"))],
+        Err(error) => return vec![Finding::new(SETTINGS, format!("nodes refuse it: {error}"))],
         Ok(settings) => settings.ca.map(|path| path.display().to_string()),
     };
     let Some(path) = ca else {
@@ -144,7 +144,7 @@ pub fn settings(image: &Image) -> Vec<Finding> {
         None => Some("is missing, and first-boot.toml names it".to_owned()),
         Some(pem) => authorities(pem.as_bytes())
             .err()
-            .map(|error| format!("no node takes it: {error}")),
+            .map(|error| format!("nodes refuse it: {error}")),
     };
     what.map(|what| Finding::new(path, what))
         .into_iter()

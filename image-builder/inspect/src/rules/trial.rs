@@ -51,7 +51,7 @@ fn wrong_in_config(config: &str) -> Option<&'static str> {
     };
     let wanted = Some((true, CARD_FIRST.to_owned()));
     if restart_order(config) != wanted {
-        return Some("the set_reboot_order that holds does not look at the card first");
+        return Some("the set_reboot_order that applies does not look at the card first");
     }
     (restart_order(&proven) == wanted)
         .then_some("the set_reboot_order of the way back stays when the node has started")

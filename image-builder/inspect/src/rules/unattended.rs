@@ -60,7 +60,7 @@ pub fn upgrades(image: &Image) -> Vec<Finding> {
 fn of_apt(conf: &AptConf) -> Vec<String> {
     let mut wrong = Vec::new();
     if conf.includes_others() {
-        wrong.push("#include has apt read other files, which are not looked at".to_owned());
+        wrong.push("#include has apt read other files, which gild does not check".to_owned());
     }
     for (name, unless_said) in [
         ("APT::Periodic::Enable", "1"),
@@ -74,13 +74,16 @@ fn of_apt(conf: &AptConf) -> Vec<String> {
     let kept_back = conf.list("Unattended-Upgrade::Package-Blacklist");
     let kept_back = kept_back.into_iter().filter(|pattern| fits_all(pattern));
     wrong.extend(kept_back.map(|pattern| {
-        format!("Unattended-Upgrade::Package-Blacklist keeps back all that {pattern:?} fits")
+        format!(
+            "Unattended-Upgrade::Package-Blacklist holds back all packages that match {pattern:?}"
+        )
     }));
     if !conf
         .list("Unattended-Upgrade::Package-Whitelist")
         .is_empty()
     {
-        wrong.push("Unattended-Upgrade::Package-Whitelist keeps back all others".to_owned());
+        wrong
+            .push("Unattended-Upgrade::Package-Whitelist holds back all other packages".to_owned());
     }
     let reboots = conf.value("Unattended-Upgrade::Automatic-Reboot");
     if reboots.is_some_and(|said| !["false", "no", "off", "0"].contains(&said)) {

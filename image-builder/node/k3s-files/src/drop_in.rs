@@ -51,7 +51,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ),
     (
         "private-registry",
-        "gild looks for registries in /etc/rancher/k3s/registries.yaml alone; next: use that file",
+        "gild looks for registries only in /etc/rancher/k3s/registries.yaml; next: use that file",
     ),
     (
         "datastore-endpoint",
