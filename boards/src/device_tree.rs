@@ -1,6 +1,6 @@
 //! Edits of the mainline device tree of the Raspberry Pi 5: sizes that its firmware understands, and its LEDs ([`leds`]).
 //!
-//! Firmware from before February 2025 spoils memory nodes where the root's `#size-cells` is 2, as mainline has it, and then
+//! Firmware from before February 2025 damages memory nodes if the root's `#size-cells` is 2, as mainline has it, and then
 //! no kernel starts. With 1 it works with all of them, and no size in the tree needs more.
 
 pub mod leds;

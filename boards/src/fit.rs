@@ -1,7 +1,7 @@
 //! U-Boot's FIT: a device tree that describes images, with their hashes, and holds them or is followed by them.
 //!
 //! The format is described in U-Boot's `doc/usage/fit/`. Hashes are checked when a FIT is read. Signatures are only
-//! noticed: who changes what is signed makes it useless.
+//! noticed: a change of signed data makes the image useless.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

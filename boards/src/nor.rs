@@ -1,8 +1,8 @@
-//! In which order NOR flash gets new content, so that a power cut at any moment leaves a board that still starts.
+//! The order of changes to NOR flash, so that a power cut at any moment leaves a board that still starts.
 //!
 //! A boot medium is valid by its first page alone: the ID block's header, or the checksum of an environment. That page
 //! goes first and comes back last, after everything that it leads to has been read back. In between the firmware finds
-//! nothing there and goes on to the next medium: an eMMC that starts something, else the card with the flasher.
+//! nothing there and goes on to the next medium: an eMMC that starts something, otherwise the card with the flasher.
 
 use std::ops::Range;
 

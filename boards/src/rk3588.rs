@@ -1,7 +1,7 @@
 //! What the RK3588 boots from: the ID block that its ROM looks for, and the FIT with U-Boot behind it.
 //!
 //! U-Boot's build makes one file for the SPI NOR flash and one for SD cards. Neither ROM nor ID block know the board:
-//! the device trees in the FIT are the only protection against a file for another one.
+//! the device trees in the FIT are the only protection against a file for another board.
 
 mod boot_targets;
 mod commands;

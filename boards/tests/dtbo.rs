@@ -1,6 +1,6 @@
 //! Overlays between two device trees: real ones of Debian's kernel for the Raspberry Pi 5, and small ones.
 //!
-//! dtc and fdtoverlay are the witnesses. The Raspberry Pi's own firmware does not run here.
+//! dtc and fdtoverlay check the results. The Raspberry Pi's own firmware does not run here.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What passes for a program of the boards.
+//! Files that look like programs for the boards.
 
 /// The least that is a static aarch64 program by its headers: one segment, loaded. Nothing runs it.
 pub fn elf() -> Vec<u8> {

@@ -1,5 +1,5 @@
-//! Stand-ins for the vendors' files, made from the documented formats. No vendor's program is in them: none may be
-//! handed on with this project. For tests only.
+//! Stand-ins for the vendors' files, made from the documented formats. They contain no vendor's program, because this
+//! project may not distribute one. For tests only.
 #![allow(
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
