@@ -1,4 +1,4 @@
-//! The domains in which short names are looked for: options 15 and 119. They go into a file of text, so that only what can be
+//! The domains in which short names are looked for: options 15 and 119. They go into a text file, so only what can be
 //! a domain counts.
 
 /// Longest domain, as text.

@@ -1,4 +1,4 @@
-//! What a server has given, with the defaults of what it left out.
+//! What a server has given, with defaults for what it left out.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! DHCP for one interface (RFC 2131), as tolerant as the clients that most servers are tried with.
+//! DHCP for one interface (RFC 2131), as tolerant as the clients that most servers are tested with.
 //!
 //! [`Client`] is the state machine: bytes and the time in, bytes and events out. [`run`] has the sockets and the clock.
 //!

@@ -1,4 +1,4 @@
-//! The options of an answer, as bytes. What cannot be read ends the list, and what came before it counts.
+//! The options of an answer, as bytes. An unreadable option ends the list, and the options before it count.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

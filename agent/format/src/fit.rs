@@ -1,5 +1,5 @@
-//! A good signature does not say whether an image is for this node, now. The agent refuses images by these rules, and `gild check` before
-//! anybody walks to the rack.
+//! A good signature does not say whether an image is for this node, now. The agent refuses images by these rules.
+//! `gild check` does so before anybody walks to the rack.
 
 use crate::Manifest;
 

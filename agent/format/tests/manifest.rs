@@ -1,4 +1,4 @@
-//! A manifest is believed only if every number in it agrees with every other.
+//! A manifest is accepted only if all its numbers agree with each other.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Whom to believe, and what lets a reader in.
+//! Which certificate authorities to trust, and the header that gives access.
 
 use std::sync::Arc;
 

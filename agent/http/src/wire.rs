@@ -1,4 +1,4 @@
-//! One connection: asks, follows where it is led, and waits for as long as a server may take.
+//! One connection: sends requests, follows redirects, and waits for as long as a server may take.
 
 use std::ops::Range;
 use std::pin::pin;

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! The calls block, and any number of threads may make them at once; each call uses one connection
-//! of a small pool. A server that is slow is waited for on the connection that it has, as long as TCP says that it is
-//! there. Trouble that time or the server's operator can end (no answer, a lost
+//! of a small pool. For a slow server it waits on the open connection, as long as TCP says that the server is
+//! there. Trouble that passes with time or that the server's operator can fix (no answer, a lost
 //! connection, a restarted server, stale handles, a busy server) is handled inside: a [`Patience`](gild_source::Patience)
 //! decides how long to wait and when to give up. Everything else comes back as an [`NfsError`].
 //!

@@ -1,4 +1,4 @@
-//! One server, by the protocol that it speaks.
+//! One server, with its protocol.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! How a server is read, and what came of it.
+//! How a server is read, and the result.
 
 use std::time::Duration;
 

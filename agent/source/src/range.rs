@@ -1,4 +1,4 @@
-//! What part of a file may be asked for.
+//! Which part of a file may be requested.
 
 /// A read beyond the end of a file was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! When a person should hear of a silent server.
+//! When to report a silent server to a person.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! When a request is sent again: each pause is twice as long as the one before, and no two clients keep step.
+//! When a request is sent again: each pause is twice as long as the one before, and differs between clients.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Facts about the state machine, by a server that says exactly what a test wants.
+//! Tests of the state machine, with a server that says exactly what a test wants.
 
 use super::*;
 use crate::lease::Times;

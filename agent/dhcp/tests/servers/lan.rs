@@ -1,4 +1,4 @@
-//! Two network namespaces with a cable between them. Nothing of them is seen outside, and they end with the test.
+//! Two network namespaces with a cable between them. They are not visible outside, and they end with the test.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
