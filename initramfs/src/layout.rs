@@ -6,7 +6,7 @@
 //! | 64 | U-Boot for the Rock 5B, if there is one; the Raspberry Pi does not look there |
 //! | 32768 | FAT32, labelled `GILD`, for both boards |
 //!
-//! An MBR and not a GPT: what is known to work with the Raspberry Pi's boot ROM, which reads `recovery.bin`, has one.
+//! An MBR and not a GPT: an MBR is known to work with the Raspberry Pi's boot ROM, which reads `recovery.bin`.
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;

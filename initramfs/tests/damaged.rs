@@ -1,4 +1,4 @@
-//! A card whose file system is damaged is an error in finite time, and never a panic.
+//! A damaged file system on a card gives an error in finite time, and never a panic.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Is this file a program that can be PID 1 where there is nothing else?
+//! Whether a file is a program that can be PID 1 without other files.
 
 use elf::abi::{EM_AARCH64, ET_DYN, ET_EXEC, PT_INTERP};
 use elf::endian::LittleEndian;
