@@ -1,7 +1,7 @@
-//! `gild check`: goes the way of a node from the desk, before anybody walks to the rack. It writes nothing.
+//! `gild check`: does at the desk what a node does later, before anybody walks to the rack. It writes nothing.
 //!
-//! gild reads what a node reads with the node's own readers, and judges it by the node's rules; what is left is asking, and saying what
-//! was found.
+//! gild reads what a node reads with the node's own readers, and judges it by the node's rules; the rest is to ask the servers,
+//! and to report the result.
 
 mod address;
 mod clock;

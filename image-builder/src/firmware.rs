@@ -1,4 +1,4 @@
-//! `gild firmware`: the boards' firmware files in the operator's hand.
+//! `gild firmware`: commands for the boards' firmware files.
 
 mod facts;
 mod file;

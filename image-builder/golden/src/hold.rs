@@ -1,4 +1,4 @@
-//! Packages that a node's apt leaves as they are.
+//! Packages that a node's apt does not update.
 
 use crate::tree::{Tree, TreeError};
 

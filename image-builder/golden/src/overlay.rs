@@ -1,4 +1,4 @@
-//! A directory of the host laid into the tree.
+//! Copies a directory of the host into the tree.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! The seal: what makes one node that node, and what belongs to the build, goes out of the tree.
+//! The seal removes from the tree what identifies one node, and what belongs to the build.
 //!
 //! Everything is one table ([`TABLE`]); docs/golden-image.md shows the same table. Whether an image is sealed is
 //! decided by `gild image verify --sealed`, which shares nothing with this.

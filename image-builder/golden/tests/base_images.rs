@@ -1,4 +1,4 @@
-//! Vendors' images that are laid out in other ways. They are stand-ins: of btrfs there is only what it is known by, and a
+//! Vendors' images that are laid out in other ways. They are stand-ins: btrfs is only its signature, and a
 //! kernel is a few bytes.
 
 mod stand_in;

@@ -1,4 +1,4 @@
-//! The image's name, and the papers that go with it.
+//! The image's name, and the files that describe it.
 
 use std::collections::BTreeMap;
 

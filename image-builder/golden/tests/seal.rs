@@ -1,4 +1,4 @@
-//! Every row of the seal against the thing that it is for. Each plant is also seen to survive when its row is left out
+//! Every row of the seal against the file that it is for. Each planted file is also seen to survive when its row is left out
 //! of the table: no row passes because of another.
 
 use std::fs;

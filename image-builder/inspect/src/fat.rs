@@ -1,4 +1,4 @@
-//! The boot partition: its files, and what lies where no file is.
+//! The boot partition: its files, and the data in free space.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};

@@ -1,6 +1,6 @@
 //! Proves that a finished golden image carries no identity and no secret, and has what a node needs.
 //!
-//! It opens the raw image as anybody could who has it: read only, unmounted, without root. It shares no code with
+//! It opens the raw image as anybody who has it could: read only, unmounted, without root. It shares no code with
 //! the code that builds and seals images, so a mistake there is not repeated here.
 
 #![cfg_attr(

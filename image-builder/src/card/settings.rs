@@ -1,4 +1,4 @@
-//! What is looked at in a card's configuration beside what the agent refuses: before a card is made, and by `gild check`.
+//! Checks of a card's configuration in addition to what the agent refuses: before a card is made, and in `gild check`.
 
 use anyhow::{Result, anyhow, ensure};
 use gild_card_format::Config;

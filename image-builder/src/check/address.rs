@@ -1,4 +1,4 @@
-//! An address for people: what may be a secret in it is left out.
+//! An address for people: parts that may be a secret are left out.
 
 use gild_card_format::{Config, ServerUrl};
 use reqwest::Url;

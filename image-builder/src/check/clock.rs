@@ -1,4 +1,4 @@
-//! What time the web servers say it is, and whether their certificates end soon. A certificate is judged by a clock.
+//! What time the web servers say it is, and whether their certificates end soon. Nodes check certificates with a clock.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

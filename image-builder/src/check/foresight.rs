@@ -1,4 +1,4 @@
-//! A verifier of certificates that sees which end soon. It believes what the agent's believes, and no more.
+//! A verifier that sees which certificates expire soon. It trusts exactly what the agent's verifier trusts.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

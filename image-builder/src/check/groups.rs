@@ -1,4 +1,4 @@
-//! Matchbox' group files: which nodes they are for. Matchbox leaves one out that it cannot read, without a word.
+//! Matchbox' group files: which nodes they are for. Matchbox silently skips a file that it cannot read.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What to think of the images that the servers have. No I/O.
+//! Judges the images that the servers have. No I/O.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Work that may hang: it is done beside the others, and waited for until its time is over.
+//! Work that may hang: it runs beside other work, with a timeout.
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread;

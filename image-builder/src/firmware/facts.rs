@@ -1,4 +1,4 @@
-//! What is said about a file, once for people and once as JSON.
+//! The report about a file, for people or as JSON.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! Firmware files are read whole, and written by putting a finished file in place.
+//! Reads firmware files whole, and writes them by renaming a finished file.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! `gild image diff`: what two images of a folder have of packages.
+//! `gild image diff`: compares the packages of two images of a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

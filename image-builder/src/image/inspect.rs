@@ -1,4 +1,4 @@
-//! `gild image inspect`: does a finished image carry an identity or a secret, and has it what a node needs?
+//! `gild image inspect`: checks that a finished image has no identity and no secret, and has what a node needs.
 
 use std::fs::{self, File};
 use std::io::{Write, stdout};

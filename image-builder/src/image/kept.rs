@@ -1,4 +1,4 @@
-//! The images that a folder keeps: the current one, and those that were current before.
+//! The images that a folder keeps: the current one and earlier ones.
 
 use std::fs;
 use std::io::ErrorKind;

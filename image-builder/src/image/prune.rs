@@ -1,4 +1,4 @@
-//! `gild image prune`: old images leave a folder.
+//! `gild image prune`: removes old images from a folder.
 
 use std::fs;
 use std::io::ErrorKind;

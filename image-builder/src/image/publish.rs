@@ -1,4 +1,4 @@
-//! `gild image publish`: a packed set goes to a mounted share.
+//! `gild image publish`: copies a packed set to a mounted share.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,4 @@
-//! `gild image verify`: does a published set say and hold what its manifest promises?
+//! `gild image verify`: checks whether a published set holds what its manifest promises.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};

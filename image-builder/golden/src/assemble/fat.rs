@@ -1,5 +1,5 @@
-//! The boot partition: FAT32, made by mkfs.vfat and filled by mtools. Every time in it is FAT's first day, for mtools
-//! takes a file's time in the zone that it is given, and a directory's too.
+//! The boot partition: FAT32, made by mkfs.vfat and filled by mtools. Every time in it is FAT's first day, because
+//! mtools takes a file's time, and a directory's, in the zone that it is given.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileTimes};
@@ -46,7 +46,7 @@ pub fn write(assembly: &Assembly<'_>, image: &Path) -> Result<(), AssembleError>
     Ok(())
 }
 
-/// Puts one file, or an empty directory, onto the partition. One at a time, for mtools copies a directory's files in
+/// Puts one file, or an empty directory, onto the partition. One at a time, because mtools copies a directory's files in
 /// the order of the host's file system, and gives a directory that it makes itself the time of the clock.
 fn put(path: &str, content: Option<&Content>, image: &Path) -> Result<(), AssembleError> {
     let at = |source| AssembleError::BootPartition {

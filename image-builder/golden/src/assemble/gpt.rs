@@ -1,4 +1,4 @@
-//! The partition table: GPT with its copy at the end and a protective MBR.
+//! The partition table: GPT with a copy at the end of the disk and a protective MBR.
 
 use std::fs::File;
 

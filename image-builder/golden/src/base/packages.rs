@@ -1,5 +1,5 @@
-//! The packages that were fetched before. apt takes a file by its name and size alone, so each is kept under a name with
-//! its digest, and what does not fit its own is fetched again.
+//! The packages that were fetched before. apt checks only a file's name and size, so each is kept under a name with
+//! its digest, and is fetched again if the digest does not match.
 
 use std::fs;
 use std::path::{Path, PathBuf};

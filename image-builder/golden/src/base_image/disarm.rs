@@ -1,4 +1,4 @@
-//! What vendors' images do when they start for the first time, and must not do here: gild's first boot does it.
+//! Disables what vendors' images do at their first start: gild's first boot does it instead.
 
 use crate::tree::{Kind, Tree, TreeError};
 

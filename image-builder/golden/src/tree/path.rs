@@ -1,4 +1,4 @@
-//! Paths inside the tree: what is one, and where it leads through the tree's own symbolic links.
+//! Paths inside the tree: which texts are paths, and where they lead through the tree's own symbolic links.
 
 use std::collections::VecDeque;
 

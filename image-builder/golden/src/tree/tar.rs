@@ -1,4 +1,4 @@
-//! A tree out of a tar file, and back into one.
+//! Reads a tree from a tar file, and writes it into one.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;

@@ -1,4 +1,4 @@
-//! Who may log in over the network: those whose keys are in the places that gild knows, and nobody else.
+//! Who may log in over the network: only people whose keys are in the places that gild knows.
 
 use std::collections::BTreeMap;
 

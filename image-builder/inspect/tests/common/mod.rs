@@ -1,7 +1,7 @@
 //! A small golden image that follows every rule, made with other tools than gild's: sfdisk, mkfs.vfat, mtools, mke2fs.
 //!
-//! Its kernel is 64 bytes of header and a version, its modules and programs are a few bytes: what is judged is real,
-//! what would run is not there.
+//! Its kernel is 64 bytes of header and a version, its modules and programs are a few bytes: the inspected parts are real,
+//! but no part can run.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

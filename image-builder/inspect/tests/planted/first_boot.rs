@@ -1,4 +1,4 @@
-//! Ways for a node to come up as nobody.
+//! Ways for a node to come up without an identity.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Nodes that keep their holes.
+//! Nodes that do not get security updates.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! The proof on a node's disk that its image starts ([`prove`]), and what leads a failed start back to the flasher card until
 //! then ([`trial`]). [`disk`] also makes the disk unbootable, when the operator wants the flasher to take over again, and [`card`]
-//! says what it would take over with.
+//! says which card it would take over with.
 
 pub mod card;
 pub mod disk;

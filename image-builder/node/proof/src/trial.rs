@@ -1,8 +1,8 @@
 //! The way back of an image on trial: until it has proven that it starts, the firmware goes back to the flasher card.
 //!
 //! On the Raspberry Pi it is a few lines of `config.txt`, on U-Boot files that `boot.scr` uses up, one with each start. The
-//! builder writes them, and the node takes them out once it runs. Everything here is text; who reads and writes files is
-//! elsewhere.
+//! builder writes them, and the node takes them out once it runs. This module handles only text; others read and write
+//! the files.
 
 /// The firmware's file on the boot partition that has the lines.
 pub const CONFIG_TXT: &str = "config.txt";

@@ -1,4 +1,4 @@
-//! Extended attributes out of pax headers.
+//! Reads extended attributes from pax headers.
 //!
 //! The tar crate ends a pax record at its first newline. File capabilities are bytes of any value, so the records are
 //! read here by their lengths, as the format says.
