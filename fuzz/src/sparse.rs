@@ -1,7 +1,7 @@
 //! Large files as short inputs: an EEPROM image has 2 MiB, and nearly all of them are alike.
 //!
 //! An input is a list of pieces: the place in the file in three bytes, in units of 16, the length in two bytes, all with the
-//! low byte first, and the bytes. All else of the file is one byte repeated.
+//! low byte first, and the bytes. The rest of the file is one byte repeated.
 
 const UNIT: usize = 16;
 

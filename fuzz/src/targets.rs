@@ -1,4 +1,4 @@
-//! What each target does with an input: it reads the bytes, and says what holds of what was accepted.
+//! What each target does with an input: it reads the bytes, and checks what must be true of accepted input.
 
 pub mod card;
 pub mod chunk;

@@ -1,7 +1,7 @@
 //! The flasher card as the board sees it: an MBR disk with one FAT32 partition labelled `GILD`.
 //!
-//! [`Card::make`] gives one with the configuration only: kernel and agent are handed to the virtual board by QEMU, in the
-//! place of the board's firmware. [`Card::whole`] gives the card that `gild card build` makes, with all that is on it.
+//! [`Card::make`] gives one with the configuration only: QEMU hands kernel and agent to the virtual board, instead
+//! of the board's firmware. [`Card::whole`] gives the card that `gild card build` makes, with all that is on it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

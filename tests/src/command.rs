@@ -1,4 +1,4 @@
-//! Runs the stock tools the harness is built on, and says what was run when one fails.
+//! Runs the stock tools the harness is built on, and reports the command when one fails.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

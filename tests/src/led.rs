@@ -1,4 +1,4 @@
-//! The status LED as someone who stands before the board sees it: the edges of its pin, as QEMU records them.
+//! The status LED as a person in front of the board sees it: the edges of its pin, as QEMU records them.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -5,7 +5,7 @@
 //! Matchbox and k3s, which are stand-ins; and the cable, which is a pair of virtual interfaces, so that the one line of
 //! the network configuration that looks for hardware is changed to take those.
 //!
-//! It needs root, and says so. All that it starts dies with it.
+//! It needs root, and says so. Everything that it starts ends with it.
 
 mod image;
 mod machine;

@@ -1,4 +1,4 @@
-//! How long programs have kept a processor busy.
+//! How much processor time programs have used.
 
 use std::collections::HashMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A chunk's zstd frame. The decoder writes nothing behind its buffer, and accepts what has the right digest only.
+//! A chunk's zstd frame. The decoder writes nothing behind its buffer, and accepts only data with the right digest.
 
 use crate::parts;
 use gild_format::chunk::{ChunkError, Decoder};

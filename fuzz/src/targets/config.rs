@@ -1,5 +1,5 @@
-//! `gild.toml` and the kernel's command line. The addresses that are accepted are the same when they are read again, and no
-//! order is for nobody.
+//! `gild.toml` and the kernel's command line. The addresses that are accepted are the same when they are read again, and every
+//! order is for a node.
 
 use crate::parts;
 use gild_card_format::{Arguments, Config, HttpUrl, NfsUrl, ServerUrl};

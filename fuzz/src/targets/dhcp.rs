@@ -1,4 +1,4 @@
-//! What DHCP servers answer: frames, and a client's whole talk with a server whose options are the input. Whatever is said,
+//! What DHCP servers answer: frames, and a client's whole talk with a server whose options are the input. For any input,
 //! each lease can be used and the client goes on.
 
 use std::net::Ipv4Addr;

@@ -1,5 +1,5 @@
-//! U-Boot's environment: a block, as it is and with a right checksum, a text, and a program with an environment in it. What
-//! is accepted is the same after it is written and read again.
+//! U-Boot's environment: a block, as it is and with a right checksum, a text, and a program with an environment in it. Accepted
+//! input is the same after it is written and read again.
 
 use gild_boards::uboot_env::{Block, Environment};
 

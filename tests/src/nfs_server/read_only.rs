@@ -1,6 +1,6 @@
 //! The writing half of a file system, which refuses everything.
 //!
-//! `nfs3_server` has an adapter for this, which drops what the file system says of its read size
+//! `nfs3_server` has an adapter for this, which drops what the file system says about its read size
 //! and how it finds a mounted directory.
 
 use nfs3_server::nfs3_types::nfs3::{

@@ -1,4 +1,4 @@
-//! A site: the network that machines are plugged into, with a DHCP server. Nothing of it is seen outside.
+//! A site: the network that machines are plugged into, with a DHCP server. It is not visible outside.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};

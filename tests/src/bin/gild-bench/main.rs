@@ -1,7 +1,7 @@
-//! `make bench`: the flash engine beside what one would do by hand, with the same NFS server, image and target.
+//! `make bench`: the flash engine beside the manual methods, with the same NFS server, image and target.
 //!
 //! Everything is real: nfs-ganesha, the stock tools, the kernel's loop device or a file. What a board adds (a wire, an
-//! NVMe, slower cores) is not here, so the ratios speak for this kind of machine only.
+//! NVMe, slower cores) is not here, so the ratios are true for this kind of machine only.
 
 mod image;
 mod measure;

@@ -1,4 +1,4 @@
-//! What is written: a loop device as root, else a file.
+//! What is written: a loop device as root, otherwise a file.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
