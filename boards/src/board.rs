@@ -34,7 +34,7 @@ pub struct Board {
     pub watchdog: Watchdog,
     /// Where the flasher card sits.
     pub card: Card,
-    /// Where the board's unique number is: for a MAC address that lasts where the chip has none, and for the node's password.
+    /// Where the board's unique number is: for a lasting MAC address if the chip has none, and for the node's password.
     pub cpu_id: Option<CpuId>,
 }
 

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-/// A kind of boot firmware. Whatever depends on it is a `match` over all kinds, so that the compiler names every place for a
-/// new one.
+/// A kind of boot firmware. Code that depends on it is a `match` over all kinds, so the compiler names every place for a
+/// new kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BootFirmware {

@@ -99,8 +99,8 @@ pub fn plan(
     Ok(steps)
 }
 
-/// Whether an interruption of the steps from `old` to `wanted` can have left `found`: what they do not touch is as it was.
-/// What they touch can hold anything.
+/// Whether an interruption of the steps from `old` to `wanted` can have left `found`: bytes that the steps do not touch are as
+/// before. Bytes that they touch can hold anything.
 #[must_use]
 pub fn is_interrupted(
     found: &[u8],

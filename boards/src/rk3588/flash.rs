@@ -8,7 +8,7 @@ use super::{Image, Medium};
 
 /// Bytes of the boards' SPI NOR flash.
 pub const FLASH_SIZE: usize = 16 << 20;
-/// Where a U-Boot with an environment in this flash keeps it, as Armbian builds it. One that an earlier U-Boot left
+/// Where a U-Boot with an environment in this flash keeps it, as Armbian builds it. An environment that an earlier U-Boot left
 /// there would override the boot order.
 pub const ENVIRONMENT: Range<usize> = 0xc0_0000..0xc2_0000;
 

@@ -11,7 +11,7 @@ use memchr::memmem;
 /// Bytes of such a program. The known ones have about 100 KiB.
 pub const RECOVERY_LENGTH: RangeInclusive<usize> = 32 << 10..=1 << 20;
 
-/// From when on it knows the memory of boards with newer parts: 2026-04-14, by the vendor's release notes. An earlier one
+/// From when on it knows the memory of boards with newer parts: 2026-04-14, by the vendor's release notes. An earlier program
 /// stops on such a board with a red screen, before anything else starts.
 pub const RECOVERY_FOR_NEWER_PARTS: u32 = 1_776_124_800;
 
