@@ -204,14 +204,15 @@ impl Answer {
         })
     }
 
-    /// Whether the server that was asked refuses. A refusal that names nobody is its own if it sent the packet, or if a relay
-    /// did, whose address is not the server's: other servers of the network refuse what they do not know.
+    /// Whether the server that was asked refuses. A refusal without a server's name counts as its refusal if it sent the packet, or
+    /// if a relay did, because a relay's address is not the server's. Other servers of the network refuse leases that they do not
+    /// know.
     pub fn is_refusal_of(&self, asked: Ipv4Addr) -> bool {
         self.server == asked || !self.is_named && self.is_relayed
     }
 
-    /// Whether it is the answer of the server that was asked. An answer without a name is: only the server that is asked answers, and
-    /// where a relay has sent the packet, its address is not the server's.
+    /// Whether it is the answer of the server that was asked. An answer without a server's name is: only the server that is asked
+    /// answers, and if a relay has sent the packet, its address is not the server's.
     pub fn is_of(&self, asked: Ipv4Addr) -> bool {
         self.answerer(asked) == asked
     }

@@ -26,8 +26,8 @@ pub enum News {
     Asks,
 }
 
-/// Keeps an interface supplied with an address, until it is stopped. It changes nothing on the interface: that is the
-/// listener's part, before which the client does not go on.
+/// Keeps an interface supplied with an address, until it is stopped. It changes nothing on the interface: the listener
+/// does so, and the client waits for it.
 ///
 /// A message that cannot be sent is sent again later, as if it had been lost on the way: the cable may be out.
 pub fn run(interface: &str, mac: Mac, stop: &AtomicBool, mut listener: impl FnMut(News)) {

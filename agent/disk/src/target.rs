@@ -13,8 +13,8 @@ use nix::libc::{O_DIRECT, O_EXCL};
 use crate::buffer::AlignedBuffer;
 use crate::sys;
 
-/// Largest single transfer to or from a disk. With every transfer the engine's observer hears of it: also a disk of one
-/// megabyte a second gives a sign of life every few seconds.
+/// Largest single transfer to or from a disk. The engine reports every transfer to its observer: even a disk of one megabyte a
+/// second gives a sign of life every few seconds.
 pub const TRANSFER: usize = 1 << 20;
 
 /// How a range was made zero.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gild_source::TICK;
 
-/// The most bytes that one READ asks for. Larger brings nothing on the links of a board, and each
+/// The most bytes that one READ asks for. A larger value gains nothing on the links of a board, and each
 /// connection holds a few buffers of this size.
 pub const MAX_READ: u32 = 1 << 20;
 

@@ -11,8 +11,8 @@ pub trait Trouble: fmt::Display {
     /// Whether waiting can help: the server may come back, or its operator may repair it.
     fn is_retryable(&self) -> bool;
 
-    /// Whether the server, or something on the way to it, ended a connection that was good until then. It may be there all the
-    /// same, and answer on another connection at once.
+    /// Whether the server, or something on the way to it, ended a connection that was good until then. The server may still be
+    /// there, and answer on another connection at once.
     fn is_cut_off(&self) -> bool {
         false
     }

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A place that is kept for longer closes another: a server that is slow has a queue, and more requests only make it longer.
+/// A slot that is held for longer closes another: a slow server has a queue, and more requests only make it longer.
 const SLOW: Duration = Duration::from_secs(2);
 /// A slot that was held for a shorter time allows one more.
 const QUICK: Duration = Duration::from_millis(500);

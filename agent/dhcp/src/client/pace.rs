@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Half of RFC 2131's four seconds: the agent looks after its interfaces every half minute, and a first packet is often lost in
+/// Half of RFC 2131's four seconds: the agent checks its interfaces every half minute, and a first packet is often lost in
 /// a switch that has just seen the carrier.
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(64);
