@@ -82,15 +82,15 @@ fi
 
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes.
 ///
-/// The agent leaves one file for one start of a disk on trial. It is removed before that start, so that a start that fails
-/// leads back to the agent; a U-Boot that cannot remove it starts the agent. The file names the image, or the disk's
-/// first partition where the disk may not say what it carries: any other disk that was put in meanwhile is not started. The gate does not count for a disk whose image says
-/// itself that it is on trial: nobody would count its starts. What this script has decided, the disk's own script does not ask again:
-/// without a start left it would come back here.
+/// The agent leaves one file for one start of a disk on trial. The script removes it before that start, so a failed start
+/// leads back to the agent. A U-Boot that cannot remove the file starts the agent. The file names the image, or the disk's
+/// first partition if the disk may not say what it carries: the script does not start any other disk that was put in meanwhile.
+/// The gate does not count for a disk whose image says itself that it is on trial: nobody would count its starts. The disk's
+/// own script does not repeat this script's decision: without a start left it would come back here.
 ///
-/// The files are imported one variable at a time, so that nothing else in them can change U-Boot's settings; the vendor's
-/// U-Boot 2017.09 cannot do that and takes everything there. What the script calls and an older U-Boot does not know
-/// only falls through to the agent. Where neither that starts nor the disk, the board starts again: one failed read must
+/// The script imports the files one variable at a time, so that nothing else in them can change U-Boot's settings. The vendor's
+/// U-Boot 2017.09 cannot do that and takes everything in them. If an older U-Boot does not know a command of the script, it
+/// goes on to the agent. If neither the agent nor the disk starts, the board starts again: one failed read must
 /// not leave it at a prompt.
 #[must_use]
 pub fn boot_script(board: &Board) -> String {

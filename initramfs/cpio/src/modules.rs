@@ -82,7 +82,7 @@ impl ModuleIndex {
         })
     }
 
-    /// The files of `roots` and of all that they need, each once, every one after what it needs.
+    /// The files of `roots` and of all that they need, each once, and each after the modules that it needs.
     /// A built-in module needs no file.
     pub fn load_order<'a>(
         &self,
