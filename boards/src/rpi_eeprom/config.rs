@@ -131,8 +131,8 @@ pub fn get_key<'a>(config: &'a [u8], key: &str) -> Option<&'a [u8]> {
         .last()
 }
 
-/// The configuration with the NVMe disk first. A configuration that already has it first, and the card after it, keeps its order, and
-/// all other settings stay.
+/// The configuration with the NVMe disk first. A configuration that already has it first, and the card after it, keeps its
+/// order, and all other settings stay.
 pub fn with_nvme_first(config: &[u8]) -> Result<Vec<u8>, ConfigError> {
     let order = BootOrder::of(config).filter(|order| order.is_nvme_then_card());
     let order = format!("{:#x}", order.unwrap_or(NVME_FIRST).0);
