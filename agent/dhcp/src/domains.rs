@@ -7,8 +7,8 @@ const MAX_LABEL: usize = 63;
 /// The two upper bits of a pointer to an earlier name (RFC 1035).
 const POINTER: u8 = 0xc0;
 
-/// The domains of option 119, the list with compression (RFC 3397). A name that cannot be a domain is left out; a name that has no end
-/// ends the list.
+/// The domains of option 119, the list with compression (RFC 3397). A name that cannot be a domain is left out; a name that
+/// has no end ends the list.
 pub fn search_list(list: &[u8]) -> Vec<String> {
     let mut domains = Vec::new();
     let mut at = 0;

@@ -130,7 +130,8 @@ impl Lease {
 }
 
 impl Times {
-    /// Times that are missing, zero or in the wrong order are replaced by the times of RFC 2131: a half and seven eighths of the lease.
+    /// Times that are missing, zero or in the wrong order are replaced by the times of RFC 2131: a half and seven eighths of
+    /// the lease.
     fn of(lease: Option<u32>, renew: Option<u32>, rebind: Option<u32>) -> Option<Self> {
         let end = match lease {
             Some(FOREVER) => return None,

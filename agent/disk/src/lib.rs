@@ -2,8 +2,8 @@
 //!
 //! [`select`] finds the one NVMe namespace that may be written, and [`revive`] brings back what the kernel has lost. A
 //! [`Target`] is what can be written: a [`BlockDevice`], or a stand-in for one. [`mtd`] reaches the boot flash, and
-//! [`watchdog`] sets a time-out, and [`Smart`] is what an NVMe disk reports about its health: all are here because all ioctls are in one
-//! private module.
+//! [`watchdog`] sets a time-out, and [`Smart`] is what an NVMe disk reports about its health: all are here because all ioctls
+//! are in one private module.
 
 mod buffer;
 mod clock;

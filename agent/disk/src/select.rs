@@ -328,7 +328,8 @@ fn share_a_parent(system: &System, disk: &str, boot: &str) -> io::Result<bool> {
     Ok(disk == boot || disk.parent() == boot.parent())
 }
 
-/// How many NVMe controllers there are, and whether each is up and shows a namespace. A controller that shows none is scanned again.
+/// How many NVMe controllers there are, and whether each is up and shows a namespace. A controller that shows none is scanned
+/// again.
 fn settle(system: &System) -> io::Result<(usize, bool)> {
     let class = system.sys.join("class/nvme");
     let controllers = names(&class).unwrap_or_default();

@@ -118,8 +118,8 @@ pub struct Found {
 }
 
 impl Connection {
-    /// Connects to the first of the server's addresses that answers, and mounts. An address that answers and refuses is skipped too:
-    /// an export may be for callers over IPv4, and the name may have an IPv6 address as well.
+    /// Connects to the first of the server's addresses that answers, and mounts. An address that answers and refuses is
+    /// skipped too: an export may be for callers over IPv4, and the name may have an IPv6 address as well.
     pub fn open(server: &Server) -> Result<Self, NfsError> {
         let mut refusal = None;
         let mut last_error = None;

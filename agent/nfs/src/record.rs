@@ -58,8 +58,8 @@ impl Record {
     }
 }
 
-/// The client allocates the length that the verifier of an accepted reply claims before it looks for the bytes. It does the same for
-/// a message that is not a reply.
+/// The client allocates the length that the verifier of an accepted reply claims before it looks for the bytes. It does the
+/// same for a message that is not a reply.
 pub fn check_verifier(message: &[u8]) -> io::Result<()> {
     const REPLY: u32 = 1;
     const ACCEPTED: u32 = 0;
