@@ -167,7 +167,8 @@ fn kernels(path: &Path) -> Result<(Vec<u8>, Vec<u8>), Error> {
 }
 
 impl Card {
-    /// Two numbers of the content: the disk's and the file system's. They differ between different cards, and are equal on equal cards.
+    /// Two numbers of the content: the disk's and the file system's. They differ between different cards, and are equal on
+    /// equal cards.
     #[must_use]
     pub fn ids(&self) -> (u32, u32) {
         let mut hash = Sha256::new();
