@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// What is said, as a note and as a warning, of a base whose lists are so old, which was made as long ago, with a given date
+    /// The note and the warning about a base whose lists are so old, which was made as long ago, with a given date
     /// or without.
     fn said(lists: u64, made: u64, given: bool, refreshed: bool) -> (String, String) {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,6 +1,6 @@
-//! Whether the certificate that is given for the authority of Matchbox, or of another server, is one. It is a common mistake to give
-//! the server's own certificate: `openssl req -x509` makes a certificate that is marked as an authority's, and nodes refuse a server
-//! that shows one.
+//! Whether the certificate that is given for the authority of Matchbox, or of another server, is one. It is a common mistake
+//! to give the server's own certificate: `openssl req -x509` makes a certificate that is marked as an authority's, and nodes
+//! refuse a server that shows one.
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject;

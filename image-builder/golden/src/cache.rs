@@ -58,8 +58,8 @@ pub struct Slot {
     lock: Arc<File>,
 }
 
-/// A folder for what is in the way later: nobody else may look into it, and it is gone afterwards, at the latest when
-/// another gild needs one.
+/// A folder for temporary files: nobody else may look into it, and it is removed afterwards, at the latest when another gild
+/// needs one.
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,

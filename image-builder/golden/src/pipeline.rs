@@ -344,8 +344,7 @@ fn lay(
     Ok(of_the_site)
 }
 
-/// Refuses files that are not what they were when the build began: they are read after they are checked, and a base takes
-/// long.
+/// Refuses files that have changed since the build began: they are read after they are checked, and a base takes long.
 fn check_unchanged(options: &Options, inputs: &Inputs) -> Result<(), BuildError> {
     let changed = |what: &str| BuildError::Changed {
         what: what.to_owned(),

@@ -18,7 +18,8 @@ pub enum Said {
     Failed(String),
 }
 
-/// Used instead of the image's `k3s_url`, so that gild reads the rest of an answer without one. No server has such a name (RFC 2606).
+/// Used instead of the image's `k3s_url`, so that gild reads the rest of an answer without one. No server has such a name
+/// (RFC 2606).
 const OF_THE_IMAGE: &str = "https://k3s-url-of-the-image.invalid:6443";
 
 /// Whether only the image knows this node's cluster.

@@ -107,7 +107,8 @@ fn with_counter(manifest: &Manifest, rollback_counter: u64) -> Manifest {
     }
 }
 
-/// The rollback counters of a folder. Anybody can write a number to a share, so with a key only those count that it has signed.
+/// The rollback counters of a folder. Anybody can write a number to a share, so with a key only the counters that it has
+/// signed count.
 struct Counters {
     highest: u64,
     /// The highest counter that the key has not signed. Nodes may still have it, if another key has signed it.
@@ -160,7 +161,7 @@ impl Counters {
 }
 
 /// The manifest, if it is signed with this key. A power cut may have left the signature of the same manifest with a higher counter
-/// beside it: then it is that one.
+/// beside it: then this function returns that one.
 fn checked(signed: Signed, key: Option<&PublicKey>, highest: u64) -> Result<(Manifest, Signed)> {
     ensure!(
         !signed.signature.is_empty(),

@@ -17,8 +17,8 @@ use crate::board;
 use crate::key::Signer;
 use crate::source_date;
 
-/// The first agent that can write what this version packs, and that knows the record on a disk: an earlier one takes a disk with
-/// a later record for another system's, and writes it unasked.
+/// The first agent that can write what this version packs, and that knows the record on a disk: an earlier agent treats a
+/// disk with a later record as another system's, and writes it unasked.
 const MIN_AGENT_VERSION: &str = "0.2.0";
 // If you raise the record's version, raise the agent's, too.
 const _: () = assert!(gild_format::record::VERSION == 2);
@@ -159,8 +159,8 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     Ok(())
 }
 
-/// A node that has started an image forever refuses each image with a lower counter: a counter that is far ahead of the time would
-/// shut out all images to come.
+/// Once a node has started an image, it refuses each image with a lower counter forever: a counter that is far ahead of the
+/// time would shut out all images to come.
 pub const fn is_counter_of_today(counter: u64, now: u64) -> bool {
     const DAY: u64 = 24 * 60 * 60;
     counter <= now.saturating_add(DAY)

@@ -349,7 +349,7 @@ impl Folder {
     /// Makes this manifest the board's current one.
     ///
     /// The pair is two files, so a reader may catch the new signature with the old manifest: both are staged before, so
-    /// that only one rename lies between them, and to the reader it is a signature that does not fit, which is
+    /// that only one rename lies between them, and the reader sees a signature that does not match, which is
     /// worth a second look.
     pub fn set_current(&self, signed: &Signed) -> Result<()> {
         if self.current().is_ok_and(|current| current == *signed) {

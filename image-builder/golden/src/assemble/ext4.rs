@@ -26,7 +26,7 @@ const GROWS_TO: u64 = 4 << 40;
 /// Inodes 1 to 10 are the file system's own, the root among them; the eleventh is lost+found.
 const OWN_INODES: u64 = 11;
 
-/// What the host's mke2fs.conf says is not asked: these are the features that U-Boot, the kernel and e2fsck of every
+/// The host's mke2fs.conf is not used: these are the features that U-Boot, the kernel and e2fsck of every
 /// Debian since 10 know.
 const CONFIGURATION: &str = "[defaults]
 base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr

@@ -24,8 +24,8 @@ pub fn is_plain(c: char) -> bool {
 /// The text of `boot.scr`. U-Boot's shell takes no apostrophe inside double quotes, and knows no `break`.
 ///
 /// On trial, a start first takes one of the files away, and makes sure that it is gone: a disk that cannot be written, or a
-/// U-Boot that cannot write, must not start the same image forever. Then it is the turn of a gild card. Where none starts,
-/// the disk does: it is never made unbootable. The card's script may start this disk again, so it gets one turn only.
+/// U-Boot that cannot write, must not start the same image forever. Then a gild card may start. If none starts, the disk
+/// does: the script never makes it unbootable. The card's script may start this disk again, so it gets one turn only.
 ///
 /// The card is named in the shell's own variables, as older U-Boots do when they look for scripts: those in the environment
 /// would hide them, and the card's script could not start the disk.

@@ -95,7 +95,7 @@ fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
     }
 }
 
-/// Notes beside the disk that its image is on trial, if that is certain: the deadline of this start asks the note, and needs no
+/// Notes beside the disk that its image is on trial, if that is certain: the deadline of this start reads the note, and needs no
 /// disk. Doubt about the disk is never a reason to restart, because a node may live on it.
 pub fn note_trial(root: &Path) -> Result<()> {
     let Ok(disk) = Disk::of_root(root) else {
@@ -160,7 +160,7 @@ fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes away what leads a failed start back to the flasher card. It comes after the proof: without it a start that fails must
+/// Removes what leads a failed start back to the flasher card. It comes after the proof: without it a start that fails must
 /// still lead there. A node that fails to do it still runs, and tries again at its next start.
 pub fn end_trial(root: &Path) -> io::Result<()> {
     let boot = root.join(BOOT);
