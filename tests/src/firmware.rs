@@ -24,7 +24,7 @@ pub use device_tree::Revision;
 const FAT_IN_GPT: Option<&str> = Some("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7");
 const FAT_IN_MBR: Option<&str> = Some("c");
 
-/// Finds what the disk wants to have booted, as the firmware of `product` would, and puts it into `directory`. The kernel
+/// Finds what the disk would boot, as the firmware of `product` would, and puts it into `directory`. The kernel
 /// on it must survive its start on the newest revision of the board.
 pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
     let boot = files_on_disk(product, disk, directory)?;

@@ -150,7 +150,7 @@ impl Ganesha {
         self.url_at(&self.address.to_string())
     }
 
-    /// The share's address for one who reaches this machine by another address, as the guest of
+    /// The share's address for a reader that reaches this machine by another address, as the guest of
     /// QEMU's user-mode network does by 10.0.2.2.
     #[must_use]
     pub fn url_at(&self, host: &str) -> String {

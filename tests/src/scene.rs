@@ -20,7 +20,7 @@ use crate::{disk, flasher, workspace};
 
 /// Time for one step of the agent on a busy machine. Nothing is measured with it: it only ends a test that hangs.
 pub const PATIENCE: Duration = Duration::from_mins(4);
-/// Kernel argument for a fault that comes back only after the work has got on for a while: the LED shows a fault until
+/// Kernel argument for a fault that comes back only after the work has made progress for a while: the LED shows a fault until
 /// then, and must have the time to blink its number to the end.
 pub const HOLD_FOR_THE_LED: &str = "gild.hold_seconds=20";
 /// Size of the target unless a test needs another.

@@ -155,7 +155,8 @@ impl VirtualBoard {
             }
             std::thread::sleep(POLL);
         }
-        // A test that keeps a board that has ended may start the next one: boards that wait for each other's slots would wait forever.
+        // A test that keeps a board that has ended may start the next one: boards that wait for each other's slots would wait
+        // forever.
         self.slot = None;
         self.qmp.read_to_the_end();
         if self.qmp.saw("WATCHDOG") {

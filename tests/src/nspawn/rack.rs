@@ -185,8 +185,8 @@ pub fn starts(machine: &Machine<'_>) -> Result<Vec<Value>> {
         .collect())
 }
 
-/// Checks that no file that others than root can read holds any of these words, and that the journal and the console
-/// do not.
+/// Checks that none of these words is in a file that users other than root can read, and that the journal and the console do
+/// not have them.
 pub fn assert_secret(machine: &Machine<'_>, words: &[&str]) -> Result<()> {
     for (name, text) in [
         ("journal", machine.journal()?),
