@@ -111,7 +111,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "initramfs-modules",
-        "The initramfs has nvme and ext4 of the very kernel on the boot partition, and those of the board's drivers on the way to the disk that the kernel has as modules",
+        "The initramfs has nvme and ext4 of the very kernel on the boot partition, and the board's drivers on the way to the disk, if the kernel has them as modules",
         "Without them the root file system is not found",
         Check::Image(boot::initramfs),
     ),
@@ -395,13 +395,13 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "passwords",
-        "No account and no group has a password, and none has an empty one",
+        "No account or group has a password, not even an empty one",
         "It would be the same on every node",
         Check::Image(accounts::passwords),
     ),
     rule(
         "root-account",
-        "No account but root has the user id 0",
+        "Only root has the user id 0",
         "A second name for root is a way in that nobody notices",
         Check::Image(accounts::root_alone),
     ),
@@ -420,7 +420,7 @@ pub const RULES: &[Rule] = &[
     ),
     rule(
         "k3s-tokens",
-        "No k3s token anywhere, and in configuration none in K3S_TOKEN or after --token",
+        "No k3s token anywhere, and in configuration nothing in K3S_TOKEN or after --token",
         "Anyone who has the image can join the cluster, or take it over",
         Check::Secret(Secret::K3sToken),
     ),
@@ -494,7 +494,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "matchbox",
         "first-boot.toml names the Matchbox that nodes ask who they are, on another machine, or says `without_matchbox = true`",
-        "A node that asks nobody joins no cluster, and asks nobody later either: only another image helps",
+        "A node without a Matchbox joins no cluster, and does not ask later either: only another image helps",
         Check::Image(join::matchbox),
     ),
     rule(
@@ -530,7 +530,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "unattended-upgrades",
         "apt's timers install what the security archive has, and nothing else, and never restart the node; unless built without",
-        "Nobody logs in to each node for every fix; a restart that nobody asked for cuts pods off",
+        "Nobody logs in to each node for every fix; an unexpected restart cuts pods off",
         Check::Image(unattended::upgrades),
     ),
 ];
