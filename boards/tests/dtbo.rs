@@ -167,7 +167,7 @@ fn an_overlay_that_leaves_a_device_of_the_older_stepping_is_refused() {
 }
 
 #[test]
-fn the_trees_of_the_two_steppings_are_told_apart_by_the_board_s_data() {
+fn the_board_s_data_distinguishes_the_trees_of_the_two_steppings() {
     let (c0, d0) = c0_and_d0();
     let board = gild_boards::by_name("rpi5").expect("a board");
     let device = &board.stepping.as_ref().expect("a stepping").compatible;

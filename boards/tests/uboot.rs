@@ -101,7 +101,7 @@ fn fw_printenv_reads_what_is_written_here_and_the_other_way_round() {
 
 /// As `fw_printenv` sees it, for all pairs of flags that matter.
 #[test]
-fn the_newer_copy_is_the_one_that_fw_printenv_takes() {
+fn fw_printenv_takes_the_newer_copy() {
     let shop = Workshop::new();
     for (first, second) in [(1, 2), (2, 1), (255, 0), (0, 255), (254, 255), (7, 7)] {
         let copy = |name: &str, flag| {

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_key_stays_and_is_none_for_the_first() {
+    fn the_next_key_stays_and_does_not_count_as_the_first() {
         let other = KEY.replace("GFO3", "GFO4");
         let next = format!("{SERVER}next_public_key = \"{other}\"\n");
         let text = prepare(&next, Some(&key(KEY))).expect("two keys");

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_writing_and_verifying_are_told_apart() {
+    fn waiting_writing_and_verifying_look_different() {
         let mut phases = [(true, 100), (false, 150), (true, 100), (false, 650)].repeat(3);
         phases.extend([(true, 100), (false, 100)].repeat(20));
         phases.push((false, 400));

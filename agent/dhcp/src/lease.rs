@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_that_is_missing_or_has_gaps_is_that_of_the_class() {
+    fn a_mask_that_is_missing_or_has_gaps_is_the_mask_of_the_class() {
         assert_eq!(lease(&[]).configuration.prefix, 24);
         let prefix = |mask: [u8; 4]| lease(&[(code::MASK, &mask)]).configuration.prefix;
         assert_eq!(prefix([255, 255, 252, 0]), 22);
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_with_routes_lacks_none() {
+    fn an_ack_with_routes_takes_none_from_the_offer() {
         let route = (code::ROUTES, &[16, 10, 20, 192, 0, 2, 2][..]);
         let offer = answer(Kind::Offer, &[route]);
         let routes = |options: &[(u8, &[u8])]| {

@@ -69,7 +69,7 @@ fn it_survives_the_disk() {
 }
 
 #[test]
-fn its_bytes_are_those_of_the_documentation() {
+fn its_bytes_are_as_documented() {
     let bytes = settings().to_bytes();
     let mut expected = [0; 480];
     expected[..12].copy_from_slice(b"gild network");

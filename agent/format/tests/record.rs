@@ -65,7 +65,7 @@ fn it_survives_the_disk() {
 }
 
 #[test]
-fn the_bytes_are_those_of_the_documentation() {
+fn the_bytes_are_as_documented() {
     let bytes = record(State::Proven).to_bytes();
     assert_eq!(&bytes[..16], b"gild record\0\0\0\0\0");
     assert_eq!(&bytes[16..24], [2, 0, 0, 0, 3, 0, 0, 0]);

@@ -345,7 +345,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_that_is_ended_is_not_one_that_is_silent() {
+    fn a_closed_connection_is_not_a_silent_one() {
         let is_cut_off = |kind: ErrorKind| {
             let at = At {
                 doing: "reading",

@@ -140,7 +140,7 @@ fn ext4(label: &str) -> Filesystem {
 }
 
 #[test]
-fn a_gpt_is_told_with_its_partitions() {
+fn a_gpt_is_reported_with_its_partitions() {
     let image = Image::new(64 * MIB).with_gpt();
     let table = partition_table(&image.path())
         .expect("readable")
@@ -170,7 +170,7 @@ fn a_gpt_is_told_with_its_partitions() {
 }
 
 #[test]
-fn an_mbr_is_told_with_its_partitions_and_logical_ones() {
+fn an_mbr_is_reported_with_its_primary_and_logical_partitions() {
     let image = Image::new(64 * MIB);
     let script = "label: dos\nlabel-id: 0xdeadbeef\n\
                   start=2048, size=32768, type=c, bootable\n\
@@ -330,7 +330,7 @@ fn empty_zeroed_and_random_disks_hold_nothing() {
 }
 
 #[test]
-fn a_cleared_first_mib_hides_the_table_although_the_backup_gpt_stands() {
+fn a_cleared_first_mib_hides_the_table_although_the_backup_gpt_is_there() {
     let image = Image::new(64 * MIB).with_gpt();
     let first = vec![0; usize::try_from(MIB).expect("fits")];
     image.open().write_all_at(&first, 0).expect("written");

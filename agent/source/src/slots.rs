@@ -153,7 +153,7 @@ mod tests {
     use super::{QUICK, SLOW, Slots, Window};
 
     #[test]
-    fn a_slow_server_gets_fewer_requests_at_once_and_never_none() {
+    fn a_slow_server_gets_fewer_requests_at_once_but_at_least_one() {
         let mut window = Window::new(4);
         let mut open = |kept| {
             window = window.after(kept);

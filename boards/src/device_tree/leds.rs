@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_with_leds_of_its_own_keeps_them() {
+    fn a_tree_that_has_leds_keeps_them() {
         let mut vendors = tree(true);
         let mut leds = DeviceTreeNode::new_unchecked("leds");
         leds.add_property(DeviceTreeProperty::new_unchecked("compatible", COMPATIBLE));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_gets_none() {
+    fn an_unknown_tree_gets_no_leds() {
         let missing = with_leds(&tree(false).to_dtb()).expect_err("no controller");
         assert!(missing.to_string().contains("rp1_gpio"), "{missing}");
         assert!(matches!(with_leds(b"no tree"), Err(LedsError::NotOne(_))));

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_does_not_get_its_name_leaves_nothing_told_of_another() {
+    fn a_root_that_does_not_get_its_name_leaves_no_record_of_another() {
         let (_folder, slot) = made();
         fs::write(slot.unfinished(), "newer root").expect("a file");
         // Takes no file's name.

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_nodes_ask_somebody_has_to_be_said() {
+    fn whether_nodes_ask_matchbox_must_be_said() {
         assert!(said(b"deadline_seconds = 30\n", None).contains("--without-matchbox"));
         assert!(matches!(
             check(&Tree::default()),

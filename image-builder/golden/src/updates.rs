@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recipe_without_the_program_is_told_what_to_add() {
+    fn the_error_for_a_recipe_without_the_program_says_what_to_add() {
         let error = switched(true, false).expect_err("no program").to_string();
         assert!(error.contains("package unattended-upgrades"), "{error}");
     }

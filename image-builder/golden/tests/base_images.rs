@@ -124,7 +124,7 @@ fn an_image_of_another_release_is_refused_by_its_name() {
 }
 
 #[test]
-fn a_kernel_on_a_boot_partition_of_its_own_is_refused_by_name() {
+fn a_kernel_on_a_separate_boot_partition_is_refused_by_name() {
     let site = site();
     // By what is there, and by what is to be mounted.
     for (boot, fstab) in [

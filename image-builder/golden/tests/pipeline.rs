@@ -136,7 +136,7 @@ fn a_vendor_s_kernel_and_what_writes_where_it_starts_from_are_held() {
 }
 
 #[test]
-fn a_site_is_told_which_of_its_files_the_seal_takes() {
+fn the_build_names_the_site_s_files_that_the_seal_removes() {
     let site = Site::new();
     for (path, text) in [
         ("etc/apt/apt.conf.d/01proxy", "Acquire::Retries \"3\";\n"),
@@ -475,7 +475,7 @@ fn a_vendor_s_file_that_is_no_disk_of_an_operating_system_is_refused() {
 }
 
 #[test]
-fn the_images_of_k3s_are_those_of_the_digest_and_are_in_the_record() {
+fn the_images_of_k3s_have_the_given_digest_and_are_in_the_record() {
     let site = Site::new();
     let mut options = site.options(Vendor::Armbian);
     let record = build(&site, &options).record;
@@ -509,7 +509,7 @@ fn an_image_says_that_it_is_to_have_no_security_updates() {
 }
 
 #[test]
-fn an_image_that_is_to_ask_nobody_says_so() {
+fn an_image_whose_nodes_ask_nobody_says_so() {
     let site = Site::new();
     let mut options = site.options(Vendor::Armbian);
     options.site.matchbox = None;

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_none() {
+    fn other_files_are_not_unpacked() {
         for bytes in [&b""[..], b"\x1f\x8b", b"plain text"] {
             assert_eq!(unpacked(bytes), None);
         }

@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_names_a_secret_is_none() {
+    fn a_text_that_only_names_a_secret_is_not_a_secret() {
         for text in [
             "-----BEGIN PRIVATE KEY-----\0-----END",
             "-----BEGIN OPENSSH PRIVATE KEY-----\n\0",

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_that_reads_back_wrong_is_said_to_be_none() {
+    fn a_card_that_reads_back_wrong_is_reported_as_not_a_card() {
         let folder = tempfile::tempdir().expect("a folder");
         let sparse = |name: &str| {
             let path = folder.path().join(name);

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_takes_a_token_of_its_own_is_ok() {
+    fn a_cluster_that_takes_its_own_token_is_ok() {
         let found = of_way(&secure(), &Outcome::LetsIn);
         assert_eq!(levels(&found), [Level::Ok], "{found:#?}");
         assert!(!found[0].to_string().contains("s3cret"), "{}", found[0]);

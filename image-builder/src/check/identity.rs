@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_gets_no_answer_of_its_own_is_an_error_with_what_it_does_then() {
+    fn a_node_without_its_own_answer_is_an_error_that_says_what_the_node_does() {
         for said in [
             Said::Nothing,
             answer(GOOD),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stranger_is_nobody_that_is_known() {
+    fn the_stranger_is_not_a_known_node() {
         let first = stranger(&[]);
         assert_ne!(stranger(&[first]), first);
     }

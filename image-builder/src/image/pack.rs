@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_image_leaves_what_is_told_about_the_published_one() {
+    fn a_refused_image_leaves_the_files_about_the_published_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         key::run(key::Command::New { output: at("site") }).expect("a key");

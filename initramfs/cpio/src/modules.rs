@@ -222,7 +222,7 @@ softdep nvme-core post: r8169
     }
 
     #[test]
-    fn the_paths_are_those_of_the_kernel_s_files() {
+    fn the_paths_are_the_kernel_s_files() {
         let index = index();
         assert_eq!(
             index.load_order(["realtek"]),

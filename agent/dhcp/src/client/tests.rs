@@ -97,7 +97,7 @@ fn a_server_that_does_not_name_itself_is_the_sender_of_the_packet() {
 }
 
 #[test]
-fn answers_to_others_and_to_earlier_requests_are_none() {
+fn answers_to_others_and_to_earlier_requests_are_ignored() {
     let (mut client, discover) = client();
     let good = answer(&discover, OFFER, SERVER, &[]);
     for (at, byte) in [(0, 1), (4, !good[4]), (28, 3), (33, 9), (236, 0), (242, 9)] {
@@ -168,7 +168,7 @@ fn a_server_that_refused_is_asked_again_if_there_is_no_other() {
 }
 
 #[test]
-fn an_offer_that_nobody_stands_by_is_given_up() {
+fn an_offer_that_its_server_does_not_confirm_is_given_up() {
     let (mut client, discover) = client();
     let offer = answer(&discover, OFFER, SERVER, &[]);
     client.receive(seconds(1), &offer, SERVER);

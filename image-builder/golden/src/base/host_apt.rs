@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_archive_of_somebody_else_for_a_release_is_not_debian_s() {
+    fn another_archive_for_a_release_is_not_debian_s() {
         for release in ["bookworm", "trixie-security", "stable-updates"] {
             assert!(release_is_debian(release), "{release}");
         }

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn the_disk_below_an_overlay_is_that_of_the_kernel_s_root() {
+    fn the_disk_below_an_overlay_is_the_kernel_root_s() {
         let root = machine(OVERLAY, "nvme0n1", true);
         let at = |path: &str| root.path().join(path);
         let blocks = at(BLOCKS);
