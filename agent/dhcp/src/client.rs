@@ -24,7 +24,7 @@ pub enum Action {
     /// Send these bytes.
     Send(To, Vec<u8>),
     /// Something has happened.
-    Tell(Event),
+    Report(Event),
 }
 
 /// To whom a request goes.
@@ -202,7 +202,7 @@ impl Client {
                 let server = offer.server;
                 self.offers.put_last(server);
                 self.select(now);
-                vec![Action::Tell(Event::Refused(server))]
+                vec![Action::Report(Event::Refused(server))]
             }
             (State::Extending { lease, ack, .. }, Kind::Ack) => {
                 let address = lease.configuration.address;
@@ -270,12 +270,12 @@ impl Client {
             since,
         };
         self.offers = Offers::default();
-        vec![Action::Tell(event(lease))]
+        vec![Action::Report(event(lease))]
     }
 
     fn lose(&mut self, loss: Loss, now: Duration) -> Vec<Action> {
         self.select(now);
-        vec![Action::Tell(Event::Lost(loss))]
+        vec![Action::Report(Event::Lost(loss))]
     }
 
     /// Begins again.

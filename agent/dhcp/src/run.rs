@@ -41,7 +41,7 @@ pub fn run(interface: &str, mac: Mac, stop: &AtomicBool, mut listener: impl FnMu
     while !stop.load(Ordering::Relaxed) {
         for action in actions {
             match action {
-                Action::Tell(event) => listener(News::Event(event)),
+                Action::Report(event) => listener(News::Event(event)),
                 Action::Send(to, message) => match sockets.send(interface, mac, to, &message) {
                     Ok(()) if is_mute => {
                         is_mute = false;

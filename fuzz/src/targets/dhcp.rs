@@ -38,8 +38,8 @@ pub fn check_input(input: &[u8]) {
         for action in actions.drain(..) {
             match action {
                 Action::Send(_, bytes) => request = bytes,
-                Action::Tell(Event::Bound(lease) | Event::Renewed(lease)) => check(&lease),
-                Action::Tell(Event::Refused(_) | Event::Lost(_)) => (),
+                Action::Report(Event::Bound(lease) | Event::Renewed(lease)) => check(&lease),
+                Action::Report(Event::Refused(_) | Event::Lost(_)) => (),
             }
         }
         let mut answer = request[..OPTIONS_AT].to_vec();

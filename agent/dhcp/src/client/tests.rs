@@ -66,7 +66,7 @@ fn bound(options: &[(u8, &[u8])]) -> (Client, Lease) {
     let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
     let ack = answer(&request, ACK, SERVER, options);
     match &client.receive(seconds(1), &ack, SERVER)[..] {
-        [Action::Tell(Event::Bound(lease))] => {
+        [Action::Report(Event::Bound(lease))] => {
             let lease = lease.clone();
             (client, lease)
         }
@@ -131,7 +131,7 @@ fn after_a_nak_another_server_is_preferred_even_if_it_is_slower() {
     let nak = answer(&request, NAK, SERVER, &[]);
     assert_eq!(
         client.receive(seconds(2), &nak, SERVER),
-        [Action::Tell(Event::Refused(SERVER))]
+        [Action::Report(Event::Refused(SERVER))]
     );
     let (_, discover) = sent(&client.act(seconds(2)));
     assert_eq!(asked(&discover).0, 1);
@@ -222,7 +222,7 @@ fn a_lease_is_renewed_by_its_server_and_then_by_anybody() {
     };
     let ack = answer(&request, ACK, OTHER, &[LEASE]);
     let renewed = client.receive(seconds(790), &ack, OTHER);
-    let [Action::Tell(Event::Renewed(lease))] = &renewed[..] else {
+    let [Action::Report(Event::Renewed(lease))] = &renewed[..] else {
         panic!("a lease, not {renewed:?}");
     };
     assert_eq!(lease.server, OTHER, "the next renewal is asked of it");
@@ -245,7 +245,7 @@ fn a_lease_that_nobody_extends_is_lost_at_its_end() {
     let lost = loop {
         let next = client.next().expect("something is due");
         let actions = client.act(next);
-        if let [Action::Tell(event)] = &actions[..] {
+        if let [Action::Report(event)] = &actions[..] {
             break (next, event.clone());
         }
         requests += 1;
@@ -265,7 +265,7 @@ fn a_nak_of_the_lease_s_server_takes_the_address_away() {
     let nak = answer(&request, NAK, SERVER, &[]);
     assert_eq!(
         client.receive(seconds(402), &nak, SERVER),
-        [Action::Tell(Event::Lost(Loss::Refused(SERVER)))]
+        [Action::Report(Event::Lost(Loss::Refused(SERVER)))]
     );
 }
 
@@ -282,7 +282,7 @@ fn a_nak_without_its_server_s_name_is_the_server_s_that_was_asked() {
     let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
     assert_eq!(
         client.receive(seconds(2), &unnamed(&request), OTHER),
-        [Action::Tell(Event::Refused(SERVER))]
+        [Action::Report(Event::Refused(SERVER))]
     );
 
     // At 401 its server is asked, and at 701 all are.
@@ -295,7 +295,7 @@ fn a_nak_without_its_server_s_name_is_the_server_s_that_was_asked() {
         }
         assert_eq!(
             client.receive(seconds(requested), &unnamed(&request), OTHER),
-            [Action::Tell(Event::Lost(Loss::Refused(SERVER)))]
+            [Action::Report(Event::Lost(Loss::Refused(SERVER)))]
         );
     }
 }
@@ -320,7 +320,7 @@ fn a_nak_of_another_server_counts_only_where_all_were_asked() {
             assert_eq!(heard.is_empty(), to == To::Server(SERVER), "{next:?}");
         }
         assert!(
-            matches!(heard[..], [Action::Tell(Event::Lost(Loss::Refused(_)))]),
+            matches!(heard[..], [Action::Report(Event::Lost(Loss::Refused(_)))]),
             "{heard:?}"
         );
     }
@@ -334,7 +334,7 @@ fn another_address_in_place_of_the_own_one_is_a_loss() {
     ack[19] = 99;
     assert_eq!(
         client.receive(seconds(402), &ack, SERVER),
-        [Action::Tell(Event::Lost(Loss::Moved(SERVER)))]
+        [Action::Report(Event::Lost(Loss::Moved(SERVER)))]
     );
 }
 
@@ -346,7 +346,7 @@ fn an_ack_without_an_address_extends_the_one_in_use() {
     ack[16..20].fill(0);
     assert_eq!(
         client.receive(seconds(402), &ack, SERVER),
-        [Action::Tell(Event::Renewed(lease))]
+        [Action::Report(Event::Renewed(lease))]
     );
 }
 
@@ -368,7 +368,7 @@ fn an_ack_without_its_server_s_name_is_the_server_s_that_was_asked() {
     let (_, lease) = bound(&ALL);
     assert_eq!(
         client.receive(seconds(1), &ack, OTHER),
-        [Action::Tell(Event::Bound(lease))]
+        [Action::Report(Event::Bound(lease))]
     );
 }
 
@@ -379,7 +379,7 @@ fn an_ack_of_a_server_that_was_not_asked_counts_as_it_is() {
     let (_, request) = sent(&client.receive(seconds(1), &offer, SERVER));
     let ack = answer(&request, ACK, OTHER, &[]);
     let bound = client.receive(seconds(1), &ack, OTHER);
-    let [Action::Tell(Event::Bound(lease))] = &bound[..] else {
+    let [Action::Report(Event::Bound(lease))] = &bound[..] else {
         panic!("a lease, not {bound:?}");
     };
     assert_eq!(lease.server, OTHER);
@@ -397,7 +397,7 @@ fn what_an_extension_leaves_out_stays_as_it_is_again_and_again() {
         lease.server = server;
         assert_eq!(
             client.receive(now, &ack, server),
-            [Action::Tell(Event::Renewed(lease.clone()))]
+            [Action::Report(Event::Renewed(lease.clone()))]
         );
     }
 }
@@ -410,7 +410,7 @@ fn an_extension_without_its_server_s_name_is_the_server_s_that_was_asked() {
     let ack = answer(&request, ACK, Ipv4Addr::UNSPECIFIED, &[]);
     assert_eq!(
         client.receive(now, &ack, OTHER),
-        [Action::Tell(Event::Renewed(lease))]
+        [Action::Report(Event::Renewed(lease))]
     );
 }
 
@@ -479,7 +479,7 @@ fn serve_well(mut client: Client) {
         if let [Action::Send(_, request)] = &said[..] {
             said = client.receive(now, &answer(request, ACK, SERVER, &[LEASE]), SERVER);
         }
-        if let [Action::Tell(Event::Bound(_))] = said[..] {
+        if let [Action::Report(Event::Bound(_))] = said[..] {
             leases += 1;
         }
         if leases == 2 {

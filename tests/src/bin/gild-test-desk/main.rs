@@ -50,22 +50,22 @@ fn run(names: &[String]) -> Result<()> {
             .collect::<Result<_>>()?
     };
     let start = Instant::now();
-    let tell = |what: &str| println!("{:>5} s  {what}", start.elapsed().as_secs());
+    let say = |what: &str| println!("{:>5} s  {what}", start.elapsed().as_secs());
     let directory = workspace::fresh("desk-made")?;
     let cluster = Cluster::serve(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)?;
     cluster.accept(PASSWORD);
     let desk = init(&directory, &cluster)?;
-    tell("gild init: keys, certificates, the card's configuration");
+    say("gild init: keys, certificates, the card's configuration");
     for product in &products {
         desk.add_node(product.mac(), product.name())?;
     }
     for product in &products {
         build_for_desk(*product, &directory, &desk.path("."))?;
-        tell(&format!("gild image build: {}", product.name()));
+        say(&format!("gild image build: {}", product.name()));
     }
     let serving = desk.serve()?;
     for product in products {
-        joins(product, &desk, &cluster, &tell)
+        joins(product, &desk, &cluster, &say)
             .with_context(|| format!("the {} did not join", product.name()))?;
     }
     drop(serving);
@@ -87,7 +87,7 @@ fn init(directory: &Path, cluster: &Cluster) -> Result<Desk> {
 }
 
 /// One power-on, and nobody touches the board.
-fn joins(product: Product, desk: &Desk, cluster: &Cluster, tell: &dyn Fn(&str)) -> Result<()> {
+fn joins(product: Product, desk: &Desk, cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
     let (name, mac) = (product.name(), product.mac());
     let secret = cluster.token(PASSWORD);
     let mut scene = Scene::new(&format!("desk-{name}"), product)?;
@@ -118,7 +118,7 @@ fn joins(product: Product, desk: &Desk, cluster: &Cluster, tell: &dyn Fn(&str)) 
         node["door"]["state"] == "open",
         "the door is not open: {node}"
     );
-    tell(&format!("{name}: flashed, and the desk knows it"));
+    say(&format!("{name}: flashed, and the desk knows it"));
     chain.restart(Medium::Nvme, |_, _| Ok(()))?;
     chain.wait_for("the cluster has let this node in")?;
     let node = is_seen(desk, mac, "joined")?;
@@ -140,7 +140,7 @@ fn joins(product: Product, desk: &Desk, cluster: &Cluster, tell: &dyn Fn(&str)) 
         .flatten()
         .map(|event| event["text"].to_string())
         .collect();
-    tell(&format!(
+    say(&format!(
         "{name}: joined. What the desk saw: {}",
         history.join(", ")
     ));

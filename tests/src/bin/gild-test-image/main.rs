@@ -107,7 +107,7 @@ fn one_board(product: Product, options: Options) -> Result<()> {
 
     let url = matchbox.url_at(&real_image::HOST.to_string());
     let share = real_image::build(product, &url, &directory)?;
-    story.tell(&format!(
+    story.say(&format!(
         "image {} is built, sealed and verified",
         share.golden.image_id
     ));
@@ -150,13 +150,13 @@ fn one_board(product: Product, options: Options) -> Result<()> {
             site,
             story: &story,
         };
-        life.story.tell("power on, card in the slot");
+        life.story.say("power on, card in the slot");
         if let (Some(bad), Some(defect)) = (&bad, options.bad_release) {
             bad_release::uses_up_its_starts(defect, &mut life.chain)?;
             life.story
-                .tell("three starts of the bad release, and each came back to the card");
+                .say("three starts of the bad release, and each came back to the card");
             bad_release::replace(&bad.directory, &share)?;
-            life.story.tell("the good image is published");
+            life.story.say("the good image is published");
         }
         let first = life.becomes_a_node()?;
         if options.is_demo {
@@ -218,8 +218,8 @@ impl Life<'_> {
             self.is_settled()?;
         }
         self.story
-            .tell(&format!("first boot: {}", report.one("time")?));
-        self.story.tell(
+            .say(&format!("first boot: {}", report.one("time")?));
+        self.story.say(
             "the node has its name from Matchbox, and the stub server has let its stub k3s in",
         );
         Ok(report)
@@ -229,10 +229,10 @@ impl Life<'_> {
     fn is_corrected_in_matchbox(&mut self) -> Result<()> {
         self.chain.wait_for("does not take the token")?;
         self.story
-            .tell("the node says that the cluster does not take its token");
+            .say("the node says that the cluster does not take its token");
         self.site.group.write(self.site.cluster, PASSWORD)?;
         self.chain.wait_for("the cluster has let this node in")?;
-        self.story.tell("corrected in Matchbox alone");
+        self.story.say("corrected in Matchbox alone");
         Ok(())
     }
 
@@ -247,9 +247,9 @@ impl Life<'_> {
             Ok(())
         })?;
         self.story
-            .tell(&format!("second boot: {}", second.one("time")?));
+            .say(&format!("second boot: {}", second.one("time")?));
         self.story
-            .tell("gild-reprovision has made the disk unbootable");
+            .say("gild-reprovision has made the disk unbootable");
 
         self.is_flashed()?;
         // The Pi's firmware read the way back in config.txt before the proof took it out, and it holds for the next restart.
@@ -265,7 +265,7 @@ impl Life<'_> {
         if next == Medium::Card {
             self.is_settled()?;
         }
-        self.story.tell(&format!(
+        self.story.say(&format!(
             "first boot after the second flash: {}",
             again.one("time")?
         ));
@@ -275,7 +275,7 @@ impl Life<'_> {
             "the stub server let in {joins:?} and refused {refused:?}"
         );
         self.story
-            .tell("the flashed node has its old place in the stub cluster");
+            .say("the flashed node has its old place in the stub cluster");
         Ok(())
     }
 
@@ -290,7 +290,7 @@ impl Life<'_> {
                 && receipt["fault"].is_null(),
             "the agent did not flash: {receipt}"
         );
-        self.story.tell("flashed by the agent");
+        self.story.say("flashed by the agent");
         Ok(())
     }
 
@@ -298,7 +298,7 @@ impl Life<'_> {
     fn is_settled(&mut self) -> Result<()> {
         self.chain.wait_for("gild: done, rebooting")?;
         self.chain.restart(Medium::Nvme, |_, _| Ok(()))?;
-        self.story.tell("proven: the boot order is settled");
+        self.story.say("proven: the boot order is settled");
         Ok(())
     }
 
@@ -335,7 +335,7 @@ impl Story {
         }
     }
 
-    fn tell(&self, what: &str) {
+    fn say(&self, what: &str) {
         let seconds = self.start.elapsed().as_secs();
         println!("{:>6} {seconds:>5} s  {what}", self.product.name());
     }
