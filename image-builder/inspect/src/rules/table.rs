@@ -464,7 +464,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "units-enabled",
         "First boot, network, ssh and time are enabled, and their units exist",
-        "Nobody else starts them",
+        "No person is there to start them",
         Check::Image(behaviour::units_enabled),
     ),
     rule(
