@@ -180,7 +180,7 @@ fn given(args: &Args) -> Result<Option<Given>> {
     }))
 }
 
-/// Whom to believe and what lets this reader in: by the options, else by the configuration.
+/// The certificate authorities and the header: from the options, otherwise from the configuration.
 fn access(args: &Args, config: Option<&Config>, matchbox: Option<&Url>) -> Result<Access> {
     let servers = config.map_or(&[][..], |config| &config.servers);
     let web = || {

@@ -250,7 +250,7 @@ fn unpack(path: &Path, disk: &mut File) -> Result<(), BaseImageError> {
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))),
         Packing::Zstd => {
             let mut decoder = zstd::Decoder::new(file).map_err(failed)?;
-            // `zstd --long=31`: as much memory as the file wants, because its digest says whose it is.
+            // `zstd --long=31`: as much memory as the file needs, because its digest is known.
             decoder.window_log_max(LONGEST_WINDOW).map_err(failed)?;
             Box::new(decoder)
         }

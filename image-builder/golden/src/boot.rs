@@ -164,7 +164,7 @@ pub fn check(tree: &Tree, recipe: &Recipe) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Takes what the boot partition is to have out of the root file system: files by their paths on it.
+/// Takes the boot partition's files from the root file system: files by their paths on the partition.
 pub fn files(
     tree: &mut Tree,
     kernel: &Kernel,
@@ -287,7 +287,7 @@ fn device_tree_overlay(
     Ok(bytes)
 }
 
-/// The path of a device tree that comes with the kernel. Vendors' kernels may call it as the firmware does.
+/// The path of a device tree that comes with the kernel. Vendors' kernels may give it the firmware's name.
 fn device_tree_path(
     tree: &Tree,
     kernel: &Kernel,

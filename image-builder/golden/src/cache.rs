@@ -200,7 +200,7 @@ impl Slot {
         self.folder.join(format!("{}.{ending}", self.key.stem()))
     }
 
-    /// The root file system, if it was made before, out of the same things, and is still what it was then.
+    /// The root file system, if it was made before, from the same inputs, and has not changed since.
     #[must_use]
     pub fn existing(&self, progress: &dyn Progress) -> Option<Cached> {
         let tar = self.file("tar");
@@ -247,7 +247,7 @@ impl Slot {
         };
         let text = serde_json::to_vec_pretty(&about)
             .map_err(|error| failed("write", &json)(error.into()))?;
-        // Whatever is interrupted here, no such file describes a tar file other than its own.
+        // After an interruption anywhere here, such a file describes only its own tar file.
         match fs::remove_file(&json) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("remove", &json)(error));

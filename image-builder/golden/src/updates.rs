@@ -4,7 +4,7 @@ use crate::tree::{Tree, TreeError};
 
 /// The program that installs them.
 const PROGRAM: &str = "usr/bin/unattended-upgrade";
-/// What has apt's timers start it. After the package's own file and gild's.
+/// The apt configuration that makes apt's timers start it. It comes after the package's own file and gild's.
 const PERIODIC: &str = "etc/apt/apt.conf.d/90gild-periodic";
 /// Says that it is left out on purpose.
 const MARK: &str = "usr/lib/gild/without-unattended-upgrades";

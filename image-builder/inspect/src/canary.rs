@@ -170,7 +170,7 @@ impl Canary {
         })
     }
 
-    /// What this machine would leave behind, and of what else the text says nothing.
+    /// What this machine would leave behind, and which kinds of it are not looked for.
     #[must_use]
     pub fn of_this_host() -> (Vec<Self>, Vec<Origin>) {
         let variables = |names: &[&str]| -> Vec<String> {

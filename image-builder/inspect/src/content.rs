@@ -277,7 +277,7 @@ fn boot_partition(boot: &Fat, scanner: &Scanner) -> Content {
             content.search(&mut scan, &shown, || boot.file(path));
         }
     }
-    // Whole, and not only where no file is: a name or an old entry of a folder may be a secret too.
+    // All of it, and not only free space: a name or an old entry of a folder may be a secret too.
     match scanner.scan(&mut window, boot.partition(), Place::Anywhere) {
         Ok(found) => content.hits.extend(found.into_iter().map(|secret| Hit {
             path: format!("boot partition, byte {}", secret.offset),

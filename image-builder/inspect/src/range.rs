@@ -126,7 +126,7 @@ impl Seek for Range {
     }
 }
 
-/// The FAT crate asks for it, and gets nowhere with it: the image is never written.
+/// The FAT crate needs this trait, but its use fails: the image is never written.
 impl Write for Range {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(ErrorKind::ReadOnlyFilesystem.into())

@@ -232,7 +232,7 @@ fn secrets(image: &Image, secret: Secret) -> Vec<Finding> {
     let is_shipped = |hit: &Hit| image.packages.ship(&image.root, hit).unwrap_or(false);
     let is_none = |hit: &Hit| match secret {
         Secret::BuildHost => is_known(hit) || is_shipped(hit),
-        // A package may bring a key of its site: only those that are named here are everybody's.
+        // A package may bring a key of its site: only the keys that are named here are public.
         _ => is_known(hit) && is_shipped(hit),
     };
     image

@@ -18,7 +18,7 @@ use crate::card;
 use crate::input::must_be_file;
 
 const NEXT: &str = "correct gild.toml; docs/configuration.md has the keys";
-/// A longer one no agent reads, and a card image begins with a sector that is not text.
+/// No agent reads a longer file, and a card image begins with a sector that is not text.
 const LONGEST: u64 = 64 << 10;
 
 /// A configuration as a node would have it.
@@ -77,7 +77,7 @@ impl Given {
         Ok(given)
     }
 
-    /// What is a secret keeps a configuration from a card, and nobody from looking at the rest of it.
+    /// A secret keeps a configuration off a card, but does not prevent the check of the rest.
     fn of(name: String, text: &str, key: Option<&PublicKey>) -> Self {
         let refusal = config::prepare(text, key).err();
         let config = match (&refusal, key) {

@@ -177,7 +177,7 @@ fn of_image(subject: &str, image: &Image, now: Duration) -> Vec<Finding> {
         .collect()
 }
 
-/// A node takes what the server has that it reads from, so all must have the same.
+/// A node takes the image of the server that it reads from, so all servers must have the same image.
 fn replicas(board: &str, looks: &[Look]) -> Vec<Finding> {
     let mut found: Vec<(&str, &Image)> = looks
         .iter()

@@ -163,7 +163,7 @@ pub fn run(mut args: Args) -> Result<()> {
     Signer::read(&key)?;
     let options = args.options()?;
     let inspection = inspection(&args.exemptions)?;
-    // Held to the end: another build into it would learn that only when all its work is done.
+    // Locked to the end: otherwise another build into it would fail only after all its work.
     let folder = Folder::open(&output.join(&args.board.name))?;
 
     let stages = Stages::new();

@@ -83,7 +83,7 @@ fn stored_bytes(image: &Kept) -> u64 {
     manifest.map_or(0, |manifest| manifest.stored_size)
 }
 
-/// The manifest goes last: what a power cut leaves is still known for an image, and removed the next time.
+/// The manifest goes last: after a power cut the rest is still recognized as an image, and removed the next time.
 fn remove(path: &Path, image_id: &ImageId) -> Result<()> {
     let folder = Folder::open(path)?;
     // Not every share has locks: another gild may have made it current.

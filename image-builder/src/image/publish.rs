@@ -139,7 +139,7 @@ fn warn_of_lower_counter(manifest: &Manifest, shelf: &Shelf) {
     }
 }
 
-/// Says it now: flashed, an image that lacks something makes nodes that lack it too.
+/// Warns now: an image that lacks something makes nodes that lack it too.
 fn warn_of_lacks(manifest: &Manifest, from: &Path) {
     let report = fs::read(from.join(format!("{}.inspection.json", manifest.image_id)));
     // What `pack` alone made has no report.

@@ -293,7 +293,7 @@ fn compare(manifest: &Manifest, digest: Sha256Hex, path: &Path) -> Result<()> {
     })
 }
 
-/// Makes what `raw`, which lies at this offset, has of a place of gild's the zeros that the image has there.
+/// Replaces gild's own places in `raw`, which lies at this offset, by the zeros that the image has there.
 fn blank(place: Range<u64>, offset: u64, raw: &mut [u8]) {
     let within = |position: u64| {
         usize::try_from(position.saturating_sub(offset))

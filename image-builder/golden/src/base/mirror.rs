@@ -129,7 +129,7 @@ impl Source {
     }
 }
 
-/// A mirror's address ends up in the image: a password in it would too, and a folder of this machine is none of a node's.
+/// A mirror's address ends up in the image: a password in it would too, and a node does not have a folder of this machine.
 pub fn check(url: &str) -> Result<(), Unusable> {
     let refuse = |reason: &str| {
         Err(Unusable {

@@ -48,7 +48,7 @@ pub fn place(of_cache: &Path, progress: &dyn Progress) -> Result<PathBuf, BaseEr
     Ok(path)
 }
 
-/// Refuses a folder that root of a user's name space cannot reach: it is another user here, and nobody in particular.
+/// Refuses a folder that root of a user's name space cannot reach: on this machine it is another user.
 fn check_open(path: &Path) -> Result<(), BaseError> {
     for folder in path.ancestors() {
         let mode = fs::metadata(folder)

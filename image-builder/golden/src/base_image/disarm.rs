@@ -5,7 +5,7 @@ use crate::tree::{Kind, Tree, TreeError};
 /// Files of Armbian's and Raspberry Pi OS's first boot: questions to a person, partitions grown, swap in memory, the
 /// network.
 const DOOMED: [&str; 23] = [
-    // It makes networks for systemd-networkd that come before gild's, and ask for a lease by another name.
+    // It makes networks for systemd-networkd that come before gild's, and ask for a lease under another name.
     "{etc,lib,usr/lib}/netplan/*.yaml",
     // Armbian
     "root/.not_logged_in_yet",
@@ -46,7 +46,7 @@ const MASKED: [&str; 6] = [
     "dhcpcd.service",
     "networking.service",
     "connman.service",
-    // It writes the boot EEPROM when it likes: a power cut then leaves a board that does not start.
+    // It writes the boot EEPROM at any time: a power cut then leaves a board that does not start.
     "rpi-eeprom-update.service",
 ];
 

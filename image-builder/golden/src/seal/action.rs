@@ -9,7 +9,7 @@ use crate::tree::{Entry, Kind, Tree, TreeError};
 pub enum Action {
     /// It goes, with all below it.
     Remove,
-    /// Files go; directories stay, for services expect them with their owners.
+    /// Files go; directories stay, because services expect them with their owners.
     RemoveFiles,
     /// Files go that name a hardware address.
     RemoveBoundToHardware,

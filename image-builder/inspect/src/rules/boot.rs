@@ -79,7 +79,7 @@ const DRIVERS: [Drivers; 2] = [
     },
 ];
 
-/// The drivers of a board. An inspection that has none to look for has looked for nothing, and must not pass.
+/// The drivers of a board. An inspection without drivers to look for has checked nothing, and must not pass.
 fn drivers(board: &Board) -> Result<&'static Drivers, Finding> {
     let found = DRIVERS.iter().find(|drivers| drivers.board == board.name);
     found.ok_or_else(|| {

@@ -34,7 +34,7 @@ fn objection(keyword: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// Keywords that have to be said, for sshd's own defaults let in a password.
+/// Keywords that have to be said, because sshd's own defaults let in a password.
 const SAID: [(&str, &[&str]); 3] = [
     ("passwordauthentication", &["no"]),
     ("kbdinteractiveauthentication", &["no"]),

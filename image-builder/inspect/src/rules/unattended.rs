@@ -21,7 +21,7 @@ const ORIGINS: [&str; 2] = [
     "Unattended-Upgrade::Allowed-Origins",
 ];
 
-/// Names that no package has: who keeps these back means all, or whole letters of them.
+/// Names that no package has: a configuration that holds these back means all packages, or whole letters of them.
 const NOBODY: &str = "0gild-probe";
 
 pub fn upgrades(image: &Image) -> Vec<Finding> {

@@ -22,7 +22,7 @@ pub const ON: &str = gild_card_format::ON_TRIAL;
 /// The starts that are left. The script removes the first that exists.
 pub const TOKENS: [&str; 3] = ["gild-trial/1", "gild-trial/2", "gild-trial/3"];
 
-/// `config.txt` with the way back at its end, where no filter hides it and no other line overrules it.
+/// `config.txt` with the way back at its end, where no filter hides it and no other line overrides it.
 ///
 /// The firmware reads no more than 98 characters of a line.
 #[must_use]
