@@ -52,7 +52,7 @@ impl Eeprom {
         Self::built(BUILT[0])
     }
 
-    /// The same of a board whose firmware looks where a restart was asked to go.
+    /// The same for a board whose firmware looks where a restart asks it to look.
     pub fn of_2025() -> Result<Self> {
         Self::built(BUILT_IN_2025)
     }

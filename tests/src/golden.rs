@@ -315,7 +315,7 @@ fn build_root(
     Ok(())
 }
 
-/// Bytes that no compressor makes smaller, the same every time (xorshift64).
+/// Incompressible bytes, the same every time (xorshift64).
 fn noise(length: usize) -> Vec<u8> {
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut bytes = Vec::with_capacity(length);

@@ -17,7 +17,7 @@ use gild_tests::ganesha::Ganesha;
 
 use crate::method::Method;
 
-/// Interleaved, so that whatever else the machine does meets all methods alike.
+/// Interleaved, so that other load on the machine affects all methods equally.
 const ROUNDS: usize = 5;
 
 fn main() -> Result<()> {

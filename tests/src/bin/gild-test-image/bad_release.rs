@@ -61,7 +61,7 @@ impl Defect {
                 return Ok(());
             }
             Self::Panic => "rdinit=/bin/true",
-            // It shows a file of the initramfs, and then what somebody types on the console.
+            // It shows a file of the initramfs, and then what a person types on the console.
             Self::Hang => "rdinit=/bin/cat -- /conf/initramfs.conf -",
         };
         firmware::add_kernel_arguments(product, raw, arguments)

@@ -200,7 +200,7 @@ struct Life<'a> {
 impl Life<'_> {
     fn becomes_a_node(&mut self) -> Result<Report> {
         self.is_flashed()?;
-        // A card on virtio, which a U-Boot starts from here, is none that the node would restart to.
+        // A card on virtio, which a U-Boot starts from here, is not a card that the node would restart to.
         let next = if self.site.product.has_eeprom() {
             self.chain.wait_for(VISIT)?;
             self.chain.restart(Medium::Card, |_, _| Ok(()))?;
