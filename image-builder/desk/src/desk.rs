@@ -1,5 +1,7 @@
 //! The desk itself: the rack in memory, the journal on the disk, and who watches.
 
+mod ordering;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,12 +15,15 @@ use crate::folder::{Folder, FolderError, Login};
 use crate::journal::{Journal, JournalError};
 use crate::known_groups::KnownGroups;
 use crate::metadata::{Group, Groups, Question, Scope};
+use crate::orders::KnownOrders;
 use crate::rack::{Door, Happened, Node, Rack, Refused, Trust};
 
 /// How much the journal may grow, in bytes, before it is made short.
 const GROWTH: u64 = 8 << 20;
 /// News that a slow page may lag behind before it loads everything again.
 const NEWS: usize = 1024;
+
+pub use ordering::OrderingError;
 
 /// The desk.
 pub struct Desk {
@@ -28,6 +33,7 @@ pub struct Desk {
     memory: Mutex<Memory>,
     news: broadcast::Sender<Mac>,
     known_groups: KnownGroups,
+    known_orders: KnownOrders,
 }
 
 struct Memory {
@@ -99,6 +105,7 @@ impl Desk {
             memory: Mutex::new(memory),
             news: broadcast::channel(NEWS).0,
             known_groups: KnownGroups::default(),
+            known_orders: KnownOrders::default(),
         })
     }
 

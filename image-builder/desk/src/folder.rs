@@ -74,6 +74,18 @@ impl Folder {
         self.0.join("site")
     }
 
+    /// The key that signs orders alone, without its ending. It may be missing: then the one that signs images does.
+    #[must_use]
+    pub fn order_key(&self) -> PathBuf {
+        self.0.join("order")
+    }
+
+    /// Drafts of orders, and signed ones.
+    #[must_use]
+    pub fn orders(&self) -> PathBuf {
+        self.0.join("orders")
+    }
+
     /// What every group of this site has: the cluster and its token.
     #[must_use]
     pub fn cluster(&self) -> PathBuf {

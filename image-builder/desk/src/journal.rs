@@ -45,6 +45,27 @@ pub enum JournalError {
     },
 }
 
+/// What a journal has, while the desk that writes it runs. One that is not there has nothing.
+pub fn look<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, JournalError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(JournalError::Io {
+                what: "cannot read",
+                path: path.to_owned(),
+                error,
+            });
+        }
+    };
+    let (entries, _) = read(&bytes).map_err(|(line, why)| JournalError::Line {
+        line,
+        path: path.to_owned(),
+        why,
+    })?;
+    Ok(entries)
+}
+
 /// The open journal.
 #[derive(Debug)]
 pub struct Journal {

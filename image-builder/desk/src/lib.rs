@@ -10,6 +10,7 @@ pub mod journal;
 mod known_groups;
 pub mod metadata;
 mod nfs;
+pub mod orders;
 pub mod rack;
 pub mod serve;
 pub mod settings;

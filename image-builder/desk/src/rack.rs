@@ -1,6 +1,8 @@
 //! What is known of every board: what happened, folded into one picture.
 
+mod audit;
 mod door;
+mod handed;
 mod node;
 mod starts;
 
@@ -10,7 +12,9 @@ use gild_boards::mac::Mac;
 use gild_report::Report;
 use serde::{Deserialize, Serialize};
 
+pub use audit::{Act, Audit};
 pub use door::{Door, Opened};
+pub use handed::{Handed, Orders};
 pub use node::{Event, Node};
 use starts::{Starts, is_boot};
 
@@ -83,6 +87,21 @@ pub enum Happened {
         /// The SHA-256 of its proof.
         proof: String,
     },
+    /// A node was handed a signed order.
+    Handed {
+        /// When.
+        at: u64,
+        /// The node.
+        mac: String,
+        /// The order's id.
+        order: String,
+    },
+    /// Somebody who had the login has done something.
+    Acted {
+        /// When, from where, what.
+        #[serde(flatten)]
+        act: Act,
+    },
     /// A node as it was when the journal was made short.
     Kept {
         /// The node.
@@ -107,12 +126,19 @@ impl Happened {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rack {
     nodes: BTreeMap<Mac, Node>,
+    audit: Audit,
 }
 
 impl Rack {
     /// The nodes in the order of their MAC addresses.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// What was done with the login.
+    #[must_use]
+    pub const fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The node with this address. Those of a board's other interfaces lead to it too.
@@ -170,6 +196,7 @@ impl Rack {
         });
         Self {
             nodes: nodes.collect(),
+            audit: Audit::default(),
         }
     }
 
@@ -185,7 +212,12 @@ impl Rack {
             }
             Happened::Decided { mac, .. }
             | Happened::Released { mac, .. }
-            | Happened::Proved { mac, .. } => self.known_as(Mac::parse(mac)?),
+            | Happened::Proved { mac, .. }
+            | Happened::Handed { mac, .. } => self.known_as(Mac::parse(mac)?),
+            Happened::Acted { act } => {
+                self.audit.add(act.clone());
+                return None;
+            }
             Happened::Kept { node } => {
                 let mac = Mac::parse(&node.mac)?;
                 self.nodes.insert(mac, (**node).clone());
@@ -202,7 +234,8 @@ impl Rack {
             Happened::Decided { at, open, .. } => node.decided(*at, *open),
             Happened::Released { at, to, .. } => node.released(*at, to),
             Happened::Proved { at, proof, .. } => node.proved(*at, proof),
-            Happened::Kept { .. } => (),
+            Happened::Handed { at, order, .. } => node.handed(*at, order),
+            Happened::Acted { .. } | Happened::Kept { .. } => (),
         }
         self.forget_strangers();
         Some(mac)
@@ -237,10 +270,13 @@ impl Rack {
 
     /// The same picture as the shortest list of what happened.
     pub fn in_short(&self) -> impl Iterator<Item = Happened> {
+        let acts = self.audit.acts().iter();
+        let acts = acts.map(|act| Happened::Acted { act: act.clone() });
         let known = self.nodes.values().filter(|node| !node.is_stranger());
-        known.map(|node| Happened::Kept {
+        let known = known.map(|node| Happened::Kept {
             node: Box::new(node.clone()),
-        })
+        });
+        acts.chain(known)
     }
 
     /// The address by which a board is known. Only what a card has signed says that two addresses are one board's.

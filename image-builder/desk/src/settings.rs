@@ -77,6 +77,12 @@ impl Settings {
         format!("{}/report", self.matchbox())
     }
 
+    /// Where boards ask for orders.
+    #[must_use]
+    pub fn order_url(&self) -> String {
+        format!("{}/orders", self.matchbox())
+    }
+
     /// Where images are, the first one preferred.
     #[must_use]
     pub fn servers(&self) -> [String; 2] {

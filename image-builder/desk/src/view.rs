@@ -5,6 +5,7 @@ use gild_report::Kind;
 use serde::Serialize;
 
 use crate::metadata::Groups;
+use crate::orders::OfNode;
 use crate::rack::{Door, Event, Node, Rack, Trust};
 
 /// A flasher that is at work speaks every few seconds. After this long without a word something is wrong. Seconds.
@@ -119,6 +120,7 @@ pub struct Shown<'a> {
     heard: u64,
     door: Door,
     hearsay: Option<&'a str>,
+    order: Option<&'a OfNode>,
     history: &'a [Event],
 }
 
@@ -155,8 +157,15 @@ impl<'a> Shown<'a> {
             heard: node.heard,
             door: node.door,
             hearsay: node.hearsay.as_deref(),
+            order: None,
             history: &node.history,
         }
+    }
+
+    /// With what it is ordered at present.
+    #[must_use]
+    pub fn ordered(self, order: Option<&'a OfNode>) -> Self {
+        Self { order, ..self }
     }
 }
 

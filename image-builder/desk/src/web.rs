@@ -6,6 +6,7 @@ mod events;
 mod images;
 mod limits;
 mod metrics;
+mod orders;
 mod page;
 mod sent;
 
@@ -59,6 +60,12 @@ pub fn whole(desk: &Arc<Desk>) -> Router {
         .route("/events", get(events::events))
         .route("/metrics", get(metrics::metrics))
         .route("/door", post(door::door))
+        .route("/orders", post(orders::queue))
+        .route(
+            "/orders/{name}",
+            get(orders::order).delete(orders::take_back),
+        )
+        .route("/audit", get(orders::audit))
         .route_layer(from_fn_with_state(web.clone(), limits::requests))
         .merge(page::router())
         .with_state(web)

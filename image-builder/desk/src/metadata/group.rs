@@ -96,6 +96,11 @@ impl Groups {
         Self(groups)
     }
 
+    /// All of them, the one with the most selectors first.
+    pub fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.0.iter()
+    }
+
     /// The group for a request with these labels: of those whose every selector the request has, the one with the
     /// most; among equals the last in the order of their selectors written out. No selector matches every request.
     #[must_use]

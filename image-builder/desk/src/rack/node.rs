@@ -4,7 +4,7 @@ use gild_boards::mac::Mac;
 use gild_report::{Finding, Kind, Report};
 use serde::{Deserialize, Serialize};
 
-use super::{Door, Opened, Starts, Trust};
+use super::{Door, Opened, Orders, Starts, Trust};
 
 /// So many events are kept.
 const HISTORY: usize = 40;
@@ -76,6 +76,10 @@ pub struct Node {
     pub door: Door,
     /// What happened to it, the latest last.
     pub history: Vec<Event>,
+    /// The signed order that it has named last: its disk has carried it out, or it does so now.
+    pub order: Option<String>,
+    /// What it was ordered.
+    pub orders: Orders,
     /// What somebody says of it whom the desk does not know, since the last report of one that it knows.
     pub hearsay: Option<String>,
     /// For which start of its flasher the door was opened: it is opened once for each.
@@ -100,7 +104,10 @@ impl Node {
     /// Whether nobody vouches for it.
     #[must_use]
     pub fn is_stranger(&self) -> bool {
-        !self.is_known() && self.door == Door::NeverOpened && self.proof.is_none()
+        !self.is_known()
+            && self.door == Door::NeverOpened
+            && self.proof.is_none()
+            && self.orders.is_empty()
     }
 
     /// Whether this is the digest of a proof by which the node is known.
@@ -224,10 +231,15 @@ impl Node {
             (&mut self.hostname, &report.hostname),
             (&mut self.address, &report.address),
             (&mut self.image_id, &report.image_id),
+            (&mut self.order, &report.order),
         ] {
             if said.is_some() {
                 *own = text(said);
             }
+        }
+        if trust != Trust::Nobody {
+            let image = self.image_id.as_deref();
+            self.orders.reported(at, trust, report, image);
         }
         if trust == Trust::Card {
             let macs = report.mac.iter().chain(&report.other_macs);
@@ -275,6 +287,7 @@ impl Node {
             self.awaits_proof = other.awaits_proof;
         }
         self.starts.absorb(&other.starts);
+        self.orders.absorb(&other.orders);
         self.proof = self.proof.take().or_else(|| other.proof.clone());
         self.history.extend(other.history.iter().cloned());
         self.history.sort_by_key(|event| event.at);
@@ -297,6 +310,12 @@ impl Node {
     /// The node was given its token.
     pub(super) fn released(&mut self, at: u64, to: &str) {
         self.remember(at, &given_to(to));
+    }
+
+    /// The node was handed a signed order.
+    pub(super) fn handed(&mut self, at: u64, order: &str) {
+        self.orders.hand(order, at);
+        self.remember(at, &format!("the order {order} is handed to it"));
     }
 
     /// The node has shown its proof through the open door.
@@ -349,7 +368,7 @@ fn is_being_flashed(report: &Report) -> bool {
 }
 
 /// Text of a board, without what does not belong on a page or in a journal.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     let visible = text.chars().filter(|c| !c.is_control());
     visible.take(LONGEST).collect()
 }

@@ -37,15 +37,8 @@ pub async fn door(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if let Err(later) = limits.may_log_in(from) {
-        return later.into_response();
-    }
-    if !is_operator(&desk, &headers) {
-        limits.wrong_login(from);
-        return refused(
-            StatusCode::UNAUTHORIZED,
-            "this is for the operator; next: send `Authorization: Bearer` and what the file `login` in the desk's folder has",
-        );
+    if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
+        return refusal;
     }
     let body = timeout(ARRIVAL, to_bytes(body, LONGEST)).await;
     let wish = body.ok().and_then(Result::ok);
@@ -57,7 +50,12 @@ pub async fn door(
             "this is not a wish; next: send {\"mac\": \"d8:3a:dd:01:02:03\", \"open\": true}",
         );
     };
-    match spawn_blocking(move || desk.decide(mac, open)).await {
+    let decide = move || {
+        let word = if open { "opens" } else { "closes" };
+        desk.note_act(from.ip(), &format!("{word} the door for {mac}"))?;
+        desk.decide(mac, open)
+    };
+    match spawn_blocking(decide).await {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
         Ok(Err(error)) => refused(
             StatusCode::INSUFFICIENT_STORAGE,
@@ -67,6 +65,27 @@ pub async fn door(
     }
 }
 
+/// The answer to whoever is not the operator, or has shown too many wrong logins.
+pub(super) fn refuses(
+    desk: &Desk,
+    limits: &Limits,
+    from: SocketAddr,
+    headers: &HeaderMap,
+) -> Option<Response> {
+    if let Err(later) = limits.may_log_in(from) {
+        return Some(later.into_response());
+    }
+    if is_operator(desk, headers) {
+        return None;
+    }
+    limits.wrong_login(from);
+    Some(refused(
+        StatusCode::UNAUTHORIZED,
+        "this is for the operator; next: send `Authorization: Bearer` and what the file `login` in the desk's folder has",
+    ))
+}
+
+/// Whether a request has the login.
 fn is_operator(desk: &Desk, headers: &HeaderMap) -> bool {
     let header = headers.get(header::AUTHORIZATION);
     let shown = header

@@ -20,6 +20,7 @@ use super::limits::Limits;
 use super::sent::{Message, Sent};
 use crate::desk::{Desk, now};
 use crate::metadata::Groups;
+use crate::orders::OrderShown;
 
 /// News of this long goes out together.
 const TOGETHER: Duration = Duration::from_millis(250);
@@ -29,8 +30,12 @@ const BEAT: Duration = Duration::from_secs(5);
 
 /// `/rack.json`: all nodes.
 pub async fn rack(State(desk): State<Arc<Desk>>) -> Response {
-    let groups = groups(&desk).await;
-    let all = desk.look(|rack| Sent::default().all(rack, &groups, now()));
+    let (groups, orders) = beside(&desk).await;
+    let all = desk.look(|rack| {
+        let mut sent = Sent::default();
+        sent.see(orders, rack);
+        sent.all(rack, &groups, now())
+    });
     fresh("application/json", all.data)
 }
 
@@ -66,10 +71,15 @@ async fn watch(desk: &Arc<Desk>, page: &mpsc::Sender<Result<Event, Infallible>>)
         let event = Event::default().event(message.event).data(message.data);
         page.send(Ok(event))
     };
-    let known = groups(desk).await;
-    let all = desk.look(|rack| sent.all(rack, &known, now()));
-    if say(all).await.is_err() {
-        return;
+    let (known, orders) = beside(desk).await;
+    let all = desk.look(|rack| {
+        sent.see(orders, rack);
+        [Some(sent.all(rack, &known, now())), sent.orders()]
+    });
+    for message in all.into_iter().flatten() {
+        if say(message).await.is_err() {
+            return;
+        }
     }
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,26 +108,30 @@ async fn watch(desk: &Arc<Desk>, page: &mpsc::Sender<Result<Event, Infallible>>)
                 Err(_) => break,
             }
         }
-        let known = groups(desk).await;
-        let message = desk.look(|rack| {
-            if has_missed {
+        let (known, orders) = beside(desk).await;
+        let messages = desk.look(|rack| {
+            sent.see(orders, rack);
+            let nodes = if has_missed {
                 sent.all(rack, &known, now())
             } else if changed.is_empty() {
                 sent.by_time(rack, &known, now())
             } else {
                 sent.some(rack, &changed, &known, now())
-            }
+            };
+            [Some(nodes), sent.orders()]
         });
-        if say(message).await.is_err() {
-            return;
+        for message in messages.into_iter().flatten() {
+            if say(message).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-/// The groups are files.
-async fn groups(desk: &Arc<Desk>) -> Arc<Groups> {
+/// What is shown beside the rack: groups and orders, which are files.
+async fn beside(desk: &Arc<Desk>) -> (Arc<Groups>, Vec<OrderShown>) {
     let desk = Arc::clone(desk);
-    spawn_blocking(move || desk.groups())
+    spawn_blocking(move || (desk.groups(), desk.shown_orders()))
         .await
         .unwrap_or_default()
 }

@@ -6,6 +6,7 @@ use gild_boards::mac::Mac;
 use serde_json::json;
 
 use crate::metadata::Groups;
+use crate::orders::{OfNode, OrderShown, of_node};
 use crate::rack::{Node, Rack};
 use crate::view::{Shown, State, count, has_group};
 
@@ -17,17 +18,47 @@ pub struct Message {
     pub data: String,
 }
 
-/// What a page shows of each node, of that which changes without a report of the node: it falls silent, or somebody adds its group.
+/// What a page shows of a node, of that which changes without a report of the node: it falls silent, or somebody adds its group or
+/// orders something.
+type Look = (State, bool, Option<OfNode>);
+
+/// What a page was sent.
 #[derive(Default)]
-pub struct Sent(BTreeMap<Mac, (State, bool)>);
+pub struct Sent {
+    looks: BTreeMap<Mac, Look>,
+    orders: Vec<OrderShown>,
+    of_nodes: BTreeMap<Mac, OfNode>,
+    last_orders: Option<Vec<OrderShown>>,
+}
 
 impl Sent {
+    /// Takes in the orders of this moment, which the next messages have.
+    pub fn see(&mut self, orders: Vec<OrderShown>, rack: &Rack) {
+        self.of_nodes = of_node(&orders, rack);
+        self.orders = orders;
+    }
+
+    /// The orders, if the page was sent others.
+    pub fn orders(&mut self) -> Option<Message> {
+        if self.last_orders.as_ref() == Some(&self.orders) {
+            return None;
+        }
+        self.last_orders = Some(self.orders.clone());
+        Some(Message {
+            event: "orders",
+            data: json!({"orders": self.orders}).to_string(),
+        })
+    }
+
     /// All nodes.
     pub fn all(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
-        self.0.clear();
+        self.looks.clear();
+        for node in rack.nodes() {
+            self.note(node, groups, now);
+        }
         let nodes: Vec<_> = rack
             .nodes()
-            .map(|node| self.note(node, groups, now))
+            .map(|node| self.shown(node, groups, now))
             .collect();
         let counts: serde_json::Map<_, _> = count(rack, now)
             .into_iter()
@@ -35,7 +66,8 @@ impl Sent {
             .collect();
         Message {
             event: "rack",
-            data: json!({"now": now, "counts": counts, "nodes": nodes}).to_string(),
+            data: json!({"now": now, "counts": counts, "nodes": nodes, "orders": self.orders})
+                .to_string(),
         }
     }
 
@@ -47,8 +79,12 @@ impl Sent {
         groups: &Groups,
         now: u64,
     ) -> Message {
-        let known = macs.iter().filter_map(|mac| rack.node(*mac));
-        let nodes: Vec<_> = known.map(|node| self.note(node, groups, now)).collect();
+        let known: Vec<_> = macs.iter().filter_map(|mac| rack.node(*mac)).collect();
+        for node in &known {
+            self.note(node, groups, now);
+        }
+        let known = known.into_iter();
+        let nodes: Vec<_> = known.map(|node| self.shown(node, groups, now)).collect();
         Message {
             event: "nodes",
             data: json!({"now": now, "nodes": nodes}).to_string(),
@@ -59,28 +95,36 @@ impl Sent {
     pub fn by_time(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
         let present: BTreeMap<_, _> = rack
             .nodes()
-            .filter_map(|node| Some((Mac::parse(&node.mac)?, look(node, groups, now))))
+            .filter_map(|node| Some((Mac::parse(&node.mac)?, self.look(node, groups, now))))
             .collect();
-        if self.0.keys().any(|mac| !present.contains_key(mac)) {
+        if self.looks.keys().any(|mac| !present.contains_key(mac)) {
             return self.all(rack, groups, now);
         }
         let changed = present
             .into_iter()
-            .filter(|(mac, look)| self.0.get(mac) != Some(look));
+            .filter(|(mac, look)| self.looks.get(mac) != Some(look));
         let changed = changed.map(|(mac, _)| mac).collect();
         self.some(rack, &changed, groups, now)
     }
 
-    fn note<'a>(&mut self, node: &'a Node, groups: &Groups, now: u64) -> Shown<'a> {
+    fn note(&mut self, node: &Node, groups: &Groups, now: u64) {
         if let Some(mac) = Mac::parse(&node.mac) {
-            self.0.insert(mac, look(node, groups, now));
+            self.looks.insert(mac, self.look(node, groups, now));
         }
-        Shown::of(node, now, groups)
     }
-}
 
-fn look(node: &Node, groups: &Groups, now: u64) -> (State, bool) {
-    (State::of(node, now), has_group(node, groups))
+    fn shown<'a>(&'a self, node: &'a Node, groups: &Groups, now: u64) -> Shown<'a> {
+        Shown::of(node, now, groups).ordered(self.order_of(node))
+    }
+
+    fn look(&self, node: &Node, groups: &Groups, now: u64) -> Look {
+        let order = self.order_of(node).cloned();
+        (State::of(node, now), has_group(node, groups), order)
+    }
+
+    fn order_of(&self, node: &Node) -> Option<&OfNode> {
+        self.of_nodes.get(&Mac::parse(&node.mac)?)
+    }
 }
 
 #[cfg(test)]

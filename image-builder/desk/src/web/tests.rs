@@ -98,14 +98,23 @@ async fn who_guesses_logins_waits_and_the_operator_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let router = desk(&folder);
     let right = "0d".repeat(32);
-    for guess in 0..10 {
-        let answer = ask(&router, STRANGER, "POST", "/door", "0e").await;
+    // Whatever asks for the login counts together.
+    let places = [
+        ("POST", "/door"),
+        ("POST", "/orders"),
+        ("DELETE", "/orders/20261228T101500Z-1a2b3c"),
+        ("GET", "/audit"),
+    ];
+    for (guess, (method, path)) in places.into_iter().cycle().take(10).enumerate() {
+        let answer = ask(&router, STRANGER, method, path, "0e").await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{guess}");
     }
     for login in ["0e", &right] {
-        let answer = ask(&router, STRANGER, "POST", "/door", login).await;
-        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert!((5..=6).contains(&again_after(&answer)));
+        for (method, path) in places {
+            let answer = ask(&router, STRANGER, method, path, login).await;
+            assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "{path}");
+            assert!((5..=6).contains(&again_after(&answer)));
+        }
     }
     for from in [OTHER, OWN] {
         let answer = ask(&router, from, "POST", "/door", &right).await;

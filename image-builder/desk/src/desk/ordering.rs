@@ -1,0 +1,121 @@
+//! The desk and the operator's orders: drafts, who is handed what, and what was done with the login.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use gild_boards::mac::Mac;
+use gild_orders::{Action, Order, OrderId};
+use log::{info, warn};
+
+use super::{Desk, now};
+use crate::orders::{
+    OrderShown, QueueError, Queued, Shelf, ShelfError, Wish, acts, for_node, for_page, name, nodes,
+};
+use crate::rack::{Act, Happened};
+
+/// An order was not queued or taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderingError {
+    /// It was not queued.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// There is no such order.
+    #[error("there is no order {0}")]
+    Unknown(OrderId),
+    /// Nothing is done that is not noted.
+    #[error("the desk cannot note it: {0}")]
+    Noted(std::io::Error),
+}
+
+impl Desk {
+    /// The orders as they were two seconds ago at most.
+    #[must_use]
+    pub fn orders(&self) -> Arc<Vec<Queued>> {
+        self.known_orders.read(&self.folder)
+    }
+
+    /// The orders and how far their nodes are, the latest first.
+    #[must_use]
+    pub fn shown_orders(&self) -> Vec<OrderShown> {
+        let (queue, groups) = (self.orders(), self.groups());
+        self.look(|rack| for_page(&queue, rack, now(), |mac| name(&groups, mac)))
+    }
+
+    /// The signed order for the node with this address. That a flash is handed out is noted first, because the next node of a rolling
+    /// one waits for this one: if it cannot be noted, it is not handed out.
+    pub fn order_for(&self, mac: Mac) -> Option<String> {
+        let queue = self.orders();
+        let now = now();
+        let mut memory = self.memory();
+        let (order, text) = for_node(&queue, &memory.rack, mac, now)?;
+        let node = memory.rack.node(mac);
+        if node.is_some_and(|node| node.orders.get(&order.id).is_some()) {
+            return Some(text.to_owned());
+        }
+        let happened = Happened::Handed {
+            at: now,
+            mac: mac.to_string(),
+            order: order.id.to_string(),
+        };
+        if let Err(error) = memory.keep(&happened) {
+            warn!("the journal cannot be written: {error}");
+            // What writes nothing may go out all the same.
+            return (!matches!(order.action, Action::Flash(_))).then(|| text.to_owned());
+        }
+        info!("{mac} is handed the order {}", order.id);
+        self.apply(&mut memory, &happened);
+        Some(text.to_owned())
+    }
+
+    /// The operator queues an order. It is a draft until it is signed.
+    pub fn queue(&self, wish: &Wish, from: IpAddr) -> Result<Order, OrderingError> {
+        let orders = Shelf::new(self.folder.orders());
+        let order = orders.plan(wish, now())?;
+        let groups = self.groups();
+        let whom = nodes(&order, |mac| name(&groups, mac));
+        let what = acts(&order.action);
+        self.note_act(
+            from,
+            &format!("queues the order {}: {whom}: {what}", order.id),
+        )
+        .map_err(OrderingError::Noted)?;
+        orders.put(&order)?;
+        self.orders_changed();
+        Ok(order)
+    }
+
+    /// The operator takes an order back. Who has fetched it before has it all the same.
+    pub fn take_back(&self, id: &OrderId, from: IpAddr) -> Result<(), OrderingError> {
+        let orders = Shelf::new(self.folder.orders());
+        if !orders.has(id) {
+            return Err(OrderingError::Unknown(id.clone()));
+        }
+        self.note_act(from, &format!("takes back the order {id}"))
+            .map_err(OrderingError::Noted)?;
+        orders.remove(id)?;
+        self.orders_changed();
+        Ok(())
+    }
+
+    /// Notes what somebody with the login is about to do. What cannot be noted is not done.
+    pub fn note_act(&self, from: IpAddr, text: &str) -> std::io::Result<()> {
+        let act = Act {
+            at: now(),
+            from: from.to_canonical().to_string(),
+            text: text.to_owned(),
+        };
+        info!("whoever has the login, at {}, {}", act.from, act.text);
+        let happened = Happened::Acted { act };
+        let mut memory = self.memory();
+        memory.keep(&happened)?;
+        self.apply(&mut memory, &happened);
+        Ok(())
+    }
+
+    fn orders_changed(&self) {
+        self.known_orders.forget();
+    }
+}

@@ -1,0 +1,24 @@
+//! Orders of the operator: the folder `orders/`, who gets which of them, and how far each node is with them.
+//!
+//! The desk makes drafts alone. It hands out what the operator has signed, and checks that signature first; that a card or a node
+//! checks it again is what keeps a disk from whoever holds the desk.
+
+mod hand;
+mod keys;
+mod known;
+mod names;
+mod shelf;
+mod shown;
+mod way;
+mod wish;
+mod words;
+
+pub use hand::for_node;
+pub use keys::{Keys, KeysError};
+pub use known::KnownOrders;
+pub use names::{addresses, name};
+pub use shelf::{MOST, QueueError, Queued, Shelf, ShelfError, Standing};
+pub use shown::{NodeShown, OfNode, OrderShown, for_page, of_node};
+pub use way::{LONGEST_TURN, Step, Stop, step, stop};
+pub use wish::{Wish, WishError};
+pub use words::{acts, nodes};

@@ -1,0 +1,65 @@
+//! Which of the orders a node gets. One answer has one order, so that there is a rule:
+//!
+//! 1. The latest hold that counts for the node goes before everything else.
+//! 2. Then the latest flash that it has not carried out, a rolling one only when it is the node's turn. An earlier one that is still
+//!    open is spent as soon as the later one is carried out, so that it would be written for nothing.
+//! 3. An identify goes before a flash if it is the later one, as long as the node itself speaks and not its flasher: a flash that has
+//!    begun must find its order again.
+
+use gild_boards::mac::Mac;
+use gild_orders::{Action, Order};
+use gild_report::Kind;
+
+use super::shelf::Queued;
+use super::way::{Step, rolling, step, turn};
+use crate::rack::{Node, Rack};
+
+/// The order for the node with this address, and the text that it gets.
+#[must_use]
+pub fn for_node<'a>(
+    queue: &'a [Queued],
+    rack: &Rack,
+    mac: Mac,
+    now: u64,
+) -> Option<(&'a Order, &'a str)> {
+    let node = rack.node(mac);
+    let macs = addresses(mac, node);
+    let mut hold = None;
+    let mut flash = None;
+    let mut identify = None;
+    // The oldest come first, so that the latest one stays.
+    for counts in queue.iter().filter_map(|queued| queued.counts(now)) {
+        let order = counts.0;
+        if !order.is_for(&macs) {
+            continue;
+        }
+        match order.action {
+            Action::Hold => hold = Some(counts),
+            Action::Identify => identify = Some(counts),
+            Action::Flash(_) if is_open(order, rack, node, &macs, now) => flash = Some(counts),
+            Action::Flash(_) => {}
+        }
+    }
+    let is_later = |identify: &(&Order, &str)| {
+        let speaks = node.is_some_and(|node| node.kind == Kind::Node);
+        flash.is_none_or(|(flash, _)| speaks && identify.0.id > flash.id)
+    };
+    hold.or(identify.filter(is_later)).or(flash)
+}
+
+/// Whether a flash is still to be carried out, and now.
+fn is_open(order: &Order, rack: &Rack, node: Option<&Node>, macs: &[Mac], now: u64) -> bool {
+    if matches!(step(order, node), Step::Done { .. } | Step::Overtaken) {
+        return false;
+    }
+    rolling(order).is_none() || turn(order, rack, now).is_some_and(|mac| macs.contains(&mac))
+}
+
+/// The addresses of a board, as far as its card has signed them.
+fn addresses(mac: Mac, node: Option<&Node>) -> Vec<Mac> {
+    let own = node.into_iter().flat_map(|node| {
+        let macs = std::iter::once(&node.mac).chain(&node.other_macs);
+        macs.filter_map(|mac| Mac::parse(mac))
+    });
+    std::iter::once(mac).chain(own).collect()
+}

@@ -1,0 +1,49 @@
+//! The keys whose orders count: those that the desk's cards and images know too.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use gild_format::signature::{PublicKey, SignatureError};
+
+use crate::folder::Folder;
+
+/// The keys.
+#[derive(Clone, Debug, Default)]
+pub struct Keys(Vec<PublicKey>);
+
+/// A key of the folder cannot be used. Then no order counts.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// It is not there, or not readable.
+    #[error("cannot read {0}: {1}; next: put the public key there that orders are signed with")]
+    Read(PathBuf, io::Error),
+    /// It is not a key.
+    #[error("{0} cannot be used: {1}; next: put the .pub file there that `gild key new` made")]
+    Key(PathBuf, SignatureError),
+}
+
+impl Keys {
+    /// Reads them: an operator's `order.pub` counts alone if it is there, else the site's key counts.
+    pub fn read(folder: &Folder) -> Result<Self, KeysError> {
+        let own = folder.order_key().with_extension("pub");
+        let path = match own.symlink_metadata() {
+            Ok(_) => own,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                folder.site_key().with_extension("pub")
+            }
+            // Whether it is there is not known, and the site's key must not count beside it.
+            Err(error) => return Err(KeysError::Read(own, error)),
+        };
+        let text =
+            fs::read_to_string(&path).map_err(|error| KeysError::Read(path.clone(), error))?;
+        let key = PublicKey::parse(&text).map_err(|error| KeysError::Key(path, error))?;
+        Ok(Self(vec![key]))
+    }
+
+    /// The keys, as a signature is checked with them.
+    #[must_use]
+    pub fn all(&self) -> Vec<&PublicKey> {
+        self.0.iter().collect()
+    }
+}

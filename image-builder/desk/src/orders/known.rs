@@ -1,0 +1,42 @@
+//! The orders as they are asked for often: their files are read every few seconds, and their signatures checked then.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::warn;
+
+use super::keys::Keys;
+use super::shelf::{Queued, Shelf};
+use crate::folder::Folder;
+
+/// So long what was read counts: an order that was taken back is not handed out any more after this time.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What was read last, and when.
+#[derive(Default)]
+pub struct KnownOrders(Mutex<Option<(Instant, Arc<Vec<Queued>>)>>);
+
+impl KnownOrders {
+    /// The orders of this desk.
+    pub fn read(&self, folder: &Folder) -> Arc<Vec<Queued>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, orders)) = &*known
+            && at.elapsed() < FRESH
+        {
+            return Arc::clone(orders);
+        }
+        let keys = Keys::read(folder);
+        let orders = Shelf::new(folder.orders()).read(keys.as_ref());
+        let orders = Arc::new(orders.unwrap_or_else(|error| {
+            warn!("no order is handed out: {error}");
+            Vec::new()
+        }));
+        *known = Some((Instant::now(), Arc::clone(&orders)));
+        orders
+    }
+
+    /// The files have changed.
+    pub fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,273 @@
+//! The folder `orders/`: `<id>.json` is a draft, `<id>.order` the same with a signature. Who looks after them on the disk: a name that
+//! is not an id is not looked at, and whatever a file holds, it is an order only as far as its signature says.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use gild_orders::{MAX_LENGTH, Order, OrderId, SignedOrder};
+
+use super::keys::{Keys, KeysError};
+use super::wish::{Wish, WishError};
+
+/// So many orders the folder has at most. A draft beyond them is refused.
+pub const MOST: usize = 128;
+/// So many are read, the latest ones: somebody may have copied more there.
+const MOST_READ: usize = 2 * MOST;
+const DRAFT: &str = "json";
+const SIGNED: &str = "order";
+/// The folder is the desk's alone, as all that the desk keeps.
+const PRIVATE: u32 = 0o700;
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Shelf(PathBuf);
+
+/// An order of the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    /// Its id, as its file says it.
+    pub id: OrderId,
+    /// What it says, as far as it can be read. Whoever wrote it, it counts only if it is signed.
+    pub order: Option<Order>,
+    /// Whether it counts.
+    pub standing: Standing,
+}
+
+/// Whether an order of the folder counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has signed it.
+    Draft,
+    /// It is signed with a key that counts: the text that is handed out.
+    Signed(String),
+    /// It cannot be read, or its signature does not count.
+    Wrong(String),
+}
+
+/// The folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {path}: {error}")]
+pub struct ShelfError {
+    what: &'static str,
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// A draft was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// It cannot be an order.
+    #[error(transparent)]
+    Wish(#[from] WishError),
+    /// There are too many.
+    #[error("{MOST} orders are queued already; next: take some back with `gild order cancel`")]
+    Full,
+    /// The disk.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+}
+
+impl Shelf {
+    /// This folder, which may be missing as long as nobody has ordered anything.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The file of a draft.
+    #[must_use]
+    pub fn draft(&self, id: &OrderId) -> PathBuf {
+        self.0.join(format!("{id}.{DRAFT}"))
+    }
+
+    /// The file of a signed order.
+    #[must_use]
+    pub fn signed(&self, id: &OrderId) -> PathBuf {
+        self.0.join(format!("{id}.{SIGNED}"))
+    }
+
+    /// All orders, the oldest first.
+    pub fn read(&self, keys: Result<&Keys, &KeysError>) -> Result<Vec<Queued>, ShelfError> {
+        let ids = self.ids()?;
+        let latest = ids.iter().skip(ids.len().saturating_sub(MOST_READ));
+        Ok(latest.map(|id| self.queued(id, keys)).collect())
+    }
+
+    /// The order that a wish becomes, if there is room for it. It is not written yet.
+    pub fn plan(&self, wish: &Wish, now: u64) -> Result<Order, QueueError> {
+        let order = wish.order(now, std::array::from_fn(|_| fastrand::u8(..)))?;
+        self.make_room(now)?;
+        Ok(order)
+    }
+
+    /// Writes a draft.
+    pub fn put(&self, order: &Order) -> Result<PathBuf, ShelfError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(PRIVATE)
+            .create(&self.0)
+            .map_err(self.failed("cannot make"))?;
+        let path = self.draft(&order.id);
+        let text = format!("{}\n", order.to_text());
+        match gild_whole_file::replace(&path, text.as_bytes()) {
+            Ok(()) => Ok(path),
+            Err(error) => {
+                let what = "cannot write";
+                Err(ShelfError { what, path, error })
+            }
+        }
+    }
+
+    /// Whether there is an order of this id.
+    #[must_use]
+    pub fn has(&self, id: &OrderId) -> bool {
+        let mut files = [self.draft(id), self.signed(id)].into_iter();
+        files.any(|path| path.symlink_metadata().is_ok())
+    }
+
+    /// Takes an order back: its draft and what was signed. Says whether there was one.
+    pub fn remove(&self, id: &OrderId) -> Result<bool, ShelfError> {
+        let mut was_there = false;
+        // What is handed out goes first.
+        for path in [self.signed(id), self.draft(id)] {
+            match fs::remove_file(&path) {
+                Ok(()) => was_there = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let what = "cannot remove";
+                    return Err(ShelfError { what, path, error });
+                }
+            }
+        }
+        if was_there {
+            gild_whole_file::sync_folder_of(&self.signed(id))
+                .map_err(self.failed("cannot write"))?;
+        }
+        Ok(was_there)
+    }
+
+    /// Orders that do not count any more make room, the oldest first.
+    fn make_room(&self, now: u64) -> Result<(), QueueError> {
+        let ids = self.ids()?;
+        let mut count = ids.len();
+        for id in &ids {
+            if count < MOST {
+                return Ok(());
+            }
+            let drafted = read(&self.draft(id)).ok();
+            let order = drafted.and_then(|text| Order::parse(&text).ok());
+            if order.is_some_and(|order| !order.counts_at(now)) && self.remove(id)? {
+                count -= 1;
+            }
+        }
+        if count < MOST {
+            Ok(())
+        } else {
+            Err(QueueError::Full)
+        }
+    }
+
+    fn ids(&self) -> Result<BTreeSet<OrderId>, ShelfError> {
+        let failed = self.failed("cannot read");
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let names = entries.map(|entry| Ok(PathBuf::from(entry?.file_name())));
+        let names: Vec<PathBuf> = names.collect::<io::Result<_>>().map_err(failed)?;
+        Ok(names.iter().filter_map(|name| id_of(name)).collect())
+    }
+
+    fn queued(&self, id: &OrderId, keys: Result<&Keys, &KeysError>) -> Queued {
+        let draft = || {
+            let order = Order::parse(&read(&self.draft(id))?).map_err(|error| error.to_string())?;
+            is_named(&order, id)?;
+            Ok(order)
+        };
+        let path = self.signed(id);
+        let (order, standing) = match (path.symlink_metadata(), draft()) {
+            (Ok(_), draft) => match open(&path, id, keys) {
+                Ok((order, text)) => (Some(order), Standing::Signed(text)),
+                Err(why) => (draft.ok(), Standing::Wrong(why)),
+            },
+            (Err(_), Ok(order)) => (Some(order), Standing::Draft),
+            (Err(_), Err(why)) => (None, Standing::Wrong(why)),
+        };
+        Queued {
+            id: id.clone(),
+            order,
+            standing,
+        }
+    }
+
+    fn failed(&self, what: &'static str) -> impl Fn(io::Error) -> ShelfError {
+        let path = self.0.clone();
+        move |error| ShelfError {
+            what,
+            path: path.clone(),
+            error,
+        }
+    }
+}
+
+impl Queued {
+    /// The order, if it is signed and counts at this time.
+    #[must_use]
+    pub fn counts(&self, now: u64) -> Option<(&Order, &str)> {
+        match (&self.order, &self.standing) {
+            (Some(order), Standing::Signed(text)) if order.counts_at(now) => Some((order, text)),
+            _ => None,
+        }
+    }
+}
+
+/// The id that a file of the folder is about.
+fn id_of(name: &Path) -> Option<OrderId> {
+    let ending = name.extension()?.to_str()?;
+    let id = OrderId::parse(name.file_stem()?.to_str()?)?;
+    [DRAFT, SIGNED].contains(&ending).then_some(id)
+}
+
+fn open(
+    path: &Path,
+    id: &OrderId,
+    keys: Result<&Keys, &KeysError>,
+) -> Result<(Order, String), String> {
+    let text = read(path)?;
+    let keys = keys.map_err(ToString::to_string)?;
+    let signed = SignedOrder::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    let order = signed
+        .open(&keys.all())
+        .map_err(|error| error.to_string())?;
+    is_named(&order, id)?;
+    Ok((order, signed.to_text()))
+}
+
+/// A copy under another name would be handed out twice, and taken back once.
+fn is_named(order: &Order, id: &OrderId) -> Result<(), String> {
+    if order.id == *id {
+        Ok(())
+    } else {
+        Err(format!("it is the order {}", order.id))
+    }
+}
+
+/// The text of a file, which may be anything: a pipe could be waited for forever.
+fn read(path: &Path) -> Result<String, String> {
+    let about = path.symlink_metadata().map_err(|error| error.to_string())?;
+    if !about.is_file() {
+        return Err("it is not a file".to_owned());
+    }
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_LENGTH as u64 + 1).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
+    if text.len() > MAX_LENGTH {
+        return Err(format!("it is longer than {MAX_LENGTH} bytes"));
+    }
+    Ok(text)
+}

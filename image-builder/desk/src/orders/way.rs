@@ -1,0 +1,163 @@
+//! How far a node is with an order, and whether a rolling one goes on. It follows from what the rack knows, and that from the journal.
+
+use gild_boards::mac::Mac;
+use gild_orders::{Action, Choice, Flash, Order};
+
+use crate::rack::{Node, Rack};
+
+/// So long the node whose turn it is may take to join: seconds.
+pub const LONGEST_TURN: u64 = 60 * 60;
+
+/// How far a node is with a signed order. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It was not handed out to the node yet.
+    Waits,
+    /// It was handed out.
+    Handed {
+        /// When.
+        at: u64,
+        /// Why the node does not carry it out, in its words.
+        refused: Option<String>,
+        /// The fault that the board has shown since.
+        fault: Option<u8>,
+    },
+    /// The board has named it: it is at it.
+    Begun {
+        /// When.
+        at: u64,
+        /// The fault that the board has shown since.
+        fault: Option<u8>,
+    },
+    /// The node has joined with it.
+    Done {
+        /// When, if it was seen.
+        at: Option<u64>,
+    },
+    /// The node has joined with a later order, and its disk takes this one no more.
+    Overtaken,
+}
+
+/// Why a rolling order does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// This node has shown a fault.
+    Fault(Mac, u8),
+    /// This node has not joined within an hour.
+    Late(Mac),
+    /// This node has joined with another image.
+    OtherImage(Mac, String),
+}
+
+impl Stop {
+    /// The node that it is about.
+    #[must_use]
+    pub const fn node(&self) -> Mac {
+        match self {
+            Self::Fault(mac, _) | Self::Late(mac) | Self::OtherImage(mac, _) => *mac,
+        }
+    }
+}
+
+/// As the end of a sentence: "stopped, because d8:3a:dd:01:02:03 has shown fault 7".
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fault(mac, fault) => write!(f, "{mac} has shown fault {fault}"),
+            Self::Late(mac) => write!(f, "{mac} has not joined within an hour"),
+            Self::OtherImage(mac, image) => write!(f, "{mac} has joined with the image {image}"),
+        }
+    }
+}
+
+/// How far a node is with an order.
+#[must_use]
+pub fn step(order: &Order, node: Option<&Node>) -> Step {
+    let Some(node) = node else {
+        return Step::Waits;
+    };
+    let handed = node.orders.get(&order.id);
+    // A hold and an identify are never done: they end when they do not count any more.
+    if matches!(order.action, Action::Flash(_)) {
+        match node.orders.done() {
+            Some(done) if done == order.id => {
+                let at = handed.and_then(|handed| handed.joined);
+                return Step::Done { at };
+            }
+            Some(done) if done > order.id => {
+                // It may have been done before the later one.
+                let was_named =
+                    handed.is_some_and(|handed| handed.named.is_some() && handed.joined.is_some());
+                return match handed {
+                    Some(handed) if was_named => Step::Done { at: handed.joined },
+                    _ => Step::Overtaken,
+                };
+            }
+            _ => {}
+        }
+    }
+    match handed {
+        None => Step::Waits,
+        Some(handed) => {
+            let fault = handed.fault.map(|(_, fault)| fault);
+            match handed.named {
+                Some(at) => Step::Begun { at, fault },
+                None => Step::Handed {
+                    at: handed.at,
+                    refused: handed.refused.clone(),
+                    fault,
+                },
+            }
+        }
+    }
+}
+
+/// Whether a rolling order has stopped: at the first node of its list that was not proven to be well.
+#[must_use]
+pub fn stop(order: &Order, rack: &Rack, now: u64) -> Option<Stop> {
+    let flash = rolling(order)?;
+    let mut nodes = order.nodes.iter();
+    nodes.find_map(|mac| stopped_at(order, flash, *mac, rack.node(*mac)?, now))
+}
+
+/// The node whose turn it is in a rolling order that has not stopped.
+#[must_use]
+pub fn turn(order: &Order, rack: &Rack, now: u64) -> Option<Mac> {
+    if stop(order, rack, now).is_some() {
+        return None;
+    }
+    let mut nodes = order.nodes.iter().copied();
+    nodes.find(|mac| {
+        !matches!(
+            step(order, rack.node(*mac)),
+            Step::Done { .. } | Step::Overtaken
+        )
+    })
+}
+
+/// What a rolling order says about the flash.
+#[must_use]
+pub fn rolling(order: &Order) -> Option<&Flash> {
+    match &order.action {
+        Action::Flash(flash) if flash.rolling => Some(flash),
+        _ => None,
+    }
+}
+
+fn stopped_at(order: &Order, flash: &Flash, mac: Mac, node: &Node, now: u64) -> Option<Stop> {
+    let handed = node.orders.get(&order.id)?;
+    // It was shown before it joined, and says that this image is not well, also if the node is now.
+    if let Some((_, fault)) = handed.fault {
+        return Some(Stop::Fault(mac, fault));
+    }
+    if handed.joined.unwrap_or(now) > handed.at.saturating_add(LONGEST_TURN) {
+        return Some(Stop::Late(mac));
+    }
+    let is_this = node.orders.done().as_ref() == Some(&order.id);
+    match (&flash.choice, &handed.image_id) {
+        (Choice::Image(wanted), Some(runs)) if is_this && wanted.as_str() != runs => {
+            Some(Stop::OtherImage(mac, runs.clone()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,122 @@
+//! Orders: boards fetch what is signed, the operator queues drafts and takes orders back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use gild_boards::mac::Mac;
+use gild_orders::{MAX_LENGTH, OrderId};
+use serde_json::json;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::door::refuses;
+use super::limits::Limits;
+use super::{fresh, refused};
+use crate::desk::{Desk, OrderingError};
+use crate::orders::{QueueError, Wish};
+
+/// How long a wish may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+const JSON: &str = "application/json";
+
+/// `GET /orders/<twelve digits>`: the signed order for the node with this MAC address. Another name has none.
+pub async fn order(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
+    let none = || refused(StatusCode::NOT_FOUND, "there is no order for this board");
+    let Some(mac) = Mac::parse(&name).filter(|mac| mac.digits() == name) else {
+        return none();
+    };
+    // The orders are files, and the journal is on a disk.
+    match spawn_blocking(move || desk.order_for(mac)).await {
+        Ok(Some(text)) => fresh(JSON, text),
+        Ok(None) => none(),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// `POST /orders`: a draft, which is an order when it is signed.
+pub async fn queue(
+    State(desk): State<Arc<Desk>>,
+    State(limits): State<Arc<Limits>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
+        return refusal;
+    }
+    let body = timeout(ARRIVAL, to_bytes(body, MAX_LENGTH)).await;
+    let Ok(Ok(body)) = body else {
+        return refused(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            &format!("a wish has at most {MAX_LENGTH} bytes, and arrives within 10 seconds"),
+        );
+    };
+    let wish: Wish = match serde_json::from_slice(&body) {
+        Ok(wish) => wish,
+        Err(error) => {
+            let why = format!(
+                "this is not a wish: {error}; next: send {{\"action\": \"hold\", \"nodes\": [\"d8:3a:dd:01:02:03\"]}}"
+            );
+            return refused(StatusCode::BAD_REQUEST, &why);
+        }
+    };
+    match spawn_blocking(move || desk.queue(&wish, from.ip())).await {
+        Ok(Ok(order)) => {
+            let body = json!({"id": order.id.as_str(), "expires": order.expires}).to_string();
+            (StatusCode::CREATED, fresh(JSON, body)).into_response()
+        }
+        Ok(Err(error)) => refused(status(&error), &error.to_string()),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// `DELETE /orders/<id>`: takes an order back.
+pub async fn take_back(
+    State(desk): State<Arc<Desk>>,
+    State(limits): State<Arc<Limits>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
+        return refusal;
+    }
+    let Some(id) = OrderId::parse(&name) else {
+        return refused(StatusCode::NOT_FOUND, "this is not the id of an order");
+    };
+    match spawn_blocking(move || desk.take_back(&id, from.ip())).await {
+        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Err(error)) => refused(status(&error), &error.to_string()),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// `GET /audit`: what was done with the login, for who has it.
+pub async fn audit(
+    State(desk): State<Arc<Desk>>,
+    State(limits): State<Arc<Limits>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
+        return refusal;
+    }
+    let acts = desk.look(|rack| json!({"acts": rack.audit().acts()}).to_string());
+    fresh(JSON, acts)
+}
+
+const fn status(error: &OrderingError) -> StatusCode {
+    match error {
+        OrderingError::Queue(QueueError::Wish(_)) => StatusCode::BAD_REQUEST,
+        OrderingError::Queue(QueueError::Full) => StatusCode::TOO_MANY_REQUESTS,
+        OrderingError::Unknown(_) => StatusCode::NOT_FOUND,
+        OrderingError::Queue(QueueError::Shelf(_))
+        | OrderingError::Shelf(_)
+        | OrderingError::Noted(_) => StatusCode::INSUFFICIENT_STORAGE,
+    }
+}
