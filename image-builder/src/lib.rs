@@ -10,6 +10,7 @@ mod image;
 mod initramfs;
 mod input;
 mod key;
+mod order;
 mod own_files;
 mod parallel;
 mod progress;
@@ -66,6 +67,9 @@ enum Command {
     /// Add nodes to a desk, list them, open and close their doors
     #[command(subcommand)]
     Node(desk::node::Command),
+    /// Have boards write their disks again, hold, or show which they are: signed orders
+    #[command(subcommand)]
+    Order(order::Command),
     /// Build the initramfs of the flasher card
     #[command(subcommand)]
     Initramfs(Initramfs),
@@ -89,6 +93,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Init(args) => desk::init::run(&args),
         Command::Serve(args) => desk::serve::run(&args),
         Command::Node(command) => desk::node::run(command),
+        Command::Order(command) => order::run(command),
         Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),
     }
 }

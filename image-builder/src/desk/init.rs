@@ -197,6 +197,7 @@ fn fill(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
     let folder = Folder::new(path);
     private_folder(&folder.groups())?;
     private_folder(&folder.images())?;
+    private_folder(&folder.orders())?;
     let public_key = key::make(&folder.site_key())?;
     tls::make(&folder.tls(), &settings.names)?;
     let report_key = random_key()?;

@@ -6,6 +6,7 @@ mod boards;
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
+mod order;
 mod page;
 mod pictures;
 mod serve;

@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, Stdio};
 
 use gild_http::Access;
 use gild_report::{ReportKey, SIGNATURE_HEADER};
+use reqwest::Method;
 use serde_json::Value;
 
 use crate::common::{Bench, Ran};
@@ -93,27 +94,37 @@ impl Serve {
     }
 
     pub fn get(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        self.send(url, None, headers)
+        self.send(Method::GET, url, None, headers)
+    }
+
+    pub fn delete(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        self.send(Method::DELETE, url, None, headers)
     }
 
     pub fn post(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, String) {
-        self.send(&self.https(path), Some(body.to_string()), headers)
+        let body = Some(body.to_string());
+        self.send(Method::POST, &self.https(path), body, headers)
     }
 
-    fn send(&self, url: &str, body: Option<String>, headers: &[(&str, &str)]) -> (u16, String) {
+    fn send(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<String>,
+        headers: &[(&str, &str)],
+    ) -> (u16, String) {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         runtime.expect("a runtime").block_on(async {
             let access = Access::new(Some(&self.authority), None).expect("an authority");
             let client = access.client().build().expect("a client");
-            let mut request = match body {
-                Some(body) => client
-                    .post(url)
+            let mut request = client.request(method, url);
+            if let Some(body) = body {
+                request = request
                     .header("content-type", "application/json")
-                    .body(body),
-                None => client.get(url),
-            };
+                    .body(body);
+            }
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }

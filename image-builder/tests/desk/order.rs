@@ -1,0 +1,411 @@
+//! Orders: queued by command or over HTTP, signed elsewhere, handed out.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::boards::{add, flasher, mac, node};
+use crate::common::Bench;
+use crate::serve::{Serve, init};
+
+fn desk() -> Bench {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    for last in 1..=3 {
+        add(&bench, last, &format!("node-{last}"));
+    }
+    bench
+}
+
+/// Where a board asks for its order.
+fn path(last: u8) -> String {
+    format!("/orders/{}", mac(last).replace(':', ""))
+}
+
+fn login(bench: &Bench) -> String {
+    let login = fs::read_to_string(bench.path("desk/login")).expect("a login");
+    format!("Bearer {}", login.trim())
+}
+
+/// Asks until the desk has read its folder again.
+fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed().as_secs() < 30, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+fn order_in(body: &str) -> Value {
+    let signed: Value = serde_json::from_str(body).expect("JSON");
+    serde_json::from_str(signed["order"].as_str().expect("a text")).expect("JSON")
+}
+
+fn listed(bench: &Bench) -> Value {
+    let json = bench.gild(["order", "list", "desk", "--json"]).succeeds();
+    serde_json::from_str(&json.stdout).expect("JSON")
+}
+
+#[test]
+fn an_order_is_made_shown_and_signed_elsewhere() {
+    let bench = desk();
+    let made = bench
+        .gild([
+            "order",
+            "new",
+            "desk",
+            "--action",
+            "flash",
+            "--node",
+            "node-2",
+            "--node",
+            &mac(1),
+            "--channel",
+            "canary",
+            "--disk",
+            "S5GXNX0T",
+            "--erase",
+            "--rolling",
+        ])
+        .succeeds();
+    let draft = made.stdout.trim().to_owned();
+    assert!(
+        made.stderr.contains("gild order sign desk"),
+        "{}",
+        made.stderr
+    );
+
+    // On another computer, which has the key and no desk.
+    fs::create_dir(bench.path("elsewhere")).expect("a folder");
+    fs::copy(bench.path(&draft), bench.path("elsewhere/draft.json")).expect("a copy");
+    bench
+        .gild([
+            "order",
+            "sign",
+            "elsewhere/draft.json",
+            "--key",
+            "desk/site.key",
+        ])
+        .fails_saying(&["nobody to ask", "add --yes; nothing was signed"]);
+    bench
+        .gild(["order", "sign", "elsewhere/draft.json", "--yes"])
+        .fails_saying(&["--key is missing"]);
+    let signed = bench
+        .gild([
+            "order",
+            "sign",
+            "elsewhere/draft.json",
+            "--key",
+            "desk/site.key",
+            "--yes",
+        ])
+        .succeeds();
+    for part in [
+        "write the disk again with the image of the channel canary",
+        "only the disk with the serial number \"S5GXNX0T\"",
+        "discard everything on it first",
+        "one node after the other",
+        "all data on these disks is lost",
+        &format!("1. {}", mac(2)),
+        &format!("2. {}", mac(1)),
+    ] {
+        assert!(signed.stdout.contains(part), "{part}: {}", signed.stdout);
+    }
+    let order = signed.stdout.lines().last().expect("a path").to_owned();
+    assert!(order.starts_with("elsewhere/"), "beside the draft: {order}");
+    bench
+        .gild([
+            "order",
+            "show",
+            &order,
+            "--key",
+            "desk/site.pub",
+            "--desk",
+            "desk",
+        ])
+        .succeeds();
+    bench
+        .gild(["order", "show", &order, "--key", "signing.pub"])
+        .fails_saying(&["is not an order that counts"]);
+    bench
+        .gild(["order", "show", &draft, "--key", "desk/site.pub"])
+        .fails_saying(&["is a draft", "gild order sign"]);
+}
+
+#[test]
+fn a_signed_order_is_handed_out_until_it_is_taken_back() {
+    let bench = desk();
+    let serve = Serve::start(&bench);
+    let get = |last| serve.get(&serve.https(&path(last)), &[]);
+    bench
+        .gild([
+            "order",
+            "new",
+            "desk",
+            "--action",
+            "flash",
+            "--rolling",
+            "--node",
+            "node-2",
+            "--node",
+            "node-1",
+        ])
+        .succeeds();
+    wait("it is seen", || {
+        serve.rack()["orders"][0]["state"] == "queued"
+    });
+    assert_eq!(get(2).0, 404, "a draft is not an order");
+    bench.gild(["order", "sign", "desk", "--yes"]).succeeds();
+    wait("it is handed out", || get(2).0 == 200);
+    let (_, body) = get(2);
+    let handed = order_in(&body);
+    assert_eq!(handed["nodes"], json!([mac(2), mac(1)]));
+    assert_eq!(get(1).0, 404, "it is the turn of the other one");
+    let list = bench.gild(["order", "list", "desk"]).succeeds().stdout;
+    for part in [
+        "  signed  write the disk again",
+        "\n  node-2  handed  ",
+        "\n  node-1  waits\n",
+    ] {
+        assert!(list.contains(part), "{part}: {list}");
+    }
+    // What is not the MAC address of a board, and the ways out of the folder.
+    let id = handed["id"].as_str().expect("an id");
+    for other in [
+        "/orders/rpi5",
+        "/orders/D83ADD010202",
+        "/orders/d8:3a:dd:01:02:02",
+        &format!("/orders/{id}"),
+        &format!("/orders/{id}.order"),
+        "/orders/..%2Flogin",
+        "/orders/",
+    ] {
+        assert_eq!(serve.get(&serve.https(other), &[]).0, 404, "{other}");
+    }
+    bench.gild(["order", "cancel", "desk", id]).succeeds();
+    wait("it is taken back", || get(2).0 == 404);
+    bench
+        .gild(["order", "cancel", "desk", id])
+        .fails_saying(&["there is no order", "gild order list desk"]);
+    bench
+        .gild(["order", "cancel", "desk", "../../login"])
+        .fails_saying(&["is not the id of an order"]);
+    assert!(bench.path("desk/login").exists());
+}
+
+#[test]
+fn the_operators_own_key_counts_alone() {
+    let bench = desk();
+    bench
+        .gild(["key", "new", "--output", "desk/order"])
+        .succeeds();
+    let new = [
+        "order", "new", "desk", "--action", "hold", "--node", "node-1",
+    ];
+    bench.gild(new).succeeds();
+    bench
+        .gild(["order", "sign", "desk", "--key", "desk/site.key", "--yes"])
+        .fails_saying(&["not the key whose orders count", "order.pub"]);
+    let list = listed(&bench);
+    assert_eq!(list["orders"][0]["state"], "queued");
+    let signed = bench.gild(["order", "sign", "desk", "--yes"]).succeeds();
+    assert!(
+        signed.stdout.contains("1. d8:3a:dd:01:02:01  node-1"),
+        "{}",
+        signed.stdout
+    );
+    assert_eq!(listed(&bench)["orders"][0]["state"], "signed");
+    bench
+        .gild(["order", "sign", "desk", "--yes"])
+        .fails_saying(&["there is no draft"]);
+}
+
+#[test]
+fn what_cannot_be_meant_is_not_queued() {
+    let bench = desk();
+    let new = |more: &[&str]| {
+        let mut args = vec!["order", "new", "desk", "--action", "flash"];
+        args.extend(more);
+        bench.gild(args)
+    };
+    new(&[]).fails_saying(&["--node"]);
+    new(&["--node", "nobody"]).fails_saying(&["gives the name nobody", "gild node add"]);
+    new(&["--node", "node-1", "--node", &mac(1)]).fails_saying(&["twice"]);
+    new(&["--node", "node-1", "--hours", "400"]).fails_saying(&["1 to 336 hours"]);
+    new(&["--node", "node-1", "--channel", "../a"]).fails_saying(&["channel"]);
+    new(&["--all"]).fails_saying(&["--board"]);
+    new(&["--all", "--board", "rpi5"]).fails_saying(&["no rpi5 has reported"]);
+    assert!(bench.names("desk/orders").is_empty());
+    bench
+        .gild([
+            "order", "new", "desk", "--action", "hold", "--erase", "--node", "node-1",
+        ])
+        .fails_saying(&["are of an order to flash"]);
+    bench
+        .gild(["order", "list", "desk.toml"])
+        .fails_saying(&["is not the folder of a desk"]);
+
+    let serve = Serve::start(&bench);
+    for last in [2, 1] {
+        assert_eq!(
+            serve.report(&bench, &flasher(last, 1, "network", &json!({}))),
+            204
+        );
+    }
+    new(&["--all", "--board", "rpi5", "--rolling"]).succeeds();
+    let nodes = listed(&bench)["orders"][0]["nodes"].clone();
+    let names: Vec<_> = nodes
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|node| node["name"].clone())
+        .collect();
+    assert_eq!(names, ["node-1", "node-2"]);
+}
+
+#[test]
+fn only_the_operator_queues_and_takes_back_and_it_is_noted() {
+    let bench = desk();
+    let serve = Serve::start(&bench);
+    let wish = json!({"action": "flash", "nodes": [mac(1)], "image": "one"});
+    let login = login(&bench);
+    let orders = serve.https("/orders");
+    for wrong in ["", "Bearer ", "Bearer 0123", "Basic x"] {
+        let (status, body) = serve.post("/orders", &wish, &[("authorization", wrong)]);
+        assert_eq!(status, 401, "{wrong}: {body}");
+        let (status, _) = serve.delete(
+            &format!("{orders}/20261228T101500Z-1a2b3c"),
+            &[("authorization", wrong)],
+        );
+        assert_eq!(status, 401, "{wrong}");
+        let (status, body) = serve.get(&serve.https("/audit"), &[("authorization", wrong)]);
+        assert_eq!(status, 401, "{wrong}: {body}");
+    }
+    assert!(bench.names("desk/orders").is_empty());
+    let operator = [("authorization", login.as_str())];
+    for bad in [
+        json!({"action": "flash"}),
+        json!({"action": "flash", "nodes": ["all"]}),
+        json!({"action": "flash", "nodes": [mac(1)], "id": "../../login"}),
+        json!({"action": "flash", "nodes": [mac(1)], "image": "../../login"}),
+        json!({"action": "wipe", "nodes": [mac(1)]}),
+        json!([]),
+    ] {
+        let (status, body) = serve.post("/orders", &bad, &operator);
+        assert_eq!(status, 400, "{bad}: {body}");
+    }
+    let long = json!({"action": "flash", "nodes": [mac(1)], "disk": "x".repeat(70_000)});
+    assert_eq!(serve.post("/orders", &long, &operator).0, 413);
+    assert!(bench.names("desk/orders").is_empty());
+
+    let (status, body) = serve.post("/orders", &wish, &operator);
+    assert_eq!(status, 201, "{body}");
+    let answer: Value = serde_json::from_str(&body).expect("JSON");
+    let id = answer["id"].as_str().expect("an id");
+    let rack = serve.rack();
+    assert_eq!(rack["orders"][0]["id"], id);
+    assert_eq!(rack["orders"][0]["state"], "queued");
+    assert_eq!(serve.get(&serve.https(&path(1)), &[]).0, 404);
+    let door = json!({"mac": mac(1), "open": false});
+    assert_eq!(serve.post("/door", &door, &operator).0, 204);
+    assert_eq!(
+        serve.delete(&format!("{orders}/../login"), &operator).0,
+        404
+    );
+    assert_eq!(serve.delete(&format!("{orders}/{id}"), &operator).0, 204);
+    assert_eq!(serve.delete(&format!("{orders}/{id}"), &operator).0, 404);
+    drop(serve);
+
+    // It was killed, and knows who did what.
+    let serve = Serve::start(&bench);
+    let (status, body) = serve.get(&serve.https("/audit"), &operator);
+    assert_eq!(status, 200, "{body}");
+    let audit: Value = serde_json::from_str(&body).expect("JSON");
+    let acts: Vec<_> = audit["acts"]
+        .as_array()
+        .expect("acts")
+        .iter()
+        .map(|act| act["text"].as_str().expect("text").to_owned())
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            format!("queues the order {id}: node-1: write the disk again with the image one"),
+            format!("closes the door for {}", mac(1)),
+            format!("takes back the order {id}"),
+        ]
+    );
+    let text = bench
+        .gild(["order", "list", "desk", "--audit"])
+        .succeeds()
+        .stdout;
+    assert!(
+        text.lines().count() == 3 && text.contains(" UTC  127.0.0.1  closes the door for "),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_rolling_order_goes_on_after_the_desk_was_killed() {
+    let bench = desk();
+    let mut serve = Serve::start(&bench);
+    for last in 1..=2 {
+        assert_eq!(
+            serve.report(&bench, &flasher(last, 1, "flash", &json!({}))),
+            204
+        );
+        assert_eq!(node(&serve, last, 1, "joined", &json!({})), 204);
+    }
+    bench
+        .gild([
+            "order",
+            "new",
+            "desk",
+            "--action",
+            "flash",
+            "--rolling",
+            "--node",
+            "node-1",
+            "--node",
+            "node-2",
+        ])
+        .succeeds();
+    bench.gild(["order", "sign", "desk", "--yes"]).succeeds();
+    let status = |serve: &Serve, last| serve.get(&serve.https(&path(last)), &[]).0;
+    wait("it is handed out", || status(&serve, 1) == 200);
+    drop(serve);
+    serve = Serve::start(&bench);
+    assert_eq!(status(&serve, 2), 404, "the first one has not joined");
+    let of = |serve: &Serve, last: usize| {
+        let order = &serve.rack()["nodes"][last - 1]["order"];
+        order["state"].as_str().map(str::to_owned)
+    };
+    assert_eq!(of(&serve, 1).as_deref(), Some("handed"));
+    assert_eq!(of(&serve, 2).as_deref(), Some("waits"));
+    let id = serve.rack()["orders"][0]["id"].clone();
+    assert_eq!(
+        serve.report(
+            &bench,
+            &flasher(1, 1, "flash", &json!({"boot": "b", "order": id}))
+        ),
+        204
+    );
+    assert_eq!(of(&serve, 1).as_deref(), Some("begun"));
+    assert_eq!(
+        node(&serve, 1, 1, "joined", &json!({"boot": "c", "order": id})),
+        204
+    );
+    drop(serve);
+    serve = Serve::start(&bench);
+    assert_eq!(of(&serve, 1).as_deref(), Some("done"));
+    assert_eq!(status(&serve, 1), 404);
+    assert_eq!(status(&serve, 2), 200);
+    // The flasher shows a fault, and the order stops there.
+    let fault = json!({"boot": "b", "order": id, "fault": 7});
+    assert_eq!(serve.report(&bench, &flasher(2, 1, "verify", &fault)), 204);
+    assert_eq!(serve.rack()["orders"][0]["state"], "stopped");
+    drop(serve);
+    serve = Serve::start(&bench);
+    assert_eq!(status(&serve, 2), 404);
+    assert_eq!(serve.rack()["orders"][0]["why"], "node-2 has shown fault 7");
+}
