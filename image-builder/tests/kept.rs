@@ -258,7 +258,14 @@ fn an_image_that_was_signed_again_can_be_published_again() {
 #[test]
 fn an_id_whose_files_would_be_another_image_s_is_refused() {
     let bench = Bench::with_disk();
-    for id in ["golden", "one.build", "one.spdx", "one.inspection"] {
+    for id in [
+        "golden",
+        "golden-canary",
+        "golden2",
+        "one.build",
+        "one.spdx",
+        "one.inspection",
+    ] {
         bench.pack(&["--id", id]).fails_saying(&[
             id,
             "is not an id for an image",
@@ -266,6 +273,68 @@ fn an_id_whose_files_would_be_another_image_s_is_refused() {
         ]);
     }
     bench.pack(&["--id", "one.built"]).succeeds();
+}
+
+#[test]
+fn a_channel_has_an_image_of_its_own_that_stays() {
+    let bench = three();
+    let before = current(&bench);
+    let channel = |id: &str, more: &[&str]| {
+        let mut args = vec!["image", "current", "out", id, "--channel", "canary"];
+        args.extend(more);
+        bench.gild(args)
+    };
+    channel("one", &[])
+        .fails_saying(&["that of the channel canary", "counter 10 is lower than 30"]);
+    channel("one", &["--key", "signing.key"]).succeeds();
+    let canary = || Manifest::parse(&bench.bytes("out/rpi5/golden-canary.json")).expect("sound");
+    assert_eq!(
+        (&*canary().image_id, canary().rollback_counter),
+        ("one", 31)
+    );
+    let verify = [
+        "image",
+        "verify",
+        "out/rpi5/golden-canary.json",
+        "--key",
+        "signing.pub",
+    ];
+    bench.gild(verify).succeeds();
+    assert_eq!(current(&bench), before, "the others get what they got");
+    let text = bench.gild(["image", "list", "out"]).succeeds().stdout;
+    assert!(
+        text.contains("    one  built 2026-01-02  counter 31  ")
+            && text.contains(" MiB  channel canary\n")
+            && text.contains("  * three  "),
+        "{text}"
+    );
+    let json = bench.gild(["image", "list", "out", "--json"]).succeeds();
+    let images: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(images[0]["channels"], serde_json::json!(["canary"]));
+    // Its counter counts, also if the image's own manifest is lost: whoever ran the canary takes the next current one.
+    let (own, lost) = (bench.path("out/rpi5/one.json"), bench.path("one.json"));
+    fs::rename(&own, &lost).expect("moved");
+    bench
+        .gild(["image", "current", "out", "three", "--key", "signing.key"])
+        .succeeds();
+    assert_eq!(current(&bench), ("three".to_owned(), 32));
+    fs::rename(&lost, &own).expect("moved");
+
+    let prune = ["image", "prune", "out", "--keep", "0", "--yes"];
+    bench.gild(prune).succeeds();
+    assert!(!bench.path("out/rpi5/two.json").exists());
+    bench.gild(verify).succeeds();
+    bench.flip("out/rpi5/golden-canary.json", 0);
+    bench.gild(prune).fails_saying(&[
+        "golden-canary.json cannot be read",
+        "nothing was removed",
+        "next:",
+    ]);
+    for wrong in ["Canary", "../a", ""] {
+        bench
+            .gild(["image", "current", "out", "one", "--channel", wrong])
+            .fails_saying(&["a channel has 1 to 32 lower-case letters"]);
+    }
 }
 
 #[test]

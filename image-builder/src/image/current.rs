@@ -1,11 +1,12 @@
-//! `gild image current`: makes another image of a folder the one for the nodes.
+//! `gild image current`: makes another image of a folder the one for the nodes, or the one of a channel.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
-use gild_format::release::GOLDEN;
+use gild_format::release::{GOLDEN, channel_manifest};
 use gild_format::signature::PublicKey;
 use gild_format::{ImageId, Manifest};
+use gild_orders::{CHANNEL_RULE, Channel};
 
 use super::kept::Shelf;
 use super::pack::is_counter_of_today;
@@ -27,6 +28,13 @@ pub struct Args {
     /// Secret key; with it an older image is signed again with a higher rollback counter, so that nodes take it
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Make it the image of this channel instead, `canary` for example: nodes get it when a signed order names the channel
+    #[arg(long, value_name = "NAME", value_parser = channel)]
+    channel: Option<Channel>,
+}
+
+fn channel(text: &str) -> Result<Channel, String> {
+    Channel::parse(text).ok_or_else(|| format!("a channel has {CHANNEL_RULE}"))
 }
 
 /// Runs `gild image current`.
@@ -41,13 +49,29 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = Folder::open(path)?;
     // Another gild may have written before the lock was there.
     let shelf = Shelf::read(path)?;
-    make_current(&folder, &shelf, id, key.as_ref())
-        .with_context(|| format!("cannot make image {id} the current one"))?;
+    let name = match &args.channel {
+        Some(channel) => channel_manifest(channel.as_str()),
+        None => GOLDEN.to_owned(),
+    };
+    make_current(&folder, &shelf, id, &name, key.as_ref()).with_context(|| {
+        let what = match &args.channel {
+            Some(channel) => format!("that of the channel {}", channel.as_str()),
+            None => "the current one".to_owned(),
+        };
+        format!("cannot make image {id} {what}")
+    })?;
     println!("{id}");
     Ok(())
 }
 
-fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signer>) -> Result<()> {
+/// Makes the manifest of this name lead to the image.
+fn make_current(
+    folder: &Folder,
+    shelf: &Shelf,
+    id: &ImageId,
+    name: &str,
+    key: Option<&Signer>,
+) -> Result<()> {
     let public_key = key.map(Signer::public).transpose()?;
     let counters = Counters::read(folder, shelf, public_key.as_ref());
     let highest = counters.highest;
@@ -67,13 +91,13 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
     counters.check()?;
     check_stored(folder, &manifest)?;
     if manifest.rollback_counter >= highest {
-        let current = folder.current().ok();
+        let current = folder.led_to(name).ok();
         if key.is_none() && current.is_some_and(|current| current.manifest == signed.manifest) {
             return Ok(());
         }
         // Puts back what a power cut has left behind half.
         folder.put_manifest(&manifest, &signed)?;
-        return folder.set_current(&signed);
+        return folder.lead_to(name, &signed);
     }
     let Some(key) = key else {
         bail!(
@@ -95,7 +119,7 @@ fn make_current(folder: &Folder, shelf: &Shelf, id: &ImageId, key: Option<&Signe
         manifest: bytes,
     };
     folder.put_manifest(&manifest, &signed)?;
-    folder.set_current(&signed)?;
+    folder.lead_to(name, &signed)?;
     log::info!("image {id} is signed again, with the rollback counter {counter}");
     Ok(())
 }
@@ -127,6 +151,9 @@ impl Counters {
             .current
             .iter()
             .map(|current| (GOLDEN.to_owned(), current));
+        let channels = shelf.channels.iter();
+        let channels =
+            channels.filter_map(|(name, manifest)| Some((name.clone(), manifest.as_ref()?)));
         let images = shelf.images.iter().filter_map(|image| {
             let name = Names::of(image.image_id.as_str()).manifest;
             Some((name, image.manifest.as_ref().ok()?))
@@ -136,7 +163,7 @@ impl Counters {
             highest_of_others: 0,
             others: Vec::new(),
         };
-        for (name, manifest) in current.chain(images) {
+        for (name, manifest) in current.chain(channels).chain(images) {
             let counter = manifest.rollback_counter;
             if is_signed(&name) {
                 counters.highest = counters.highest.max(counter);

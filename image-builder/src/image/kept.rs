@@ -1,5 +1,6 @@
 //! The images that a folder keeps: the current one and earlier ones.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use gild_format::release::GOLDEN;
 use gild_format::{ImageId, Manifest};
 
 use super::pack::timestamp;
-use super::release::{Names, PUBLISH_AGAIN, check_id};
+use super::release::{Names, PUBLISH_AGAIN, channel_of, check_id};
 use crate::input::must_exist;
 use crate::published::Place;
 
@@ -26,6 +27,8 @@ pub struct Kept {
     pub manifest: Result<Manifest>,
     /// Does `golden.json` name it?
     pub is_current: bool,
+    /// The channels that have it, `canary` for `golden-canary.json`.
+    pub channels: Vec<String>,
     /// Is the stored image there, with its whole length?
     pub is_whole: bool,
 }
@@ -36,6 +39,8 @@ pub struct Shelf {
     pub path: PathBuf,
     /// What `golden.json` says, if it can be read.
     pub current: Option<Manifest>,
+    /// What the channels have: the manifest's file name, and what it says, if it can be read.
+    pub channels: BTreeMap<String, Option<Manifest>>,
     /// Damaged ones are the last.
     pub images: Vec<Kept>,
 }
@@ -56,16 +61,18 @@ impl Shelf {
         let current = Self::current_of(path);
         let current = current.filter(|current| board.is_none_or(|board| current.board == board));
         let board = board.or(current.as_ref().map(|current| &*current.board));
-        let mut images = Vec::new();
+        let mut names = Vec::new();
         for entry in fs::read_dir(path).with_context(context)? {
-            let name = entry.with_context(context)?.file_name();
-            let Some(image_id) = name.to_str().and_then(image_of) else {
+            let name = entry.with_context(context)?.file_name().into_string();
+            // What is not a file could be waited for forever.
+            names.extend(name.ok().filter(|name| path.join(name).is_file()));
+        }
+        let channels = channels(path, &names, board);
+        let mut images = Vec::new();
+        for name in &names {
+            let Some(image_id) = image_of(name) else {
                 continue;
             };
-            // What is not a file could be waited for forever.
-            if !path.join(&name).is_file() {
-                continue;
-            }
             let manifest = parsed(path, &Names::of(image_id.as_str()).manifest)
                 .and_then(|manifest| is_at_home(manifest, &image_id, board))
                 .and_then(|manifest| Ok((has_stored(path, &manifest)?, manifest)));
@@ -73,6 +80,7 @@ impl Shelf {
                 is_current: current
                     .as_ref()
                     .is_some_and(|current| current.image_id == image_id.as_str()),
+                channels: channels_with(&channels, &image_id),
                 is_whole: manifest.as_ref().is_ok_and(|(is_whole, _)| *is_whole),
                 image_id,
                 manifest: manifest.map(|(_, manifest)| manifest),
@@ -82,6 +90,7 @@ impl Shelf {
         Ok(Self {
             path: path.to_owned(),
             current,
+            channels,
             images,
         })
     }
@@ -138,11 +147,12 @@ impl Shelf {
         }
     }
 
-    /// The images that are understood, the current one beside them: its own manifest may be lost.
+    /// The images that are understood, the current one and the channels' beside them: their own manifests may be lost.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         let images = self.images.iter();
         let images = images.filter_map(|image| image.manifest.as_ref().ok());
-        images.chain(&self.current)
+        let channels = self.channels.values().flatten();
+        images.chain(&self.current).chain(channels)
     }
 }
 
@@ -162,6 +172,30 @@ impl Kept {
             Ok(_) => None,
         }
     }
+}
+
+/// What the channels of a folder have.
+fn channels(
+    path: &Path,
+    names: &[String],
+    board: Option<&str>,
+) -> BTreeMap<String, Option<Manifest>> {
+    let names = names.iter().filter(|name| channel_of(name).is_some());
+    let channels = names.map(|name| {
+        let manifest = parsed(path, name).ok();
+        let is_ours = |manifest: &Manifest| board.is_none_or(|board| manifest.board == board);
+        (name.clone(), manifest.filter(is_ours))
+    });
+    channels.collect()
+}
+
+fn channels_with(channels: &BTreeMap<String, Option<Manifest>>, image_id: &ImageId) -> Vec<String> {
+    let with = channels.iter().filter(|(_, manifest)| {
+        let manifest = manifest.as_ref();
+        manifest.is_some_and(|manifest| manifest.image_id == image_id.as_str())
+    });
+    let names = with.filter_map(|(name, _)| channel_of(name));
+    names.map(|channel| channel.as_str().to_owned()).collect()
 }
 
 /// Anyone who can write to a share can replace one image's manifest by another's, or put it into another board's folder.
@@ -216,6 +250,8 @@ mod tests {
         );
         for name in [
             "golden.json",
+            "golden-canary.json",
+            "golden2.json",
             "one.spdx.json",
             "one.build.json",
             "one.inspection.json",

@@ -50,10 +50,17 @@ fn line(image: &Kept) -> Result<String> {
         ),
         Err(_) => String::new(),
     };
+    let channels = match &*image.channels.join(", ") {
+        "" => String::new(),
+        names => format!("  channel {names}"),
+    };
     let problem = image
         .problem()
         .map_or_else(String::new, |problem| format!("  {problem}"));
-    Ok(format!("{mark} {}{facts}{problem}", image.image_id))
+    Ok(format!(
+        "{mark} {}{facts}{channels}{problem}",
+        image.image_id
+    ))
 }
 
 fn object(shelf: &Shelf, image: &Kept) -> serde_json::Value {
@@ -62,6 +69,7 @@ fn object(shelf: &Shelf, image: &Kept) -> serde_json::Value {
         "folder": shelf.path,
         "image_id": image.image_id.as_str(),
         "current": image.is_current,
+        "channels": image.channels,
         "board": manifest.map(|manifest| &manifest.board),
         "build_time": manifest.map(|manifest| manifest.build_time),
         "rollback_counter": manifest.map(|manifest| manifest.rollback_counter),

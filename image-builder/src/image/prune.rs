@@ -17,7 +17,7 @@ pub struct Args {
     /// Folder that `gild image build`, `pack` or `publish` wrote to, or a mounted share
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Keep the current image of each board, and this many others, those with the highest rollback counters
+    /// Keep the current image of each board and those of its channels, and this many others, those with the highest rollback counters
     #[arg(long, value_name = "N")]
     keep: usize,
     /// Remove them; without this the command only shows what it would remove
@@ -64,6 +64,16 @@ fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
         "{} has no current image, or golden.json cannot be read or names an image that is not there, and nothing was removed; next: make one current with `gild image current`",
         shelf.path.display()
     );
+    let lost = shelf
+        .channels
+        .iter()
+        .find(|(_, manifest)| manifest.is_none());
+    ensure!(
+        lost.is_none(),
+        "{} cannot be read or is for another board, so that nobody knows which image it keeps, and nothing was removed; next: give that \
+         channel an image with `gild image current --channel`, or remove the file and its .minisig",
+        shelf.path.join(lost.map_or("", |(name, _)| name)).display()
+    );
     for image in shelf.images.iter().filter(|image| image.manifest.is_err()) {
         log::warn!(
             "image {} stays: {}",
@@ -72,10 +82,15 @@ fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
         );
     }
     let others = shelf.images.iter();
-    let others = others.filter(|image| !image.is_current && image.manifest.is_ok());
+    let others = others.filter(|image| !is_in_use(image) && image.manifest.is_ok());
     // A damaged image helps nobody, and must not count instead of a whole one.
     let (whole, broken): (Vec<&Kept>, Vec<&Kept>) = others.partition(|image| image.is_whole);
     Ok(whole.into_iter().skip(keep).chain(broken))
+}
+
+/// Whether nodes are given it without asking for its id.
+fn is_in_use(image: &Kept) -> bool {
+    image.is_current || !image.channels.is_empty()
 }
 
 fn stored_bytes(image: &Kept) -> u64 {
@@ -87,12 +102,16 @@ fn stored_bytes(image: &Kept) -> u64 {
 fn remove(path: &Path, image_id: &ImageId) -> Result<()> {
     let folder = Folder::open(path)?;
     // Not every share has locks: another gild may have made it current.
-    let is_current = |current: Manifest| current.image_id == image_id.as_str();
+    let shelf = Shelf::read(path)?;
+    let is_this = |manifest: &Manifest| manifest.image_id == image_id.as_str();
     ensure!(
-        Shelf::read(path)?
-            .current
-            .is_some_and(|current| !is_current(current)),
+        shelf.current.is_some_and(|current| !is_this(&current)),
         "it is the current image now, or there is none"
+    );
+    let mut channels = shelf.channels.values();
+    ensure!(
+        channels.all(|has| has.as_ref().is_some_and(|has| !is_this(has))),
+        "a channel has it now"
     );
     let names = Names::of(image_id.as_str());
     let about = ABOUT.map(|ending| format!("{image_id}.{ending}"));

@@ -12,6 +12,7 @@ use gild_format::manifest::{MAX_MANIFEST_BYTES, STORED_SUFFIX};
 use gild_format::release::{GOLDEN, signature_of};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureError};
 use gild_format::{ImageId, Manifest, chunk};
+use gild_orders::Channel;
 use gild_whole_file::{Finished, Unnamed};
 
 use super::bmap;
@@ -59,6 +60,20 @@ pub const PACKAGES: &str = "spdx.json";
 /// none of them, `build` all.
 pub const ABOUT: [&str; 3] = [PACKAGES, "build.json", "inspection.json"];
 
+/// What the manifests begin with that lead to images: the current one's, and those of channels.
+const RELEASE: &str = "golden";
+
+/// Whether a manifest of this name, without its ending, would be taken for one that leads to an image.
+fn is_release(name: &str) -> bool {
+    name.starts_with(RELEASE)
+}
+
+/// The channel whose manifest has this file name.
+pub fn channel_of(name: &str) -> Option<Channel> {
+    let stem = name.strip_suffix(".json")?.strip_prefix(RELEASE)?;
+    Channel::parse(stem.strip_prefix('-')?)
+}
+
 /// Refuses an id whose files would have the names of other files.
 pub fn check_id(id: &ImageId) -> Result<()> {
     let mut endings = ABOUT
@@ -66,7 +81,7 @@ pub fn check_id(id: &ImageId) -> Result<()> {
         .filter_map(|ending| ending.strip_suffix(".json"));
     let is_other = |ending: &str| id.as_str().ends_with(&format!(".{ending}"));
     ensure!(
-        format!("{id}.json") != GOLDEN && !endings.any(is_other),
+        !is_release(id.as_str()) && !endings.any(is_other),
         "{id} is not an id for an image, because its files would have the names of others; next: give another --id"
     );
     Ok(())
@@ -341,24 +356,29 @@ impl Folder {
         self.sync()
     }
 
-    /// The board's current manifest.
-    pub fn current(&self) -> Result<Signed> {
-        Signed::read(&self.place(), GOLDEN)
+    /// The manifest that this name leads to: that of the board's current image, or of a channel's.
+    pub fn led_to(&self, name: &str) -> Result<Signed> {
+        Signed::read(&self.place(), name)
     }
 
     /// Makes this manifest the board's current one.
+    pub fn set_current(&self, signed: &Signed) -> Result<()> {
+        self.lead_to(GOLDEN, signed)
+    }
+
+    /// Makes this manifest the one that a name leads to.
     ///
     /// The pair is two files, so a reader may catch the new signature with the old manifest: both are staged before, so
     /// that only one rename lies between them, and the reader sees a signature that does not match, which is
     /// worth a second look.
-    pub fn set_current(&self, signed: &Signed) -> Result<()> {
-        if self.current().is_ok_and(|current| current == *signed) {
+    pub fn lead_to(&self, name: &str, signed: &Signed) -> Result<()> {
+        if self.led_to(name).is_ok_and(|current| current == *signed) {
             return Ok(());
         }
         let signature = self.stage_bytes(signed.signature.as_bytes())?;
         let manifest = self.stage_bytes(&signed.manifest)?;
-        self.put(signature, &signature_of(GOLDEN))?;
-        self.put(manifest, GOLDEN)?;
+        self.put(signature, &signature_of(name))?;
+        self.put(manifest, name)?;
         self.sync()
     }
 
