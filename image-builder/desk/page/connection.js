@@ -13,7 +13,7 @@ export function watch(take, changed) {
     source?.close();
     heard = Date.now();
     source = new EventSource("/events");
-    for (const name of ["rack", "nodes"]) {
+    for (const name of ["rack", "nodes", "orders"]) {
       source.addEventListener(name, (event) => {
         heard = Date.now();
         changed(true);

@@ -5,6 +5,8 @@ import { watch } from "./connection.js";
 import { fill, find, make, say, shape, show } from "./dom.js";
 import * as door from "./door.js";
 import * as led from "./led.js";
+import * as login from "./login.js";
+import * as orders from "./orders.js";
 import * as units from "./units.js";
 import * as words from "./words.js";
 
@@ -80,6 +82,12 @@ function drawTodos(sorted) {
   document.title = faults === 0 ? "Rack" : `${faults} with a fault, Rack`;
 }
 
+function drawChosen() {
+  const node = chosen && chosenNode();
+  board.draw(node, hasRack ? chosen : null, now());
+  if (node) orders.draw(node);
+}
+
 function drawAll() {
   const sorted = [...nodes.values()].sort(units.order);
   const node = chosen && chosenNode();
@@ -88,7 +96,8 @@ function drawAll() {
   show(find("unmatched"), nodes.size > 0 && visible === 0);
   drawStates();
   drawTodos(sorted);
-  board.draw(node, hasRack ? chosen : null, now());
+  show(find("audit"), nodes.size > 0);
+  drawChosen();
 }
 
 function announce(node, before) {
@@ -97,6 +106,11 @@ function announce(node, before) {
 }
 
 function take(event, data) {
+  if (event === "orders") {
+    orders.take(data.orders);
+    drawChosen();
+    return;
+  }
   skew = data.now - Date.now() / 1000;
   const before = new Map(nodes);
   if (event === "rack") nodes.clear();
@@ -135,7 +149,7 @@ function readAddress() {
   // Some programs that pass an address on write a colon so.
   const mac = location.hash.slice(1).toLowerCase().replaceAll("%3a", ":");
   // Links within the page close nothing.
-  if (mac !== "rack" && mac !== "todo") chosen = MAC.test(mac) ? mac : null;
+  if (!["rack", "todo", "orders"].includes(mac)) chosen = MAC.test(mac) ? mac : null;
 }
 
 function writeFilter() {
@@ -196,6 +210,7 @@ function wire() {
     readAddress();
     drawAll();
     say(find("door-says"), "");
+    orders.forgetWords();
     if (chosen && chosen !== before) find("board").focus();
   });
   setInterval(() => {
@@ -203,7 +218,9 @@ function wire() {
     const node = chosen && chosenNode();
     if (node) board.drawTime(node, now());
   }, 1000);
+  login.wire();
   door.wire(chosenNode);
+  orders.wire(chosenNode, () => [...nodes.values()]);
 }
 
 say(find("site"), location.hostname);

@@ -127,6 +127,8 @@ export function door(door) {
 
 export const command = (node) => `gild node add DIR --mac ${node.mac} --name NAME`;
 
+export const signCommand = (id) => `gild order sign DIR/orders/${id}.json`;
+
 // Everything about a board that somebody should do something about: a title, what to do, and how grave it is.
 export function todos(node) {
   const list = [];

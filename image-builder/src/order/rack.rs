@@ -31,6 +31,13 @@ impl Desk {
         })
     }
 
+    /// The desk in whose folder `orders/` this file is.
+    pub fn around(file: &Path) -> Option<Self> {
+        let folder = file.parent()?.parent()?;
+        let is_ours = file.parent() == Some(&*Folder::new(folder).orders());
+        Self::open(folder).ok().filter(|_| is_ours)
+    }
+
     pub fn shelf(&self) -> Shelf {
         Shelf::new(self.folder.orders())
     }

@@ -40,29 +40,34 @@ struct Draft<'a> {
 
 /// Runs `gild order sign`.
 pub fn run(args: &Args) -> Result<()> {
-    let desks: Vec<Desk> = args
+    let desks: Vec<Option<Desk>> = args
         .drafts
         .iter()
-        .filter(|path| path.is_dir())
-        .map(|path| Desk::open(path))
+        .map(|path| {
+            if path.is_dir() {
+                Desk::open(path).map(Some)
+            } else {
+                Ok(Desk::around(path))
+            }
+        })
         .collect::<Result<_>>()?;
     let mut drafts = Vec::new();
-    for desk in &desks {
-        drafts.extend(of_desk(desk)?);
-    }
-    for path in args.drafts.iter().filter(|path| !path.is_dir()) {
-        drafts.push(Draft {
-            path: path.clone(),
-            order: read(path)?,
-            desk: None,
-        });
+    for (path, desk) in args.drafts.iter().zip(&desks) {
+        match desk {
+            Some(desk) if path.is_dir() => drafts.extend(of_desk(desk)?),
+            _ => drafts.push(Draft {
+                path: path.clone(),
+                order: read(path)?,
+                desk: desk.as_ref(),
+            }),
+        }
     }
     ensure!(
         !drafts.is_empty(),
         "there is no draft that could be signed; next: make one with `gild order new`, or on the desk's page"
     );
     let signer = Signer::read(&key(args, &desks)?)?;
-    for desk in &desks {
+    for desk in desks.iter().flatten() {
         must_count(desk, &signer)?;
     }
     for draft in &drafts {
@@ -87,12 +92,13 @@ fn of_desk(desk: &Desk) -> Result<Vec<Draft<'_>>> {
     Ok(drafts.collect())
 }
 
-/// What was given, or else the key of the only desk.
-fn key(args: &Args, desks: &[Desk]) -> Result<PathBuf> {
+/// What was given, or else the key of the desk, if one thing of one desk was given.
+fn key(args: &Args, desks: &[Option<Desk>]) -> Result<PathBuf> {
     if let Some(key) = &args.key {
         return Ok(key.clone());
     }
-    let [desk] = desks else {
+    let mut desks = desks.iter();
+    let (Some(Some(desk)), None) = (desks.next(), desks.next()) else {
         bail!("--key is missing; next: give the secret key whose public one the cards know");
     };
     let own = desk.folder.order_key();

@@ -8,6 +8,7 @@ mod browser;
 mod common;
 mod order;
 mod page;
+mod page_orders;
 mod pictures;
 mod serve;
 mod service;

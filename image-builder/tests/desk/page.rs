@@ -13,19 +13,19 @@ use crate::serve::{Serve, init};
 const VISIBLE: &str =
     "[...document.querySelectorAll('#units li')].filter((li) => !li.hidden).length";
 
-fn desk() -> Bench {
+pub fn desk() -> Bench {
     let bench = Bench::new();
     init(&bench, &[]).succeeds();
     bench
 }
 
-fn open(serve: &Serve, path: &str) -> Browser {
+pub fn open(serve: &Serve, path: &str) -> Browser {
     let mut browser = Browser::open(&serve.https(path), 1280, 800);
     browser.until("document.getElementById('connection').dataset.state === 'live'");
     browser
 }
 
-fn text(id: &str) -> String {
+pub fn text(id: &str) -> String {
     format!("document.getElementById('{id}').innerText")
 }
 
@@ -37,18 +37,18 @@ fn unit(last: u8) -> String {
     )
 }
 
-fn says(expression: &str, part: &str) -> String {
+pub fn says(expression: &str, part: &str) -> String {
     format!("{expression}.includes({})", json!(part))
 }
 
-fn click(browser: &mut Browser, selector: &str) {
+pub fn click(browser: &mut Browser, selector: &str) {
     browser.js(&format!(
         "document.querySelector({}).click()",
         json!(selector)
     ));
 }
 
-fn has_no_problems(browser: &mut Browser) {
+pub fn has_no_problems(browser: &mut Browser) {
     let problems = browser.problems();
     assert!(problems.is_empty(), "{problems:#?}");
 }

@@ -25,6 +25,7 @@ fn the_pictures_of_the_page_are_small_enough_for_a_repository() {
         ("rack.png", 1280, 720, "light", &eight, &*of_fault),
         ("rack-hundred.webp", 1366, 640, "dark", &hundred, "/"),
         ("rack-phone.png", 360, 720, "light", &eight, "/"),
+        ("rack-order.png", 1000, 790, "light", &eight, &of_fault),
     ] {
         let mut page = Browser::open("about:blank", width, height);
         page.prefer(&[
@@ -37,6 +38,11 @@ fn the_pictures_of_the_page_are_small_enough_for_a_repository() {
             // As much as a laptop shows below the browser's own bars.
             let end = page.js("document.getElementById('cabinet').getBoundingClientRect().bottom");
             assert!(end.as_f64().expect("a number") < f64::from(height), "{end}");
+        }
+        if name == "rack-order.png" {
+            page.js("document.getElementById('order-flash').click()");
+            page.js("document.getElementById('order-rolling').click()");
+            page.js("document.querySelectorAll('#order-boards input')[1].click()");
         }
         let (_, format) = name.split_once('.').expect("an ending");
         let picture = page.picture(format);

@@ -169,6 +169,8 @@ fn nothing_that_the_desk_shows_has_a_secret_in_it() {
         "/rack.json",
         "/metrics",
         "/metadata?mac=d8:3a:dd:01:02:04",
+        "/audit",
+        "/orders/d83add010203",
         "/login",
         "/desk.toml",
         "/images/../login",

@@ -83,7 +83,7 @@ impl Desk {
         )
         .map_err(OrderingError::Noted)?;
         orders.put(&order)?;
-        self.orders_changed();
+        self.orders_changed(&order.nodes);
         Ok(order)
     }
 
@@ -95,8 +95,11 @@ impl Desk {
         }
         self.note_act(from, &format!("takes back the order {id}"))
             .map_err(OrderingError::Noted)?;
+        let known = self.orders();
         orders.remove(id)?;
-        self.orders_changed();
+        let gone = known.iter().find(|queued| queued.id == *id);
+        let nodes = gone.and_then(|queued| queued.order.as_ref());
+        self.orders_changed(nodes.map_or(&[], |order| &order.nodes));
         Ok(())
     }
 
@@ -115,7 +118,11 @@ impl Desk {
         Ok(())
     }
 
-    fn orders_changed(&self) {
+    fn orders_changed(&self, nodes: &[Mac]) {
         self.known_orders.forget();
+        for mac in nodes {
+            // Nobody may be watching.
+            let _ = self.news.send(*mac);
+        }
     }
 }

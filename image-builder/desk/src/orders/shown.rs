@@ -157,6 +157,13 @@ fn in_words(stop: &Stop, name: &impl Fn(Mac) -> Option<String>) -> String {
     stop.to_string().replacen(&mac.to_string(), &named, 1)
 }
 
+/// Beside the node's name.
+fn in_its_words(stop: &Stop) -> String {
+    let whole = stop.to_string();
+    let rest = whole.strip_prefix(&stop.node().to_string());
+    format!("it{}", rest.unwrap_or(&whole))
+}
+
 const fn action(action: &Action) -> &'static str {
     match action {
         Action::Flash(_) => "flash",
@@ -183,9 +190,7 @@ impl Way<'_> {
         let step = step(self.order, node);
         let stopped_here = self.stop.filter(|stop| stop.node() == mac);
         let (state, at, why) = match step {
-            _ if stopped_here.is_some() => {
-                ("fault", None, stopped_here.map(|stop| in_words(stop, name)))
-            }
+            _ if stopped_here.is_some() => ("fault", None, stopped_here.map(in_its_words)),
             Step::Waits if !self.is_signed => ("queued", None, None),
             Step::Waits if self.stop.is_some() => ("not-reached", None, None),
             Step::Waits if self.turn == Some(mac) => ("next", None, None),

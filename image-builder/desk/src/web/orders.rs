@@ -113,7 +113,7 @@ pub async fn audit(
 const fn status(error: &OrderingError) -> StatusCode {
     match error {
         OrderingError::Queue(QueueError::Wish(_)) => StatusCode::BAD_REQUEST,
-        OrderingError::Queue(QueueError::Full) => StatusCode::TOO_MANY_REQUESTS,
+        OrderingError::Queue(QueueError::Full) => StatusCode::CONFLICT,
         OrderingError::Unknown(_) => StatusCode::NOT_FOUND,
         OrderingError::Queue(QueueError::Shelf(_))
         | OrderingError::Shelf(_)

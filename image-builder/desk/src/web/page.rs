@@ -11,7 +11,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Where each file is, its type, and what it holds.
-const FILES: [(&str, &str, &str); 11] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("/", HTML, include_str!("../../page/page.html")),
     ("/page.css", CSS, include_str!("../../page/page.css")),
     ("/icon.svg", SVG, include_str!("../../page/icon.svg")),
@@ -25,6 +25,12 @@ const FILES: [(&str, &str, &str); 11] = [
     ("/dom.js", JAVASCRIPT, include_str!("../../page/dom.js")),
     ("/door.js", JAVASCRIPT, include_str!("../../page/door.js")),
     ("/led.js", JAVASCRIPT, include_str!("../../page/led.js")),
+    ("/login.js", JAVASCRIPT, include_str!("../../page/login.js")),
+    (
+        "/orders.js",
+        JAVASCRIPT,
+        include_str!("../../page/orders.js"),
+    ),
     ("/units.js", JAVASCRIPT, include_str!("../../page/units.js")),
     ("/words.js", JAVASCRIPT, include_str!("../../page/words.js")),
 ];
