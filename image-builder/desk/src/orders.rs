@@ -20,5 +20,5 @@ pub use names::{addresses, name};
 pub use shelf::{MOST, QueueError, Queued, Shelf, ShelfError, Standing};
 pub use shown::{NodeShown, OfNode, OrderShown, for_page, of_node};
 pub use way::{LONGEST_TURN, Step, Stop, step, stop};
-pub use wish::{Wish, WishError};
+pub use wish::{Wish, WishError, latest_id};
 pub use words::{acts, nodes};

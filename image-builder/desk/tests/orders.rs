@@ -6,13 +6,14 @@ use std::io::Cursor;
 use std::path::Path;
 
 use gild_boards::mac::Mac;
-use gild_desk::desk::{Desk, Shown};
+use gild_desk::desk::{Desk, Shown, now};
 use gild_desk::folder::Folder;
 use gild_desk::journal;
 use gild_desk::orders::{MOST, OrderShown, Wish};
 use gild_desk::rack::Happened;
 use gild_orders::{LONGEST_LIFE, OrderId, SignedOrder};
 use gild_report::{Kind, Proof, Report, ReportKey};
+use jiff::Timestamp;
 use minisign::KeyPair;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -78,7 +79,9 @@ impl Site {
         let order = desk.queue(&wish, [10, 0, 0, 1].into()).expect("queued");
         let made = order.id.to_string();
         fs::remove_file(self.path().join(format!("orders/{made}.json"))).expect("a draft");
-        let id = format!("20261228T1015{second:02}Z-1a2b3c");
+        let made_at = i64::try_from(now()).expect("our days") - 100 + i64::from(second);
+        let time = Timestamp::from_second(made_at).expect("our days");
+        let id = format!("{}-1a2b3c", time.strftime("%Y%m%dT%H%M%SZ"));
         let text = order.to_text().replace(&made, &id);
         self.write(&format!("orders/{id}.json"), &text);
         (id, text)
@@ -229,7 +232,7 @@ fn only_what_is_signed_with_the_right_key_leaves_the_desk() {
         ("20261228T101505Z-000000", "longer than 65536"),
         (
             "20261228T101506Z-000000",
-            "it is the order 20261228T101501Z",
+            &*format!("it is the order {draft}"),
         ),
     ] {
         let order = shown(&desk, id);
@@ -338,7 +341,7 @@ fn a_hold_goes_before_a_flash_and_the_latest_flash_before_an_earlier_one() {
 fn a_board_shows_which_it_is_although_it_cannot_be_flashed() {
     let site = Site::new();
     let desk = site.open();
-    carries_out(&desk, 1, "a", "20261201T000000Z-000000", "one");
+    carries_out(&desk, 1, "a", "20200101T000000Z-000000", "one");
     let flash = site.order(&desk, 1, &flash(&[1], &json!({})));
     assert_eq!(handed(&desk, 1).as_ref(), Some(&flash));
     let refused = Report {
@@ -456,6 +459,15 @@ fn whoever_reports_as_a_stranger_moves_no_rolling_order() {
     assert_eq!(handed(&desk, 2), None);
     assert_eq!(handed(&desk, 1).as_ref(), Some(&id));
     assert_eq!(states(&desk, &id), ["handed", "waits"]);
+}
+
+#[test]
+fn a_node_that_names_an_order_of_years_to_come_gets_the_next_one() {
+    let site = Site::new();
+    let desk = site.open();
+    carries_out(&desk, 1, "a", "29991231T235959Z-ffffff", "one");
+    let id = site.order(&desk, 1, &flash(&[1], &json!({})));
+    assert_eq!(handed(&desk, 1), Some(id));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_desk::desk::now;
-use gild_desk::orders::{Keys, Standing};
+use gild_desk::orders::{Keys, Standing, latest_id};
 use gild_orders::{LONGEST_LIFE, MAX_LENGTH, Order, SignedOrder};
 
 use super::rack::Desk;
@@ -145,6 +145,11 @@ fn sign(draft: &Draft<'_>, signer: &Signer, is_agreed: bool) -> Result<()> {
         order.expires - now <= LONGEST_LIFE.as_secs(),
         "the order in {shown} would count longer than {} hours, and an order never does; next: make another one, or correct this machine's clock",
         LONGEST_LIFE.as_secs() / HOUR
+    );
+    ensure!(
+        Some(&order.id) <= latest_id(now).as_ref(),
+        "the order in {shown} is of a later time than now, and a disk that has carried it out would take no order before that time; next: make \
+         another one, or correct this machine's clock"
     );
     let mut out = stdout();
     write!(out, "{}", show::words(order, *desk)?)?;

@@ -220,6 +220,39 @@ fn the_operators_own_key_counts_alone() {
         .fails_saying(&["there is no draft"]);
 }
 
+/// Whoever holds the desk can write drafts that nobody made.
+#[test]
+fn a_draft_that_counts_too_long_or_spends_those_to_come_is_not_signed() {
+    let bench = desk();
+    let new = [
+        "order", "new", "desk", "--action", "flash", "--node", "node-1",
+    ];
+    let made = bench.gild(new).succeeds();
+    let draft = made.stdout.trim().to_owned();
+    let text = fs::read_to_string(bench.path(&draft)).expect("a draft");
+    let order: Value = serde_json::from_str(&text).expect("JSON");
+    let sign = |name: &str, field: &str, value: Value| {
+        let mut order = order.clone();
+        order[field] = value;
+        fs::write(bench.path(name), order.to_string()).expect("written");
+        bench.gild(["order", "sign", name, "--key", "desk/site.key", "--yes"])
+    };
+    let expires = order["expires"].as_u64().expect("a time");
+    let day = 24 * 60 * 60;
+    sign("long.json", "expires", json!(expires + 14 * day))
+        .fails_saying(&["would count longer than 336 hours"]);
+    sign("old.json", "expires", json!(expires - 2 * day))
+        .fails_saying(&["does not count any more"]);
+    sign("late.json", "id", json!("29991231T235959Z-ffffff"))
+        .fails_saying(&["is of a later time than now"]);
+    sign("all.json", "nodes", json!(["all"])).fails_saying(&["not all MAC addresses"]);
+    sign("more.json", "also", json!("this")).fails_saying(&["cannot be signed"]);
+    let files = bench.names("");
+    let signed = files.iter().any(|name| name.ends_with(".order"));
+    assert!(!signed, "{files:?}");
+    sign("good.json", "erase", json!(true)).succeeds();
+}
+
 #[test]
 fn what_cannot_be_meant_is_not_queued() {
     let bench = desk();

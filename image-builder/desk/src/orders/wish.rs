@@ -135,6 +135,13 @@ impl Wish {
     }
 }
 
+/// The latest id of an order that can be made at this time, if clocks are an hour apart at most. A disk that has carried out a later one
+/// would take no order before that time comes.
+#[must_use]
+pub fn latest_id(now: u64) -> Option<OrderId> {
+    id(now.saturating_add(HOUR), [0xff; 3])
+}
+
 fn id(now: u64, chance: [u8; 3]) -> Option<OrderId> {
     let time = Timestamp::from_second(i64::try_from(now).ok()?).ok()?;
     OrderId::made(&time.strftime("%Y%m%dT%H%M%SZ").to_string(), chance)

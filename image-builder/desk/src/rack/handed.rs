@@ -5,6 +5,7 @@ use gild_report::Report;
 use serde::{Deserialize, Serialize};
 
 use super::Trust;
+use crate::orders::latest_id;
 
 /// So many orders of a node are remembered, the latest ones.
 const MOST: usize = 16;
@@ -75,6 +76,8 @@ impl Orders {
     /// Takes in a report that somebody vouches for. The image is the one that the node runs, as far as it is known.
     pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report, image: Option<&str>) {
         let named = report.order.as_deref().and_then(OrderId::parse);
+        // A board that names an order of years to come would be done with everything until then.
+        let named = named.filter(|named| Some(named) <= latest_id(at).as_ref());
         let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
         if let Some(named) = named.as_ref().filter(|_| has_joined)
             && self.done().is_none_or(|done| done < *named)
