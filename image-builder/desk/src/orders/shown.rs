@@ -214,11 +214,13 @@ impl Way<'_> {
             Step::Done { at } => ("done", at, None),
             Step::Overtaken => ("overtaken", None, None),
         };
+        // Who is a stranger may call itself as it likes. A group is looked for where the board has not said its name, because it takes long.
+        let known = node.filter(|node| !node.is_stranger());
+        let named = known.and_then(|node| node.hostname.clone());
+        let named = named.or_else(|| name(mac));
         NodeShown {
             mac: mac.to_string(),
-            name: name(mac)
-                .or_else(|| node.and_then(|node| node.hostname.clone()))
-                .unwrap_or_else(|| mac.to_string()),
+            name: named.unwrap_or_else(|| mac.to_string()),
             state,
             at,
             why,
