@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_desk::desk::now;
-use gild_desk::orders::acts;
+use gild_desk::orders::{Keys, acts};
 use gild_format::signature::PublicKey;
 use gild_orders::{Action, MAX_LENGTH, Order, SignedOrder};
 use jiff::Timestamp;
@@ -22,21 +22,24 @@ pub struct Args {
     /// File of a draft or of a signed order: `<id>.json` or `<id>.order`
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Public key, as a file or as its line; without it the signature is not checked
+    /// Public key that the signature is checked with, as a file or as its line [default: the one that counts at the desk]
     #[arg(long, value_name = "PUB")]
     key: Option<String>,
-    /// Folder that `gild init` made: names the boards
+    /// Folder that `gild init` made: names the boards [default: the one in whose folder orders/ the file is]
     #[arg(long, value_name = "DIR")]
     desk: Option<PathBuf>,
 }
 
 /// Runs `gild order show`.
 pub fn run(args: &Args) -> Result<()> {
-    let desk = args.desk.as_deref().map(Desk::open).transpose()?;
+    let desk = match &args.desk {
+        Some(folder) => Some(Desk::open(folder)?),
+        None => Desk::around(&args.file),
+    };
     let key = args.key.as_deref().map(read_key).transpose()?;
     let text = text(&args.file)?;
     let order = match SignedOrder::parse(text.as_bytes()) {
-        Ok(signed) => of_signed(&signed, &text, key.as_ref())
+        Ok(signed) => of_signed(&signed, key, desk.as_ref())
             .with_context(|| format!("{} is not an order that counts", args.file.display()))?,
         Err(_) => draft(&args.file, &text, key.is_some())?,
     };
@@ -60,14 +63,13 @@ fn text(file: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// A signed order gives what it says to whom it names a key. Without one it is only shown, with a warning.
-fn of_signed(signed: &SignedOrder, text: &str, key: Option<&PublicKey>) -> Result<Order> {
-    if let Some(key) = key {
-        return Ok(signed.open(&[key])?);
+/// What was signed is shown to who says with which key: anything else could be anybody's.
+fn of_signed(signed: &SignedOrder, key: Option<PublicKey>, desk: Option<&Desk>) -> Result<Order> {
+    match (key, desk) {
+        (Some(key), _) => Ok(signed.open(&[&key])?),
+        (None, Some(desk)) => Ok(signed.open(&Keys::read(&desk.folder)?.all())?),
+        (None, None) => bail!("nobody said who is to have signed it; next: give --key or --desk"),
     }
-    log::warn!("the signature is NOT checked: give --key");
-    let fields: serde_json::Value = serde_json::from_str(text)?;
-    Ok(Order::parse(fields["order"].as_str().unwrap_or_default())?)
 }
 
 fn draft(file: &Path, text: &str, is_checked: bool) -> Result<Order> {

@@ -128,6 +128,9 @@ fn an_order_is_made_shown_and_signed_elsewhere() {
         .gild(["order", "show", &order, "--key", "signing.pub"])
         .fails_saying(&["is not an order that counts"]);
     bench
+        .gild(["order", "show", &order])
+        .fails_saying(&["nobody said who", "give --key or --desk"]);
+    bench
         .gild(["order", "show", &draft, "--key", "desk/site.pub"])
         .fails_saying(&["is a draft", "gild order sign"]);
 }
@@ -156,6 +159,11 @@ fn a_signed_order_is_handed_out_until_it_is_taken_back() {
     });
     assert_eq!(get(2).0, 404, "a draft is not an order");
     bench.gild(["order", "sign", "desk", "--yes"]).succeeds();
+    let files = bench.names("desk/orders");
+    let file = files.iter().find(|name| name.contains(".order"));
+    let file = format!("desk/orders/{}", file.expect("a signed order"));
+    let shown = bench.gild(["order", "show", &file]).succeeds().stdout;
+    assert!(shown.contains("1. d8:3a:dd:01:02:02  node-2\n"), "{shown}");
     wait("it is handed out", || get(2).0 == 200);
     let (_, body) = get(2);
     let handed = order_in(&body);
