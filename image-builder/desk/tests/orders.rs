@@ -11,7 +11,7 @@ use gild_desk::folder::Folder;
 use gild_desk::journal;
 use gild_desk::orders::{MOST, OrderShown, Wish};
 use gild_desk::rack::Happened;
-use gild_orders::{LONGEST_LIFE, OrderId, SignedOrder};
+use gild_orders::{LONGEST_LIFE, Order, OrderId, SignedOrder};
 use gild_report::{Kind, Proof, Report, ReportKey};
 use jiff::Timestamp;
 use minisign::KeyPair;
@@ -557,12 +557,29 @@ fn drafts_are_bounded_and_old_ones_make_room() {
         .collect();
     let error = desk.queue(&wish, from).expect_err("too many").to_string();
     assert!(error.contains("gild order cancel"), "{error}");
-    let old = &orders[3];
-    let text = old.to_text().replace(&old.expires.to_string(), "1000");
-    site.write(&format!("orders/{}.json", old.id), &text);
-    desk.queue(&wish, from).expect("one has made room");
-    assert!(!site.path().join(format!("orders/{}.json", old.id)).exists());
+    let file = |id: &OrderId, ending: &str| site.path().join(format!("orders/{id}.{ending}"));
+    let ended = |order: &Order| order.to_text().replace(&order.expires.to_string(), "1000");
+    let signed = |text: String| {
+        let signature = sign(&site.key, &text);
+        SignedOrder::new(text, signature).to_text()
+    };
+    // One that is signed counts as it was signed, whatever its draft says.
+    let kept = &orders[2];
+    fs::write(file(&kept.id, "json"), ended(kept)).expect("written");
+    fs::write(file(&kept.id, "order"), signed(kept.to_text())).expect("written");
     assert!(desk.queue(&wish, from).is_err());
+    assert!(file(&kept.id, "order").exists());
+    let draft = &orders[3];
+    fs::write(file(&draft.id, "json"), ended(draft)).expect("written");
+    desk.queue(&wish, from).expect("a draft has made room");
+    assert!(!file(&draft.id, "json").exists());
+    assert!(desk.queue(&wish, from).is_err());
+    // Signed elsewhere, and copied here without its draft.
+    let elsewhere = &orders[4];
+    fs::remove_file(file(&elsewhere.id, "json")).expect("removed");
+    fs::write(file(&elsewhere.id, "order"), signed(ended(elsewhere))).expect("written");
+    desk.queue(&wish, from).expect("a signed one has made room");
+    assert!(!file(&elsewhere.id, "order").exists());
 }
 
 #[test]

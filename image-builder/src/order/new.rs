@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_desk::desk::now;
-use gild_desk::orders::{Wish, addresses};
+use gild_desk::orders::{Keys, Wish, addresses};
 
 use super::rack::Desk;
 use crate::board;
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
         hours: args.hours,
     };
     let shelf = desk.shelf();
-    let order = shelf.plan(&wish, now())?;
+    let order = shelf.plan(&wish, now(), Keys::read(&desk.folder).as_ref())?;
     let path = shelf.put(&order)?;
     log::info!(
         "{} is a draft, and counts when it is signed: gild order sign {}",

@@ -9,7 +9,8 @@ use log::{info, warn};
 
 use super::{Desk, now};
 use crate::orders::{
-    OrderShown, QueueError, Queued, Shelf, ShelfError, Wish, acts, for_node, for_page, name, nodes,
+    Keys, OrderShown, QueueError, Queued, Shelf, ShelfError, Wish, acts, for_node, for_page, name,
+    nodes,
 };
 use crate::rack::{Act, Happened};
 
@@ -73,7 +74,7 @@ impl Desk {
     /// The operator queues an order. It is a draft until it is signed.
     pub fn queue(&self, wish: &Wish, from: IpAddr) -> Result<Order, OrderingError> {
         let orders = Shelf::new(self.folder.orders());
-        let order = orders.plan(wish, now())?;
+        let order = orders.plan(wish, now(), Keys::read(&self.folder).as_ref())?;
         let groups = self.groups();
         let whom = nodes(&order, |mac| name(&groups, mac));
         let what = acts(&order.action);

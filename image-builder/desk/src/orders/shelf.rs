@@ -97,9 +97,14 @@ impl Shelf {
     }
 
     /// The order that a wish becomes, if there is room for it. It is not written yet.
-    pub fn plan(&self, wish: &Wish, now: u64) -> Result<Order, QueueError> {
+    pub fn plan(
+        &self,
+        wish: &Wish,
+        now: u64,
+        keys: Result<&Keys, &KeysError>,
+    ) -> Result<Order, QueueError> {
         let order = wish.order(now, std::array::from_fn(|_| fastrand::u8(..)))?;
-        self.make_room(now)?;
+        self.make_room(now, keys)?;
         Ok(order)
     }
 
@@ -149,17 +154,15 @@ impl Shelf {
         Ok(was_there)
     }
 
-    /// Orders that do not count any more make room, the oldest first.
-    fn make_room(&self, now: u64) -> Result<(), QueueError> {
-        let ids = self.ids()?;
-        let mut count = ids.len();
-        for id in &ids {
-            if count < MOST {
-                return Ok(());
-            }
-            let drafted = read(&self.draft(id)).ok();
-            let order = drafted.and_then(|text| Order::parse(&text).ok());
-            if order.is_some_and(|order| !order.counts_at(now)) && self.remove(id)? {
+    /// Orders that do not count any more make room, the oldest first. Of what is signed that counts which was signed.
+    fn make_room(&self, now: u64, keys: Result<&Keys, &KeysError>) -> Result<(), QueueError> {
+        let mut count = self.ids()?.len();
+        if count < MOST {
+            return Ok(());
+        }
+        for queued in self.read(keys)? {
+            let is_over = queued.order.is_some_and(|order| !order.counts_at(now));
+            if count >= MOST && is_over && self.remove(&queued.id)? {
                 count -= 1;
             }
         }
