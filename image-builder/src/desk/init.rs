@@ -240,9 +240,12 @@ fn card(settings: &Settings, public_key: &str, report_key: &str, authority: &str
          status_url = \"{}\"\n\
          # Whoever has the card can report in the name of each of its boards.\n\
          status_key = \"{report_key}\"\n\
+         # Where boards ask for signed orders: docs/orders.md\n\
+         order_url = \"{}\"\n\
          ca = \"\"\"\n{authority}\"\"\"\n",
         settings.matchbox(),
         settings.status_url(),
+        settings.order_url(),
     )
 }
 

@@ -1,6 +1,7 @@
 //! Orders: queued by command or over HTTP, signed elsewhere, handed out.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
@@ -448,4 +449,18 @@ fn a_rolling_order_goes_on_after_the_desk_was_killed() {
     serve = Serve::start(&bench);
     assert_eq!(status(&serve, 2), 404);
     assert_eq!(serve.rack()["orders"][0]["why"], "node-2 has shown fault 7");
+}
+
+#[test]
+fn the_cards_of_a_desk_ask_it_for_orders() {
+    let bench = desk();
+    let serve = Serve::start(&bench);
+    let config = fs::read_to_string(bench.path("desk/gild.toml")).expect("a configuration");
+    let line = format!("order_url = \"{}\"", serve.https("/orders"));
+    assert!(config.lines().any(|one| one == line), "{config}");
+    let mode = fs::metadata(bench.path("desk/orders"))
+        .expect("a folder")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o077, 0, "the folder can be read by others");
 }
