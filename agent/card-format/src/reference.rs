@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 24] = [
     Key {
         name: "server",
         kind: Kind::List,
@@ -86,6 +86,20 @@ pub const KEYS: [Key; 22] = [
         needed: "no",
         what: "64 hex digits: the key that the reports are [signed](#signed-reports) with. **Whoever has the card can read it**, and can send reports \
             in the name of any board; it is good for nothing else. Not as a kernel argument",
+    },
+    Key {
+        name: "order_url",
+        kind: Kind::Text,
+        needed: "no",
+        what: "where [signed orders](card.md#signed-orders) are asked for: `<order_url>/<twelve digits of the MAC address>`, and if there is \
+            none, `<order_url>/<board>`. gild's desk answers there, and so does a web server with files",
+    },
+    Key {
+        name: "order_key",
+        kind: Kind::Text,
+        needed: "no",
+        what: "the minisign public key that signs orders. If it is given, it alone counts for them; else `public_key` and \
+            `next_public_key` do",
     },
     Key {
         name: "min_rollback",
