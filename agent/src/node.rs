@@ -17,6 +17,7 @@ use crate::discards::Discard;
 use crate::network::Network;
 use crate::reporter::Destination;
 use crate::restarts::{Counting, Tally};
+use crate::signed_order::Heard;
 
 /// The node, as far as the story has got.
 #[derive(Clone, Default)]
@@ -43,6 +44,12 @@ pub struct Node {
     pub is_on_trial: bool,
     /// The image on the share, where the node keeps another one because nobody ordered it to be replaced.
     pub offered: Option<String>,
+    /// What the server of signed orders has said.
+    pub heard: Heard,
+    /// The order that holds it, in words.
+    pub held: Option<String>,
+    /// The last signed order that its disk has carried out, or carries out now.
+    pub order: Option<String>,
     /// What was done to the boot order.
     pub boot_order: Option<BootOrder>,
     /// What that changed on the board, for people.
@@ -70,6 +77,8 @@ impl Node {
         self.discard = Discard::default();
         self.is_on_trial = false;
         self.offered = None;
+        self.order = None;
+        self.heard.start_over();
         self.boot_order = None;
         self.boot_order_changes.clear();
     }
@@ -106,15 +115,17 @@ impl Node {
         self.is_on_trial || self.boot_order == Some(BootOrder::Staged)
     }
 
-    /// Whether an order names it, by any of its names.
-    pub fn is_meant_by(&self, order: &Order) -> bool {
+    /// All its addresses.
+    pub fn macs(&self) -> Vec<Mac> {
         let wired = Interface::wired(Path::new("/"));
         let own = wired.iter().filter_map(Interface::mac);
-        let macs = self.mac().into_iter().chain(own);
-        let names: Vec<String> = macs
-            .map(|mac| mac.to_string())
-            .chain(board::serial())
-            .collect();
+        self.mac().into_iter().chain(own).collect()
+    }
+
+    /// Whether an order names it, by any of its names.
+    pub fn is_meant_by(&self, order: &Order) -> bool {
+        let macs = self.macs().into_iter().map(|mac| mac.to_string());
+        let names: Vec<String> = macs.chain(board::serial()).collect();
         order.is_for(names.iter().map(String::as_str))
     }
 

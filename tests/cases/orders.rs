@@ -1,0 +1,163 @@
+//! Signed orders, on a virtual board whose disk is proven and whose firmware starts the card.
+//!
+//! Real: the agent, its network, the signatures. Simulated: the hardware, and the server of orders, by a web server of the tests.
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use gild_boards::mac::Mac;
+use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record};
+use gild_http_testkit::{Reply, Server};
+use gild_orders::{Action, Channel, Choice, Flash, Order, OrderId, SignedOrder};
+use gild_tests::board_dtb::Product;
+use gild_tests::scene::{PATIENCE, Scene};
+use minisign::KeyPair;
+
+/// This machine, as a board sees it.
+const HOST: &str = "10.0.2.2";
+const ID: &str = "20261228T101500Z-1a2b3c";
+/// How long a disk waits for network and answer, with what a busy machine needs besides.
+const LONGEST_WAIT: f64 = 10.0 + 3.0;
+
+/// A board whose disk is flashed, and is proven by that. From now on the share has its image as the channel's alone.
+fn proven(name: &str) -> Result<Scene> {
+    let scene = Scene::with_own_share(name, Product::Rpi5)?;
+    let receipt = scene.flash()?;
+    assert_eq!(receipt["outcome"], "flashed");
+    let board = scene.share.directory.join(Product::Rpi5.name());
+    for ending in ["", ".minisig"] {
+        let file = |name: &str| board.join(format!("{name}{ending}"));
+        fs::rename(file("golden.json"), file("golden-canary.json"))?;
+    }
+    Ok(scene)
+}
+
+/// The order that has this board written again with the image of the channel, signed by this key.
+fn order(pair: &KeyPair) -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let order = Order {
+        id: OrderId::parse(ID).context("an id")?,
+        nodes: vec![Mac::parse(Product::Rpi5.mac()).context("an address")?],
+        expires: (now + Duration::from_hours(1)).as_secs(),
+        action: Action::Flash(Flash {
+            choice: Choice::Channel(Channel::parse("canary").context("a channel")?),
+            ..Flash::default()
+        }),
+    };
+    let text = order.to_text();
+    let signature = minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(&text), None, None)?;
+    Ok(SignedOrder::new(text, signature.into_string()).to_text())
+}
+
+/// The card asks there, and believes this key alone.
+fn ask(scene: &Scene, server: &str, pair: &KeyPair) -> Result<()> {
+    let key = pair.pk.to_base64();
+    let text = scene.configuration();
+    scene.card.write(
+        "gild.toml",
+        &format!("{text}order_url = \"{server}/orders\"\norder_key = \"{key}\"\n"),
+    )
+}
+
+/// A web server with files, as far as a board can tell: the order lies there under the board's address.
+fn web_server(order: String) -> Server {
+    let path = format!("/orders/{}", Product::Rpi5.mac12());
+    Server::start(move |request| {
+        if request.target == path {
+            Reply::new(200, order.clone())
+        } else {
+            Reply::new(404, "no such file")
+        }
+    })
+}
+
+fn carried_out(scene: &Scene) -> Result<Vec<String>> {
+    let disk = fs::read(scene.nvme())?;
+    let at = usize::try_from(RECORD_OFFSET)?;
+    let record = Record::parse(&disk[at..at + RECORD_LENGTH]).context("a record")?;
+    Ok(record.orders)
+}
+
+#[test]
+fn a_signed_order_has_a_proven_disk_written_once_with_the_image_that_it_chooses() -> Result<()> {
+    let scene = proven("order-signed")?;
+    assert_eq!(carried_out(&scene)?, [""; 0]);
+    let pair = KeyPair::generate_unencrypted_keypair()?;
+    let server = web_server(order(&pair)?);
+    ask(&scene, &server.url_at(HOST), &pair)?;
+
+    let receipt = scene.flash()?;
+    assert_eq!(receipt["outcome"], "flashed", "{receipt}");
+    assert_eq!(receipt["order"], ID);
+    assert_eq!(carried_out(&scene)?, [ID]);
+    scene.assert_disk_is_the_image()?;
+
+    // The order is still there.
+    let asked = server.requests().len();
+    let mut board = scene.power_on()?;
+    board.wait_for("gild: already done", PATIENCE)?;
+    board.wait_for("is spent: the disk has carried out", PATIENCE)?;
+    scene.finish(&mut board)?;
+    assert!(server.requests().len() > asked);
+    let console = board.console().join("\n");
+    assert!(!console.contains("gild: stage flash"), "{console}");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn an_order_of_another_key_has_nothing_written() -> Result<()> {
+    let scene = proven("order-stranger")?;
+    let (own, stranger) = (
+        KeyPair::generate_unencrypted_keypair()?,
+        KeyPair::generate_unencrypted_keypair()?,
+    );
+    let server = web_server(order(&stranger)?);
+    ask(&scene, &server.url_at(HOST), &own)?;
+    let written = fs::metadata(scene.nvme())?.mtime();
+    let mut board = scene.power_on()?;
+    board.wait_for("its signature does not count", PATIENCE)?;
+    let receipt = scene.finish(&mut board)?;
+    let console = board.console().join("\n");
+    assert!(!console.contains("gild: stage flash"), "{console}");
+    let said = receipt["message"].as_str().unwrap_or_default();
+    assert!(said.contains("does not count"), "{receipt}");
+    assert!(carried_out(&scene)?.is_empty());
+    assert_eq!(fs::metadata(scene.nvme())?.mtime(), written);
+    assert_eq!(server.requests().len(), 1);
+    Ok(())
+}
+
+/// Nobody is a condition of starting the disk: neither a server that takes the connection and says nothing, nor the network.
+#[test]
+fn a_proven_disk_is_started_in_time_without_an_answer_and_without_a_network() -> Result<()> {
+    let scene = proven("order-silence")?;
+    let pair = KeyPair::generate_unencrypted_keypair()?;
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let url = format!("http://{HOST}:{}", silent.local_addr()?.port());
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in silent.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            kept.push(stream);
+        }
+    });
+    ask(&scene, &url, &pair)?;
+    for (has_cable, said) in [(true, "cannot be asked for"), (false, "no carrier on")] {
+        let mut board = scene.power_on()?;
+        board.set_cable(has_cable)?;
+        board.wait_for(said, PATIENCE)?;
+        let receipt = scene.finish(&mut board)?;
+        let waited = receipt["seconds"]["network"].as_f64().context("a time")?;
+        println!("{said}: {waited} s");
+        assert!(waited <= LONGEST_WAIT, "{said}: {waited} s");
+        let console = board.console().join("\n");
+        assert!(!console.contains("gild: stage flash"), "{console}");
+    }
+    assert!(carried_out(&scene)?.is_empty());
+    Ok(())
+}
