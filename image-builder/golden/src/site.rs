@@ -29,6 +29,10 @@ pub struct Options {
     pub k3s_url: Option<String>,
     /// Whether nodes are to ask nobody.
     pub without_matchbox: bool,
+    /// Where nodes ask for signed orders.
+    pub order_url: Option<String>,
+    /// The public keys that may sign them.
+    pub order_keys: Vec<String>,
 }
 
 /// The options, read and found good.
@@ -44,6 +48,10 @@ pub struct Site {
     pub k3s_url: Option<String>,
     /// Whether nodes are to ask nobody.
     pub without_matchbox: bool,
+    /// Where nodes ask for signed orders.
+    pub order_url: Option<String>,
+    /// The public keys that may sign them.
+    pub order_keys: Vec<String>,
 }
 
 /// Why a site's options cannot be used.
@@ -112,6 +120,8 @@ impl Options {
             matchbox_ca,
             k3s_url: self.k3s_url.clone(),
             without_matchbox: self.without_matchbox,
+            order_url: self.order_url.clone(),
+            order_keys: self.order_keys.clone(),
         })
     }
 }
@@ -163,13 +173,18 @@ impl Site {
         if let Some(url) = &self.k3s_url {
             settings = format!("{settings}k3s_url = {}\n", quoted(url));
         }
+        if let Some(url) = &self.order_url {
+            let keys: Vec<String> = self.order_keys.iter().map(|key| quoted(key)).collect();
+            let keys = keys.join(", ");
+            settings = format!(
+                "{settings}order_url = {}\norder_keys = [{keys}]\n",
+                quoted(url)
+            );
+        }
         // A site may bring its own in its overlay.
         if self.without_matchbox {
-            files.push((
-                "--without-matchbox",
-                FIRST_BOOT,
-                "without_matchbox = true\n".to_owned(),
-            ));
+            let settings = format!("without_matchbox = true\n{settings}");
+            files.push(("--without-matchbox", FIRST_BOOT, settings));
         } else if !settings.is_empty() {
             files.push(("--matchbox", FIRST_BOOT, settings));
         }
