@@ -269,7 +269,7 @@ mod tests {
     fn whichever_board_is_asked_for_shows_it_and_hides_no_fault() {
         let led = Led::start();
         led.show(Pattern::Writing);
-        led.identify(Some(Duration::from_secs(60)));
+        led.identify(Some(Duration::from_mins(1)));
         assert_eq!(led.shown(), Pattern::Identifying);
         led.show(Pattern::Fault(Fault::NoTarget));
         assert_eq!(led.shown(), Pattern::Fault(Fault::NoTarget));

@@ -110,9 +110,9 @@ pub fn carried_out_with(before: &[String], id: &str) -> Vec<String> {
     let others = before.iter().filter(|before| *before != id).cloned();
     let mut ids: Vec<String> = std::iter::once(id.to_owned()).chain(others).collect();
     let last = last_signed(&ids).map(|last| last.to_string());
-    let lost = ids.drain(MAX_ORDERS.min(ids.len())..).collect::<Vec<_>>();
+    let forgotten = ids.drain(MAX_ORDERS.min(ids.len())..).collect::<Vec<_>>();
     if let (Some(last), Some(end)) = (last, ids.last_mut())
-        && lost.contains(&last)
+        && forgotten.contains(&last)
     {
         *end = last;
     }

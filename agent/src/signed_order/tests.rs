@@ -297,7 +297,7 @@ fn the_led_shows_which_board_it_is_until_the_order_expires() {
     let mut heard = Heard::default();
     let identify = order(ID, Action::Identify);
     heard.takes(Ok(Some(identify)), &[], NOW).expect("one");
-    assert_eq!(heard.identify(NOW), Some(Duration::from_secs(3600)));
+    assert_eq!(heard.identify(NOW), Some(Duration::from_hours(1)));
     assert_eq!(heard.identify(NOW + 3600), None);
     assert!(heard.hold(NOW).is_none() && heard.any(None).is_none());
 }

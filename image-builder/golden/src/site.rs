@@ -186,7 +186,11 @@ impl Site {
             let settings = format!("without_matchbox = true\n{settings}");
             files.push(("--without-matchbox", FIRST_BOOT, settings));
         } else if !settings.is_empty() {
-            files.push(("--matchbox", FIRST_BOOT, settings));
+            let option = match &self.matchbox {
+                Some(_) => "--matchbox",
+                None => "--order-url",
+            };
+            files.push((option, FIRST_BOOT, settings));
         }
         files
     }
@@ -245,4 +249,41 @@ fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
         });
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use gild_node::settings::Settings;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_of_orders_is_what_a_node_reads() {
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        for without_matchbox in [false, true] {
+            let site = Site {
+                authorized_keys: Vec::new(),
+                matchbox: (!without_matchbox).then(|| "https://desk.example:8443".to_owned()),
+                matchbox_ca: None,
+                k3s_url: None,
+                without_matchbox,
+                order_url: Some("https://desk.example:8443/orders".to_owned()),
+                order_keys: vec![KEY.to_owned()],
+            };
+            let files = site.files();
+            let [(_, FIRST_BOOT, text)] = &files[..] else {
+                panic!("{files:?}");
+            };
+            let settings = Settings::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(settings.without_matchbox, without_matchbox);
+            let url = settings.order_url.map(|url| url.to_string());
+            assert_eq!(url.as_deref(), Some("https://desk.example:8443/orders"));
+            let keys: Vec<String> = settings
+                .order_keys
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(keys, [KEY]);
+        }
+    }
 }
