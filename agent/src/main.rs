@@ -13,6 +13,7 @@ mod console;
 mod dhcp;
 mod discards;
 mod disks;
+mod dry_run;
 mod failure;
 mod flash;
 mod floor;
@@ -67,7 +68,7 @@ use log::{info, warn};
 use crate::boot_order::Standing;
 use crate::consent::{Decision, Holds, Proven, Reason};
 use crate::discards::{Discard, Discards};
-use crate::failure::Failure;
+use crate::failure::{Failure, Remedy};
 use crate::flash::Finished;
 use crate::led::Pattern;
 use crate::look::Seen;
@@ -125,7 +126,19 @@ fn run() -> ! {
     let mut node = Node::default();
     let mut failures = Failures::default();
     let watcher = Watcher::start(machine);
-    while let Err(failure) = story(machine, &arguments, &mut node, &watcher) {
+    loop {
+        let mut failure = match story(machine, &arguments, &mut node, &watcher) {
+            Ok(()) if node.dry_run.is_some() => {
+                machine.wait(machine.hold);
+                continue;
+            }
+            Ok(()) => break,
+            Err(failure) => failure,
+        };
+        if node.dry_run.is_some() {
+            // Nobody counts its restarts.
+            failure.remedy = Remedy::LookAgain;
+        }
         if failure.fault == Fault::ServerUnreachable
             && let Some(network) = &mut node.network
         {
@@ -186,6 +199,11 @@ fn story(
     node.card = card;
     let known = config.as_ref().ok();
     let policy = known.map(|config| config.boot_order);
+    let is_dry = dry_run::is_on(arguments, known);
+    if let Some(card) = &mut node.card {
+        card.is_dry = is_dry;
+    }
+    node.dry_run = is_dry.then(|| node.dry_run.take().unwrap_or_default());
     node.status = known.and_then(destination);
     machine.reporter.knows(node);
     watcher.knows(node);
@@ -225,6 +243,11 @@ fn story(
     node.image_id = seen.image_id();
     machine.reporter.knows(node);
     hardware::look_at_disk(machine, &seen.target);
+
+    if is_dry {
+        dry_run::say(machine, board, node, &seen, policy);
+        return Ok(());
+    }
 
     machine.enter(Stage::BootOrder);
     match seen.decision {
@@ -322,6 +345,11 @@ fn install(
     }
     image.check_floor(&seen.holds)?;
     hardware::look_at_disk(machine, &seen.target);
+
+    if let Some(dry_run) = &mut node.dry_run {
+        dry_run.would_write = Some(dry_run::writing(&image, &seen));
+        return Ok(seen);
+    }
 
     machine.enter(Stage::Flash);
     let orders = Orders {

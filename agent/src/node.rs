@@ -14,6 +14,7 @@ use crate::board;
 use crate::boot_order::BootOrder;
 use crate::card::Card;
 use crate::discards::Discard;
+use crate::dry_run::DryRun;
 use crate::network::Network;
 use crate::reporter::Destination;
 use crate::restarts::{Counting, Tally};
@@ -46,7 +47,9 @@ pub struct Node {
     pub offered: Option<String>,
     /// What the server of signed orders has said.
     pub heard: Heard,
-    /// The order that holds it, in words.
+    /// Nothing is written in this start.
+    pub dry_run: Option<DryRun>,
+    /// What keeps it from being written, in words: an order, or the dry run with what it would do.
     pub held: Option<String>,
     /// The last signed order that its disk has carried out, or carries out now.
     pub order: Option<String>,
@@ -78,6 +81,7 @@ impl Node {
         self.is_on_trial = false;
         self.offered = None;
         self.order = None;
+        self.held = None;
         self.heard.start_over();
         self.boot_order = None;
         self.boot_order_changes.clear();

@@ -1,4 +1,4 @@
-//! Signed orders, on a virtual board whose disk is proven and whose firmware starts the card.
+//! Signed orders, on a virtual board whose firmware starts the card; and a dry run.
 //!
 //! Real: the agent, its network, the signatures. Simulated: the hardware, and the server of orders, by a web server of the tests.
 
@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -60,15 +62,21 @@ fn start(scene: &Scene, has_cable: bool, said: &str) -> Result<(Value, String)> 
 
 /// The order that has this board written again with the image of the channel, signed by this key.
 fn order(pair: &KeyPair) -> Result<String> {
+    let choice = Choice::Channel(Channel::parse("canary").context("a channel")?);
+    let flash = Flash {
+        choice,
+        ..Flash::default()
+    };
+    signed(pair, Action::Flash(flash))
+}
+
+fn signed(pair: &KeyPair, action: Action) -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let order = Order {
         id: OrderId::parse(ID).context("an id")?,
         nodes: vec![Mac::parse(Product::Rpi5.mac()).context("an address")?],
         expires: (now + Duration::from_hours(1)).as_secs(),
-        action: Action::Flash(Flash {
-            choice: Choice::Channel(Channel::parse("canary").context("a channel")?),
-            ..Flash::default()
-        }),
+        action,
     };
     let text = order.to_text();
     let signature = minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(&text), None, None)?;
@@ -149,6 +157,65 @@ fn an_order_of_another_key_has_nothing_written() -> Result<()> {
     let requests = server.requests();
     let mut reports = requests.iter().filter(|request| request.method == "POST");
     assert!(reports.any(|report| report.body.contains("its signature does not count")));
+    Ok(())
+}
+
+/// A blank disk is written, but not while the order counts; and not one of the server's troubles lets go of it.
+#[test]
+fn a_held_board_is_not_written_until_the_hold_is_taken_back() -> Result<()> {
+    let scene = Scene::new("order-hold", Product::Rpi5)?;
+    let pair = KeyPair::generate_unencrypted_keypair()?;
+    let hold = signed(&pair, Action::Hold)?;
+    let is_held = Arc::new(AtomicBool::new(true));
+    let holds = Arc::clone(&is_held);
+    let server = Server::start(move |_| {
+        if holds.load(Ordering::SeqCst) {
+            Reply::new(200, hold.clone())
+        } else {
+            Reply::new(404, "")
+        }
+    });
+    ask(&scene, &server.url_at(HOST), &pair)?;
+    let mut board = scene.power_on()?;
+    board.wait_for("holds this node: nothing is written", PATIENCE)?;
+    server.set_down(true);
+    board.wait_for("signed orders cannot be asked for", PATIENCE)?;
+    assert_eq!(scene.receipt()?["outcome"], "held");
+    scene.assert_disk_is_untouched()?;
+    is_held.store(false, Ordering::SeqCst);
+    server.set_down(false);
+    let receipt = scene.finish(&mut board)?;
+    assert_eq!(receipt["outcome"], "flashed");
+    scene.assert_disk_is_the_image()
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_writes_nothing() -> Result<()> {
+    let mut scene = Scene::new("dry-run", Product::Rpi5)?;
+    scene.arguments.push_str(" gild.dry_run=1");
+    let mut before = scene.card.names()?;
+    let mut board = scene.power_on()?;
+    let image = format!(
+        "dry run: this node would write image {}",
+        scene.share.golden.image_id
+    );
+    let said = board.wait_for(&image, PATIENCE)?;
+    assert!(said.contains("serial NVME-SIM-0001"), "{said}");
+    // It looks again, and does not restart.
+    board.wait_for("gild: stage disk", PATIENCE)?;
+    board.wait_for("gild: stage target", PATIENCE)?;
+    let receipt = scene.receipt()?;
+    assert_eq!(receipt["outcome"], "dry-run");
+    assert_eq!(receipt["bytes_written"], 0);
+    board.cut_power()?;
+    scene.assert_disk_is_untouched()?;
+    for ending in ["json", "log", "txt"] {
+        before.push(format!("gild-{}.{ending}", Product::Rpi5.mac12()));
+    }
+    let mut after = scene.card.names()?;
+    before.sort();
+    after.sort();
+    assert_eq!(after, before);
     Ok(())
 }
 

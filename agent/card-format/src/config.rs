@@ -50,6 +50,8 @@ pub struct Config {
     pub order_key: Option<PublicKey>,
     /// Least rollback counter of an image.
     pub min_rollback: u64,
+    /// Nothing is written, and what would be is said.
+    pub dry_run: bool,
     /// Static addresses and the like, for all boards and for single ones.
     pub networks: Networks,
     /// Serial number of the disk to write.

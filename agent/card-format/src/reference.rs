@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 24] = [
+pub const KEYS: [Key; 25] = [
     Key {
         name: "server",
         kind: Kind::List,
@@ -106,6 +106,12 @@ pub const KEYS: [Key; 24] = [
         kind: Kind::Number,
         needed: "no, 0",
         what: "images with a lower rollback counter are refused",
+    },
+    Key {
+        name: "dry_run",
+        kind: Kind::Flag,
+        needed: "no, false",
+        what: "`true`: all steps except those that write, and then what would have been done: [dry run](#dry-run)",
     },
     Key {
         name: "network.address",

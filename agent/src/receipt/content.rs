@@ -21,6 +21,8 @@ pub const FLASHED: &str = "flashed";
 pub const ALREADY_DONE: &str = "already-done";
 /// The outcome of a node that an order keeps from being written.
 pub const HELD: &str = "held";
+/// The outcome of a dry run.
+pub const DRY_RUN: &str = "dry-run";
 
 /// What happened to one node.
 #[derive(Clone, Debug, Serialize)]
@@ -102,6 +104,7 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>, held: boo
     let left = left.filter(|left| left.kind != Kind::Waits);
     let outcome = match (failure, flashed.map(|report| report.outcome)) {
         (Some(_), _) => "fault",
+        (None, _) if node.dry_run.is_some() => DRY_RUN,
         (None, _) if node.held.is_some() => HELD,
         (None, Some(Outcome::Flashed)) => FLASHED,
         (None, Some(Outcome::AlreadyDone) | None) => ALREADY_DONE,

@@ -2,7 +2,7 @@
 
 use gild_faults::Fault;
 
-use super::content::{FLASHED, HELD, Receipt};
+use super::content::{DRY_RUN, FLASHED, HELD, Receipt};
 use crate::failure::Failure;
 
 /// The outcome for a person who reads the card on a laptop.
@@ -31,7 +31,7 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         None if report.outcome.as_deref() == Some(FLASHED) => {
             "The disk was written, verified and committed.\n".to_owned()
         }
-        None if report.outcome.as_deref() == Some(HELD) => {
+        None if matches!(report.outcome.as_deref(), Some(HELD | DRY_RUN)) => {
             "Nothing is written for now, and the node looks again by itself.\n".to_owned()
         }
         None => "The disk carried the image already; nothing was written.\n".to_owned(),
