@@ -137,7 +137,7 @@ fn a_signed_order_has_a_proven_disk_written_once_with_the_image_that_it_chooses(
 }
 
 #[test]
-fn an_order_of_another_key_has_nothing_written() -> Result<()> {
+fn an_order_of_another_key_or_for_an_image_that_is_not_there_has_nothing_written() -> Result<()> {
     let scene = proven("order-stranger")?;
     let (own, stranger) = (
         KeyPair::generate_unencrypted_keypair()?,
@@ -157,6 +157,16 @@ fn an_order_of_another_key_has_nothing_written() -> Result<()> {
     let requests = server.requests();
     let mut reports = requests.iter().filter(|request| request.method == "POST");
     assert!(reports.any(|report| report.body.contains("its signature does not count")));
+
+    // Its key counts now, and the image that the order chooses is not there: nobody waits for that.
+    ask(&scene, &server.url_at(HOST), &stranger)?;
+    let board = scene.share.directory.join(Product::Rpi5.name());
+    fs::remove_file(board.join("golden-canary.json"))?;
+    let (receipt, console) = start(&scene, true, "the disk is started as it is")?;
+    assert_eq!(receipt["outcome"], "already-done");
+    assert!(!console.contains("gild: stage flash"), "{console}");
+    assert!(carried_out(&scene)?.is_empty());
+    assert_eq!(fs::metadata(scene.nvme())?.mtime(), written);
     Ok(())
 }
 
