@@ -77,7 +77,7 @@ pub fn say(
     if is_news {
         info!("{words}");
         machine.reporter.held(&words);
-        machine.reporter.knows(node);
+        machine.knows(node);
         receipt::tell(machine, node, None, true);
     }
 }

@@ -43,6 +43,7 @@ mod retry;
 mod signed_order;
 mod stage;
 mod stall;
+mod syslog;
 mod takeover;
 mod target;
 mod trial;
@@ -145,7 +146,7 @@ fn run() -> ! {
             network.did_not_lead_to_server();
         }
         let noted = failures.note(machine, &failure);
-        machine.reporter.knows(&node);
+        machine.knows(&node);
         if noted.is_news {
             receipt::tell(machine, &node, Some(&failure), noted.is_held);
         }
@@ -159,7 +160,7 @@ fn run() -> ! {
         Pattern::Done
     };
     machine.led.show(good);
-    machine.reporter.knows(&node);
+    machine.knows(&node);
     receipt::tell(machine, &node, None, false);
     let trouble = node
         .boot_order
@@ -205,7 +206,8 @@ fn story(
     }
     node.dry_run = is_dry.then(|| node.dry_run.take().unwrap_or_default());
     node.status = known.and_then(destination);
-    machine.reporter.knows(node);
+    node.log_server = known.and_then(|config| config.log_server.clone());
+    machine.knows(node);
     watcher.knows(node);
     let order = order::of(node, known, arguments);
     let known_order = order.as_ref().ok().and_then(Option::as_ref);
@@ -241,7 +243,7 @@ fn story(
     };
     node.target = Some(seen.target.clone());
     node.image_id = seen.image_id();
-    machine.reporter.knows(node);
+    machine.knows(node);
     hardware::look_at_disk(machine, &seen.target);
 
     if is_dry {
@@ -297,7 +299,7 @@ fn install(
     }
     // Before anything newer is sent.
     unsent::take_up(machine, node);
-    machine.reporter.knows(node);
+    machine.knows(node);
     let carried_out = before.map_or(&[][..], |seen| seen.holds.carried_out());
     signed_order::hear(machine, board, config, node, carried_out);
     let serial = config
@@ -331,7 +333,7 @@ fn install(
     if let Some(matchbox) = &config.matchbox {
         node.hostname = matchbox::announce(&access, matchbox, mac);
     }
-    machine.reporter.knows(node);
+    machine.knows(node);
 
     machine.enter(Stage::Target);
     hangs::show_last(node, None)?;
@@ -417,7 +419,7 @@ fn write(
             && boot_order::is_pending(machine, board, config.boot_order, node),
     };
     node.order = last_signed(&terms.orders).map(|id| id.to_string());
-    machine.reporter.knows(node);
+    machine.knows(node);
     // U-Boot would start the new image as a proven one: after a power cut nothing would count its starts.
     if let Some(card) = &node.card
         && let Err(error) = gate::close(card, board)

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
-use gild_card_format::Order;
 use gild_card_format::names::{UNKNOWN, file_id};
+use gild_card_format::{LogServer, Order};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
 use gild_identity::{Interface, lasting_macs};
@@ -31,6 +31,8 @@ pub struct Node {
     pub network: Option<Network>,
     /// Where reports are posted.
     pub status: Option<Destination>,
+    /// Where the lines of the console go.
+    pub log_server: Option<LogServer>,
     /// The name that Matchbox has for it.
     pub hostname: Option<String>,
     /// The image it should carry.

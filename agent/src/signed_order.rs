@@ -105,7 +105,7 @@ pub fn has_it_written(
             return false;
         }
     }
-    machine.reporter.knows(node);
+    machine.knows(node);
     let left = end.saturating_duration_since(Instant::now());
     ask(machine, board, config, node, left, seen.holds.carried_out());
     let signed = node.heard.order_for(&seen.target.serial, clock::seconds());
@@ -131,7 +131,7 @@ pub fn hear(
             info!("{words}");
             machine.reporter.held(&words);
             node.held = Some(words);
-            machine.reporter.knows(node);
+            machine.knows(node);
             receipt::tell(machine, node, None, true);
             said = Some(id);
         }
@@ -175,5 +175,5 @@ fn ask(
     }
     let identify = node.heard.identify(clock::seconds());
     machine.led.identify(identify);
-    machine.reporter.knows(node);
+    machine.knows(node);
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{Cursor, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -203,6 +203,11 @@ fn a_held_board_is_not_written_until_the_hold_is_taken_back() -> Result<()> {
 fn a_dry_run_says_what_it_would_do_and_writes_nothing() -> Result<()> {
     let mut scene = Scene::new("dry-run", Product::Rpi5)?;
     scene.arguments.push_str(" gild.dry_run=1");
+    let logs = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    logs.set_read_timeout(Some(PATIENCE))?;
+    let server = format!("syslog = \"udp://{HOST}:{}\"\n", logs.local_addr()?.port());
+    let text = scene.configuration();
+    scene.card.write("gild.toml", &format!("{text}{server}"))?;
     let mut before = scene.card.names()?;
     let mut board = scene.power_on()?;
     let image = format!(
@@ -218,6 +223,14 @@ fn a_dry_run_says_what_it_would_do_and_writes_nothing() -> Result<()> {
     assert_eq!(receipt["outcome"], "dry-run");
     assert_eq!(receipt["bytes_written"], 0);
     board.cut_power()?;
+    let mut line = [0; 2048];
+    let beginning = format!("<30>1 - {} gild - - - dry run: ", Product::Rpi5.mac12());
+    loop {
+        let length = logs.recv(&mut line)?;
+        if line[..length].starts_with(beginning.as_bytes()) {
+            break;
+        }
+    }
     scene.assert_disk_is_untouched()?;
     for ending in ["json", "log", "txt"] {
         before.push(format!("gild-{}.{ending}", Product::Rpi5.mac12()));

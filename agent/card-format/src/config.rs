@@ -15,6 +15,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::arguments::Arguments;
+use crate::log_server::LogServer;
 use crate::network::Networks;
 use crate::order::Order;
 use crate::server_url::ServerUrl;
@@ -44,6 +45,8 @@ pub struct Config {
     pub status_url: Option<Url>,
     /// What they are signed with.
     pub status_key: Option<ReportKey>,
+    /// Where the lines of the console go.
+    pub log_server: Option<LogServer>,
     /// Where signed orders are asked for.
     pub order_url: Option<Url>,
     /// The only key that may sign them. Without it those of the manifests may.

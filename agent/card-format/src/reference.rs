@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 25] = [
+pub const KEYS: [Key; 26] = [
     Key {
         name: "server",
         kind: Kind::List,
@@ -86,6 +86,14 @@ pub const KEYS: [Key; 25] = [
         needed: "no",
         what: "64 hex digits: the key that the reports are [signed](#signed-reports) with. **Whoever has the card can read it**, and can send reports \
             in the name of any board; it is good for nothing else. Not as a kernel argument",
+    },
+    Key {
+        name: "syslog",
+        kind: Kind::Text,
+        needed: "no",
+        what: "a log server, `udp://host[:port]`: each line of the console is sent there as RFC 5424 has it, with the facility *daemon*, the \
+            node's MAC address as host name and no time. Nothing waits for it: up to 512 lines are kept until there is a network, and \
+            what is lost on the way is lost",
     },
     Key {
         name: "order_url",

@@ -6,6 +6,7 @@ use toml::Value;
 use url::Url;
 
 use super::{BootOrderPolicy, Config, ConfigError, signing_keys};
+use crate::log_server;
 use crate::network::{self, Section, Sections};
 use crate::order::OrderSection;
 use crate::servers::{self, HttpSection};
@@ -24,6 +25,7 @@ pub struct File {
     matchbox: Option<String>,
     status_url: Option<String>,
     status_key: Option<Value>,
+    syslog: Option<String>,
     order_url: Option<String>,
     order_key: Option<String>,
     min_rollback: u64,
@@ -70,6 +72,7 @@ impl File {
             matchbox: web_address("matchbox", self.matchbox.as_deref())?,
             status_url: web_address("status_url", self.status_url.as_deref())?,
             status_key: status_key::read(self.status_key)?,
+            log_server: log_server::read(self.syslog.as_deref())?,
             order_url: web_address("order_url", self.order_url.as_deref())?,
             order_key: signing_keys::order_key(self.order_key.as_deref())?,
             min_rollback: self.min_rollback,
