@@ -43,6 +43,8 @@ pub struct Card {
     in_slot: bool,
     /// The same, or the kernel knows no such slot.
     pub is_boot_medium: bool,
+    /// Only the outcome and the log of the console are written to it.
+    pub is_dry: bool,
 }
 
 /// The card is there and cannot be used.
@@ -174,6 +176,7 @@ fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
             (found.kind == "vfat" && wanted).then(|| Card {
                 in_slot: is_in_slot(&name, board),
                 is_boot_medium: false,
+                is_dry: false,
                 uuid: found.uuid,
                 name,
             })
@@ -317,6 +320,7 @@ mod tests {
             uuid: "0000-0000".to_owned(),
             in_slot,
             is_boot_medium: in_slot,
+            is_dry: false,
         }
     }
 

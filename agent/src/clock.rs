@@ -82,6 +82,11 @@ pub fn not_before(passed: Duration) {
     }
 }
 
+/// Seconds since 1970, by the board's clock.
+pub fn seconds() -> u64 {
+    now().as_secs()
+}
+
 fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,11 +1,13 @@
 //! Whether a disk may be written. A disk that may hold what a node cannot lose is written only on positive evidence: its
-//! first sector is zero, which `gild-reprovision` makes it, or an order to flash names this node. docs/card.md has the table.
+//! first sector is zero, which `gild-reprovision` makes it, or an order to flash names this node: one of the card's, or a signed one.
+//! docs/card.md has the table.
 
 use std::fmt;
 use std::io;
 
 use gild_disk::{AlignedBuffer, Target};
 use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
+use gild_orders::OrderId;
 
 /// Starts of an image on trial before another image, or the same one again, is taken from the share.
 pub const TRIAL_STARTS: u32 = 3;
@@ -140,6 +142,11 @@ impl Holds {
         }
     }
 
+    /// The ids of the orders that it has carried out, as far as they are known.
+    pub fn carried_out(&self) -> &[String] {
+        self.record().map_or(&[], |record| &record.orders)
+    }
+
     /// The record that a new one takes the order and the rollback floor from.
     pub fn record(&self) -> Option<&Record> {
         match self {
@@ -169,13 +176,15 @@ fn read_twice(disk: &dyn Target, offset: u64, length: usize) -> io::Result<Align
     Ok(first)
 }
 
-/// What is to be done with a disk, where this order, if any, names this node.
-pub fn decide(holds: Holds, order: Option<&str>) -> Decision {
-    let is_done = |id: &str| {
-        let record = holds.record();
-        record.is_some_and(|record| record.orders.iter().any(|done| done == id))
-    };
-    let open = order.filter(|id| !is_done(id));
+/// What is to be done with a disk, where these orders, if any, name this node: one of the card's, and a signed one to flash.
+pub fn decide(holds: Holds, order: Option<&str>, signed: Option<&OrderId>) -> Decision {
+    let done = holds.carried_out();
+    let by_card = order.filter(|id| done.iter().all(|done| done != id));
+    // A server's word does not take from an image the starts that it has left: they end by themselves.
+    let has_starts = matches!(&holds, Holds::Trial(record) if record.trial_starts < TRIAL_STARTS);
+    let by_signature = signed.filter(|id| !has_starts && !id.is_spent_by(done));
+    let open = by_signature.map(OrderId::as_str).or(by_card);
+    let open = open.map(str::to_owned);
     match (holds, open) {
         (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
         (Holds::Foreign, None) => Decision::Write(Reason::Foreign),
@@ -183,7 +192,7 @@ pub fn decide(holds: Holds, order: Option<&str>) -> Decision {
         (Holds::Proven(proven @ (Proven::Damaged | Proven::Unreadable)), _) => {
             Decision::Start(proven)
         }
-        (_, Some(id)) => Decision::Write(Reason::Order(id.to_owned())),
+        (_, Some(id)) => Decision::Write(Reason::Order(id)),
         (Holds::Trial(record), None) if record.trial_starts < TRIAL_STARTS => Decision::Try(record),
         (Holds::Trial(record), None) => Decision::Replace(record),
         (Holds::Proven(proven), None) => Decision::Start(proven),
@@ -346,7 +355,7 @@ mod tests {
                         let Ok(holds) = found else {
                             continue;
                         };
-                        match decide(holds, order) {
+                        match decide(holds, order, None) {
                             Decision::Write(reason) => {
                                 assert!(is_readable, "{name}");
                                 writes.push(format!("{first_name} | {record_name} | {reason}"));
@@ -392,6 +401,53 @@ mod tests {
         assert_eq!(writes, expected);
     }
 
+    /// Every kind of record below a first sector, with each answer that a signed order to flash may be. Only a good one writes, and never
+    /// a disk on trial that has starts left, nor one whose orders are not known.
+    #[test]
+    fn a_signed_order_writes_a_disk_that_would_be_started_once_and_nothing_else_does() {
+        let id = OrderId::parse("20261228T101500Z-1a2b3c").expect("an id");
+        let (same, later) = (id.to_string(), "20261229T000000Z-000000");
+        let (earlier, of_card) = ("20261227T235959Z-ffffff", "2026-12");
+        let proven = |order: &str| Holds::Proven(Proven::Record(record(State::Proven, 0, order)));
+        let trial = |starts, order: &str| Holds::Trial(record(State::Trial, starts, order));
+        let mut writes = Vec::new();
+        for (name, holds) in [
+            ("proven", proven("")),
+            ("proven, spent", proven(&same)),
+            ("proven, a later one done", proven(later)),
+            ("proven, an earlier one done", proven(earlier)),
+            ("proven, an order of the card's done", proven(of_card)),
+            (
+                "version 1",
+                Holds::Proven(Proven::Version1("a-0".to_owned())),
+            ),
+            ("damaged", Holds::Proven(Proven::Damaged)),
+            ("unreadable", Holds::Proven(Proven::Unreadable)),
+            ("trial 0", trial(0, "")),
+            ("trial 2", trial(2, "")),
+            ("trial 3", trial(3, "")),
+            ("trial 3, spent", trial(3, &same)),
+        ] {
+            let without = decide(holds.clone(), None, None);
+            assert!(!matches!(without, Decision::Write(_)), "{name}");
+            match decide(holds, None, Some(&id)) {
+                Decision::Write(reason) => {
+                    assert_eq!(reason, Reason::Order(same.clone()), "{name}");
+                    writes.push(name);
+                }
+                decision => assert_eq!(decision, without, "{name}"),
+            }
+        }
+        let expected = [
+            "proven",
+            "proven, an earlier one done",
+            "proven, an order of the card's done",
+            "version 1",
+            "trial 3",
+        ];
+        assert_eq!(writes, expected);
+    }
+
     #[test]
     fn a_record_that_reads_as_nothing_once_is_no_reason_to_write() {
         let disk = Disk {
@@ -426,7 +482,7 @@ mod tests {
     fn an_image_on_trial_gets_three_starts() {
         for starts in 0..5 {
             let trial = record(State::Trial, starts, "");
-            let decision = decide(Holds::Trial(trial.clone()), None);
+            let decision = decide(Holds::Trial(trial.clone()), None, None);
             let expected = if starts < 3 {
                 Decision::Try(trial)
             } else {

@@ -17,16 +17,17 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{BaudRate, SetArg, cfsetspeed, tcgetattr, tcsetattr};
 
 use crate::journal::Journal;
+use crate::syslog::Syslog;
 use crate::uptime::uptime;
 
 /// What each line on the console begins with.
 const PREFIX: &str = "gild: ";
 
 /// Sends the log to the console, to the board's serial port if that is not the console, and to the kernel's log. Gives what keeps
-/// its lines for the card.
-pub fn start(board: Option<&Board>) -> Journal {
+/// its lines for the card, and what sends them to a log server.
+pub fn start(board: Option<&Board>) -> (Journal, Syslog) {
     let console = Console::open(board);
-    let journal = console.journal.clone();
+    let copies = (console.journal.clone(), console.syslog.clone());
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
         .filter_module("gild", LevelFilter::Info)
@@ -40,7 +41,7 @@ pub fn start(board: Option<&Board>) -> Journal {
         })
         .target(env_logger::Target::Pipe(Box::new(console)))
         .init();
-    journal
+    copies
 }
 
 /// Every line with its prefix, and nothing in it that a terminal would obey: some of it comes from the network.
@@ -55,6 +56,7 @@ struct Console {
     terminals: Vec<Terminal>,
     kernel_log: Option<File>,
     journal: Journal,
+    syslog: Syslog,
 }
 
 impl Console {
@@ -70,6 +72,7 @@ impl Console {
             terminals: terminals.into_iter().map(Terminal::new).collect(),
             kernel_log: OpenOptions::new().write(true).open("/dev/kmsg").ok(),
             journal: Journal::default(),
+            syslog: Syslog::default(),
         }
     }
 }
@@ -187,7 +190,9 @@ fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
 impl Write for Console {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         let time = uptime().unwrap_or_default();
-        self.journal.note(&String::from_utf8_lossy(text), time);
+        let lines = String::from_utf8_lossy(text);
+        self.journal.note(&lines, time);
+        self.syslog.note(&lines);
         for terminal in &mut self.terminals {
             terminal.write(text);
         }

@@ -60,8 +60,16 @@ impl From<std::io::Error> for HttpError {
 
 /// The answer to a GET.
 pub fn get(access: &Access, url: &Url) -> Result<String, HttpError> {
-    block_on(async {
-        let mut answer = accepted(client(access)?.get(url.clone())).await?;
+    let answer = get_within(access, url, WHOLE)?;
+    String::from_utf8(answer).map_err(|_| HttpError::NotText)
+}
+
+/// The same, whatever its bytes are. After this time it is given up with all that it waits for.
+pub fn get_within(access: &Access, url: &Url, time: Duration) -> Result<Vec<u8>, HttpError> {
+    let runtime = runtime()?;
+    let answer = runtime.block_on(async {
+        let request = client(access)?.get(url.clone()).timeout(time);
+        let mut answer = accepted(request).await?;
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await? {
             body.extend_from_slice(&part);
@@ -69,8 +77,11 @@ pub fn get(access: &Access, url: &Url) -> Result<String, HttpError> {
                 return Err(HttpError::TooLong);
             }
         }
-        String::from_utf8(body).map_err(|_| HttpError::NotText)
-    })
+        Ok(body)
+    });
+    // It would wait for the look-up of a name.
+    runtime.shutdown_background();
+    answer
 }
 
 /// Posts to a server that one of these authorities, or a public one, knows, and keeps the connection.
@@ -115,10 +126,6 @@ async fn accepted(request: reqwest::RequestBuilder) -> Result<reqwest::Response,
     } else {
         Err(HttpError::Status(answer.status()))
     }
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, HttpError>>) -> Result<T, HttpError> {
-    runtime()?.block_on(work)
 }
 
 fn runtime() -> std::io::Result<Runtime> {

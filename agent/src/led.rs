@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gild_faults::Fault;
-use gild_faults::led::STILL_NEEDS_THE_CARD;
+use gild_faults::led::{IDENTIFIES, STILL_NEEDS_THE_CARD};
 
 const LEDS: &str = "/sys/class/leds";
 
@@ -32,6 +32,8 @@ pub enum Pattern {
     Trying,
     /// The target carries an image that has proven itself, and nothing is pending: the card may be taken out.
     Done,
+    /// An order asks which board this is.
+    Identifying,
     /// Something is wrong.
     Fault(Fault),
 }
@@ -48,10 +50,8 @@ impl Pattern {
             Self::WaitingForServer => blinks_each_second(2),
             Self::Verifying => blinks_each_second(3),
             Self::Writing => vec![(true, 100), (false, 100)],
-            Self::Trying => {
-                let (lit, dark) = STILL_NEEDS_THE_CARD;
-                vec![(true, lit), (false, dark)]
-            }
+            Self::Trying => blinks_as(STILL_NEEDS_THE_CARD),
+            Self::Identifying => blinks_as(IDENTIFIES),
             Self::Done => vec![(true, 1000)],
             Self::Fault(fault) => fault_cycle(fault.number()),
         }
@@ -71,6 +71,10 @@ impl Pattern {
         }
         (false, Duration::from_millis(cycle))
     }
+}
+
+fn blinks_as((lit, dark): (u64, u64)) -> Vec<Phase> {
+    vec![(true, lit), (false, dark)]
 }
 
 fn blinks_each_second(count: u64) -> Vec<Phase> {
@@ -102,6 +106,8 @@ struct Shared {
 struct State {
     pattern: Pattern,
     since: Instant,
+    /// Until then it shows which board this is, from the first of these times on, unless there is a fault.
+    identify: Option<(Instant, Instant)>,
     /// Names under `/sys/class/leds`, preferred first; a board may have none of them.
     names: &'static [String],
 }
@@ -113,6 +119,7 @@ impl Led {
             state: Mutex::new(State {
                 pattern: Pattern::Starting,
                 since: Instant::now(),
+                identify: None,
                 names: &[],
             }),
             changed: Condvar::new(),
@@ -140,14 +147,35 @@ impl Led {
         }
     }
 
+    /// Shows for so long which board this is, whatever else is shown, unless that is a fault.
+    pub fn identify(&self, time: Option<Duration>) {
+        let now = Instant::now();
+        let mut state = self.state();
+        let began = state.identify.map_or(now, |(began, _)| began);
+        let end = time.and_then(|time| now.checked_add(time));
+        state.identify = end.map(|end| (began, end));
+        self.shared.changed.notify_all();
+    }
+
     /// What is shown.
     #[cfg(test)]
     pub fn shown(&self) -> Pattern {
-        self.state().pattern
+        self.state().shown(Instant::now()).0
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.shared.state)
+    }
+}
+
+impl State {
+    /// What is shown now, and since when.
+    fn shown(&self, now: Instant) -> (Pattern, Instant) {
+        match (self.pattern, self.identify) {
+            (Pattern::Fault(_), _) | (_, None) => (self.pattern, self.since),
+            (_, Some((began, end))) if now < end => (Pattern::Identifying, began),
+            (_, Some(_)) => (self.pattern, self.since),
+        }
     }
 }
 
@@ -161,7 +189,8 @@ fn drive(shared: &Shared) {
     let mut shown = None;
     let mut state = lock(&shared.state);
     loop {
-        let (lit, rest) = state.pattern.at(state.since.elapsed());
+        let (pattern, since) = state.shown(Instant::now());
+        let (lit, rest) = pattern.at(since.elapsed());
         if found.is_none() {
             found = find(Path::new(LEDS), state.names);
         }
@@ -237,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn whichever_board_is_asked_for_shows_it_and_hides_no_fault() {
+        let led = Led::start();
+        led.show(Pattern::Writing);
+        led.identify(Some(Duration::from_mins(1)));
+        assert_eq!(led.shown(), Pattern::Identifying);
+        led.show(Pattern::Fault(Fault::NoTarget));
+        assert_eq!(led.shown(), Pattern::Fault(Fault::NoTarget));
+        led.show(Pattern::Verifying);
+        assert_eq!(led.shown(), Pattern::Identifying);
+        led.identify(Some(Duration::ZERO));
+        assert_eq!(led.shown(), Pattern::Verifying, "its time is over");
+        led.identify(None);
+        assert_eq!(led.shown(), Pattern::Verifying);
+    }
+
+    #[test]
     fn a_fault_flickers_and_then_blinks_its_number_slowly() {
         for fault in Fault::ALL {
             let blinks = blinks(Pattern::Fault(fault));
@@ -292,6 +337,7 @@ mod tests {
         let look = |pattern| match (cycle(pattern), blinks(pattern).as_slice()) {
             (_, []) => "dark".to_owned(),
             (cycle, [(0, lit)]) if *lit == cycle => "lit".to_owned(),
+            (2000, [(0, 1000)]) => "lit for a second, dark for a second".to_owned(),
             (1000, [(0, lit)]) if *lit > 500 => "lit, with a short gap each second".to_owned(),
             (1000, [_]) => "1 short blink each second".to_owned(),
             (1000, blinks) => format!("{} short blinks each second", blinks.len()),
@@ -305,6 +351,7 @@ mod tests {
             (Pattern::Writing, "writes the disk or the boot order"),
             (Pattern::Trying, "still needs the card, and reboots. A node that runs: its image is on trial, or its boot order is to be changed"),
             (Pattern::Done, "is done, and reboots. A node that runs: its image is proven, and nothing is pending. The receipt says whether the card may be taken out"),
+            (Pattern::Identifying, "shows which board it is, because an order asks for that. A node that runs shows it, too"),
         ]
         .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));
         for document in [FAILURES, CARD] {

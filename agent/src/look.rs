@@ -5,6 +5,7 @@ use gild_disk::select::{self, Candidate, System, Wanted};
 use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
 use gild_format::record::Record;
+use gild_orders::{OrderId, last_signed};
 use log::{info, warn};
 
 use crate::consent::{self, Decision, Holds, LookError, Proven};
@@ -104,7 +105,7 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
 /// pause. It may have been power cuts that kept it from proving itself.
 pub fn without_share(
     machine: &Machine,
-    node: &Node,
+    node: &mut Node,
     seen: Option<Seen>,
     failure: Failure,
 ) -> Result<Seen, Failure> {
@@ -141,14 +142,28 @@ pub fn without_share(
                 decision: Decision::Try(record),
             })
         }
+        // A signed order would have had it written. Nobody waits for that: the node has its next start, and asks by itself.
+        Some(seen)
+            if is_share
+                && matches!(seen.decision, Decision::Start(_))
+                && still_holds(&seen.target, &seen.holds) =>
+        {
+            info!("{}: the disk is started as it is", failure.message);
+            node.heard.has_failed(&failure.message);
+            Ok(seen)
+        }
         _ => Err(failure),
     }
 }
 
 /// Whether the disk is as it was: one that is being written carries no image on trial any more.
 fn still_carries(target: &Candidate, record: &Record) -> bool {
-    let holds = flash::open(target).map(|disk| Holds::on(&disk));
-    matches!(holds, Ok(Ok(Holds::Trial(found))) if found == *record)
+    still_holds(target, &Holds::Trial(record.clone()))
+}
+
+fn still_holds(target: &Candidate, holds: &Holds) -> bool {
+    let found = flash::open(target).map(|disk| Holds::on(&disk));
+    matches!(found, Ok(Ok(found)) if found == *holds)
 }
 
 /// Looks at the disk. `None` where it takes the share to say which of several is meant. A disk that hung in an earlier start waits
@@ -172,7 +187,7 @@ pub fn at_disk(
         disks::remember(card, &node.lasting_id(), disks::present());
     }
     match chosen {
-        Ok(target) => seen(node, target, serial, order, watcher).map(Some),
+        Ok(target) => seen(node, target, serial, order, None, watcher).map(Some),
         Err(error) if error.may_be_hidden => Err(error.into()),
         Err(error) => {
             info!("no disk is looked at yet: {error}");
@@ -181,12 +196,13 @@ pub fn at_disk(
     }
 }
 
-/// Looks at this disk.
+/// Looks at this disk. `signed`: a signed order to flash it.
 pub fn seen(
     node: &mut Node,
     target: Candidate,
     serial: Option<&str>,
     order: Option<&Order>,
+    signed: Option<&OrderId>,
     watcher: &Watcher,
 ) -> Result<Seen, Failure> {
     node.target = Some(target.clone());
@@ -194,7 +210,9 @@ pub fn seen(
     hangs::show_last(node, Some(&target))?;
     let holds = holds(&flash::open(&target)?, &target, || restarts::before(node))?;
     let order = order.filter(|order| node.is_meant_by(order));
-    let decision = consent::decide(holds.clone(), order.map(|order| order.id.as_str()));
+    let by_card = order.map(|order| order.id.as_str());
+    let decision = consent::decide(holds.clone(), by_card, signed);
+    node.order = last_signed(holds.carried_out()).map(|id| id.to_string());
     node.pause = match &decision {
         Decision::Replace(record) => Some(waited::pause_of(&target.serial, record)),
         _ => None,
@@ -372,7 +390,7 @@ mod tests {
                 error: LookError::Record(std::io::Error::other("gone")),
             })
         };
-        let answer = without_share(&machine, &Node::default(), Some(seen), failure);
+        let answer = without_share(&machine, &mut Node::default(), Some(seen), failure);
         let failure = answer.err().expect("the failure of the share stays");
         assert_eq!(failure.fault, Fault::ServerUnreachable);
     }

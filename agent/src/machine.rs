@@ -11,8 +11,10 @@ use log::info;
 
 use crate::journal::Journal;
 use crate::led::{Led, Pattern};
+use crate::node::Node;
 use crate::reporter::Reporter;
 use crate::stage::{Stage, Stages};
+use crate::syslog::Syslog;
 use crate::watchdog::Watchdog;
 
 /// The longest sleep between two feedings of the watchdog.
@@ -33,6 +35,8 @@ pub struct Machine {
     pub reporter: Reporter,
     /// The lines of the console.
     pub journal: Journal,
+    /// The way to a log server.
+    pub syslog: Syslog,
     /// How long a node holds before it looks again.
     pub hold: Duration,
     wanted_timeout: Duration,
@@ -58,6 +62,7 @@ impl Machine {
             led,
             reporter: Reporter::default(),
             journal: Journal::default(),
+            syslog: Syslog::default(),
             hold,
             wanted_timeout: WATCHDOG,
             start: Instant::now(),
@@ -82,6 +87,17 @@ impl Machine {
     /// The same machine, with the lines that are already on its console.
     pub fn with_journal(self, journal: Journal) -> Self {
         Self { journal, ..self }
+    }
+
+    /// The same machine, with the way of these lines to a log server.
+    pub fn with_syslog(self, syslog: Syslog) -> Self {
+        Self { syslog, ..self }
+    }
+
+    /// What is known of the node by now, for those who are far away.
+    pub fn knows(&self, node: &Node) {
+        self.reporter.knows(node);
+        self.syslog.knows(node);
     }
 
     /// After how long without progress the board is reset.

@@ -13,6 +13,7 @@ mod console;
 mod dhcp;
 mod discards;
 mod disks;
+mod dry_run;
 mod failure;
 mod flash;
 mod floor;
@@ -39,8 +40,10 @@ mod reporter;
 mod resolv_conf;
 mod restarts;
 mod retry;
+mod signed_order;
 mod stage;
 mod stall;
+mod syslog;
 mod takeover;
 mod target;
 mod trial;
@@ -60,20 +63,23 @@ use gild_disk::select::Candidate;
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
+use gild_orders::{carried_out_with, last_signed};
 use log::{info, warn};
 
 use crate::boot_order::Standing;
 use crate::consent::{Decision, Holds, Proven, Reason};
 use crate::discards::{Discard, Discards};
-use crate::failure::Failure;
+use crate::failure::{Failure, Remedy};
 use crate::flash::Finished;
 use crate::led::Pattern;
 use crate::look::Seen;
 use crate::machine::Machine;
 use crate::manifest::{FetchError, Image};
+use crate::network::Effort;
 use crate::node::Node;
 use crate::reporter::Destination;
 use crate::retry::Failures;
+use crate::signed_order::Chosen;
 use crate::stage::Stage;
 use crate::stall::Watcher;
 
@@ -121,14 +127,26 @@ fn run() -> ! {
     let mut node = Node::default();
     let mut failures = Failures::default();
     let watcher = Watcher::start(machine);
-    while let Err(failure) = story(machine, &arguments, &mut node, &watcher) {
+    loop {
+        let mut failure = match story(machine, &arguments, &mut node, &watcher) {
+            Ok(()) if node.dry_run.is_some() => {
+                machine.wait(machine.hold);
+                continue;
+            }
+            Ok(()) => break,
+            Err(failure) => failure,
+        };
+        if node.dry_run.is_some() {
+            // Nobody counts its restarts.
+            failure.remedy = Remedy::LookAgain;
+        }
         if failure.fault == Fault::ServerUnreachable
             && let Some(network) = &mut node.network
         {
             network.did_not_lead_to_server();
         }
         let noted = failures.note(machine, &failure);
-        machine.reporter.knows(&node);
+        machine.knows(&node);
         if noted.is_news {
             receipt::tell(machine, &node, Some(&failure), noted.is_held);
         }
@@ -142,7 +160,7 @@ fn run() -> ! {
         Pattern::Done
     };
     machine.led.show(good);
-    machine.reporter.knows(&node);
+    machine.knows(&node);
     receipt::tell(machine, &node, None, false);
     let trouble = node
         .boot_order
@@ -182,8 +200,14 @@ fn story(
     node.card = card;
     let known = config.as_ref().ok();
     let policy = known.map(|config| config.boot_order);
+    let is_dry = dry_run::is_on(arguments, known);
+    if let Some(card) = &mut node.card {
+        card.is_dry = is_dry;
+    }
+    node.dry_run = is_dry.then(|| node.dry_run.take().unwrap_or_default());
     node.status = known.and_then(destination);
-    machine.reporter.knows(node);
+    node.log_server = known.and_then(|config| config.log_server.clone());
+    machine.knows(node);
     watcher.knows(node);
     let order = order::of(node, known, arguments);
     let known_order = order.as_ref().ok().and_then(Option::as_ref);
@@ -192,19 +216,26 @@ fn story(
     let serial = known.and_then(|config| config.target_serial.as_deref());
     let seen = look::at_disk(machine, node, serial, known_order, watcher)?;
     let seen = match seen {
-        // No network and no share: a node that is proven starts without them, and one on trial may.
-        Some(seen) if seen.decision.is_start() => seen,
+        // No share: a node that is proven starts without it, and one on trial may. Whether an operator's key says otherwise is asked
+        // of a proven one, for a moment.
+        Some(seen)
+            if seen.decision.is_start()
+                && !known.is_some_and(|config| {
+                    order.is_ok()
+                        && signed_order::has_it_written(machine, board, config, node, &seen)
+                }) =>
+        {
+            seen
+        }
         seen => {
             let config = config?;
-            let on_disk = seen.as_ref().and_then(|seen| seen.holds.record());
-            let on_disk = on_disk.map_or(0, Record::next_floor);
             install(
                 machine,
                 board,
                 &config,
                 node,
                 order?.as_ref(),
-                on_disk,
+                seen.as_ref(),
                 watcher,
             )
             .or_else(|failure| look::without_share(machine, node, seen, failure))?
@@ -212,8 +243,13 @@ fn story(
     };
     node.target = Some(seen.target.clone());
     node.image_id = seen.image_id();
-    machine.reporter.knows(node);
+    machine.knows(node);
     hardware::look_at_disk(machine, &seen.target);
+
+    if is_dry {
+        dry_run::say(machine, board, node, &seen, policy);
+        return Ok(());
+    }
 
     machine.enter(Stage::BootOrder);
     match seen.decision {
@@ -231,36 +267,62 @@ fn destination(config: &Config) -> Option<Destination> {
     })
 }
 
-/// Makes the disk carry the image that the share has for this board, or finds that it may not be written. `on_disk` is the least
-/// rollback counter by the disk that was seen.
+/// Makes the disk carry the image that the share has for this board, or finds that it may not be written. `before`: what was seen of the
+/// disk before anybody was asked.
 fn install(
     machine: &'static Machine,
     board: &'static Board,
     config: &Config,
     node: &mut Node,
     order: Option<&Order>,
-    on_disk: u64,
+    before: Option<&Seen>,
     watcher: &Watcher,
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
     // The others are asked only where this one fails.
     let server = config.servers.first().map_or("", ServerUrl::host);
-    let network = network::up(machine, board, &config.networks, server, &mut node.network)?;
+    let network = &mut node.network;
+    let network = network::up(
+        machine,
+        board,
+        &config.networks,
+        server,
+        network,
+        Effort::Full,
+    )?;
     let mac = network.mac;
     hardware::look_at_link(machine, &network.interface.name);
-    if config.may_use_tls() {
+    // An order ends by the clock, too.
+    if config.may_use_tls() || config.order_url.is_some() {
         let setting = clock::set(network.time_servers());
         hardware::look_at_clock(machine, &setting);
     }
     // Before anything newer is sent.
     unsent::take_up(machine, node);
-    machine.reporter.knows(node);
+    machine.knows(node);
+    let carried_out = before.map_or(&[][..], |seen| seen.holds.carried_out());
+    signed_order::hear(machine, board, config, node, carried_out);
+    let serial = config
+        .target_serial
+        .clone()
+        .or_else(|| node.heard.disk(&disks::present()));
+    let serial = serial.as_deref();
+    let chosen = match before {
+        Some(seen) => node.heard.chosen(&seen.holds, &seen.target.serial),
+        None => node.heard.any(serial),
+    }
+    .cloned();
+    if let Some(chosen) = &chosen {
+        info!("signed order {} chooses {}", chosen.id, chosen.flash.choice);
+    }
 
     machine.enter(Stage::Manifest);
     let access = manifest::access(config)?;
     let on_card = floor::on_card(node.card.as_ref().map(|card| card as _), board)
         .map_err(FetchError::Floor)?;
-    let image = manifest::fetch(machine, board, config, &access, on_card.max(on_disk))?;
+    let on_disk = before.and_then(|seen| seen.holds.record());
+    let least = on_card.max(on_disk.map_or(0, Record::next_floor));
+    let image = manifest::fetch(machine, board, config, &access, chosen.as_ref(), least)?;
     node.image_id = Some(image.manifest.image_id.clone());
     if let Some(card) = &node.card {
         floor::keep_signed(card, board, image.manifest.rollback_counter);
@@ -271,13 +333,14 @@ fn install(
     if let Some(matchbox) = &config.matchbox {
         node.hostname = matchbox::announce(&access, matchbox, mac);
     }
-    machine.reporter.knows(node);
+    machine.knows(node);
 
     machine.enter(Stage::Target);
     hangs::show_last(node, None)?;
-    let target = target::choose(machine, config, &image, node.card.as_ref())?;
-    let serial = config.target_serial.as_deref();
-    let seen = look::seen(node, target, serial, order, watcher)?;
+    let target = target::choose(machine, serial, &image, node.card.as_ref())?;
+    let signed = node.heard.order_for(&target.serial, clock::seconds());
+    let signed = signed.cloned();
+    let seen = look::seen(node, target, serial, order, signed.as_ref(), watcher)?;
     if seen.decision.is_start() {
         node.offered = Some(image.manifest.image_id);
         return Ok(seen);
@@ -285,8 +348,37 @@ fn install(
     image.check_floor(&seen.holds)?;
     hardware::look_at_disk(machine, &seen.target);
 
+    if let Some(dry_run) = &mut node.dry_run {
+        dry_run.would_write = Some(dry_run::writing(&image, &seen));
+        return Ok(seen);
+    }
+
     machine.enter(Stage::Flash);
-    write(machine, board, config, node, &image, order, seen)
+    let orders = Orders {
+        by_card: order.filter(|order| node.is_meant_by(order)),
+        signed: chosen.as_ref(),
+    };
+    write(machine, board, config, node, &image, orders, seen)
+}
+
+/// The orders for this node that are carried out when its disk is written.
+#[derive(Clone, Copy)]
+struct Orders<'a> {
+    by_card: Option<&'a Order>,
+    signed: Option<&'a Chosen>,
+}
+
+impl Orders<'_> {
+    /// What the record says of them, after these.
+    fn after(self, before: &[String]) -> Vec<String> {
+        let by_card = self.by_card.map(|order| order.id.as_str());
+        let signed = self.signed.map(|chosen| chosen.id.as_str());
+        let mut orders = before.to_vec();
+        for id in by_card.into_iter().chain(signed) {
+            orders = carried_out_with(&orders, id);
+        }
+        orders
+    }
 }
 
 /// Writes the disk, which is on trial then, or proven if its image does not prove itself.
@@ -296,7 +388,7 @@ fn write(
     config: &Config,
     node: &mut Node,
     image: &Image,
-    order: Option<&Order>,
+    orders: Orders<'_>,
     seen: Seen,
 ) -> Result<Seen, Failure> {
     let disk = flash::open(&seen.target)?;
@@ -319,19 +411,15 @@ fn write(
             }
         }
     };
-    let meant = order.filter(|order| node.is_meant_by(order));
     let terms = Terms {
-        orders: match (meant, before) {
-            (Some(order), Some(record)) => record.orders_with(&order.id),
-            (Some(order), None) => vec![order.id.clone()],
-            (None, Some(record)) => record.orders.clone(),
-            (None, None) => Vec::new(),
-        },
+        orders: orders.after(seen.holds.carried_out()),
         rollback_floor: before.map_or(0, Record::next_floor),
         trial_starts,
         is_boot_order_pending: image.manifest.proves_itself
             && boot_order::is_pending(machine, board, config.boot_order, node),
     };
+    node.order = last_signed(&terms.orders).map(|id| id.to_string());
+    machine.knows(node);
     // U-Boot would start the new image as a proven one: after a power cut nothing would count its starts.
     if let Some(card) = &node.card
         && let Err(error) = gate::close(card, board)
@@ -342,6 +430,7 @@ fn write(
     let settings = network.map(|network| network.settings.clone());
     let options = Options {
         again: true,
+        erase: orders.signed.is_some_and(|chosen| chosen.flash.erase),
         read_holes: config.read_holes,
         terms,
         network: settings.unwrap_or_default(),

@@ -10,9 +10,10 @@ use gild_faults::{Fault, HasFault};
 use gild_format::fit::{self, check_rollback};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
-use gild_format::release::{self, GOLDEN, signature_of};
+use gild_format::release::{self, signature_of};
 use gild_format::signature::{MAX_SIGNATURE_BYTES, SignatureError};
 use gild_http::{Access, HttpError};
+use gild_orders::Choice;
 use gild_share::{Place, Share, ShareError};
 use gild_source::Options;
 use log::info;
@@ -21,6 +22,7 @@ use crate::consent::Holds;
 use crate::failure::StepError;
 use crate::machine::Machine;
 use crate::patience::ServerPatience;
+use crate::signed_order::Chosen;
 
 /// The first question is put off by up to this part of a hold: two seconds, with the usual one of a minute.
 const START_SHARE: u32 = 30;
@@ -36,6 +38,8 @@ pub struct Image {
     pub share: Share,
     /// The board's directory there, for people.
     folder: String,
+    /// The manifest's name in it.
+    name: String,
 }
 
 impl Image {
@@ -48,6 +52,7 @@ impl Image {
             "an image that has proven itself on this disk has",
         )
         .map_err(|reason| FetchError::Refused {
+            name: self.name.clone(),
             folder: self.folder.clone(),
             reason,
         })
@@ -67,8 +72,10 @@ pub enum FetchError {
     #[error("the card's rollback counters cannot be read: {0}")]
     Floor(io::Error),
     /// The manifest is not one that this node may follow.
-    #[error("{GOLDEN} in {folder} is refused: {reason}")]
+    #[error("{name} in {folder} is refused: {reason}")]
     Refused {
+        /// The manifest.
+        name: String,
         /// The board's directory.
         folder: String,
         /// What is wrong with it.
@@ -94,12 +101,14 @@ pub fn access(config: &Config) -> Result<Access, FetchError> {
     Ok(Access::new(authorities, config.header.as_ref())?)
 }
 
-/// Fetches this board's current manifest and checks everything about it before anything of it is used.
+/// Fetches this board's current manifest, or the one that an order chooses, and checks everything about it before anything of it is
+/// used.
 pub fn fetch(
     machine: &'static Machine,
     board: &Board,
     config: &Config,
     access: &Access,
+    chosen: Option<&Chosen>,
     least_on_card: u64,
 ) -> Result<Image, FetchError> {
     let urls: Vec<ServerUrl> = config
@@ -117,19 +126,21 @@ pub fn fetch(
     };
     let share = Share::new(&urls, access, options, patience);
     let least = config.min_rollback.max(least_on_card);
+    let name = Chosen::manifest(chosen);
     // A server whose manifest is refused is passed over like one that does not answer.
     let (manifest, bytes, folder) = share.on_one(|place| {
         let folder = place.url().to_string();
         let refused = |reason| ShareError::Refused {
-            name: GOLDEN.to_owned(),
+            name: name.clone(),
             server: folder.clone(),
             reason,
         };
-        let (bytes, line) =
-            read_signed(machine, config, place)?.map_err(|error| refused(error.to_string()))?;
+        let (bytes, line) = read_signed(machine, config, place, &name)?
+            .map_err(|error| refused(error.to_string()))?;
         let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
         let version = env!("CARGO_PKG_VERSION");
         fit::check(&manifest, &board.name, version, least).map_err(refused)?;
+        is_chosen(&manifest, chosen).map_err(refused)?;
         info!("{line}");
         Ok((manifest, bytes, folder))
     })?;
@@ -145,17 +156,30 @@ pub fn fetch(
         manifest,
         share,
         folder,
+        name,
     })
+}
+
+/// A server may show another signed image under the name of the one that an order chooses.
+fn is_chosen(manifest: &Manifest, chosen: Option<&Chosen>) -> Result<(), String> {
+    match chosen.map(|chosen| &chosen.flash.choice) {
+        Some(Choice::Image(id)) if id.to_string() != manifest.image_id => Err(format!(
+            "it is of image {}, and the order chooses {id}",
+            manifest.image_id
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn read_signed(
     machine: &'static Machine,
     config: &Config,
     place: &Place,
+    name: &str,
 ) -> Result<Result<(Vec<u8>, String), SignatureError>, ShareError> {
     let read = || {
-        let manifest = place.read_file(GOLDEN, MAX_MANIFEST_BYTES as u64)?;
-        let minisig = place.read_file(&signature_of(GOLDEN), MAX_SIGNATURE_BYTES as u64)?;
+        let manifest = place.read_file(name, MAX_MANIFEST_BYTES as u64)?;
+        let minisig = place.read_file(&signature_of(name), MAX_SIGNATURE_BYTES as u64)?;
         Ok((manifest, String::from_utf8_lossy(&minisig).into_owned()))
     };
     signed(config, read, |time| machine.wait(time))

@@ -111,6 +111,15 @@ impl Network {
     }
 }
 
+/// How much is done to get an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// All that may help, for as long as a step waits.
+    Full,
+    /// So long at most, and nothing but waiting: the disk is started without a network, too.
+    Brief(Duration),
+}
+
 /// Gets the node an address, or keeps the one it has. If `present` is not empty after an error, that
 /// network still works.
 pub fn up<'a>(
@@ -119,6 +128,7 @@ pub fn up<'a>(
     networks: &Networks,
     server: &str,
     present: &'a mut Option<Network>,
+    effort: Effort,
 ) -> Result<&'a mut Network, NetworkError> {
     let wired = setup::wired();
     let settings = networks.of_board(&macs(&wired))?;
@@ -153,6 +163,7 @@ pub fn up<'a>(
         board,
         networks,
         by_ipv6,
+        effort,
         failed,
         seen: Vec::new(),
         asked: Vec::new(),
@@ -165,7 +176,7 @@ pub fn up<'a>(
         }) => info!("network {name} {} {address}/{prefix}", network.mac),
         None => info!("network {name} {} by IPv6 only", network.mac),
     }
-    if !by_ipv6 {
+    if !by_ipv6 && effort == Effort::Full {
         machine.alive();
         wait_for_ipv6(machine, server, &network.interface);
     }

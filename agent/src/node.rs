@@ -4,8 +4,8 @@ use std::path::Path;
 
 use gild_boards::Board;
 use gild_boards::mac::Mac;
-use gild_card_format::Order;
 use gild_card_format::names::{UNKNOWN, file_id};
+use gild_card_format::{LogServer, Order};
 use gild_disk::select::Candidate;
 use gild_flash::Report;
 use gild_identity::{Interface, lasting_macs};
@@ -14,9 +14,11 @@ use crate::board;
 use crate::boot_order::BootOrder;
 use crate::card::Card;
 use crate::discards::Discard;
+use crate::dry_run::DryRun;
 use crate::network::Network;
 use crate::reporter::Destination;
 use crate::restarts::{Counting, Tally};
+use crate::signed_order::Heard;
 
 /// The node, as far as the story has got.
 #[derive(Clone, Default)]
@@ -29,6 +31,8 @@ pub struct Node {
     pub network: Option<Network>,
     /// Where reports are posted.
     pub status: Option<Destination>,
+    /// Where the lines of the console go.
+    pub log_server: Option<LogServer>,
     /// The name that Matchbox has for it.
     pub hostname: Option<String>,
     /// The image it should carry.
@@ -43,6 +47,14 @@ pub struct Node {
     pub is_on_trial: bool,
     /// The image on the share, where the node keeps another one because nobody ordered it to be replaced.
     pub offered: Option<String>,
+    /// What the server of signed orders has said.
+    pub heard: Heard,
+    /// Nothing is written in this start.
+    pub dry_run: Option<DryRun>,
+    /// What keeps it from being written, in words: an order, or the dry run with what it would do.
+    pub held: Option<String>,
+    /// The last signed order that its disk has carried out, or carries out now.
+    pub order: Option<String>,
     /// What was done to the boot order.
     pub boot_order: Option<BootOrder>,
     /// What that changed on the board, for people.
@@ -70,6 +82,9 @@ impl Node {
         self.discard = Discard::default();
         self.is_on_trial = false;
         self.offered = None;
+        self.order = None;
+        self.held = None;
+        self.heard.start_over();
         self.boot_order = None;
         self.boot_order_changes.clear();
     }
@@ -106,15 +121,17 @@ impl Node {
         self.is_on_trial || self.boot_order == Some(BootOrder::Staged)
     }
 
-    /// Whether an order names it, by any of its names.
-    pub fn is_meant_by(&self, order: &Order) -> bool {
+    /// All its addresses.
+    pub fn macs(&self) -> Vec<Mac> {
         let wired = Interface::wired(Path::new("/"));
         let own = wired.iter().filter_map(Interface::mac);
-        let macs = self.mac().into_iter().chain(own);
-        let names: Vec<String> = macs
-            .map(|mac| mac.to_string())
-            .chain(board::serial())
-            .collect();
+        self.mac().into_iter().chain(own).collect()
+    }
+
+    /// Whether an order names it, by any of its names.
+    pub fn is_meant_by(&self, order: &Order) -> bool {
+        let macs = self.macs().into_iter().map(|mac| mac.to_string());
+        let names: Vec<String> = macs.chain(board::serial()).collect();
         order.is_for(names.iter().map(String::as_str))
     }
 

@@ -98,6 +98,11 @@ impl Reporter {
         self.change(|outbox| outbox.failed(failure, held));
     }
 
+    /// An order holds the node, in words.
+    pub fn held(&self, message: &str) {
+        self.change(|outbox| outbox.held(message));
+    }
+
     /// What was found of one subject of the hardware. Says whether that is news.
     pub fn found(&self, subject: &str, found: &[Finding]) -> bool {
         let mut is_news = false;

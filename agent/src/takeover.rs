@@ -43,7 +43,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     }));
     console::never_block_standard_streams();
     let trouble = mount_all();
-    let journal = console::start(board::detect().ok());
+    let (journal, syslog) = console::start(board::detect().ok());
     info!("agent {} starting", env!("CARGO_PKG_VERSION"));
     info!("stage {}", Stage::Takeover.name());
     for (place, error) in trouble {
@@ -58,10 +58,12 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     let watchdog = seconds(&arguments, "watchdog_seconds", WATCHDOG, WATCHDOGS);
     let machine = Machine::new(Led::start(), hold)
         .with_watchdog_timeout(watchdog)
-        .with_journal(journal);
+        .with_journal(journal)
+        .with_syslog(syslog);
     let machine: &Machine = Box::leak(Box::new(machine));
     end_panics_in_a_reboot(machine);
     machine.reporter.start();
+    machine.syslog.start();
     (machine, arguments)
 }
 

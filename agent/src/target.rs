@@ -1,6 +1,5 @@
 //! Step 6, target: the one disk that may be written.
 
-use gild_card_format::Config;
 use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
 use gild_faults::HasFault;
 use log::info;
@@ -31,14 +30,14 @@ impl StepError for SelectError {
 /// Picks the disk, or says why none can be picked.
 pub fn choose(
     machine: &Machine,
-    config: &Config,
+    serial: Option<&str>,
     image: &Image,
     card: Option<&Card>,
 ) -> Result<Candidate, SelectError> {
     let wanted = Wanted {
         size: image.manifest.raw_size,
         sector_size: Some(image.manifest.sector_size),
-        serial: config.target_serial.clone(),
+        serial: serial.map(str::to_owned),
         boot_medium: card.map(|card| card.name.clone()),
     };
     let target = select::choose(&System::default(), &wanted, machine, machine.patience())?;

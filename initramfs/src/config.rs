@@ -76,6 +76,7 @@ pub fn prepare(text: &str, public_key: Option<&PublicKey>) -> Result<String, Con
     for (key, address) in [
         ("matchbox", &config.matchbox),
         ("status_url", &config.status_url),
+        ("order_url", &config.order_url),
     ] {
         let Some(url) = address else { continue };
         if !url.username().is_empty() || url.password().is_some() {

@@ -19,6 +19,7 @@ mod http;
 mod matchbox;
 mod network;
 mod nfs;
+mod orders;
 mod pi5_steppings;
 mod power_cuts;
 mod refusals;

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::arguments::Arguments;
+use crate::log_server::LogServer;
 use crate::network::Networks;
 use crate::order::Order;
 use crate::server_url::ServerUrl;
@@ -44,8 +45,16 @@ pub struct Config {
     pub status_url: Option<Url>,
     /// What they are signed with.
     pub status_key: Option<ReportKey>,
+    /// Where the lines of the console go.
+    pub log_server: Option<LogServer>,
+    /// Where signed orders are asked for.
+    pub order_url: Option<Url>,
+    /// The only key that may sign them. Without it those of the manifests may.
+    pub order_key: Option<PublicKey>,
     /// Least rollback counter of an image.
     pub min_rollback: u64,
+    /// Nothing is written, and what would be is said.
+    pub dry_run: bool,
     /// Static addresses and the like, for all boards and for single ones.
     pub networks: Networks,
     /// Serial number of the disk to write.
@@ -80,6 +89,15 @@ impl Config {
             .collect()
     }
 
+    /// All keys that may sign an order.
+    #[must_use]
+    pub fn order_keys(&self) -> Vec<&PublicKey> {
+        match &self.order_key {
+            Some(key) => vec![key],
+            None => self.keys(),
+        }
+    }
+
     /// What `gild.toml` calls this one of its keys.
     #[must_use]
     pub fn name_of(&self, key: &PublicKey) -> &'static str {
@@ -100,7 +118,8 @@ impl Config {
     /// The hosts that show a certificate.
     #[must_use]
     pub fn tls_hosts(&self) -> Vec<String> {
-        let of_web = [&self.matchbox, &self.status_url].into_iter().flatten();
+        let of_web = [&self.matchbox, &self.status_url, &self.order_url];
+        let of_web = of_web.into_iter().flatten();
         let of_images = self.servers.iter().filter_map(|server| match server {
             ServerUrl::Http(url) => Some(url.url()),
             ServerUrl::Nfs(_) => None,

@@ -21,7 +21,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 26] = [
     Key {
         name: "server",
         kind: Kind::List,
@@ -88,10 +88,38 @@ pub const KEYS: [Key; 22] = [
             in the name of any board; it is good for nothing else. Not as a kernel argument",
     },
     Key {
+        name: "syslog",
+        kind: Kind::Text,
+        needed: "no",
+        what: "a log server, `udp://host[:port]`: each line of the console is sent there as RFC 5424 has it, with the facility *daemon*, the \
+            node's MAC address as host name and no time. Nothing waits for it: up to 512 lines are kept until there is a network, and \
+            what is lost on the way is lost",
+    },
+    Key {
+        name: "order_url",
+        kind: Kind::Text,
+        needed: "no",
+        what: "where [signed orders](card.md#signed-orders) are asked for: `<order_url>/<twelve digits of the MAC address>`, and if there is \
+            none, `<order_url>/<board>`. gild's desk answers there, and so does a web server with files",
+    },
+    Key {
+        name: "order_key",
+        kind: Kind::Text,
+        needed: "no",
+        what: "the minisign public key that signs orders. If it is given, it alone counts for them; else `public_key` and \
+            `next_public_key` do",
+    },
+    Key {
         name: "min_rollback",
         kind: Kind::Number,
         needed: "no, 0",
         what: "images with a lower rollback counter are refused",
+    },
+    Key {
+        name: "dry_run",
+        kind: Kind::Flag,
+        needed: "no, false",
+        what: "`true`: all steps except those that write, and then what would have been done: [dry run](#dry-run)",
     },
     Key {
         name: "network.address",

@@ -46,9 +46,15 @@ pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
     let state = inspect(job.manifest, job.manifest_sha256, job.target)?;
     let tally = Tally::default();
     let mut flash = Flash::new(job, &tally);
-    if state == TargetState::Done && !job.options.again {
+    if state == TargetState::Done && !job.options.again && !job.options.erase {
         return Ok(flash.report(Outcome::AlreadyDone));
     }
+    // Nothing of what is there is kept.
+    let state = if job.options.erase {
+        TargetState::Other
+    } else {
+        state
+    };
     let (found, expected) = (job.source.size(), job.manifest.stored_size);
     if found != expected {
         return Err(FlashError::SourceSize { found, expected });

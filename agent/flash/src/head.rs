@@ -142,7 +142,14 @@ pub fn prepare(
             let end = job.manifest.raw_size.next_multiple_of(FIRST_MIB);
             medium.discard(end..medium.target.size(), progress)
         }
-        TargetState::Other => medium.discard(FIRST_MIB..medium.target.size(), progress),
+        TargetState::Other => {
+            let everything = FIRST_MIB..medium.target.size();
+            let is_discarded = medium.discard(everything.clone(), progress);
+            if job.options.erase && !is_discarded {
+                medium.zero_all(everything, progress)?;
+            }
+            is_discarded
+        }
     };
     put_record(&mut bytes, &record(job, State::Flashing, is_discarded));
     medium.write(&bytes[sector..], sector as u64, progress)?;

@@ -15,6 +15,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// Write the image again where the target carries it already. What is right on the target is kept.
     pub again: bool,
+    /// Keep nothing of what is on the target: it is made to forget everything, and what it does not forget is written over with zeros.
+    pub erase: bool,
     /// Read holes back in full. Else samples of those that the target made zero itself are read.
     pub read_holes: bool,
     /// What the record is to say besides the image.

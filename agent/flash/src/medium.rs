@@ -10,6 +10,8 @@ use crate::progress::{Progress, Tally};
 
 /// Bytes that the target forgets in one call. A disk may take seconds for a large range, and each call is a sign of life.
 const DISCARD: u64 = 4 << 30;
+/// Bytes that are made zero in one call: a disk without a command for it writes them all.
+const ZEROS: u64 = 256 << 20;
 
 #[derive(Clone, Copy)]
 pub struct Medium<'a> {
@@ -71,6 +73,17 @@ impl Medium<'_> {
         self.tally.bytes_zeroed.add(length);
         progress.alive();
         Ok(method)
+    }
+
+    /// The same for a range of any length, a sign of life in each piece.
+    pub fn zero_all(&self, range: Range<u64>, progress: &Progress<'_>) -> Result<(), FlashError> {
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + ZEROS);
+            self.zero(&(at..end), progress)?;
+            at = end;
+        }
+        Ok(())
     }
 
     /// Has the target forget the range. Nothing depends on it: what it then reads is not known, and everything that matters is

@@ -4,11 +4,13 @@
 //! signature is checked. So whoever holds the network or the desk can keep an order back, and cannot make one.
 
 mod choice;
+mod hearing;
 mod id;
 mod order;
 mod signed;
 
 pub use choice::{CHANNEL_RULE, Channel, Choice};
+pub use hearing::{Listener, Refusal, ask, carried_out_with, last_signed};
 pub use id::OrderId;
 pub use order::{Action, FORMAT, Flash, LONGEST_LIFE, Order, OrderError};
 pub use signed::{MAX_LENGTH, SignedOrder, SignedOrderError};

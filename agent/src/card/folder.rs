@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::path::Path;
 
 use nix::mount::MsFlags;
 
@@ -45,6 +46,9 @@ impl Folder for Card {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        if self.leaves_alone(name) {
+            return Ok(());
+        }
         let mounted = self
             .mount(MsFlags::empty())
             .map_err(|error| self.told("writing", name, io::Error::other(error)))?;
@@ -52,6 +56,9 @@ impl Folder for Card {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        if self.leaves_alone(from) {
+            return Ok(());
+        }
         let mounted = self.mount(MsFlags::empty()).map_err(io::Error::other)?;
         fs::rename(mounted.path(from), mounted.path(to))
             .and_then(|()| File::open(mounted.path(""))?.sync_all())
@@ -59,6 +66,9 @@ impl Folder for Card {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        if self.leaves_alone(name) {
+            return Ok(());
+        }
         let mounted = self.mount(MsFlags::empty()).map_err(io::Error::other)?;
         match fs::remove_file(mounted.path(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -79,7 +89,22 @@ impl Folder for Card {
 }
 
 impl Card {
+    /// In a dry run the card is as it was afterwards, except for what this node says of itself.
+    fn leaves_alone(&self, name: &str) -> bool {
+        let is_left = self.is_dry && !is_log(name);
+        if is_left {
+            log::info!("dry run: {name} on the card stays as it is");
+        }
+        is_left
+    }
+
     fn told(&self, action: &'static str, what: &str, error: io::Error) -> io::Error {
         io::Error::new(error.kind(), self.failed(action, what, error))
     }
+}
+
+fn is_log(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension == "log")
 }

@@ -15,7 +15,7 @@ use log::warn;
 use super::asked::Asked;
 use super::error::{NetworkError, kernel};
 use super::keeper::Keeper;
-use super::{LOOK, Network, OTHER_KIND, ipv6, link, macs, setup, verdict};
+use super::{Effort, LOOK, Network, OTHER_KIND, ipv6, link, macs, setup, verdict};
 use crate::machine::Machine;
 use crate::netlink::Netlink;
 
@@ -30,6 +30,7 @@ pub struct Search<'a> {
     pub networks: &'a Networks,
     /// The server's address is one of IPv6.
     pub by_ipv6: bool,
+    pub effort: Effort,
     /// The interfaces that come after the others.
     pub failed: Vec<u32>,
     /// Those that were to be brought up, and why one was not.
@@ -49,7 +50,10 @@ fn own(settings: &Settings) -> Option<&Static> {
 impl Search<'_> {
     /// Looks until one has an address, or until patience is at its end.
     pub fn network(mut self) -> Result<Network, NetworkError> {
-        let patience = self.machine.patience();
+        let patience = match self.effort {
+            Effort::Full => self.machine.patience(),
+            Effort::Brief(time) => time,
+        };
         let start = Instant::now();
         let mut revival = Revival::within(patience);
         loop {
@@ -64,12 +68,12 @@ impl Search<'_> {
             if let Some(network) = self.settle(waited, settings) {
                 return Ok(network);
             }
-            if self.seen.is_empty() {
+            if self.seen.is_empty() && self.effort == Effort::Full {
                 revival.step(&System::default(), waited);
             }
             if waited >= patience || self.has_no_hope() {
                 for asked in &self.asked {
-                    if asked.has_stalled() {
+                    if self.effort == Effort::Full && asked.has_stalled() {
                         link::toggle(self.netlink, &asked.interface);
                     }
                 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use gild_card_format::Networks;
 use gild_identity::Interface;
 
+use super::Effort;
 use super::asked::Asked;
 use super::search::Search;
 use crate::machine::Machine;
@@ -57,6 +58,7 @@ pub fn search<'a>(
         board: &gild_boards::all()[0],
         networks,
         by_ipv6: false,
+        effort: Effort::Full,
         failed: Vec::new(),
         seen: Vec::new(),
         asked,

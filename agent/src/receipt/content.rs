@@ -19,6 +19,10 @@ use crate::reporter::about;
 pub const FLASHED: &str = "flashed";
 /// The outcome of one that needed nothing.
 pub const ALREADY_DONE: &str = "already-done";
+/// The outcome of a node that an order keeps from being written.
+pub const HELD: &str = "held";
+/// The outcome of a dry run.
+pub const DRY_RUN: &str = "dry-run";
 
 /// What happened to one node.
 #[derive(Clone, Debug, Serialize)]
@@ -100,9 +104,12 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>, held: boo
     let left = left.filter(|left| left.kind != Kind::Waits);
     let outcome = match (failure, flashed.map(|report| report.outcome)) {
         (Some(_), _) => "fault",
+        (None, _) if node.dry_run.is_some() => DRY_RUN,
+        (None, _) if node.held.is_some() => HELD,
         (None, Some(Outcome::Flashed)) => FLASHED,
         (None, Some(Outcome::AlreadyDone) | None) => ALREADY_DONE,
     };
+    let about = about(node);
     let report = Report {
         kind: gild_report::Kind::Receipt,
         stage: Some(machine.stage().name().to_owned()),
@@ -113,13 +120,15 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>, held: boo
             .map(Fault::number),
         message: failure
             .map(|failure| failure.message.clone())
-            .or(left.map(|left| left.reason.clone())),
+            .or(left.map(|left| left.reason.clone()))
+            .or(node.held.clone())
+            .or(about.message.clone()),
         next_step: failure
             .map(|failure| failure.next_step)
             .or(left.map(|left| left.next_step))
             .map(str::to_owned),
         held,
-        ..about(node)
+        ..about
     };
     Receipt {
         report: machine.reporter.stamp(report),

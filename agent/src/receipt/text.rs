@@ -2,7 +2,7 @@
 
 use gild_faults::Fault;
 
-use super::content::{FLASHED, Receipt};
+use super::content::{DRY_RUN, FLASHED, HELD, Receipt};
 use crate::failure::Failure;
 
 /// The outcome for a person who reads the card on a laptop.
@@ -31,6 +31,9 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         None if report.outcome.as_deref() == Some(FLASHED) => {
             "The disk was written, verified and committed.\n".to_owned()
         }
+        None if matches!(report.outcome.as_deref(), Some(HELD | DRY_RUN)) => {
+            "Nothing is written for now, and the node looks again by itself.\n".to_owned()
+        }
         None => "The disk carried the image already; nothing was written.\n".to_owned(),
     };
     let discard = if receipt.discard_left_out {
@@ -58,6 +61,10 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         ),
         _ => String::new(),
     };
+    let said = match (failure, &report.next_step, &report.message) {
+        (None, None, Some(message)) => format!("\n{message}\n"),
+        _ => String::new(),
+    };
     let changes = receipt.boot_order_changes.iter();
     let changes: String = changes
         .flat_map(|change| ["        ", change, "\n"])
@@ -68,7 +75,7 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
         .flat_map(|found| ["Found:  ", &found.message, "\n"])
         .collect();
     format!(
-        "gild {}: the last outcome of one node\n\n{outcome}{discard}{trial}{offered}{boot_order}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
+        "gild {}: the last outcome of one node\n\n{outcome}{discard}{trial}{offered}{boot_order}{said}\nBoard:  {}, serial {}\nMAC:    {}\nImage:  {}\nDisk:   {disk}\n\
          Boot:   {}\n{changes}{hardware}",
         or_unknown(&report.agent_version),
         or_unknown(&report.board),

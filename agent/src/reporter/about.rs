@@ -28,6 +28,8 @@ pub fn about(node: &Node) -> Report {
         image_id: node.image_id.clone(),
         offered: node.offered.clone(),
         on_trial: node.is_on_trial,
+        order: node.order.clone(),
+        message: node.heard.trouble().map(str::to_owned),
         agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         ..Report::default()
     }

@@ -181,6 +181,13 @@ impl Outbox {
         self.news = News::Changed;
     }
 
+    /// An order holds the node.
+    pub fn held(&mut self, message: &str) {
+        self.state.message = Some(message.to_owned());
+        self.state.held = true;
+        self.news = News::Changed;
+    }
+
     /// What was found of one subject of the hardware. Says whether that is news.
     pub fn found(&mut self, subject: &str, found: &[Finding]) -> bool {
         let (before, mut after): (Vec<Finding>, Vec<_>) = std::mem::take(&mut self.hardware)
@@ -332,7 +339,7 @@ impl Outbox {
             bytes_per_second: state.bytes_per_second,
             seconds_left: state.seconds_left,
             fault: state.fault,
-            message: state.message,
+            message: state.message.or_else(|| self.about.message.clone()),
             next_step: state.next_step,
             held: state.held,
             ..self.about.clone()

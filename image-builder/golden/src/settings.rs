@@ -108,9 +108,10 @@ pub fn check_authorities(tree: &Tree, settings: &Settings) -> Result<(), Setting
     let Some(ca) = &settings.ca else {
         return Ok(());
     };
-    let matchbox = settings.matchbox.as_ref();
-    let host = matchbox
-        .filter(|url| url.scheme() == "https")
+    let asked = [&settings.matchbox, &settings.order_url];
+    let mut asked = asked.into_iter().flatten();
+    let host = asked
+        .find(|url| url.scheme() == "https")
         .and_then(|url| url.host_str())
         .ok_or(SettingsError::UnusedAuthorities)?;
     let path = ca.display().to_string();
@@ -157,7 +158,7 @@ mod tests {
             (
                 "matchbox = \"http://localhost:8080\"\n",
                 None,
-                "each node itself",
+                "leads each node to itself",
             ),
             (
                 "matchbox = \"https://mb.example:80800\"\n",

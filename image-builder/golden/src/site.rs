@@ -29,6 +29,10 @@ pub struct Options {
     pub k3s_url: Option<String>,
     /// Whether nodes are to ask nobody.
     pub without_matchbox: bool,
+    /// Where nodes ask for signed orders.
+    pub order_url: Option<String>,
+    /// The public keys that may sign them.
+    pub order_keys: Vec<String>,
 }
 
 /// The options, read and found good.
@@ -44,6 +48,10 @@ pub struct Site {
     pub k3s_url: Option<String>,
     /// Whether nodes are to ask nobody.
     pub without_matchbox: bool,
+    /// Where nodes ask for signed orders.
+    pub order_url: Option<String>,
+    /// The public keys that may sign them.
+    pub order_keys: Vec<String>,
 }
 
 /// Why a site's options cannot be used.
@@ -112,6 +120,8 @@ impl Options {
             matchbox_ca,
             k3s_url: self.k3s_url.clone(),
             without_matchbox: self.without_matchbox,
+            order_url: self.order_url.clone(),
+            order_keys: self.order_keys.clone(),
         })
     }
 }
@@ -163,15 +173,24 @@ impl Site {
         if let Some(url) = &self.k3s_url {
             settings = format!("{settings}k3s_url = {}\n", quoted(url));
         }
+        if let Some(url) = &self.order_url {
+            let keys: Vec<String> = self.order_keys.iter().map(|key| quoted(key)).collect();
+            let keys = keys.join(", ");
+            settings = format!(
+                "{settings}order_url = {}\norder_keys = [{keys}]\n",
+                quoted(url)
+            );
+        }
         // A site may bring its own in its overlay.
         if self.without_matchbox {
-            files.push((
-                "--without-matchbox",
-                FIRST_BOOT,
-                "without_matchbox = true\n".to_owned(),
-            ));
+            let settings = format!("without_matchbox = true\n{settings}");
+            files.push(("--without-matchbox", FIRST_BOOT, settings));
         } else if !settings.is_empty() {
-            files.push(("--matchbox", FIRST_BOOT, settings));
+            let option = match &self.matchbox {
+                Some(_) => "--matchbox",
+                None => "--order-url",
+            };
+            files.push((option, FIRST_BOOT, settings));
         }
         files
     }
@@ -230,4 +249,41 @@ fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
         });
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use gild_node::settings::Settings;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_of_orders_is_what_a_node_reads() {
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        for without_matchbox in [false, true] {
+            let site = Site {
+                authorized_keys: Vec::new(),
+                matchbox: (!without_matchbox).then(|| "https://desk.example:8443".to_owned()),
+                matchbox_ca: None,
+                k3s_url: None,
+                without_matchbox,
+                order_url: Some("https://desk.example:8443/orders".to_owned()),
+                order_keys: vec![KEY.to_owned()],
+            };
+            let files = site.files();
+            let [(_, FIRST_BOOT, text)] = &files[..] else {
+                panic!("{files:?}");
+            };
+            let settings = Settings::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(settings.without_matchbox, without_matchbox);
+            let url = settings.order_url.map(|url| url.to_string());
+            assert_eq!(url.as_deref(), Some("https://desk.example:8443/orders"));
+            let keys: Vec<String> = settings
+                .order_keys
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(keys, [KEY]);
+        }
+    }
 }

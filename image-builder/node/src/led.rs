@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
 use gild_boards::Board;
-use gild_faults::led::STILL_NEEDS_THE_CARD;
+use gild_faults::led::{IDENTIFIES, STILL_NEEDS_THE_CARD};
 use gild_proof::Standing;
 
 const COMPATIBLE: &str = "proc/device-tree/compatible";
@@ -18,14 +18,21 @@ pub fn show(root: &Path, standing: Option<&Standing>) -> io::Result<()> {
         Some(Standing::Proven(record)) => record.is_boot_order_pending,
         Some(Standing::NoRecord(_)) => return Ok(()),
     };
-    let board = fs::read(root.join(COMPATIBLE))
-        .ok()
-        .and_then(|compatible| gild_boards::detect(&compatible).ok());
-    match board.and_then(|board| led_of(root, board)) {
-        Some(led) if needs_card => blink(&led),
+    match led(root) {
+        Some(led) if needs_card => blink(&led, STILL_NEEDS_THE_CARD),
         Some(led) => light(&led),
         None => Ok(()),
     }
+}
+
+/// Shows which board this is, until something else is shown.
+pub fn identify(root: &Path) -> io::Result<()> {
+    led(root).map_or(Ok(()), |led| blink(&led, IDENTIFIES))
+}
+
+fn led(root: &Path) -> Option<PathBuf> {
+    let compatible = fs::read(root.join(COMPATIBLE)).ok()?;
+    led_of(root, gild_boards::detect(&compatible).ok()?)
 }
 
 /// The directory of the first LED of the board that is there.
@@ -41,9 +48,8 @@ fn light(led: &Path) -> io::Result<()> {
     fs::write(led.join("brightness"), brightest.trim())
 }
 
-fn blink(led: &Path) -> io::Result<()> {
+fn blink(led: &Path, (lit, dark): (u64, u64)) -> io::Result<()> {
     fs::write(led.join("trigger"), "timer")?;
-    let (lit, dark) = STILL_NEEDS_THE_CARD;
     for (file, milliseconds) in iter::zip(["delay_on", "delay_off"], [lit, dark]) {
         fs::write(led.join(file), milliseconds.to_string())?;
     }
@@ -73,6 +79,10 @@ mod tests {
 
     /// What stands in the LED's files after this was shown on a Rock 5B.
     fn shown(standing: Option<&Standing>) -> [String; 3] {
+        after(|root| show(root, standing))
+    }
+
+    fn after(shows: impl FnOnce(&Path) -> io::Result<()>) -> [String; 3] {
         let root = tempfile::tempdir().expect("a directory");
         let led = root.path().join(LEDS).join("blue:status");
         fs::create_dir_all(&led).expect("an LED");
@@ -84,7 +94,7 @@ mod tests {
         .expect("a board");
         fs::write(led.join("max_brightness"), "255\n").expect("a file");
         fs::write(led.join("brightness"), "0\n").expect("a file");
-        show(root.path(), standing).expect("an LED");
+        shows(root.path()).expect("an LED");
         ["trigger", "brightness", "delay_off"]
             .map(|file| fs::read_to_string(led.join(file)).unwrap_or_default())
     }
@@ -100,8 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn a_board_that_is_asked_for_blinks_slowly() {
+        assert_eq!(after(identify), ["timer", "0\n", "1000"]);
+    }
+
+    #[test]
     fn a_board_without_an_led_is_no_mistake() {
         let root = tempfile::tempdir().expect("a directory");
         show(root.path(), None).expect("nothing");
+        identify(root.path()).expect("nothing");
     }
 }

@@ -5,7 +5,8 @@
 //! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`card_network`] the network
 //! settings of its flasher card, [`k3s_config`] is the last look
 //! before k3s is started, [`join`] the way from there into the cluster, and [`refresh`] what a member still takes on from
-//! Matchbox. [`report`] says on the desk how far the node is on this way; nothing depends on it. Whether the image has proven that it
+//! Matchbox. [`report`] says on the desk how far the node is on this way; nothing depends on it.
+//! [`orders`] is what an operator's key has a node do that runs. Whether the image has proven that it
 //! starts is `gild-proof`'s.
 
 pub mod ask;
@@ -26,6 +27,7 @@ pub mod k3s_url;
 pub mod led;
 pub mod login;
 pub mod node;
+pub mod orders;
 pub mod reach;
 pub mod refresh;
 pub mod report;

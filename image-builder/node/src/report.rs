@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use gild_boards::mac::Mac;
 use gild_matchbox::fallback_name;
+use gild_orders::last_signed;
+use gild_proof::disk::Disk;
 use gild_report::{Kind, Report};
 use log::{info, warn};
 use nix::time::{ClockId, clock_gettime};
@@ -157,6 +159,7 @@ fn about(
         hostname: Some(said.map_or_else(|| fallback_name(Some(mac)), |said| said.hostname.clone())),
         address: settings.matchbox.as_ref().and_then(address),
         image_id: Some(image.id),
+        order: last_order(root),
         on_trial: gild_proof::is_on_trial(root),
         stage: Some(stage.name().to_owned()),
         message,
@@ -165,6 +168,13 @@ fn about(
         ..Report::default()
     };
     serde_json::to_string(&report).map_err(|error| error.to_string())
+}
+
+/// The last signed order that the disk has carried out.
+fn last_order(root: &Path) -> Option<String> {
+    let disk = Disk::of_root(root).ok()?;
+    let carried_out = gild_proof::carried_out(&disk).ok()?;
+    last_signed(&carried_out).map(|id| id.to_string())
 }
 
 /// Which start of the board this is.

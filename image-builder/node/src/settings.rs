@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gild_format::signature::PublicKey;
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -22,6 +23,10 @@ pub const LONGEST_DEADLINE: Duration = Duration::from_mins(10);
 pub struct Settings {
     /// Matchbox' base URL. Without one there is nobody to ask.
     pub matchbox: Option<Url>,
+    /// Where signed orders are asked for.
+    pub order_url: Option<Url>,
+    /// The keys that may sign them. At least one where they are asked for.
+    pub order_keys: Vec<PublicKey>,
     /// The only certificate authority to trust, instead of the public ones.
     pub ca: Option<PathBuf>,
     /// The cluster's address for nodes whose group names none.
@@ -62,6 +67,9 @@ pub enum SettingsError {
 #[serde(deny_unknown_fields)]
 struct File {
     matchbox: Option<String>,
+    order_url: Option<String>,
+    #[serde(default)]
+    order_keys: Vec<String>,
     ca: Option<PathBuf>,
     k3s_url: Option<String>,
     #[serde(default = "two_minutes")]
@@ -107,6 +115,16 @@ impl Settings {
                 "must not be true beside an address of `matchbox`".to_owned(),
             ));
         }
+        let order_url = file.order_url.as_deref().map(base_url).transpose();
+        let order_url =
+            order_url.map_err(|problem| Problem::Value("order_url", problem.to_owned()))?;
+        let order_keys = order_keys(&file.order_keys)?;
+        if order_url.is_some() && order_keys.is_empty() {
+            return Err(Problem::Value(
+                "order_keys",
+                "must name a public key beside an address of `order_url`".to_owned(),
+            ));
+        }
         Ok(Self {
             matchbox: file
                 .matchbox
@@ -114,6 +132,8 @@ impl Settings {
                 .map(base_url)
                 .transpose()
                 .map_err(|problem| Problem::Value("matchbox", problem.to_owned()))?,
+            order_url,
+            order_keys,
             ca: file.ca,
             k3s_url: file
                 .k3s_url
@@ -139,6 +159,13 @@ pub enum Problem {
     Value(&'static str, String),
 }
 
+fn order_keys(texts: &[String]) -> Result<Vec<PublicKey>, Problem> {
+    let key = |text: &String| {
+        PublicKey::parse(text).map_err(|error| Problem::Value("order_keys", error.to_string()))
+    };
+    texts.iter().map(key).collect()
+}
+
 fn base_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "is not a URL")?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -148,7 +175,7 @@ fn base_url(text: &str) -> Result<Url, &'static str> {
         return Err("must not hold a user or a password: everyone on the node can read this file");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err("must be Matchbox' base address, without `?` or `#`");
+        return Err("must be a base address, without `?` or `#`");
     }
     Ok(url)
 }
@@ -224,7 +251,8 @@ mod tests {
     fn every_setting_is_read() {
         let settings = Settings::parse(
             "matchbox = \"https://mb.example:8443/base\"\nca = \"/etc/gild/ca.pem\"\nk3s_url = \"https://k3s.example:6443/\"\n\
-             deadline_seconds = 30\naccept_default_group = true",
+             deadline_seconds = 30\naccept_default_group = true\norder_url = \"https://mb.example:8443/orders\"\n\
+             order_keys = [\"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"]",
         )
         .unwrap_or_else(|_| panic!("all that may be set"));
         assert_eq!(
@@ -238,6 +266,11 @@ mod tests {
         );
         assert_eq!(settings.deadline, Duration::from_secs(30));
         assert!(settings.accept_default_group);
+        assert_eq!(
+            settings.order_url.as_ref().map(Url::as_str),
+            Some("https://mb.example:8443/orders")
+        );
+        assert_eq!(settings.order_keys.len(), 1);
     }
 
     #[test]
@@ -248,6 +281,9 @@ mod tests {
             ("matchbox = \"ftp://a\"", "must begin with"),
             ("matchbox = \"https://a:b@c\"", "password"),
             ("matchbox = \"https://c/?x\"", "base address"),
+            ("order_url = \"ftp://a\"", "order_url must begin with"),
+            ("order_url = \"https://a\"", "order_keys must name"),
+            ("order_keys = [\"RWQ\"]", "order_keys it is not a minisign"),
             ("k3s_url = \"http://k:6443\"", "k3s_url must begin with"),
             ("k3s_url = \"https://k\"", "k3s_url has no port"),
             ("k3s_url = \"https://127.0.0.1:6443\"", "the node itself"),

@@ -85,3 +85,19 @@ fn apt_waits_for_first_boot_and_for_the_proof() {
         }
     }
 }
+
+#[test]
+fn orders_come_after_first_boot_and_the_proof() {
+    let unit = unit("gild-order.service");
+    let line = |text: &str| unit.lines().any(|line| line == text);
+    assert!(line("ConditionPathExists=!/run/gild/on-trial"));
+    let after = unit.lines().find_map(|line| line.strip_prefix("After="));
+    let after: Vec<&str> = after.unwrap_or_default().split(' ').collect();
+    for first in [
+        "cloud-init.target",
+        "gild-visit-card.service",
+        "gild-prove.service",
+    ] {
+        assert!(after.contains(&first), "{first}");
+    }
+}

@@ -77,6 +77,13 @@ fn text(card: &Inspection) -> String {
                 },
             );
         }
+        if let Some(url) = &config.order_url {
+            let key = match &config.order_key {
+                Some(_) => "the key `order_key`",
+                None => "the keys of the images",
+            };
+            line("orders", &format_args!("{url}, signed with {key}"));
+        }
     }
     for (path, length) in &card.files {
         line("file", &format_args!("{path}, {length} bytes"));

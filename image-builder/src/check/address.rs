@@ -29,6 +29,7 @@ pub fn all(config: &Config) -> Vec<Address> {
     let of_web = [
         ("matchbox", &config.matchbox),
         ("status_url", &config.status_url),
+        ("order_url", &config.order_url),
     ];
     let of_web = of_web.into_iter().filter_map(|(key, url)| {
         let url = url.as_ref()?;

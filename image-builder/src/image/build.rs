@@ -15,6 +15,7 @@ use gild_golden::site;
 use super::pack;
 use super::release::{ABOUT, Folder};
 use crate::board;
+use crate::image::verify::read_key;
 use crate::key::Signer;
 use crate::own_files;
 use crate::progress::Stages;
@@ -26,7 +27,7 @@ pub struct Args {
     /// Board that the image is for
     #[arg(long, value_parser = board::Named)]
     board: &'static Board,
-    /// Folder of `gild init`: gives `--key`, `--output`, `--matchbox`, `--matchbox-ca` and `--authorized-key`
+    /// Folder of `gild init`: gives `--key`, `--output`, `--matchbox`, `--matchbox-ca`, `--authorized-key`, `--order-url` and `--order-key`
     #[arg(long, value_name = "DIR", conflicts_with_all = ["matchbox", "matchbox_ca", "without_matchbox"])]
     desk: Option<PathBuf>,
     /// Secret key that signs the manifest; `GILD_KEY_PASSWORD` in the environment holds its password, if it has one
@@ -60,6 +61,12 @@ pub struct Args {
     /// Build an image whose nodes ask nobody who they are, and join no cluster
     #[arg(long, conflicts_with = "matchbox")]
     without_matchbox: bool,
+    /// Address that nodes ask for signed orders, as `order_url` in `gild.toml`
+    #[arg(long, value_name = "URL", requires = "order_keys")]
+    order_url: Option<String>,
+    /// Public key that may sign orders: a `.pub` file, or its second line; may be given several times
+    #[arg(long = "order-key", value_name = "FILE", requires = "order_url")]
+    order_keys: Vec<String>,
 
     /// The program of a k3s release, `k3s-arm64`; give it with `--k3s-sha256`, or give `--without-k3s`
     #[arg(long, value_name = "FILE", requires = "k3s_sha256")]
@@ -217,6 +224,16 @@ impl Args {
         self.output.get_or_insert_with(|| folder.images());
         self.matchbox = Some(settings.matchbox());
         self.matchbox_ca = Some(gild_desk::tls::authority(&folder.tls()));
+        if self.order_url.is_none() {
+            self.order_url = Some(format!("{}/orders", settings.matchbox()));
+            let own = desk.join("order.pub");
+            let key = if own.exists() {
+                own
+            } else {
+                folder.site_key().with_extension("pub")
+            };
+            self.order_keys.push(key.display().to_string());
+        }
         if self.authorized_keys.is_empty() && folder.authorized_keys().exists() {
             self.authorized_keys.push(folder.authorized_keys());
         }
@@ -244,6 +261,11 @@ impl Args {
         Ok(())
     }
 
+    fn public_order_keys(&self) -> Result<Vec<String>> {
+        let keys = self.order_keys.iter();
+        keys.map(|key| Ok(read_key(key)?.to_string())).collect()
+    }
+
     fn options(&self) -> Result<Options> {
         let board = self.board;
         let k3s = self.k3s.clone().zip(self.k3s_sha256.clone());
@@ -269,6 +291,8 @@ impl Args {
                 matchbox_ca: self.matchbox_ca.clone(),
                 k3s_url: self.k3s_url.clone(),
                 without_matchbox: self.without_matchbox,
+                order_url: self.order_url.clone(),
+                order_keys: self.public_order_keys()?,
             },
             k3s: k3s.map(|(program, sha256)| K3s {
                 program,

@@ -6,6 +6,7 @@ use toml::Value;
 use url::Url;
 
 use super::{BootOrderPolicy, Config, ConfigError, signing_keys};
+use crate::log_server;
 use crate::network::{self, Section, Sections};
 use crate::order::OrderSection;
 use crate::servers::{self, HttpSection};
@@ -24,7 +25,11 @@ pub struct File {
     matchbox: Option<String>,
     status_url: Option<String>,
     status_key: Option<Value>,
+    syslog: Option<String>,
+    order_url: Option<String>,
+    order_key: Option<String>,
     min_rollback: u64,
+    dry_run: bool,
     network: Section,
     target: TargetSection,
     boot_order: BootOrderPolicy,
@@ -67,7 +72,11 @@ impl File {
             matchbox: web_address("matchbox", self.matchbox.as_deref())?,
             status_url: web_address("status_url", self.status_url.as_deref())?,
             status_key: status_key::read(self.status_key)?,
+            log_server: log_server::read(self.syslog.as_deref())?,
+            order_url: web_address("order_url", self.order_url.as_deref())?,
+            order_key: signing_keys::order_key(self.order_key.as_deref())?,
             min_rollback: self.min_rollback,
+            dry_run: self.dry_run,
             networks: network::check(self.network, sections)?,
             target_serial: self.target.serial,
             read_holes: self.target.read_holes,
@@ -117,6 +126,7 @@ mod tests {
             ("answer_seconds = -1", "gild.toml on the card"),
             ("matchbox = \"10.0.2.2:8080\"", "it should be a URL like"),
             ("status_url = \"ftp://a/b\"", "it should be a URL like"),
+            ("order_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
             ("[target]\nread_holes = 1", "gild.toml on the card"),

@@ -35,6 +35,11 @@ pub fn check(
     Ok((first, next))
 }
 
+/// The key that signs orders alone.
+pub fn order_key(text: Option<&str>) -> Result<Option<PublicKey>, ConfigError> {
+    text.map(|text| public_key("order_key", text)).transpose()
+}
+
 fn public_key(key: &'static str, text: &str) -> Result<PublicKey, ConfigError> {
     PublicKey::parse(text).map_err(|error| ConfigError::Hidden {
         key,
@@ -94,6 +99,26 @@ mod tests {
         let file = format!("server = \"nfs://a/b\"\n{twice}");
         let error = Config::parse_with_key(&file, Some(&key)).expect_err("twice");
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn an_operator_s_key_counts_for_orders_alone_and_no_other_beside_it() {
+        let config = parse(&minimal(), "").expect("one key");
+        assert_eq!(config.order_keys(), config.keys());
+        for (line, argument) in [
+            (format!("order_key = \"{OTHER}\""), String::new()),
+            (String::new(), format!("gild.order_key={OTHER}")),
+        ] {
+            let config = parse(&(minimal() + &line), &argument).expect("a key for orders");
+            let keys = |keys: Vec<&PublicKey>| -> Vec<String> {
+                keys.iter().map(ToString::to_string).collect()
+            };
+            assert_eq!(keys(config.order_keys()), [OTHER]);
+            assert_eq!(keys(config.keys()), [KEY], "it signs no image");
+        }
+        let said = complaint(&(minimal() + "order_key = \"token\""), "");
+        assert!(said.starts_with("`order_key` cannot be used"), "{said}");
+        assert!(!said.contains("token"), "{said}");
     }
 
     #[test]

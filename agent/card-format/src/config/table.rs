@@ -70,11 +70,17 @@ impl Kind {
                 value: text.to_owned(),
                 problem: "it should be a number".to_owned(),
             })?),
-            Self::Flag => Value::Boolean(text.parse().map_err(|_| ConfigError::Value {
-                key,
-                value: text.to_owned(),
-                problem: "it should be true or false".to_owned(),
-            })?),
+            Self::Flag => Value::Boolean(match text {
+                "true" | "1" => true,
+                "false" | "0" => false,
+                _ => {
+                    return Err(ConfigError::Value {
+                        key,
+                        value: text.to_owned(),
+                        problem: "it should be true or false".to_owned(),
+                    });
+                }
+            }),
             Self::List => Value::Array(text.split(',').map(|item| item.trim().into()).collect()),
         })
     }
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn an_argument_that_is_not_of_its_key_s_kind_is_refused() {
         assert!(complaint(&minimal(), "gild.min_rollback=many").contains("should be a number"));
-        for argument in ["gild.boot_order.keep=1", "gild.target.read_holes=1"] {
+        for argument in ["gild.boot_order.keep=yes", "gild.target.read_holes=2"] {
             assert!(complaint(&minimal(), argument).contains("true or false"));
         }
     }

@@ -206,6 +206,41 @@ fn the_disk_forgets_everything_once_and_a_resume_forgets_nothing() {
     assert!(record_on(&disk).is_discarded);
 }
 
+/// The same image, with what a node has left on it: nothing of that stays, also where the disk cannot forget.
+#[test]
+fn an_erased_disk_has_nothing_that_was_on_it_before() {
+    let image = Image::new(Shape::default());
+    let erase = Options {
+        erase: true,
+        ..Options::default()
+    };
+    for remembers in [false, true] {
+        let disk = Disk::used(SIZE);
+        let disk = if remembers {
+            disk.that_remembers()
+        } else {
+            disk
+        };
+        flash(&image, &disk).expect("nothing is wrong");
+        let beyond = image.raw.len().next_multiple_of(MIB);
+        let mut left = AlignedBuffer::new(MIB);
+        left.fill(0x5a);
+        disk.write_at(&left, beyond as u64).expect("a disk");
+        let report = flash_as(&image, &disk, &erase).expect("nothing is wrong");
+        assert_eq!(report.chunks_kept, 0, "{remembers}");
+        assert_carries(&disk.content(), &image);
+        let content = disk.content();
+        let found = &content[beyond..beyond + MIB];
+        assert!(found != &left[..], "{remembers}");
+        if remembers {
+            let everything = SIZE as u64 - (1 << 20);
+            assert!(report.bytes_zeroed >= everything, "{}", report.bytes_zeroed);
+        } else {
+            assert_eq!(report.bytes_discarded, SIZE as u64 - (1 << 20));
+        }
+    }
+}
+
 /// The network block of a disk.
 fn network_on(disk: &Disk) -> Found {
     let at = usize::try_from(NETWORK_OFFSET).expect("one MiB");

@@ -292,6 +292,8 @@ impl Site {
                 matchbox_ca: Some(self.path("ca.pem")),
                 k3s_url: Some("https://k3s.example:6443".to_owned()),
                 without_matchbox: false,
+                order_url: None,
+                order_keys: Vec::new(),
             },
             k3s: Some(K3s {
                 sha256: sha256_of(&k3s).expect("k3s"),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
 use gild_card_format::{Arguments, Config, ConfigError, ServerUrl, names};
+use gild_format::signature::PublicKey;
 
 use crate::disk::{BLOCKS, LABELS, has_card, is_card};
 
@@ -19,6 +20,8 @@ pub struct FlasherCard {
     pub device: PathBuf,
     /// The servers that it takes images from.
     pub servers: Vec<ServerUrl>,
+    /// The keys that may sign an order, if the flasher asks for orders.
+    pub order_keys: Option<Vec<PublicKey>>,
 }
 
 /// Why there is no card that would flash this node.
@@ -86,8 +89,13 @@ impl FlasherCard {
             Err(source) => return Err(CardError::Read { device, source }),
         };
         let config = Config::parse(Some(&text), &Arguments::default())?;
+        let order_keys = config.order_url.as_ref().map(|_| {
+            let keys = config.order_keys().into_iter();
+            keys.cloned().collect()
+        });
         Ok(Self {
             device,
+            order_keys,
             servers: config.servers,
         })
     }
@@ -164,6 +172,7 @@ mod tests {
         let root = node("mmcblk0", "SD", true, Some(&text));
         let card = FlasherCard::find(root.path()).expect("a flasher card");
         assert_eq!(card.servers[0].to_string(), "nfs://192.0.2.1/srv/gild");
+        assert_eq!(card.order_keys, None, "it asks for none");
     }
 
     #[test]

@@ -72,6 +72,14 @@ impl Disk {
         })
     }
 
+    /// Its serial number, as the kernel has it.
+    #[must_use]
+    pub fn serial(&self, root: &Path) -> Option<String> {
+        let name = self.device.file_name()?;
+        let text = fs::read_to_string(root.join(BLOCKS).join(name).join("device/serial")).ok()?;
+        Some(text.trim().to_owned())
+    }
+
     /// Whether the root file system is an overlay.
     pub(crate) fn is_below_overlay(root: &Path) -> bool {
         let mounts = fs::read_to_string(root.join(MOUNTS)).unwrap_or_default();

@@ -4,7 +4,9 @@
 
 pub mod card;
 pub mod disk;
+mod order;
 mod proof;
 pub mod trial;
 
-pub use proof::{Standing, end_trial, is_on_trial, note_trial, prove, should_visit_card};
+pub use order::{carried_out, note_order};
+pub use proof::{Standing, end_trial, is_on_trial, note_trial, prove, should_visit_card, standing};

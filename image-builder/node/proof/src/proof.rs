@@ -55,6 +55,18 @@ pub fn prove(root: &Path) -> Result<Standing> {
     Ok(standing)
 }
 
+/// What the disk says about its image, and nothing is changed. An image on trial has no standing yet.
+pub fn standing(root: &Path) -> Result<Standing> {
+    let disk = Disk::of_root(root)?;
+    match found_on(&disk)? {
+        Found::Record(record) if record.state == State::Proven => Ok(Standing::Proven(record)),
+        _ => Ok(Standing::NoRecord(format!(
+            "the record on {} is not that of a proven image",
+            disk.device.display()
+        ))),
+    }
+}
+
 fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
     let shown = disk.device.display();
     let record = match found_on(disk)? {

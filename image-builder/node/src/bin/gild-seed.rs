@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -11,13 +11,16 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use gild_node::document::Seed;
 use gild_node::join::{self, Entry};
+use gild_node::orders::{self, Outcome};
 use gild_node::report::{self, PAUSES};
 use gild_node::seed::Place;
 use gild_node::{card_network, interface, k3s_config, led, refresh, seeding, stable_mac};
+use gild_orders::OrderId;
 use gild_proof::Standing;
 use log::{Level, LevelFilter, error, info, warn};
 
 const ROOT: &str = "/";
+const REPROVISION: &str = "/usr/sbin/gild-reprovision";
 
 /// The node's identity from Matchbox, by MAC address, as a seed for cloud-init.
 #[derive(Parser)]
@@ -57,6 +60,8 @@ enum Action {
     Refresh,
     /// Report on the desk that this node is in its cluster, in about a minute at most.
     Report,
+    /// Ask for a signed order, and carry it out.
+    Orders,
     /// Check a configuration of k3s.
     Check {
         /// Its path.
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         Action::Join { ask_every } => join(Duration::from_secs(ask_every)),
         Action::Refresh => refresh::refresh(Path::new(ROOT)),
         Action::Report => report(),
+        Action::Orders => orders(),
         Action::Check { config } => k3s_config::check(&config),
     };
     match result {
@@ -177,13 +183,40 @@ fn report() -> Result<()> {
     Ok(())
 }
 
+/// An image that names nobody to ask needs no timer.
+fn orders() -> Result<()> {
+    match orders::look(Path::new(ROOT), flash_for)? {
+        Outcome::Looked => Ok(()),
+        Outcome::Nobody => systemctl(&["stop", "--no-block", "gild-order.timer"]),
+    }
+}
+
+/// Its last words are those of the report.
+fn flash_for(id: &OrderId) -> Result<()> {
+    let output = Command::new(REPROVISION)
+        .args(["--yes", "--drain", "--order", id.as_str()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::inherit())
+        .output()
+        .with_context(|| format!("running {REPROVISION}"))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!("{}", words.trim());
+    }
+    Ok(())
+}
+
 fn reboot() -> Result<()> {
+    systemctl(&["reboot"])
+}
+
+fn systemctl(arguments: &[&str]) -> Result<()> {
     let status = Command::new("systemctl")
-        .arg("reboot")
+        .args(arguments)
         .status()
-        .context("running systemctl reboot")?;
+        .context("running systemctl")?;
     if !status.success() {
-        bail!("systemctl reboot failed with {status}");
+        bail!("systemctl {} failed with {status}", arguments.join(" "));
     }
     Ok(())
 }

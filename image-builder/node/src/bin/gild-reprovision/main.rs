@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use gild_node::settings::Image;
 use gild_node::turn::Turn;
+use gild_orders::OrderId;
 use gild_proof::card::FlasherCard;
 use gild_proof::disk::Disk;
 use nix::sys::signal::{SigSet, Signal};
@@ -41,6 +42,9 @@ struct Arguments {
     /// Stop k3s first, end the pods that are still there, and unmount their volumes. The cluster moves nothing by that.
     #[arg(long)]
     drain: bool,
+    /// Note on the disk that this order is carried out.
+    #[arg(long, value_name = "ID", hide = true, value_parser = order_id, requires_all = ["yes", "drain"], conflicts_with = "without_card")]
+    order: Option<OrderId>,
     /// Go on although no flasher card is in: the node stays down until somebody puts one in and starts it.
     #[arg(long)]
     without_card: bool,
@@ -77,19 +81,22 @@ fn main() -> Result<()> {
         confirm(&disk, hostname)?;
     }
     stay_when_the_terminal_goes()?;
+    let mut stopped = Stopped::default();
     let _turn = if arguments.drain {
-        let mut stopped = Stopped::default();
         let drained = drain(&pods, root, &mut stopped);
-        Some(drained.with_context(|| {
-            format!(
-                "the disk was not changed, and k3s may be stopped; {}",
-                stopped.next_step()
-            )
-        })?)
+        Some(match drained {
+            Ok(turn) => turn,
+            Err(error) => return Err(undrained(error, &stopped, arguments.order.as_ref())),
+        })
     } else {
         None
     };
     flush::all(root)?;
+    if let Some(order) = &arguments.order {
+        // Before the wipe: a power cut after it must not have this node flashed for the same order twice.
+        gild_proof::note_order(&disk, order.as_str())
+            .map_err(|error| undrained(error, &stopped, Some(order)))?;
+    }
     disk.make_unbootable()?;
     say(&format!(
         "{} does not boot any more. The node reboots into the flasher card, which writes the golden image again.",
@@ -97,6 +104,21 @@ fn main() -> Result<()> {
     ));
     systemctl(&["reboot"])
         .context("running systemctl reboot: reboot this node by hand, it is still to be flashed")
+}
+
+/// Nobody is there to start again what was stopped for an order.
+fn undrained(error: anyhow::Error, stopped: &Stopped, order: Option<&OrderId>) -> anyhow::Error {
+    if order.is_some() && stopped.start_again(say).is_ok() {
+        return error.context("the disk was not changed, and what was stopped runs again");
+    }
+    error.context(format!(
+        "the disk was not changed, and k3s may be stopped; {}",
+        stopped.next_step()
+    ))
+}
+
+fn order_id(text: &str) -> Result<OrderId> {
+    OrderId::parse(text).context("it is not the id of a signed order")
 }
 
 /// A connection that is lost from here on would leave k3s stopped, or a node that runs on without its first sector.

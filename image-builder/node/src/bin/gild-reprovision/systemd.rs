@@ -43,6 +43,15 @@ impl Stopped {
         Ok(())
     }
 
+    /// Starts them all again, the last that was stopped first.
+    pub fn start_again(&self, say: impl Fn(&str)) -> Result<()> {
+        for unit in self.0.iter().rev() {
+            say(&format!("starting {unit} again"));
+            systemctl(&["start", "--no-block", unit])?;
+        }
+        Ok(())
+    }
+
     /// How to go on as before.
     pub fn next_step(&self) -> String {
         if self.0.is_empty() {

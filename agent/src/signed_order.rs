@@ -1,0 +1,179 @@
+//! Step 6, signed order: what an operator's key has this node do. The server that `order_url` names is asked; whoever it is can keep
+//! an order back, and cannot make one.
+//!
+//! Nothing depends on the answer. What is not a good order is said in words, and is never a reason to write or to wait.
+
+mod heard;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use gild_boards::Board;
+use gild_boards::mac::Mac;
+use gild_card_format::Config;
+use gild_format::signature::PublicKey;
+use gild_http::Access;
+use gild_orders::{Listener, Order, Refusal};
+use log::{info, warn};
+use reqwest::Url;
+
+pub use heard::{Chosen, Heard};
+
+use crate::consent::{self, Decision};
+use crate::http::{self, HttpError};
+use crate::look::Seen;
+use crate::machine::Machine;
+use crate::network::Effort;
+use crate::node::Node;
+use crate::stage::Stage;
+use crate::{clock, network, receipt};
+
+/// How long a disk that is to be started waits for a network and for an answer.
+const BEFORE_START: Duration = Duration::from_secs(10);
+/// How much of that the network may take: the rest is for a time server and for the answer.
+const FOR_NETWORK: Duration = Duration::from_secs(7);
+/// How long one answer may take where the disk is to be written.
+const FOR_ANSWER: Duration = Duration::from_secs(10);
+
+/// The server has said nothing that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum NotHeard {
+    /// Nobody answers.
+    #[error("signed orders cannot be asked for: {0}")]
+    Unreachable(#[from] HttpError),
+    /// It is not an order for this node.
+    #[error("what the server of orders answers does not count: {0}")]
+    Refused(#[from] Refusal),
+}
+
+/// Whom to ask, and whom to believe.
+struct Question<'a> {
+    server: &'a Url,
+    access: &'a Access,
+    keys: &'a [&'a PublicKey],
+    macs: &'a [Mac],
+    /// The address that it is asked under.
+    mac: Mac,
+    board: &'a str,
+}
+
+impl Question<'_> {
+    /// Asks, until this time at the latest.
+    fn ask(&self, end: Instant, now: u64) -> Result<Option<Order>, NotHeard> {
+        let answer = gild_orders::ask(self.server, self.mac, self.board, |url| {
+            let left = end.saturating_duration_since(Instant::now());
+            match http::get_within(self.access, &url, left) {
+                Ok(answer) => Ok(Some(answer)),
+                Err(HttpError::Status(status)) if status == 404 => Ok(None),
+                Err(error) => Err(error),
+            }
+        })?;
+        let listener = Listener {
+            keys: self.keys,
+            macs: self.macs,
+            now,
+        };
+        let order = answer.map(|answer| listener.order_in(&answer));
+        Ok(order.transpose()?)
+    }
+}
+
+/// Whether a signed order has this disk written, which would be started else. Network and answer have [`BEFORE_START`] together.
+pub fn has_it_written(
+    machine: &Machine,
+    board: &Board,
+    config: &Config,
+    node: &mut Node,
+    seen: &Seen,
+) -> bool {
+    let (Decision::Start(_), Some(server)) = (&seen.decision, &config.order_url) else {
+        return false;
+    };
+    machine.enter(Stage::Network);
+    let end = Instant::now() + BEFORE_START;
+    let host = server.host_str().unwrap_or_default();
+    let host = host.trim_matches(['[', ']']);
+    let effort = Effort::Brief(FOR_NETWORK);
+    let networks = &config.networks;
+    match network::up(machine, board, networks, host, &mut node.network, effort) {
+        Ok(network) => {
+            clock::set(network.time_servers().take(1));
+        }
+        Err(error) => {
+            info!("no signed order is asked for: {error}");
+            return false;
+        }
+    }
+    machine.knows(node);
+    let left = end.saturating_duration_since(Instant::now());
+    ask(machine, board, config, node, left, seen.holds.carried_out());
+    let signed = node.heard.order_for(&seen.target.serial, clock::seconds());
+    let decision = consent::decide(seen.holds.clone(), None, signed);
+    matches!(decision, Decision::Write(_))
+}
+
+/// Asks once in each attempt, and then again as long as a hold counts.
+pub fn hear(
+    machine: &Machine,
+    board: &Board,
+    config: &Config,
+    node: &mut Node,
+    carried_out: &[String],
+) {
+    if !node.heard.is_fresh() {
+        ask(machine, board, config, node, FOR_ANSWER, carried_out);
+    }
+    let mut said = None;
+    while let Some(id) = node.heard.hold(clock::seconds()).cloned() {
+        let words = format!("order {id} holds this node: nothing is written as long as it counts");
+        if said.as_ref() != Some(&id) {
+            info!("{words}");
+            machine.reporter.held(&words);
+            node.held = Some(words);
+            machine.knows(node);
+            receipt::tell(machine, node, None, true);
+            said = Some(id);
+        }
+        machine.wait(machine.hold);
+        ask(machine, board, config, node, FOR_ANSWER, carried_out);
+    }
+    node.held = None;
+}
+
+/// Asks, and takes note of the answer.
+fn ask(
+    machine: &Machine,
+    board: &Board,
+    config: &Config,
+    node: &mut Node,
+    time: Duration,
+    carried_out: &[String],
+) {
+    let (Some(server), Some(mac)) = (&config.order_url, node.mac()) else {
+        return;
+    };
+    let answer = Access::new(config.authorities.as_deref(), None)
+        .map_err(|error| NotHeard::Unreachable(error.into()))
+        .and_then(|access| {
+            let question = Question {
+                server,
+                access: &access,
+                keys: &config.order_keys(),
+                macs: &node.macs(),
+                mac,
+                board: &board.name,
+            };
+            question.ask(Instant::now() + time, clock::seconds())
+        });
+    machine.alive();
+    if let Err(error) = node.heard.takes(answer, carried_out, clock::seconds()) {
+        match &error {
+            NotHeard::Refused(refusal) if refusal.is_expected() => info!("{error}"),
+            _ => warn!("{error}"),
+        }
+    }
+    let identify = node.heard.identify(clock::seconds());
+    machine.led.identify(identify);
+    machine.knows(node);
+}

@@ -1,0 +1,177 @@
+//! What has been heard in this start of the board.
+
+use std::time::Duration;
+
+use gild_format::release::GOLDEN;
+use gild_orders::{Action, Flash, Order, OrderId, Refusal, last_signed};
+use log::info;
+
+use super::NotHeard;
+use crate::clock;
+use crate::consent::{self, Decision, Holds, Reason};
+
+/// What has been heard.
+#[derive(Clone, Default)]
+pub struct Heard {
+    /// The last order to flash.
+    flash: Option<Chosen>,
+    /// The last order to hold or to identify.
+    other: Option<Order>,
+    /// Why the last answer does not count, if that is worth a word.
+    trouble: Option<String>,
+    is_fresh: bool,
+}
+
+/// An order to flash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its id.
+    pub id: OrderId,
+    /// What it says of image and disk.
+    pub flash: Flash,
+    expires: u64,
+}
+
+impl Chosen {
+    /// The name of the manifest that it chooses.
+    pub fn manifest(chosen: Option<&Self>) -> String {
+        chosen.map_or_else(
+            || GOLDEN.to_owned(),
+            |chosen| chosen.flash.choice.manifest(),
+        )
+    }
+
+    fn is_for(&self, serial: &str) -> bool {
+        self.flash.disk.as_deref().is_none_or(|disk| disk == serial)
+    }
+}
+
+impl Heard {
+    /// Another attempt begins: the server is asked again.
+    pub fn start_over(&mut self) {
+        self.is_fresh = false;
+        self.trouble = None;
+    }
+
+    /// Whether the server was asked in this attempt.
+    pub fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Takes note of an answer. What was heard before ends with another answer, and not with trouble of the network: it is signed. An
+    /// order to flash that the disk notes already has begun, and is carried out whatever the server says now.
+    pub fn takes(
+        &mut self,
+        answer: Result<Option<Order>, NotHeard>,
+        carried_out: &[String],
+        now: u64,
+    ) -> Result<(), NotHeard> {
+        self.is_fresh = true;
+        self.trouble = None;
+        let order = match answer {
+            Ok(order) => order,
+            Err(error) => {
+                let is_expected =
+                    matches!(&error, NotHeard::Refused(refusal) if refusal.is_expected());
+                self.trouble = (!is_expected).then(|| error.to_string());
+                return Err(error);
+            }
+        };
+        self.other = None;
+        let has_begun = |chosen: &Chosen| carried_out.contains(&chosen.id.to_string());
+        let Some(order) = order else {
+            self.flash = self.flash.take().filter(has_begun);
+            return Ok(());
+        };
+        info!("signed order {} is for this node", order.id);
+        let is_spent = order.id.is_spent_by(carried_out);
+        let id = order.id.clone();
+        match order.action {
+            Action::Flash(flash) => {
+                self.flash = Some(Chosen {
+                    id: order.id,
+                    flash,
+                    expires: order.expires,
+                });
+            }
+            Action::Hold | Action::Identify => {
+                self.flash = self.flash.take().filter(has_begun);
+                self.other = Some(order).filter(|order| !is_spent && order.counts_at(now));
+            }
+        }
+        if is_spent {
+            return Err(Refusal::Spent(id).into());
+        }
+        Ok(())
+    }
+
+    /// The order to flash that names the disk with this serial number, or no disk.
+    pub fn order_for(&self, serial: &str, now: u64) -> Option<&OrderId> {
+        let flash = self.flash.as_ref().filter(|flash| now < flash.expires)?;
+        if !flash.is_for(serial) {
+            let refusal = Refusal::OtherDisk {
+                id: flash.id.clone(),
+                wanted: flash.flash.disk.clone().unwrap_or_default(),
+                found: serial.to_owned(),
+            };
+            info!("{refusal}");
+            return None;
+        }
+        Some(&flash.id)
+    }
+
+    /// The serial number of the disk that it names, if that is there.
+    pub fn disk(&self, present: &[String]) -> Option<String> {
+        let disk = self.flash.as_ref()?.flash.disk.as_ref()?;
+        present.contains(disk).then(|| disk.clone())
+    }
+
+    /// The order by which a disk is written, if there is one: it says with which image. A blank disk that notes the order has been made
+    /// blank for it, or was being written when the power went.
+    pub fn chosen(&self, holds: &Holds, serial: &str) -> Option<&Chosen> {
+        let chosen = self.flash.as_ref().filter(|chosen| chosen.is_for(serial))?;
+        let signed = self.order_for(serial, clock::seconds());
+        let is_last = || last_signed(holds.carried_out()).is_none_or(|last| last <= chosen.id);
+        let counts = match consent::decide(holds.clone(), None, signed) {
+            Decision::Write(Reason::Order(_)) => true,
+            _ => matches!(holds, Holds::Blank(_)) && is_last(),
+        };
+        counts.then_some(chosen)
+    }
+
+    /// The order to flash where it is not known yet what the disk holds. `serial`: the disk that is meant, if that is said.
+    pub fn any(&self, serial: Option<&str>) -> Option<&Chosen> {
+        let chosen = self.flash.as_ref()?;
+        let is_for = match (&chosen.flash.disk, serial) {
+            (Some(_), None) => false,
+            (_, Some(serial)) => chosen.is_for(serial),
+            (None, None) => true,
+        };
+        is_for.then_some(chosen)
+    }
+
+    /// The order that holds this node.
+    pub fn hold(&self, now: u64) -> Option<&OrderId> {
+        let order = self.other.as_ref()?;
+        (order.action == Action::Hold && order.counts_at(now)).then_some(&order.id)
+    }
+
+    /// For how long the LED shows which board this is.
+    pub fn identify(&self, now: u64) -> Option<Duration> {
+        let order = self.other.as_ref()?;
+        let left = order.expires.saturating_sub(now);
+        (order.action == Action::Identify && left > 0).then(|| Duration::from_secs(left))
+    }
+
+    /// Why the last answer does not count, for the reports.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// Says why an order is not carried out.
+    pub fn has_failed(&mut self, why: &str) {
+        if let Some(chosen) = &self.flash {
+            self.trouble = Some(format!("order {} is not carried out: {why}", chosen.id));
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Facts about what is asked and heard, with a server of the test's.
+
+use std::io::{Cursor, Read};
+use std::net::TcpListener;
+use std::thread;
+
+use gild_format::manifest::Sha256Hex;
+use gild_format::record::{Record, State};
+use gild_format::release::GOLDEN;
+use gild_http_testkit::{Reply, Server};
+use gild_orders::{Action, Choice, Flash, OrderId, SignedOrder};
+use minisign::KeyPair;
+
+use super::*;
+use crate::consent::{Holds, Proven};
+
+const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
+const OTHER: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const ID: &str = "20261228T101500Z-1a2b3c";
+const LATER: &str = "20261229T101500Z-1a2b3c";
+const NOW: u64 = 1_798_000_000;
+const TIME: Duration = Duration::from_secs(5);
+
+struct Operator {
+    pair: KeyPair,
+    key: PublicKey,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let pair = KeyPair::generate_unencrypted_keypair().expect("a key pair");
+        let key = PublicKey::parse(&pair.pk.to_base64()).expect("a key");
+        Self { pair, key }
+    }
+
+    fn signs(&self, order: &Order) -> String {
+        let text = order.to_text();
+        let data = Cursor::new(&text);
+        let signed = minisign::sign(Some(&self.pair.pk), &self.pair.sk, data, None, None);
+        let signature = signed.expect("a signature").into_string();
+        SignedOrder::new(text, signature).to_text()
+    }
+}
+
+fn order(id: &str, action: Action) -> Order {
+    Order {
+        id: OrderId::parse(id).expect("an id"),
+        nodes: vec![MAC],
+        expires: NOW + 3600,
+        action,
+    }
+}
+
+fn flash() -> Action {
+    Action::Flash(Flash::default())
+}
+
+/// What this key's holder takes an answer of this server for.
+fn asked(server: &str, key: &PublicKey, time: Duration) -> Result<Option<Order>, NotHeard> {
+    let access = Access::new(None, None).expect("access");
+    let question = Question {
+        server: &Url::parse(server).expect("an address"),
+        access: &access,
+        keys: &[key],
+        macs: &[OTHER, MAC],
+        mac: MAC,
+        board: "rpi5",
+    };
+    question.ask(Instant::now() + time, NOW)
+}
+
+/// A server with this text under this name.
+fn server(name: &'static str, body: String) -> Server {
+    Server::start(move |request| {
+        if request.target == format!("/orders/{name}") {
+            Reply::new(200, body.clone())
+        } else {
+            Reply::new(404, "no such page")
+        }
+    })
+}
+
+fn record(orders: &[&str]) -> Record {
+    Record {
+        state: State::Proven,
+        image_id: "a-1".to_owned(),
+        manifest_sha256: Sha256Hex([7; 32]),
+        rollback_counter: 1,
+        rollback_floor: 0,
+        trial_starts: 0,
+        is_discarded: false,
+        is_boot_order_pending: false,
+        orders: orders.iter().map(|id| (*id).to_owned()).collect(),
+    }
+}
+
+fn proven(orders: &[&str]) -> Holds {
+    Holds::Proven(Proven::Record(record(orders)))
+}
+
+/// Whether a disk that would be started is written after this was heard.
+fn writes(answer: Result<Option<Order>, NotHeard>, orders: &[&str]) -> bool {
+    let mut heard = Heard::default();
+    let holds = proven(orders);
+    let _ = heard.takes(answer, holds.carried_out(), NOW);
+    let signed = heard.order_for("S1", NOW);
+    matches!(consent::decide(holds, None, signed), Decision::Write(_))
+}
+
+#[test]
+fn a_good_order_is_heard_under_the_node_s_name_and_under_its_board_s() {
+    let operator = Operator::new();
+    let good = order(ID, flash());
+    for name in ["d83add010203", "rpi5"] {
+        let server = server(name, operator.signs(&good));
+        let url = format!("{}/orders/", server.url());
+        let heard = asked(&url, &operator.key, TIME).expect("an answer");
+        assert_eq!(heard.as_ref(), Some(&good), "{name}");
+        assert!(writes(Ok(heard), &[]), "{name}");
+    }
+}
+
+/// Each answer that is not a good order to flash for this node, which this disk is not done with: the disk is started.
+#[test]
+fn nothing_but_a_good_order_to_flash_has_a_proven_disk_written() {
+    let (operator, stranger) = (Operator::new(), Operator::new());
+    let good = order(ID, flash());
+    let signs = |order: &Order| operator.signs(order);
+    let of_others = Order {
+        nodes: vec![Mac([2; 6])],
+        ..good.clone()
+    };
+    let expired = Order {
+        expires: NOW,
+        ..good.clone()
+    };
+    let for_another_disk = Action::Flash(Flash {
+        disk: Some("S2".to_owned()),
+        ..Flash::default()
+    });
+    let changed = signs(&order(ID, Action::Hold)).replace("hold", "flash");
+    for (name, body, expected) in [
+        ("not an order", "<html>".to_owned(), "not a signed order"),
+        (
+            "an order without a signature",
+            good.to_text(),
+            "not a signed order",
+        ),
+        (
+            "a stranger's",
+            stranger.signs(&good),
+            "signature does not count",
+        ),
+        ("changed", changed, "signature does not count"),
+        ("of other nodes", signs(&of_others), "names other nodes"),
+        ("expired", signs(&expired), "has expired"),
+        ("too long", " ".repeat(65 << 10), "longer than"),
+    ] {
+        let server = server("d83add010203", body);
+        let url = format!("{}/orders", server.url());
+        let error = asked(&url, &operator.key, TIME).expect_err(name);
+        assert!(error.to_string().contains(expected), "{name}: {error}");
+        assert!(!writes(Err(error), &[]), "{name}");
+    }
+    for (name, order) in [
+        ("a hold", order(ID, Action::Hold)),
+        ("identify", order(ID, Action::Identify)),
+        ("for another disk", order(ID, for_another_disk)),
+    ] {
+        let server = server("d83add010203", signs(&order));
+        let url = format!("{}/orders", server.url());
+        let heard = asked(&url, &operator.key, TIME).expect(name);
+        assert_eq!(heard, Some(order), "{name}");
+        assert!(!writes(Ok(heard), &[]), "{name}");
+    }
+    for done in [ID, LATER] {
+        assert!(!writes(Ok(Some(good.clone())), &[done]), "spent by {done}");
+    }
+    assert!(writes(Ok(Some(good)), &["20260101T000000Z-000000"]));
+}
+
+#[test]
+fn a_server_without_an_order_one_that_is_away_and_one_that_never_answers_have_nothing_written() {
+    let key = Operator::new().key;
+    let empty = server("nobody", String::new());
+    let none = asked(&empty.url(), &key, TIME).expect("no order");
+    assert_eq!(none, None);
+    assert_eq!(empty.requests().len(), 2, "its own name, and its board's");
+    assert!(!writes(Ok(none), &[]));
+    let broken = Server::start(|_| Reply::new(500, ""));
+    let gone = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = gone.local_addr().expect("a port").port();
+    drop(gone);
+    for url in [broken.url(), format!("http://127.0.0.1:{port}")] {
+        let error = asked(&url, &key, TIME).expect_err("trouble");
+        assert!(matches!(error, NotHeard::Unreachable(_)), "{error}");
+        assert!(!writes(Err(error), &[]));
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = silent.local_addr().expect("a port").port();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in silent.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            kept.push(stream);
+        }
+    });
+    let start = Instant::now();
+    let url = format!("http://127.0.0.1:{port}");
+    let error = asked(&url, &key, Duration::from_secs(1)).expect_err("no answer");
+    assert!(matches!(error, NotHeard::Unreachable(_)), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+/// What is signed outlives a network that fails, and ends with another answer.
+#[test]
+fn a_hold_ends_with_another_answer_and_not_with_the_network() {
+    let away = || Err(NotHeard::Unreachable(HttpError::TooLong));
+    let mut heard = Heard::default();
+    let hold = order(ID, Action::Hold);
+    heard
+        .takes(Ok(Some(hold.clone())), &[], NOW)
+        .expect("a hold");
+    assert!(heard.hold(NOW).is_some());
+    heard.takes(away(), &[], NOW).expect_err("away");
+    assert!(heard.hold(NOW).is_some() && heard.trouble().is_some());
+    assert!(heard.hold(NOW + 3600).is_none(), "it has expired");
+    heard.takes(Ok(None), &[], NOW).expect("an answer");
+    assert!(heard.hold(NOW).is_none() && heard.trouble().is_none());
+    heard
+        .takes(Ok(Some(hold)), &[LATER.to_owned()], NOW)
+        .expect_err("spent");
+    assert!(heard.hold(NOW).is_none());
+}
+
+#[test]
+fn an_order_that_the_server_takes_back_is_forgotten_unless_the_disk_notes_it() {
+    let mut heard = Heard::default();
+    let begun = [ID.to_owned()];
+    heard
+        .takes(Ok(Some(order(ID, flash()))), &[], NOW)
+        .expect("one");
+    heard.takes(Ok(None), &begun, NOW).expect("an answer");
+    assert!(heard.any(None).is_some());
+    heard.takes(Ok(None), &[], NOW).expect("an answer");
+    assert!(heard.any(None).is_none());
+}
+
+/// A node notes the order and makes its disk blank; the power may fail while the agent writes it.
+#[test]
+fn a_blank_disk_that_notes_an_order_gets_the_image_that_it_chooses() {
+    let mut heard = Heard::default();
+    let flash = Action::Flash(Flash {
+        choice: Choice::Image("rpi5-0".parse().expect("an id")),
+        ..Flash::default()
+    });
+    let _ = heard.takes(Ok(Some(order(ID, flash))), &[ID.to_owned()], NOW);
+    let chosen = |holds: &Holds| {
+        heard
+            .chosen(holds, "S1")
+            .map(|chosen| chosen.id.to_string())
+    };
+    assert_eq!(
+        chosen(&Holds::Blank(Some(record(&[ID])))).as_deref(),
+        Some(ID)
+    );
+    assert_eq!(chosen(&Holds::Blank(None)).as_deref(), Some(ID));
+    assert_eq!(chosen(&Holds::Blank(Some(record(&[LATER])))), None);
+    assert_eq!(chosen(&proven(&[ID])), None, "it was carried out");
+    let name = Chosen::manifest(heard.any(None));
+    assert_eq!(name, "rpi5-0.json");
+    assert_eq!(Chosen::manifest(None), GOLDEN);
+}
+
+#[test]
+fn an_order_for_one_disk_is_not_for_another() {
+    let mut heard = Heard::default();
+    let flash = Action::Flash(Flash {
+        disk: Some("S2".to_owned()),
+        ..Flash::default()
+    });
+    heard
+        .takes(Ok(Some(order(ID, flash))), &[], NOW)
+        .expect("one");
+    assert_eq!(
+        heard.disk(&["S1".to_owned(), "S2".to_owned()]).as_deref(),
+        Some("S2")
+    );
+    assert_eq!(heard.disk(&["S1".to_owned()]), None);
+    assert!(heard.chosen(&Holds::Foreign, "S1").is_none());
+    assert!(heard.any(Some("S1")).is_none() && heard.any(None).is_none());
+    assert!(heard.any(Some("S2")).is_some());
+}
+
+#[test]
+fn the_led_shows_which_board_it_is_until_the_order_expires() {
+    let mut heard = Heard::default();
+    let identify = order(ID, Action::Identify);
+    heard.takes(Ok(Some(identify)), &[], NOW).expect("one");
+    assert_eq!(heard.identify(NOW), Some(Duration::from_hours(1)));
+    assert_eq!(heard.identify(NOW + 3600), None);
+    assert!(heard.hold(NOW).is_none() && heard.any(None).is_none());
+}

@@ -1,0 +1,186 @@
+//! The lines of the console at a log server, as RFC 5424 has them, over UDP.
+//!
+//! A thread of its own sends them. A line that cannot be sent is lost, and nobody waits: what counts is on the card and in the reports.
+
+use std::collections::VecDeque;
+use std::net::{ToSocketAddrs, UdpSocket};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use gild_card_format::LogServer;
+
+use crate::node::Node;
+
+/// So many lines wait for a network at most: the oldest go first.
+const MOST: usize = 512;
+/// The longest line that is sent, bytes: it fits one packet.
+const LONGEST: usize = 1200;
+/// Between two attempts to find the server.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Between two lines: a server that is slow loses less.
+const BETWEEN: Duration = Duration::from_millis(2);
+/// The facility of system programs, times eight.
+const DAEMON: u8 = 3 << 3;
+
+/// Takes lines, and never waits for the network. All clones are one.
+#[derive(Clone, Default)]
+pub struct Syslog(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    outbox: Mutex<Outbox>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Outbox {
+    lines: VecDeque<String>,
+    to: Option<Destination>,
+}
+
+/// Where lines go, and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Destination {
+    server: LogServer,
+    host: String,
+}
+
+impl Syslog {
+    /// Starts to send.
+    pub fn start(&self) {
+        let shared = Arc::clone(&self.0);
+        thread::spawn(move || shared.send());
+    }
+
+    /// Takes lines of the console.
+    pub fn note(&self, text: &str) {
+        let mut outbox = self.0.outbox();
+        for line in text.lines() {
+            if outbox.lines.len() == MOST {
+                outbox.lines.pop_front();
+            }
+            outbox.lines.push_back(line.to_owned());
+        }
+        drop(outbox);
+        self.0.changed.notify_all();
+    }
+
+    /// What is known of the node by now. Nothing is sent before it has a network.
+    pub fn knows(&self, node: &Node) {
+        let server = node.log_server.clone();
+        let server = server.filter(|_| node.network.is_some());
+        self.0.outbox().to = server.map(|server| Destination {
+            server,
+            host: node.id(),
+        });
+        self.0.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self) {
+        let mut open: Option<(Destination, UdpSocket)> = None;
+        loop {
+            let (to, line) = self.next();
+            let socket = match open.take() {
+                Some((before, socket)) if before == to => Some(socket),
+                _ => connected(&to.server),
+            };
+            match socket {
+                Some(socket) => {
+                    // Nobody says whether it came.
+                    let _ = socket.send(message(&to.host, &line).as_bytes());
+                    open = Some((to, socket));
+                    thread::sleep(BETWEEN);
+                }
+                None => thread::sleep(AGAIN),
+            }
+        }
+    }
+
+    /// Waits for a line and for somebody to send it to.
+    fn next(&self) -> (Destination, String) {
+        let mut outbox = self.outbox();
+        loop {
+            if let Some(to) = outbox.to.clone()
+                && let Some(line) = outbox.lines.pop_front()
+            {
+                return (to, line);
+            }
+            let waited = self.changed.wait(outbox);
+            outbox = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn connected(server: &LogServer) -> Option<UdpSocket> {
+    let to = (server.host.as_str(), server.port).to_socket_addrs().ok()?;
+    let connect = |to: std::net::SocketAddr| {
+        let own = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(own).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket)
+    };
+    to.into_iter().find_map(connect)
+}
+
+/// One line. It has no time: the board may have no clock, and the server has one.
+fn message(host: &str, line: &str) -> String {
+    let text = line.strip_prefix("gild: ").unwrap_or(line);
+    let severity = if text.starts_with("FAULT ") {
+        3
+    } else if text.starts_with("warning: ") {
+        4
+    } else {
+        6
+    };
+    let text = &text[..text.floor_char_boundary(LONGEST)];
+    format!("<{}>1 - {host} gild - - - {text}", DAEMON + severity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_severity_and_whose_it_is() {
+        for (line, expected) in [
+            ("gild: stage disk", "<30>1 - d83a gild - - - stage disk"),
+            ("gild: warning: x", "<28>1 - d83a gild - - - warning: x"),
+            ("gild: FAULT 2: no", "<27>1 - d83a gild - - - FAULT 2: no"),
+        ] {
+            assert_eq!(message("d83a", line), expected);
+        }
+        let long = "ä".repeat(LONGEST);
+        assert!(message("d83a", &long).len() < LONGEST + 40);
+    }
+
+    #[test]
+    fn lines_wait_for_a_network_the_oldest_are_lost_and_nobody_waits() {
+        let syslog = Syslog::default();
+        syslog.start();
+        for number in 0..MOST + 7 {
+            syslog.note(&format!("gild: line {number}\n"));
+        }
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a server");
+        let patience = Some(Duration::from_secs(30));
+        server.set_read_timeout(patience).expect("a patience");
+        let port = server.local_addr().expect("a port").port();
+        syslog.0.outbox().to = Some(Destination {
+            server: LogServer {
+                host: "127.0.0.1".to_owned(),
+                port,
+            },
+            host: "d83a".to_owned(),
+        });
+        syslog.0.changed.notify_all();
+        let mut line = [0; 2048];
+        let length = server.recv(&mut line).expect("a line");
+        assert_eq!(&line[..length], b"<30>1 - d83a gild - - - line 7");
+    }
+}

@@ -1,0 +1,190 @@
+//! What an operator's key has a running node do. The server that `order_url` names is asked; whoever it is can keep an order back, and
+//! cannot make one.
+//!
+//! Everything that could keep the flasher from carrying an order out is looked at before anything changes. What is not a good order for
+//! this node, or cannot be carried out, changes nothing: the journal and the desk have it in words.
+
+mod said;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use gild_boards::mac::Mac;
+use gild_orders::{Action, Choice, Flash, Listener, Order, OrderId, Refusal};
+use gild_proof::card::FlasherCard;
+use gild_proof::disk::Disk;
+use log::{info, warn};
+use reqwest::Url;
+
+use crate::client::{Client, FetchError};
+use crate::settings::{Image, Settings};
+use crate::{interface, led};
+use said::Said;
+
+/// How long one answer may take.
+const TIME: Duration = Duration::from_secs(10);
+/// Says that the LED shows which board this is.
+const IDENTIFIES: &str = "run/gild/identifies";
+
+/// What came of a look.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The image names nobody to ask.
+    Nobody,
+    /// The server was asked, or this is not the time to ask it.
+    Looked,
+}
+
+/// What the server has for this node, and the bytes that are signed.
+struct Heard {
+    order: Order,
+    answer: Vec<u8>,
+}
+
+/// Who this node is.
+struct Who<'a> {
+    root: &'a Path,
+    settings: &'a Settings,
+    macs: Vec<Mac>,
+    now: u64,
+}
+
+/// Asks for an order and carries it out. `flash` has this node flashed for the order with this id.
+pub fn look(root: &Path, flash: impl FnOnce(&OrderId) -> Result<()>) -> Result<Outcome> {
+    let settings = Settings::read(root)?;
+    let Some(server) = &settings.order_url else {
+        return Ok(Outcome::Nobody);
+    };
+    // An image on trial may be written again at any start. It ends by itself.
+    if gild_proof::is_on_trial(root) {
+        return Ok(Outcome::Looked);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let who = Who {
+        root,
+        settings: &settings,
+        macs: interface::macs(root),
+        now: now.unwrap_or_default().as_secs(),
+    };
+    let heard = who.hear(server);
+    let is_identify = matches!(&heard, Ok(Some(heard)) if heard.order.action == Action::Identify);
+    show(root, is_identify)?;
+    let done = heard.and_then(|heard| match heard {
+        Some(heard) => who.carry_out(&heard, flash),
+        None => Ok(()),
+    });
+    let trouble = match done {
+        Err(error) if is_expected(&error) => {
+            info!("{error:#}");
+            None
+        }
+        Err(error) => Some(format!("{error:#}")),
+        Ok(()) => None,
+    };
+    Said::of(root).say(trouble.as_deref())?;
+    Ok(Outcome::Looked)
+}
+
+fn is_expected(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<Refusal>()
+        .is_some_and(Refusal::is_expected)
+}
+
+impl Who<'_> {
+    fn hear(&self, server: &Url) -> Result<Option<Heard>> {
+        let mac = self.macs.first().copied();
+        let mac = mac.context("this node has no MAC address to ask for orders with")?;
+        let image = Image::read(self.root)?;
+        let client = Client::hasty(self.settings.ca.as_deref())?;
+        let answer = gild_orders::ask(server, mac, &image.board, |url| {
+            match client.get(&url, TIME) {
+                Ok(answer) => Ok(Some(answer.into_bytes())),
+                Err(FetchError::Status(404)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let answer =
+            answer.map_err(|error| anyhow!("signed orders cannot be asked for: {error}"))?;
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        let keys: Vec<_> = self.settings.order_keys.iter().collect();
+        let listener = Listener {
+            keys: &keys,
+            macs: &self.macs,
+            now: self.now,
+        };
+        let order = listener.order_in(&answer)?;
+        Ok(Some(Heard { order, answer }))
+    }
+
+    fn carry_out(&self, heard: &Heard, flash: impl FnOnce(&OrderId) -> Result<()>) -> Result<()> {
+        let order = &heard.order;
+        match &order.action {
+            Action::Flash(how) => {
+                let disk = Disk::of_root(self.root)?;
+                let carried_out = gild_proof::carried_out(&disk)?;
+                order.clone().unless_spent(&carried_out)?;
+                let id = &order.id;
+                self.check(heard, how, &disk)
+                    .with_context(|| format!("order {id} cannot be carried out"))?;
+                warn!("order {id}: this node is flashed again with {}", how.choice);
+                flash(id).with_context(|| format!("order {id} was not carried out"))
+            }
+            // Nothing writes the disk of a node that runs, but an order to flash.
+            Action::Hold | Action::Identify => Ok(()),
+        }
+    }
+
+    /// Whether the flasher would carry it out.
+    fn check(&self, heard: &Heard, how: &Flash, disk: &Disk) -> Result<()> {
+        if let Some(wanted) = &how.disk {
+            let found = disk.serial(self.root).unwrap_or_default();
+            if found != *wanted {
+                let id = heard.order.id.clone();
+                let wanted = wanted.clone();
+                return Err(Refusal::OtherDisk { id, wanted, found }.into());
+            }
+        }
+        let card = FlasherCard::find(self.root)?;
+        if how.choice == Choice::Current && !how.erase {
+            return Ok(());
+        }
+        // Without the order the flasher would take the current image, and erase nothing.
+        let Some(keys) = &card.order_keys else {
+            bail!(
+                "the flasher card asks for no orders, and would write the current image; next: write `order_url` into gild.toml on the card"
+            );
+        };
+        let keys: Vec<_> = keys.iter().collect();
+        let flasher = Listener {
+            keys: &keys,
+            macs: &self.macs,
+            now: self.now,
+        };
+        flasher.order_in(&heard.answer).context(
+            "the flasher card would not believe the order; next: write the key that signs orders as `order_key` into gild.toml on the card",
+        )?;
+        Ok(())
+    }
+}
+
+/// Has the LED show which board this is, or what it showed before.
+fn show(root: &Path, identifies: bool) -> Result<()> {
+    let note = root.join(IDENTIFIES);
+    if identifies {
+        crate::files::private_directory(note.parent().unwrap_or(root))?;
+        std::fs::write(&note, "")?;
+        return led::identify(root).context("showing on the LED which board this is");
+    }
+    if note.exists() {
+        let standing = gild_proof::standing(root)?;
+        led::show(root, Some(&standing)).context("showing on the LED what it showed before")?;
+        std::fs::remove_file(&note)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! Facts about what a running node does with an answer, with a server of the test's.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{Cursor, Write};
+use std::os::unix::fs::symlink;
+
+use gild_format::manifest::Sha256Hex;
+use gild_format::record::{RECORD_OFFSET, Record, State};
+use gild_http_testkit::{Reply, Server};
+use gild_orders::{Channel, SignedOrder};
+use minisign::KeyPair;
+
+use super::*;
+
+const ID: &str = "20261228T101500Z-1a2b3c";
+const LATER: &str = "20261229T101500Z-1a2b3c";
+const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
+const SERIAL: &str = "S1";
+
+struct Site {
+    /// On a real file system, because the disk is read past every cache.
+    root: tempfile::TempDir,
+    server: Server,
+}
+
+fn sign(pair: &KeyPair, order: &Order) -> String {
+    let text = order.to_text();
+    let signed = minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(&text), None, None);
+    let signature = signed.expect("a signature").into_string();
+    SignedOrder::new(text, signature).to_text()
+}
+
+fn order(action: Action) -> Order {
+    Order {
+        id: OrderId::parse(ID).expect("an id"),
+        nodes: vec![MAC],
+        expires: u64::MAX,
+        action,
+    }
+}
+
+fn pair() -> KeyPair {
+    KeyPair::generate_unencrypted_keypair().expect("a key pair")
+}
+
+/// A node whose disk has carried out these, with this answer of the server's.
+fn site(pair: &KeyPair, answer: String, carried_out: &[&str], card: Option<&str>) -> Site {
+    let root = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+    let server = Server::start(move |request| {
+        if request.target == "/orders/d83add010203" {
+            Reply::new(200, answer.clone())
+        } else {
+            Reply::new(404, "")
+        }
+    });
+    let put = |path: &str, bytes: &[u8]| {
+        let path = root.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, bytes).expect("a file");
+    };
+    let settings = format!(
+        "without_matchbox = true\norder_url = \"{}/orders\"\norder_keys = [\"{}\"]\n",
+        server.url(),
+        pair.pk.to_base64()
+    );
+    put("etc/gild/first-boot.toml", settings.as_bytes());
+    put(
+        "usr/lib/gild/image-release",
+        b"GILD_BOARD=rock5b\nGILD_IMAGE_ID=rock5b-1\n",
+    );
+    let net = "sys/class/net/eth0";
+    for (file, text) in [
+        ("address", MAC.to_string()),
+        ("type", "1".to_owned()),
+        ("ifindex", "2".to_owned()),
+        ("carrier", "1".to_owned()),
+        ("device/vendor", String::new()),
+    ] {
+        put(&format!("{net}/{file}"), text.as_bytes());
+    }
+    put(
+        "proc/self/mountinfo",
+        b"21 20 259:2 / / rw - ext4 /dev/root rw\n",
+    );
+    put("sys/devices/nvme0n1/nvme0n1p2/partition", b"2\n");
+    put("sys/devices/nvme0n1/queue/logical_block_size", b"512\n");
+    put("sys/devices/nvme0n1/device/serial", b"S1  \n");
+    let at = |path: &str| root.path().join(path);
+    for folder in ["sys/dev/block", "sys/class/block", "dev/disk/by-label"] {
+        fs::create_dir_all(at(folder)).expect("a folder");
+    }
+    symlink(
+        at("sys/devices/nvme0n1/nvme0n1p2"),
+        at("sys/dev/block/259:2"),
+    )
+    .expect("a number");
+    symlink(at("sys/devices/nvme0n1"), at("sys/class/block/nvme0n1")).expect("a disk");
+    let record = Record {
+        state: State::Proven,
+        image_id: "rock5b-1".to_owned(),
+        manifest_sha256: Sha256Hex([7; 32]),
+        rollback_counter: 1,
+        rollback_floor: 0,
+        trial_starts: 0,
+        is_discarded: true,
+        is_boot_order_pending: false,
+        orders: carried_out.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    let mut disk = vec![1; 1 << 20];
+    let place = usize::try_from(RECORD_OFFSET).expect("one MiB");
+    disk[place..place + 4096].copy_from_slice(&record.to_bytes());
+    put("dev/nvme0n1", &disk);
+    if let Some(config) = card {
+        put("sys/class/block/mmcblk0/device/type", b"SD\n");
+        put("dev/mmcblk0p1", &vec![0; 1 << 20]);
+        symlink(at("dev/mmcblk0p1"), at("dev/disk/by-label/GILD")).expect("a label");
+        let device = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(at("dev/mmcblk0p1"))
+            .expect("a card");
+        fatfs::format_volume(&device, fatfs::FormatVolumeOptions::new()).expect("a FAT");
+        let system = fatfs::FileSystem::new(&device, fatfs::FsOptions::new()).expect("a FAT");
+        let file = system.root_dir().create_file("gild.toml");
+        file.expect("a file")
+            .write_all(config.as_bytes())
+            .expect("its text");
+    }
+    Site { root, server }
+}
+
+impl Site {
+    /// The orders that this node would be flashed for after a look, and what it says.
+    fn looks(&self) -> (Vec<String>, String) {
+        let flashed = RefCell::new(Vec::new());
+        let flash = |id: &OrderId| {
+            flashed.borrow_mut().push(id.to_string());
+            Ok(())
+        };
+        assert_eq!(
+            look(self.root.path(), flash).expect("a look"),
+            Outcome::Looked
+        );
+        let said = self.root.path().join("run/gild/order-trouble");
+        let said = fs::read_to_string(said).unwrap_or_default();
+        (flashed.into_inner(), said)
+    }
+}
+
+fn card(pair: &KeyPair, more: &str) -> String {
+    let key = pair.pk.to_base64();
+    format!("server = \"nfs://192.0.2.1/srv\"\npublic_key = \"{key}\"\n{more}")
+}
+
+fn flash() -> Action {
+    Action::Flash(Flash::default())
+}
+
+fn canary() -> Flash {
+    Flash {
+        choice: Choice::Channel(Channel::parse("canary").expect("a channel")),
+        ..Flash::default()
+    }
+}
+
+#[test]
+fn a_good_order_has_a_node_flashed_whose_flasher_can_carry_it_out() {
+    let asks = "order_url = \"http://192.0.2.1/orders\"\n";
+    for (action, more) in [
+        (flash(), ""),
+        (Action::Flash(canary()), asks),
+        (
+            Action::Flash(Flash {
+                disk: Some(SERIAL.to_owned()),
+                erase: true,
+                ..Flash::default()
+            }),
+            asks,
+        ),
+    ] {
+        let pair = pair();
+        let (answer, card) = (sign(&pair, &order(action)), card(&pair, more));
+        let site = site(&pair, answer, &["20260101T000000Z-000000"], Some(&card));
+        assert_eq!(site.looks(), (vec![ID.to_owned()], String::new()));
+    }
+}
+
+#[test]
+fn nothing_else_has_a_node_flashed_and_it_says_why() {
+    let good = order(flash());
+    let expired = Order {
+        expires: 1,
+        ..good.clone()
+    };
+    let of_others = Order {
+        nodes: vec![Mac([2; 6])],
+        ..good.clone()
+    };
+    let for_another_disk = order(Action::Flash(Flash {
+        disk: Some("S2".to_owned()),
+        ..Flash::default()
+    }));
+    let asks = "order_url = \"http://192.0.2.1/orders\"\n";
+    let other_key = format!("{asks}order_key = \"{}\"\n", pair().pk.to_base64());
+    for (name, order, done, more, said) in [
+        ("expired", &expired, "", Some(""), "has expired"),
+        ("of others", &of_others, "", Some(""), ""),
+        ("spent", &good, ID, Some(""), ""),
+        ("a later one is done", &good, LATER, Some(""), ""),
+        (
+            "another disk",
+            &for_another_disk,
+            "",
+            Some(""),
+            "serial number S2",
+        ),
+        ("no card", &good, "", None, "no SD card"),
+        (
+            "the card asks nobody",
+            &self::order(Action::Flash(canary())),
+            "",
+            Some(""),
+            "asks for no orders",
+        ),
+        (
+            "the card believes others",
+            &self::order(Action::Flash(canary())),
+            "",
+            Some(other_key.as_str()),
+            "would not believe",
+        ),
+        ("a hold", &self::order(Action::Hold), "", Some(""), ""),
+    ] {
+        let pair = pair();
+        let answer = sign(&pair, order);
+        let card = more.map(|more| card(&pair, more));
+        let site = site(&pair, answer, &[done], card.as_deref());
+        let (flashed, found) = site.looks();
+        assert!(flashed.is_empty(), "{name}");
+        assert!(found.contains(said), "{name}: {found}");
+        assert_eq!(found.is_empty(), said.is_empty(), "{name}: {found}");
+    }
+    let pair = pair();
+    let answer = sign(&self::pair(), &good);
+    let card = card(&pair, "");
+    let site = site(&pair, answer, &[], Some(&card));
+    let (flashed, said) = site.looks();
+    assert!(flashed.is_empty() && said.contains("signature"), "{said}");
+}
+
+#[test]
+fn a_server_that_has_no_order_or_is_away_changes_nothing() {
+    let pair = pair();
+    let card = card(&pair, "");
+    let site = site(&pair, "{}".to_owned(), &[], Some(&card));
+    assert!(site.looks().1.contains("not a signed order"));
+    site.server.set_down(true);
+    let (flashed, said) = site.looks();
+    assert!(
+        flashed.is_empty() && said.contains("cannot be asked for"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_led_shows_which_board_it_is_as_long_as_the_order_counts() {
+    let pair = pair();
+    let answer = sign(&pair, &order(Action::Identify));
+    let site = site(&pair, answer, &[], None);
+    let root = site.root.path();
+    let led = root.join("sys/class/leds/blue:status");
+    fs::create_dir_all(&led).expect("an LED");
+    fs::create_dir_all(root.join("proc/device-tree")).expect("a tree");
+    fs::write(
+        root.join("proc/device-tree/compatible"),
+        "radxa,rock-5b\0rockchip,rk3588\0",
+    )
+    .expect("a board");
+    fs::write(led.join("max_brightness"), "255\n").expect("a file");
+    fs::write(led.join("brightness"), "0\n").expect("a file");
+    let shown = |file: &str| fs::read_to_string(led.join(file)).expect("a file");
+    assert_eq!(site.looks().0, Vec::<String>::new());
+    assert_eq!(
+        (shown("trigger"), shown("delay_on")),
+        ("timer".into(), "1000".into())
+    );
+    site.server.set_down(true);
+    site.looks();
+    assert_eq!(
+        (shown("trigger"), shown("brightness")),
+        ("none".into(), "255".into())
+    );
+}
+
+#[test]
+fn an_image_that_names_nobody_asks_nobody_and_one_on_trial_waits() {
+    let root = tempfile::tempdir().expect("a folder");
+    let flash = |_: &OrderId| panic!("nothing is ordered");
+    assert_eq!(look(root.path(), flash).expect("a look"), Outcome::Nobody);
+    let pair = pair();
+    let (answer, card) = (sign(&pair, &order(self::flash())), card(&pair, ""));
+    let site = site(&pair, answer, &[], Some(&card));
+    let note = site.root.path().join("run/gild/on-trial");
+    fs::create_dir_all(note.parent().expect("a folder")).expect("a folder");
+    fs::write(note, "").expect("a note");
+    assert_eq!(site.looks(), (Vec::new(), String::new()));
+    assert!(site.server.requests().is_empty());
+}
