@@ -225,7 +225,7 @@ impl Args {
         self.matchbox = Some(settings.matchbox());
         self.matchbox_ca = Some(gild_desk::tls::authority(&folder.tls()));
         if self.order_url.is_none() {
-            self.order_url = Some(format!("{}/orders", settings.matchbox()));
+            self.order_url = Some(settings.order_url());
             let own = desk.join("order.pub");
             let key = if own.exists() {
                 own
