@@ -108,6 +108,8 @@ pub fn has_it_written(
     machine.knows(node);
     let left = end.saturating_duration_since(Instant::now());
     ask(machine, board, config, node, left, seen.holds.carried_out());
+    node.heard.meets(&seen.target.serial);
+    machine.knows(node);
     let signed = node.heard.order_for(&seen.target.serial, clock::seconds());
     let decision = consent::decide(seen.holds.clone(), None, signed);
     matches!(decision, Decision::Write(_))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gild_format::release::GOLDEN;
 use gild_orders::{Action, Flash, Order, OrderId, Refusal, last_signed};
-use log::info;
+use log::{info, warn};
 
 use super::NotHeard;
 use crate::clock;
@@ -108,16 +108,21 @@ impl Heard {
     /// The order to flash that names the disk with this serial number, or no disk.
     pub fn order_for(&self, serial: &str, now: u64) -> Option<&OrderId> {
         let flash = self.flash.as_ref().filter(|flash| now < flash.expires)?;
-        if !flash.is_for(serial) {
-            let refusal = Refusal::OtherDisk {
-                id: flash.id.clone(),
-                wanted: flash.flash.disk.clone().unwrap_or_default(),
-                found: serial.to_owned(),
-            };
-            info!("{refusal}");
-            return None;
-        }
-        Some(&flash.id)
+        flash.is_for(serial).then_some(&flash.id)
+    }
+
+    /// Notes why the order to flash is not for the disk with this serial number, if it names another.
+    pub fn meets(&mut self, serial: &str) {
+        let Some(flash) = self.flash.as_ref().filter(|flash| !flash.is_for(serial)) else {
+            return;
+        };
+        let refusal = Refusal::OtherDisk {
+            id: flash.id.clone(),
+            wanted: flash.flash.disk.clone().unwrap_or_default(),
+            found: serial.to_owned(),
+        };
+        warn!("{refusal}");
+        self.trouble = Some(refusal.to_string());
     }
 
     /// The serial number of the disk that it names, if that is there.

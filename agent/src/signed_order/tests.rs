@@ -290,6 +290,14 @@ fn an_order_for_one_disk_is_not_for_another() {
     assert!(heard.chosen(&Holds::Foreign, "S1").is_none());
     assert!(heard.any(Some("S1")).is_none() && heard.any(None).is_none());
     assert!(heard.any(Some("S2")).is_some());
+    heard.meets("S2");
+    assert_eq!(heard.trouble(), None);
+    heard.meets("S1");
+    let said = heard.trouble().expect("a report says why");
+    assert!(
+        said.contains(ID) && said.contains("serial number S2"),
+        "{said}"
+    );
 }
 
 #[test]
