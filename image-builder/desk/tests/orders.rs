@@ -413,6 +413,12 @@ fn a_rolling_order_stops_at_the_first_node_that_is_not_proven() {
                 ..report(1, "a", 2, "verify")
             };
             of_flasher(&desk, &fault);
+            assert_eq!(handed(&desk, 2), None);
+            assert_eq!(
+                handed(&desk, 1).as_ref(),
+                Some(&id),
+                "its blank disk is to get this image"
+            );
         }
         drop(desk);
         if why == "within an hour" {

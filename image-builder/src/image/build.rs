@@ -226,12 +226,7 @@ impl Args {
         self.matchbox_ca = Some(gild_desk::tls::authority(&folder.tls()));
         if self.order_url.is_none() {
             self.order_url = Some(settings.order_url());
-            let own = desk.join("order.pub");
-            let key = if own.exists() {
-                own
-            } else {
-                folder.site_key().with_extension("pub")
-            };
+            let key = gild_desk::orders::Keys::path(&folder)?;
             self.order_keys.push(key.display().to_string());
         }
         if self.authorized_keys.is_empty() && folder.authorized_keys().exists() {

@@ -101,14 +101,7 @@ fn key(args: &Args, desks: &[Option<Desk>]) -> Result<PathBuf> {
     let (Some(Some(desk)), None) = (desks.next(), desks.next()) else {
         bail!("--key is missing; next: give the secret key whose public one the cards know");
     };
-    let own = desk.folder.order_key();
-    // Where an operator's key counts, the site's does not.
-    let name = if own.with_extension("pub").exists() {
-        own
-    } else {
-        desk.folder.site_key()
-    };
-    Ok(name.with_extension("key"))
+    Ok(Keys::path(&desk.folder)?.with_extension("key"))
 }
 
 /// Reads the draft in a file.

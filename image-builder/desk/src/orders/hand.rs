@@ -52,7 +52,11 @@ fn is_open(order: &Order, rack: &Rack, node: Option<&Node>, macs: &[Mac], now: u
     if matches!(step(order, node), Step::Done { .. } | Step::Overtaken) {
         return false;
     }
-    rolling(order).is_none() || turn(order, rack, now).is_some_and(|mac| macs.contains(&mac))
+    // Who has it keeps it, also when the order has stopped: a disk that is blank for it would get another image.
+    let has_it = node.is_some_and(|node| node.orders.get(&order.id).is_some());
+    rolling(order).is_none()
+        || has_it
+        || turn(order, rack, now).is_some_and(|mac| macs.contains(&mac))
 }
 
 /// The addresses of a board, as far as its card has signed them.

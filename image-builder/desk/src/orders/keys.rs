@@ -24,17 +24,22 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Reads them: an operator's `order.pub` counts alone if it is there, else the site's key counts.
-    pub fn read(folder: &Folder) -> Result<Self, KeysError> {
+    /// The file of the public key that counts: an operator's `order.pub` if it is there, else the site's.
+    pub fn path(folder: &Folder) -> Result<PathBuf, KeysError> {
         let own = folder.order_key().with_extension("pub");
-        let path = match own.symlink_metadata() {
-            Ok(_) => own,
+        match own.symlink_metadata() {
+            Ok(_) => Ok(own),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                folder.site_key().with_extension("pub")
+                Ok(folder.site_key().with_extension("pub"))
             }
             // Whether it is there is not known, and the site's key must not count beside it.
-            Err(error) => return Err(KeysError::Read(own, error)),
-        };
+            Err(error) => Err(KeysError::Read(own, error)),
+        }
+    }
+
+    /// Reads them.
+    pub fn read(folder: &Folder) -> Result<Self, KeysError> {
+        let path = Self::path(folder)?;
         let text =
             fs::read_to_string(&path).map_err(|error| KeysError::Read(path.clone(), error))?;
         let key = PublicKey::parse(&text).map_err(|error| KeysError::Key(path, error))?;
