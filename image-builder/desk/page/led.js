@@ -6,6 +6,8 @@ const LIT = [[true, 1000]];
 const GAP = [[true, 900], [false, 100]];
 const WRITES = [[true, 100], [false, 100]];
 
+const SHOWS_WHICH = ["lit for a second, dark for a second", [[true, 1000], [false, 1000]]];
+
 const OF_STAGE = {
   network: ["1 short blink each second", blinks(1)],
   manifest: ["2 short blinks each second", blinks(2)],
@@ -34,6 +36,7 @@ export function pattern(node) {
   if (node.fault !== null) {
     return [`a second of flicker, a pause, then ${node.fault} slow blinks`, faultCycle(Math.min(node.fault, 20))];
   }
+  if (node.order?.action === "identify" && node.order.state === "handed") return SHOWS_WHICH;
   if (node.speaker === "node" || AFTER.includes(node.stage)) {
     return node.on_trial ? ["lit, with a short gap each second", GAP] : ["lit", LIT];
   }

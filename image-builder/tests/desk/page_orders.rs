@@ -174,6 +174,22 @@ fn hold_and_identify_are_queued_for_the_boards_that_are_chosen() {
         let macs: Vec<_> = nodes.map(|node| node["mac"].clone()).collect();
         assert_eq!(macs, [mac(2), mac(1), mac(3)].map(Value::from));
     }
+    // A board that has an identify blinks as the real one does.
+    let hold = serve.rack()["orders"].clone();
+    let hold = hold.as_array().expect("orders").iter();
+    let hold = hold.filter(|order| order["action"] == "hold");
+    let ids: Vec<_> = hold
+        .map(|order| order["id"].as_str().expect("an id").to_owned())
+        .collect();
+    bench.gild(["order", "cancel", "desk", &*ids[0]]).succeeds();
+    bench.gild(["order", "sign", "desk", "--yes"]).succeeds();
+    page.until(&says(&text("order-list"), "Signed"));
+    assert_eq!(ask(&serve, 2), 200);
+    page.until(&says(
+        &text("facts"),
+        "Lit for a second, dark for a second.",
+    ));
+
     // Without a board it says why not, and stays open.
     click(&mut page, "#order-hold");
     page.until(OPEN);
