@@ -65,7 +65,7 @@ setup-image setup-card: setup-%:
 A_BOARD_OR_NONE = [ -z "$(filter-out $(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml)),$(BOARD))" ] || \
 	{ echo "$(1): \"$(BOARD)\" is not a board; next: BOARD=rpi5, BOARD=rock5b, or none for both" >&2; exit 2; }
 
-.PHONY: demo-inputs test-image-inputs card-inputs install-inputs fuzz-inputs
+.PHONY: demo-inputs test-image-inputs card-inputs install-inputs fuzz-inputs bench-inputs
 demo-inputs:
 	@[ -z "$(CHAIN)" ] || [ "$(CHAIN)" = full ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(call A_BOARD_OR_NONE,demo)
@@ -88,6 +88,10 @@ install-inputs:
 fuzz-inputs:
 	@[ -z "$(filter-out $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs)),$(TARGET))" ] || \
 		{ echo "fuzz: \"$(TARGET)\" is not a target; next: TARGET=one of fuzz/fuzz_targets, without .rs, or none for all" >&2; exit 2; }
+
+bench-inputs:
+	@[ -z "$(filter-out rpi5 rock5b,$(MODEL))" ] || { echo "bench: \"$(MODEL)\" is not a model; next: MODEL=rpi5 or MODEL=rock5b, or none" >&2; exit 2; }
+	@[ -z "$(BESIDE)" ] || [ -x "$(BESIDE)" ] || { echo "bench: \"$(BESIDE)\" is not a program; next: BESIDE=another build of gild, or none" >&2; exit 2; }
 
 # The real image, and what surrounds it.
 ifeq ($(CHAIN),full)
@@ -235,7 +239,7 @@ fleet: setup ## Let up to a hundred nodes read from one server at once, in netwo
 	@$(call SAY_COMPILING,target/release/gild-fleet,$(OWN_PROGRAMS))
 	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-fleet -- $(NODES)
 
-bench: setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool
-	@$(ASK_FOR_ROOT)
+bench: bench-inputs setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool, or BESIDE=another gild; MODEL=rpi5 or rock5b: on a model of its link and disk
+	@$(if $(MODEL),,$(ASK_FOR_ROOT))
 	@$(call SAY_COMPILING,target/release/gild-bench,$(OWN_PROGRAMS))
-	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-bench
+	@$(if $(MODEL),,$(AS_ROOT)) cargo run --quiet --release -p gild-tests --bin gild-bench -- $(if $(MODEL),--model $(MODEL),$(if $(BESIDE),--beside "$(BESIDE)"))

@@ -100,6 +100,8 @@ fn a_wrong_value_is_refused_before_anything_is_installed_or_compiled() {
         ("card PUBLIC_KEY=none.pub", "\"none.pub\" is not there"),
         ("card CARD=none/card.img", "\"none/card.img\" is not there"),
         ("fuzz TARGET=none", "\"none\" is not a target"),
+        ("bench MODEL=rpi6", "\"rpi6\" is not a model"),
+        ("bench BESIDE=none", "\"none\" is not a program"),
         ("build-and-copy DEST=none", "\"none\" is not a folder"),
         (
             "build-and-copy DEST=. KEY=site.key",

@@ -160,7 +160,7 @@ impl Meter {
                 Work::Prepare => "prepared",
                 Work::Scan => "of what is on the disk hashed",
                 Work::Write => "written",
-                Work::Verify => "verified",
+                Work::Verify => "of the rest verified",
                 Work::Commit => "committed",
             },
             float(bytes_per_second) / 1e6,

@@ -19,9 +19,9 @@ pub enum Stage {
     Manifest,
     /// The disk to write.
     Target,
-    /// Chunks are fetched and written.
+    /// Chunks are fetched and written, and most of them read back.
     Flash,
-    /// The target is read back.
+    /// The rest is read back.
     Verify,
     /// The first MiB is written.
     Commit,

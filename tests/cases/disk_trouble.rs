@@ -62,9 +62,9 @@ fn a_slow_disk_is_only_slow() -> Result<()> {
 
     let mut board = scene.power_on()?;
     board.wait_for("gild: stage verify", PATIENCE)?;
-    // Reading back the 105 MB then takes 66 s: longer than the watchdog waits, and than the agent bears silence, 40 s. On a
+    // Reading back the rest then takes more than a minute: longer than the watchdog waits, and than the agent bears silence, 40 s. On a
     // busy machine the emulated disk itself may be silent until the kernel's driver looks after it, at 30 s.
-    board.slow_disk_down(0, 3 << 19)?;
+    board.slow_disk_down(0, 3 << 18)?;
 
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
     scene.assert_disk_is_the_image()

@@ -1,8 +1,7 @@
 //! The workers. One worker carries one piece from start to finish, so network, cores and disk are busy at once as soon
 //! as the workers are in different phases, and the memory is that of the buffers, allocated once.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use gild_disk::AlignedBuffer;
 use gild_format::chunk::Decoder;
@@ -10,6 +9,7 @@ use gild_format::manifest::Manifest;
 
 use crate::FlashError;
 use crate::plan;
+use crate::run::lock;
 
 /// What a worker owns.
 pub struct Worker {
@@ -36,25 +36,23 @@ impl Crew {
             .map(Self)
     }
 
-    /// Does the work for every item. The first error ends it: no worker begins another item.
-    pub fn run<T: Sync>(
+    /// Does the work for every item that there is. The first error ends it: no worker begins another item.
+    pub fn run<T>(
         &mut self,
-        items: &[T],
-        work: impl Fn(&mut Worker, &T) -> Result<(), FlashError> + Sync,
+        next: impl Fn() -> Option<T> + Sync,
+        work: impl Fn(&mut Worker, T) -> Result<(), FlashError> + Sync,
     ) -> Result<(), FlashError> {
-        let next = AtomicUsize::new(0);
         let failure = Mutex::new(None);
         let fail = |error| {
-            next.store(items.len(), Ordering::Relaxed);
-            let mut first = failure
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            first.get_or_insert(error);
+            lock(&failure).get_or_insert(error);
         };
+        let goes_on = || lock(&failure).is_none();
         std::thread::scope(|scope| {
             for worker in &mut self.0 {
                 let body = || {
-                    while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while goes_on()
+                        && let Some(item) = next()
+                    {
                         if let Err(error) = work(worker, item) {
                             fail(error);
                         }
@@ -67,7 +65,7 @@ impl Crew {
         });
         failure
             .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .map_or(Ok(()), Err)
     }
 }

@@ -66,24 +66,26 @@ pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
     if state != TargetState::Other {
         flash.stage(Stage::Scan, |flash| flash.scan(&mut crew, &mut pieces))?;
     }
-    flash.stage(Stage::Write, |flash| flash.write(&mut crew, &pieces))?;
-    flash.stage(Stage::Verify, |flash| flash.verify(&mut crew, pieces))?;
+    let written = flash.stage(Stage::Write, |flash| flash.write(&mut crew, &pieces))?;
+    flash.stage(Stage::Verify, |flash| {
+        flash.verify(&mut crew, pieces, written)
+    })?;
     flash.stage(Stage::Commit, Flash::commit)?;
     Ok(flash.report(Outcome::Flashed))
 }
 
 impl Flash<'_> {
-    fn stage(
+    fn stage<T>(
         &mut self,
         stage: Stage,
-        work: impl FnOnce(&mut Self) -> Result<(), FlashError>,
-    ) -> Result<(), FlashError> {
+        work: impl FnOnce(&mut Self) -> Result<T, FlashError>,
+    ) -> Result<T, FlashError> {
         self.job.observer.event(Event::Stage(stage));
         let start = self.job.clock.now();
-        work(self)?;
+        let result = work(self)?;
         let time = self.job.clock.now().saturating_sub(start);
         self.stages.push((stage, time));
-        Ok(())
+        Ok(result)
     }
 
     fn prepare(&mut self, state: TargetState) -> Result<(), FlashError> {

@@ -12,8 +12,10 @@ mod medium;
 mod observer;
 mod plan;
 mod progress;
+mod read_back;
 mod report;
 mod run;
+mod turns;
 mod verify;
 mod write;
 

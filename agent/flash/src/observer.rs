@@ -7,9 +7,10 @@ pub enum Stage {
     Prepare,
     /// After an interruption: what is already on the target is hashed.
     Scan,
-    /// Chunks are fetched, decoded, verified and written; holes are made zero.
+    /// Chunks are fetched, decoded, verified and written, holes are made zero; what a flush has put on the medium is read back
+    /// meanwhile.
     Write,
-    /// Everything is read back from the medium.
+    /// What is left is read back from the medium.
     Verify,
     /// The first MiB is written, the partition table checked.
     Commit,

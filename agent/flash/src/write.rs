@@ -1,6 +1,7 @@
-//! Chunks go from the source to the target, and holes are made zero.
+//! Chunks go from the source to the target, holes are made zero, and what is on the medium is read back meanwhile.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use gild_disk::ZeroMethod;
 use gild_format::chunk::ChunkError;
@@ -10,23 +11,68 @@ use crate::crew::{Crew, Worker};
 use crate::head;
 use crate::plan::{self, ATTEMPTS, Piece, parts};
 use crate::progress::Progress;
+use crate::read_back::Wrong;
 use crate::run::{Flash, lock};
+use crate::turns::{Turn, Turns};
 use crate::{FlashError, Stage};
 
+/// What was written.
+pub struct Written {
+    /// Not read back yet. It may still be in the target's cache.
+    pub unread: Vec<Piece>,
+    /// Read back, and wrong.
+    pub wrong: Vec<Wrong>,
+}
+
 impl Flash<'_> {
-    pub fn write(&mut self, crew: &mut Crew, pieces: &[Piece]) -> Result<(), FlashError> {
+    /// Writes the pieces. Meanwhile it reads back what a flush has put on the medium.
+    pub fn write(&mut self, crew: &mut Crew, pieces: &[Piece]) -> Result<Written, FlashError> {
         let progress = self.progress(Stage::Write, pieces);
-        crew.run(pieces, |worker, piece| {
-            match piece {
-                Piece::Data(index) => {
-                    self.fetch(worker, *index)?;
-                    self.place(worker, self.chunk(*index), &progress)?;
+        let lengths = pieces.iter().map(|piece| self.data_length(piece));
+        let turns = Mutex::new(Turns::new(
+            lengths.collect(),
+            self.job.manifest.chunk_size.into(),
+        ));
+        let wrong = Mutex::new(Vec::new());
+        crew.run(
+            || lock(&turns).begin(),
+            |worker, turn| {
+                match &turn {
+                    Turn::Write(number) => self.put(worker, &pieces[*number], &progress)?,
+                    Turn::Flush(_) => self.medium.flush()?,
+                    Turn::ReadBack(number) => {
+                        if let Err(found) = self.check(worker, &pieces[*number], &progress) {
+                            lock(&wrong).push(found);
+                        }
+                    }
                 }
-                Piece::Hole(hole) => self.make_zero(worker, hole, &progress)?,
-            }
-            self.advance(&progress, piece);
-            Ok(())
+                lock(&turns).end(turn);
+                Ok(())
+            },
+        )?;
+        let turns = turns.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Written {
+            unread: turns.left().map(|number| pieces[number].clone()).collect(),
+            wrong: wrong.into_inner().unwrap_or_else(PoisonError::into_inner),
         })
+    }
+
+    /// Gets one piece onto the target.
+    fn put(
+        &self,
+        worker: &mut Worker,
+        piece: &Piece,
+        progress: &Progress<'_>,
+    ) -> Result<(), FlashError> {
+        match piece {
+            Piece::Data(index) => {
+                self.fetch(worker, *index)?;
+                self.place(worker, self.chunk(*index), progress)?;
+            }
+            Piece::Hole(hole) => self.make_zero(worker, hole, progress)?,
+        }
+        self.advance(progress, piece);
+        Ok(())
     }
 
     /// Gets the raw bytes of a chunk into the worker's buffer: they are those of the manifest, or it fails.

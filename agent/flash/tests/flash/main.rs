@@ -5,6 +5,7 @@ mod disk;
 mod faults;
 mod image;
 mod normal;
+mod overlap;
 mod power;
 
 use std::sync::Mutex;

@@ -1,15 +1,18 @@
 //! `make bench`: the flash engine beside the manual methods, with the same NFS server, image and target.
 //!
 //! Everything is real: nfs-ganesha, the stock tools, the kernel's loop device or a file. What a board adds (a wire, an
-//! NVMe, slower cores) is not here, so the ratios are true for this kind of machine only.
+//! NVMe, slower cores) is not here, so the ratios are true for this kind of machine only. `--model` models the wire and the
+//! disk of a board, `--beside` compares with another build of gild alone.
 
 mod image;
 mod measure;
 mod method;
+mod model;
 mod stages;
 mod table;
 mod target;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -24,27 +27,39 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        [] => bench(ROUNDS),
+        [] => bench(ROUNDS, None),
         ["measure", usage, program, ref rest @ ..] => measure::child(usage.as_ref(), program, rest),
-        [rounds] => bench(rounds.parse()?),
-        _ => bail!("usage: gild-bench [ROUNDS]"),
+        ["--model", board] => model::bench(board, ROUNDS, None),
+        ["--model", board, rounds] => model::bench(board, rounds.parse()?, None),
+        ["--model", board, rounds, stretch] => {
+            model::bench(board, rounds.parse()?, Some(stretch.parse()?))
+        }
+        ["--beside", other] => bench(ROUNDS, Some(other.as_ref())),
+        ["--beside", other, rounds] => bench(rounds.parse()?, Some(other.as_ref())),
+        [rounds] => bench(rounds.parse()?, None),
+        _ => bail!(
+            "usage: gild-bench [--beside GILD] [ROUNDS], or gild-bench --model BOARD [ROUNDS [STRETCH]]"
+        ),
     }
 }
 
-fn bench(rounds: usize) -> Result<()> {
+fn bench(rounds: usize, other: Option<&Path>) -> Result<()> {
     let image = image::published()?;
     let target = target::Target::new(image.manifest.raw_size)?;
     let server = Ganesha::start(&image.share)?;
     table::machine(&image, &target)?;
 
-    let methods = Method::ALL;
+    let methods: &[Method] = match other {
+        Some(_) => &Method::BUILDS,
+        None => &Method::ALL,
+    };
     let mut runs: Vec<Vec<measure::Run>> = methods.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for turn in 0..methods.len() {
             // Another one is first each time.
             let index = (round + turn) % methods.len();
             target.reset()?;
-            let run = methods[index].run(&image, &server, &target)?;
+            let run = methods[index].run(&image, &server, &target, other)?;
             eprintln!(
                 "round {}: {}: {:.2} s",
                 round + 1,
@@ -54,7 +69,10 @@ fn bench(rounds: usize) -> Result<()> {
             runs[index].push(run);
         }
     }
-    table::methods(&image, &methods, &runs);
+    table::methods(&image, methods, &runs);
+    if other.is_some() {
+        return Ok(());
+    }
     table::stages(&stages::alone(&image, &server, &target, rounds.min(3))?);
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The ways to get the image onto the target.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use gild_tests::cargo::host_program;
 use gild_tests::ganesha::{EXPORT, Ganesha};
@@ -13,6 +15,8 @@ use crate::target::Target;
 pub enum Method {
     /// `gild flash`: flash, read back, commit.
     Gild,
+    /// The same by another build of gild.
+    Other,
     /// `nfs-cat | zstd -dc | dd oflag=direct`, then all of it read back through `sha256sum`.
     Dd,
     /// `nfs-cat | bmaptool copy`: hashes what it gets, reads nothing back.
@@ -20,20 +24,29 @@ pub enum Method {
 }
 
 impl Method {
-    /// All of them; the first is compared with the others.
+    /// The first is compared with the others.
     pub const ALL: [Self; 3] = [Self::Gild, Self::Dd, Self::Bmaptool];
+    /// Two builds of gild beside each other.
+    pub const BUILDS: [Self; 2] = [Self::Gild, Self::Other];
 
     /// For the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gild => "gild flash",
+            Self::Other => "gild flash, the other build",
             Self::Dd => "nfs-cat, zstd, dd, then sha256sum",
             Self::Bmaptool => "nfs-cat, bmaptool (no read-back)",
         }
     }
 
     /// Runs it once.
-    pub fn run(self, image: &Image, server: &Ganesha, target: &Target) -> Result<Run> {
+    pub fn run(
+        self,
+        image: &Image,
+        server: &Ganesha,
+        target: &Target,
+        other: Option<&Path>,
+    ) -> Result<Run> {
         let path = target.path().to_string_lossy();
         let manifest = &image.manifest;
         // libnfs names the ports in its own way.
@@ -53,8 +66,11 @@ impl Method {
             )
         };
         match self {
-            Self::Gild => {
-                let gild = host_program("gild")?;
+            Self::Gild | Self::Other => {
+                let gild = match other {
+                    Some(other) if self == Self::Other => other.to_owned(),
+                    _ => host_program("gild")?,
+                };
                 let address = server.url();
                 let (share, ports) = address
                     .split_once('?')

@@ -20,13 +20,12 @@ pub fn machine(image: &Image, target: &Target) -> Result<()> {
         .map_or("unknown processor", |rest| {
             rest.trim_start_matches([' ', '\t', ':'])
         });
-    let load = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
     let manifest = &image.manifest;
     let data = manifest.data_raw_bytes();
     println!(
         "{} x {model}, load before {}; image: {} of data, {} of zeros, {} stored for the data; onto {}\n",
         std::thread::available_parallelism()?,
-        load.split(' ').next().unwrap_or_default(),
+        load()?,
         mebibytes(data),
         mebibytes(manifest.raw_size - data),
         mebibytes(manifest.data_stored_bytes()),
@@ -37,6 +36,12 @@ pub fn machine(image: &Image, target: &Target) -> Result<()> {
         },
     );
     Ok(())
+}
+
+/// What else the machine did in the last minute.
+pub fn load() -> Result<String> {
+    let load = fs::read_to_string("/proc/loadavg").context("reading /proc/loadavg")?;
+    Ok(load.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// The methods beside each other.
@@ -86,7 +91,7 @@ fn per_data_byte(image: &Image, method: Method, runs: &[Run]) -> [f64; 4] {
         manifest.stored_size,
     );
     let bytes = match method {
-        Method::Gild => ["fetched", "hashed", "written", "read back"]
+        Method::Gild | Method::Other => ["fetched", "hashed", "written", "read back"]
             .map(|name| runs.last().map_or(0, |run| counted(&run.output, name))),
         Method::Dd => [stored, raw, raw, raw],
         // The bmap maps the data chunks, and a hash is over what is mapped.

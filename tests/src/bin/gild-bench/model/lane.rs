@@ -1,0 +1,25 @@
+//! What does one thing at a time, and takes its time.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub struct Lane(Mutex<Instant>);
+
+impl Lane {
+    pub fn new() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    /// Does the work in so much of the lane's time, after all that came before.
+    pub fn spend<T>(&self, time: Duration, work: impl FnOnce() -> T) -> T {
+        let end = {
+            let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *free = (*free).max(Instant::now()) + time;
+            *free
+        };
+        let result = work();
+        thread::sleep(end.saturating_duration_since(Instant::now()));
+        result
+    }
+}
