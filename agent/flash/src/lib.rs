@@ -15,6 +15,7 @@ mod progress;
 mod read_back;
 mod report;
 mod run;
+mod second_look;
 mod turns;
 mod verify;
 mod write;

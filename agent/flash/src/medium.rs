@@ -57,6 +57,14 @@ impl Medium<'_> {
         Ok(())
     }
 
+    /// Reads a few bytes that were read back before, and are not counted again.
+    pub fn read_sample(&self, buffer: &mut [u8], offset: u64) -> Result<(), FlashError> {
+        let length = buffer.len();
+        self.target
+            .read_at(buffer, offset)
+            .map_err(|error| self.failed(format!("reading {length} bytes at {offset} of"), error))
+    }
+
     /// Has the target make the range zero.
     pub fn zero(
         &self,

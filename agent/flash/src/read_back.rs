@@ -66,7 +66,9 @@ impl Flash<'_> {
         progress: &Progress<'_>,
     ) -> Result<(), Wrong> {
         let found = match piece {
-            Piece::Data(index) => self.check_chunk(worker, self.chunk(*index), progress),
+            Piece::Data(index) => self
+                .check_chunk(worker, self.chunk(*index), progress)
+                .map(|()| self.remember(worker, *index)),
             Piece::Hole(hole) => self.check_hole(worker, hole, progress),
         };
         found.map_err(|(offset, finding)| Wrong {
@@ -122,13 +124,14 @@ impl Flash<'_> {
     }
 }
 
-fn samples(hole: &Range<u64>) -> Vec<(u64, usize)> {
+/// Places in a range: its ends and its middle, or all of it if it is short.
+pub fn samples(range: &Range<u64>) -> Vec<(u64, usize)> {
     let sample = SAMPLE as u64;
-    if hole.end - hole.start <= 3 * sample {
-        return parts(hole, SAMPLE).collect();
+    if range.end - range.start <= 3 * sample {
+        return parts(range, SAMPLE).collect();
     }
-    let middle = hole.start + (hole.end - hole.start) / 2 / sample * sample;
-    [hole.start, middle, hole.end - sample]
+    let middle = range.start + (range.end - range.start) / 2 / sample * sample;
+    [range.start, middle, range.end - sample]
         .map(|offset| (offset, SAMPLE))
         .to_vec()
 }

@@ -1,10 +1,12 @@
 //! The state of a running flash: what the stages and the workers share.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gild_disk::{AlignedBuffer, ZeroMethod};
+use gild_format::Sha256Hex;
 use gild_format::manifest::Chunk;
 
 use crate::head;
@@ -19,6 +21,8 @@ pub struct Flash<'a> {
     pub tally: &'a Tally,
     pub medium: Medium<'a>,
     pub head: Mutex<AlignedBuffer>,
+    /// The SHA-256 of the samples of each chunk that was read back right.
+    pub fingerprints: Mutex<BTreeMap<usize, Sha256Hex>>,
     pub zero_method: Mutex<Option<ZeroMethod>>,
     pub zeroing_failed: bool,
     pub is_discarded: bool,
@@ -36,6 +40,7 @@ impl<'a> Flash<'a> {
                 tally,
             },
             head: Mutex::new(AlignedBuffer::new(head::LENGTH)),
+            fingerprints: Mutex::default(),
             zero_method: Mutex::new(None),
             zeroing_failed: false,
             is_discarded: false,

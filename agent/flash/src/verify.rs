@@ -20,6 +20,9 @@ impl Flash<'_> {
             self.medium.flush()?;
             let mut wrong = self.read_back(crew, &written.unread, Stage::Verify)?;
             wrong.append(&mut written.wrong);
+            if wrong.is_empty() {
+                wrong = self.look_again(crew)?;
+            }
             wrong.sort_by_key(|wrong| wrong.offset);
             let Some(first) = wrong.first() else {
                 return Ok(());

@@ -217,7 +217,10 @@ fn most_is_read_back_before_all_is_written_and_flushes_are_few() {
         };
         let writes = recorder.all(|what| matches!(what, What::Write(range) if is_data(range)));
         let last = writes.iter().map(|write| write.begin).max().expect("data");
-        let reads = recorder.all(|what| matches!(what, What::Read(range) if is_data(range)));
+        // A shorter one is a sample, at the end.
+        let is_whole =
+            |bytes: &Range<u64>| chunks(&image).iter().any(|chunk| range(chunk) == *bytes);
+        let reads = recorder.all(|what| matches!(what, What::Read(range) if is_whole(range)));
         let before = reads.iter().filter(|read| read.begin < last).count();
         let flushes = recorder.all(|what| *what == What::Flush).len();
         println!(
@@ -441,4 +444,79 @@ fn a_power_cut_costs_what_was_written_since_the_last_flush_and_no_more() {
         "{most} of {} chunks fetched again at most, {withheld} of them in the first MiB",
         image.data_chunks()
     );
+}
+
+/// A disk that is smaller than it says: what lies beyond its real end is written over what lies from the second MiB on.
+struct Smaller {
+    disk: Disk,
+    real: u64,
+}
+
+impl Smaller {
+    fn place(&self, offset: u64) -> u64 {
+        match offset.checked_sub(self.real) {
+            Some(beyond) => (1 << 20) + beyond,
+            None => offset,
+        }
+    }
+}
+
+impl Target for Smaller {
+    fn name(&self) -> &str {
+        self.disk.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn sector_size(&self) -> u32 {
+        self.disk.sector_size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.read_at(buffer, self.place(offset))
+    }
+
+    fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.write_at(data, self.place(offset))
+    }
+
+    fn zero(&self, offset: u64, length: u64) -> io::Result<ZeroMethod> {
+        self.disk.zero(self.place(offset), length)
+    }
+
+    fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.disk.discard(self.place(offset), length)
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.disk.flush()
+    }
+
+    fn reread_partition_table(&self) -> io::Result<()> {
+        self.disk.reread_partition_table()
+    }
+
+    fn partition_table(&self) -> io::Result<Option<Vec<Partition>>> {
+        self.disk.partition_table()
+    }
+}
+
+#[test]
+fn a_disk_that_is_smaller_than_it_says_is_never_committed() {
+    let image = new_image();
+    let data = chunks(&image);
+    let first = data[0];
+    assert_eq!(first.raw_offset, 1 << 20, "the place of the last chunk");
+    let last = data[data.len() - 1];
+    let disk = Smaller {
+        disk: Disk::used(SIZE),
+        real: last.raw_offset,
+    };
+    let error = flash(&image, &disk).expect_err("two chunks have one place");
+    assert_eq!(error.fault(), Fault::TargetFailed, "{error}");
+    assert!(error.to_string().contains("a later write"), "{error}");
+    let state = inspect(&image.manifest, image.manifest_sha256, &disk).expect("it can be read");
+    assert_ne!(state, TargetState::Done);
 }

@@ -1,0 +1,73 @@
+//! A second look at everything that was read back, when nothing is left to write.
+//!
+//! A disk that is smaller than it says has one place for two addresses, and another may write where it was not asked to. Such a disk
+//! damages with a later write what was read back right. So samples of each chunk are read once more at the end.
+
+use std::sync::{Mutex, PoisonError};
+
+use gild_format::Sha256Hex;
+use gild_format::chunk::sha256;
+
+use crate::FlashError;
+use crate::crew::{Crew, Worker};
+use crate::plan::{self, Piece};
+use crate::read_back::{Finding, Wrong, samples};
+use crate::run::{Flash, lock};
+
+impl Flash<'_> {
+    /// Keeps in mind what the samples of this chunk are. The worker has just read it back, and it was right.
+    pub fn remember(&self, worker: &Worker, index: usize) {
+        let chunk = self.chunk(index);
+        let rest = &worker.raw[plan::withheld(chunk)..chunk.raw_length as usize];
+        let mut bytes = Vec::new();
+        for (at, length) in samples(&(0..rest.len() as u64)) {
+            // A chunk fits into memory.
+            let at = usize::try_from(at).unwrap_or(usize::MAX);
+            bytes.extend_from_slice(&rest[at..at + length]);
+        }
+        lock(&self.fingerprints).insert(index, sha256(&bytes));
+    }
+
+    /// Looks at the samples of all pieces that are kept in mind; gives those that are not as they were.
+    pub fn look_again(&self, crew: &mut Crew) -> Result<Vec<Wrong>, FlashError> {
+        let fingerprints = lock(&self.fingerprints).clone();
+        let left = Mutex::new(fingerprints.into_iter());
+        let changed = Mutex::new(Vec::new());
+        crew.run(
+            || lock(&left).next(),
+            |worker, (index, fingerprint)| {
+                if let Err(finding) = self.compare(worker, index, fingerprint) {
+                    lock(&changed).push(Wrong {
+                        piece: Piece::Data(index),
+                        offset: self.chunk(index).raw_offset,
+                        finding,
+                    });
+                }
+                Ok(())
+            },
+        )?;
+        Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn compare(
+        &self,
+        worker: &mut Worker,
+        index: usize,
+        fingerprint: Sha256Hex,
+    ) -> Result<(), Finding> {
+        let chunk = self.chunk(index);
+        let start = chunk.raw_offset + plan::withheld(chunk) as u64;
+        let mut read = 0;
+        for (offset, length) in samples(&(start..chunk.raw_offset + u64::from(chunk.raw_length))) {
+            self.medium
+                .read_sample(&mut worker.raw[read..read + length], offset)
+                .map_err(Finding::Unreadable)?;
+            read += length;
+        }
+        if sha256(&worker.raw[..read]) == fingerprint {
+            return Ok(());
+        }
+        let reason = "a chunk that was right is not what it was: a later write has changed it";
+        Err(Finding::Differs(reason.to_owned()))
+    }
+}
