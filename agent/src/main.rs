@@ -63,7 +63,7 @@ use gild_disk::select::Candidate;
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
-use gild_orders::{carried_out_with, last_signed};
+use gild_orders::{OrderId, carried_out_with, last_signed};
 use log::{info, warn};
 
 use crate::boot_order::Standing;
@@ -338,8 +338,10 @@ fn install(
     machine.enter(Stage::Target);
     hangs::show_last(node, None)?;
     let target = target::choose(machine, serial, &image, node.card.as_ref())?;
+    // An order that was judged by another disk than this one chose no image for it, and is not noted at its flash: it does not count.
     let signed = node.heard.order_for(&target.serial, clock::seconds());
-    let signed = signed.cloned();
+    let is_chosen = |id: &&OrderId| chosen.as_ref().is_some_and(|chosen| chosen.id == **id);
+    let signed = signed.filter(is_chosen).cloned();
     let seen = look::seen(node, target, serial, order, signed.as_ref(), watcher)?;
     if seen.decision.is_start() {
         node.offered = Some(image.manifest.image_id);

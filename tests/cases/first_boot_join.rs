@@ -241,6 +241,44 @@ fn stage(report: &Report) -> &str {
     report.stage.as_deref().unwrap_or_default()
 }
 
+/// Checks what a node reported on its way into the cluster, where at first nothing answered.
+fn assert_way(first: &[Report]) -> Result<()> {
+    let mut stages: Vec<&str> = first.iter().map(stage).collect();
+    stages.dedup();
+    assert_eq!(stages, ["named", "joining", "joined"]);
+    let hindered = first.iter().find(|it| it.message.is_some());
+    let hindered = hindered.context("what hindered it was not reported")?;
+    assert_eq!(stage(hindered), "joining");
+    let message = hindered.message.as_deref().unwrap_or_default();
+    assert!(
+        message.contains("nothing answers at https://10.77.0.1:6444"),
+        "{message}"
+    );
+    assert!(
+        hindered
+            .next_step
+            .as_deref()
+            .is_some_and(|it| it.contains("`k3s_url`"))
+    );
+    for pair in first.windows(2) {
+        assert!(pair[0].sequence < pair[1].sequence && pair[0].boot == pair[1].boot);
+    }
+    for report in first {
+        assert_eq!(
+            (report.kind, report.mac.as_deref()),
+            (Kind::Node, Some(MAC))
+        );
+        assert_eq!(report.hostname.as_deref(), Some("node-1"));
+        assert!(
+            report
+                .address
+                .as_deref()
+                .is_some_and(|it| it.starts_with("10.77."))
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_its_token()
 -> Result<()> {
@@ -269,39 +307,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
         has_joined(&matchbox, 1)
     })?;
     let first = reports(&matchbox, &token, secret)?;
-    let mut stages: Vec<&str> = first.iter().map(stage).collect();
-    stages.dedup();
-    assert_eq!(stages, ["named", "joining", "joined"]);
-    let hindered = first.iter().find(|it| it.message.is_some());
-    let hindered = hindered.context("what hindered it was not reported")?;
-    assert_eq!(stage(hindered), "joining");
-    let message = hindered.message.as_deref().unwrap_or_default();
-    assert!(
-        message.contains("nothing answers at https://10.77.0.1:6444"),
-        "{message}"
-    );
-    assert!(
-        hindered
-            .next_step
-            .as_deref()
-            .is_some_and(|it| it.contains("`k3s_url`"))
-    );
-    for pair in first.windows(2) {
-        assert!(pair[0].sequence < pair[1].sequence && pair[0].boot == pair[1].boot);
-    }
-    for report in &first {
-        assert_eq!(
-            (report.kind, report.mac.as_deref()),
-            (Kind::Node, Some(MAC))
-        );
-        assert_eq!(report.hostname.as_deref(), Some("node-1"));
-        assert!(
-            report
-                .address
-                .as_deref()
-                .is_some_and(|it| it.starts_with("10.77."))
-        );
-    }
+    assert_way(&first)?;
     let asked = matchbox.asked();
     let shown: Vec<_> = asked.iter().map(|it| it.proof.as_deref()).collect();
     assert!(shown.len() > 1 && shown.iter().all(|it| *it == Some(secret)));

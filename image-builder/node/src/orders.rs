@@ -4,6 +4,7 @@
 //! Everything that could keep the flasher from carrying an order out is looked at before anything changes. What is not a good order for
 //! this node, or cannot be carried out, changes nothing: the journal and the desk have it in words.
 
+mod attempts;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -132,6 +133,7 @@ impl Who<'_> {
                 let id = &order.id;
                 self.check(heard, how, &disk)
                     .with_context(|| format!("order {id} cannot be carried out"))?;
+                attempts::one_more(self.root, id)?;
                 warn!("order {id}: this node is flashed again with {}", how.choice);
                 flash(id).with_context(|| format!("order {id} was not carried out"))
             }
@@ -151,6 +153,14 @@ impl Who<'_> {
             }
         }
         let card = FlasherCard::find(self.root)?;
+        if let Some(wanted) = &card.target_serial
+            && disk.serial(self.root).as_ref() != Some(wanted)
+        {
+            bail!(
+                "the flasher card writes the disk with serial number {wanted} alone, which is not this node's; next: correct `target.serial` in \
+                 gild.toml on the card"
+            );
+        }
         if how.choice == Choice::Current && !how.erase {
             return Ok(());
         }

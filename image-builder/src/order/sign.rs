@@ -149,6 +149,14 @@ fn sign(draft: &Draft<'_>, signer: &Signer, is_agreed: bool) -> Result<()> {
     if !is_agreed {
         ask(&mut out)?;
     }
+    // Somebody may have taken it back meanwhile.
+    let now = read(path).with_context(|| {
+        format!("{shown} is not there any more, or was changed, and nothing was signed")
+    })?;
+    ensure!(
+        now == *order,
+        "{shown} was changed meanwhile, and nothing was signed; next: sign it again"
+    );
     // What was shown is signed, and not the bytes of the file.
     let text = order.to_text();
     let signature = signer.sign(text.as_bytes(), &format!("gild order {}", order.id))?;

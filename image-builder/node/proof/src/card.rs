@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
-use gild_card_format::{Arguments, Config, ConfigError, ServerUrl, names};
+use gild_card_format::{Arguments, Config, ConfigError, Order, OrderError, ServerUrl, names};
 use gild_format::signature::PublicKey;
 
 use crate::disk::{BLOCKS, LABELS, has_card, is_card};
@@ -22,6 +22,8 @@ pub struct FlasherCard {
     pub servers: Vec<ServerUrl>,
     /// The keys that may sign an order, if the flasher asks for orders.
     pub order_keys: Option<Vec<PublicKey>>,
+    /// The only disk that it writes.
+    pub target_serial: Option<String>,
 }
 
 /// Why there is no card that would flash this node.
@@ -62,6 +64,19 @@ pub enum CardError {
         names::CONFIG
     )]
     Config(#[from] ConfigError),
+    /// The flasher would write nothing.
+    #[error(
+        "the flasher card makes dry runs and would write nothing; next: take `dry_run` out of {} on the card",
+        names::CONFIG
+    )]
+    DryRun,
+    /// The flasher would show fault 3 and write nothing.
+    #[error("the flasher could not use the card's {}: {error}", names::ORDER)]
+    Order {
+        /// What is wrong with it.
+        #[from]
+        error: OrderError,
+    },
 }
 
 impl FlasherCard {
@@ -84,11 +99,15 @@ impl FlasherCard {
         if !is_on_a_card(root, &device) {
             return Err(CardError::Elsewhere { device });
         }
-        let text = match config(&device) {
-            Ok(text) => text,
+        let (text, order) = match texts(&device) {
+            Ok(texts) => texts,
             Err(source) => return Err(CardError::Read { device, source }),
         };
         let config = Config::parse(Some(&text), &Arguments::default())?;
+        if config.dry_run {
+            return Err(CardError::DryRun);
+        }
+        Order::in_file(&order)?;
         let order_keys = config.order_url.as_ref().map(|_| {
             let keys = config.order_keys().into_iter();
             keys.cloned().collect()
@@ -97,6 +116,7 @@ impl FlasherCard {
             device,
             order_keys,
             servers: config.servers,
+            target_serial: config.target_serial,
         })
     }
 }
@@ -110,12 +130,22 @@ fn is_on_a_card(root: &Path, partition: &Path) -> bool {
     is_card(&root.join(BLOCKS).join(disk))
 }
 
-fn config(device: &Path) -> io::Result<String> {
+/// The card's configuration, and the file of its order; empty if there is none.
+fn texts(device: &Path) -> io::Result<(String, String)> {
     let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
-    let mut text = String::new();
-    let file = system.root_dir().open_file(names::CONFIG)?;
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
+    let read = |name: &str| {
+        let mut bytes = Vec::new();
+        let file = system.root_dir().open_file(name)?;
+        file.take(LONGEST).read_to_end(&mut bytes)?;
+        Ok::<_, io::Error>(bytes)
+    };
+    let config = String::from_utf8(read(names::CONFIG)?).map_err(io::Error::other)?;
+    let order = match read(names::ORDER) {
+        Ok(order) => order,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok((config, String::from_utf8_lossy(&order).into_owned()))
 }
 
 #[cfg(test)]
@@ -178,6 +208,7 @@ mod tests {
     #[test]
     fn a_card_that_would_not_flash_this_node_is_none() {
         let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
+        let dry_run = format!("dry_run = true\n{text}");
         let found = [
             refused("mmcblk0", "MMC", true, Some(&text)),
             refused("mmcblk0", "SD", false, Some(&text)),
@@ -189,6 +220,7 @@ mod tests {
                 true,
                 Some("sever = \"nfs://192.0.2.1/srv\"\n"),
             ),
+            refused("mmcblk0", "SD", true, Some(&dry_run)),
         ];
         assert!(
             matches!(
@@ -199,10 +231,28 @@ mod tests {
                     CardError::Elsewhere { .. },
                     CardError::Read { .. },
                     CardError::Config(_),
+                    CardError::DryRun,
                 ]
             ),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_card_whose_order_cannot_be_understood_is_none() {
+        let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
+        let root = node("mmcblk0", "SD", true, Some(&text));
+        let device = root.path().join("dev/mmcblk0p1");
+        let file = OpenOptions::new().read(true).write(true).open(&device);
+        let system = FileSystem::new(file.expect("a device"), FsOptions::new()).expect("a FAT");
+        let order = system.root_dir().create_file(names::ORDER);
+        order
+            .expect("a file")
+            .write_all(b"all\n")
+            .expect("its text");
+        drop(system);
+        let error = FlasherCard::find(root.path()).expect_err("half an order");
+        assert!(matches!(error, CardError::Order { .. }), "{error:?}");
     }
 
     #[test]

@@ -307,3 +307,33 @@ fn an_image_that_names_nobody_asks_nobody_and_one_on_trial_waits() {
     assert_eq!(site.looks(), (Vec::new(), String::new()));
     assert!(site.server.requests().is_empty());
 }
+
+#[test]
+fn an_order_that_fails_three_times_is_given_up() {
+    let pair = pair();
+    let (answer, card) = (sign(&pair, &order(flash())), card(&pair, ""));
+    let site = site(&pair, answer, &[], Some(&card));
+    let attempts = RefCell::new(0);
+    for expected in [1, 2, 3, 3, 3] {
+        let fails = |_: &OrderId| {
+            *attempts.borrow_mut() += 1;
+            bail!("a pod does not end")
+        };
+        look(site.root.path(), fails).expect("a look");
+        assert_eq!(*attempts.borrow(), expected);
+    }
+    let (flashed, said) = site.looks();
+    assert!(flashed.is_empty() && said.contains("given up"), "{said}");
+}
+
+#[test]
+fn a_card_for_another_disk_has_no_node_flashed() {
+    let pair = pair();
+    let card = card(&pair, "target.serial = \"S2\"\n");
+    let site = site(&pair, sign(&pair, &order(flash())), &[], Some(&card));
+    let (flashed, said) = site.looks();
+    assert!(
+        flashed.is_empty() && said.contains("serial number S2"),
+        "{said}"
+    );
+}

@@ -91,13 +91,19 @@ fn main() -> Result<()> {
     } else {
         None
     };
-    flush::all(root)?;
+    flush::all(root).map_err(|error| undrained(error, &stopped, arguments.order.as_ref()))?;
     if let Some(order) = &arguments.order {
         // Before the wipe: a power cut after it must not have this node flashed for the same order twice.
         gild_proof::note_order(&disk, order.as_str())
             .map_err(|error| undrained(error, &stopped, Some(order)))?;
     }
-    disk.make_unbootable()?;
+    if let Err(error) = disk.make_unbootable() {
+        // Nobody is there to do it for an order, which is spent.
+        if arguments.order.is_some() {
+            stopped.start_again(say)?;
+        }
+        return Err(error);
+    }
     say(&format!(
         "{} does not boot any more. The node reboots into the flasher card, which writes the golden image again.",
         disk.device.display()
