@@ -87,7 +87,7 @@ fn image_for(product: Product, on_trial: Option<Start>) -> Result<Golden> {
     let version = kernel.version()?;
     let words = [recipe, &version, product.name(), &trees, &way_back, start];
     let key = workspace::key(&[&init], &words)?;
-    let image_id = format!("golden-{key}");
+    let image_id = format!("virtual-{key}");
     let name = format!("golden-{}-{start}", product.name());
     let place = workspace::cached(&name, &key, |directory| {
         build(product, on_trial, &image_id, &kernel, &init, directory)
