@@ -4,7 +4,7 @@ pub mod confirm;
 pub mod disk;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
@@ -13,12 +13,14 @@ use gild_disk::{AlignedBuffer, SystemClock, Target};
 use gild_faults::{Fault, HasFault};
 use gild_flash::{Job, Options, TargetState, Terms, flash, inspect};
 use gild_format::record::{MAX_ORDERS, RECORD_LENGTH, RECORD_OFFSET, Record};
+use gild_format::release::signature_of;
 use gild_format::signature::{PublicKey, SignatureError};
 use gild_format::{Manifest, manifest_sha256, release};
 
 use crate::board;
-use crate::image::{Signed, explain_signature, read_key};
+use crate::image::{Signed, explain_signature, key_file, read_key};
 use crate::published::{AccessArgs, Place};
+use crate::say::say_done;
 
 /// Arguments of `gild flash`.
 #[derive(Debug, clap::Args)]
@@ -69,7 +71,11 @@ pub fn run(args: &Args) -> Result<()> {
     check_use(&manifest, args.board.as_deref())?;
     let manifest_sha256 = manifest_sha256(&bytes);
 
-    let disk = disk::open(&args.target, args.allow_file, manifest.sector_size)?;
+    let disk = {
+        let read = inputs(&place, &name, &manifest, &args.key);
+        let read: Vec<_> = read.iter().map(PathBuf::as_path).collect();
+        disk::open(&args.target, args.allow_file, manifest.sector_size, &read)?
+    };
     let state = inspect(&manifest, manifest_sha256, &disk.target)?;
     let id = &manifest.image_id;
     if state == TargetState::Done {
@@ -82,10 +88,10 @@ pub fn run(args: &Args) -> Result<()> {
                 disk.description
             ))
         );
-        println!(
+        say_done(&format!(
             "{} already carries image {id}: nothing written",
             disk.description
-        );
+        ));
         return Ok(());
     }
     if !args.yes {
@@ -113,8 +119,23 @@ pub fn run(args: &Args) -> Result<()> {
             ..Options::default()
         },
     })?;
-    print!("{}", report::text(&report, &disk, id));
+    say_done(&format!(
+        "{} carries image {id}, verified and committed",
+        disk.description
+    ));
+    print!("{}", report::text(&report));
     Ok(())
+}
+
+/// The files that are read on the way. Those on a server are none that a disk of this machine holds.
+fn inputs(place: &Place, name: &str, manifest: &Manifest, key: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = key_file(key).map(Path::to_owned).into_iter().collect();
+    if let Place::Folder(folder) = place {
+        let names = [name, &signature_of(name), &manifest.stored_file];
+        files.extend(names.map(|name| folder.join(name)));
+    }
+    files.retain(|file| file.exists());
+    files
 }
 
 /// The orders that the disk is going to remember: these, and what it remembers already. Forgetting one would have it carried out again.

@@ -18,7 +18,7 @@ mod verify;
 use clap::Subcommand;
 
 pub use release::{PUBLISH_AGAIN, Signed, explain_signature, manifests_in};
-pub use verify::read_key;
+pub use verify::{key_file, read_key};
 
 /// Build, check and publish golden images
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ use gild_boards::Board;
 use gild_initramfs::Contents;
 
 use crate::board;
+use crate::output;
 use crate::own_files;
 
 /// Arguments of `gild initramfs build`.
@@ -36,14 +37,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     } else {
         args.boards
     };
+    let kernel = own_files::kernel(args.kernel.as_deref())?;
+    let agent = own_files::AGENT.or(args.agent.as_deref())?;
+    let output = output::place(&args.output, &[&kernel, &agent])?;
     let contents = Contents {
-        kernel: &own_files::kernel(args.kernel.as_deref())?,
-        agent: &own_files::AGENT.or(args.agent.as_deref())?,
+        kernel: &kernel,
+        agent: &agent,
         boards: &boards,
         extra_modules: &args.extra_modules,
     };
     let initramfs = gild_initramfs::build(&contents).context("building the initramfs")?;
-    initramfs.write(&args.output)?;
+    initramfs.write(&output)?;
     print!("{initramfs}");
     Ok(())
 }

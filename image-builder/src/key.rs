@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 
@@ -16,6 +18,8 @@ const PASSWORD: &str = "GILD_KEY_PASSWORD";
 
 /// What an encrypted secret key begins with.
 const ENCRYPTED: &str = gild_format::signature::SECRET_KEYS[0];
+/// What one without a password begins with.
+const PLAIN: &str = gild_format::signature::SECRET_KEYS[1];
 
 /// Make and show the keys that sign golden images
 #[derive(Debug, Subcommand)]
@@ -187,6 +191,13 @@ fn read_secret(path: &Path) -> Result<SecretKey> {
     if let Ok(secret) = sealed().and_then(SecretKeyBox::into_unencrypted_secret_key) {
         return Ok(secret);
     }
+    if let Some(secret) = without_checksum(&text) {
+        ensure!(
+            is_whole(&secret),
+            "{shown} is damaged: what it signs does not fit its public key; next: give an undamaged copy of the file"
+        );
+        return Ok(secret);
+    }
     ensure!(
         text.lines().any(|line| line.starts_with(ENCRYPTED)),
         "{shown} is not a minisign secret key; next: give the .key file of `gild key new`"
@@ -197,4 +208,26 @@ fn read_secret(path: &Path) -> Result<SecretKey> {
     sealed()?
         .into_secret_key(Some(password))
         .with_context(|| format!("cannot open the key {shown} with the password in {PASSWORD}"))
+}
+
+/// The key in a file of `minisign -G -W`, which writes zeros for the checksum.
+fn without_checksum(text: &str) -> Option<SecretKey> {
+    const CHECKSUM: usize = 32;
+    let line = text.lines().find(|line| line.starts_with(PLAIN))?;
+    let bytes = STANDARD.decode(line.trim()).ok()?;
+    let (_, checksum) = bytes.split_last_chunk::<CHECKSUM>()?;
+    if *checksum != [0; CHECKSUM] {
+        return None;
+    }
+    SecretKey::from_bytes(&bytes).ok()
+}
+
+/// Whether the two halves in a secret key fit each other: without a checksum nothing else shows damage.
+fn is_whole(secret: &SecretKey) -> bool {
+    let check = || {
+        let public = PublicKey::from_secret_key(secret)?;
+        let signature = minisign::sign(Some(&public), secret, io::empty(), None, None)?;
+        minisign::verify(&public, &signature, io::empty(), true, false, false)
+    };
+    check().is_ok()
 }

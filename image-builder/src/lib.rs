@@ -1,5 +1,9 @@
 //! The commands of `gild`, the workstation's tool. They are a library so that `gild-docs` writes its pages from them.
 
+// First, because its macros are for all the others.
+#[macro_use]
+mod say;
+
 mod board;
 mod card;
 mod check;
@@ -10,7 +14,9 @@ mod image;
 mod initramfs;
 mod input;
 mod key;
+mod next_step;
 mod order;
+mod output;
 mod own_files;
 mod parallel;
 mod progress;
@@ -26,6 +32,8 @@ use gild_format::chunk::ChunkError;
 use gild_format::signature::SignatureError;
 use gild_share::ShareError;
 use gild_source::SourceError;
+
+pub use next_step::message;
 
 /// Exit code of a failure that is none of the faults.
 const FAILURE: u8 = 10;
@@ -83,7 +91,12 @@ enum Initramfs {
 
 /// Runs what the command line asks for.
 pub fn run(cli: Cli) -> Result<()> {
-    match cli.command {
+    run_command(cli.command)?;
+    Ok(say::finish()?)
+}
+
+fn run_command(command: Command) -> Result<()> {
+    match command {
         Command::Image(command) => image::run(command),
         Command::Card(command) => card::run(command),
         Command::Check(args) => check::run(&args),
@@ -96,6 +109,12 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Order(command) => order::run(command),
         Command::Initramfs(Initramfs::Build(args)) => initramfs::run(args),
     }
+}
+
+/// The error of a command whose output could not be printed.
+#[must_use]
+pub fn unsaid(error: std::io::Error) -> anyhow::Error {
+    say::Unsaid(error).into()
 }
 
 /// The exit code for an error: the number of the fault that a node would show, what a command says itself, or else 10.

@@ -1,6 +1,6 @@
 //! `gild`, the workstation's tool: makes, checks and publishes golden images, and builds what goes on the card.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -16,20 +16,22 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing is left to be said when stderr is gone.
-            let _ = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
+            let printed = error.print();
+            return match printed {
+                _ if error.use_stderr() => ExitCode::from(USAGE),
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => fail(&gild::unsaid(error)),
+                _ => ExitCode::SUCCESS,
             };
         }
     };
     match gild::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gild: {}", gild_faults::message(error.as_ref()));
-            ExitCode::from(gild::exit_code(&error))
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    // Nothing is left to be said when standard error is gone. The exit code stays right.
+    let _ = writeln!(io::stderr(), "gild: {}", gild::message(error));
+    ExitCode::from(gild::exit_code(error))
 }

@@ -377,3 +377,68 @@ fn a_disk_is_flashed_unless_it_is_mounted() {
         ])
         .succeeds();
 }
+
+#[test]
+fn an_image_is_never_written_over_its_own_files() {
+    let bench = packed();
+    bench.shell("ln -s out/rpi5/image.img.zst soft").succeeds();
+    let files = ["out/rpi5/image.img.zst", "soft", "signing.pub"];
+    let before = files.map(|file| bench.bytes(file));
+    for target in files {
+        let ran = flash(&bench, &["--target", target, "--allow-file", "--yes"]);
+        ran.fails_saying(&[target, "is the input itself", "next: "]);
+    }
+    assert!(before == files.map(|file| bench.bytes(file)));
+}
+
+#[test]
+fn a_file_is_the_target_of_one_flash_at_a_time() {
+    let bench = packed();
+    let target = File::open(bench.path("target.img")).expect("the target");
+    target.lock().expect("a lock, as the other flash has it");
+    let ran = flash(&bench, &["--allow-file", "--yes"]);
+    refuses(&bench, ran, 5, &["target.img is in use", "next: "]);
+    drop(target);
+    flash(&bench, &["--allow-file", "--yes"]).succeeds();
+}
+
+#[test]
+fn a_disk_that_is_written_is_said_to_be_when_nobody_reads_standard_output() {
+    let bench = packed();
+    let flash = |output: &str| {
+        std::fs::write(bench.path("target.img"), noise(80 * MIB)).expect("written");
+        let gild = env!("CARGO_BIN_EXE_gild");
+        let ran = bench.shell(&format!(
+            "code=0; {{ {gild} flash --manifest out/rpi5/golden.json --target target.img --key signing.pub --allow-file --yes || code=$?; echo \"ended with $code\" >&2; }} {output}"
+        ));
+        assert!(
+            ran.stderr.contains("verified and committed"),
+            "{}",
+            ran.stderr
+        );
+        ran.stderr
+    };
+    let full = flash("> /dev/full");
+    assert!(full.contains("ended with 10"), "{full}");
+    assert!(
+        full.contains("No space left on device") && full.contains("next: "),
+        "{full}"
+    );
+    let closed = flash("| true");
+    assert!(closed.contains("ended with 0"), "{closed}");
+}
+
+#[test]
+fn a_target_without_room_is_not_said_to_be_a_bad_disk() {
+    let bench = packed();
+    fs::create_dir(bench.path("small")).expect("a folder");
+    let script = format!(
+        "truncate -s 80M small/target.img
+         {} flash --manifest out/rpi5/golden.json --target small/target.img --key signing.pub --allow-file --yes && exit 3
+         true",
+        env!("CARGO_BIN_EXE_gild")
+    );
+    let said = bench.with_little_room("small", &script).succeeds().stderr;
+    assert!(said.contains("make room on the file system"), "{said}");
+    assert!(!said.contains("seat"), "{said}");
+}

@@ -36,6 +36,23 @@ fn a_raw_image_and_a_published_one_are_judged_alike() {
 }
 
 #[test]
+fn a_report_takes_the_place_of_no_input() {
+    let bench = packed();
+    let inputs = ["disk.img", "out/rpi5/image.json", "out/rpi5/image.img.zst"];
+    let before = inputs.map(|input| bench.bytes(input));
+    for (image, json) in [
+        ("disk.img", "disk.img"),
+        ("out/rpi5/image.json", "out/rpi5/image.json"),
+        ("out/rpi5/image.json", "out/rpi5/image.img.zst"),
+    ] {
+        bench
+            .gild(["image", "inspect", image, "--json", json])
+            .fails_saying(&[json, "is the input itself", "next: "]);
+    }
+    assert!(before == inputs.map(|input| bench.bytes(input)));
+}
+
+#[test]
 fn an_image_for_disks_with_large_sectors_is_read_as_such() {
     let bench = Bench::with_disk();
     bench

@@ -102,3 +102,49 @@ fn an_encrypted_key_of_minisign_takes_its_password_from_the_environment() {
         .gild(["image", "verify", "out", "--key", "theirs.pub"])
         .succeeds();
 }
+
+#[test]
+fn minisign_s_own_keys_without_a_password_sign_and_damaged_ones_do_not() {
+    let bench = Bench::with_disk();
+    bench
+        .shell("minisign -G -W -p theirs.pub -s theirs.key > out.txt")
+        .succeeds();
+    bench.pack(&["--key", "theirs.key"]).succeeds();
+    bench
+        .gild(["image", "verify", "out", "--key", "theirs.pub"])
+        .succeeds();
+    let shown = bench.gild(["key", "show", "theirs.key"]).succeeds().stdout;
+    // As an editor of another system saves it.
+    let mut text = "\u{feff}".as_bytes().to_vec();
+    text.extend(bench.bytes("theirs.pub"));
+    fs::write(bench.path("marked.pub"), text).expect("written");
+    let public = bench.gild(["key", "show", "marked.pub"]).succeeds().stdout;
+    assert_eq!(shown, public);
+
+    let text = String::from_utf8(bench.bytes("theirs.key")).expect("a text");
+    let line = text.lines().last().expect("the key").to_owned();
+    let at = 90;
+    let other = if &line[at..=at] == "A" { "B" } else { "A" };
+    let damaged = format!("{}{other}{}", &line[..at], &line[at + 1..]);
+    fs::write(bench.path("damaged.key"), text.replace(&line, &damaged)).expect("written");
+    bench
+        .pack(&["--key", "damaged.key"])
+        .fails_saying(&["damaged.key is damaged", "next: "]);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    let bench = Bench::new();
+    let gild = env!("CARGO_BIN_EXE_gild");
+    for command in ["key show signing.pub", "--help", "--version"] {
+        let ran = bench.shell(&format!("{gild} {command} > /dev/full"));
+        assert_eq!(ran.code, Some(10), "{ran:?}");
+        ran.fails_saying(&["standard output", "No space left on device", "next: "]);
+        let ran = bench.shell(&format!(
+            "{{ sleep 0.1; {gild} {command}; echo \"ended with $?\" >&2; }} | true"
+        ));
+        assert_eq!(ran.stderr, "ended with 0\n", "{command}");
+    }
+    let ran = bench.shell(&format!("{gild} key show none 2> /dev/full"));
+    assert_eq!(ran.code, Some(10), "{ran:?}");
+}

@@ -3,7 +3,6 @@
 mod common;
 
 use std::fs::{self, File};
-use std::time::{Duration, SystemTime};
 
 use common::{BUILD_TIME, Bench, MIB, Ran, copy};
 use gild_format::Manifest;
@@ -536,15 +535,14 @@ fn a_killed_pack_leaves_the_release_before_it_whole() {
         .gild(["image", "verify", "out", "--key", "signing.pub"])
         .succeeds();
 
-    // What it left behind may belong to a gild elsewhere, until it is old.
-    bench.pack(&["--id", "after"]).succeeds();
+    // Whoever has the folder's lock knows that nobody writes what was left behind.
+    let prune = ["image", "prune", "out", "--keep", "1"];
+    let said = bench.gild(prune).succeeds().stderr;
+    assert!(
+        said.contains(&format!("would remove out/rpi5/{}", left[0])),
+        "{said}"
+    );
     assert!(bench.path("out/rpi5").join(&left[0]).exists());
-    let old = SystemTime::now() - Duration::from_hours(2);
-    File::options()
-        .write(true)
-        .open(bench.path("out/rpi5").join(&left[0]))
-        .and_then(|file| file.set_modified(old))
-        .expect("aged");
     bench.pack(&["--id", "after"]).succeeds();
     assert!(!bench.path("out/rpi5").join(&left[0]).exists());
     assert_eq!(manifest(&bench, "out/rpi5").image_id, "after");
@@ -585,9 +583,40 @@ fn a_full_disk_is_said_and_leaves_nothing() {
         env!("CARGO_BIN_EXE_gild")
     );
     let ran = bench.with_little_room("out", &script).succeeds();
-    assert!(
-        ran.stderr.contains("No space left on device"),
-        "{}",
-        ran.stderr
-    );
+    for words in ["out/rpi5", "No space left on device", "next: make room"] {
+        assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_disk_image_is_never_replaced_by_the_image_that_is_made_of_it() {
+    let bench = Bench::with_disk();
+    fs::create_dir_all(bench.path("out/rpi5")).expect("a folder");
+    let disk = "out/rpi5/mine.img.zst";
+    fs::rename(bench.path("disk.img"), bench.path(disk)).expect("renamed");
+    let before = bench.bytes(disk);
+    Ran::of(&mut bench.pack_command(disk, &["--id", "mine"])).fails_saying(&[
+        disk,
+        "is the input itself",
+        "next: ",
+    ]);
+    assert!(bench.bytes(disk) == before);
+}
+
+#[test]
+fn what_is_not_a_raw_disk_image_is_said_to_be_what_it_is() {
+    let bench = Bench::with_disk();
+    bench
+        .shell("dd if=disk.img of=root.img bs=1M skip=24 count=32 status=none; zstd -q -1 disk.img -o disk.img.zst; gzip -1 -k disk.img")
+        .succeeds();
+    for (disk, words) in [
+        ("disk.img.zst", "compressed (zstd); next: unpack it"),
+        ("disk.img.gz", "compressed (gzip); next: unpack it"),
+        (
+            "root.img",
+            "has no partition table, because it is a file system (ext4); next: ",
+        ),
+    ] {
+        Ran::of(&mut bench.pack_command(disk, &[])).fails_saying(&[disk, words]);
+    }
 }

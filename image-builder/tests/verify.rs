@@ -309,3 +309,20 @@ fn a_block_device_is_compared() {
     same.succeeds();
     changed.fails_saying(&["SHA-256"]);
 }
+
+#[test]
+fn an_image_that_is_not_sound_is_refused_with_what_to_do() {
+    let bench = Bench::with_disk();
+    bench.pack(&["--id", "image"]).succeeds();
+    let verify = || bench.gild(["image", "verify", "out", "--key", "signing.pub"]);
+    bench.flip("out/rpi5/image.img.zst", 5000);
+    verify().fails_saying(&["is not sound", "next: "]);
+    for (file, words) in [
+        ("golden.json.minisig", "it is empty; next: "),
+        ("golden.json", "next: build or publish the image again"),
+    ] {
+        bench.shell(&format!(": > out/rpi5/{file}")).succeeds();
+        verify().fails_saying(&[words]);
+        bench.pack(&["--id", "image"]);
+    }
+}

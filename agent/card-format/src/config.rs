@@ -188,7 +188,7 @@ mod tests {
             vlan = 100
             ntp = ["192.168.1.2"]
             [target]
-            serial = "S1"
+            serial = " S1 "
             read_holes = true
             [boot_order]
             keep = true

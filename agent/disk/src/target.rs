@@ -1,6 +1,6 @@
 //! What is written: a block device, or a file that stands in for one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -108,7 +108,8 @@ impl BlockDevice {
         })
     }
 
-    /// Opens a regular file as a disk with sectors of the given size.
+    /// Opens a regular file as a disk with sectors of the given size. Refused while another program has it open as a disk:
+    /// `O_EXCL` does nothing for a file.
     pub fn open_file(path: &Path, sector_size: u32) -> io::Result<Self> {
         let (file, kind) = match open_direct(path, sector_size) {
             Ok(file) => (file, Kind::DirectFile),
@@ -121,6 +122,11 @@ impl BlockDevice {
             }
             Err(error) => return Err(explain(path, &error)),
         };
+        match file.try_lock() {
+            // Some network file systems have no locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock) => return Err(explain(path, &Errno::EBUSY.into())),
+        }
         let metadata = file.metadata()?;
         let size = metadata.len();
         if !metadata.is_file() || !size.is_multiple_of(sector_size.into()) {
@@ -271,7 +277,7 @@ fn explain(path: &Path, error: &io::Error) -> io::Error {
     let message = if error.raw_os_error() == Some(Errno::EBUSY as i32) {
         format!("{path} is in use: mounted, swap, part of an array, or held by another program")
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        format!("opening {path} was not allowed: run this as root")
+        format!("opening {path} was not allowed")
     } else {
         format!("opening {path}: {error}")
     };

@@ -46,7 +46,7 @@ pub enum FlashError {
         reason: String,
     },
     /// The target failed an operation.
-    #[error("{action} {target} failed: {error}; check the disk's seat and power, else replace it")]
+    #[error("{action} {target} failed: {error}; {}", remedy(error))]
     Target {
         /// What was being done.
         action: String,
@@ -79,6 +79,19 @@ pub enum FlashError {
         /// What differs.
         difference: String,
     },
+}
+
+/// What helps a target that fails: not always is it the disk.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on the file system that holds it"
+        }
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "it cannot be written, so look for a switch on the medium or a read-only setting (`lsblk` shows RO)"
+        }
+        _ => "check the disk's seat and power, else replace it",
+    }
 }
 
 impl HasFault for FlashError {

@@ -44,6 +44,7 @@ impl PublicKey {
     /// Reads a key: the base64 line, or the whole `.pub` file with its comment.
     pub fn parse(text: &str) -> Result<Self, SignatureError> {
         let base64 = text
+            .trim_start_matches('\u{feff}')
             .lines()
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with("untrusted comment:"))
@@ -82,6 +83,9 @@ pub fn verify(key: &PublicKey, manifest: &[u8], minisig: &str) -> Result<(), Sig
         return Err(SignatureError::Malformed(format!(
             "it is longer than {MAX_SIGNATURE_BYTES} bytes"
         )));
+    }
+    if minisig.trim().is_empty() {
+        return Err(SignatureError::Malformed("it is empty".to_owned()));
     }
     let signature = minisign_verify::Signature::decode(minisig)
         .map_err(|error| SignatureError::Malformed(error.to_string()))?;

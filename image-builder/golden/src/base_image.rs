@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::boot::BootError;
-use crate::cache::{Cache, CacheError, Cached, Key, sha256_of};
+use crate::cache::{Cache, CacheError, Cached, Key, is_sha256, sha256_of};
 use crate::progress::Progress;
 use crate::tree::TreeError;
 
@@ -49,8 +49,30 @@ pub enum BaseImageError {
         /// What was asked for.
         expected: String,
     },
+    /// Not a digest.
+    #[error(
+        "--sha256 {given} is not a SHA-256; next: give the 64 hex digits that the vendor publishes beside the image"
+    )]
+    NoDigest {
+        /// What was given.
+        given: String,
+    },
+    /// What its packer wrote cannot be read.
+    #[error(
+        "cannot unpack {}: {problem}; next: fetch it again, and compare its SHA-256 with the vendor's",
+        path.display()
+    )]
+    Packing {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file that is not called as a disk image is.
-    #[error("{} is not called *.img, *.img.xz, *.img.gz or *.img.zst", path.display())]
+    #[error(
+        "{} is not called *.img, *.img.xz, *.img.gz or *.img.zst; next: give the vendor's disk image under its own name",
+        path.display()
+    )]
     Name {
         /// The file.
         path: PathBuf,
@@ -117,9 +139,10 @@ pub enum BaseImageError {
     },
     /// A kernel that does not know the board, or not all of its steppings.
     #[error(
-        "{} does not fit {board}: {source}; next: take the vendor's image for this board, perhaps a newer one, or give the \
+        "{} does not fit {board}: {}; next: take the vendor's image for this board, perhaps a newer one, or give the \
          --board that it is for",
-        path.display()
+        path.display(),
+        without_next(lack)
     )]
     OtherBoard {
         /// The file.
@@ -127,7 +150,7 @@ pub enum BaseImageError {
         /// The board.
         board: String,
         /// What it lacks.
-        source: Box<BootError>,
+        lack: Box<BootError>,
     },
     /// The file system is damaged.
     #[error("cannot read {inside:?} in the root file system of {}: {problem}", path.display())]
@@ -157,10 +180,24 @@ pub enum BaseImageError {
     Tree(#[from] TreeError),
 }
 
+/// An error without what to do about it: for a vendor's image that is something else.
+fn without_next(error: &BootError) -> String {
+    let said = error.to_string();
+    match said.split_once("; next: ") {
+        Some((what, _)) => what.to_owned(),
+        None => said,
+    }
+}
+
 impl BaseImage {
     /// Checks the file, before anything expensive starts.
     pub fn check(&self) -> Result<(), BaseImageError> {
         packing(&self.path)?;
+        if !is_sha256(&self.sha256) {
+            return Err(BaseImageError::NoDigest {
+                given: self.sha256.clone(),
+            });
+        }
         let found = sha256_of(&self.path)?;
         if found.eq_ignore_ascii_case(self.sha256.trim()) {
             return Ok(());
@@ -197,7 +234,7 @@ pub fn import(
     };
     let mut disk = tempfile::tempfile_in(&scratch).map_err(failed("write to", &scratch))?;
     progress.note("unpacking it");
-    unpack(&image.path, &mut disk)?;
+    unpack(&image.path, &mut disk, &scratch)?;
     let root = disk::find_root(disk, &image.path)?;
     progress.note(
         "reading its root file system (ownership and modes stay, extended attributes do not)",
@@ -237,10 +274,29 @@ fn packing(path: &Path) -> Result<Packing, BaseImageError> {
 }
 
 /// Writes the raw image, with holes where it is zero.
-fn unpack(path: &Path, disk: &mut File) -> Result<(), BaseImageError> {
-    let failed = |source| BaseImageError::Io {
-        action: "unpack",
-        path: path.to_owned(),
+fn unpack(path: &Path, disk: &mut File, scratch: &Path) -> Result<(), BaseImageError> {
+    let failed = |source: io::Error| {
+        let path = path.to_owned();
+        match source.kind() {
+            // The kernel's own errors have a number.
+            _ if source.raw_os_error().is_some() => BaseImageError::Io {
+                action: "read",
+                path,
+                source,
+            },
+            io::ErrorKind::UnexpectedEof => BaseImageError::Packing {
+                path,
+                problem: "its end is missing".to_owned(),
+            },
+            _ => BaseImageError::Packing {
+                path,
+                problem: format!("it is damaged, or something follows its end ({source})"),
+            },
+        }
+    };
+    let full = |source| BaseImageError::Io {
+        action: "unpack into",
+        path: scratch.to_owned(),
         source,
     };
     let file = File::open(path).map_err(failed)?;
@@ -260,7 +316,7 @@ fn unpack(path: &Path, disk: &mut File) -> Result<(), BaseImageError> {
     loop {
         let length = source.read(&mut buffer).map_err(failed)?;
         if length == 0 {
-            disk.set_len(size).map_err(failed)?;
+            disk.set_len(size).map_err(full)?;
             return Ok(());
         }
         if size + length as u64 > LARGEST {
@@ -270,7 +326,7 @@ fn unpack(path: &Path, disk: &mut File) -> Result<(), BaseImageError> {
         }
         let bytes = &buffer[..length];
         if bytes.iter().any(|byte| *byte != 0) {
-            std::os::unix::fs::FileExt::write_all_at(disk, bytes, size).map_err(failed)?;
+            std::os::unix::fs::FileExt::write_all_at(disk, bytes, size).map_err(full)?;
         }
         size += length as u64;
     }

@@ -271,6 +271,13 @@ impl Slot {
     }
 }
 
+/// Whether a text can be a SHA-256 in hex digits.
+#[must_use]
+pub fn is_sha256(text: &str) -> bool {
+    let text = text.trim();
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The SHA-256 of a file, in hex digits.
 pub fn sha256_of(path: &Path) -> Result<String, CacheError> {
     let mut hasher = Sha256::new();

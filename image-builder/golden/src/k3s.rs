@@ -10,7 +10,7 @@ use serde::Serialize;
 
 pub use airgap::{Images, Problem as ImagesProblem};
 
-use crate::cache::{CacheError, sha256_of};
+use crate::cache::{CacheError, is_sha256, sha256_of};
 use crate::tree::{Content, Tree, TreeError};
 
 /// The names under which k3s's program is several programs.
@@ -61,6 +61,17 @@ pub enum K3sError {
         found: String,
         /// What was asked for.
         expected: String,
+    },
+    /// Not a digest.
+    #[error(
+        "{given} is not the SHA-256 of {}; next: give the 64 hex digits that the release's sha256sum-arm64.txt has for it",
+        path.display()
+    )]
+    NoDigest {
+        /// The file.
+        path: PathBuf,
+        /// What was given.
+        given: String,
     },
     /// No program of the boards' processor.
     #[error(
@@ -166,6 +177,12 @@ impl K3s {
 
 /// A file's SHA-256, if it is the expected one.
 fn digest(path: &Path, expected: &str) -> Result<String, K3sError> {
+    if !is_sha256(expected) {
+        return Err(K3sError::NoDigest {
+            path: path.to_owned(),
+            given: expected.to_owned(),
+        });
+    }
     let found = sha256_of(path)?;
     if found.eq_ignore_ascii_case(expected.trim()) {
         return Ok(found);

@@ -221,3 +221,33 @@ fn a_long_window_of_zstd_is_unpacked() {
     pipeline::build(&options(&site, "long.img.zst"), &image, &Silent).expect("an image");
     assert!(Path::new(&image).exists());
 }
+
+#[test]
+fn an_image_whose_end_is_missing_is_said_to_be_cut_off() {
+    let site = site();
+    shell(
+        &site,
+        "xz -1 -c vendor.img | head -c 5000 > cut.img.xz; gzip -1 -c vendor.img | head -c 5000 > cut.img.gz",
+    );
+    for image in ["cut.img.xz", "cut.img.gz"] {
+        let said = refused(&site, &options(&site, image));
+        assert!(
+            said.contains("its end is missing; next: fetch it again"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_root_without_a_kernel_is_refused_with_one_way_out() {
+    let site = site();
+    disk(&site);
+    shell(
+        &site,
+        "rm -r vendor-root/boot/* vendor-root/usr/lib/modules/*",
+    );
+    fill(&site, "vendor-root", 48);
+    let said = refused(&site, &options(&site, "own.img"));
+    assert!(said.contains("has no kernel"), "{said}");
+    assert_eq!(said.matches("next: ").count(), 1, "{said}");
+}

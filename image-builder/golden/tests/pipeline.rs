@@ -354,6 +354,24 @@ fn what_is_not_a_file_of_public_keys_is_refused_with_what_to_give() {
 }
 
 #[test]
+fn what_is_not_a_digest_is_not_said_to_be_another_one() {
+    let site = Site::new();
+    let good = || site.options(Vendor::Armbian);
+    for given in ["ABC", ""] {
+        let mut options = good();
+        if let Some(base) = &mut options.base {
+            base.sha256 = given.to_owned();
+        }
+        assert!(refused(&site, &options).contains("is not a SHA-256; next: "));
+        let mut options = good();
+        if let Some(k3s) = &mut options.k3s {
+            k3s.sha256 = given.to_owned();
+        }
+        assert!(refused(&site, &options).contains("is not the SHA-256 of"));
+    }
+}
+
+#[test]
 fn what_cannot_become_an_image_is_refused_with_a_way_out() {
     let site = Site::new();
     let good = || site.options(Vendor::Armbian);

@@ -10,8 +10,9 @@ use gild_card::{Contents, inspect};
 use gild_card_format::{Arguments, Config};
 
 use super::settings;
-use crate::image::read_key;
+use crate::image::{key_file, read_key};
 use crate::input::must_be_file;
+use crate::output;
 use crate::own_files;
 
 /// Arguments of `gild card build`.
@@ -52,6 +53,7 @@ pub fn run(args: &Args) -> Result<()> {
     let kernel = own_files::kernel(args.kernel.as_deref())?;
     let agent = own_files::AGENT.or(args.agent.as_deref())?;
     let firmware = firmware(args)?;
+    let out = output::place(&args.out, &inputs(args, &kernel, &agent))?;
     let card = gild_card::build(&Contents {
         config: &config,
         kernel: &kernel,
@@ -59,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
         firmware: &firmware,
         extra_modules: &[],
     })?;
-    card.write(&args.out)?;
+    card.write(&out)?;
     print!("{}", card.initramfs);
     println!("card               {}", args.out.display());
     for (is_missing, consequence) in [
@@ -83,6 +85,23 @@ pub fn run(args: &Args) -> Result<()> {
         log::warn!("Rock 5B: {doubt}");
     }
     Ok(())
+}
+
+/// What is read, and so is never overwritten.
+fn inputs<'a>(args: &'a Args, kernel: &'a Path, agent: &'a Path) -> Vec<&'a Path> {
+    let key = args.public_key.as_deref().and_then(key_file);
+    let given = [
+        &args.rpi_eeprom,
+        &args.rpi_recovery,
+        &args.rock5b_spi,
+        &args.rock5b_u_boot,
+    ];
+    let given = given.into_iter().filter_map(Option::as_deref);
+    [&args.config, kernel, agent]
+        .into_iter()
+        .chain(key)
+        .chain(given)
+        .collect()
 }
 
 fn configuration(args: &Args) -> Result<String> {

@@ -18,6 +18,7 @@ use crate::flash::Refused;
 use crate::flash::{confirm, disk};
 use crate::input::must_be_file;
 use crate::progress::Progress;
+use crate::say::say_done;
 
 /// Bytes in one read or write.
 const PART: usize = 4 << 20;
@@ -45,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let image = whole_image(&args.card)?;
     #[expect(clippy::cast_possible_truncation, reason = "512")]
-    let disk = disk::open(&args.device, args.allow_file, SECTOR as u32)?;
+    let disk = disk::open(&args.device, args.allow_file, SECTOR as u32, &[&args.card])?;
     let target = &disk.target;
     ensure!(
         u64::from(target.sector_size()) == SECTOR,
@@ -83,10 +84,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     write(&image, target)
         .with_context(|| format!("{} is not a card now: write it again", disk.description))?;
-    println!(
+    say_done(&format!(
         "{} is a flasher card, written and read back",
         disk.description
-    );
+    ));
     Ok(())
 }
 

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use gild_whole_file::{Finished, Unnamed, sync_folder_of};
 
 use crate::input::must_be_file;
+use crate::output;
 
 /// More than any firmware file has; a disk image was named by mistake.
 const LIMIT: u64 = 128 << 20;
@@ -45,31 +45,12 @@ pub struct Output {
 impl Output {
     /// Writes the bytes beside the place where they will go.
     pub fn stage(path: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<Self> {
-        if let Ok(existing) = fs::metadata(path) {
-            ensure!(
-                existing.is_file(),
-                "{} is not a file; next: choose another name",
-                path.display()
-            );
-            for input in inputs {
-                let input = fs::metadata(input)
-                    .with_context(|| format!("cannot look at {}", input.display()))?;
-                if (input.dev(), input.ino()) == (existing.dev(), existing.ino()) {
-                    bail!(
-                        "{} is the input itself, which is never overwritten: choose another name",
-                        path.display()
-                    );
-                }
-            }
-        }
+        let path = output::place(path, inputs)?;
         let context = || format!("cannot write {}", path.display());
-        let mut file = Unnamed::beside(path).with_context(context)?;
+        let mut file = Unnamed::beside(&path).with_context(context)?;
         file.file().write_all(bytes).with_context(context)?;
         let file = file.finish().with_context(context)?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-        })
+        Ok(Self { path, file })
     }
 
     /// Renames the whole file to its name.

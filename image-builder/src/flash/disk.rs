@@ -1,6 +1,7 @@
 //! The disk of this machine to write, and the reasons not to write it.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use gild_disk::select::{System, in_use};
 use gild_disk::{BlockDevice, Target};
 
 use super::Refused;
+use crate::output::must_not_hold;
 
 /// A disk nothing uses.
 pub struct Disk {
@@ -19,7 +21,9 @@ pub struct Disk {
 }
 
 /// Opens the target if there is no reason against it.
-pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
+///
+/// What the command reads is not written over: it would be gone before it is read.
+pub fn open(path: &Path, allow_file: bool, sector_size: u32, inputs: &[&Path]) -> Result<Disk> {
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| {
         let next = if allow_file {
@@ -29,6 +33,7 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
         };
         Refused::target(format!("cannot look at {shown}: {error}; next: {next}"))
     })?;
+    must_not_hold(path, inputs).map_err(|error| Refused::target(error.to_string()))?;
     if metadata.is_file() {
         ensure!(
             allow_file,
@@ -36,8 +41,8 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
                 "{shown} is a regular file; next: give a disk that `lsblk` shows, or add --allow-file to write into the file"
             ))
         );
-        let target = BlockDevice::open_file(path, sector_size)
-            .map_err(|error| Refused::target(error.to_string()))?;
+        let target =
+            BlockDevice::open_file(path, sector_size).map_err(|error| not_opened(&error))?;
         if !target.is_direct() {
             log::warn!(
                 "the file system of {shown} has no direct I/O: reading back through its cache, dropped before"
@@ -70,11 +75,11 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
     ensure!(
         uses.is_empty(),
         Refused::target(format!(
-            "{shown} is in use: {}; nothing was written",
+            "{shown} is in use: {}; nothing was written; next: unmount it, or give another disk",
             uses.join(", ")
         ))
     );
-    let target = BlockDevice::open(path).map_err(|error| Refused::target(error.to_string()))?;
+    let target = BlockDevice::open(path).map_err(|error| not_opened(&error))?;
     let about = |file: &str| {
         let text = fs::read_to_string(sysfs.join("device").join(file)).unwrap_or_default();
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -89,4 +94,20 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32) -> Result<Disk> {
         target,
         description,
     })
+}
+
+/// Why the disk cannot be opened, with what helps.
+fn not_opened(error: &io::Error) -> Refused {
+    let next = match error.kind() {
+        ErrorKind::ResourceBusy => "; next: end that use, and run this again",
+        ErrorKind::PermissionDenied => "; next: run this as root",
+        ErrorKind::ReadOnlyFilesystem => {
+            "; next: look for a switch on the medium, or a read-only setting (`lsblk` shows RO)"
+        }
+        ErrorKind::InvalidInput => {
+            "; next: give a whole disk, or a file that `truncate --size=8G FILE` makes"
+        }
+        _ => "",
+    };
+    Refused::target(format!("{error}{next}"))
 }

@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use gild_flash::{Event, Observer, Report, Stage};
 
-use super::disk::Disk;
 use crate::progress::Progress;
 
 /// One bar per stage.
@@ -54,12 +53,9 @@ impl Observer for Bars {
     }
 }
 
-/// The summary.
-pub fn text(report: &Report, disk: &Disk, image_id: &str) -> String {
-    let mut text = format!(
-        "{} carries image {image_id}, verified and committed\n",
-        disk.description
-    );
+/// The numbers of the summary.
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
         // Writing into a string does not fail.
         let _ = writeln!(text, "  {name:<11}{value}");

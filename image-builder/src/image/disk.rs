@@ -49,7 +49,7 @@ impl DiskImage {
         let metadata = fs::metadata(path).with_context(context)?;
         ensure!(
             metadata.is_file(),
-            "{} is not a file: give a raw disk image",
+            "{} is not a file; next: give a raw disk image",
             path.display()
         );
         let file = File::open(path).with_context(context)?;
@@ -60,9 +60,34 @@ impl DiskImage {
             sector_size,
             state,
         };
+        image.check_kind()?;
         image.check_size()?;
         image.check_places()?;
         Ok(image)
+    }
+
+    /// What begins like this is not the raw image of a disk, though a disk image may be in it.
+    fn check_kind(&self) -> Result<()> {
+        const PACKED: [(&[u8], &str); 5] = [
+            (b"\x28\xb5\x2f\xfd", "zstd"),
+            (b"\xfd7zXZ\0", "xz"),
+            (b"\x1f\x8b", "gzip"),
+            (b"BZh", "bzip2"),
+            (b"PK\x03\x04", "zip"),
+        ];
+        let mut start = [0; 8];
+        if self.size() < start.len() as u64 {
+            return Ok(());
+        }
+        self.read(0, &mut start)?;
+        for (magic, name) in PACKED {
+            ensure!(
+                !start.starts_with(magic),
+                "{} is compressed ({name}); next: unpack it, and give the raw image",
+                self.path.display()
+            );
+        }
+        Ok(())
     }
 
     fn check_size(&self) -> Result<()> {
@@ -108,9 +133,14 @@ impl DiskImage {
         let path = self.path.display();
         let table = gild_probe::partition_table_for_sectors(&self.path, self.sector_size)
             .with_context(|| format!("cannot read the partition table of {path}"))?
-            .ok_or_else(|| {
-                anyhow!("{path} has no partition table for sectors of {} bytes: give the image of a whole disk, and its \
-                         --sector-size", self.sector_size)
+            .ok_or_else(|| match self.filesystem() {
+                Some(kind) => anyhow!(
+                    "{path} has no partition table, because it is a file system ({kind}); next: give the image of the whole disk"
+                ),
+                None => anyhow!(
+                    "{path} has no partition table for sectors of {} bytes; next: give the image of a whole disk, and its --sector-size",
+                    self.sector_size
+                ),
             })?;
         ensure!(
             !table.partitions.is_empty(),
@@ -142,6 +172,12 @@ impl DiskImage {
             name: found.name,
         };
         Ok(table.partitions.into_iter().map(partition).collect())
+    }
+
+    /// The file system that fills the image, where there is one instead of partitions.
+    fn filesystem(&self) -> Option<String> {
+        let found = gild_probe::filesystem(&self.path).ok().flatten()?;
+        Some(found.kind)
     }
 
     /// Whether the file has only a hole in this range. A file system that does not know says no.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use gild_format::manifest::DEFAULT_CHUNK_SIZE;
@@ -32,8 +33,13 @@ struct Frame {
     hole: bool,
 }
 
-/// Compresses the image on all cores and writes the stored image.
-pub fn write(image: &DiskImage, level: i32, mut output: impl Write) -> Result<Stored> {
+/// Compresses the image on all cores and writes the stored image, which is in this folder.
+pub fn write(
+    image: &DiskImage,
+    level: i32,
+    mut output: impl Write,
+    folder: &Path,
+) -> Result<Stored> {
     let chunk_size = u64::from(DEFAULT_CHUNK_SIZE);
     let count = usize::try_from(image.size().div_ceil(chunk_size))?;
     let worker = || {
@@ -48,7 +54,7 @@ pub fn write(image: &DiskImage, level: i32, mut output: impl Write) -> Result<St
         hasher.update(bytes);
         output
             .write_all(bytes)
-            .context("cannot write the stored image")
+            .with_context(|| format!("cannot write the stored image to {}", folder.display()))
     };
     let mut table = SeekTable::new();
     let mut chunks: Vec<Chunk> = Vec::with_capacity(count);

@@ -1,22 +1,25 @@
 //! `gild image inspect`: checks that a finished image has no identity and no secret, and has what a node needs.
 
 use std::fs::{self, File};
-use std::io::{Write, stdout};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::Manifest;
 use gild_format::chunk::Decoder;
-use gild_format::release::GOLDEN;
+use gild_format::release::{GOLDEN, signature_of};
 use gild_inspect::{Canary, Exemption, Options, Report};
 use tempfile::NamedTempFile;
 
 use super::release::{self, PUBLISH_AGAIN, Signed};
 use crate::input::{must_be_file, must_exist};
+use crate::output;
 use crate::parallel;
 use crate::progress::Progress;
 use crate::published::Place;
+
+/// The name that stands for standard output.
+const STDOUT: &str = "-";
 
 /// Arguments of `gild image inspect`.
 #[derive(Debug, clap::Args)]
@@ -79,6 +82,14 @@ pub fn run(args: &Args) -> Result<()> {
         args.json.is_none() || paths.len() == 1,
         "--json holds one report: give the folder of one board"
     );
+    let json = match args.json.as_deref() {
+        Some(file) if file != Path::new(STDOUT) => {
+            let read = inputs(&paths, &args.scope);
+            let read: Vec<_> = read.iter().map(PathBuf::as_path).collect();
+            Some(output::place(file, &read)?)
+        }
+        given => given.map(Path::to_owned),
+    };
     let mut failed = Vec::new();
     for path in &paths {
         let report = if is_manifest || args.path.is_dir() {
@@ -87,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
             gild_inspect::inspect(path, &options).map_err(Into::into)
         };
         let report = report.with_context(|| format!("cannot inspect {}", path.display()))?;
-        match args.json.as_deref() {
+        match &json {
             Some(file) => write_json(file, &report)?,
             None => println!("{}: {report}", path.display()),
         }
@@ -101,6 +112,23 @@ pub fn run(args: &Args) -> Result<()> {
         failed.join(", ")
     );
     Ok(())
+}
+
+/// What is read: a published image is in several files.
+fn inputs(paths: &[PathBuf], scope: &Scope) -> Vec<PathBuf> {
+    let mut files: Vec<_> = scope.canary_file.iter().cloned().collect();
+    for path in paths {
+        files.push(path.clone());
+        let is_manifest = path.extension().is_some_and(|ending| ending == "json");
+        if let (true, Some(name)) = (is_manifest, path.file_name().and_then(|name| name.to_str())) {
+            files.push(path.with_file_name(signature_of(name)));
+            let manifest = fs::read(path).ok();
+            let manifest = manifest.and_then(|bytes| Manifest::parse(&bytes).ok());
+            files.extend(manifest.map(|manifest| path.with_file_name(manifest.stored_file)));
+        }
+    }
+    files.retain(|file| file.exists());
+    files
 }
 
 /// Inspects a published image, and bails out unless it passes.
@@ -184,10 +212,10 @@ fn unpack(manifest: &Manifest, stored: &Path) -> Result<NamedTempFile> {
 
 fn write_json(path: &Path, report: &Report) -> Result<()> {
     let json = serde_json::to_string_pretty(report)? + "\n";
-    if path == Path::new("-") {
-        return stdout()
-            .write_all(json.as_bytes())
-            .context("cannot write the report to standard output");
+    if path == Path::new(STDOUT) {
+        print!("{json}");
+        return Ok(());
     }
-    fs::write(path, json).with_context(|| format!("cannot write the report {}", path.display()))
+    gild_whole_file::replace(path, json.as_bytes())
+        .with_context(|| format!("cannot write the report {}", path.display()))
 }

@@ -15,6 +15,7 @@ use super::frames::{self, Stored};
 use super::release::{Folder, Names, Signed, check_id};
 use crate::board;
 use crate::key::Signer;
+use crate::output::must_not_hold;
 use crate::source_date;
 
 /// The first agent that can write what this version packs, and that knows the record on a disk: an earlier agent treats a
@@ -133,8 +134,13 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
         chunks,
         size,
         sha256,
-    } = frames::write(&image, args.level, file.file())?;
-    let file = file.finish().context("cannot write the stored image")?;
+    } = frames::write(&image, args.level, file.file(), folder.path())?;
+    let file = file.finish().with_context(|| {
+        format!(
+            "cannot write the stored image to {}",
+            folder.path().display()
+        )
+    })?;
     image.check_unchanged()?;
 
     if !given_id {
@@ -146,6 +152,13 @@ pub fn pack(args: Args, about: &[(&str, &str)], held: Option<Folder>) -> Result<
     manifest.stored_sha256 = sha256;
     manifest.chunks = chunks;
     manifest.validate().with_context(refused)?;
+    let names = Names::of(&manifest.image_id);
+    for name in [names.stored, names.manifest, names.bmap, names.sums] {
+        let path = folder.path().join(name);
+        if path.exists() {
+            must_not_hold(&path, &[&args.disk, &args.key])?;
+        }
+    }
 
     let signed = sign(&folder, &manifest, &key, args.rollback_counter.is_none())?;
     folder.put(file, &manifest.stored_file)?;

@@ -9,7 +9,7 @@ use gild_format::release::signature_of;
 use gild_format::{ImageId, Manifest};
 
 use super::kept::{Kept, Shelf};
-use super::release::{ABOUT, Folder, Names};
+use super::release::{ABOUT, Folder, Names, unfinished};
 
 /// Arguments of `gild image prune`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,9 @@ pub fn run(args: &Args) -> Result<()> {
     for shelf in &shelves {
         old.extend(too_old(shelf, args.keep)?.map(|image| (&shelf.path, image)));
     }
+    for shelf in &shelves {
+        tidy(&shelf.path, args.yes)?;
+    }
     let mebibytes = |image| stored_bytes(image).div_ceil(1 << 20);
     for (path, image) in &old {
         if args.yes {
@@ -48,11 +51,32 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let freed: u64 = old.iter().map(|(_, image)| mebibytes(image)).sum();
     match (old.len(), args.yes) {
-        (0, _) => log::info!("there is nothing to remove"),
+        (0, _) => log::info!("there is no image to remove"),
         (count, true) => log::info!("removed {freed} MiB: {count} of the images"),
         (count, false) => {
             log::info!("would remove {freed} MiB: {count} of the images; next: add --yes");
         }
+    }
+    Ok(())
+}
+
+/// Removes what a gild that was killed has left.
+fn tidy(path: &Path, yes: bool) -> Result<()> {
+    let left = unfinished(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    if yes {
+        // Whoever opens the folder removes it.
+        Folder::open(path)?;
+        return Ok(());
+    }
+    for file in left {
+        log::info!(
+            "would remove {} ({} MiB), unless a gild is writing it; next: add --yes",
+            file.path.display(),
+            file.length.div_ceil(1 << 20)
+        );
     }
     Ok(())
 }

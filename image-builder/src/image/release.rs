@@ -14,6 +14,7 @@ use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureErro
 use gild_format::{ImageId, Manifest, chunk};
 use gild_orders::Channel;
 use gild_whole_file::{Finished, Unnamed};
+use nix::sys::statfs::{FUSE_SUPER_MAGIC, FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, fstatfs};
 
 use super::bmap;
 use crate::input::must_exist;
@@ -26,7 +27,7 @@ pub const PUBLISH_AGAIN: &str = "build or publish the image again";
 
 const TEMPORARY_PREFIX: &str = ".gild-";
 
-/// A temporary file that nobody has written to for so long belongs to a gild that was killed.
+/// Where a lock may not hold, a temporary file that nobody has written to for so long belongs to a gild that was killed.
 const ABANDONED: Duration = Duration::from_hours(1);
 
 /// The file names of one golden image.
@@ -119,6 +120,9 @@ impl Signed {
 /// What the operator can do about a signature by another key.
 pub fn explain_signature(error: SignatureError) -> anyhow::Error {
     let next_step = match error {
+        SignatureError::Malformed(_) => {
+            "; next: build or publish the image again, which writes the .minisig file beside the manifest"
+        }
         SignatureError::OtherKey(_) => {
             "; next: give the .pub of the key that signed the image, or build the image again with that key's .key"
         }
@@ -220,6 +224,54 @@ fn open_to(file: &File, needed: u32, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(present | mode))
 }
 
+/// Whether a lock shuts out all other writers: some network file systems keep locks to the machine.
+fn is_of_this_machine(folder: &File) -> bool {
+    // nix lacks these: CIFS, SMB2 and 9P.
+    const CIFS: FsType = FsType(0xff53_4d42);
+    const SMB2: FsType = FsType(0xfe53_4d42);
+    const PLAN_9: FsType = FsType(0x0102_1997);
+    let network = [
+        NFS_SUPER_MAGIC,
+        SMB_SUPER_MAGIC,
+        CIFS,
+        SMB2,
+        FUSE_SUPER_MAGIC,
+        PLAN_9,
+    ];
+    fstatfs(folder).is_ok_and(|about| !network.contains(&about.filesystem_type()))
+}
+
+/// A file that a gild is writing, or has left behind.
+pub struct Unfinished {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub length: u64,
+    age: Duration,
+}
+
+/// The files of a folder that have no name for readers.
+pub fn unfinished(folder: &Path) -> io::Result<Vec<Unfinished>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .as_encoded_bytes()
+            .starts_with(TEMPORARY_PREFIX.as_bytes())
+        {
+            let about = entry.metadata()?;
+            files.push(Unfinished {
+                path: entry.path(),
+                length: about.len(),
+                // A time to come is that of another clock: it is not old.
+                age: about.modified()?.elapsed().unwrap_or_default(),
+            });
+        }
+    }
+    Ok(files)
+}
+
 /// A board's folder that this process writes to, alone.
 pub struct Folder {
     path: PathBuf,
@@ -235,47 +287,32 @@ impl Folder {
             path: path.to_owned(),
             handle: File::open(path).with_context(context)?,
         };
-        match folder.handle.try_lock() {
-            Ok(()) => {}
+        let age = match folder.handle.try_lock() {
+            Ok(()) if is_of_this_machine(&folder.handle) => Duration::ZERO,
+            // A gild on another machine may hold a lock that this one does not see.
+            Ok(()) => ABANDONED,
             Err(TryLockError::WouldBlock) => {
                 bail!(
-                    "another gild is writing to {}: wait until it is done",
+                    "another gild is writing to {}; next: wait until it is done",
                     path.display()
                 )
             }
             // Some network file systems cannot; the renames are atomic there too.
             Err(TryLockError::Error(error)) => {
                 log::debug!("cannot lock {}: {error}", path.display());
+                ABANDONED
             }
-        }
-        folder.remove_abandoned().with_context(context)?;
-        Ok(folder)
-    }
-
-    fn remove_abandoned(&self) -> Result<()> {
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if !entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(TEMPORARY_PREFIX)
-            {
-                continue;
-            }
-            if entry
-                .metadata()?
-                .modified()?
-                .elapsed()
-                .is_ok_and(|age| age > ABANDONED)
-            {
+        };
+        for left in unfinished(path).with_context(context)? {
+            if left.age >= age {
                 log::info!(
                     "removing {}, left behind by an earlier gild",
-                    entry.path().display()
+                    left.path.display()
                 );
-                fs::remove_file(entry.path())?;
+                fs::remove_file(&left.path).with_context(context)?;
             }
         }
-        Ok(())
+        Ok(folder)
     }
 
     /// Where it is.
@@ -325,7 +362,15 @@ impl Folder {
 
     /// Gives a staged file its name.
     pub fn put(&self, file: Finished, name: &str) -> Result<()> {
-        file.put(&self.path.join(name))
+        let path = self.path.join(name);
+        // What is not a file was not put here by gild.
+        ensure!(
+            path.symlink_metadata()
+                .map_or(true, |about| about.is_file() || about.is_symlink()),
+            "{} is not a file, so no file takes its place; next: remove it, or give another folder",
+            path.display()
+        );
+        file.put(&path)
             .with_context(|| format!("cannot put {name} into {}", self.path.display()))
     }
 

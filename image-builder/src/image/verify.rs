@@ -117,6 +117,11 @@ pub fn read_key(text: &str) -> Result<PublicKey> {
     })
 }
 
+/// The file of a key that was given as a file and not as its line.
+pub fn key_file(text: &str) -> Option<&Path> {
+    PublicKey::parse(text).is_err().then(|| Path::new(text))
+}
+
 /// One text for data that could not be read, and another for data that was read and is bad.
 fn judge(error: anyhow::Error, shown: &str, unread: &str, bad: &str) -> anyhow::Error {
     let verdict = if is_unread(&error) { unread } else { bad };
@@ -130,14 +135,14 @@ fn verify(place: &Place, name: &str, key: Option<&PublicKey>) -> Result<(Manifes
     let names = Names::of(&manifest.image_id);
     ensure!(
         Signed::read(place, &names.manifest)? == signed,
-        "it and {} differ: publish the image again",
+        "it and {} differ; next: publish the image again",
         names.manifest
     );
     for (name, expected) in release::companions(&manifest, &signed.manifest) {
         let found = place.read(&name, expected.len())?;
         ensure!(
             found == expected.as_bytes(),
-            "{name} does not follow from the manifest: publish the image again"
+            "{name} does not follow from the manifest; next: publish the image again"
         );
     }
     check_stored(

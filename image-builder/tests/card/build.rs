@@ -369,3 +369,57 @@ fn other_tools_read_the_card() {
         "U-Boot would take it before the gate"
     );
 }
+
+#[test]
+fn a_card_takes_the_place_of_no_input_and_of_nothing_that_is_not_a_file() {
+    let desk = Desk::new();
+    let bench = &desk.bench;
+    bench
+        .shell("ln -s gild.toml soft && ln agent hard && mkfifo pipe && ln -s none dangling")
+        .succeeds();
+    let inputs = [
+        "gild.toml",
+        "agent",
+        "signing.pub",
+        "spi.bin",
+        "kernel/vmlinuz",
+    ];
+    let before = inputs.map(|input| bench.bytes(input));
+    let to = |out: &str| {
+        let (key, spi) = (["--public-key", "signing.pub"], ["--rock5b-spi", "spi.bin"]);
+        let mut args = vec!["card", "build", "--config", "gild.toml", "--out", out];
+        args.extend(["--kernel", "kernel", "--agent", "agent"]);
+        bench.gild(args.into_iter().chain(key).chain(spi))
+    };
+    for out in inputs.into_iter().chain(["soft", "hard"]) {
+        to(out).fails_saying(&[out, "is the input itself", "next: "]);
+    }
+    for out in ["pipe", "kernel"] {
+        to(out).fails_saying(&[out, "is not a file", "next: "]);
+    }
+    to("dangling").fails_saying(&["is a link to nothing; next: "]);
+    assert!(before == inputs.map(|input| bench.bytes(input)));
+    for (out, words) in [("agent", "is the input itself"), ("pipe", "is not a file")] {
+        bench
+            .gild([
+                "initramfs",
+                "build",
+                "--kernel",
+                "kernel",
+                "--agent",
+                "agent",
+                "--output",
+                out,
+            ])
+            .fails_saying(&[out, words, "next: "]);
+    }
+    assert!(before == inputs.map(|input| bench.bytes(input)));
+
+    // A link to another card leads to it, and stays.
+    bench
+        .shell("echo old > old.img && ln -s old.img link")
+        .succeeds();
+    to("link").succeeds();
+    assert!(bench.path("link").is_symlink());
+    bench.gild(["card", "inspect", "old.img"]).succeeds();
+}

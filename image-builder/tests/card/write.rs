@@ -65,6 +65,48 @@ fn only_a_whole_card_is_written_and_only_where_it_fits() {
 }
 
 #[test]
+fn a_card_image_is_never_written_onto_itself() {
+    let desk = Desk::full();
+    desk.bench
+        .shell("ln -s card.img soft && ln card.img hard && cp card.img before.img")
+        .succeeds();
+    for device in ["card.img", "./card.img", "soft", "hard"] {
+        desk.bench
+            .gild([
+                "card",
+                "write",
+                "card.img",
+                "--device",
+                device,
+                "--allow-file",
+                "--yes",
+            ])
+            .fails_saying(&[device, "is the input itself", "next: "]);
+    }
+    desk.bench.shell("cmp card.img before.img").succeeds();
+}
+
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn a_card_image_is_never_written_to_the_loop_device_that_shows_it() {
+    let desk = Desk::full();
+    desk.bench.shell("cp card.img before.img").succeeds();
+    let attached = desk
+        .bench
+        .shell("losetup --show --find card.img")
+        .succeeds();
+    let device = attached.stdout.trim();
+    let ran = desk
+        .bench
+        .gild(["card", "write", "card.img", "--device", device, "--yes"]);
+    desk.bench
+        .shell(&format!("losetup --detach {device}"))
+        .succeeds();
+    ran.fails_saying(&[device, "is the input itself", "next: "]);
+    desk.bench.shell("cmp card.img before.img").succeeds();
+}
+
+#[test]
 #[ignore = "needs root; `make test` runs it"]
 fn a_disk_that_stays_in_its_machine_is_never_written_without_a_person() {
     let desk = Desk::full();

@@ -166,8 +166,9 @@ impl Bench {
 
     pub fn pack_command(&self, disk: &str, more: &[&str]) -> Command {
         let mut command = self.command();
-        command.args(["image", "pack", disk, "--key", "signing.key"]);
+        command.args(["image", "pack", disk]);
         for (option, value) in [
+            ("--key", "signing.key"),
             ("--board", "rpi5"),
             ("--output", "out"),
             ("--build-time", BUILD_TIME),

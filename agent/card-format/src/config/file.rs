@@ -78,12 +78,25 @@ impl File {
             min_rollback: self.min_rollback,
             dry_run: self.dry_run,
             networks: network::check(self.network, sections)?,
-            target_serial: self.target.serial,
+            target_serial: serial(self.target.serial.as_deref())?,
             read_holes: self.target.read_holes,
             boot_order: self.boot_order,
             order: self.order.check()?,
         })
     }
+}
+
+/// A number of no characters would name no disk, and the agent would look for it forever.
+fn serial(text: Option<&str>) -> Result<Option<String>, ConfigError> {
+    let serial = text.map(str::trim);
+    if serial == Some("") {
+        return Err(ConfigError::Value {
+            key: "target.serial",
+            value: text.unwrap_or_default().to_owned(),
+            problem: "it should be the serial number of a disk; next: write it there, or leave the key out".to_owned(),
+        });
+    }
+    Ok(serial.map(str::to_owned))
 }
 
 fn web_address(key: &'static str, text: Option<&str>) -> Result<Option<Url>, ConfigError> {
@@ -130,6 +143,10 @@ mod tests {
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
             ("[target]\nread_holes = 1", "gild.toml on the card"),
+            (
+                "[target]\nserial = \" \"",
+                "it should be the serial number of a disk; next: ",
+            ),
         ] {
             let said = complaint(&(minimal() + line), "");
             assert!(said.contains(part), "{line}: {said}");

@@ -44,10 +44,10 @@ pub fn check(
     }
     boot::check(tree, recipe).map_err(|source| match source {
         BootError::Tree(error) => error.into(),
-        source => BaseImageError::OtherBoard {
+        lack => BaseImageError::OtherBoard {
             path: image.to_owned(),
             board: board.to_owned(),
-            source: Box::new(source),
+            lack: Box::new(lack),
         },
     })
 }
