@@ -33,11 +33,14 @@ pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
     tls::renew(&folder.tls(), &settings.names)?;
     let config = tls::config(&folder.tls())?;
     allow_many_files();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(run(&desk, settings, listen, config))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run(&desk, settings, listen, config));
+    // A read that a dead disk or a network file system holds up does not hold up the end.
+    runtime.shutdown_timeout(FAREWELL);
+    result
 }
 
 /// Each connection is an open file, and the usual limit is that of an interactive program.

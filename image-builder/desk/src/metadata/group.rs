@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::query;
+use crate::regular_file;
 
 /// One `groups/<name>.json`.
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ impl Groups {
             .flatten()
             .filter_map(|entry| {
                 let file = entry.path().with_extension("json");
-                Group::parse(&fs::read_to_string(file).ok()?)
+                Group::parse(&regular_file::read_to_string(&file).ok()?)
             })
             .collect();
         groups.sort_by_key(|group| Reverse((group.selector.len(), group.selector_words())));
