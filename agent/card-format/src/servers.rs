@@ -66,7 +66,8 @@ const OURS: [&str; 9] = [
 ];
 /// More would not be fail-over.
 const MOST: usize = 8;
-const MARK: &str = "-----BEGIN CERTIFICATE-----";
+/// The first line of a certificate in PEM form.
+pub const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
 
 /// One address, or several of which the first is preferred.
 pub fn servers(value: Value) -> Result<Vec<ServerUrl>, ConfigError> {
@@ -168,10 +169,10 @@ fn is_value(value: &str) -> bool {
 /// Certificates in PEM form, as far as it can be seen without reading them.
 pub fn authorities(pem: Option<String>) -> Result<Option<String>, ConfigError> {
     match pem {
-        Some(pem) if !pem.contains(MARK) => Err(ConfigError::Hidden {
+        Some(pem) if !pem.contains(CERTIFICATE_MARK) => Err(ConfigError::Hidden {
             key: "ca",
             problem: format!(
-                "it should be a certificate in PEM form, in triple quotes: its first line is {MARK}"
+                "it should be a certificate in PEM form, in triple quotes: its first line is {CERTIFICATE_MARK}"
             ),
         }),
         pem => Ok(pem),

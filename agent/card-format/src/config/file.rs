@@ -6,6 +6,7 @@ use toml::Value;
 use url::Url;
 
 use super::{BootOrderPolicy, Config, ConfigError, signing_keys};
+use crate::host;
 use crate::log_server;
 use crate::network::{self, Section, Sections};
 use crate::order::OrderSection;
@@ -78,7 +79,7 @@ impl File {
             min_rollback: self.min_rollback,
             dry_run: self.dry_run,
             networks: network::check(self.network, sections)?,
-            target_serial: self.target.serial,
+            target_serial: disk_serial(self.target.serial)?,
             read_holes: self.target.read_holes,
             boot_order: self.boot_order,
             order: self.order.check()?,
@@ -88,12 +89,31 @@ impl File {
 
 fn web_address(key: &'static str, text: Option<&str>) -> Result<Option<Url>, ConfigError> {
     let Some(text) = text else { return Ok(None) };
+    let hidden = |problem| ConfigError::Hidden { key, problem };
     match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
-        _ => Err(ConfigError::Hidden {
-            key,
-            problem: "it should be a URL like http://192.168.1.2:8080".to_owned(),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            host::check_url(text, &url).map_err(hidden)?;
+            Ok(Some(url))
+        }
+        _ => Err(hidden(
+            "it should be a URL like http://192.168.1.2:8080".to_owned(),
+        )),
+    }
+}
+
+/// A disk has a serial number without spaces around it, or none, which can name no disk.
+fn disk_serial(serial: Option<String>) -> Result<Option<String>, ConfigError> {
+    let Some(serial) = serial else {
+        return Ok(None);
+    };
+    match serial.trim() {
+        "" => Err(ConfigError::Value {
+            key: "target.serial",
+            value: serial,
+            problem: "it names no disk; next: write the serial number of the disk, or leave it out"
+                .to_owned(),
         }),
+        serial => Ok(Some(serial.to_owned())),
     }
 }
 
@@ -130,11 +150,22 @@ mod tests {
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
             ("[target]\nread_holes = 1", "gild.toml on the card"),
+            ("[target]\nserial = \"\"", "it names no disk"),
+            ("[target]\nserial = \" \"", "it names no disk"),
+            ("matchbox = \"http://192.168.1:8080\"", "192.168.0.1"),
+            ("status_url = \"http://0xc0a80101/\"", "192.168.1.1"),
         ] {
             let said = complaint(&(minimal() + line), "");
             assert!(said.contains(part), "{line}: {said}");
         }
         assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
+    }
+
+    #[test]
+    fn spaces_around_a_serial_number_do_not_count() {
+        let file = minimal() + "[target]\nserial = \" S1 2 \"";
+        let config = Config::parse(Some(&file), &Arguments::default()).expect("a serial number");
+        assert_eq!(config.target_serial.as_deref(), Some("S1 2"));
     }
 
     #[test]
