@@ -26,7 +26,10 @@ pub fn check_host(host: &str) -> Result<(), String> {
     };
     let name = host.strip_suffix('.').unwrap_or(host);
     if name.len() > 253 || !name.split('.').all(is_label) {
-        return Err(format!("`{}` is not a host name", host.escape_debug()));
+        return Err(format!(
+            "`{}` is not a host name; next: write the server's name or IP address alone",
+            host.escape_debug()
+        ));
     }
     Ok(())
 }
@@ -51,7 +54,9 @@ fn check_address(address: IpAddr, link: Option<&str>) -> Result<(), String> {
     let is_many = address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST);
     let is_of_a_link = matches!(address, IpAddr::V6(address) if address.is_unicast_link_local());
     if address.is_unspecified() || is_many {
-        return Err(format!("`{address}` is not the address of a machine"));
+        return Err(format!(
+            "`{address}` is not the address of a machine; next: write the server's"
+        ));
     }
     match link {
         None if is_of_a_link => Err(format!(

@@ -89,21 +89,23 @@ fn settings(args: &Args) -> Result<Settings> {
         names.push(given_or_asked(None, "--address", question)?);
     }
     for name in &names {
-        check_host(name).map_err(|problem| anyhow::anyhow!("--address: {problem}"))?;
         tls::check_name(name)?;
+        check_host(name).map_err(|problem| anyhow::anyhow!("--address: {problem}"))?;
     }
-    names.iter().for_each(|name| warn_of(name));
-    let ports = [args.https_port, args.http_port, args.nfs_port];
-    ensure!(
-        ports[0] != ports[1] && ports[0] != ports[2] && ports[1] != ports[2],
-        "two of the ports are the same; next: give three different ones"
-    );
-    Ok(Settings {
+    for name in &names {
+        warn_of(name);
+    }
+    let settings = Settings {
         names,
         https_port: args.https_port,
         http_port: args.http_port,
         nfs_port: args.nfs_port,
-    })
+    };
+    ensure!(
+        !settings.has_one_port_twice(),
+        "two of the ports are the same; next: give three different ones"
+    );
+    Ok(settings)
 }
 
 /// Warns of a name by which boards will hardly reach this machine.
@@ -113,7 +115,14 @@ fn warn_of(name: &str) {
         Reach::OneLabel => {
             "is a name without a domain: boards find it only if their DHCP server gives the domain"
         }
-        Reach::Elsewhere if name.ends_with(".local") => {
+        Reach::Elsewhere
+            if name
+                .to_ascii_lowercase()
+                .trim_end_matches('.')
+                .rsplit('.')
+                .next()
+                == Some("local") =>
+        {
             "is a name of multicast DNS, which boards do not ask"
         }
         Reach::Elsewhere => return,

@@ -147,9 +147,8 @@ fn is_hidden(name: &[u8]) -> bool {
 
 fn status(error: &io::Error) -> nfsstat3 {
     match error.kind() {
-        io::ErrorKind::NotFound => nfsstat3::NFS3ERR_NOENT,
-        // It is not of this share.
-        io::ErrorKind::CrossesDevices => nfsstat3::NFS3ERR_NOENT,
+        // What lies outside is not of this share.
+        io::ErrorKind::NotFound | io::ErrorKind::CrossesDevices => nfsstat3::NFS3ERR_NOENT,
         io::ErrorKind::PermissionDenied => nfsstat3::NFS3ERR_ACCES,
         _ => nfsstat3::NFS3ERR_IO,
     }
