@@ -31,8 +31,7 @@ impl Header {
     pub fn parse(line: &str) -> Option<Self> {
         let (name, value) = line.split_once(':')?;
         let (name, value) = (name.trim(), value.trim());
-        let is_ours = OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours));
-        (is_token(name) && is_value(value) && !is_ours).then(|| Self {
+        (is_token(name) && is_value(value) && !is_ours(name)).then(|| Self {
             name: name.to_owned(),
             value: value.to_owned(),
         })
@@ -132,6 +131,12 @@ impl HttpSection {
             key: "http.header",
             problem: problem.to_owned(),
         };
+        let name = line.split(':').next().unwrap_or_default().trim();
+        if is_ours(name) {
+            return Err(hidden(
+                "it is a header that gild sets itself; next: leave it out, or write another one",
+            ));
+        }
         let header = Header::parse(&line)
             .ok_or_else(|| hidden("it should be a line like \"Authorization: Bearer abc\""))?;
         let http = || {
@@ -152,6 +157,10 @@ impl HttpSection {
         }
         Ok(Some(header))
     }
+}
+
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// RFC 9110, section 5.6.2.

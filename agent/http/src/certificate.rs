@@ -165,6 +165,40 @@ mod tests {
     }
 
     #[test]
+    fn no_reason_has_bytes_or_seconds_in_it() {
+        let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let expired = CertificateError::ExpiredContext {
+            time: time(1_800_000_000),
+            not_after: time(1_700_000_000),
+        };
+        let said = refused(expired).to_string();
+        assert!(said.contains("until Tue, 14 Nov 2023"), "{said}");
+        #[allow(deprecated, reason = "rustls gives it too")]
+        let unsupported = [
+            CertificateError::UnsupportedSignatureAlgorithm,
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: vec![48, 10],
+                supported_algorithms: Vec::new(),
+            },
+        ];
+        for error in unsupported {
+            let said = refused(error).to_string();
+            assert!(
+                said.contains("signed in a way") && !said.contains('['),
+                "{said}"
+            );
+        }
+        for error in [
+            CertificateError::BadEncoding,
+            CertificateError::UnhandledCriticalExtension,
+        ] {
+            let name = format!("{error:?}");
+            let said = refused(error).to_string();
+            assert!(!said.contains(&name), "{said}");
+        }
+    }
+
+    #[test]
     fn another_failure_is_not_a_refused_certificate() {
         let error = io::Error::other(rustls::Error::DecryptError);
         assert_eq!(RefusedCertificate::behind(&error), None);

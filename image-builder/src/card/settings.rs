@@ -97,3 +97,51 @@ fn check_authorities(config: &Config) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use gild_card_format::Arguments;
+
+    use super::*;
+
+    fn doubts(lines: &str) -> Vec<String> {
+        let text = format!(
+            "server = \"nfs://10.0.0.1/gild\"\n\
+             public_key = \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"\n{lines}\n"
+        );
+        let config = Config::parse(Some(&text), &Arguments::default()).expect("a configuration");
+        check(&config).expect("nothing to refuse")
+    }
+
+    #[test]
+    fn what_works_at_few_sites_is_a_doubt() {
+        let two = |rest: &str| {
+            let mac = |last| format!("[network.\"2c:cf:67:00:00:0{last}\"]\n");
+            let address = "address = \"10.0.0.5/24\"\n";
+            format!("{}{address}{}{address}{rest}", mac(1), mac(2))
+        };
+        for (lines, part) in [
+            (
+                "[network]\naddress = \"10.0.0.5/24\"\ngateway = \"10.0.1.1\"",
+                "outside of the network of 10.0.0.5/24",
+            ),
+            (&two(""), "have one address, 10.0.0.5"),
+            ("[order]\nid = \"a\"\nnodes = [\"node-1\"]", "`node1`"),
+        ] {
+            let found = doubts(lines);
+            assert_eq!(found.len(), 1, "{lines}: {found:?}");
+            assert!(
+                found[0].contains(part) && found[0].contains("; next: "),
+                "{found:?}"
+            );
+        }
+        for lines in [
+            "",
+            "[network]\naddress = \"10.0.0.5/24\"\ngateway = \"10.0.0.1\"",
+            &two("vlan = 7"),
+            "[order]\nid = \"a\"\nnodes = [\"all\"]",
+        ] {
+            assert_eq!(doubts(lines), Vec::<String>::new(), "{lines}");
+        }
+    }
+}

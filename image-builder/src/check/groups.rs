@@ -115,9 +115,9 @@ mod tests {
 
     const MAC: Mac = Mac([0x2c, 0xcf, 0x67, 0, 0, 1]);
 
-    fn mac(selects: Selects) -> Option<Mac> {
+    fn mac(selects: &Selects) -> Option<Mac> {
         match selects {
-            Selects::Node(mac, _) => Some(mac),
+            Selects::Node(mac, _) => Some(*mac),
             Selects::Others => None,
         }
     }
@@ -130,10 +130,14 @@ mod tests {
     fn a_mac_address_is_read_in_the_forms_that_matchbox_reads() {
         for text in ["2c:cf:67:00:00:01", "2C-CF-67-00-00-01", "2ccf.6700.0001"] {
             let selector = format!("{{\"mac\": \"{text}\"}}");
-            assert_eq!(of(&selector).ok().and_then(mac), Some(MAC), "{text}");
+            assert_eq!(
+                of(&selector).ok().as_ref().and_then(mac),
+                Some(MAC),
+                "{text}"
+            );
         }
         let selected = selects("{\"Selector\": {\"MAC\": \"2c:cf:67:00:00:01\"}}");
-        assert_eq!(selected.ok().and_then(mac), Some(MAC));
+        assert_eq!(selected.ok().as_ref().and_then(mac), Some(MAC));
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named_with_what_it_should_be() {
         for (line, part) in [
-            ("min_rollback = \"x\"", "gild.toml on the card"),
+            ("min_rollback = \"x\"", "in `min_rollback`"),
             ("min_rollback = -1", "gild.toml on the card"),
             (
                 "answer_seconds = 4",
@@ -149,7 +149,7 @@ mod tests {
             ("order_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
-            ("[target]\nread_holes = 1", "gild.toml on the card"),
+            ("[target]\nread_holes = 1", "in `target.read_holes`"),
             ("[target]\nserial = \"\"", "it names no disk"),
             ("[target]\nserial = \" \"", "it names no disk"),
             ("matchbox = \"http://192.168.1:8080\"", "192.168.0.1"),
