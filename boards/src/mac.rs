@@ -17,6 +17,12 @@ impl Mac {
         Some(Self(bytes))
     }
 
+    /// Whether an interface can have it: it is not a group's, as broadcast is, and not all zero.
+    #[must_use]
+    pub fn is_of_one_interface(self) -> bool {
+        self.0[0] & 1 == 0 && self.0 != [0; 6]
+    }
+
     /// The twelve digits without separators, for file names.
     #[must_use]
     pub fn digits(self) -> String {
@@ -61,6 +67,19 @@ mod tests {
         assert_eq!(mac.digits(), "d83add123456");
         assert_eq!(Mac::parse("d8:3a:dd:12:34"), None);
         assert_eq!(Mac::parse(""), None);
+    }
+
+    #[test]
+    fn an_interface_has_no_address_of_a_group() {
+        let is = |text| Mac::parse(text).expect("an address").is_of_one_interface();
+        assert!(is("d8:3a:dd:12:34:56") && is("02:00:00:00:00:01"));
+        for text in [
+            "ff:ff:ff:ff:ff:ff",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+        ] {
+            assert!(!is(text), "{text}");
+        }
     }
 
     #[test]

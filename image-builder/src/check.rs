@@ -135,6 +135,7 @@ fn findings(args: &Args) -> Result<Vec<Finding>> {
             base,
             macs: all_macs(&args.macs, &groups.macs),
             k3s_url: addresses.k3s_url,
+            files: groups.answers,
         };
         matchbox::begin(questions, &access)
     });

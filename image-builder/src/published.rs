@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_card_format::{Header, ServerUrl};
 use gild_faults::{Fault, HasFault};
 use gild_golden::authority;
-use gild_http::Access;
+use gild_http::{Access, GIVE_PEM, certificates};
 use gild_share::{Share, ShareError};
 use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, SourceError, Trouble};
 
@@ -44,11 +44,10 @@ impl AccessArgs {
             return Ok(None);
         };
         let pem = read(path, "the certificate", "give a file in PEM form")?;
-        ensure!(
-            pem.contains("-----BEGIN CERTIFICATE-----"),
-            "{} is not the certificate of an authority in PEM form; next: give that file",
-            path.display()
-        );
+        certificates(pem.as_bytes()).map_err(|error| {
+            let path = path.display();
+            anyhow!("{path} is not the certificate of an authority: {error}; next: {GIVE_PEM}")
+        })?;
         authority::check(pem.as_bytes(), host).map_err(|why| {
             let (path, next) = (path.display(), authority::how_to(host));
             anyhow!("{path} is not the certificate of an authority: {why}; next: {next}")

@@ -149,9 +149,16 @@ impl Config {
         let (table, sections) = table::merged(file.unwrap_or_default(), arguments)?;
         let values: File = table
             .try_into()
-            .map_err(|error: toml::de::Error| ConfigError::Type(error.message().to_owned()))?;
+            .map_err(|error: toml::de::Error| ConfigError::Type(in_one_line(&error)))?;
         values.check(sections, file.is_some(), key)
     }
+}
+
+/// What is wrong, and of which key.
+fn in_one_line(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join(" ").trim().to_owned()
 }
 
 #[cfg(test)]

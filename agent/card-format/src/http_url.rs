@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-use crate::percent;
+use crate::{host, percent};
 
 /// `https://host[:port]/path[?query]`, or `http://`. The query stays behind the name of each file, because object stores and
 /// CDNs have what lets a reader in there.
@@ -33,6 +33,7 @@ impl HttpUrl {
                 "it has a part after #, which no server sees; next: leave it out".to_owned(),
             );
         }
+        host::check_url(text, &url)?;
         Ok(Self(url))
     }
 
@@ -142,7 +143,14 @@ mod tests {
 
     #[test]
     fn what_is_not_a_folder_on_a_web_server_is_refused() {
-        for text in ["ftp://a/b", "https://", "a/b", "https://a/b#c", "data:x"] {
+        for text in [
+            "ftp://a/b",
+            "https://",
+            "a/b",
+            "https://a/b#c",
+            "data:x",
+            "http://192.168.001.010",
+        ] {
             assert!(HttpUrl::parse(text).is_err(), "{text}");
         }
     }

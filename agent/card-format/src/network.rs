@@ -1,7 +1,7 @@
 //! The sections `[network]` and `[network."<mac>"]`: one card serves many boards, and each may have an address of its own.
 
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use gild_boards::mac::Mac;
 use gild_format::network::{MAX_PREFIX, MAX_SERVERS, MAX_VLAN, Settings, Static};
@@ -9,6 +9,8 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::config::ConfigError;
+
+mod place;
 
 /// What the card says about networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,12 @@ impl Networks {
             Some((second, _)) => Err(TwoSections(*first, *second)),
             None => Ok(settings),
         }
+    }
+
+    /// The sections of single boards.
+    #[must_use]
+    pub fn boards(&self) -> &[(Mac, Settings)] {
+        &self.boards
     }
 
     /// Every section there is.
@@ -116,7 +124,7 @@ impl Section {
             number
                 .filter(|vlan| (1..=MAX_VLAN).contains(vlan))
                 .ok_or_else(|| {
-                    wrong(
+                    wrong_of(
                         "network.vlan",
                         &vlan.to_string(),
                         &format!("it should be a number from 1 to {MAX_VLAN}"),
@@ -140,34 +148,43 @@ impl Section {
                 )),
             };
         };
-        let wrong = |problem: &str| wrong("network.address", address, problem);
+        let wrong = |problem: &str| wrong_of("network.address", address, problem);
         let (ip, prefix) = address
             .split_once('/')
             .ok_or_else(|| wrong("it should be an address and a prefix, like 192.168.1.50/24"))?;
+        let ip = ipv4("network.address", ip)?;
         let prefix = prefix
             .parse()
             .ok()
             .filter(|prefix| (1..=MAX_PREFIX).contains(prefix))
             .ok_or_else(|| wrong("the prefix after the slash should be 1 to 32"))?;
-        let gateway = self.gateway.as_ref();
-        Ok(Some(Static {
-            address: ip
-                .parse()
-                .ok()
-                .filter(|ip: &Ipv4Addr| !ip.is_unspecified())
-                .ok_or_else(|| wrong("this is not an IPv4 address"))?,
+        let fixed = Static {
+            address: ip,
             prefix,
-            gateway: gateway
+            gateway: (self.gateway.as_ref())
                 .map(|gateway| ipv4("network.gateway", gateway))
                 .transpose()?,
             dns: servers("network.dns", &self.dns)?,
-        }))
+        };
+        if let Some(problem) = place::problem(&fixed, ip) {
+            return Err(wrong(problem));
+        }
+        if let Some(gateway) = fixed.gateway {
+            let wrong = |problem: &str| wrong_of("network.gateway", &gateway.to_string(), problem);
+            if gateway == ip {
+                return Err(wrong("it is the node's own `network.address`"));
+            }
+            if let Some(problem) = place::problem(&fixed, gateway) {
+                return Err(wrong(problem));
+            }
+        }
+        Ok(Some(fixed))
     }
 }
 
 fn servers(key: &'static str, list: &[String]) -> Result<Vec<Ipv4Addr>, ConfigError> {
     if list.len() > MAX_SERVERS {
-        return Err(wrong(
+        return Err(wrong_of(
             key,
             &list.join(","),
             &format!("there are at most {MAX_SERVERS} servers"),
@@ -177,13 +194,21 @@ fn servers(key: &'static str, list: &[String]) -> Result<Vec<Ipv4Addr>, ConfigEr
 }
 
 fn ipv4(key: &'static str, text: &str) -> Result<Ipv4Addr, ConfigError> {
-    text.parse()
-        .ok()
-        .filter(|address: &Ipv4Addr| !address.is_unspecified())
-        .ok_or_else(|| wrong(key, text, "this is not an IPv4 address"))
+    match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_unspecified() => {
+            Err(wrong_of(key, text, "it stands for no machine"))
+        }
+        Ok(IpAddr::V4(address)) => Ok(address),
+        Ok(IpAddr::V6(_)) => Err(wrong_of(
+            key,
+            text,
+            "this is an IPv6 address, and [network] takes IPv4 addresses alone",
+        )),
+        Err(_) => Err(wrong_of(key, text, "this is not an IPv4 address")),
+    }
 }
 
-fn wrong(key: &'static str, value: &str, problem: &str) -> ConfigError {
+fn wrong_of(key: &'static str, value: &str, problem: &str) -> ConfigError {
     ConfigError::Value {
         key,
         value: value.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::host::check_host;
 use crate::percent;
 
 /// `nfs://host[:port]/export/path[?mountport=N]`.
@@ -78,6 +79,12 @@ fn parse(text: &str) -> Result<NfsUrl, String> {
     let rest = text
         .strip_prefix("nfs://")
         .ok_or_else(|| format!("it does not start with nfs://; next: write {}", meant(text)))?;
+    if rest.ends_with(char::is_whitespace) {
+        return Err(
+            "a space follows it; next: take it away, or write %20 if the folder has it in its name"
+                .to_owned(),
+        );
+    }
     let (rest, query) = match rest.split_once('?') {
         Some((rest, query)) => (rest, Some(query)),
         None => (rest, None),
@@ -139,9 +146,7 @@ fn split_authority(text: &str) -> Result<(String, Option<u16>), String> {
     if host.is_empty() {
         return Err("it names no host".to_owned());
     }
-    if host.contains(['@', ' ']) {
-        return Err(format!("`{host}` is not a host name"));
-    }
+    check_host(host)?;
     Ok((host.to_owned(), port.map(parse_port).transpose()?))
 }
 
@@ -212,8 +217,8 @@ mod tests {
             "nfs://server/srv/gild",
             "nfs://10.0.2.2:2049/gild",
             "nfs://10.0.2.2:2049/gild?mountport=20048",
-            "nfs://[fe80::1]:2049/gild",
-            "nfs://[fe80::1]/",
+            "nfs://[fd00::1]:2049/gild",
+            "nfs://[fe80::1%eth0]/",
             "nfs://server/",
             "nfs://nas/My%20Share/Größe",
             "nfs://nas/100%25/really%3F?mountport=20048",
@@ -264,6 +269,10 @@ mod tests {
         assert!(reason("nfs://server:0/x").contains("`0` is not a port"));
         assert!(reason("nfs://server:70000/x").contains("`70000` is not a port"));
         assert!(reason("nfs://me@server/x").contains("not a host name"));
+        assert!(reason("nfs://a\u{200b}b/x").contains("not a host name"));
+        assert!(reason("nfs://192.168.001.010/x").contains("reads alike"));
+        assert!(reason("nfs://server/srv ").contains("a space follows it"));
+        assert!(reason("nfs://server/srv\u{a0}").contains("a space follows it"));
         assert!(reason("nfs://[::1/x").contains("not closed"));
         assert!(reason("nfs://server/a/../b").contains("`..` may not"));
         assert!(reason("nfs://server/a/%2e%2E/b").contains("`..` may not"));

@@ -11,6 +11,9 @@ use crate::config::ConfigError;
 /// Stands for all nodes.
 const ALL: &str = "all";
 
+/// The digits of a MAC address, and of the serial numbers of boards.
+const LENGTHS: [usize; 3] = [12, 16, 32];
+
 /// What a node is ordered to do: be written again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
@@ -73,6 +76,14 @@ impl Order {
             return Ok(None);
         };
         Self::new(id, lines).map(Some)
+    }
+
+    /// Names that are neither a MAC address nor of the form of a board's serial number: 12, 16 or 32 hexadecimal digits.
+    pub fn unlikely_names(&self) -> impl Iterator<Item = &String> {
+        let is_likely = |name: &String| {
+            LENGTHS.contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        self.nodes.iter().filter(move |name| !is_likely(name))
     }
 
     /// Whether a node with these names is meant.
@@ -151,6 +162,15 @@ mod tests {
         assert!(!is_for(&["d8:3a:dd:12:34:57", "10000000abcdef0"]));
         let named = Order::new("o-1", [MAC]).expect("an order");
         assert!(!named.is_for([]), "a node that does not know its names");
+    }
+
+    #[test]
+    fn a_name_that_no_board_knows_as_its_own_is_noticed() {
+        let order = Order::new("o-1", [MAC, SERIAL, "node-1", "02:00:00:00:00"]).expect("an order");
+        let unlikely: Vec<_> = order.unlikely_names().collect();
+        assert_eq!(unlikely, ["node1", "0200000000"]);
+        let all = Order::new("o-1", [ALL]).expect("an order");
+        assert_eq!(all.unlikely_names().count(), 0);
     }
 
     #[test]

@@ -131,7 +131,7 @@ pub const KEYS: [Key; 26] = [
         name: "network.gateway",
         kind: Kind::Text,
         needed: "no",
-        what: "router, with a static address",
+        what: "router, with a static address. One outside of the address's network is looked for on the node's own link",
     },
     Key {
         name: "network.dns",

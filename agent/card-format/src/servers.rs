@@ -31,8 +31,7 @@ impl Header {
     pub fn parse(line: &str) -> Option<Self> {
         let (name, value) = line.split_once(':')?;
         let (name, value) = (name.trim(), value.trim());
-        let is_ours = OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours));
-        (is_token(name) && is_value(value) && !is_ours).then(|| Self {
+        (is_token(name) && is_value(value) && !is_ours(name)).then(|| Self {
             name: name.to_owned(),
             value: value.to_owned(),
         })
@@ -66,7 +65,8 @@ const OURS: [&str; 9] = [
 ];
 /// More would not be fail-over.
 const MOST: usize = 8;
-const MARK: &str = "-----BEGIN CERTIFICATE-----";
+/// The first line of a certificate in PEM form.
+pub const CERTIFICATE_MARK: &str = "-----BEGIN CERTIFICATE-----";
 
 /// One address, or several of which the first is preferred.
 pub fn servers(value: Value) -> Result<Vec<ServerUrl>, ConfigError> {
@@ -131,6 +131,12 @@ impl HttpSection {
             key: "http.header",
             problem: problem.to_owned(),
         };
+        let name = line.split(':').next().unwrap_or_default().trim();
+        if is_ours(name) {
+            return Err(hidden(
+                "it is a header that gild sets itself; next: leave it out, or write another one",
+            ));
+        }
         let header = Header::parse(&line)
             .ok_or_else(|| hidden("it should be a line like \"Authorization: Bearer abc\""))?;
         let http = || {
@@ -153,6 +159,10 @@ impl HttpSection {
     }
 }
 
+fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
 /// RFC 9110, section 5.6.2.
 fn is_token(name: &str) -> bool {
     !name.is_empty()
@@ -168,10 +178,10 @@ fn is_value(value: &str) -> bool {
 /// Certificates in PEM form, as far as it can be seen without reading them.
 pub fn authorities(pem: Option<String>) -> Result<Option<String>, ConfigError> {
     match pem {
-        Some(pem) if !pem.contains(MARK) => Err(ConfigError::Hidden {
+        Some(pem) if !pem.contains(CERTIFICATE_MARK) => Err(ConfigError::Hidden {
             key: "ca",
             problem: format!(
-                "it should be a certificate in PEM form, in triple quotes: its first line is {MARK}"
+                "it should be a certificate in PEM form, in triple quotes: its first line is {CERTIFICATE_MARK}"
             ),
         }),
         pem => Ok(pem),

@@ -61,6 +61,22 @@ pub struct Static {
     pub dns: Vec<Ipv4Addr>,
 }
 
+impl Static {
+    /// Whether this address is in the network too.
+    #[must_use]
+    pub fn has(&self, address: Ipv4Addr) -> bool {
+        (u32::from(address) ^ u32::from(self.address)) & self.mask() == 0
+    }
+
+    /// The bits of an address that are the network's.
+    #[must_use]
+    pub fn mask(&self) -> u32 {
+        u32::MAX
+            .checked_shl(u32::from(MAX_PREFIX.saturating_sub(self.prefix)))
+            .unwrap_or(0)
+    }
+}
+
 /// What lies where the block belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {

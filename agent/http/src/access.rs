@@ -6,11 +6,10 @@ use gild_card_format::Header;
 use gild_source::{PROBE_AFTER, PROBE_EVERY, PROBES, UNACKNOWLEDGED};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, redirect};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::HttpError;
+use crate::pem::{GIVE_PEM, certificates};
 
 /// Whom to believe, and what lets a reader in.
 #[derive(Clone, Debug)]
@@ -26,9 +25,13 @@ impl Access {
         let mut roots = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
         };
-        let own = CertificateDer::pem_slice_iter(authorities.unwrap_or_default().as_bytes());
-        for certificate in own {
-            let certificate = certificate.map_err(|error| unusable(&error))?;
+        let own = authorities.map(|pem| certificates(pem.as_bytes()));
+        let own = own.transpose().map_err(|error| {
+            HttpError::Setup(format!(
+                "a certificate in `ca` cannot be used: {error}; next: {GIVE_PEM}"
+            ))
+        })?;
+        for certificate in own.unwrap_or_default() {
             roots.add(certificate).map_err(|error| unusable(&error))?;
         }
         let roots = Arc::new(roots);

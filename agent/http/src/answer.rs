@@ -201,7 +201,11 @@ fn part(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(Range<u64>,
 
 /// RFC 9110, section 14.4: `bytes 0-499/1234`.
 fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
-    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (unit, rest) = text.split_once(' ')?;
+    let (range, size) = rest.split_once('/')?;
+    if !unit.eq_ignore_ascii_case("bytes") {
+        return None;
+    }
     let (first, last) = range.trim().split_once('-')?;
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
     let size = size.trim().parse().ok()?;
@@ -263,7 +267,11 @@ mod tests {
 
     #[test]
     fn the_part_that_was_asked_for_or_its_beginning_is_taken() {
-        for (range, length) in [("bytes 100-199/1000", 100), ("bytes 100-149/1000", 50)] {
+        for (range, length) in [
+            ("bytes 100-199/1000", 100),
+            ("bytes 100-149/1000", 50),
+            ("Bytes 100-149/1000", 50),
+        ] {
             let length_of = judged(206, &[("content-range", range), ("etag", "\"one\"")]);
             assert_eq!(length_of.expect(range), length);
         }

@@ -3,8 +3,11 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::time::{Duration, UNIX_EPOCH};
 
+use httpdate::fmt_http_date;
 use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
 
 /// A server's certificate was refused.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +47,8 @@ impl RefusedCertificate {
         let step = match self.0 {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 return format!(
-                    "if its authority is the site's own, give that one's certificate ({place})"
+                    "if its authority is the site's own, give that one's certificate ({place}); if that is given, have the server \
+                     send its intermediate certificate too"
                 );
             }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -74,10 +78,48 @@ impl fmt::Display for RefusedCertificate {
                 f.write_str("it is not signed by the authority of that name that is known here")
             }
             CertificateError::Expired => f.write_str("it has expired"),
+            CertificateError::ExpiredContext { time, not_after } => write!(
+                f,
+                "it has expired: it was good until {}, and it is {} here",
+                date(*not_after),
+                date(*time)
+            ),
             CertificateError::NotValidYet => f.write_str("it is not valid yet"),
+            CertificateError::NotValidYetContext { time, not_before } => write!(
+                f,
+                "it is not valid yet: it is good from {}, and it is {} here",
+                date(*not_before),
+                date(*time)
+            ),
             CertificateError::NotValidForName => f.write_str("it is for another name"),
-            error => error.fmt(f),
+            // A sentence with the names.
+            error @ CertificateError::NotValidForNameContext { .. } => error.fmt(f),
+            CertificateError::BadEncoding => f.write_str("it cannot be read"),
+            CertificateError::UnhandledCriticalExtension => {
+                f.write_str("it has a critical extension that is not known here")
+            }
+            CertificateError::Revoked => f.write_str("it has been revoked"),
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                f.write_str("it is not for servers")
+            }
+            // The rest has bytes in it.
+            error => f.write_str(of_signature(error)),
         }
+    }
+}
+
+/// A time as web servers write it.
+fn date(time: UnixTime) -> String {
+    fmt_http_date(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
+
+fn of_signature(error: &CertificateError) -> &'static str {
+    let name = format!("{error:?}");
+    if name.starts_with("UnsupportedSignatureAlgorithm") {
+        "it, or a certificate between it and its authority, is signed in a way that is not known here: RSA (PKCS #1), Ed25519, and ECDSA \
+         of P-256 with SHA-256 and of P-384 with SHA-384 are"
+    } else {
+        "it does not follow the rules for certificates of servers"
     }
 }
 
@@ -119,6 +161,40 @@ mod tests {
             assert!(!refused.to_string().contains(&name), "{refused}");
             let next = refused.next_step(PLACE);
             assert!(!next.contains("openssl") && !next.is_empty(), "{next}");
+        }
+    }
+
+    #[test]
+    fn no_reason_has_bytes_or_seconds_in_it() {
+        let time = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let expired = CertificateError::ExpiredContext {
+            time: time(1_800_000_000),
+            not_after: time(1_700_000_000),
+        };
+        let said = refused(expired).to_string();
+        assert!(said.contains("until Tue, 14 Nov 2023"), "{said}");
+        #[allow(deprecated, reason = "rustls gives it too")]
+        let unsupported = [
+            CertificateError::UnsupportedSignatureAlgorithm,
+            CertificateError::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: vec![48, 10],
+                supported_algorithms: Vec::new(),
+            },
+        ];
+        for error in unsupported {
+            let said = refused(error).to_string();
+            assert!(
+                said.contains("signed in a way") && !said.contains('['),
+                "{said}"
+            );
+        }
+        for error in [
+            CertificateError::BadEncoding,
+            CertificateError::UnhandledCriticalExtension,
+        ] {
+            let name = format!("{error:?}");
+            let said = refused(error).to_string();
+            assert!(!said.contains(&name), "{said}");
         }
     }
 

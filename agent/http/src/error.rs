@@ -78,7 +78,7 @@ pub enum HttpError {
         is_cut_off: bool,
     },
     /// The server says that it cannot answer now.
-    #[error("{at}: the server answers {status}{}", asks(*least))]
+    #[error("{at}: the server answers {status}{}; next: look at the server's log, if it goes on", asks(*least))]
     Busy {
         /// What was being done.
         at: At,
@@ -140,7 +140,9 @@ pub enum HttpError {
         reason: String,
     },
     /// The file has changed since it was opened.
-    #[error("{at}: the file changed while it was read ({change})")]
+    #[error(
+        "{at}: the file changed while it was read ({change}); next: publish it to its end, and start again"
+    )]
     Changed {
         /// What was being done.
         at: At,

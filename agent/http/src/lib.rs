@@ -25,6 +25,7 @@ mod answer;
 mod certificate;
 mod error;
 mod file;
+mod pem;
 mod share;
 mod wire;
 
@@ -32,6 +33,7 @@ pub use access::Access;
 pub use certificate::RefusedCertificate;
 pub use error::{At, HttpError};
 pub use file::File;
+pub use pem::{GIVE_PEM, PemError, certificates};
 pub use share::Share;
 
 /// Lets the fuzz target reach what judges a server's answer.

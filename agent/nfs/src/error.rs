@@ -167,7 +167,9 @@ pub enum NfsError {
         at: At,
     },
     /// The file has changed since it was opened.
-    #[error("{at}: the file changed while it was read ({change})")]
+    #[error(
+        "{at}: the file changed while it was read ({change}); next: publish it to its end, and start again"
+    )]
     Changed {
         /// What was being done.
         at: At,

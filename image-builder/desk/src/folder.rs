@@ -1,11 +1,12 @@
 //! The folder of a desk: what lies where.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use gild_report::ReportKey;
 use sha2::{Digest, Sha256};
+
+use crate::regular_file;
 
 /// Names in the folder of a desk.
 #[derive(Clone, Debug)]
@@ -142,7 +143,7 @@ impl Folder {
 }
 
 fn read(path: &Path) -> Result<String, FolderError> {
-    fs::read_to_string(path).map_err(|error| FolderError::Read {
+    regular_file::read_to_string(path).map_err(|error| FolderError::Read {
         path: path.to_owned(),
         error,
     })

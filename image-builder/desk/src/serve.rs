@@ -1,11 +1,12 @@
 //! Runs the desk: three ports, until somebody stops it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::desk::Desk;
 use crate::folder::Folder;
+use crate::metadata::Groups;
 use crate::settings::Settings;
 use crate::{nfs, tls, web};
 
@@ -29,15 +31,37 @@ const DAY: Duration = Duration::from_hours(24);
 pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
     let folder = Folder::new(folder);
     let settings = Settings::read(&folder.settings())?;
+    for (path, next) in [
+        (
+            folder.images(),
+            "make it; `gild image publish` and `gild image build` fill it",
+        ),
+        (folder.groups(), "make it; `gild node add` fills it"),
+    ] {
+        ensure!(
+            path.is_dir(),
+            "{} is not a folder; next: {next}",
+            path.display()
+        );
+    }
+    for path in Groups::unusable(folder.path()) {
+        warn!(
+            "{} is not a group, and counts for nobody; next: correct it, or take it away",
+            path.display()
+        );
+    }
     let desk = Arc::new(Desk::open(&folder)?);
     tls::renew(&folder.tls(), &settings.names)?;
     let config = tls::config(&folder.tls())?;
     allow_many_files();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(run(&desk, settings, listen, config))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(run(&desk, settings, listen, config));
+    // A read that a dead disk or a network file system holds up does not hold up the end.
+    runtime.shutdown_timeout(FAREWELL);
+    result
 }
 
 /// Each connection is an open file, and the usual limit is that of an interactive program.
@@ -62,9 +86,10 @@ async fn run(
     let images = desk.folder().images();
     let at = |port| SocketAddr::new(listen, port);
     let nfs_at = at(settings.nfs_port);
-    let (nfs_address, nfs) = nfs::serve(&images, nfs_at).await.with_context(|| {
-        format!(
-            "cannot serve {} over NFS on {nfs_at}; next: stop what has that port, or give another one in desk.toml and gild.toml",
+    let (nfs_address, nfs) = nfs::serve(&images, nfs_at).await.map_err(|error| {
+        let next = next_step(&error);
+        anyhow!(
+            "cannot serve {} over NFS on {nfs_at}: {error}; next: {next}",
             images.display()
         )
     })?;
@@ -133,11 +158,21 @@ async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener> {
-    let listener = TcpListener::bind(address).with_context(|| {
-        format!(
-            "cannot listen on {address}; next: stop what has that port, or give another one in desk.toml and gild.toml"
-        )
+    let listener = TcpListener::bind(address).map_err(|error| {
+        let next = next_step(&error);
+        anyhow!("cannot listen on {address}: {error}; next: {next}")
     })?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// What to do where a port cannot be opened.
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "give --listen an address of this machine",
+        io::ErrorKind::PermissionDenied => {
+            "give a port above 1023 in desk.toml and gild.toml, or let this program have lower ones"
+        }
+        _ => "stop what has that port, or give another one in desk.toml and gild.toml",
+    }
 }

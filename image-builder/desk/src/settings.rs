@@ -36,6 +36,11 @@ pub enum SettingsError {
         "{0}: `names` is empty; next: write the name or the address by which boards reach this machine"
     )]
     NoName(PathBuf),
+    /// Only one service can have a port.
+    #[error(
+        "{0}: two of the ports are the same; next: write three different ones, here and in gild.toml"
+    )]
+    OnePortTwice(PathBuf),
 }
 
 impl Settings {
@@ -48,7 +53,17 @@ impl Settings {
         if settings.names.is_empty() {
             return Err(SettingsError::NoName(path.to_owned()));
         }
+        if settings.has_one_port_twice() {
+            return Err(SettingsError::OnePortTwice(path.to_owned()));
+        }
         Ok(settings)
+    }
+
+    /// Whether two services have one port. Only one of them could start.
+    #[must_use]
+    pub fn has_one_port_twice(&self) -> bool {
+        let [https, http, nfs] = [self.https_port, self.http_port, self.nfs_port];
+        https == http || https == nfs || http == nfs
     }
 
     /// The file's text.
@@ -107,6 +122,17 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_service_has_a_port_of_its_own() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (nfs, is_good) in [(2049, true), (8080, false)] {
+            let text =
+                format!("names = [\"a\"]\nhttps_port = 8443\nhttp_port = 8080\nnfs_port = {nfs}\n");
+            fs::write(file.path(), text).expect("written");
+            assert_eq!(Settings::read(file.path()).is_ok(), is_good, "{nfs}");
+        }
+    }
 
     #[test]
     fn an_ipv6_address_stands_in_brackets() {

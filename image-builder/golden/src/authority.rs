@@ -2,8 +2,8 @@
 //! to give the server's own certificate: `openssl req -x509` makes a certificate that is marked as an authority's, and nodes
 //! refuse a server that shows one.
 
+use gild_node::client::certificates;
 use rustls::client::verify_server_name;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 
@@ -26,7 +26,7 @@ pub enum NoAuthority {
 pub fn check(pem: &[u8], host: &str) -> Result<(), NoAuthority> {
     let mut first = Ok(());
     // What is not a certificate the node's own reader has refused.
-    for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
+    for certificate in certificates(pem).unwrap_or_default() {
         match check_one(&certificate, host) {
             Ok(()) => return Ok(()),
             refused => first = first.and(refused),

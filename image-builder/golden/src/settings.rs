@@ -175,7 +175,7 @@ mod tests {
             (
                 https,
                 Some("-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"),
-                "base64",
+                "0 of them can be read",
             ),
         ] {
             let said = said(settings.as_bytes(), ca);

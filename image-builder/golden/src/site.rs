@@ -217,7 +217,8 @@ fn read(path: &Path, next: &'static str) -> Result<String, SiteError> {
     Ok(text)
 }
 
-fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
+/// The public keys of SSH in a file, one on a line.
+pub fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
     let text = read(path, GIVE_KEYS)?;
     let mut keys = Vec::new();
     for (index, line) in text.lines().map(str::trim).enumerate() {

@@ -58,7 +58,7 @@ pub fn apply(root: &Path, disk: Option<&Path>) -> Result<()> {
 /// The files for these settings.
 fn files(settings: &Settings) -> Vec<(&'static str, String)> {
     let (wired, rest) = WIRED.split_at(WIRED.find(MATCHED).unwrap_or_default());
-    let addresses = rest.replacen(DHCP, &lines(settings), 1);
+    let addresses = rest.replacen(DHCP, &lines(settings), 1) + &far_route(settings);
     let Some(vlan) = settings.vlan else {
         return vec![(NETWORK, format!("{wired}{addresses}"))];
     };
@@ -89,11 +89,20 @@ fn lines(settings: &Settings) -> String {
     let mut lines = DHCP.to_owned();
     if let Some(fixed) = &settings.address {
         lines = format!("DHCP=no\nAddress={}/{}\n", fixed.address, fixed.prefix);
-        put(&mut lines, "Gateway", fixed.gateway.as_slice());
+        let near = fixed.gateway.filter(|gateway| fixed.has(*gateway));
+        put(&mut lines, "Gateway", near.as_slice());
         put(&mut lines, "DNS", &fixed.dns);
     }
     put(&mut lines, "NTP", &settings.ntp);
     lines
+}
+
+/// The way to a router outside of the node's own network. The flasher takes such a one too.
+fn far_route(settings: &Settings) -> String {
+    let fixed = settings.address.as_ref();
+    let far = fixed.and_then(|fixed| fixed.gateway.filter(|gateway| !fixed.has(*gateway)));
+    let far = far.map(|gateway| format!("\n[Route]\nGateway={gateway}\nGatewayOnLink=yes\n"));
+    far.unwrap_or_default()
 }
 
 fn put(lines: &mut String, key: &str, addresses: &[Ipv4Addr]) {
@@ -178,6 +187,22 @@ mod tests {
         assert_eq!(file(&root, NETWORK), expected);
         assert!(expected.contains("\n[Network]\nDHCP=no\nAddress="));
         assert!(expected.contains("[Match]\nType=ether\nKind=!*\n"));
+    }
+
+    #[test]
+    fn a_router_outside_of_the_network_is_reached_on_the_link() {
+        for vlan in [None, Some(7)] {
+            let mut settings = Settings { vlan, ..settings() };
+            if let Some(fixed) = &mut settings.address {
+                fixed.prefix = 32;
+            }
+            let (root, result) = applied(&settings.to_bytes());
+            result.expect("a block");
+            let text = file(&root, vlan.map_or(NETWORK, |_| VLAN_NETWORK));
+            let route = "\n[Route]\nGateway=192.168.1.1\nGatewayOnLink=yes\n";
+            assert!(text.ends_with(route), "{text}");
+            assert_eq!(text.matches("Gateway=").count(), 1, "{text}");
+        }
     }
 
     #[test]

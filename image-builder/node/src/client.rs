@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gild_http::RefusedCertificate;
+pub use gild_http::certificates;
 use gild_report::{PROOF_HEADER, Proof};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Url};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::token::Credentials;
@@ -237,12 +237,8 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, FetchError> {
 pub fn authorities(pem: &[u8]) -> Result<RootCertStore, FetchError> {
     let failed = |why: &dyn std::fmt::Display| FetchError::Setup(why.to_string());
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|error| failed(&error))?;
+    for certificate in certificates(pem).map_err(|error| failed(&error))? {
         roots.add(certificate).map_err(|error| failed(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(failed(&"it has no certificate"));
     }
     Ok(roots)
 }

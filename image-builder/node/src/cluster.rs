@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 
-use crate::client::{Client, FetchError, authorities};
+use crate::client::{Client, FetchError, authorities, certificates};
 use crate::k3s_url::K3sUrl;
 use crate::token::Token;
 
@@ -108,10 +107,12 @@ struct Bundle {
 
 impl Bundle {
     fn parse(pem: &[u8]) -> Result<Self, FetchError> {
-        // Refuses what has no certificate in it, and what is not one.
+        // Refuses what is not a certificate.
         authorities(pem)?;
+        let certificates =
+            certificates(pem).map_err(|error| FetchError::Setup(error.to_string()))?;
         Ok(Self {
-            certificates: CertificateDer::pem_slice_iter(pem).flatten().collect(),
+            certificates,
             digest: digest(pem),
         })
     }

@@ -10,6 +10,7 @@ use gild_boards::mac::Mac;
 use gild_matchbox::fallback_name;
 
 use crate::node::Node;
+use crate::node::labels::{BOARD, IMAGE};
 use crate::settings::Image;
 use crate::token::{Credentials, Token};
 
@@ -180,8 +181,8 @@ impl Seed {
 
 fn k3s_config(node: &Node, image: &Image) -> Map<String, Value> {
     let own = [
-        format!("gild/board={}", image.board),
-        format!("gild/image={}", image.id),
+        format!("{BOARD}={}", image.board),
+        format!("{IMAGE}={}", image.id),
     ];
     let labels = node.labels.iter();
     let labels = labels.map(|(name, value)| format!("{name}={value}"));

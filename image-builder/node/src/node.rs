@@ -1,6 +1,6 @@
 //! Who the node is: the values of Matchbox, each checked before anything is made of it.
 
-mod labels;
+pub(crate) mod labels;
 mod options;
 
 use std::collections::BTreeMap;

@@ -47,6 +47,11 @@ pub enum TokenError {
         "begins like a secure token, and is not K10<64 hex digits>::<user>:<password>: was it cut?"
     )]
     Malformed,
+    /// A whole token with something around it: quotes, or a line of a shell.
+    #[error(
+        "has more than a token in it: K10... is whole from there on; next: leave out what is around it"
+    )]
+    Within,
     /// Matchbox shows numbers as Go does.
     #[error(
         "looks like a number that Matchbox has rounded: write it in quotes in the group's metadata"
@@ -75,6 +80,9 @@ impl Token {
         }
         if !is_plain(text) {
             return Err(TokenError::Unprintable);
+        }
+        if has_secure_within(text) {
+            return Err(TokenError::Within);
         }
         if is_go_float(text) {
             return Err(TokenError::Number);
@@ -175,9 +183,8 @@ pub fn is_plain(text: &str) -> bool {
 
 fn secure(rest: &str) -> Option<Kind> {
     let (hash, credentials) = rest.split_once("::")?;
-    let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     match credentials.split_once(':') {
-        _ if !is_hash => None,
+        _ if !is_hash(hash) => None,
         Some(("", _) | (_, "")) => None,
         Some(("server", _)) => Some(Kind::SecureServer),
         Some(_) => Some(Kind::Secure),
@@ -194,6 +201,20 @@ fn is_bootstrap(text: &str) -> bool {
     };
     text.split_once('.')
         .is_some_and(|(id, secret)| is_part(id, 6) && is_part(secret, 16))
+}
+
+/// Whether a secure token begins behind the text's own beginning.
+fn has_secure_within(text: &str) -> bool {
+    let begins = |at: usize| {
+        let rest = &text[at + SECURE.len()..];
+        rest.split_once("::").is_some_and(|(hash, _)| is_hash(hash))
+    };
+    text.match_indices(SECURE)
+        .any(|(at, _)| at > 0 && begins(at))
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// As Go writes a large number: 1e+06, 1.234567e+06.
@@ -244,6 +265,18 @@ mod tests {
             (secure_token(""), TokenError::Malformed),
             (secure_token("node:"), TokenError::Malformed),
             (secure_token("node"), TokenError::Malformed),
+            (
+                format!("export K3S_TOKEN={}", secure_token("node:x")),
+                TokenError::Within,
+            ),
+            (
+                format!("\"{}\"", secure_token("server:x")),
+                TokenError::Within,
+            ),
+            (
+                format!("K10K10{}", &secure_token("node:x")[3..]),
+                TokenError::Within,
+            ),
         ] {
             assert_eq!(Token::parse(&text), Err(error), "{text:?}");
         }

@@ -1,30 +1,34 @@
 //! Matchbox' group files: which nodes they are for. Matchbox silently skips a file that it cannot read.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use gild_boards::mac::Mac;
-use gild_desk::metadata::Group;
+use gild_desk::metadata::{Group, Question, Scope};
+use gild_desk::regular_file;
 use serde::de::IgnoredAny;
 
 use super::report::{Check, Finding};
 use crate::input::must_exist;
 
 /// What a folder of groups says.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Groups {
     /// The addresses that are selected, each once.
     pub macs: Vec<Mac>,
+    /// What the desk answers by them, with the token.
+    pub answers: BTreeMap<Mac, String>,
     /// What is wrong with its files.
     pub findings: Vec<Finding>,
 }
 
-/// Whom a group is for.
-#[derive(Debug, PartialEq, Eq)]
+/// Whom a group is for, and what it says. It is not shown: the token is in it.
+#[derive(PartialEq, Eq)]
 enum Selects {
     /// The node with this address.
-    Node(Mac),
+    Node(Mac, String),
     /// Nodes by something else, or all.
     Others,
 }
@@ -52,7 +56,7 @@ pub fn read(folder: &Path) -> Result<Groups> {
     let mut groups = Groups::default();
     for path in files {
         let name = path.display().to_string();
-        let text = fs::read_to_string(&path).map_err(|error| error.to_string());
+        let text = regular_file::read_to_string(&path).map_err(|error| error.to_string());
         groups.add(&name, text.and_then(|text| selects(&text)));
     }
     Ok(groups)
@@ -61,14 +65,17 @@ pub fn read(folder: &Path) -> Result<Groups> {
 impl Groups {
     fn add(&mut self, name: &str, selects: Result<Selects, String>) {
         match selects {
-            Ok(Selects::Node(mac)) if self.macs.contains(&mac) => {
+            Ok(Selects::Node(mac, _)) if self.macs.contains(&mac) => {
                 let text =
                     format!("another group selects {mac} too, and Matchbox uses only one of them");
                 let next = "delete one of the two";
                 let finding = Finding::warning(Check::Node, name, &text, next);
                 self.findings.push(finding);
             }
-            Ok(Selects::Node(mac)) => self.macs.push(mac),
+            Ok(Selects::Node(mac, answer)) => {
+                self.macs.push(mac);
+                self.answers.insert(mac, answer);
+            }
             Ok(Selects::Others) => (),
             Err(problem) => {
                 let text = format!("{problem}: Matchbox leaves the group out, without a word");
@@ -93,7 +100,11 @@ fn selects(text: &str) -> Result<Selects, String> {
     match selector.find(|(key, _)| key.eq_ignore_ascii_case("mac")) {
         None => Ok(Selects::Others),
         Some((_, text)) => Mac::parse(text)
-            .map(Selects::Node)
+            .map(|mac| {
+                let query = format!("mac={mac}");
+                let answer = Question::parse(&query).answer(&group, Scope::Whole);
+                Selects::Node(mac, answer)
+            })
             .ok_or_else(|| "`mac` in its selector is too long for a node".to_owned()),
     }
 }
@@ -104,6 +115,13 @@ mod tests {
 
     const MAC: Mac = Mac([0x2c, 0xcf, 0x67, 0, 0, 1]);
 
+    fn mac(selects: &Selects) -> Option<Mac> {
+        match selects {
+            Selects::Node(mac, _) => Some(*mac),
+            Selects::Others => None,
+        }
+    }
+
     fn of(selector: &str) -> Result<Selects, String> {
         selects(&format!("{{\"id\": \"a\", \"selector\": {selector}}}"))
     }
@@ -112,20 +130,22 @@ mod tests {
     fn a_mac_address_is_read_in_the_forms_that_matchbox_reads() {
         for text in ["2c:cf:67:00:00:01", "2C-CF-67-00-00-01", "2ccf.6700.0001"] {
             let selector = format!("{{\"mac\": \"{text}\"}}");
-            assert_eq!(of(&selector), Ok(Selects::Node(MAC)), "{text}");
+            assert_eq!(
+                of(&selector).ok().as_ref().and_then(mac),
+                Some(MAC),
+                "{text}"
+            );
         }
-        assert_eq!(
-            selects("{\"Selector\": {\"MAC\": \"2c:cf:67:00:00:01\"}}"),
-            Ok(Selects::Node(MAC))
-        );
+        let selected = selects("{\"Selector\": {\"MAC\": \"2c:cf:67:00:00:01\"}}");
+        assert_eq!(selected.ok().as_ref().and_then(mac), Some(MAC));
     }
 
     #[test]
     fn a_group_for_others_is_left_alone() {
         for selector in ["null", "{}", "{\"os\": \"installed\"}"] {
-            assert_eq!(of(selector), Ok(Selects::Others), "{selector}");
+            assert!(matches!(of(selector), Ok(Selects::Others)), "{selector}");
         }
-        assert_eq!(selects("{}"), Ok(Selects::Others));
+        assert!(matches!(selects("{}"), Ok(Selects::Others)));
     }
 
     #[test]
@@ -153,7 +173,7 @@ mod tests {
     fn two_groups_for_one_address_are_a_warning_and_it_is_asked_once() {
         let mut groups = Groups::default();
         for name in ["a.json", "b.json"] {
-            groups.add(name, Ok(Selects::Node(MAC)));
+            groups.add(name, Ok(Selects::Node(MAC, String::new())));
         }
         assert_eq!((groups.macs.len(), groups.findings.len()), (1, 1));
     }

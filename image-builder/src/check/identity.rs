@@ -4,6 +4,7 @@ use gild_boards::mac::Mac;
 use gild_matchbox::{Answer, MetadataError, fallback_name};
 use gild_node::k3s_url::K3sUrl;
 use gild_node::node::{Known, Node, NodeError};
+use gild_node::token::Kind;
 
 use super::report::{Check, Finding};
 
@@ -30,8 +31,14 @@ pub fn is_of_the_image(server: &K3sUrl) -> bool {
 const CORRECT: &str = "correct the group of this node in Matchbox";
 const ADD: &str = "add a group to Matchbox that selects this MAC address";
 
-/// Judges the answer about a future node, and returns what the node takes from it.
-pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>, Option<Node>) {
+/// Judges the answer about a future node, and returns what the node takes from it. Where the desk withholds the token, `file` is
+/// what it would answer by the node's group file.
+pub fn of_node(
+    mac: Mac,
+    said: &Said,
+    k3s_url: Option<&K3sUrl>,
+    file: Option<&str>,
+) -> (Vec<Finding>, Option<Node>) {
     let error = |text: &str, next| (vec![Finding::error(Check::Node, mac, text, next)], None);
     let without = format!(
         "the node will call itself {} and join no cluster, and ask again every 15 minutes",
@@ -57,13 +64,16 @@ pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>
         Ok(answer @ Answer::Dedicated(_)) => match Node::read(mac, &answer, known) {
             Ok(node) => (of_values(&node), Some(node)),
             Err(NodeError::Withheld(reason)) => {
+                if let Some(file) = file {
+                    return of_file(mac, file, k3s_url, &reason);
+                }
                 let finding = Finding::not_checked(
                     Check::Node,
                     mac,
                     &format!(
                         "it has its own group, and the desk gives its token only to the node: {reason}"
                     ),
-                    "before its flash: nothing; if the node says the same, open its door on the desk's page",
+                    "give --groups with the desk's folder, whose files have the token; if the node says the same, open its door on the desk's page",
                 );
                 (vec![finding], None)
             }
@@ -77,6 +87,24 @@ pub fn of_node(mac: Mac, said: &Said, k3s_url: Option<&K3sUrl>) -> (Vec<Finding>
             CORRECT,
         ),
     }
+}
+
+/// Judges a group file as the node will, once the desk gives it the whole answer.
+fn of_file(
+    mac: Mac,
+    body: &str,
+    k3s_url: Option<&K3sUrl>,
+    reason: &str,
+) -> (Vec<Finding>, Option<Node>) {
+    let said = Said::Answer(body.to_owned());
+    let (mut findings, node) = of_node(mac, &said, k3s_url, None);
+    for finding in &mut findings {
+        finding.message = format!(
+            "by its file, because the desk withholds the token ({reason}): {}",
+            finding.message
+        );
+    }
+    (findings, node)
 }
 
 fn of_values(node: &Node) -> Vec<Finding> {
@@ -103,10 +131,14 @@ fn of_values(node: &Node) -> Vec<Finding> {
             "give --k3s-url with the address that the image was built with, or add it to the group",
         )
     });
-    [Finding::ok(Check::Node, node.mac, text)]
-        .into_iter()
-        .chain(unknown)
-        .collect()
+    let first = if node.token.kind() == Kind::SecureServer {
+        let text = format!("{text}: with it whoever asks for this node administers the cluster");
+        let next = "start the servers with --agent-token, and give that one (docs/first-boot.md)";
+        Finding::warning(Check::Node, node.mac, &text, next)
+    } else {
+        Finding::ok(Check::Node, node.mac, text)
+    };
+    [first].into_iter().chain(unknown).collect()
 }
 
 /// Judges the answer about a MAC address that no node has.
@@ -205,7 +237,7 @@ mod tests {
 
     #[track_caller]
     fn refused(said: &Said) -> Finding {
-        let (mut findings, node) = of_node(MAC, said, None);
+        let (mut findings, node) = of_node(MAC, said, None, None);
         assert!(node.is_none());
         assert_eq!(findings.len(), 1, "{findings:#?}");
         let finding = findings.remove(0);
@@ -216,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_good_group_is_ok_with_its_kind_of_token_and_never_the_token() {
-        let (findings, node) = of_node(MAC, &dedicated(GOOD), None);
+        let (findings, node) = of_node(MAC, &dedicated(GOOD), None, None);
         assert_eq!(findings.len(), 1, "{findings:#?}");
         let line = findings[0].to_string();
         for words in [
@@ -229,6 +261,15 @@ mod tests {
         }
         assert!(!line.contains("0123456789abcdef"), "{line}");
         assert!(node.is_some());
+    }
+
+    #[test]
+    fn the_servers_own_token_is_a_warning() {
+        let token = format!("K10{}::server:s3cret", "0f".repeat(32));
+        let lines = format!("HOSTNAME=a\nK3S_URL=https://b:6443\nK3S_TOKEN={token}");
+        let (findings, node) = of_node(MAC, &dedicated(&lines), None, None);
+        assert_eq!(findings[0].level, Level::Warning, "{}", findings[0]);
+        assert!(!findings[0].to_string().contains("s3cret") && node.is_some());
     }
 
     #[test]
@@ -253,7 +294,7 @@ mod tests {
         let said = dedicated(
             "HOSTNAME=a\nK3S_URL=https://b:6443\nK3S_TOKEN_WITHHELD=the node has joined already",
         );
-        let (findings, node) = of_node(MAC, &said, None);
+        let (findings, node) = of_node(MAC, &said, None, None);
         assert!(node.is_none());
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!(findings[0].level, Level::NotChecked);
@@ -261,13 +302,37 @@ mod tests {
     }
 
     #[test]
+    fn what_the_desk_withholds_is_read_in_the_file_and_said_to_be() {
+        let said = dedicated("HOSTNAME=a\nK3S_TOKEN_WITHHELD=it was never flashed");
+        let of = |lines: &str| {
+            let file = format!("REQUEST_QUERY_MAC={MAC}\nMAC={MAC}\n{lines}\n");
+            of_node(MAC, &said, None, Some(&file))
+        };
+        let (findings, node) = of(GOOD);
+        assert_eq!(findings[0].level, Level::Ok);
+        let words = "by its file, because the desk withholds the token (it was never flashed)";
+        assert!(findings[0].message.starts_with(words), "{}", findings[0]);
+        assert!(node.is_some());
+        for wrong in [
+            "HOSTNAME=a\nK3S_URL=http://b:6443\nK3S_TOKEN=s3cret",
+            "HOSTNAME=a\nK3S_URL=https://b\nK3S_TOKEN=s3cret",
+            "HOSTNAME=a\nK3S_URL=https://b:6443\nK3S_TOKEN= s3cret",
+        ] {
+            let (findings, node) = of(wrong);
+            assert_eq!(findings[0].level, Level::Error, "{}", findings[0]);
+            assert!(!findings[0].to_string().contains("s3cret"));
+            assert!(node.is_none());
+        }
+    }
+
+    #[test]
     fn a_group_without_a_cluster_is_read_to_its_end_and_the_image_s_is_asked_for() {
         let lines = "HOSTNAME=a\nK3S_TOKEN=abcdef.0123456789abcdef";
-        let (findings, node) = of_node(MAC, &dedicated(lines), None);
+        let (findings, node) = of_node(MAC, &dedicated(lines), None, None);
         assert_eq!(findings[1].level, Level::NotChecked);
         assert!(node.is_some_and(|node| is_of_the_image(&node.server)));
         let server = K3sUrl::parse("https://k3s.lan:6443").expect("an address");
-        let (findings, node) = of_node(MAC, &dedicated(lines), Some(&server));
+        let (findings, node) = of_node(MAC, &dedicated(lines), Some(&server), None);
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert!(node.is_some_and(|node| node.server == server));
     }
@@ -289,7 +354,7 @@ mod tests {
     fn two_nodes_of_one_name_are_an_error_that_names_both() {
         let node = |mac: Mac| {
             let body = format!("REQUEST_QUERY_MAC={mac}\nMAC={mac}\n{GOOD}\n");
-            let (_, node) = of_node(mac, &Said::Answer(body), None);
+            let (_, node) = of_node(mac, &Said::Answer(body), None, None);
             node.expect("a node")
         };
         let other = Mac([0x2c, 0xcf, 0x67, 0, 0, 2]);

@@ -1,5 +1,6 @@
 //! Asks Matchbox about each node, as the node does.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gild_boards::mac::Mac;
@@ -31,6 +32,8 @@ pub struct Questions {
     pub macs: Vec<Mac>,
     /// The image's `k3s_url`.
     pub k3s_url: Option<K3sUrl>,
+    /// What the desk would answer by the group files.
+    pub files: BTreeMap<Mac, String>,
 }
 
 /// What came of it.
@@ -115,6 +118,7 @@ impl Asking {
             base,
             macs,
             k3s_url,
+            files,
         } = &self.questions;
         let shown = address::shown(base);
         let Some(heard) = self.heard.outcome() else {
@@ -133,7 +137,8 @@ impl Asking {
                 answers.findings.push(finding);
                 continue;
             }
-            let (findings, node) = identity::of_node(*mac, said, k3s_url.as_ref());
+            let file = files.get(mac).map(String::as_str);
+            let (findings, node) = identity::of_node(*mac, said, k3s_url.as_ref(), file);
             answers.findings.extend(findings);
             answers.nodes.extend(node);
         }

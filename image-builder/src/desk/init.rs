@@ -5,11 +5,16 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::RangedI64ValueParser;
+use clap::value_parser;
+use gild_card_format::check_host;
 use gild_desk::folder::Folder;
 use gild_desk::settings::Settings;
 use gild_desk::tls;
+use gild_golden::site::public_keys;
 use gild_node::cluster;
 use gild_node::k3s_url::K3sUrl;
+use gild_node::reach::Reach;
 use gild_node::token::{Kind, Token};
 use serde_json::{Map, json};
 
@@ -34,21 +39,26 @@ pub struct Args {
     /// Address of the cluster: <https://host:6443>
     #[arg(long, value_name = "URL")]
     k3s_url: Option<String>,
-    /// File with the token that lets nodes in: /var/lib/rancher/k3s/server/node-token of a k3s server
+    /// File with the token that lets nodes in: /var/lib/rancher/k3s/server/agent-token of a k3s server that was started with --agent-token
     #[arg(long, value_name = "FILE")]
     k3s_token_file: Option<PathBuf>,
     /// File with the ssh public keys of who may log in to the nodes, one on a line
     #[arg(long, value_name = "FILE")]
     ssh_keys: Option<PathBuf>,
     /// Port for identities, reports and the page, with TLS
-    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = port())]
     https_port: u16,
     /// Port for images over HTTP
-    #[arg(long, value_name = "PORT", default_value_t = 8080)]
+    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = port())]
     http_port: u16,
     /// Port for images over NFS
-    #[arg(long, value_name = "PORT", default_value_t = 2049)]
+    #[arg(long, value_name = "PORT", default_value_t = 2049, value_parser = port())]
     nfs_port: u16,
+}
+
+/// Cards and images have it in their addresses, so that it is never one that the system chooses.
+fn port() -> RangedI64ValueParser<u16> {
+    value_parser!(u16).range(1..)
 }
 
 /// Runs `gild init`.
@@ -78,18 +88,48 @@ fn settings(args: &Args) -> Result<Settings> {
         let question = "Name or address by which boards reach this machine";
         names.push(given_or_asked(None, "--address", question)?);
     }
-    names.iter().try_for_each(|name| tls::check_name(name))?;
-    let ports = [args.https_port, args.http_port, args.nfs_port];
-    ensure!(
-        ports[0] != ports[1] && ports[0] != ports[2] && ports[1] != ports[2],
-        "two of the ports are the same; next: give three different ones"
-    );
-    Ok(Settings {
+    for name in &names {
+        tls::check_name(name)?;
+        check_host(name).map_err(|problem| anyhow::anyhow!("--address: {problem}"))?;
+    }
+    for name in &names {
+        warn_of(name);
+    }
+    let settings = Settings {
         names,
         https_port: args.https_port,
         http_port: args.http_port,
         nfs_port: args.nfs_port,
-    })
+    };
+    ensure!(
+        !settings.has_one_port_twice(),
+        "two of the ports are the same; next: give three different ones"
+    );
+    Ok(settings)
+}
+
+/// Warns of a name by which boards will hardly reach this machine.
+fn warn_of(name: &str) {
+    let why = match Reach::of_host(name) {
+        Reach::Itself => "leads each board to itself",
+        Reach::OneLabel => {
+            "is a name without a domain: boards find it only if their DHCP server gives the domain"
+        }
+        Reach::Elsewhere
+            if name
+                .to_ascii_lowercase()
+                .trim_end_matches('.')
+                .rsplit('.')
+                .next()
+                == Some("local") =>
+        {
+            "is a name of multicast DNS, which boards do not ask"
+        }
+        Reach::Elsewhere => return,
+    };
+    log::warn!(
+        "--address {name} {why}; next: give an address of this machine in the boards' network, if that is not meant"
+    );
 }
 
 /// The cluster that nodes join.
@@ -116,20 +156,22 @@ impl Cluster {
             None => given_or_asked(
                 None,
                 "--k3s-token-file",
-                "File with the cluster's token (node-token of a k3s server)",
+                "File with the cluster's token (agent-token of a k3s server)",
             )?
             .into(),
         };
         let token = text_of(&token_file, "the token")?;
-        let token = Token::parse(token.trim())
-            .with_context(|| format!("the token in {} cannot be used: it", token_file.display()))?;
+        let token = Token::parse(token.trim()).map_err(|problem| {
+            anyhow::anyhow!(
+                "the token in {} cannot be used: it {problem}",
+                token_file.display()
+            )
+        })?;
         let ssh_keys = match &args.ssh_keys {
-            Some(file) => text_of(file, "the ssh keys")?
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned)
-                .collect(),
+            Some(file) => {
+                must_be_regular(file, "the ssh keys", "give the file that has it")?;
+                public_keys(file)?
+            }
             None => Vec::new(),
         };
         Ok(Self {
@@ -143,8 +185,8 @@ impl Cluster {
     fn look(&self) {
         match self.token.kind() {
             Kind::SecureServer => log::warn!(
-                "the token is one of servers: whoever has it is the cluster's administrator; next: give the node's token \
-                 (/var/lib/rancher/k3s/server/agent-token, or `k3s token create`)"
+                "the token is one of servers: whoever has it is the cluster's administrator; next: start the servers with \
+                 --agent-token, and give the token in /var/lib/rancher/k3s/server/agent-token"
             ),
             Kind::Password => log::warn!(
                 "the token does not name its cluster, so that nodes send it to whatever answers at {}; next: give the whole one, \

@@ -6,7 +6,7 @@ mod groups;
 mod list;
 mod table;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use gild_boards::mac::Mac;
 
@@ -35,7 +35,12 @@ pub fn run(command: Command) -> Result<()> {
 
 /// The MAC address in a text that the operator gave.
 fn mac(text: &str) -> Result<Mac> {
-    Mac::parse(text).with_context(|| {
+    let mac = Mac::parse(text).with_context(|| {
         format!("`{text}` is not a MAC address; next: write it as d8:3a:dd:01:02:03")
-    })
+    })?;
+    ensure!(
+        mac.is_of_one_interface(),
+        "{mac} is the address of no board: it stands for none or for many; next: give the one on the board's box"
+    );
+    Ok(mac)
 }

@@ -276,6 +276,18 @@ fn what_is_not_a_report_is_refused_and_one_that_is_known_is_not() {
 fn a_desk_is_never_overwritten_and_what_cannot_be_meant_makes_none() {
     let bench = Bench::new();
     init(&bench, &["--address", "10.0.0.1:80"]).fails_saying(&["`10.0.0.1:80`", "without a port"]);
+    for address in ["0.0.0.0", "192.168.001.010", "256.1.1.1", "fe80::1"] {
+        init(&bench, &["--address", address]).fails_saying(&[
+            "--address: ",
+            address,
+            "next: write",
+        ]);
+    }
+    init(&bench, &["--nfs-port", "0"]).fails_saying(&["--nfs-port"]);
+    for keys in ["-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "hello\n"] {
+        fs::write(bench.path("keys"), keys).expect("a file");
+        init(&bench, &["--ssh-keys", "keys"]).fails_saying(&["keys", "next: "]);
+    }
     init(&bench, &["--k3s-url", "http://k:6443"])
         .fails_saying(&["--k3s-url must begin with https://"]);
     fs::write(bench.path("token"), "").expect("a file");

@@ -6,6 +6,7 @@ use toml::Value;
 use url::Url;
 
 use super::{BootOrderPolicy, Config, ConfigError, signing_keys};
+use crate::host;
 use crate::log_server;
 use crate::network::{self, Section, Sections};
 use crate::order::OrderSection;
@@ -101,12 +102,15 @@ fn serial(text: Option<&str>) -> Result<Option<String>, ConfigError> {
 
 fn web_address(key: &'static str, text: Option<&str>) -> Result<Option<Url>, ConfigError> {
     let Some(text) = text else { return Ok(None) };
+    let hidden = |problem| ConfigError::Hidden { key, problem };
     match Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
-        _ => Err(ConfigError::Hidden {
-            key,
-            problem: "it should be a URL like http://192.168.1.2:8080".to_owned(),
-        }),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+            host::check_url(text, &url).map_err(hidden)?;
+            Ok(Some(url))
+        }
+        _ => Err(hidden(
+            "it should be a URL like http://192.168.1.2:8080".to_owned(),
+        )),
     }
 }
 
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named_with_what_it_should_be() {
         for (line, part) in [
-            ("min_rollback = \"x\"", "gild.toml on the card"),
+            ("min_rollback = \"x\"", "in `min_rollback`"),
             ("min_rollback = -1", "gild.toml on the card"),
             (
                 "answer_seconds = 4",
@@ -142,16 +146,29 @@ mod tests {
             ("order_url = \"ftp://a/b\"", "it should be a URL like"),
             ("target = 3", "unknown key `target`"),
             ("[boot_order]\nkeep = \"yes\"", "gild.toml on the card"),
-            ("[target]\nread_holes = 1", "gild.toml on the card"),
+            ("[target]\nread_holes = 1", "in `target.read_holes`"),
+            (
+                "[target]\nserial = \"\"",
+                "it should be the serial number of a disk; next: ",
+            ),
             (
                 "[target]\nserial = \" \"",
                 "it should be the serial number of a disk; next: ",
             ),
+            ("matchbox = \"http://192.168.1:8080\"", "192.168.0.1"),
+            ("status_url = \"http://0xc0a80101/\"", "192.168.1.1"),
         ] {
             let said = complaint(&(minimal() + line), "");
             assert!(said.contains(part), "{line}: {said}");
         }
         assert!(complaint("server = ", "").contains("gild.toml on the card cannot be read"));
+    }
+
+    #[test]
+    fn spaces_around_a_serial_number_do_not_count() {
+        let file = minimal() + "[target]\nserial = \" S1 2 \"";
+        let config = Config::parse(Some(&file), &Arguments::default()).expect("a serial number");
+        assert_eq!(config.target_serial.as_deref(), Some("S1 2"));
     }
 
     #[test]

@@ -100,7 +100,11 @@ fn a_wrong_value_is_named_with_what_it_should_be() {
         ("[network]\naddress = \"10.0.0.1/33\"", "1 to 32"),
         ("[network]\naddress = \"10.0.0/8\"", "not an IPv4 address"),
         ("[network]\ngateway = \"10.0.0.1\"", "has no `address`"),
-        ("[network]\naddress = \"0.0.0.0/8\"", "not an IPv4 address"),
+        ("[network]\naddress = \"0.0.0.0/8\"", "no machine"),
+        (
+            "[network]\naddress = \"fd00::2/64\"",
+            "`network.address` is `fd00::2`: this is an IPv6 address",
+        ),
         (
             "[network]\nntp = [\"0.0.0.0\"]",
             "`network.ntp` is `0.0.0.0`",
@@ -127,5 +131,53 @@ fn a_wrong_value_is_named_with_what_it_should_be() {
     ] {
         let said = complaint(&(minimal() + line), "");
         assert!(said.contains(part), "{line}: {said}");
+    }
+}
+
+#[test]
+fn what_no_machine_can_have_is_refused() {
+    for (address, gateway, part) in [
+        ("127.0.0.5/8", None, "to itself"),
+        ("224.0.0.5/24", None, "stands for many"),
+        ("255.255.255.255/32", None, "stands for many"),
+        ("192.168.1.0/24", None, "the network itself"),
+        ("192.168.1.255/24", None, "the broadcast address"),
+        ("10.0.0.3/30", None, "the broadcast address"),
+        ("192.168.1.5/24", Some("192.168.1.5"), "the node's own"),
+        (
+            "192.168.1.5/24",
+            Some("192.168.1.255"),
+            "the broadcast address",
+        ),
+        ("192.168.1.5/24", Some("192.168.1.0"), "the network itself"),
+        ("192.168.1.5/24", Some("127.0.0.1"), "to itself"),
+        ("192.168.1.5/24", Some("224.0.0.1"), "stands for many"),
+        ("192.168.1.5/24", Some("fe80::1"), "an IPv6 address"),
+    ] {
+        let gateway = gateway.map(|gateway| format!("gateway = \"{gateway}\"\n"));
+        let section = format!(
+            "[network]\naddress = \"{address}\"\n{}",
+            gateway.unwrap_or_default()
+        );
+        let said = complaint(&(minimal() + &section), "");
+        assert!(said.contains(part), "{section}: {said}");
+    }
+}
+
+#[test]
+fn what_works_at_some_site_is_taken() {
+    for (address, gateway) in [
+        ("192.168.1.0/23", "192.168.0.255"),
+        ("192.168.1.5/16", "192.168.1.255"),
+        ("10.0.0.0/31", "10.0.0.1"),
+        ("10.0.0.3/31", "10.0.0.2"),
+        ("10.0.0.4/32", "10.9.9.9"),
+        ("192.168.1.5/24", "192.168.2.1"),
+        ("169.254.3.4/16", "169.254.0.1"),
+    ] {
+        let section = format!("[network]\naddress = \"{address}\"\ngateway = \"{gateway}\"");
+        if let Err(error) = parse(&(minimal() + &section), "") {
+            panic!("{section}: {error}");
+        }
     }
 }

@@ -3,11 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use super::query;
+use crate::regular_file;
 
 /// One `groups/<name>.json`.
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ impl Groups {
             .flatten()
             .filter_map(|entry| {
                 let file = entry.path().with_extension("json");
-                Group::parse(&fs::read_to_string(file).ok()?)
+                Group::parse(&regular_file::read_to_string(&file).ok()?)
             })
             .collect();
         groups.sort_by_key(|group| Reverse((group.selector.len(), group.selector_words())));
@@ -99,6 +100,23 @@ impl Groups {
     /// All of them, the one with the most selectors first.
     pub fn iter(&self) -> impl Iterator<Item = &Group> {
         self.0.iter()
+    }
+
+    /// The files that no group can be read from, and that therefore count for nobody.
+    #[must_use]
+    pub fn unusable(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory.join("groups"));
+        let files = entries.into_iter().flatten().flatten();
+        let mut unusable: Vec<_> = files
+            .map(|entry| entry.path().with_extension("json"))
+            .collect();
+        let is_group = |path: &PathBuf| {
+            regular_file::read_to_string(path).is_ok_and(|text| Group::parse(&text).is_some())
+        };
+        unusable.retain(|path| !is_group(path));
+        unusable.sort();
+        unusable.dedup();
+        unusable
     }
 
     /// The group for a request with these labels: of those whose every selector the request has, the one with the
@@ -121,4 +139,36 @@ fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     fields
         .iter()
         .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_counts_for_nobody_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let groups = folder.path().join("groups");
+        assert!(Groups::unusable(folder.path()).is_empty());
+        fs::create_dir_all(groups.join("folder.json")).expect("a folder");
+        for (name, text) in [
+            ("good.json", "{}"),
+            ("comma.json", "{\"id\": \"a\",}"),
+            ("mark.json", "\u{feff}{}"),
+        ] {
+            fs::write(groups.join(name), text).expect("a file");
+        }
+        std::os::unix::fs::symlink("nowhere", groups.join("link.json")).expect("a link");
+        nix::unistd::mkfifo(&groups.join("pipe.json"), nix::sys::stat::Mode::S_IRWXU)
+            .expect("a pipe");
+        let found = Groups::unusable(folder.path());
+        let names = [
+            "comma.json",
+            "folder.json",
+            "link.json",
+            "mark.json",
+            "pipe.json",
+        ];
+        assert_eq!(found, names.map(|name| groups.join(name)));
+    }
 }

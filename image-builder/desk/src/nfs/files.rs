@@ -8,12 +8,15 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use log::warn;
 use nfs3_server::fs_util::metadata_to_fattr3;
 use nfs3_server::nfs3_types::nfs3::{fattr3, filename3, nfspath3, nfsstat3};
 use nfs3_server::vfs::{
     DirEntryPlus, FileHandle, NextResult, NfsReadFileSystem, ReadDirPlusIterator,
 };
 use tokio::task::spawn_blocking;
+
+use crate::published::{Published, leads_out};
 
 /// The most bytes that a READ brings. The protocol allows less than was asked for.
 const MOST: u32 = 1 << 20;
@@ -56,17 +59,17 @@ impl FileHandle for Handle {
     }
 }
 
-/// The files by their handles.
+/// The files by their handles, with their paths below the folder.
 struct Shelf {
-    root: PathBuf,
+    published: Published,
     root_handle: Handle,
     paths: Mutex<HashMap<Handle, PathBuf>>,
 }
 
 impl Shelf {
-    /// The handle of a path. Symbolic links are followed: who put them into the folder wanted that.
-    fn handle(&self, path: PathBuf) -> Result<Handle, nfsstat3> {
-        let metadata = fs::metadata(&path).map_err(|error| status(&error))?;
+    /// The handle of a path.
+    fn handle(&self, path: PathBuf) -> io::Result<Handle> {
+        let metadata = self.published.metadata(&path)?;
         let handle = Handle::of(&metadata);
         let mut paths = self.paths();
         if paths.len() >= KNOWN {
@@ -79,25 +82,30 @@ impl Shelf {
 
     /// Gives the files their handles that are there already: handles are the same in each start, so that a client goes on with those that it
     /// has. What is published later gets its handle when somebody asks for its name.
-    fn know(&self, folder: &Path, depth: usize) {
+    fn know(&self, root: &Path, folder: &Path, depth: usize) {
         // What cannot be read now is not known, as if it came later.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let entries = fs::read_dir(root.join(folder));
+        for entry in entries.into_iter().flatten().flatten() {
             let is_full = self.paths().len() >= KNOWN / 2;
             if is_full || is_hidden(entry.file_name().as_bytes()) {
                 continue;
             }
-            let path = entry.path();
-            if path.is_dir() && depth > 0 {
-                self.know(&path, depth - 1);
+            let path = folder.join(entry.file_name());
+            match self.handle(path.clone()) {
+                Ok(_) if depth > 0 => self.know(root, &path, depth - 1),
+                Err(error) if leads_out(&error) => warn!(
+                    "{} leads out of the folder, and nobody gets it; next: put the files there, or mount their folder there",
+                    root.join(path).display()
+                ),
+                _ => (),
             }
-            let _ = self.handle(path);
         }
     }
 
     /// What a handle means. A client that gets STALE asks for the name again.
     fn path(&self, handle: Handle) -> Result<PathBuf, nfsstat3> {
         if handle == self.root_handle {
-            return Ok(self.root.clone());
+            return Ok(PathBuf::new());
         }
         let known = self.paths().get(&handle).cloned();
         known.ok_or(nfsstat3::NFS3ERR_STALE)
@@ -105,7 +113,8 @@ impl Shelf {
 
     fn metadata(&self, handle: Handle) -> Result<(PathBuf, Metadata), nfsstat3> {
         let path = self.path(handle)?;
-        let metadata = fs::metadata(&path).map_err(|_| nfsstat3::NFS3ERR_STALE)?;
+        let metadata = self.published.metadata(&path);
+        let metadata = metadata.map_err(|_| nfsstat3::NFS3ERR_STALE)?;
         let is_it = Handle::of(&metadata) == handle;
         is_it
             .then_some((path, metadata))
@@ -113,16 +122,17 @@ impl Shelf {
     }
 
     fn open(&self, handle: Handle) -> Result<(File, Metadata), nfsstat3> {
-        let file = File::open(self.path(handle)?).map_err(|_| nfsstat3::NFS3ERR_STALE)?;
+        let (path, metadata) = self.metadata(handle)?;
+        if !metadata.is_file() {
+            return Err(nfsstat3::NFS3ERR_INVAL);
+        }
+        let file = self.published.open(&path);
+        let file = file.map_err(|_| nfsstat3::NFS3ERR_STALE)?;
         let metadata = file.metadata().map_err(|error| status(&error))?;
         if Handle::of(&metadata) != handle {
             return Err(nfsstat3::NFS3ERR_STALE);
         }
-        if metadata.is_file() {
-            Ok((file, metadata))
-        } else {
-            Err(nfsstat3::NFS3ERR_INVAL)
-        }
+        Ok((file, metadata))
     }
 
     fn paths(&self) -> MutexGuard<'_, HashMap<Handle, PathBuf>> {
@@ -137,7 +147,8 @@ fn is_hidden(name: &[u8]) -> bool {
 
 fn status(error: &io::Error) -> nfsstat3 {
     match error.kind() {
-        io::ErrorKind::NotFound => nfsstat3::NFS3ERR_NOENT,
+        // What lies outside is not of this share.
+        io::ErrorKind::NotFound | io::ErrorKind::CrossesDevices => nfsstat3::NFS3ERR_NOENT,
         io::ErrorKind::PermissionDenied => nfsstat3::NFS3ERR_ACCES,
         _ => nfsstat3::NFS3ERR_IO,
     }
@@ -149,13 +160,13 @@ pub struct Files(Arc<Shelf>);
 impl Files {
     /// Of this folder.
     pub fn of(root: &Path) -> io::Result<Self> {
-        let root = root.canonicalize()?;
+        let published = Published::open_folder(root)?;
         let shelf = Shelf {
-            root_handle: Handle::of(&fs::metadata(&root)?),
-            root,
+            root_handle: Handle::of(&published.metadata(Path::new(""))?),
+            published,
             paths: Mutex::default(),
         };
-        shelf.know(&shelf.root, DEPTH);
+        shelf.know(root, Path::new(""), DEPTH);
         Ok(Self(Arc::new(shelf)))
     }
 
@@ -187,7 +198,8 @@ impl NfsReadFileSystem for Files {
             if name.is_empty() || is_hidden(&name) || name.contains(&b'/') {
                 return Err(nfsstat3::NFS3ERR_NOENT);
             }
-            shelf.handle(folder.join(std::ffi::OsStr::from_bytes(&name)))
+            let path = folder.join(std::ffi::OsStr::from_bytes(&name));
+            shelf.handle(path).map_err(|error| status(&error))
         })
         .await
     }
@@ -287,6 +299,25 @@ mod tests {
         let files = Files::of(share.path()).expect("the next start");
         let read = files.read(&image, 0, 100).await;
         assert_eq!(read.err(), Some(nfsstat3::NFS3ERR_STALE));
+    }
+
+    #[tokio::test]
+    async fn what_lies_outside_or_is_a_pipe_is_not_read() {
+        let desk = tempfile::tempdir().expect("a folder");
+        let images = desk.path().join("images");
+        fs::create_dir(&images).expect("a folder");
+        fs::write(desk.path().join("site.key"), "secret").expect("a file");
+        std::os::unix::fs::symlink("../site.key", images.join("key")).expect("a link");
+        std::os::unix::fs::symlink(desk.path(), images.join("all")).expect("a link");
+        nix::unistd::mkfifo(&images.join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let files = Files::of(&images).expect("a share");
+        for name in ["key", "all", "all/site.key"] {
+            let found = find(&files, name).await;
+            assert_eq!(found.err(), Some(nfsstat3::NFS3ERR_NOENT), "{name}");
+        }
+        let pipe = find(&files, "pipe").await.expect("a handle");
+        let read = files.read(&pipe, 0, 100).await;
+        assert_eq!(read.err(), Some(nfsstat3::NFS3ERR_INVAL));
     }
 
     #[tokio::test]

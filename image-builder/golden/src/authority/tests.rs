@@ -4,6 +4,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::UnixTime;
 
+use rustls::pki_types::pem::PemObject;
+
 use super::*;
 
 const HOST: &str = "matchbox.site.example";

@@ -6,6 +6,10 @@ use gild_matchbox::Values;
 
 use super::{NodeError, wrong};
 
+/// What a node says itself of its hardware.
+pub const BOARD: &str = "gild/board";
+/// What a node says itself of its image.
+pub const IMAGE: &str = "gild/image";
 const LABELS: &str = "K3S_NODE_LABELS_";
 
 /// The labels that a group gives its node.
@@ -38,6 +42,9 @@ fn label_problem(name: &str, value: &str) -> Option<&'static str> {
     }
     if prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
         return Some("has a label whose prefix is not a DNS name");
+    }
+    if [BOARD, IMAGE].contains(&name) {
+        return Some("has a label that the node gives itself, by its board and its image");
     }
     if prefix.is_some_and(|prefix| is_reserved(prefix, name)) {
         return Some(

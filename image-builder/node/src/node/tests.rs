@@ -115,6 +115,8 @@ fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
         "K3S_NODE_LABELS_A=A.b/x=1",
         "K3S_NODE_LABELS_A=node-role.kubernetes.io/worker=true",
         "K3S_NODE_LABELS_A=x.k8s.io/a=b",
+        "K3S_NODE_LABELS_A=gild/image=other",
+        "K3S_NODE_LABELS_A=gild/board=rock5b",
         "SSH_KEYS_A=AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
         "SSH_KEYS_A=ssh-ed25519 short",
         "SSH_KEYS_A=command=\"x\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",

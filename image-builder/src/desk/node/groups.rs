@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use gild_boards::mac::Mac;
 use gild_desk::metadata::Group;
+use gild_desk::regular_file;
 use serde_json::Value;
 
 /// The groups in a folder.
@@ -25,7 +26,7 @@ impl Known {
         let mut known = Vec::new();
         for entry in fs::read_dir(groups).with_context(context)? {
             let path = entry.with_context(context)?.path();
-            let text = fs::read_to_string(&path).unwrap_or_default();
+            let text = regular_file::read_to_string(&path).unwrap_or_default();
             if let Some(group) = Group::parse(&text) {
                 known.push(Entry::of(path, &group, &text));
             }

@@ -1,0 +1,33 @@
+//! Opens files that others may have put there: a named pipe in the place of a file would hold up whoever opens it, forever.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+/// With them an open waits for nobody.
+pub const FLAGS: OFlag = OFlag::O_NONBLOCK
+    .union(OFlag::O_NOCTTY)
+    .union(OFlag::O_CLOEXEC);
+
+/// The text of a regular file.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(FLAGS.bits())
+        .open(path)?;
+    let mut text = String::new();
+    only(file)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// This file, if it is a regular one.
+pub fn only(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
+}
