@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use url::{Host, Url};
 
-/// Refuses what is no name and no address of one machine, and says why. An IPv6 address stands without brackets here.
+/// Refuses what is neither a name nor the address of one machine, and says why. An IPv6 address stands without brackets here.
 pub fn check_host(host: &str) -> Result<(), String> {
     // Of an address that is good on one link alone, which follows it.
     let (address, link) = host
@@ -34,7 +34,7 @@ pub fn check_host(host: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a host that this URL has in another form than it was written in, or that is no machine's.
+/// Refuses a host that this URL has in another form than it was written in, or that no machine has.
 pub fn check_url(text: &str, url: &Url) -> Result<(), String> {
     match url.host() {
         Some(Host::Ipv4(address)) => {

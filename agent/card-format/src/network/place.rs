@@ -14,7 +14,7 @@ pub fn problem(network: &Static, address: Ipv4Addr) -> Option<&'static str> {
         return Some("it leads each machine to itself");
     }
     if address.is_multicast() || address.is_broadcast() {
-        return Some("it is no machine's own address: it stands for many");
+        return Some("it is not a machine's own address: it stands for many");
     }
     if network.prefix > LONGEST_WITH_BOTH || !network.has(address) {
         return None;

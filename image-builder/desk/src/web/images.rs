@@ -28,7 +28,7 @@ async fn image(State(folder): State<PathBuf>, mut request: Request) -> Response 
         return StatusCode::NOT_FOUND.into_response();
     };
     let opened = spawn_blocking(move || open(&folder, &name)).await;
-    // What is outside, what is no file and what cannot be read are alike for those who ask.
+    // What is outside, what is not a file and what cannot be read are alike for those who ask.
     let Ok(Ok((file, metadata))) = opened else {
         return StatusCode::NOT_FOUND.into_response();
     };
