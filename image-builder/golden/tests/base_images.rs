@@ -117,7 +117,7 @@ fn an_image_of_another_release_is_refused_by_its_name() {
         fill(&site, "vendor-root", 48);
         let said = refused(&site, &options(&site, "own.img"));
         assert!(
-            said.contains(name) && said.contains("are of trixie") && said.contains("next: "),
+            said.contains(name) && said.contains("are from trixie") && said.contains("next: "),
             "{said}"
         );
     }

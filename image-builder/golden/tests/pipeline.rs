@@ -408,7 +408,7 @@ fn what_cannot_become_an_image_is_refused_with_a_way_out() {
         ("https://matchbox.example:80800", "not a URL"),
         ("https://user:secret@matchbox.example", "a password"),
         ("http://matchbox.example:8080", "its address is not https"),
-        ("https://[::1]:8443", "each node itself"),
+        ("https://[::1]:8443", "each node to itself"),
     ] {
         let mut options = good();
         options.site.matchbox = Some(url.to_owned());
