@@ -229,11 +229,11 @@ fn most_is_read_back_before_all_is_written_and_flushes_are_few() {
         );
         let data = image.data_chunks();
         // Several workers may write most of a small image while one of them flushes.
-        let (least, windows) = match workers {
+        let (more_than, windows) = match workers {
             1 => (reads.len() / 2, data / WINDOW / 2),
             _ => (0, 1),
         };
-        assert!(before > least, "{before} of {}", reads.len());
+        assert!(before > more_than, "{before} of {}", reads.len());
         assert!((OTHER_FLUSHES + windows..=OTHER_FLUSHES + 16).contains(&flushes));
     }
 }
