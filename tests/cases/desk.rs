@@ -8,6 +8,7 @@ use std::fs;
 use anyhow::{Result, ensure};
 use gild_tests::board_dtb::Product;
 use gild_tests::desk::Desk;
+use gild_tests::real_image::AUTHORIZED_KEY;
 use gild_tests::scene::Scene;
 use gild_tests::workspace;
 
@@ -22,7 +23,7 @@ fn a_board_that_a_desk_flashes_has_its_door_open_and_its_name_on_the_console() -
     let directory = workspace::fresh("desk-of-the-case")?;
     let (token, keys) = (directory.join("token"), directory.join("keys"));
     fs::write(&token, TOKEN)?;
-    fs::write(&keys, "")?;
+    fs::write(&keys, format!("{AUTHORIZED_KEY}\n"))?;
     let k3s = "https://k3s.invalid:6443";
     let desk = Desk::init(&directory.join("desk"), HOST, k3s, &token, &keys)?;
     desk.add_node(product.mac(), "node-1")?;
