@@ -114,14 +114,14 @@ fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_a
 fn a_disk_that_hangs_is_fault_7_before_the_watchdog_resets_the_board_and_after_it() -> Result<()> {
     let mut scene = Scene::new("watchdog", Product::Rock5b)?;
     scene.arguments =
-        "gild.hold_seconds=2 gild.watchdog_seconds=60 nvme_core.io_timeout=3600".into();
+        "gild.hold_seconds=2 gild.watchdog_seconds=90 nvme_core.io_timeout=3600".into();
 
     let mut board = scene.power_on()?;
-    board.wait_for("watchdog i6300ESB timer, 60 s", PATIENCE)?;
+    board.wait_for("watchdog i6300ESB timer, 90 s", PATIENCE)?;
     board.wait_for("gild: progress", PATIENCE)?;
     board.freeze_disk(0)?;
     let line = board.wait_for_fault_on_the_led(7, PATIENCE)?;
-    assert!(line.contains("has not answered for 40 s"), "{line}");
+    assert!(line.contains("has not answered for 60 s"), "{line}");
     assert_eq!(board.wait_end(PATIENCE)?, End::Watchdog);
     let note = scene.note()?;
     assert!(note.contains("FAULT 7"), "{note}");
