@@ -90,7 +90,7 @@ fn load(path: &Path, command_line: &str) -> io::Result<()> {
     }
 }
 
-/// A module's parameters. The kernel leaves those on its command line to whoever loads the module; `-` and `_` are the
+/// A module's parameters. The kernel leaves those on its command line to anyone who loads the module; `-` and `_` are the
 /// same in its name. The last value of a parameter counts.
 fn parameters(path: &Path, command_line: &str) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -98,7 +98,7 @@ pub struct BootOrderError {
 /// Kinds of [`BootOrderError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is meant to stay so, or the card was made without firmware files: whoever made it knows.
+    /// It is meant to stay so, or the card was made without firmware files: its maker knows.
     Known,
     /// Nothing this agent does will change it.
     NotPossible,
@@ -276,7 +276,7 @@ pub fn is_pending(machine: &Machine, board: &Board, policy: BootOrderPolicy, nod
     !outcome.is_settled()
 }
 
-/// It is left as it is, and whoever made the card knows why.
+/// It is left as it is, and the maker of the card knows why.
 fn kept(reason: &str, next_step: &'static str) -> BootOrder {
     BootOrder::Left(BootOrderError::known(reason, next_step))
 }

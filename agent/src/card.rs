@@ -284,7 +284,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// Whoever mounts the card has it alone: there is one mount point, and the watcher of stalls writes to the card too.
+/// A mount of the card is exclusive: there is one mount point, and the watcher of stalls writes to the card too.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The mounted card; unmounted when done, so that it can be pulled at any other time.

@@ -21,7 +21,7 @@ pub enum HttpError {
     /// No connection, or no answer in time.
     #[error("{0}")]
     Request(String),
-    /// Whoever answers is not shown to be the server.
+    /// Nothing shows that the server itself answers.
     #[error("the server's certificate is refused: {0}; next: {next}", next = .0.next_step("`ca` in gild.toml"))]
     Certificate(RefusedCertificate),
     /// The server refuses.

@@ -1,4 +1,4 @@
-//! The lines of the console on the card, of this start and of the last ones before it, for whoever was not there.
+//! The lines of the console on the card, of this start and of the last ones before it, for anyone who was not there.
 //!
 //! The card is written with a receipt only, whole as all its files are, and not in the middle of a flash. No line has a secret,
 //! because none is on the console.

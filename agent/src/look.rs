@@ -217,7 +217,7 @@ pub fn seen(
         Decision::Replace(record) => Some(waited::pause_of(&target.serial, record)),
         _ => None,
     };
-    // Whoever names the disk means it.
+    // A disk that is named is meant.
     if matches!(decision, Decision::Write(_) | Decision::Replace(_))
         && serial.is_none()
         && let Some(card) = &node.card

@@ -1,4 +1,4 @@
-//! What is known of this node so far, for the receipt and for whoever reads it.
+//! What is known of this node so far, for the receipt and for anyone who reads it.
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ use crate::uptime::uptime;
 
 /// How long the agent waits before a restart for its receipt to be taken.
 const PARTING: Duration = Duration::from_secs(5);
-/// The longest wait in one piece of whoever waits for a receipt to be taken: the watchdog is fed in between.
+/// The longest single wait for a receipt to be taken: the watchdog is fed in between.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Where reports go.

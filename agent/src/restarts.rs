@@ -96,7 +96,7 @@ impl Tally {
     }
 }
 
-/// Whoever changes a count reads it, too: the watcher of stalls counts while the work does.
+/// A change of a count reads it, too: the watcher of stalls counts while the work does.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Changes what the card says of this node, and gives what it says then. A file that counts nothing is removed.

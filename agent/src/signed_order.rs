@@ -1,4 +1,4 @@
-//! Step 6, signed order: what an operator's key has this node do. The server that `order_url` names is asked; whoever it is can keep
+//! Step 6, signed order: what an operator's key has this node do. The server that `order_url` names is asked; it can keep
 //! an order back, and cannot make one.
 //!
 //! Nothing depends on the answer. What is not a good order is said in words, and is never a reason to write or to wait.
@@ -43,7 +43,7 @@ pub enum NotHeard {
     #[error("signed orders cannot be asked for: {0}")]
     Unreachable(#[from] HttpError),
     /// It is not an order for this node.
-    #[error("what the server of orders answers does not count: {0}")]
+    #[error("what the order server answers does not count: {0}")]
     Refused(#[from] Refusal),
 }
 

@@ -24,7 +24,7 @@ impl InputError {
         }
     }
 
-    /// A folder in the place of a file.
+    /// A folder instead of a file.
     pub fn folder(path: &Path, what: &str, next_step: &str) -> Self {
         Self::new(path, what, "a folder", next_step)
     }

@@ -1,4 +1,4 @@
-//! Where a command writes: never over what it reads, and never in the place of what is not a file.
+//! Where a command writes: never over what it reads, and never instead of what is not a file.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::{Bench, Ran};
 
-/// `gild image build` with nothing but folders in the place of gild's own files.
+/// `gild image build` with nothing but folders instead of gild's own files.
 fn command(bench: &Bench, more: &[&str]) -> Command {
     for folder in ["own/rootfs", "own/first-boot", "own/e2fsprogs"] {
         fs::create_dir_all(bench.path(folder)).expect("a folder");

@@ -106,7 +106,7 @@ fn an_older_image_becomes_current_with_a_counter_that_nodes_take() {
         .fails_saying(&["image four is not in out", "next:", "gild image list out"]);
 }
 
-/// Whoever can write to the share must not get anything signed, nor made current.
+/// Anyone who can write to the share must not get anything signed, nor made current.
 #[test]
 fn nothing_is_signed_that_was_changed_on_the_share() {
     let bench = three();
@@ -311,7 +311,7 @@ fn a_channel_has_an_image_of_its_own_that_stays() {
     let json = bench.gild(["image", "list", "out", "--json"]).succeeds();
     let images: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(images[0]["channels"], serde_json::json!(["canary"]));
-    // Its counter counts, also if the image's own manifest is lost: whoever ran the canary takes the next current one.
+    // Its counter counts, also if the image's own manifest is lost: a node that ran the canary takes the next current one.
     let (own, lost) = (bench.path("out/rpi5/one.json"), bench.path("one.json"));
     fs::rename(&own, &lost).expect("moved");
     bench

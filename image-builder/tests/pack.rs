@@ -219,7 +219,7 @@ fn a_lost_signature_is_put_back() {
         .succeeds();
 }
 
-/// Whoever can write to the folder must not have a counter signed that shuts out all images to come, or a field of their own.
+/// Anyone who can write to the folder must not have a counter signed that shuts out all images to come, or a field of their own.
 #[test]
 fn nothing_is_signed_that_another_wrote_into_the_manifest() {
     let bench = Bench::with_disk();
@@ -535,7 +535,7 @@ fn a_killed_pack_leaves_the_release_before_it_whole() {
         .gild(["image", "verify", "out", "--key", "signing.pub"])
         .succeeds();
 
-    // Whoever has the folder's lock knows that nobody writes what was left behind.
+    // While this has the folder's lock, nobody writes what was left behind.
     let prune = ["image", "prune", "out", "--keep", "1"];
     let said = bench.gild(prune).succeeds().stderr;
     assert!(

@@ -83,7 +83,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     assert!(!console.contains("gild: agent"), "{console}");
     u_boot.set_environment(wanted.clone())?;
 
-    // A new disk in the place of the old one.
+    // A new disk instead of the old one.
     disk::blank(&scene.nvme(), DISK_SIZE)?;
     scene.hardware.nvme[0].serial = "NVME-SIM-0002".into();
     let console = power_on(&scene)?;

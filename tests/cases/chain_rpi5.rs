@@ -82,7 +82,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     assert!(!agent.contains("gild: stage network"), "{agent}");
     eeprom_order(&mut scene, "0xf416")?;
 
-    // A new disk in the place of the old one.
+    // A new disk instead of the old one.
     disk::blank(&scene.nvme(), DISK_SIZE)?;
     scene.hardware.nvme[0].serial = "NVME-SIM-0002".into();
     let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;

@@ -73,7 +73,7 @@ fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<(
     node(&rack, SERVER, &of_another, &none)?;
     hears(&mut machine, "the token is one of another cluster")?;
 
-    // A wrong one, and one that was right until it expired, are the same to whoever shows them.
+    // A wrong one, and one that was right until it expired, are the same to anyone who shows them.
     node(&rack, SERVER, &rack.cluster.token(OTHER_PASSWORD), &none)?;
     hears(
         &mut machine,

@@ -1,6 +1,6 @@
 //! Signed orders, on a virtual board whose firmware starts the card; and a dry run.
 //!
-//! Real: the agent, its network, the signatures. Simulated: the hardware, and the server of orders, by a web server of the tests.
+//! Real: the agent, its network, the signatures. Simulated: the hardware, and the order server, by a web server of the tests.
 
 use std::fs;
 use std::io::{Cursor, Read};

@@ -51,7 +51,7 @@ pub const KEYS: [Key; 26] = [
         name: "http.header",
         kind: Kind::Text,
         needed: "no",
-        what: "`Name: value`: a header for each request to a server of images, over `https://` alone. **Whoever has the card can read it**: \
+        what: "`Name: value`: a header for each request to a server of images, over `https://` alone. **Anyone who has the card can read it**: \
             give it the right to read images and nothing else. Not as a kernel argument",
     },
     Key {
@@ -84,7 +84,7 @@ pub const KEYS: [Key; 26] = [
         name: "status_key",
         kind: Kind::Text,
         needed: "no",
-        what: "64 hex digits: the key that the reports are [signed](#signed-reports) with. **Whoever has the card can read it**, and can send reports \
+        what: "64 hex digits: the key that the reports are [signed](#signed-reports) with. **Anyone who has the card can read it**, and can send reports \
             in the name of any board; it is good for nothing else. Not as a kernel argument",
     },
     Key {

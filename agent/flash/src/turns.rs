@@ -1,4 +1,4 @@
-//! What a worker does next while the image is written. Decides alone; whoever asks does the work.
+//! What a worker does next while the image is written. It only decides; the worker that asks does the work.
 //!
 //! A piece is read back only after a flush that began when it was written already, because a read before that proves no more
 //! than the disk's cache. What the last flush leaves is read back when all is written. So are holes: their samples are small reads,

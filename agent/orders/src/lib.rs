@@ -1,7 +1,7 @@
 //! Signed orders: what an operator has boards do, and how card and node know who ordered it. No I/O.
 //!
 //! The operator signs an [`Order`]. A desk or a web server hands it out as a [`SignedOrder`], which gives nothing before its
-//! signature is checked. So whoever holds the network or the desk can keep an order back, and cannot make one.
+//! signature is checked. The network and the desk can keep an order back, and cannot make one.
 
 mod choice;
 mod hearing;

@@ -16,7 +16,7 @@ pub struct SignedOrder {
     signature: String,
 }
 
-/// There is no order in it for whoever has these keys.
+/// None of these keys gets an order out of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SignedOrderError {
     /// It is too long.

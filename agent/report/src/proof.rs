@@ -36,7 +36,7 @@ impl Proof {
         &self.0
     }
 
-    /// What the desk keeps of it: its SHA-256, 64 hex digits. Whoever reads the desk's files can show no proof.
+    /// What the desk keeps of it: its SHA-256, 64 hex digits. Anyone who reads the desk's files can show no proof.
     #[must_use]
     pub fn digest(&self) -> String {
         hex::encode(Sha256::digest(&self.0))

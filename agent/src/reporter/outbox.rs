@@ -209,7 +209,7 @@ impl Outbox {
         self.state.held = false;
     }
 
-    /// A receipt is to be taken, in the place of one of this start that was not: it knows more.
+    /// A receipt is to be taken, instead of one of this start that was not: it knows more.
     pub fn receipt(&mut self, receipt: Receipt, is_news: bool) {
         self.receipts += 1;
         self.own = Some(Own {
@@ -240,7 +240,7 @@ impl Outbox {
         self.sequence
     }
 
-    /// What there is to send. While it is the same, whoever sends may sleep until its time.
+    /// What there is to send. While it is the same, the sender may sleep until its time.
     pub fn contents(&self) -> impl PartialEq + use<> {
         let own = self.own.as_ref().map(|own| own.number);
         (self.news, own, self.earlier.len())

@@ -114,7 +114,7 @@ export function door(door) {
   switch (door.state) {
     case "open": {
       const why = door.by === "by-operator" ? "The operator has opened it." : "Its card flashes it.";
-      return `Open${since}. ${why} Whoever asks with its MAC address gets the token, until the node has joined.`;
+      return `Open${since}. ${why} Anyone who asks with its MAC address gets the token, until the node has joined.`;
     }
     case "joined":
       return `Closed${since}, because the node has joined.`;

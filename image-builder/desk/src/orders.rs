@@ -1,7 +1,7 @@
 //! Orders of the operator: the folder `orders/`, who gets which of them, and how far each node is with them.
 //!
 //! The desk makes drafts alone. It hands out what the operator has signed, and checks that signature first; that a card or a node
-//! checks it again is what keeps a disk from whoever holds the desk.
+//! checks it again is what protects a disk from a stolen desk.
 
 mod hand;
 mod keys;

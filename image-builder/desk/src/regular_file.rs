@@ -1,4 +1,4 @@
-//! Opens files that others may have put there: a named pipe in the place of a file would hold up whoever opens it, forever.
+//! Opens files that others may have put there: a named pipe instead of a file would hold up anyone who opens it, forever.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};

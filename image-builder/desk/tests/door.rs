@@ -284,7 +284,7 @@ fn a_member_is_known_however_often_the_token_changes() {
     }
 }
 
-/// Whoever comes later has seen that the door is open, and is nobody.
+/// A later proof does not count: its sender may have seen that the door is open.
 #[test]
 fn the_first_proof_through_a_door_counts_and_no_other() {
     let folder = folder();

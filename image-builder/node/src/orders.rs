@@ -1,8 +1,8 @@
-//! What an operator's key has a running node do. The server that `order_url` names is asked; whoever it is can keep an order back, and
-//! cannot make one.
+//! What an operator's key has a running node do. The server that `order_url` names is asked. It can keep an order back, and cannot
+//! make one.
 //!
-//! Everything that could keep the flasher from carrying an order out is looked at before anything changes. What is not a good order for
-//! this node, or cannot be carried out, changes nothing: the journal and the desk have it in words.
+//! What the card says is looked at before anything changes: whether it flashes, which disk, and whose orders. Whether the share has the
+//! image is not asked. An order that is not good for this node, or cannot be carried out, changes nothing: the journal and the desk say why.
 
 mod attempts;
 mod said;

@@ -1,4 +1,4 @@
-//! Where an address leads on a node. Whoever builds an image tries addresses on another machine, where some lead elsewhere.
+//! Where an address leads on a node. The builder of an image tries addresses on another machine, where some lead elsewhere.
 
 use std::net::IpAddr;
 

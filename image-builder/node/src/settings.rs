@@ -35,7 +35,7 @@ pub struct Settings {
     pub deadline: Duration,
     /// Whether the answer for every unknown node is good enough to join the cluster with.
     pub accept_default_group: bool,
-    /// Whether whoever built the image wanted it to ask nobody. The node does the same without it; builder and inspection
+    /// Whether the builder of the image wanted it to ask nobody. The node does the same without it; builder and inspection
     /// tell by it a decision from an oversight.
     pub without_matchbox: bool,
 }

@@ -22,7 +22,7 @@ pub struct Token {
 pub enum Kind {
     /// With the hash of the cluster's certificate authority: the server is known before the token is sent.
     Secure,
-    /// The same, of the user `server`: whoever has it is the cluster's administrator.
+    /// The same, of the user `server`: anyone who has it is the cluster's administrator.
     SecureServer,
     /// Made to expire.
     Bootstrap,
@@ -109,7 +109,7 @@ impl Token {
     pub fn weakness(&self) -> Option<&'static str> {
         match self.kind {
             Kind::SecureServer => Some(
-                "the token is the servers' own: whoever asks Matchbox for this MAC address can administer the cluster; next: use an \
+                "the token is the servers' own: anyone who asks Matchbox for this MAC address can administer the cluster; next: use an \
                  agent token",
             ),
             Kind::Password | Kind::Bootstrap => Some(

@@ -132,7 +132,7 @@ fn of_values(node: &Node) -> Vec<Finding> {
         )
     });
     let first = if node.token.kind() == Kind::SecureServer {
-        let text = format!("{text}: with it whoever asks for this node administers the cluster");
+        let text = format!("{text}: with it anyone who asks for this node administers the cluster");
         let next = "start the servers with --agent-token, and give that one (docs/first-boot.md)";
         Finding::warning(Check::Node, node.mac, &text, next)
     } else {

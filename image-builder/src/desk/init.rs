@@ -185,7 +185,7 @@ impl Cluster {
     fn look(&self) {
         match self.token.kind() {
             Kind::SecureServer => log::warn!(
-                "the token is one of servers: whoever has it is the cluster's administrator; next: start the servers with \
+                "the token is one of servers: anyone who has it is the cluster's administrator; next: start the servers with \
                  --agent-token, and give the token in /var/lib/rancher/k3s/server/agent-token"
             ),
             Kind::Password => log::warn!(
@@ -280,7 +280,7 @@ fn card(settings: &Settings, public_key: &str, report_key: &str, authority: &str
          public_key = \"{public_key}\"\n\
          matchbox = \"{}\"\n\
          status_url = \"{}\"\n\
-         # Whoever has the card can report in the name of each of its boards.\n\
+         # Anyone who has the card can report in the name of each of its boards.\n\
          status_key = \"{report_key}\"\n\
          # Where boards ask for signed orders: docs/orders.md\n\
          order_url = \"{}\"\n\

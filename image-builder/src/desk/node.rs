@@ -17,7 +17,7 @@ pub enum Command {
     Add(add::Args),
     /// List the nodes that the running desk knows, and those that it has not heard yet
     List(list::Args),
-    /// Open the door of a node on the running desk: until it has joined, whoever asks with its MAC address gets its token
+    /// Open the door of a node on the running desk: until it has joined, anyone who asks with its MAC address gets its token
     Open(door::Args),
     /// Close the door of a node on the running desk, for the node and for its card too, until you open it
     Close(door::Args),

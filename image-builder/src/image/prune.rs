@@ -67,7 +67,7 @@ fn tidy(path: &Path, yes: bool) -> Result<()> {
         return Ok(());
     }
     if yes {
-        // Whoever opens the folder removes it.
+        // The next gild that opens the folder removes it.
         Folder::open(path)?;
         return Ok(());
     }

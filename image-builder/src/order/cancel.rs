@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<()> {
         );
         if was_signed {
             log::warn!(
-                "a board that has fetched {id} already may carry it out, and so may whoever has copied it: it counts until it expires"
+                "a board that has fetched {id} already may carry it out, and so may anyone who has copied it: it counts until it expires"
             );
         }
         println!("{id}");

@@ -229,7 +229,7 @@ fn the_operators_own_key_counts_alone() {
         .fails_saying(&["there is no draft"]);
 }
 
-/// Whoever holds the desk can write drafts that nobody made.
+/// A stolen desk can have drafts that nobody made.
 #[test]
 fn a_draft_that_counts_too_long_or_spends_those_to_come_is_not_signed() {
     let bench = desk();

@@ -262,7 +262,7 @@ fn what_is_not_a_report_is_refused_and_one_that_is_known_is_not() {
     assert_eq!(
         serve.report(&bench, &flash(1, 10)),
         200,
-        "whoever repeats it can stop"
+        "anyone who repeats it can stop"
     );
     assert_eq!(
         serve

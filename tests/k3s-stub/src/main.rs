@@ -1,4 +1,4 @@
-//! A stub in the place of k3s: it writes down how it was started, asks the stub server to be let in as k3s' agent asks a real
+//! A stub instead of k3s: it writes down how it was started, asks the stub server to be let in as k3s' agent asks a real
 //! one, says of a refusal what k3s says, and, once it is let in, that it is ready. It joins no cluster and runs nothing.
 //!
 //! Its steps are those of k3s' pkg/clientaccess and pkg/agent/config: the authority, its hash, the configuration, the node's

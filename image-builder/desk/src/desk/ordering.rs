@@ -111,7 +111,7 @@ impl Desk {
             from: from.to_canonical().to_string(),
             text: text.to_owned(),
         };
-        info!("whoever has the login, at {}, {}", act.from, act.text);
+        info!("with the login, somebody at {} {}", act.from, act.text);
         let happened = Happened::Acted { act };
         let mut memory = self.memory();
         memory.keep(&happened)?;

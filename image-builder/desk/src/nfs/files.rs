@@ -73,7 +73,7 @@ impl Shelf {
         let handle = Handle::of(&metadata);
         let mut paths = self.paths();
         if paths.len() >= KNOWN {
-            // Whoever still reads one of them looks its name up again.
+            // A client that still reads one of them looks its name up again.
             paths.clear();
         }
         paths.insert(handle, path);

@@ -163,7 +163,7 @@ mod tests {
         });
     }
 
-    /// Whoever sends calls and takes no answers has so many of them answered, and no more.
+    /// A client that sends calls and takes no answers has so many of them answered, and no more.
     #[test]
     fn calls_wait_for_answers() {
         run(async {

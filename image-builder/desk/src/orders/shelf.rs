@@ -30,7 +30,7 @@ pub struct Shelf(PathBuf);
 pub struct Queued {
     /// Its id, as its file says it.
     pub id: OrderId,
-    /// What it says, as far as it can be read. Whoever wrote it, it counts only if it is signed.
+    /// What it says, as far as it can be read. It counts only if it is signed.
     pub order: Option<Order>,
     /// Whether it counts.
     pub standing: Standing,

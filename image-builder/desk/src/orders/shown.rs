@@ -1,4 +1,4 @@
-//! Orders and how far they are, for people and programs. Nothing of it is secret: whoever reaches the desk can fetch each signed order.
+//! Orders and how far they are, for people and programs. Nothing of it is secret: anyone who reaches the desk can fetch each signed order.
 
 use std::collections::BTreeMap;
 
@@ -150,7 +150,7 @@ fn shown(
     }
 }
 
-/// With the node's name in the place of its address.
+/// With the node's name instead of its address.
 fn in_words(stop: &Stop, name: &impl Fn(Mac) -> Option<String>) -> String {
     let mac = stop.node();
     let named = name(mac).unwrap_or_else(|| mac.to_string());

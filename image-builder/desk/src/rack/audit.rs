@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// So many are kept, the latest ones.
 const MOST: usize = 500;
 
-/// One action of whoever had the login.
+/// One action with the login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {
     /// Seconds since 1970.

@@ -1,4 +1,4 @@
-//! The door: whether a node's token is given to whoever asks with its MAC address.
+//! The door: whether a node's token is given to anyone who asks with its MAC address.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub enum Door {
     /// Nobody has opened it yet.
     #[default]
     NeverOpened,
-    /// The token goes to whoever asks with this MAC address.
+    /// The token goes to anyone who asks with this MAC address.
     Open {
         /// Since when.
         since: u64,

@@ -74,7 +74,7 @@ const fn status(error: &ReportError) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         ReportError::Signature => StatusCode::FORBIDDEN,
-        // It is known, so that whoever repeats it can stop.
+        // It is known, so that the sender can stop repeating it.
         ReportError::Refused(Refused::Old) => StatusCode::OK,
         ReportError::Kept(_) => StatusCode::INSUFFICIENT_STORAGE,
     }

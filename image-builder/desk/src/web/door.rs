@@ -65,7 +65,7 @@ pub async fn door(
     }
 }
 
-/// The answer to whoever is not the operator, or has shown too many wrong logins.
+/// The answer to anyone who is not the operator, or has shown too many wrong logins.
 pub(super) fn refuses(
     desk: &Desk,
     limits: &Limits,

@@ -103,7 +103,7 @@ impl Limits {
     /// This address has shown a wrong login.
     pub fn wrong_login(&self, from: SocketAddr) {
         if let Some(source) = Source::of(from) {
-            // Whoever comes at the same moment as others is counted, and waits the next time.
+            // A request that comes at the same moment as others is counted, and waits the next time.
             let _ = lock(&self.logins).take(source, Instant::now());
         }
     }

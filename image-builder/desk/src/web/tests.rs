@@ -141,7 +141,7 @@ async fn an_address_watches_with_eight_pages_at_most() {
     assert_eq!(one_more.status(), StatusCode::TOO_MANY_REQUESTS);
     let other = ask(&router, OTHER, "GET", "/events", "").await;
     assert_eq!(other.status(), StatusCode::OK);
-    // Whoever closes a page can open another one.
+    // Anyone who closes a page can open another one.
     pages.pop();
     loop {
         let next = ask(&router, STRANGER, "GET", "/events", "").await;

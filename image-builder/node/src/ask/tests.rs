@@ -249,7 +249,7 @@ fn a_matchbox_by_an_unknown_authority_is_said_with_where_the_image_gets_that() {
     assert!(!said.contains("next: "), "{said}");
 }
 
-/// As the desk answers whoever shows it no proof.
+/// As the desk answers anyone who shows it no proof.
 fn withheld(query: &str, reason: &str) -> String {
     dedicated(query).replace("K3S_TOKEN=t", &format!("K3S_TOKEN_WITHHELD={reason}"))
 }

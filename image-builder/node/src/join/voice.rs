@@ -6,7 +6,7 @@ use log::{error, info, warn};
 
 use crate::cluster::Trouble;
 
-/// After this long the same trouble is said again, for whoever opens the console late.
+/// After this long the same trouble is said again, for anyone who opens the console late.
 const AGAIN: Duration = Duration::from_mins(15);
 
 /// What was said last.

@@ -28,7 +28,7 @@ pub fn run(args: &Args, open: bool) -> Result<()> {
     Desk::of(&folder)?.post("/door", &json!({"mac": mac.to_string(), "open": open}))?;
     if open {
         log::info!(
-            "the door of {mac} is open: until the node has joined, and for 12 hours at most, whoever asks with this address gets its \
+            "the door of {mac} is open: until the node has joined, and for 12 hours at most, anyone who asks with this address gets its \
              token"
         );
     } else {

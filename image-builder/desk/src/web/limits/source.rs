@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What is left of an IPv6 address: whoever has one address of a network can have all others there.
+/// What is left of an IPv6 address: anyone who has one address of a network can have all others there.
 const PREFIX: u128 = !0 << 64;
 
 /// An IPv4 address, or an IPv6 network of 64 bits.
