@@ -26,100 +26,85 @@ pub const KEYS: [Key; 26] = [
         name: "server",
         kind: Kind::List,
         needed: "yes",
-        what: "the directory that holds `<board>/golden.json`. `nfs://host[:port]/path[?mountport=N]`: over NFSv3 and TCP. \
-            Without a port the server's portmapper is asked; with one, the MOUNT service is tried on the same port unless \
-            `mountport` names another. A space in the path may be written as it is, or as `%20` ([nfs.md](nfs.md#the-address)). \
-            `https://host[:port]/path[?query]`, or `http://`: see [http.md](http.md). A list names up to \
-            eight: the next one is used where one does not answer, in the middle of an image too; as a kernel argument separated \
-            by commas",
+        what: "the folder that holds `<board>/golden.json`, or a list of up to eight: [below](#servers-of-images)",
     },
     Key {
         name: "answer_seconds",
         kind: Kind::Number,
         needed: "no, 60",
-        what: "how long a node waits for an answer of a server of images that is there and slow, in seconds: 5 to 600. A server that \
-            is gone is noticed sooner ([nfs.md](nfs.md#a-slow-server))",
+        what: "how long the agent waits for an answer of a slow image server, in seconds: 5 to 600 ([nfs.md](nfs.md#a-slow-server))",
     },
     Key {
         name: "ca",
         kind: Kind::Text,
         needed: "no",
-        what: "certificates of the site's own authorities, in PEM form: servers of images, Matchbox and the status URL may have \
-            theirs from them, or from a public authority. Not as a kernel argument",
+        what: "certificates of your own authorities, in PEM form, for image servers, Matchbox and the status URL. Not as a kernel argument",
     },
     Key {
         name: "http.header",
         kind: Kind::Text,
         needed: "no",
-        what: "`Name: value`: a header for each request to a server of images, over `https://` alone. **Anyone who has the card can read it**: \
-            give it the right to read images and nothing else. Not as a kernel argument",
+        what: "`Name: value`: a header for each request to an image server: [below](#servers-of-images). Not as a kernel argument",
     },
     Key {
         name: "public_key",
         kind: Kind::Text,
         needed: "yes",
-        what: "the minisign public key that golden images are signed with: the second line of the `.pub` file",
+        what: "the minisign public key of your golden images: the second line of the `.pub` file",
     },
     Key {
         name: "next_public_key",
         kind: Kind::Text,
         needed: "no",
-        what: "a second key: an image that it signed is taken as well. It is there to [change the key](golden-image.md#change-the-key)",
+        what: "a second key. Images signed with it count as well. Use it to [change the key](golden-image.md#change-the-key)",
     },
     Key {
         name: "matchbox",
         kind: Kind::Text,
         needed: "no",
-        what: "base URL of a Matchbox server. The console then says which host name Matchbox has for this MAC, or that it \
-            knows none. Nothing else that Matchbox answers is shown or kept, and the flash never waits for more than a \
-            few seconds",
+        what: "base URL of a Matchbox server. The console then shows the host name that Matchbox has for this MAC address",
     },
     Key {
         name: "status_url",
         kind: Kind::Text,
         needed: "no",
-        what: "what the node is doing is posted there as JSON while it happens, and the receipt until it is taken: see [reports](#reports)",
+        what: "the agent posts [reports](#reports) there while it works, and the receipt until the server takes it",
     },
     Key {
         name: "status_key",
         kind: Kind::Text,
         needed: "no",
-        what: "64 hex digits: the key that the reports are [signed](#signed-reports) with. **Anyone who has the card can read it**, and can send reports \
-            in the name of any board; it is good for nothing else. Not as a kernel argument",
+        what: "64 hex digits: the key that [signs](#signed-reports) the reports. Not as a kernel argument",
     },
     Key {
         name: "syslog",
         kind: Kind::Text,
         needed: "no",
-        what: "a log server, `udp://host[:port]`: each line of the console is sent there as RFC 5424 has it, with the facility *daemon*, the \
-            node's MAC address as host name and no time. Nothing waits for it: up to 512 lines are kept until there is a network, and \
-            what is lost on the way is lost",
+        what: "a log server, `udp://host[:port]`: the agent sends each line of the console there, [below](#the-log-server)",
     },
     Key {
         name: "order_url",
         kind: Kind::Text,
         needed: "no",
-        what: "where [signed orders](card.md#signed-orders) are asked for: `<order_url>/<twelve digits of the MAC address>`, and if there is \
-            none, `<order_url>/<board>`. gild's desk answers there, and so does a web server with files",
+        what: "where the agent asks for [signed orders](card.md#signed-orders)",
     },
     Key {
         name: "order_key",
         kind: Kind::Text,
         needed: "no",
-        what: "the minisign public key that signs orders. If it is given, it alone counts for them; else `public_key` and \
-            `next_public_key` do",
+        what: "the minisign public key that signs orders. Without it, `public_key` and `next_public_key` count for orders",
     },
     Key {
         name: "min_rollback",
         kind: Kind::Number,
         needed: "no, 0",
-        what: "images with a lower rollback counter are refused",
+        what: "the agent refuses images with a lower rollback counter",
     },
     Key {
         name: "dry_run",
         kind: Kind::Flag,
         needed: "no, false",
-        what: "`true`: all steps except those that write, and then what would have been done: [dry run](#dry-run)",
+        what: "`true`: the agent writes no disk, and says what it would do: [dry run](#dry-run)",
     },
     Key {
         name: "network.address",
@@ -131,75 +116,67 @@ pub const KEYS: [Key; 26] = [
         name: "network.gateway",
         kind: Kind::Text,
         needed: "no",
-        what: "router, with a static address. One outside of the address's network is looked for on the node's own link",
+        what: "router, with a static address. The node looks for one outside of its network on its own link",
     },
     Key {
         name: "network.dns",
         kind: Kind::List,
         needed: "no",
-        what: "list of name servers, with a static address; as a kernel argument separated by commas",
+        what: "list of name servers, with a static address",
     },
     Key {
         name: "network.vlan",
         kind: Kind::Number,
         needed: "no",
-        what: "VLAN of the node, 1 to 4094. With it the address and name servers are the node's alone, in this VLAN: the flasher \
-            itself stays outside it and uses DHCP",
+        what: "VLAN of the node, 1 to 4094: [below](#network)",
     },
     Key {
         name: "network.ntp",
         kind: Kind::List,
         needed: "no",
-        what: "list of the IPv4 addresses of time servers, with DHCP too; as a kernel argument separated by commas",
+        what: "list of the IPv4 addresses of time servers, with DHCP too",
     },
     Key {
         name: "target.serial",
         kind: Kind::Text,
         needed: "no",
-        what: "serial number of the NVMe disk to write, where there are several",
+        what: "serial number of the NVMe disk to write, if there are several",
     },
     Key {
         name: "target.read_holes",
         kind: Kind::Flag,
         needed: "no, false",
-        what: "`true`: every byte of the image's holes is read back as its data is, so that the whole image is proven to be on the \
-            disk. `false`: of the holes only [samples](#holes) are read",
+        what: "`true`: the agent reads back every byte of the image's holes. `false`: it reads [samples](#holes) of them",
     },
     Key {
         name: "order.id",
         kind: Kind::Text,
         needed: "no",
-        what: "an order to flash: nodes are written again with the image on the share, **and all data on their disks is lost**. A \
-            node carries out each id once: its disk keeps the last five. Letters, digits, dots, dashes and underscores, at most 48",
+        what: "an [order to flash](card.md#an-order-to-flash). **All data on the disks of its nodes is lost**",
     },
     Key {
         name: "order.nodes",
         kind: Kind::List,
         needed: "with `order.id`",
-        what: "list of the nodes that the order is for: MAC addresses or serial numbers of boards, or `all` alone; as a kernel \
-            argument separated by commas",
+        what: "list of the nodes that the order is for: MAC addresses or serial numbers of boards, or `all` alone",
     },
     Key {
         name: "boot_order.keep",
         kind: Kind::Flag,
         needed: "no, false",
-        what: "`true`: the boot order in the board's EEPROM or boot flash is left as it is. A board that looks at the card \
-            first then starts its finished disk by way of the card",
+        what: "`true`: the agent does not change the boot order: [below](#the-boot-order)",
     },
     Key {
         name: "boot_order.allow_older",
         kind: Kind::Flag,
         needed: "no, false",
-        what: "`true`: the EEPROM image on the card may replace a newer one on a Raspberry Pi 5, for fleets that are pinned to \
-            one. Not one that is older than the board's parts ask for",
+        what: "`true`: the EEPROM image on the card may replace a newer one on a Raspberry Pi 5: [below](#the-boot-order)",
     },
     Key {
         name: "boot_order.replace_settings",
         kind: Kind::Flag,
         needed: "no, false",
-        what: "`true`: where a Raspberry Pi 5 does not show its EEPROM settings to Linux, the ones in the EEPROM image on the card \
-            may replace them all. `false`: such an EEPROM is left as it is, because nobody could say what would be lost. Where \
-            the settings can be read they are kept either way",
+        what: "`true`: the agent may replace EEPROM settings that it cannot read: [below](#the-boot-order)",
     },
 ];
 
