@@ -66,17 +66,16 @@ pub fn apply(tree: &mut Tree, rows: &[Row]) -> Result<Vec<Change>, TreeError> {
 
 /// The table as the operator's documentation shows it.
 #[must_use]
-pub fn table_markdown() -> String {
+pub fn list_markdown() -> String {
     let lines = TABLE.iter().map(|row| {
         let places: Vec<String> = row.paths.iter().map(|path| format!("`/{path}`")).collect();
         format!(
-            "| {} | {} | {} | {} |\n",
+            "- **{}**, {}: {}. Why: {}.\n",
             row.item,
             places.join(", "),
             row.action,
             row.why
         )
     });
-    "| what | where | done | because |\n| --- | --- | --- | --- |\n".to_owned()
-        + &lines.collect::<String>()
+    lines.collect()
 }

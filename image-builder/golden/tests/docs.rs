@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use gild_golden::seal::table_markdown;
+use gild_golden::seal::list_markdown;
 
 const START: &str = "<!-- seal table -->\n";
 const END: &str = "<!-- end -->";
@@ -14,7 +14,7 @@ fn the_page_has_the_seal_s_table() {
     let text = fs::read_to_string(&page).expect("the page");
     let (before, rest) = text.split_once(START).expect("the table's start");
     let (found, after) = rest.split_once(END).expect("the table's end");
-    let table = table_markdown();
+    let table = list_markdown();
     if std::env::var_os("GILD_WRITE_DOCS").is_some() {
         fs::write(&page, format!("{before}{START}{table}{END}{after}")).expect("the page");
         return;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use gild_golden::seal::{Row, TABLE, apply, seal, table_markdown};
+use gild_golden::seal::{Row, TABLE, apply, list_markdown, seal};
 use gild_golden::tree::{Kind, Tree};
 use globset::GlobBuilder;
 
@@ -419,7 +419,7 @@ fn sealing_twice_changes_nothing_more() -> Result<()> {
 fn the_documentation_shows_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/golden-image.md");
     let text = fs::read_to_string(&path).expect("docs/golden-image.md is part of the project");
-    let table = table_markdown();
+    let table = list_markdown();
     assert!(
         text.contains(&table),
         "docs/golden-image.md shows another table; the table is now:\n{table}"

@@ -11,7 +11,7 @@ fn code(words: &[&str]) -> String {
 }
 
 fn tables() -> String {
-    let mut text = "| rule | what is asked | why |\n| --- | --- | --- |\n".to_owned();
+    let mut text = String::new();
     for rule in RULES {
         let mut what = rule.what.to_owned();
         let denied = rule.paths().iter().filter(|path| !path.starts_with('!'));
@@ -27,12 +27,12 @@ fn tables() -> String {
         if !allowed.is_empty() {
             what = format!("{what}; allowed: {}", code(&allowed));
         }
-        let row = format!("| `{}` | {what} | {} |\n", rule.id, rule.why);
+        let row = format!("- `{}`: {what}. Why: {}.\n", rule.id, rule.why);
         text.push_str(&row);
     }
-    text += "\n## What looks like a secret and is none\n\n| where | why |\n| --- | --- |\n";
+    text += "\n## What looks like a secret and is not one\n\n";
     for known in KNOWN {
-        let row = format!("| {} | {} |\n", code(known.paths), known.why);
+        let row = format!("- {}: {}.\n", code(known.paths), known.why);
         text.push_str(&row);
     }
     text
