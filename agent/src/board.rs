@@ -17,7 +17,7 @@ use crate::watchdog;
 
 const COMPATIBLE: &str = "/proc/device-tree/compatible";
 /// One file for each board: paths of modules, in load order.
-/// This machine is none that is supported.
+/// This machine is not a supported board.
 #[derive(Debug, thiserror::Error)]
 pub enum BoardError {
     /// There is no device tree.

@@ -64,7 +64,7 @@ pub enum CardError {
     },
     /// More than one looks like it.
     #[error(
-        "several partitions are labelled {LABEL}: {0}; remove all cards but one, or name one by its UUID with gild.card="
+        "several partitions are labelled {LABEL}: {0}; next: remove all cards except one, or name one by its UUID with gild.card="
     )]
     Several(String),
     /// What it says cannot be used.

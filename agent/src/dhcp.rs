@@ -1,4 +1,4 @@
-//! DHCP: a client at work on one interface, in a thread of its own.
+//! DHCP: a client at work on one interface, in its own thread.
 
 use std::io;
 use std::sync::Arc;

@@ -1,9 +1,14 @@
 //! What the failure of a step means to the node.
 
+use std::borrow::Cow;
+
 use gild_faults::{Fault, HasFault, message};
 
 /// Attempts of a fault that is not retried forever.
 pub const ATTEMPTS: u32 = 3;
+
+/// What stands in an error's text before what to do.
+const NEXT: &str = "; next: ";
 
 /// A step failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +18,7 @@ pub struct Failure {
     /// What was being done, to what, and what came of it.
     pub message: String,
     /// What the operator does about it.
-    pub next_step: &'static str,
+    pub next_step: Cow<'static, str>,
     /// What the node does besides looking again.
     pub remedy: Remedy,
 }
@@ -45,12 +50,17 @@ pub trait StepError: HasFault {
 }
 
 impl Failure {
-    /// What this error means.
+    /// What this error means. If its text ends with what to do, that is the next step, and nothing else is.
     pub fn of(error: &dyn StepError) -> Self {
+        let said = message(error);
+        let (message, next_step) = match said.split_once(NEXT) {
+            Some((what, next)) if !next.contains(NEXT) => (what.to_owned(), next.to_owned().into()),
+            _ => (said, error.next_step().into()),
+        };
         Self {
             fault: error.fault(),
-            message: message(error),
-            next_step: error.next_step(),
+            message,
+            next_step,
             remedy: error.remedy(),
         }
     }
@@ -59,5 +69,37 @@ impl Failure {
 impl<E: StepError> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::of(&error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Said(&'static str);
+
+    impl HasFault for Said {
+        fn fault(&self) -> Fault {
+            Fault::TargetFailed
+        }
+    }
+
+    impl StepError for Said {}
+
+    #[test]
+    fn an_error_that_says_what_to_do_has_no_other_next_step() {
+        let its_own = Failure::of(&Said("it is full; next: make room"));
+        assert_eq!(its_own.message, "it is full");
+        assert_eq!(its_own.next_step, "make room");
+        let of_the_fault = Failure::of(&Said("it is full"));
+        assert_eq!(of_the_fault.next_step, Fault::TargetFailed.next_step());
+    }
+
+    #[test]
+    fn advice_in_the_middle_stays_where_it_is() {
+        let several = "one failed; next: try it, and two; next: try that";
+        assert_eq!(Failure::of(&Said(several)).message, several);
     }
 }

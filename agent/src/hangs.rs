@@ -39,7 +39,7 @@ pub fn show_last(node: &mut Node, target: Option<&Candidate>) -> Result<(), Hung
     if node.has_shown_hangs {
         return Ok(());
     }
-    // A hang of this start is none of before: the card is asked once.
+    // A hang of this start is not one of before, so one look at the card is enough.
     if node.hung_before.is_none()
         && let Some(card) = &node.card
     {

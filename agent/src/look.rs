@@ -1,4 +1,4 @@
-//! Step 4, disk: what the board's disk holds, and what is to be done with it, before anybody is asked.
+//! Step 4, disk: what the board's disk holds, and what the agent does with it, before it asks anybody.
 
 use gild_card_format::Order;
 use gild_disk::select::{self, Candidate, System, Wanted};

@@ -31,7 +31,7 @@ use crate::trial;
 use count_file::Count;
 use mark::mark;
 
-/// Restarts that may come to nothing before that is a fault.
+/// How many restarts may fail before that is a fault.
 pub const ATTEMPTS: u32 = 2;
 /// The node does not start its disk.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +185,9 @@ pub fn count(
             })
         }
         Err(error) => {
-            warn!("restarts are not counted, because the card cannot be written: {error}");
+            warn!(
+                "cannot count restarts, because the card cannot be written: {error}; next: replace the card, or let it be written to"
+            );
             let knows_order = boot_order::knows_reboot_order(board);
             if may_restart_uncounted(node.report.is_some(), boot_order, knows_order) {
                 return Ok(Restart::Uncounted);
@@ -270,7 +272,7 @@ pub fn allow_one_start(card: &dyn Folder, board: &Board, verdict: &Verdict) {
         && let Err(error) = trial::allow_one_start(board, card, disk)
     {
         warn!(
-            "the card cannot be written: {error}; its U-Boot may start this agent again instead of the disk"
+            "the card cannot be written, so its U-Boot may start this agent again instead of the disk: {error}; next: replace the card, or let it be written to"
         );
     }
 }

@@ -99,7 +99,7 @@ impl Node {
         self.lasting_mac(&wired, first).or_else(|| first.mac())
     }
 
-    /// The address that an interface without one of its own gets when the network is brought up.
+    /// The address that an interface without one gets when the network is brought up.
     fn lasting_mac(&self, wired: &[Interface], interface: &Interface) -> Option<Mac> {
         lasting_macs(Path::new("/"), self.board?, wired)?.remove(interface)
     }

@@ -1,4 +1,4 @@
-//! The order to flash that this node was given, by `gild.toml`, by kernel arguments, or by a file of its own on the card.
+//! The order to flash that this node was given: by `gild.toml`, by kernel arguments, or by its own file on the card.
 
 use std::io;
 
@@ -78,7 +78,7 @@ fn in_arguments(
     }
     if configured.is_some() || is_by_card() {
         warn!(
-            "an order to flash on {card} does not count: that card is not in the slot that the board boots from"
+            "an order to flash on {card} does not count, because that card is not in the slot that the board boots from; next: put it there"
         );
     }
     None

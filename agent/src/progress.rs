@@ -1,4 +1,4 @@
-//! What the flash engine tells, turned into LED patterns, food for the watchdog and lines for a serial console.
+//! What the flash engine reports, turned into LED patterns, food for the watchdog and lines for a serial console.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -17,7 +17,7 @@ pub fn reboot() -> ! {
 pub fn at_once() -> ! {
     loop {
         let Err(error) = restart(RebootMode::RB_AUTOBOOT);
-        error!("the reboot failed: {error}; switch the board off and on");
+        error!("the reboot failed: {error}; next: switch the board off and on");
         thread::sleep(Duration::from_mins(1));
     }
 }

@@ -1,6 +1,6 @@
 //! What the node does, at the status URL while it happens.
 //!
-//! A thread of its own sends the latest there is to say, so that a status server that is slow, dead or hostile costs the work
+//! A separate thread sends the latest there is to say, so that a status server that is slow, dead or hostile costs the work
 //! nothing: a step leaves its news in the [`Outbox`] and goes on.
 
 mod about;

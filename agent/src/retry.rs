@@ -171,7 +171,7 @@ mod tests {
                 failures.last = Some(Failure {
                     fault: *fault,
                     message: String::new(),
-                    next_step: fault.next_step(),
+                    next_step: fault.next_step().into(),
                     remedy: Remedy::LookAgain,
                 });
                 next

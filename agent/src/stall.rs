@@ -116,7 +116,7 @@ fn stalled(stage: Stage, time: Duration) -> Failure {
             time.as_secs(),
             stage.name()
         ),
-        next_step: fault.next_step(),
+        next_step: fault.next_step().into(),
         remedy: Remedy::LookAgain,
     }
 }

@@ -1,6 +1,6 @@
 //! The lines of the console at a log server, as RFC 5424 has them, over UDP.
 //!
-//! A thread of its own sends them. A line that cannot be sent is lost, and nobody waits: what counts is on the card and in the reports.
+//! A separate thread sends them. A line that cannot be sent is lost, and nobody waits: what counts is on the card and in the reports.
 
 use std::collections::VecDeque;
 use std::net::{ToSocketAddrs, UdpSocket};

@@ -148,6 +148,7 @@ fn end_panics_in_a_reboot(machine: &'static Machine) {
     panic::set_hook(Box::new(move |panic| {
         machine.show_last_fault(Fault::Internal);
         error!("FAULT {}: {panic}", Fault::Internal.number());
+        error!("next: {}", Fault::Internal.next_step());
         error!("rebooting in {} s", SHOWN.as_secs());
         sync();
         machine.wait(SHOWN);

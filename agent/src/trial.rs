@@ -126,7 +126,7 @@ pub fn begin(
             gate::close(card, board).and_then(|()| allow_one_start(board, card, &record.image_id))
     {
         warn!(
-            "the card cannot be written: {error}; a board whose U-Boot looks at the card first comes back without having started its disk"
+            "the card cannot be written, so a board whose U-Boot looks at the card first comes back without having started its disk: {error}; next: replace the card, or let it be written to"
         );
     }
     Ok(record)

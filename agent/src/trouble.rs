@@ -82,7 +82,7 @@ mod tests {
             let failure = Failure {
                 fault,
                 message: String::new(),
-                next_step: fault.next_step(),
+                next_step: fault.next_step().into(),
                 remedy,
             };
             let lasting = self.troubles.lasting(&failure, stage, self.now);

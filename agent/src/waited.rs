@@ -2,7 +2,7 @@
 //! agent makes itself. Else a fault that restarts the board before the pause is over would begin the pause again each time, and a
 //! disk that is fine would never be started.
 //!
-//! A power cut loses the time of the start that it ends: a pause gets longer by that, never shorter.
+//! A power cut loses the time of the start that it ends: so a pause can get longer, never shorter.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::card::folder::Folder;
 use crate::node::Node;
 use crate::restarts::{self, Tally};
 
-/// Names one pause: another disk, and the same one after another start, has a pause of its own.
+/// Names one pause: another disk, and the same one after another start, has its own pause.
 pub fn pause_of(serial: &str, record: &Record) -> String {
     format!("{} {serial}", record.trial_starts)
 }

@@ -1,6 +1,6 @@
 //! The hardware watchdog: it resets the board if the work stops.
 //!
-//! It is fed by the work itself, never by a thread of its own: a thread would feed it while the work hangs.
+//! It is fed by the work itself, never by a separate thread: a thread would feed it while the work hangs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind};
 
 use gild_faults::Fault;
-use gild_flash::FlashError;
 
 /// The error in one line. One without a next step gets that of its kind.
 #[must_use]
@@ -16,10 +15,6 @@ pub fn message(error: &anyhow::Error) -> String {
 }
 
 fn of(error: &anyhow::Error) -> Option<&'static str> {
-    // The engine says what to do in its own words, as the agent prints them.
-    if error.is::<FlashError>() {
-        return None;
-    }
     let kinds = error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -31,6 +26,9 @@ fn of(error: &anyhow::Error) -> Option<&'static str> {
             Fault::ImageCorrupt => {
                 Some("build or publish the image again; if that does not help, check the disk that it is on")
             }
+            Fault::ServerUnreachable => Some(
+                "start the server, check its address and that the image is published",
+            ),
             _ => None,
         }
     })

@@ -203,7 +203,7 @@ fn each_fault_of_a_rack_is_found_before_anybody_walks_to_it() -> Result<()> {
     assert_eq!(rack.cluster.refused().len(), refused);
 
     rack.group("node-2", 2, "K10cut")?;
-    rack.check()?.has_one_error("node", "was it cut?");
+    rack.check()?.has_one_error("node", "copy the whole token");
 
     rack.group("node-2", 2, &token)?;
     let path = rack.folder.path().join("groups/3.json");

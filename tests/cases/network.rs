@@ -18,7 +18,7 @@ const SLOW: u64 = 4 << 20;
 /// The lease is to be renewed every three seconds.
 const SOON: &str = "--dhcp-option=option:T1,3";
 
-/// Puts this thread into a network of its own, with the board's cable. What is started from here on is in there too.
+/// Puts this thread into its own network, with the board's cable. What is started from here on is in there too.
 fn use_own_network(scene: &mut Scene) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root: `make test`")?;
     for arguments in [

@@ -1,6 +1,6 @@
 //! Reading files from NFS servers that work, and from servers that do not.
 //!
-//! Real: three servers that no one here wrote the protocol of (nfs-ganesha as a process of its own, the kernel's in a
+//! Real: three servers that no one here wrote the protocol of (nfs-ganesha as its own process, the kernel's in a
 //! virtual machine, the crate `nfs3_server` inside this one), TCP over the loopback interface, the reader.
 //! Simulated: the faults, by the relay and the file system of the embedded server; the waits
 //! between attempts, which are cut short.
@@ -204,7 +204,7 @@ fn assert_wants_root(error: &NfsError) {
     );
 }
 
-/// A network of its own, with two addresses. nfs-ganesha resolves 127.0.0.1 only where there is another one too.
+/// A separate network, with two addresses. nfs-ganesha resolves 127.0.0.1 only where there is another one too.
 const OWN_NETWORK: [&str; 6] = [
     "unshare",
     "--net",

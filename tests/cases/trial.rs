@@ -29,7 +29,7 @@ const WATCH: Watch = Watch {
 const TOKEN: &str = "trial.env";
 const GATE: &str = "gate.env";
 
-/// A bare board with the card first, and with firmware that does `set_reboot_order`; an image on trial on a share of its own.
+/// A bare board with the card first, and with firmware that does `set_reboot_order`; an image on trial on its own share.
 fn bare(name: &str, product: Product, start: Start) -> Result<Scene> {
     let copy = workspace::fresh(&format!("{name}-share"))?;
     let share = share::published_on_trial(product, start)?.copy_to(&copy)?;

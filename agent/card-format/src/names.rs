@@ -4,7 +4,7 @@
 pub const LABEL: &str = "GILD";
 /// What the operator sets.
 pub const CONFIG: &str = "gild.toml";
-/// An order to flash, in a file of its own.
+/// An order to flash, in its own file.
 pub const ORDER: &str = "gild-order.txt";
 /// The least rollback counters, a line `<board>=<counter>` for each kind of board.
 pub const ROLLBACK: &str = "rollback.env";

@@ -1,4 +1,4 @@
-//! The sections `[network]` and `[network."<mac>"]`: one card serves many boards, and each may have an address of its own.
+//! The sections `[network]` and `[network."<mac>"]`: one card serves many boards, and each may have its own address.
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};

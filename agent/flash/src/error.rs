@@ -25,7 +25,7 @@ pub enum FlashError {
     Source(#[from] SourceError),
     /// The stored file is not the one of the manifest.
     #[error(
-        "the image file has {found} bytes, its manifest says {expected}: publish the image again"
+        "the image file has {found} bytes, its manifest says {expected}; next: publish the image again"
     )]
     SourceSize {
         /// Bytes the file has.
@@ -35,7 +35,7 @@ pub enum FlashError {
     },
     /// A chunk came damaged, each time.
     #[error(
-        "chunk {chunk} of the image came damaged {attempts} times: {reason}; check it with `gild image verify`"
+        "chunk {chunk} of the image came damaged {attempts} times: {reason}; next: check it with `gild image verify`, and publish it again"
     )]
     ChunkDamaged {
         /// Index in the manifest.
@@ -46,7 +46,7 @@ pub enum FlashError {
         reason: String,
     },
     /// The target failed an operation.
-    #[error("{action} {target} failed: {error}; {}", remedy(error))]
+    #[error("{action} {target} failed: {error}; next: {}", remedy(error))]
     Target {
         /// What was being done.
         action: String,
@@ -57,7 +57,7 @@ pub enum FlashError {
     },
     /// A range reads back wrong however often it is written.
     #[error(
-        "{target} does not give back what was written at {offset} ({attempts} attempts): {reason}; replace the disk"
+        "{target} does not give back what was written at {offset} ({attempts} attempts): {reason}; next: replace the disk"
     )]
     ReadBack {
         /// Device.
@@ -71,7 +71,7 @@ pub enum FlashError {
     },
     /// After the commit the partitions are not those of the manifest. The commit was taken back.
     #[error(
-        "the partition table on {target} is not the manifest's: {difference}; publish the image again"
+        "the partition table on {target} is not the manifest's: {difference}; next: publish the image again"
     )]
     Partitions {
         /// Device.
@@ -81,14 +81,14 @@ pub enum FlashError {
     },
 }
 
-/// What helps a target that fails: not always is it the disk.
+/// What helps a target that fails. It is not always the disk.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on the file system that holds it"
         }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-            "it cannot be written, so look for a switch on the medium or a read-only setting (`lsblk` shows RO)"
+            "remove the write protection: a switch on the medium, or a read-only setting (`lsblk` shows RO)"
         }
         _ => "check the disk's seat and power, else replace it",
     }

@@ -1,4 +1,4 @@
-//! What the engine tells while it works. The agent feeds watchdog, LED and console from it, `gild flash` a progress bar.
+//! What the engine reports while it works. The agent feeds watchdog, LED and console from it, `gild flash` a progress bar.
 
 /// A part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -58,7 +58,9 @@ pub enum NfsError {
         name: String,
     },
     /// The server's name has no address.
-    #[error("the name of the server, {host}, could not be resolved: {source}")]
+    #[error(
+        "the server's name {host} has no address: {source}; next: correct the name, or look at the name servers"
+    )]
     Resolve {
         /// The name.
         host: String,
@@ -66,7 +68,9 @@ pub enum NfsError {
         source: io::Error,
     },
     /// No connection to the server.
-    #[error("no connection to {server}: {source}")]
+    #[error(
+        "no connection to {server}: {source}; next: start the server, let this machine reach it, or correct its address"
+    )]
     Connect {
         /// Address and port.
         server: String,
@@ -82,7 +86,7 @@ pub enum NfsError {
         source: io::Error,
     },
     /// The host answers, but does not offer a service that is needed.
-    #[error("{server} offers no {service}: is it an NFSv3 server, and is the port right?")]
+    #[error("{server} offers no {service}; next: use an NFSv3 server, or correct the port")]
     NoService {
         /// Address and port.
         server: String,
@@ -91,7 +95,7 @@ pub enum NfsError {
     },
     /// The server does not let this machine mount the path.
     #[error(
-        "{server} refuses to mount {path} ({status}): is it exported, and to this machine's address{}?",
+        "{server} refuses to mount {path} ({status}); next: export it to this machine's address{}",
         if *.is_privileged { "" } else { ", and to callers without root, whose ports are above 1023" }
     )]
     MountRefused {
@@ -113,7 +117,7 @@ pub enum NfsError {
     },
     /// The server does not accept the credentials of the call.
     #[error(
-        "{at}: the server refuses the caller ({reason}): does the export allow sec=sys{}?",
+        "{at}: the server refuses the caller ({reason}); next: have the export allow sec=sys{}",
         if *.is_privileged { "" } else { ", and callers without root, whose ports are above 1023" }
     )]
     Denied {
@@ -125,19 +129,19 @@ pub enum NfsError {
         is_privileged: bool,
     },
     /// The server does not have this file.
-    #[error("{at}: it is not there")]
+    #[error("{at}: it is not there; next: publish it there, or correct the address")]
     NotFound {
         /// What was being done.
         at: At,
     },
     /// A directory was expected.
-    #[error("{at}: a part of the path is not a directory")]
+    #[error("{at}: a part of the path is not a folder; next: correct the address")]
     NotADirectory {
         /// What was being done.
         at: At,
     },
     /// A regular file was expected.
-    #[error("{at}: it is not a regular file")]
+    #[error("{at}: it is not a regular file; next: publish the file there")]
     NotAFile {
         /// What was being done.
         at: At,
@@ -161,7 +165,7 @@ pub enum NfsError {
         status: nfsstat3,
     },
     /// The server failed to handle a call at all.
-    #[error("{at}: the server reports an internal error")]
+    #[error("{at}: the server reports an internal error; next: look at the server's log")]
     ServerFailed {
         /// What was being done.
         at: At,
@@ -195,7 +199,7 @@ pub enum NfsError {
         source: OutOfRange,
     },
     /// The answer is not one of NFS version 3.
-    #[error("{at}: the answer makes no sense ({reason}): is an NFSv3 server behind this port?")]
+    #[error("{at}: the answer makes no sense ({reason}); next: give the port of an NFSv3 server")]
     Protocol {
         /// What was being done.
         at: At,

@@ -23,7 +23,7 @@ pub struct Listener<'a> {
 /// An answer is not an order for this node.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It is not an order of anybody who counts.
+    /// It is not an order, or nobody whose orders count has signed it.
     #[error(transparent)]
     NotSigned(#[from] SignedOrderError),
     /// It names others.

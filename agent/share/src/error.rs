@@ -57,7 +57,14 @@ pub enum ShareError {
 }
 
 fn in_words(errors: &[ShareError]) -> String {
-    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let in_words = |error: &ShareError| {
+        let said = error.to_string();
+        match said.split_once("; next: ") {
+            Some((what, next)) => format!("{what} (next: {next})"),
+            None => said,
+        }
+    };
+    let errors: Vec<String> = errors.iter().map(in_words).collect();
     errors.join("; ")
 }
 

@@ -8,7 +8,7 @@ use super::mark::{self, What};
 use super::packed::{pack, unpack};
 use super::{BootOrderError, Job};
 
-/// Keeps the content of a boot flash, each one under a name of its own. One that starts nothing may be what a power cut
+/// Keeps the content of a boot flash, each one under its own name. One that starts nothing may be what a power cut
 /// made of the one before, which is kept already.
 pub fn of_flash(
     job: &Job,
@@ -77,7 +77,7 @@ fn flashes(job: &Job, serial: &str) -> Result<Vec<String>, BootOrderError> {
     Ok(job.card.names()?.into_iter().filter(is_one).collect())
 }
 
-/// Keeps a valid environment. An earlier one gets a name of its own.
+/// Keeps a valid environment. An earlier one gets its own name.
 pub fn of_environment(job: &Job, content: &[u8], serial: &str) -> Result<(), BootOrderError> {
     let name = environment_file(serial);
     if let Some(earlier) = job.card.read(&name)?

@@ -11,9 +11,7 @@ use crate::failure::{Remedy, StepError};
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// The kernel shows none.
-    #[error(
-        "no wired network interface was found within {0} s: is its kernel module on the card (initramfs)?"
-    )]
+    #[error("no wired network interface was found within {0} s")]
     NoInterface(u64),
     /// No cable, or the other end is off.
     #[error("no carrier on {0} within {1} s")]
@@ -62,9 +60,10 @@ impl StepError for NetworkError {
             Self::Refused { .. } => {
                 "read in the DHCP server's log why it refuses this board, or set [network] in gild.toml on the card"
             }
-            Self::NoInterface(_) | Self::TwoSections(_) | Self::Kernel { .. } => {
-                self.fault().next_step()
+            Self::NoInterface(_) => {
+                "check that the kernel module for the board's Ethernet is on the card (initramfs)"
             }
+            Self::TwoSections(_) | Self::Kernel { .. } => self.fault().next_step(),
         }
     }
 

@@ -60,7 +60,7 @@ impl Search<'_> {
             self.machine.alive();
             let wired = setup::wired();
             self.prepare(&wired);
-            // Only now, because a chip without an address of its own has got the one that lasts.
+            // Only now, because a chip without its own address has got the one that lasts.
             let settings = self.networks.of_board(&macs(&wired))?;
             self.ask(wired, settings);
             self.asked.iter_mut().for_each(Asked::listen);

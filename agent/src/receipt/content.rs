@@ -124,9 +124,8 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>, held: boo
             .or(node.held.clone())
             .or(about.message.clone()),
         next_step: failure
-            .map(|failure| failure.next_step)
-            .or(left.map(|left| left.next_step))
-            .map(str::to_owned),
+            .map(|failure| failure.next_step.to_string())
+            .or(left.map(|left| left.next_step.to_owned())),
         held,
         ..about
     };

@@ -44,7 +44,7 @@ fn a_fault_says_what_was_done_to_what_and_what_to_do() {
     let failure = Failure {
         fault: Fault::NoTarget,
         message: "no NVMe disk was found".to_owned(),
-        next_step: Fault::NoTarget.next_step(),
+        next_step: Fault::NoTarget.next_step().into(),
         remedy: Remedy::LookAgain,
     };
     let receipt = make(&machine, &node(), Some(&failure), true);

@@ -176,7 +176,7 @@ impl Outbox {
     pub fn failed(&mut self, failure: &Failure, held: bool) {
         self.state.fault = Some(failure.fault.number());
         self.state.message = Some(failure.message.clone());
-        self.state.next_step = Some(failure.next_step.to_owned());
+        self.state.next_step = Some(failure.next_step.to_string());
         self.state.held = held;
         self.news = News::Changed;
     }

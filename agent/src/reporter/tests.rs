@@ -36,7 +36,7 @@ fn failure() -> Failure {
     Failure {
         fault: Fault::NoTarget,
         message: "no disk".to_owned(),
-        next_step: Fault::NoTarget.next_step(),
+        next_step: Fault::NoTarget.next_step().into(),
         remedy: Remedy::LookAgain,
     }
 }

@@ -60,7 +60,7 @@ impl Site {
         Desk::open(&Folder::new(self.path())).expect("a desk")
     }
 
-    /// The operator queues this and signs it. Ids are made by the second, so this one has a time of its own.
+    /// The operator queues this and signs it. Ids are made by the second, so this one has its own time.
     fn order(&self, desk: &Desk, second: u8, wish: &Value) -> String {
         self.order_signed_by(desk, second, wish, &self.key)
     }

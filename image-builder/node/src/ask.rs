@@ -43,23 +43,23 @@ pub trait World {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No cable, no driver.
-    #[error("no wired network interface has a carrier")]
+    #[error("no wired network interface has a carrier; next: check the cable and the switch")]
     NoInterface,
     /// The request.
     #[error("asking Matchbox for {0}: {1}{advice}", advice = advice(.1))]
     Fetch(Mac, FetchError),
     /// 404.
-    #[error("Matchbox does not know {0}: add a group that selects this MAC address")]
+    #[error("Matchbox does not know {0}; next: add a group that selects this MAC address")]
     Unknown(Mac),
     /// Only the answer for everyone.
     #[error(
-        "Matchbox has no group for {0}, only one for every node, which does not say who this one is: \
-         add a group that selects this MAC address"
+        "Matchbox has no group for {0}, only one for every node, which does not say who this one is; \
+         next: add a group that selects this MAC address"
     )]
     DefaultGroup(Mac),
     /// Who this node is would depend on its cable.
     #[error(
-        "Matchbox has two names for this node: {1} for {0} and {3} for {2}. Remove one of the two groups, or give both \
+        "Matchbox has two names for this node: {1} for {0} and {3} for {2}; next: remove one of the two groups, or give both \
          the same hostname"
     )]
     TwoNames(Mac, String, Mac, String),

@@ -1,7 +1,7 @@
 //! Whether the cluster would let this node in: asked of its server before and while k3s tries to join.
 //!
 //! k3s' agent does the same first steps (its pkg/clientaccess/token.go): it gets the cluster's authority from `/cacerts`, compares
-//! it with the token's hash, and asks for `/v1-k3s/config` with the token. It asks through a proxy of its own at 127.0.0.1, so that
+//! it with the token's hash, and asks for `/v1-k3s/config` with the token. It asks through its own proxy at 127.0.0.1, so that
 //! is the name that the server's certificate must have, whatever `k3s_url` calls the server. Its log says of a failure what
 //! failed, and not always why; the answers do.
 
@@ -118,7 +118,7 @@ impl Bundle {
     }
 
     /// Those of them that the token lets a node believe in, or the hash that it has instead. The hash of one certificate is that of
-    /// the bytes that the server sends, the hash of several that of the root among them (k3s' `hashCA`). Nothing here tells which
+    /// the bytes that the server sends, the hash of several that of the root among them (k3s' `hashCA`). Nothing here says which
     /// that is, so only the certificate that has the token's hash is believed.
     fn roots(&self, token: &Token) -> Result<RootCertStore, String> {
         let believed = match (token.authority(), &self.certificates[..]) {

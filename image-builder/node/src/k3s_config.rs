@@ -18,12 +18,12 @@ pub fn check(path: &Path) -> Result<()> {
         .permissions()
         .mode();
     if mode & 0o077 != 0 {
-        bail!("{shown} holds the token, and others than root may read it: chmod 600 {shown}");
+        bail!("{shown} holds the token, and others than root may read it; next: chmod 600 {shown}");
     }
     let text = fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
     // The parser's message would quote the line, with the token in it.
     let Ok(config) = serde_saphyr::from_str::<Value>(&text) else {
-        bail!("{shown} is not YAML");
+        bail!("{shown} is not YAML; next: correct it");
     };
     if let Some(problem) = problem(&config) {
         bail!("{shown}: {problem}");
@@ -84,7 +84,10 @@ mod tests {
                 "server: http://a:6443\ntoken: s3cret\n",
                 "`server` must begin with https://",
             ),
-            ("server: https://a:6443\ntoken: K10s3cret\n", "was it cut?"),
+            (
+                "server: https://a:6443\ntoken: K10s3cret\n",
+                "copy the whole token",
+            ),
         ] {
             let verdict = verdict(text);
             assert!(verdict.contains(complaint), "{text}: {verdict}");

@@ -89,12 +89,12 @@ pub enum NodeError {
     )]
     Withheld(String),
     /// Something is not there.
-    #[error("the group's metadata has no `{0}`")]
+    #[error("the group's metadata has no `{0}`; next: add it to the group in Matchbox")]
     Missing(&'static str),
     /// Nothing says where the cluster is.
     #[error(
-        "neither the group's metadata nor /etc/gild/first-boot.toml has a `k3s_url`: add one to the group, or build the image \
-         with --k3s-url"
+        "neither the group's metadata nor /etc/gild/first-boot.toml has a `k3s_url`; next: add one to the group, or build the \
+         image with --k3s-url"
     )]
     NoServer,
     /// A value is wrong.

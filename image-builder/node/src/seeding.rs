@@ -293,8 +293,8 @@ impl Reboots {
             .unwrap_or(0);
         if so_far >= MOST_REBOOTS {
             bail!(
-                "Matchbox knows this node, but after {so_far} reboots it still has not become that: look at \
-                 /var/log/cloud-init.log, then remove {} to have it tried again",
+                "Matchbox knows this node, but after {so_far} reboots it still has not become that; next: look at \
+                 /var/log/cloud-init.log, then remove {} to try again",
                 self.path.display()
             );
         }

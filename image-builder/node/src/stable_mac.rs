@@ -54,7 +54,7 @@ fn wait_for_macs<'a>(root: &Path, wired: &'a [Interface]) -> Result<Macs<'a>> {
             Some(macs) => return Ok(macs),
             None if Instant::now() < end => thread::sleep(LOOK),
             None => bail!(
-                "the board's number is not in {}: is the kernel module for it there?",
+                "the board's number is not in {}; next: check that the image has the kernel module for it",
                 place.place()
             ),
         }

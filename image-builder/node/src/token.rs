@@ -34,17 +34,19 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Nothing.
-    #[error("is empty")]
+    #[error("is empty; next: write the cluster's agent token there")]
     Empty,
     /// No token is that long.
-    #[error("is longer than {MAX_LENGTH} bytes")]
+    #[error(
+        "is longer than {MAX_LENGTH} bytes; next: write the cluster's agent token there, and nothing else"
+    )]
     TooLong,
     /// Text that does not survive YAML and HTTP headers.
-    #[error("has a line break, a control character or a space at an end")]
+    #[error("has a line break, a control character or a space at an end; next: remove it")]
     Unprintable,
     /// `K10`, and then not what follows in a whole token.
     #[error(
-        "begins like a secure token, and is not K10<64 hex digits>::<user>:<password>: was it cut?"
+        "begins like a secure token, but is not K10<64 hex digits>::<user>:<password>; next: copy the whole token"
     )]
     Malformed,
     /// A whole token with something around it: quotes, or a line of a shell.
@@ -54,7 +56,7 @@ pub enum TokenError {
     Within,
     /// Matchbox shows numbers as Go does.
     #[error(
-        "looks like a number that Matchbox has rounded: write it in quotes in the group's metadata"
+        "looks like a number that Matchbox has rounded; next: write it in quotes in the group's metadata"
     )]
     Number,
 }
@@ -113,7 +115,7 @@ impl Token {
                  agent token",
             ),
             Kind::Password | Kind::Bootstrap => Some(
-                "the token does not say which cluster it is for: the node cannot tell a false server; next: use K10...",
+                "the token does not say which cluster it is for: a node would believe a false server; next: use K10...",
             ),
             Kind::Secure => None,
         }

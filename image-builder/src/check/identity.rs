@@ -78,12 +78,12 @@ pub fn of_node(
                 (vec![finding], None)
             }
             Err(refused) => error(
-                &format!("the node refuses what its group says ({refused}): {without}"),
+                &format!("{without}, because it refuses what its group says: {refused}"),
                 CORRECT,
             ),
         },
         Err(refused) => error(
-            &format!("the node refuses the answer ({refused}): {without}"),
+            &format!("{without}, because it refuses the answer: {refused}"),
             CORRECT,
         ),
     }

@@ -131,7 +131,7 @@ fn the_agent_s_token_for_a_disk_starts_it_once_whatever_it_carries() {
     let bench = &desk.bench;
     on_trial(bench);
     says_its_id(bench);
-    // Without a start of its own left, the disk must not lead back to the card.
+    // Without its own start left, the disk must not lead back to the card.
     for token in TOKENS {
         bench
             .tool("mdel", &["-i", FAT, &format!("::{token}")])

@@ -202,7 +202,7 @@ impl Bench {
     /// Runs a script where only 4 MiB fit into this folder: a file system that is mounted where nobody else sees it.
     pub fn with_little_room(&self, folder: &str, script: &str) -> Ran {
         let script = format!("mount -t tmpfs -o size=4m tmpfs {folder} && {{ {script}; }}");
-        // Root in a user namespace of its own could not look into another user's home, where this may lie.
+        // Root in its own user namespace could not look into another user's home, where this may lie.
         let unshare =
             r#"test "$(id -u)" = 0 || map=--map-root-user; exec unshare $map --mount sh -c "$1""#;
         self.tool("sh", &["-c", unshare, "sh", &script])

@@ -14,7 +14,7 @@ use super::{Watch, options};
 
 const TEXT: &[u8] = b"the release";
 
-/// A share with a release in a folder of its own, and `rpi5` beside it.
+/// A share with a release in its own folder, and `rpi5` beside it.
 fn release() -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |path: &str| directory.path().join(path);

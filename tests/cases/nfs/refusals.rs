@@ -42,7 +42,9 @@ fn what_cannot_be_opened_says_why(url: &NfsUrl) {
     assert!(matches!(error, NfsError::NotFound { .. }), "{error}");
     assert_eq!(
         error.to_string(),
-        format!("opening /gild/rpi5/missing.json on {server}: it is not there")
+        format!(
+            "opening /gild/rpi5/missing.json on {server}: it is not there; next: publish it there, or correct the address"
+        )
     );
     let error = permanent_error(&at("/gild"), "rpi5");
     assert!(matches!(error, NfsError::NotAFile { .. }), "{error}");
@@ -104,7 +106,7 @@ fn a_port_with_something_else_behind_it_says_so() {
     assert!(
         error
             .to_string()
-            .contains("is an NFSv3 server behind this port?"),
+            .contains("next: give the port of an NFSv3 server"),
         "{error}"
     );
     server.join().expect("no panic");

@@ -101,7 +101,7 @@ fn where_root_is_nobody_a_file_for_everyone_is_read_and_another_is_refused() {
     let mode = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
     };
-    // Each with a server of its own: ganesha remembers the rights for a minute.
+    // Each with its own server: ganesha remembers the rights for a minute.
     let server = || {
         let export = Export {
             squashes_root: true,

@@ -81,7 +81,7 @@ fn a_cut_at_every_step_of_the_first_write_is_completed_by_the_next_power_on() {
     survives_every_cut(&chip(&[]), 64 << 10, false);
 }
 
-/// A board with an environment, in the boot flash or in a flash of its own.
+/// A board with an environment, in the boot flash or in its own flash.
 struct Board {
     block: usize,
     declared: Option<Vec<u8>>,

@@ -136,7 +136,7 @@ fn is_new_enough(
 }
 
 /// Gives the image the board's own configuration, with the disk first; gives the new `.sig`, and what is changed. Its time
-/// stays, because by that the update is known to be done.
+/// stays, because it shows that the update is done.
 fn keep_settings(
     image: &mut Image,
     old: &[u8],

@@ -31,7 +31,7 @@ fn wait_until(is_so: impl Fn() -> bool) {
     panic!("it has not happened");
 }
 
-/// A server at the other end of the cable, in a network of its own. Leases are to be renewed after two seconds. Renewals move
+/// A server at the other end of the cable, in its own network. Leases are to be renewed after two seconds. Renewals move
 /// the router, have no route to 10.20.0.0/16 any more, and are refused once the test says so.
 fn serve(refuses: Arc<AtomicBool>) -> Pid {
     let (tell, heard) = mpsc::channel();

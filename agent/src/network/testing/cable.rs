@@ -31,7 +31,7 @@ pub fn ip(arguments: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Puts this thread into a network of its own, where /etc is its own too.
+/// Puts this thread into its own network, where /etc is its own too.
 pub fn leave_the_machine() {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .expect("namespaces: run this as root, as `make test` does");

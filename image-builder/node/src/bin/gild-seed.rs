@@ -1,4 +1,4 @@
-//! Gives a node of the golden image its identity. The image's units run it; docs/first-boot.md tells the story.
+//! Gives a node of the golden image its identity. The image's units run it; docs/first-boot.md describes it.
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};

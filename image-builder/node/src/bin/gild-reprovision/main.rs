@@ -39,7 +39,7 @@ struct Arguments {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
-    /// Stop k3s first, end the pods that are still there, and unmount their volumes. The cluster moves nothing by that.
+    /// Stop k3s first, end the pods that are still there, and unmount their volumes. This moves no pod to another node.
     #[arg(long)]
     drain: bool,
     /// Note on the disk that this order is carried out.
@@ -65,7 +65,7 @@ fn main() -> Result<()> {
         }
         Err(error) => {
             return Err(anyhow::Error::new(error).context(format!(
-                "nothing would flash this node, and {NOT_CHANGED}; give --without-card to go on all the same"
+                "nothing would flash this node, and {NOT_CHANGED} (--without-card goes on all the same)"
             )));
         }
     }
@@ -109,7 +109,7 @@ fn main() -> Result<()> {
         disk.device.display()
     ));
     systemctl(&["reboot"])
-        .context("running systemctl reboot: reboot this node by hand, it is still to be flashed")
+        .context("the disk does not boot any more, but systemctl reboot failed; next: reboot this node by hand")
 }
 
 /// Nobody is there to start again what was stopped for an order.
@@ -171,7 +171,7 @@ fn drain(pods: &Pods<'_>, root: &Path, stopped: &mut Stopped) -> Result<Turn> {
 
 fn take_turn(root: &Path) -> Result<Turn> {
     let turn = Turn::take(root)?;
-    turn.context("another gild-seed is at work, which may start k3s or restart this node; wait until it is done")
+    turn.context("another gild-seed is at work, which may start k3s or restart this node; next: wait until it is done")
 }
 
 fn confirm(disk: &Disk, hostname: &str) -> Result<()> {
@@ -187,7 +187,9 @@ fn confirm(disk: &Disk, hostname: &str) -> Result<()> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     if answer.trim() != hostname {
-        bail!("that is not this node's name, and {NOT_CHANGED}");
+        bail!(
+            "that is not this node's name, and {NOT_CHANGED}; next: run it again, and type {hostname}"
+        );
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ impl<'a> Pods<'a> {
             }
             if start.elapsed() > self.after_kill {
                 bail!(
-                    "processes of pods cannot be killed ({left:?}): they wait for a disk or a server that does not answer"
+                    "processes of pods cannot be killed ({left:?}): they wait for a disk or a server that does not answer; next: bring that back, or restart this node"
                 );
             }
             signal(&left, Signal::SIGKILL)?;
