@@ -69,6 +69,9 @@ A_BOARD_OR_NONE = [ -z "$(filter-out $(patsubst boards/%/board.toml,%,$(wildcard
 demo-inputs:
 	@[ -z "$(CHAIN)" ] || [ "$(CHAIN)" = full ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(call A_BOARD_OR_NONE,demo)
+	@case "$(FAULT)" in ""|cable|power|bad-disk|bad-image) ;; \
+		*) echo "demo: \"$(FAULT)\" is not a fault; next: FAULT=cable, power, bad-disk or bad-image, or none" >&2; exit 2;; esac
+	@[ -z "$(FAULT)" ] || [ -z "$(CHAIN)" ] || { echo "demo: FAULT=$(FAULT) beside CHAIN=$(CHAIN); next: leave one of them out" >&2; exit 2; }
 
 test-image-inputs:
 	@$(call A_BOARD_OR_NONE,test-image)
@@ -98,13 +101,13 @@ ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
 demo: setup image-programs
 else
-demo: DEMO = --bin gild-demo -- $(if $(RECORDING),--recording "$(RECORDING)")
+demo: DEMO = --bin gild-demo -- $(if $(FAULT),--fault $(FAULT)) $(if $(RECORDING),--recording "$(RECORDING)")
 endif
 
 # The prerequisites of the rule with the recipe come before all others.
-demo: demo-inputs setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined
+demo: demo-inputs setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined; FAULT=cable, power, bad-disk or bad-image: one board that has this, and gets well
 	@$(if $(CHAIN),,$(call SAY_COMPILING,target/debug/gild-demo,the demo (some minutes$(COMMA) the first time)))
-	@cargo run --quiet $(DEMO) $(BOARD)
+	@cargo run --quiet $(DEMO) $(or $(BOARD),$(if $(FAULT),rpi5))
 
 # gild compares them again; this only saves the minutes before.
 HAS_DIGEST = [ "$$(sha256sum < "$(1)" | cut -d ' ' -f 1)" = "$$(echo "$(2)" | tr A-F a-f)" ] || \

@@ -92,6 +92,8 @@ fn a_wrong_value_is_refused_before_anything_is_installed_or_compiled() {
     for (words, expected) in [
         ("demo CHAIN=ful", "\"ful\" is not a chain"),
         ("demo BOARD=rpi6", "\"rpi6\" is not a board"),
+        ("demo FAULT=fire", "\"fire\" is not a fault"),
+        ("demo FAULT=cable CHAIN=full", "FAULT=cable beside CHAIN="),
         ("demo CHAIN=full BOARD=rpi6", "\"rpi6\" is not a board"),
         ("test-image BOARD=rpi6", "\"rpi6\" is not a board"),
         ("test-image BAD_RELEASE=rot", "\"rot\" is not a bad release"),
@@ -161,6 +163,7 @@ fn right_values_are_taken() {
         assert!(setup.is_some() && setup < last, "{said}");
     }
     assert!(checkout.make("demo").1);
+    assert!(checkout.make("demo FAULT=bad-disk").1);
     assert!(checkout.make_with(&["demo", "BOARD=rpi5 rock5b"]).1);
 }
 

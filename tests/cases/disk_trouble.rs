@@ -7,16 +7,7 @@ use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
 use gild_tests::scene::{HOLD_FOR_THE_LED, PATIENCE, Scene};
-use gild_tests::virtual_board::{End, VirtualBoard};
-use serde_json::{Value, json};
-
-/// A sector in the root file system's data, 96 MiB into the image.
-const SECTOR: u64 = 96 * 2048;
-
-/// Every request of this kind that touches the sector fails.
-fn failing(kind: &str) -> Value {
-    json!({ "event": "none", "iotype": kind, "errno": 5, "sector": SECTOR, "once": false })
-}
+use gild_tests::virtual_board::{End, VirtualBoard, failing};
 
 fn is_healed(scene: &Scene, mut board: VirtualBoard) -> Result<()> {
     let note = scene.note()?;

@@ -7,24 +7,15 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use gild_tests::board_dtb::Product;
-use gild_tests::scene::{PATIENCE, Scene};
+use gild_tests::scene::{PATIENCE, SLOW, Scene};
 use gild_tests::{disk, firmware};
-
-const SLOW: u64 = 12 << 20;
 
 /// Cuts the power in the middle of the flash.
 fn interrupted(name: &str, product: Product) -> Result<Scene> {
     let mut scene = Scene::new(name, product)?;
     scene.hardware.nvme[0].bytes_per_second = SLOW;
     let mut board = scene.power_on()?;
-    board.wait_until("progress of at least 50 %", PATIENCE, |line| {
-        let per_cent = line
-            .strip_prefix("gild: progress ")
-            .and_then(|rest| rest.split(' ').next());
-        per_cent
-            .and_then(|number| number.parse::<u32>().ok())
-            .is_some_and(|number| number >= 50)
-    })?;
+    board.wait_for_progress(50, PATIENCE)?;
     board.cut_power()?;
     scene.hardware.nvme[0].bytes_per_second = 0;
     let half = firmware::boot_from_disk(product, &scene.nvme(), scene.path());

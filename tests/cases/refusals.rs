@@ -56,14 +56,7 @@ fn another_board_s_image_is_fault_4() -> Result<()> {
 #[test]
 fn a_manifest_with_one_digit_changed_is_fault_4_and_a_mended_one_goes_on() -> Result<()> {
     let scene = Scene::with_own_share("bad-signature", Product::Rock5b)?;
-    let path = scene.share.board_directory().join("golden.json");
-    let good = fs::read_to_string(&path)?;
-    // Still a sound manifest: the signature is all that tells.
-    let time = scene.share.manifest()?.build_time;
-    fs::write(
-        &path,
-        good.replace(&time.to_string(), &(time + 1).to_string()),
-    )?;
+    let good = scene.share.spoil_manifest()?;
 
     let mut board = scene.power_on()?;
     let line = board.wait_for_fault(4, PATIENCE)?;
@@ -73,7 +66,7 @@ fn a_manifest_with_one_digit_changed_is_fault_4_and_a_mended_one_goes_on() -> Re
     assert!(note.contains("the signature does not fit"), "{note}");
     scene.assert_disk_is_untouched()?;
 
-    fs::write(&path, good)?;
+    fs::write(scene.share.manifest_file(), good)?;
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
     scene.assert_disk_is_the_image()
 }

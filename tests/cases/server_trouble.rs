@@ -6,10 +6,7 @@ use anyhow::Result;
 use gild_tests::board_dtb::Product;
 use gild_tests::disk;
 use gild_tests::nfs_server::{BitFlip, Handles};
-use gild_tests::scene::{HOLD_FOR_THE_LED, PATIENCE, Scene};
-
-/// Slow enough that a test can step in between.
-const SLOW: u64 = 12 << 20;
+use gild_tests::scene::{HOLD_FOR_THE_LED, PATIENCE, SLOW, Scene};
 
 #[test]
 fn a_server_that_appears_late_is_waited_for() -> Result<()> {

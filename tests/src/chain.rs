@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::pi5::{Medium, Pi5};
 use crate::scene::Scene;
 use crate::serial::printable;
-use crate::virtual_board::{End, VirtualBoard};
+use crate::virtual_board::{End, VirtualBoard, has_come_to};
 
 /// What U-Boot says first.
 const BANNER: &str = "U-Boot 20";
@@ -74,6 +74,17 @@ impl<'a> Chain<'a> {
         self.board.tolerate_faults();
     }
 
+    /// The board itself, for what happens to it.
+    pub fn board(&mut self) -> &mut VirtualBoard {
+        &mut self.board
+    }
+
+    /// Gives a slow disk its speed back, for later starts too.
+    pub fn let_disk_run(&mut self) -> Result<()> {
+        self.scene.hardware.nvme[0].bytes_per_second = 0;
+        self.board.let_disk_run(0)
+    }
+
     /// All console lines since the last start of QEMU.
     pub fn console(&mut self) -> String {
         self.board.console().join("\n")
@@ -81,6 +92,25 @@ impl<'a> Chain<'a> {
 
     /// Waits for a line on the console, and gives it.
     pub fn wait_for(&mut self, pattern: &str) -> Result<String> {
+        self.wait_until(pattern, |line| line.contains(pattern))
+    }
+
+    /// Waits until the agent has done so many per cent of a stage.
+    pub fn wait_for_progress(&mut self, percent: u64) -> Result<String> {
+        let what = format!("progress of at least {percent} %");
+        self.wait_until(&what, |line| has_come_to(line, percent))
+    }
+
+    /// Waits until the console and the LED show a fault and what to do about it; gives the line of the fault.
+    pub fn wait_for_fault_on_the_led(&mut self, number: u8) -> Result<String> {
+        self.tolerate_faults();
+        let line = self.wait_for(&format!("gild: FAULT {number}:"))?;
+        self.wait_for("gild: next: ")?;
+        self.board.wait_for_the_led(number, self.watch.patience)?;
+        Ok(line)
+    }
+
+    fn wait_until(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let name = self.scene.hardware.product.name();
         let Watch {
             patience,
@@ -88,14 +118,14 @@ impl<'a> Chain<'a> {
             failure,
         } = self.watch;
         let has_failed = |line: &str| failure.is_some_and(|failure| line.contains(failure));
-        let line = self.board.wait_until(pattern, patience, |line| {
+        let line = self.board.wait_until(what, patience, |line| {
             let text = printable(line);
             if let Some(show) = show
                 && !text.is_empty()
             {
                 show(name, &text);
             }
-            line.contains(pattern) || has_failed(line)
+            wanted(line) || has_failed(line)
         })?;
         ensure!(!has_failed(&line), "the node says `{line}`");
         Ok(line)
@@ -163,6 +193,11 @@ impl<'a> Chain<'a> {
         })
         .context("U-Boot started something else")?;
         Ok(())
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(self) -> Result<()> {
+        self.board.cut_power()
     }
 
     /// Waits until the board switches itself off; gives all that was on its console since the last start of QEMU.

@@ -23,6 +23,8 @@ pub const PATIENCE: Duration = Duration::from_mins(4);
 /// Kernel argument for a fault that comes back only after the work has made progress for a while: the LED shows a fault until
 /// then, and must have the time to blink its number to the end.
 pub const HOLD_FOR_THE_LED: &str = "gild.hold_seconds=20";
+/// Bytes per second of a disk that is slow enough to step in while it is written.
+pub const SLOW: u64 = 12 << 20;
 /// Size of the target unless a test needs another.
 pub const DISK_SIZE: u64 = 512 << 20;
 /// This machine, as a board in QEMU's user-mode network sees it.

@@ -73,6 +73,14 @@ impl SerialLog {
     }
 }
 
+/// How far the agent is in a stage, if a line says so: per cent, and the same in words.
+#[must_use]
+pub fn progress(line: &str) -> Option<(u64, &str)> {
+    let words = line.strip_prefix("gild: progress ")?;
+    let (percent, _) = words.split_once(" %")?;
+    Some((percent.parse().ok()?, words))
+}
+
 /// A line for a terminal: without what U-Boot sends to move its cursor or to ask it something.
 #[must_use]
 pub fn printable(line: &str) -> String {

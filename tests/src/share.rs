@@ -120,9 +120,26 @@ impl Share {
         Path::new(self.golden.product.name()).join(format!("{}.img.zst", self.golden.image_id))
     }
 
+    /// Changes one number in the published manifest, and gives what it was before. It is still a sound manifest: the signature
+    /// is all that tells.
+    pub fn spoil_manifest(&self) -> Result<String> {
+        let path = self.manifest_file();
+        let good = fs::read_to_string(&path)?;
+        let time = self.manifest()?.build_time;
+        let spoiled = good.replace(&time.to_string(), &(time + 1).to_string());
+        fs::write(&path, spoiled)?;
+        Ok(good)
+    }
+
+    /// The file of the manifest.
+    #[must_use]
+    pub fn manifest_file(&self) -> PathBuf {
+        self.board_directory().join("golden.json")
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> Result<gild_format::manifest::Manifest> {
-        let path = self.board_directory().join("golden.json");
+        let path = self.manifest_file();
         let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
         Ok(gild_format::manifest::Manifest::parse(&bytes)?)
     }

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-pub use self::disks::DiskCounters;
+pub use self::disks::{DiskCounters, failing};
 pub use self::hardware::{Boot, Hardware, Nvme};
 use crate::board_dtb::Product;
 use crate::led;
 use crate::qmp::Qmp;
-use crate::serial::SerialLog;
+use crate::serial::{SerialLog, progress};
 use crate::slot::Slot;
 
 const POLL: Duration = Duration::from_millis(20);
@@ -107,20 +107,32 @@ impl VirtualBoard {
         }
     }
 
+    /// Waits until the agent has done so many per cent of a stage.
+    pub fn wait_for_progress(&mut self, percent: u64, timeout: Duration) -> Result<String> {
+        let what = format!("progress of at least {percent} %");
+        self.wait_until(&what, timeout, |line| has_come_to(line, percent))
+    }
+
     /// Waits for a fault on the console, and gives its line.
     pub fn wait_for_fault(&mut self, number: u8, timeout: Duration) -> Result<String> {
         self.tolerate_faults();
         self.wait_for(&format!("gild: FAULT {number}:"), timeout)
     }
 
-    /// The same, and waits until the LED has blinked its number to the end, which takes so many seconds and three more.
+    /// The same, and waits until the LED shows it.
     pub fn wait_for_fault_on_the_led(&mut self, number: u8, timeout: Duration) -> Result<String> {
         let line = self.wait_for_fault(number, timeout)?;
+        self.wait_for_the_led(number, timeout)?;
+        Ok(line)
+    }
+
+    /// Waits until the LED has blinked the number of a fault to the end, which takes so many seconds and three more.
+    pub fn wait_for_the_led(&mut self, number: u8, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         loop {
             let seen = self.led()?;
             if seen.faults.contains(&number) {
-                return Ok(line);
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 bail!(
@@ -198,6 +210,11 @@ impl VirtualBoard {
     pub fn qmp(&mut self) -> &mut Qmp {
         &mut self.qmp
     }
+}
+
+/// Whether a line says that the agent has done so many per cent of a stage.
+pub(crate) fn has_come_to(line: &str, percent: u64) -> bool {
+    progress(line).is_some_and(|(done, _)| done >= percent)
 }
 
 impl Drop for VirtualBoard {

@@ -5,6 +5,16 @@ use serde_json::{Value, json};
 
 use super::{Nvme, VirtualBoard};
 
+/// A sector in the root file system's data, 96 MiB into the image.
+const SECTOR: u64 = 96 * 2048;
+
+/// An error of a disk, an element of blkdebug's `inject-error`: every request of this kind, `read` or `write`, that touches
+/// one sector of the image fails.
+#[must_use]
+pub fn failing(kind: &str) -> Value {
+    json!({ "event": "none", "iotype": kind, "errno": 5, "sector": SECTOR, "once": false })
+}
+
 /// Bytes a disk has taken and given, as QEMU counted them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskCounters {

@@ -1,9 +1,11 @@
 //! `make demo`: virtual boards from power-on with an empty disk to the first line of their golden image, with the boot
-//! order changed; and then a second power-on, which goes straight to the disk.
+//! order changed; and then a second power-on, which goes straight to the disk. Or what a fault on the way does (fault.rs).
 //!
 //! Kernel, card, agent, golden image, disks and network are real; the hardware is QEMU's. This program plays the firmware of
 //! the Pi 5, and Debian's U-Boot for QEMU plays the Rock 5B's (docs/virtual-boards.md).
 
+mod fault;
+mod led;
 mod order;
 mod recording;
 mod screen;
@@ -11,7 +13,7 @@ mod summary;
 
 use std::fs;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use gild_tests::board_dtb::Product;
@@ -20,6 +22,7 @@ use gild_tests::pi5::Medium;
 use gild_tests::scene::{PATIENCE, Scene};
 use serde_json::Value;
 
+use crate::fault::Fault;
 use crate::order::Order;
 use crate::summary::{Summary, verdict};
 
@@ -42,45 +45,76 @@ fn main() -> ExitCode {
 }
 
 fn demo(arguments: &[String]) -> Result<()> {
-    let (recording, names) = match arguments {
-        [option, file, names @ ..] if option == "--recording" => (Some(file), names),
-        names => (None, names),
-    };
+    let wanted = Wanted::by(arguments)?;
+    let mut ends = Vec::new();
     let mut summaries = Vec::new();
-    for product in chosen(names)? {
-        summaries.push(one_board(product).with_context(|| product.name())?);
+    for product in wanted.products() {
+        let name = product.name();
+        match wanted.fault {
+            Some(fault) => ends.push(fault::show(fault, product).context(name)?),
+            None => summaries.push(one_board(product).context(name)?),
+        }
     }
     let shown = screen::end();
-    if let Some(file) = recording {
-        fs::write(file, shown.svg()).with_context(|| format!("writing {file}"))?;
+    if let Some(file) = wanted.recording {
+        fs::write(&file, shown.svg()).with_context(|| format!("writing {file}"))?;
     }
     for summary in &summaries {
         summary.print();
     }
-    let products: Vec<_> = summaries.iter().map(|summary| summary.product).collect();
-    println!("\n{}", verdict(&products));
+    if wanted.fault.is_none() {
+        let products: Vec<_> = summaries.iter().map(|summary| summary.product).collect();
+        ends.push(verdict(&products));
+    }
+    for end in ends {
+        println!("\n{end}");
+    }
+    println!("{}", summary::NEXT);
     Ok(())
 }
 
-fn chosen(arguments: &[String]) -> Result<Vec<Product>> {
-    if arguments.is_empty() {
-        return Ok(Product::SUPPORTED.to_vec());
+/// What the demo is to show.
+#[derive(Default)]
+struct Wanted {
+    /// None stands for all that are supported.
+    boards: Vec<Product>,
+    fault: Option<Fault>,
+    recording: Option<String>,
+}
+
+impl Wanted {
+    fn by(arguments: &[String]) -> Result<Self> {
+        let mut wanted = Self::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let mut value = || {
+                words
+                    .next()
+                    .with_context(|| format!("{word} needs a value"))
+            };
+            match word.as_str() {
+                "--recording" => wanted.recording = Some(value()?.clone()),
+                "--fault" => wanted.fault = Some(Fault::named(value()?)?),
+                board => wanted.boards.push(Product::named(board)?),
+            }
+        }
+        Ok(wanted)
     }
-    arguments.iter().map(|name| Product::named(name)).collect()
+
+    fn products(&self) -> Vec<Product> {
+        match self.boards.as_slice() {
+            [] => Product::SUPPORTED.to_vec(),
+            boards => boards.to_vec(),
+        }
+    }
 }
 
 /// One board's way from bare to node.
 fn one_board(product: Product) -> Result<Summary> {
     let say = |text: &str| screen::say(product.name(), text);
-    say(
-        "preparing: golden image, its publication, a whole card, a blank 512 MiB NVMe disk (built when not there yet: some minutes)",
-    );
+    say(screen::PREPARING);
     let mut scene = Scene::new(&format!("demo-{}", product.name()), product)?;
-    scene.use_firmware()?;
-    say(order::who_plays_the_firmware(product));
-    if let Some(expected) = order::expected_complaints(product) {
-        say(expected);
-    }
+    use_firmware(&mut scene)?;
     let before = Order::of(&scene)?;
     ensure!(!before.is_nvme_first(), "the board has the disk first");
 
@@ -88,23 +122,12 @@ fn one_board(product: Product) -> Result<Summary> {
         "power on, card in the slot; the boot order is {before}"
     ));
     let start = Instant::now();
-    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
-    chain.wait_for("gild: done, rebooting")?;
-    let flashed = start.elapsed();
-    let receipt = chain.restart(Medium::Nvme, |scene, _| scene.receipt())?;
-    is_without_fault(&receipt)?;
-    let after = Order::of(chain.scene())?;
-    ensure!(
-        after.is_nvme_first(),
-        "the boot order was not changed: it is {after}"
-    );
-    say(order::who_changed_it(product));
-    chain.wait_for(GOLDEN)?;
-    let golden = start.elapsed();
-    chain.power_off()?;
+    let chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    let first = ends_well(chain, start)?;
 
     say(&format!(
-        "power off, and on again; the boot order is {after}"
+        "power off, and on again; the boot order is {}",
+        first.order
     ));
     let start = Instant::now();
     let mut chain = Chain::power_on(&mut scene, Medium::Nvme, WATCH)?;
@@ -119,10 +142,57 @@ fn one_board(product: Product) -> Result<Summary> {
     Ok(Summary {
         product,
         before,
-        after,
+        first,
+        again,
+    })
+}
+
+/// Gives the board its firmware, and says whose it is.
+fn use_firmware(scene: &mut Scene) -> Result<()> {
+    scene.use_firmware()?;
+    let product = scene.hardware.product;
+    screen::say(product.name(), order::who_plays_the_firmware(product));
+    if let Some(expected) = order::expected_complaints(product) {
+        screen::say(product.name(), expected);
+    }
+    Ok(())
+}
+
+/// How the first power-on ended.
+struct End {
+    /// From the power-on until the agent was done.
+    flashed: Duration,
+    /// From the power-on to the golden image's first line.
+    golden: Duration,
+    /// What the firmware looks at first now.
+    order: Order,
+    /// What the agent left on the card.
+    receipt: Value,
+}
+
+/// Waits until the agent is done and the board has started its image from the disk, and has switched itself off.
+fn ends_well(mut chain: Chain, start: Instant) -> Result<End> {
+    let product = chain.scene().hardware.product;
+    chain.wait_for("gild: done, rebooting")?;
+    let flashed = start.elapsed();
+    let receipt = chain.restart(Medium::Nvme, |scene, _| {
+        scene.assert_disk_is_the_image()?;
+        scene.receipt()
+    })?;
+    is_without_fault(&receipt)?;
+    let order = Order::of(chain.scene())?;
+    ensure!(
+        order.is_nvme_first(),
+        "the boot order was not changed: it is {order}"
+    );
+    screen::say(product.name(), order::who_changed_it(product));
+    chain.wait_for(GOLDEN)?;
+    let golden = start.elapsed();
+    chain.power_off()?;
+    Ok(End {
         flashed,
         golden,
-        again,
+        order,
         receipt,
     })
 }

@@ -4,36 +4,41 @@ use std::io::{IsTerminal, stdout};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use gild_tests::serial::progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::led::Led;
 use crate::recording::Recording;
 
 /// One step of the LED.
 const STEP: Duration = Duration::from_millis(100);
-/// A second of the LED, in steps.
-const DARK: &[&str] = &["○", "○"];
-const LIT: &[&str] = &["●", "●"];
-const ONE_BLINK: &[&str] = &["●", "○", "○", "○", "○", "○", "○", "○", "○", "○", "○"];
-const TWO_BLINKS: &[&str] = &["●", "○", "○", "●", "○", "○", "○", "○", "○", "○", "○"];
-const THREE_BLINKS: &[&str] = &["●", "○", "○", "●", "○", "○", "●", "○", "○", "○", "○"];
-const FIVE_BLINKS: &[&str] = &["●", "○", "●", "○", "●", "○", "●", "○", "●", "○", "○"];
+
+/// What the demo says while it makes what a board needs.
+pub const PREPARING: &str = "preparing: golden image, its publication, a whole card, a blank 512 MiB NVMe disk (built when not there yet: some minutes)";
 
 static SCREEN: OnceLock<Mutex<Screen>> = OnceLock::new();
 
 /// What a line of a board's console says about its progress.
 #[derive(Debug, PartialEq, Eq)]
-enum News<'a> {
+pub enum News<'a> {
     /// A stage begins.
     Stage(&'a str),
     /// So many per cent of it are done, in words.
     Progress(u64, &'a str),
+    /// The agent waits for its server.
+    Waiting,
+    /// A fault is shown.
+    Fault(u8),
     /// The image on the disk runs.
     Golden,
+    /// The power is cut.
+    NoPower,
 }
 
 struct Screen {
     start: Instant,
     bar: Option<ProgressBar>,
+    led: Led,
     recording: Recording,
 }
 
@@ -47,28 +52,18 @@ pub fn console(board: &str, line: &str) {
             println!("{text}");
             return;
         };
-        match news {
-            Some(News::Progress(percent, words)) => {
-                bar.set_position(percent);
-                bar.set_message(words.to_owned());
-            }
-            Some(News::Stage(stage)) => {
-                bar.println(text);
-                bar.set_style(style(led(stage)));
-                bar.set_position(0);
-                bar.set_prefix(format!("{board} {stage}"));
-                bar.set_message("");
-            }
-            Some(News::Golden) => {
-                bar.println(text);
-                bar.set_style(style(LIT));
-                bar.set_position(100);
-                bar.set_prefix(format!("{board} runs its image"));
-                bar.set_message("");
-            }
-            None => bar.println(text),
+        if !matches!(news, Some(News::Progress(..))) {
+            bar.println(text);
+        }
+        if let Some(news) = news {
+            screen.hear(board, &news);
         }
     });
+}
+
+/// Shows that a board has no power any more.
+pub fn goes_dark(board: &str) {
+    with_screen(|screen| screen.hear(board, &News::NoPower));
 }
 
 /// Shows what the demo itself says about a board.
@@ -101,15 +96,43 @@ fn with_screen<T>(act: impl FnOnce(&mut Screen) -> T) -> T {
 impl Screen {
     fn new() -> Self {
         let bar = stdout().is_terminal().then(|| {
-            let bar = ProgressBar::new(100).with_style(style(DARK));
+            let bar = ProgressBar::new(100).with_style(style(&Led::default().ticks()));
             bar.enable_steady_tick(STEP);
             bar
         });
         Self {
             start: Instant::now(),
             bar,
+            led: Led::default(),
             recording: Recording::default(),
         }
+    }
+
+    /// Has the last line show the news, if there is one.
+    fn hear(&mut self, board: &str, news: &News) {
+        let Some(bar) = &self.bar else { return };
+        let before = self.led.ticks();
+        self.led.hear(news);
+        let ticks = self.led.ticks();
+        // A style begins its blinks again.
+        if ticks != before {
+            bar.set_style(style(&ticks));
+        }
+        let (position, prefix) = match news {
+            News::Progress(percent, words) => {
+                bar.set_position(*percent);
+                bar.set_message((*words).to_owned());
+                return;
+            }
+            News::Fault(number) => return bar.set_message(format!("fault {number}")),
+            News::Waiting => return bar.set_message("waits for its server"),
+            News::Stage(stage) => (0, format!("{board} {stage}")),
+            News::Golden => (100, format!("{board} runs its image")),
+            News::NoPower => (0, format!("{board} is off")),
+        };
+        bar.set_position(position);
+        bar.set_prefix(prefix);
+        bar.set_message("");
     }
 
     fn record(&mut self, text: &str) {
@@ -117,35 +140,28 @@ impl Screen {
     }
 }
 
-fn style(led: &[&str]) -> ProgressStyle {
+fn style(ticks: &[&str]) -> ProgressStyle {
     ProgressStyle::with_template("{spinner:.green} {prefix:22} {bar:30} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .tick_strings(led)
-}
-
-/// What the agent's LED shows in a stage (docs/failures.md).
-fn led(stage: &str) -> &'static [&'static str] {
-    match stage {
-        "network" => ONE_BLINK,
-        "manifest" | "target" => TWO_BLINKS,
-        "flash" | "commit" | "boot-order" => FIVE_BLINKS,
-        "verify" => THREE_BLINKS,
-        "receipt" => LIT,
-        _ => DARK,
-    }
+        .tick_strings(ticks)
 }
 
 fn news(line: &str) -> Option<News<'_>> {
     if line.starts_with("golden: image") {
         return Some(News::Golden);
     }
+    if let Some((percent, words)) = progress(line) {
+        return Some(News::Progress(percent, words));
+    }
     let said = line.strip_prefix("gild: ")?;
     if let Some(stage) = said.strip_prefix("stage ") {
         return Some(News::Stage(stage));
     }
-    let words = said.strip_prefix("progress ")?;
-    let (percent, _) = words.split_once(" %")?;
-    Some(News::Progress(percent.parse().ok()?, words))
+    if said.starts_with("waiting: ") {
+        return Some(News::Waiting);
+    }
+    let (number, _) = said.strip_prefix("FAULT ")?.split_once(':')?;
+    Some(News::Fault(number.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -160,6 +176,10 @@ mod tests {
         assert_eq!(news(&line), Some(News::Progress(12, words)));
         let golden = "golden: image golden-b7a5ed3b4d44 running on a board";
         assert_eq!(news(golden), Some(News::Golden));
+        let fault = "gild: FAULT 7: writing /dev/nvme0n1";
+        assert_eq!(news(fault), Some(News::Fault(7)));
+        let waiting = "gild: waiting: the server does not answer (attempt 1)";
+        assert_eq!(news(waiting), Some(News::Waiting));
         for other in ["gild: progress", "gild: board rpi5", "U-Boot 2025.01"] {
             assert_eq!(news(other), None, "{other}");
         }
