@@ -22,7 +22,7 @@ endif
 # What is refused is refused before anything is done, with `make -j` too.
 .NOTPARALLEL:
 
-.PHONY: help setup demo image build-and-copy card install test check test-image test-desk campaign fleet fuzz lint docs bench dist
+.PHONY: help setup demo image build-and-copy card install test check test-image test-desk campaign fleet fuzz lint docs book bench dist
 
 COMMA := ,
 
@@ -236,6 +236,9 @@ docs: setup ## Write docs/cli.md, and manual pages and completions for shells in
 	@cargo run --quiet --bin gild-docs target/docs
 	@cp target/docs/cli.md docs/cli.md
 	@echo "docs: docs/cli.md, target/docs/man, target/docs/completions"
+
+book: setup ## Render the pages as a book with mdBook, in target/book, and look for dead links in it
+	@toolchain/book
 
 fleet: setup ## Let up to a hundred nodes read from one server at once, in network namespaces (minutes): NODES="1 8 100"
 	@$(ASK_FOR_ROOT)
