@@ -7,9 +7,11 @@ unexport CARGO_TARGET_DIR
 
 BOARD_TARGET := aarch64-unknown-linux-musl
 
-# What runs in the golden image names no folder of whoever built it, is the same whoever builds it, and needs no symbols.
-FIRST_BOOT := CARGO_PROFILE_RELEASE_STRIP=true CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
-	--remap-path-prefix=$(CURDIR)=/gild" cargo build --quiet --release -p gild-node --target $(BOARD_TARGET)
+# With these a program names no folder of whoever built it, and is the same whoever builds it.
+NAME_NO_FOLDER := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
+	--remap-path-prefix=$(CURDIR)=/gild"
+# What runs in the golden image, which needs no symbols.
+FIRST_BOOT := CARGO_PROFILE_RELEASE_STRIP=true $(NAME_NO_FOLDER) cargo build --quiet --release -p gild-node --target $(BOARD_TARGET)
 
 # Debian's NFS server, network namespaces and loop devices need root: for anyone else the programs run through sudo. It
 # asks for its password before the minutes of compiling; files of root's in target/ are given back.
@@ -65,7 +67,7 @@ setup-image setup-card: setup-%:
 A_BOARD_OR_NONE = [ -z "$(filter-out $(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml)),$(BOARD))" ] || \
 	{ echo "$(1): \"$(BOARD)\" is not a board; next: BOARD=rpi5, BOARD=rock5b, or none for both" >&2; exit 2; }
 
-.PHONY: demo-inputs test-image-inputs card-inputs install-inputs fuzz-inputs bench-inputs
+.PHONY: demo-inputs test-image-inputs card-inputs install-inputs fuzz-inputs bench-inputs dist-inputs
 demo-inputs:
 	@[ -z "$(CHAIN)" ] || [ "$(CHAIN)" = full ] || { echo "demo: \"$(CHAIN)\" is not a chain; next: CHAIN=full, or none" >&2; exit 2; }
 	@$(call A_BOARD_OR_NONE,demo)
@@ -91,6 +93,12 @@ install-inputs:
 fuzz-inputs:
 	@[ -z "$(filter-out $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs)),$(TARGET))" ] || \
 		{ echo "fuzz: \"$(TARGET)\" is not a target; next: TARGET=one of fuzz/fuzz_targets, without .rs, or none for all" >&2; exit 2; }
+
+dist-inputs:
+	@[ -z "$(filter-out amd64 arm64,$(ARCH))" ] || \
+		{ echo "dist: \"$(ARCH)\" is not an architecture that gild is made for; next: ARCH=amd64 or ARCH=arm64, or none for both" >&2; exit 2; }
+	@case "$(KEY)" in target/key/site.key) ;; *) [ -f "$(KEY)" ] || \
+		{ echo "dist: the key \"$(KEY)\" is not there; next: KEY=a secret key of \`gild key new\`, or no KEY= for no signature" >&2; exit 2; };; esac
 
 bench-inputs:
 	@[ -z "$(filter-out rpi5 rock5b,$(MODEL))" ] || { echo "bench: \"$(MODEL)\" is not a model; next: MODEL=rpi5 or MODEL=rock5b, or none" >&2; exit 2; }
@@ -182,9 +190,9 @@ install: install-inputs ## Put gild, with all that it needs, into PREFIX= (~/.lo
 	@$(MAKE) --no-print-directory gild agent first-boot
 	@toolchain/install "$(PREFIX)"
 
-dist: ## Make packages of gild for machines that do not compile it, in target/dist: ARCH=amd64 or arm64 for one; KEY=site.key signs SHA256SUMS
+dist: dist-inputs ## Make packages of gild for machines that do not compile it, in target/dist: ARCH=amd64 or arm64 for one; KEY=site.key signs SHA256SUMS
 	@toolchain/setup image card
-	@$(MAKE) --no-print-directory agent first-boot
+	@$(NAME_NO_FOLDER) $(MAKE) --no-print-directory agent first-boot
 	@KEY="$(filter-out target/key/site.key,$(KEY))" toolchain/dist $(ARCH)
 
 # A case waits for a place for its board, or for the one container: with a thread for each that waits, those that could run do.

@@ -102,6 +102,8 @@ fn a_wrong_value_is_refused_before_anything_is_installed_or_compiled() {
         ("card PUBLIC_KEY=none.pub", "\"none.pub\" is not there"),
         ("card CARD=none/card.img", "\"none/card.img\" is not there"),
         ("fuzz TARGET=none", "\"none\" is not a target"),
+        ("dist ARCH=x86_64", "\"x86_64\" is not an architecture"),
+        ("dist KEY=none.key", "\"none.key\" is not there"),
         ("bench MODEL=rpi6", "\"rpi6\" is not a model"),
         ("bench BESIDE=none", "\"none\" is not a program"),
         ("build-and-copy DEST=none", "\"none\" is not a folder"),
