@@ -3,6 +3,7 @@
 mod ordering;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,10 +17,15 @@ use crate::journal::{Journal, JournalError};
 use crate::known_groups::KnownGroups;
 use crate::metadata::{Group, Groups, Question, Scope};
 use crate::orders::KnownOrders;
-use crate::rack::{Door, Happened, Node, Rack, Refused, Trust};
+use crate::rack::{Door, Happened, Node, Rack, Refused, Trust, cut};
 
 /// How much the journal may grow, in bytes, before it is made short.
 const GROWTH: u64 = 8 << 20;
+/// And how much it may grow where it cannot be made short.
+const MOST_GROWTH: u64 = 8 * GROWTH;
+/// So many boards are known at most, and beyond them those that a group names: whoever has the key of the cards can invent boards without
+/// end, and must not keep the operator's own ones out.
+const MOST_KNOWN: usize = 1024;
 /// News that a slow page may lag behind before it loads everything again.
 const NEWS: usize = 1024;
 
@@ -32,6 +38,7 @@ pub struct Desk {
     login: Login,
     memory: Mutex<Memory>,
     news: broadcast::Sender<Mac>,
+    changes: AtomicU64,
     known_groups: KnownGroups,
     known_orders: KnownOrders,
 }
@@ -39,8 +46,9 @@ pub struct Desk {
 struct Memory {
     rack: Rack,
     journal: Journal,
-    /// How long the journal was when it was short.
+    /// How long the journal was when it was short, and how long it is when it is made short again.
     short: u64,
+    next: u64,
 }
 
 /// The desk cannot start.
@@ -66,6 +74,11 @@ pub enum ReportError {
     /// It cannot be taken.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Too many boards are known already.
+    #[error(
+        "the desk knows {MOST_KNOWN} boards and takes no further one without a group; next: give this board one with `gild node add`, and change the cards' `status_key` if you do not know the others"
+    )]
+    Full,
     /// It would be lost if the desk ended now, so that it must come again.
     #[error("the desk cannot keep it: {0}")]
     Kept(std::io::Error),
@@ -96,6 +109,7 @@ impl Desk {
             rack,
             journal,
             short: 0,
+            next: GROWTH,
         };
         memory.shorten();
         Ok(Self {
@@ -104,6 +118,7 @@ impl Desk {
             login,
             memory: Mutex::new(memory),
             news: broadcast::channel(NEWS).0,
+            changes: AtomicU64::default(),
             known_groups: KnownGroups::default(),
             known_orders: KnownOrders::default(),
         })
@@ -138,13 +153,25 @@ impl Desk {
         self.news.subscribe()
     }
 
+    /// How often anything has changed: who knows this number knows whether anything has since.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+
     /// Takes a report.
     pub fn report(&self, body: &[u8], shown: Shown<'_>) -> Result<(), ReportError> {
         let report: Report = serde_json::from_slice(body)
             .map_err(|error| ReportError::NotAReport(error.to_string()))?;
         let trust = self.trust(&report, body, shown)?;
+        let report = cut(&report, trust);
+        // Before the lock: they are files.
+        let groups = self.groups();
         let mut memory = self.memory();
-        memory.rack.accepts(&report, trust)?;
+        let mac = memory.rack.accepts(&report, trust)?;
+        if trust != Trust::Nobody && memory.has_no_place_for(mac, &groups) {
+            return Err(ReportError::Full);
+        }
         let happened = Happened::Reported {
             at: now(),
             trust,
@@ -258,9 +285,14 @@ impl Desk {
 
     fn apply(&self, memory: &mut Memory, happened: &Happened) {
         if let Some(mac) = memory.rack.apply(happened) {
-            // Nobody may be watching.
-            let _ = self.news.send(mac);
+            self.has_changed(mac);
         }
+    }
+
+    fn has_changed(&self, mac: Mac) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        // Nobody may be watching.
+        let _ = self.news.send(mac);
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -269,21 +301,31 @@ impl Desk {
 }
 
 impl Memory {
+    /// Whether this is one board more than the desk keeps. A board that is known has its place.
+    fn has_no_place_for(&self, mac: Mac, groups: &Groups) -> bool {
+        let is_new = self.rack.node(mac).is_none_or(Node::is_stranger);
+        is_new && self.rack.known() >= MOST_KNOWN && !groups.name_mac(mac)
+    }
+
     fn keep(&mut self, happened: &Happened) -> std::io::Result<()> {
         self.shorten();
+        if self.journal.length() >= self.short + MOST_GROWTH {
+            let why = "the journal has grown by 64 MiB and cannot be made short; next: look why in the desk's log";
+            return Err(std::io::Error::other(why));
+        }
         self.journal.add(happened)
     }
 
-    /// Makes the journal short when it has grown. If that fails, it goes on growing.
+    /// Makes the journal short when it has grown. If that fails, it is tried again when it has grown once more.
     fn shorten(&mut self) {
-        if self.journal.length() < self.short + GROWTH {
+        if self.journal.length() < self.next {
             return;
         }
-        let entries: Vec<_> = self.rack.in_short().collect();
-        if let Err(error) = self.journal.replace(entries.into_iter()) {
-            warn!("the journal cannot be made short: {error}");
+        match self.journal.replace(self.rack.in_short()) {
+            Ok(()) => self.short = self.journal.length(),
+            Err(error) => warn!("the journal cannot be made short: {error}"),
         }
-        self.short = self.journal.length();
+        self.next = self.journal.length() + GROWTH;
     }
 }
 

@@ -1,18 +1,22 @@
 //! What is known of every board: what happened, folded into one picture.
 
 mod audit;
+mod cut;
 mod door;
 mod handed;
 mod node;
 mod starts;
+mod unite;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gild_boards::mac::Mac;
 use gild_report::Report;
 use serde::{Deserialize, Serialize};
 
 pub use audit::{Act, Audit};
+pub use cut::cut;
 pub use door::{Door, Opened};
 pub use handed::{Handed, Orders};
 pub use node::{Event, Node};
@@ -122,29 +126,35 @@ impl Happened {
     }
 }
 
-/// All boards.
+/// All boards. A copy costs little: it has the nodes in common with the first until one of them changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rack {
-    nodes: BTreeMap<Mac, Node>,
-    audit: Audit,
+    nodes: BTreeMap<Mac, Arc<Node>>,
+    audit: Arc<Audit>,
 }
 
 impl Rack {
     /// The nodes in the order of their MAC addresses.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
+        self.nodes.values().map(|node| &**node)
+    }
+
+    /// How many boards there are for which somebody vouches.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.nodes().filter(|node| !node.is_stranger()).count()
     }
 
     /// What was done with the login.
     #[must_use]
-    pub const fn audit(&self) -> &Audit {
+    pub fn audit(&self) -> &Audit {
         &self.audit
     }
 
     /// The node with this address. Those of a board's other interfaces lead to it too.
     #[must_use]
     pub fn node(&self, mac: Mac) -> Option<&Node> {
-        self.nodes.get(&self.known_as(mac))
+        self.nodes.get(&self.known_as(mac)).map(|node| &**node)
     }
 
     /// Whom a report is about, if it can be taken.
@@ -176,7 +186,7 @@ impl Rack {
                 let Some(mac) = report.mac.as_deref().and_then(Mac::parse) else {
                     return false;
                 };
-                let mut after = self.only(mac, &report.other_macs);
+                let mut after = self.only(self.known_as(mac), report);
                 let before = after.node(mac).cloned();
                 after.apply(happened);
                 after
@@ -187,50 +197,44 @@ impl Rack {
         }
     }
 
-    /// The nodes that a report can touch.
-    fn only(&self, mac: Mac, others: &[String]) -> Self {
-        let macs = others.iter().filter_map(|mac| Mac::parse(mac));
-        let nodes = macs.chain([mac]).filter_map(|mac| {
-            let known = self.known_as(mac);
-            Some((known, self.nodes.get(&known)?.clone()))
-        });
-        Self {
-            nodes: nodes.collect(),
-            audit: Audit::default(),
-        }
-    }
-
     /// Takes in what happened, and says whom it is about.
     pub fn apply(&mut self, happened: &Happened) -> Option<Mac> {
         let mac = match happened {
-            Happened::Reported { trust, report, .. } => {
-                let mac = self.accepts(report, *trust).ok()?;
-                if *trust == Trust::Card {
-                    self.unite(mac, &report.other_macs);
-                }
-                mac
-            }
+            Happened::Reported { trust, report, .. } => self.accepts(report, *trust).ok()?,
             Happened::Decided { mac, .. }
             | Happened::Released { mac, .. }
             | Happened::Proved { mac, .. }
             | Happened::Handed { mac, .. } => self.known_as(Mac::parse(mac)?),
             Happened::Acted { act } => {
-                self.audit.add(act.clone());
+                Arc::make_mut(&mut self.audit).add(act.clone());
                 return None;
             }
             Happened::Kept { node } => {
                 let mac = Mac::parse(&node.mac)?;
-                self.nodes.insert(mac, (**node).clone());
+                self.nodes.insert(mac, Arc::new((**node).clone()));
                 return Some(mac);
             }
         };
-        let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac));
+        let node = self.entry(mac);
         if happened.makes_known() && node.is_stranger() {
             // What a stranger has said of it is not kept.
             *node = Node::new(mac);
         }
+        let mut is_barred = false;
+        if let Happened::Reported { trust, report, .. } = happened
+            && *trust == Trust::Card
+        {
+            // A late receipt is of the addresses that the board had then.
+            if node.is_present(*trust, report) {
+                self.unite(mac, report);
+            }
+            is_barred = self.is_barred(mac, report);
+        }
+        let node = self.entry(mac);
         match happened {
-            Happened::Reported { at, trust, report } => node.reported(*at, *trust, report),
+            Happened::Reported { at, trust, report } => {
+                node.reported(*at, *trust, report, is_barred);
+            }
             Happened::Decided { at, open, .. } => node.decided(*at, *open),
             Happened::Released { at, to, .. } => node.released(*at, to),
             Happened::Proved { at, proof, .. } => node.proved(*at, proof),
@@ -241,19 +245,9 @@ impl Rack {
         Some(mac)
     }
 
-    /// A card says that these addresses are one board's: what was known under the others is known under this one.
-    fn unite(&mut self, mac: Mac, others: &[String]) {
-        let others = others.iter().filter_map(|other| Mac::parse(other));
-        let others: Vec<_> = others.filter(|other| *other != mac).collect();
-        for other in others {
-            let Some(other) = self.nodes.remove(&other) else {
-                continue;
-            };
-            if !other.is_stranger() {
-                let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac));
-                node.absorb(&other);
-            }
-        }
+    fn entry(&mut self, mac: Mac) -> &mut Node {
+        let new = || Arc::new(Node::new(mac));
+        Arc::make_mut(self.nodes.entry(mac).or_insert_with(new))
     }
 
     /// Of too many strangers the one goes that was heard longest ago.
@@ -272,7 +266,7 @@ impl Rack {
     pub fn in_short(&self) -> impl Iterator<Item = Happened> {
         let acts = self.audit.acts().iter();
         let acts = acts.map(|act| Happened::Acted { act: act.clone() });
-        let known = self.nodes.values().filter(|node| !node.is_stranger());
+        let known = self.nodes().filter(|node| !node.is_stranger());
         let known = known.map(|node| Happened::Kept {
             node: Box::new(node.clone()),
         });

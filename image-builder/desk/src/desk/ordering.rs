@@ -122,8 +122,7 @@ impl Desk {
     fn orders_changed(&self, nodes: &[Mac]) {
         self.known_orders.forget();
         for mac in nodes {
-            // Nobody may be watching.
-            let _ = self.news.send(*mac);
+            self.has_changed(*mac);
         }
     }
 }

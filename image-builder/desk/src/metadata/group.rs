@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gild_boards::mac::Mac;
 use serde_json::{Map, Value};
 
 use super::query;
@@ -124,6 +125,14 @@ impl Groups {
     #[must_use]
     pub fn select(&self, labels: &BTreeMap<String, String>) -> Option<&Group> {
         self.0.iter().find(|group| group.matches(labels))
+    }
+
+    /// Whether one is about the board with this MAC address, and not about each board.
+    #[must_use]
+    pub fn name_mac(&self, mac: Mac) -> bool {
+        let mac = mac.to_string();
+        let mut selectors = self.0.iter().map(|group| &group.selector);
+        selectors.any(|selector| selector.get("mac") == Some(&mac))
     }
 
     /// Whether there is one for a node that asks with this MAC address, written with colons in lower case.

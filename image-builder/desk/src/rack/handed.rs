@@ -106,7 +106,7 @@ impl Orders {
             // Who refuses an order names it.
             let said = report.message.as_deref().unwrap_or_default();
             if said.contains(id.as_str()) {
-                handed.refused = Some(super::node::short(said));
+                handed.refused = Some(said.to_owned());
             }
         }
     }

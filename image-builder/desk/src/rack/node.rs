@@ -4,18 +4,14 @@ use gild_boards::mac::Mac;
 use gild_report::{Finding, Kind, Report};
 use serde::{Deserialize, Serialize};
 
-use super::{Door, Opened, Orders, Starts, Trust};
+use super::{Door, Opened, Orders, Starts, Trust, cut};
 
 /// So many events are kept.
 const HISTORY: usize = 40;
-const MOST_MACS: usize = 8;
-const MOST_FINDINGS: usize = 16;
 /// The flasher's stages in which the disk is being written.
 const WRITES: [&str; 3] = ["flash", "verify", "commit"];
 const FLASHED: &str = "flashed";
 const JOINED: &str = "joined";
-/// Longest text of a board that is kept, characters.
-const LONGEST: usize = 500;
 
 /// Something that happened to a node, in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,9 +151,15 @@ impl Node {
         self.hostname.as_deref().unwrap_or(&self.mac)
     }
 
-    /// Takes in a report that is new.
-    pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report) {
-        let is_present = self.starts.is_present(trust, &report.boot);
+    /// Whether a report is of the start that spoke last, or of a later one.
+    pub(super) fn is_present(&self, trust: Trust, report: &Report) -> bool {
+        self.starts.is_present(trust, &report.boot)
+    }
+
+    /// Takes in a report that is new. Whether it is barred: the operator has closed the door of an address that it names.
+    pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report, is_barred: bool) {
+        let report = &cut(report, trust);
+        let is_present = self.is_present(trust, report);
         if trust == Trust::Nobody {
             self.overhear(at, report);
             return;
@@ -170,7 +172,7 @@ impl Node {
             let outcome = report.outcome.as_deref().unwrap_or("?");
             self.remember(at, &format!("an earlier start reports late: {outcome}"));
         }
-        self.move_door(at, trust, report, is_present);
+        self.move_door(at, trust, report, is_present, is_barred);
     }
 
     /// What nobody vouches for: of a known board it is hearsay, and of a stranger all there is.
@@ -180,7 +182,7 @@ impl Node {
             self.history.clear();
         } else {
             let said = report.message.as_deref().or(report.stage.as_deref());
-            self.hearsay = said.map(short);
+            self.hearsay = said.map(str::to_owned);
         }
     }
 
@@ -188,7 +190,14 @@ impl Node {
         matches!(self.trust, Some(Trust::Card | Trust::Node))
     }
 
-    fn move_door(&mut self, at: u64, trust: Trust, report: &Report, is_present: bool) {
+    fn move_door(
+        &mut self,
+        at: u64,
+        trust: Trust,
+        report: &Report,
+        is_present: bool,
+        is_barred: bool,
+    ) {
         // Once for each start. What the operator has closed, only the operator opens, and a late receipt opens no member's door.
         let was_opened = self.opened_for.as_deref() == Some(&report.boot);
         let may_open = match self.door {
@@ -196,7 +205,14 @@ impl Node {
             Door::Open { .. } | Door::Joined { .. } => is_present && !was_opened,
             Door::Closed { .. } => false,
         };
-        if trust == Trust::Card && is_being_flashed(report) && may_open {
+        let opens = trust == Trust::Card && is_being_flashed(report) && may_open;
+        if opens && is_barred {
+            if !was_opened {
+                self.opened_for = Some(report.boot.clone());
+                let why = "the operator has closed that of one of its addresses";
+                self.remember(at, &format!("the door stays as it is, because {why}"));
+            }
+        } else if opens {
             let by = Opened::ByFlasher;
             self.door = Door::Open { since: at, by };
             self.opened_for = Some(report.boot.clone());
@@ -219,7 +235,6 @@ impl Node {
             self.fault,
             self.message.clone(),
         );
-        let text = |text: &Option<String>| text.as_deref().map(short);
         self.heard = at;
         self.trust = Some(trust);
         self.kind = report.kind;
@@ -227,47 +242,35 @@ impl Node {
         // What a report leaves out of these is not known to who speaks, and stays true.
         for (own, said) in [
             (&mut self.board, &report.board),
-            (&mut self.serial, &report.serial),
             (&mut self.hostname, &report.hostname),
             (&mut self.address, &report.address),
             (&mut self.image_id, &report.image_id),
             (&mut self.order, &report.order),
         ] {
             if said.is_some() {
-                *own = text(said);
+                own.clone_from(said);
             }
+        }
+        if trust == Trust::Card && self.serial.is_none() {
+            // A later one may be of somebody who wants this board to be taken for another.
+            self.serial.clone_from(&report.serial);
         }
         if trust != Trust::Nobody {
             let image = self.image_id.as_deref();
             self.orders.reported(at, trust, report, image);
         }
-        if trust == Trust::Card {
-            let macs = report.mac.iter().chain(&report.other_macs);
-            let macs = macs
-                .filter_map(|mac| Mac::parse(mac))
-                .map(|mac| mac.to_string());
-            let others = macs.filter(|mac| *mac != self.mac);
-            self.other_macs = others.take(MOST_MACS).collect();
-        }
         if report.kind != Kind::Node {
-            let findings = report.hardware.iter().take(MOST_FINDINGS);
-            self.hardware = findings
-                .map(|finding| Finding {
-                    subject: short(&finding.subject),
-                    level: finding.level,
-                    message: short(&finding.message),
-                })
-                .collect();
+            self.hardware.clone_from(&report.hardware);
         }
-        self.offered = text(&report.offered);
+        self.offered.clone_from(&report.offered);
         self.on_trial = report.on_trial;
-        self.stage = text(&report.stage).or_else(|| text(&report.outcome));
+        self.stage = report.stage.clone().or_else(|| report.outcome.clone());
         self.percent = report.percent.map(|percent| percent.min(100));
         self.bytes_per_second = report.bytes_per_second;
         self.seconds_left = report.seconds_left;
         self.fault = report.fault;
-        self.message = text(&report.message);
-        self.next_step = text(&report.next_step);
+        self.message.clone_from(&report.message);
+        self.next_step.clone_from(&report.next_step);
         self.held = report.held;
         let now = (
             self.kind,
@@ -282,10 +285,12 @@ impl Node {
 
     /// Takes over what is known of another node, which a card says is this board.
     pub(super) fn absorb(&mut self, other: &Self) {
-        if self.door == Door::NeverOpened || other.door.is_closed_by_operator() {
+        if self.door == Door::NeverOpened {
             self.door = other.door;
             self.awaits_proof = other.awaits_proof;
+            self.opened_for.clone_from(&other.opened_for);
         }
+        self.serial = self.serial.take().or_else(|| other.serial.clone());
         self.starts.absorb(&other.starts);
         self.orders.absorb(&other.orders);
         self.proof = self.proof.take().or_else(|| other.proof.clone());
@@ -365,10 +370,4 @@ fn is_being_flashed(report: &Report) -> bool {
         Kind::Receipt => is(&report.outcome, FLASHED),
         Kind::Node => false,
     }
-}
-
-/// Text of a board, without what does not belong on a page or in a journal.
-pub(super) fn short(text: &str) -> String {
-    let visible = text.chars().filter(|c| !c.is_control());
-    visible.take(LONGEST).collect()
 }

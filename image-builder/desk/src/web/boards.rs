@@ -76,6 +76,6 @@ const fn status(error: &ReportError) -> StatusCode {
         ReportError::Signature => StatusCode::FORBIDDEN,
         // It is known, so that the sender can stop repeating it.
         ReportError::Refused(Refused::Old) => StatusCode::OK,
-        ReportError::Kept(_) => StatusCode::INSUFFICIENT_STORAGE,
+        ReportError::Full | ReportError::Kept(_) => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
