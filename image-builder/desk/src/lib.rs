@@ -5,17 +5,20 @@
 //! and programs, and the private modules bring all that onto the wire.
 
 pub mod desk;
+mod end;
 pub mod folder;
 pub mod journal;
 mod known_groups;
 pub mod metadata;
 mod nfs;
 pub mod orders;
+mod places;
 mod published;
 pub mod rack;
 pub mod regular_file;
 pub mod serve;
 pub mod settings;
+mod source;
 pub mod tls;
 pub mod view;
 mod web;

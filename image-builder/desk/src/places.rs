@@ -1,62 +1,95 @@
-//! The pages that are kept up to date.
+//! A bounded number of something, fairly shared: no source has more of it than is left for all others, so that however many one takes, the
+//! next one still finds some. This machine's own programs are not counted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::source::Source;
+use tokio::sync::Notify;
 
-/// So many at once.
-const MOST: usize = 64;
-/// So many of one source.
-const MOST_OF_SOURCE: usize = 8;
+use crate::source::Source;
 
 /// Who has how many.
-#[derive(Default)]
-pub struct Pages(Mutex<HashMap<Option<Source>, usize>>);
+pub struct Places {
+    most: usize,
+    most_of_source: usize,
+    taken: Mutex<HashMap<Source, usize>>,
+    freed: Notify,
+}
 
-/// The place of one page, until it is dropped.
+/// One place, until it is dropped.
 pub struct Place {
-    pages: Arc<Pages>,
+    places: Arc<Places>,
     source: Option<Source>,
 }
 
 /// There is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// For anybody.
+    /// There is too little left for anybody who has that many.
     Whole,
     /// For this source.
     OfSource,
 }
 
-impl Pages {
-    /// Takes a place.
-    pub fn take(pages: &Arc<Self>, source: Option<Source>) -> Result<Place, Full> {
-        let mut taken = pages.lock();
-        let own = taken.get(&source).copied().unwrap_or_default();
-        if source.is_some() && own >= MOST_OF_SOURCE {
-            return Err(Full::OfSource);
-        }
-        if taken.values().sum::<usize>() >= MOST {
-            return Err(Full::Whole);
-        }
-        taken.insert(source, own + 1);
-        let pages = Arc::clone(pages);
-        Ok(Place { pages, source })
+impl Places {
+    /// So many at once, and so many of one source.
+    pub fn new(most: usize, most_of_source: usize) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            most_of_source,
+            taken: Mutex::default(),
+            freed: Notify::new(),
+        })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Option<Source>, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Takes a place.
+    pub fn take(self: &Arc<Self>, source: Option<Source>) -> Result<Place, Full> {
+        if let Some(source) = source {
+            let mut taken = self.lock();
+            let own = taken.get(&source).copied().unwrap_or_default();
+            if own >= self.most_of_source {
+                return Err(Full::OfSource);
+            }
+            let all: usize = taken.values().sum();
+            if own >= self.most.saturating_sub(all) {
+                return Err(Full::Whole);
+            }
+            taken.insert(source, own + 1);
+        }
+        let places = Arc::clone(self);
+        Ok(Place { places, source })
+    }
+
+    /// Waits until there is a place.
+    pub async fn wait(self: &Arc<Self>, source: Source) -> Place {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // From here on, so that none is missed.
+            freed.as_mut().enable();
+            if let Ok(place) = self.take(Some(source)) {
+                return place;
+            }
+            freed.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Source, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.pages.lock();
-        match taken.get_mut(&self.source) {
+        let Some(source) = self.source else {
+            return;
+        };
+        let mut taken = self.places.lock();
+        match taken.get_mut(&source) {
             Some(own) if *own > 1 => *own -= 1,
-            _ => drop(taken.remove(&self.source)),
+            _ => drop(taken.remove(&source)),
         }
+        drop(taken);
+        self.places.freed.notify_waiters();
     }
 }
 
@@ -64,22 +97,38 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn source(last: u8) -> Option<Source> {
+        Source::of(([192, 0, 2, last], 1).into())
+    }
+
     #[test]
     fn one_source_leaves_places_for_others_and_who_goes_gives_its_place_back() {
-        let pages = Arc::default();
-        let take = |last: u8| {
-            let source = Source::of(([192, 0, 2, last], 1).into());
-            Pages::take(&pages, source)
-        };
-        let mut places: Vec<_> = (0..8).map(|_| take(1).expect("a place")).collect();
+        let places = Places::new(64, 8);
+        let take = |last| places.take(source(last));
+        let mut taken: Vec<_> = (0..8).map(|_| take(1).expect("a place")).collect();
         assert_eq!(take(1).err(), Some(Full::OfSource));
-        places.pop();
-        places.push(take(1).expect("a place again"));
-        for last in 2..=8 {
-            places.extend((0..8).map(|_| take(last).expect("a place")));
+        taken.pop();
+        taken.push(take(1).expect("a place again"));
+        taken.clear();
+        assert!(places.lock().is_empty());
+    }
+
+    #[test]
+    fn however_many_take_all_they_get_the_next_one_gets_some() {
+        let places = Places::new(64, 32);
+        let mut taken = Vec::new();
+        for last in 1..=20 {
+            let before = taken.len();
+            taken.extend(std::iter::from_fn(|| places.take(source(last)).ok()));
+            assert!(taken.len() > before || last > 6, "{last}");
         }
-        assert_eq!(take(9).err(), Some(Full::Whole));
-        places.clear();
-        assert!(pages.lock().is_empty());
+        assert_eq!(taken.len(), 64);
+        let own = Source::of(([127, 0, 0, 1], 1).into());
+        for _ in 0..1000 {
+            taken.push(places.take(own).expect("this machine's own programs"));
+        }
+        assert_eq!(places.take(source(99)).err(), Some(Full::Whole));
+        taken.clear();
+        assert!(places.lock().is_empty());
     }
 }

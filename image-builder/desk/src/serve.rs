@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
 use log::{info, warn};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::desk::Desk;
 use crate::folder::Folder;
 use crate::metadata::Groups;
 use crate::settings::Settings;
-use crate::{nfs, tls, web};
+use crate::{end, nfs, tls, web};
 
 /// How long open connections may take to end.
-const FAREWELL: Duration = Duration::from_secs(2);
+pub const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a client may take for the head of its request.
 const HEAD: Duration = Duration::from_secs(10);
 /// How often the certificate is looked at.
@@ -58,7 +57,9 @@ pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(run(&desk, settings, listen, config));
+    let handle = Handle::new();
+    end::when_asked(handle.clone())?;
+    let result = runtime.block_on(run(&desk, settings, listen, config, handle));
     // A read that a dead disk or a network file system holds up does not hold up the end.
     runtime.shutdown_timeout(FAREWELL);
     result
@@ -78,11 +79,8 @@ async fn run(
     settings: Settings,
     listen: IpAddr,
     config: Arc<rustls::ServerConfig>,
+    handle: Handle<SocketAddr>,
 ) -> Result<()> {
-    let (mut end, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
     let images = desk.folder().images();
     let at = |port| SocketAddr::new(listen, port);
     let nfs_at = at(settings.nfs_port);
@@ -115,30 +113,25 @@ async fn run(
         config.clone(),
     ));
     tokio::spawn(nfs);
-    let handle = Handle::new();
+    let guard = web::Guard::default();
     let mut plain = axum_server::from_tcp(http)?
+        .acceptor(guard.clone())
         .handle(handle.clone())
         .http1_only();
-    let mut secure = axum_server::from_tcp_rustls(https, config)?
+    let mut secure = axum_server::from_tcp(https)?
+        .acceptor(RustlsAcceptor::new(config).acceptor(guard))
         .handle(handle.clone())
         .http1_only();
     for builder in [plain.http_builder(), secure.http_builder()] {
         builder
             .http1()
             .timer(TokioTimer::new())
+            .max_buf_size(web::BUFFER)
             .header_read_timeout(HEAD);
     }
     let plain = plain.serve(web::images(desk).into_make_service());
     let whole = web::whole(desk).into_make_service_with_connect_info::<SocketAddr>();
     let secure = secure.serve(whole);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = end.recv() => (),
-            _ = interrupt.recv() => (),
-        }
-        warn!("the desk ends");
-        handle.graceful_shutdown(Some(FAREWELL));
-    });
     // Each ends when it is asked to, and by itself if it cannot go on.
     let (plain, secure) = tokio::join!(plain, secure);
     plain.context("the HTTP server has ended")?;

@@ -10,6 +10,11 @@ const PREFIX: u128 = !0 << 64;
 pub struct Source(IpAddr);
 
 impl Source {
+    /// Of this address, be it this machine's own.
+    pub fn whoever(address: SocketAddr) -> Self {
+        Self::of(address).unwrap_or_else(|| Self(address.ip().to_canonical()))
+    }
+
     /// Of this address. Nobody of this machine itself is counted.
     pub fn of(address: SocketAddr) -> Option<Self> {
         match address.ip().to_canonical() {

@@ -1,6 +1,7 @@
 //! The desk over HTTP. With TLS: identities, reports, the page. Without: images alone, which are signed.
 
 mod boards;
+mod connections;
 mod door;
 mod events;
 mod images;
@@ -8,7 +9,9 @@ mod limits;
 mod metrics;
 mod orders;
 mod page;
+mod picture;
 mod sent;
+mod tell;
 
 #[cfg(test)]
 mod tests;
@@ -26,12 +29,16 @@ use gild_report::{PROOF_HEADER, SIGNATURE_HEADER};
 
 use crate::desk::{Desk, Shown};
 use limits::Limits;
+use picture::Picture;
+
+pub use connections::{BUFFER, Guard};
 
 /// What answers have in common.
 #[derive(Clone)]
 struct Web {
     desk: Arc<Desk>,
     limits: Arc<Limits>,
+    picture: Arc<Picture>,
 }
 
 impl FromRef<Web> for Arc<Desk> {
@@ -46,11 +53,18 @@ impl FromRef<Web> for Arc<Limits> {
     }
 }
 
+impl FromRef<Web> for Arc<Picture> {
+    fn from_ref(web: &Web) -> Self {
+        Self::clone(&web.picture)
+    }
+}
+
 /// What is served with TLS.
 pub fn whole(desk: &Arc<Desk>) -> Router {
     let web = Web {
         desk: Arc::clone(desk),
         limits: Arc::default(),
+        picture: Picture::new(desk),
     };
     // The files of the page and of images cost little, and a flash reads many.
     Router::new()
@@ -58,7 +72,7 @@ pub fn whole(desk: &Arc<Desk>) -> Router {
         .route("/report", post(boards::report))
         .route("/rack.json", get(events::rack))
         .route("/events", get(events::events))
-        .route("/metrics", get(metrics::metrics))
+        .route("/metrics", get(events::metrics))
         .route("/door", post(door::door))
         .route("/orders", post(orders::queue))
         .route(

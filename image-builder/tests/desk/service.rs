@@ -1,12 +1,15 @@
 //! Images, identities, reports, and the folder that `gild init` makes.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
+use gild_http::Access;
 use gild_nfs::{NfsUrl, Share};
 use gild_report::{PROOF_HEADER, Proof, SIGNATURE_HEADER};
 use gild_source::{Backoff, Options};
@@ -500,4 +503,86 @@ fn sigterm_ends_it_well() {
     let id = serve.child.id().to_string();
     Ran::of(Command::new("kill").arg(&id)).succeeds();
     assert!(serve.child.wait().expect("an end").success());
+}
+
+/// Clients that read nothing, and files that nobody ever writes into.
+#[test]
+fn sigterm_ends_it_soon_whatever_hangs() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let images = bench.path("desk/images/rpi5");
+    fs::create_dir(&images).expect("a folder");
+    let image = fs::File::create(images.join("image")).expect("a file");
+    image.set_len(64 << 20).expect("its length");
+    for pipe in ["desk/order.pub", "desk/images/rpi5/pipe"] {
+        Ran::of(Command::new("mkfifo").arg(bench.path(pipe))).succeeds();
+    }
+    let mut serve = Serve::start(&bench);
+    let open = |name| {
+        let port = serve.port(name).parse::<u16>().expect("a port");
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connected")
+    };
+    let mut deaf = open("http");
+    deaf.write_all(b"GET /images/rpi5/image HTTP/1.1\r\nHost: desk\r\n\r\n")
+        .expect("sent");
+    let mut waits = open("http");
+    waits
+        .write_all(b"GET /images/rpi5/pipe HTTP/1.1\r\nHost: desk\r\n\r\n")
+        .expect("sent");
+    let _silent = [open("https"), open("nfs"), open("http")];
+    // It reads the key of orders, which is a pipe.
+    assert_eq!(serve.rack()["nodes"], json!([]));
+    let id = serve.child.id().to_string();
+    let asked = Instant::now();
+    Ran::of(Command::new("kill").arg(&id)).succeeds();
+    assert!(serve.child.wait().expect("an end").success());
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// One address may not fill the memory: answers that nobody reads are made once and shared, and a client is dropped that takes nothing.
+#[test]
+fn answers_that_nobody_reads_cost_little() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let serve = Serve::start(&bench);
+    let long = "x".repeat(400);
+    for number in 0..100 {
+        let finding = json!({"subject": "link", "level": "warning", "message": long});
+        let report = json!({"kind": "progress", "mac": format!("02:00:00:00:00:{number:02x}"), "boot": "a", "sequence": 1,
+            "stage": "flash", "message": long, "hardware": vec![finding; 16]});
+        assert_eq!(serve.report(&bench, &report), 204);
+    }
+    let rack = serve.rack().to_string().len();
+    assert!(rack > 500_000, "{rack}");
+    let before = memory(&serve);
+    let access = Access::new(Some(&serve.authority), None).expect("an authority");
+    let client = access.client().pool_max_idle_per_host(0).build();
+    let (client, url) = (client.expect("a client"), serve.https("/rack.json"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let grown = runtime.expect("a runtime").block_on(async {
+        let mut unread = Vec::new();
+        for _ in 0..200 {
+            unread.push(
+                client
+                    .get(&url)
+                    .send()
+                    .await
+                    .expect("the head of an answer"),
+            );
+        }
+        memory(&serve).saturating_sub(before)
+    });
+    assert!(grown < 60 << 20, "{grown} for 200 answers of {rack} bytes");
+}
+
+/// Memory of the desk that is in use, bytes.
+fn memory(serve: &Serve) -> usize {
+    let path = format!("/proc/{}/status", serve.child.id());
+    let status = fs::read_to_string(path).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.expect("a size").parse::<usize>().expect("a number") << 10
 }

@@ -1,12 +1,12 @@
 //! The keys whose orders count: those that the desk's cards and images know too.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use gild_format::signature::{PublicKey, SignatureError};
 
 use crate::folder::Folder;
+use crate::regular_file;
 
 /// The keys.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,8 @@ impl Keys {
     /// Reads them.
     pub fn read(folder: &Folder) -> Result<Self, KeysError> {
         let path = Self::path(folder)?;
-        let text =
-            fs::read_to_string(&path).map_err(|error| KeysError::Read(path.clone(), error))?;
+        let text = regular_file::read_to_string(&path)
+            .map_err(|error| KeysError::Read(path.clone(), error))?;
         let key = PublicKey::parse(&text).map_err(|error| KeysError::Key(path, error))?;
         Ok(Self(vec![key]))
     }

@@ -1,8 +1,6 @@
 //! What one address may ask of the desk, so that it cannot keep the desk from the others. This machine's own programs may ask as they like.
 
 mod buckets;
-mod pages;
-mod source;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +12,18 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::refused;
+use crate::places::{Full, Place, Places};
+use crate::source::Source;
 use buckets::Buckets;
-use pages::{Full, Pages, Place};
-use source::Source;
 
 /// Requests of one address in a second, and at once. A flasher at work reports every 5 seconds, so that 500 boards behind one address
 /// have room; `gild check` asks for each of a thousand nodes at once.
 const REQUESTS: (f64, f64) = (100.0, 1000.0);
 /// Wrong logins of one address in a second, and at once.
 const LOGINS: (f64, f64) = (10.0 / 60.0, 10.0);
+/// So many pages are kept up to date at once, and so many of one source.
+const PAGES: usize = 64;
+const PAGES_OF_SOURCE: usize = 8;
 /// After this long a page may find a place.
 const PAGE: Duration = Duration::from_secs(10);
 
@@ -30,7 +31,7 @@ const PAGE: Duration = Duration::from_secs(10);
 pub struct Limits {
     requests: Mutex<Buckets>,
     logins: Mutex<Buckets>,
-    pages: Arc<Pages>,
+    pages: Arc<Places>,
 }
 
 impl Default for Limits {
@@ -39,7 +40,7 @@ impl Default for Limits {
         Self {
             requests: buckets(REQUESTS),
             logins: buckets(LOGINS),
-            pages: Arc::default(),
+            pages: Places::new(PAGES, PAGES_OF_SOURCE),
         }
     }
 }
@@ -75,17 +76,19 @@ impl IntoResponse for Later {
 impl Limits {
     /// A place for a page that is kept up to date.
     pub fn page(&self, from: SocketAddr) -> Result<Place, Later> {
-        Pages::take(&self.pages, Source::of(from)).map_err(|full| match full {
-            Full::Whole => Later {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                why: "too many pages watch the desk already",
-                wait: PAGE,
-            },
-            Full::OfSource => Later::too_many(
-                "too many pages of this address watch the desk already; next: close one",
-                PAGE,
-            ),
-        })
+        self.pages
+            .take(Source::of(from))
+            .map_err(|full| match full {
+                Full::Whole => Later {
+                    status: StatusCode::SERVICE_UNAVAILABLE,
+                    why: "too many pages watch the desk already",
+                    wait: PAGE,
+                },
+                Full::OfSource => Later::too_many(
+                    "too many pages of this address watch the desk already; next: close one",
+                    PAGE,
+                ),
+            })
     }
 
     /// Whether this address may try a login, or has shown too many wrong ones.

@@ -1,21 +1,9 @@
 //! The rack for Prometheus, in its text format 0.0.4.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::Response;
-
-use super::fresh;
-use crate::desk::{Desk, now};
 use crate::rack::{Node, Rack};
 use crate::view::{State as NodeState, count};
-
-/// `/metrics`.
-pub async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
-    let text = desk.look(|rack| text(rack, now()));
-    fresh("text/plain; version=0.0.4; charset=utf-8", text)
-}
 
 /// One metric: its name, what it is, and its value for a node that has one.
 type Metric = (&'static str, &'static str, fn(&Node) -> Option<u64>);
@@ -48,7 +36,8 @@ const OF_NODES: [Metric; 5] = [
     ),
 ];
 
-fn text(rack: &Rack, now: u64) -> String {
+/// All metrics.
+pub fn text(rack: &Rack, now: u64) -> String {
     let mut text = String::new();
     head(&mut text, "gild_nodes", "Boards in each state.");
     for (state, number) in count(rack, now) {

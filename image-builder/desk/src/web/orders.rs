@@ -19,6 +19,7 @@ use super::limits::Limits;
 use super::{fresh, refused};
 use crate::desk::{Desk, OrderingError};
 use crate::orders::{QueueError, Wish};
+use crate::rack::Rack;
 
 /// How long a wish may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -106,8 +107,12 @@ pub async fn audit(
     if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
         return refusal;
     }
-    let acts = desk.look(|rack| json!({"acts": rack.audit().acts()}).to_string());
-    fresh(JSON, acts)
+    // Who writes the journal has the rack meanwhile.
+    let acts = spawn_blocking(move || desk.look(Rack::clone)).await;
+    match acts {
+        Ok(rack) => fresh(JSON, json!({"acts": rack.audit().acts()}).to_string()),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
 }
 
 const fn status(error: &OrderingError) -> StatusCode {

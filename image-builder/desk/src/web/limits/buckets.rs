@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::source::Source;
+use crate::source::Source;
 
 /// So many sources are remembered: an address costs an attacker nothing where there is IPv6.
 const MOST: usize = 4096;
