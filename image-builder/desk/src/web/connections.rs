@@ -151,21 +151,31 @@ mod tests {
         (guarded, client)
     }
 
-    #[tokio::test]
-    async fn who_reads_nothing_is_dropped_and_who_reads_slowly_is_not() {
-        let (mut guarded, mut client) = guarded(Duration::from_millis(400));
-        let sent = tokio::spawn(async move {
-            guarded.write_all(&[7; 80]).await.expect("it is read");
-            guarded.write_all(&[7; 80]).await
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime")
+            .block_on(test);
+    }
+
+    #[test]
+    fn who_reads_nothing_is_dropped_and_who_reads_slowly_is_not() {
+        run(async {
+            let (mut guarded, mut client) = guarded(Duration::from_millis(400));
+            let sent = tokio::spawn(async move {
+                guarded.write_all(&[7; 80]).await.expect("it is read");
+                guarded.write_all(&[7; 80]).await
+            });
+            let mut part = [0; 10];
+            for _ in 0..8 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                client.read_exact(&mut part).await.expect("a part");
+            }
+            let end = timeout(Duration::from_secs(10), sent).await;
+            let end = end.expect("in time").expect("no panic");
+            let error = end.expect_err("nobody reads");
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         });
-        let mut part = [0; 10];
-        for _ in 0..8 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            client.read_exact(&mut part).await.expect("a part");
-        }
-        let end = timeout(Duration::from_secs(10), sent).await;
-        let end = end.expect("in time").expect("no panic");
-        let error = end.expect_err("nobody reads");
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 }
