@@ -3,6 +3,7 @@
 //! [`inspect`] says what a target carries, [`flash`] makes it carry the image of a manifest. Both stand on small seams
 //! (source, target, clock, observer), so that one engine runs on the board, on a workstation and in a test with faults.
 
+mod ahead;
 mod crew;
 mod engine;
 mod error;

@@ -7,6 +7,7 @@ use gild_disk::ZeroMethod;
 use gild_format::chunk::ChunkError;
 use gild_format::manifest::Chunk;
 
+use crate::ahead::Ahead;
 use crate::crew::{Crew, Worker};
 use crate::head;
 use crate::plan::{self, ATTEMPTS, Piece, parts};
@@ -34,22 +35,28 @@ impl Flash<'_> {
             self.job.manifest.chunk_size.into(),
         ));
         let wrong = Mutex::new(Vec::new());
-        crew.run(
-            || lock(&turns).begin(),
-            |worker, turn| {
-                match &turn {
-                    Turn::Write(number) => self.put(worker, &pieces[*number], &progress)?,
-                    Turn::Flush(_) => self.medium.flush()?,
-                    Turn::ReadBack(number) => {
-                        if let Err(found) = self.check(worker, &pieces[*number], &progress) {
-                            lock(&wrong).push(found);
+        let ahead = Ahead::new(self.job.source, self.stored(pieces));
+        std::thread::scope(|scope| {
+            let _fetching = ahead.start(scope);
+            crew.run(
+                || lock(&turns).begin(),
+                |worker, turn| {
+                    match &turn {
+                        Turn::Write(number) => {
+                            self.put(worker, &ahead, &pieces[*number], &progress)?;
+                        }
+                        Turn::Flush(_) => self.medium.flush()?,
+                        Turn::ReadBack(number) => {
+                            if let Err(found) = self.check(worker, &pieces[*number], &progress) {
+                                lock(&wrong).push(found);
+                            }
                         }
                     }
-                }
-                lock(&turns).end(turn);
-                Ok(())
-            },
-        )?;
+                    lock(&turns).end(turn);
+                    Ok(())
+                },
+            )
+        })?;
         let turns = turns.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Written {
             unread: turns.left().map(|number| pieces[number].clone()).collect(),
@@ -57,16 +64,28 @@ impl Flash<'_> {
         })
     }
 
+    /// Where the chunks of these pieces lie in the stored image, and how long they are.
+    fn stored(&self, pieces: &[Piece]) -> impl Iterator<Item = (u64, usize)> {
+        pieces.iter().filter_map(|piece| match piece {
+            Piece::Data(index) => {
+                let chunk = self.chunk(*index);
+                Some((chunk.stored_offset, chunk.stored_length as usize))
+            }
+            Piece::Hole(_) => None,
+        })
+    }
+
     /// Gets one piece onto the target.
     fn put(
         &self,
         worker: &mut Worker,
+        ahead: &Ahead<'_>,
         piece: &Piece,
         progress: &Progress<'_>,
     ) -> Result<(), FlashError> {
         match piece {
             Piece::Data(index) => {
-                self.fetch(worker, *index)?;
+                self.fetch(worker, ahead, *index)?;
                 self.place(worker, self.chunk(*index), progress)?;
             }
             Piece::Hole(hole) => self.make_zero(worker, hole, progress)?,
@@ -76,13 +95,18 @@ impl Flash<'_> {
     }
 
     /// Gets the raw bytes of a chunk into the worker's buffer: they are those of the manifest, or it fails.
-    fn fetch(&self, worker: &mut Worker, index: usize) -> Result<(), FlashError> {
+    fn fetch(
+        &self,
+        worker: &mut Worker,
+        ahead: &Ahead<'_>,
+        index: usize,
+    ) -> Result<(), FlashError> {
         let chunk = self.chunk(index);
         let stored = &mut worker.stored[..chunk.stored_length as usize];
         let raw = &mut worker.raw[..chunk.raw_length as usize];
         let mut attempts = 1;
         loop {
-            self.job.source.read_exact_at(stored, chunk.stored_offset)?;
+            ahead.read_exact_at(stored, chunk.stored_offset)?;
             self.tally.bytes_fetched.add(chunk.stored_length.into());
             self.tally.bytes_hashed.add(chunk.raw_length.into());
             self.tally.chunks_fetched.add(1);

@@ -1,0 +1,282 @@
+//! Stored chunks that are fetched before a worker asks for them. Some parts of an image compress better than others, so now the
+//! wire is the slower one and now the disk: with some chunks in between both are busy.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, Scope};
+
+use gild_source::{Options, Source, SourceError};
+
+use crate::run::lock;
+
+/// Bytes of stored chunks that are fetched ahead at most.
+pub const BUDGET: usize = 16 << 20;
+
+/// Chunks that are fetched ahead at most: a power cut costs that they are fetched again.
+pub const MOST_CHUNKS: usize = 16;
+
+/// Fetches ahead, in the order in which the workers will ask.
+pub struct Ahead<'a> {
+    source: &'a dyn Source,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// Not begun yet: where it lies, and how long it is.
+    queue: VecDeque<(u64, usize)>,
+    /// Begun, and not asked for yet, by where it lies; `None` while it is under way.
+    begun: BTreeMap<u64, Option<Result<Vec<u8>, SourceError>>>,
+    /// Bytes of what was begun.
+    held: usize,
+    is_over: bool,
+}
+
+impl<'a> Ahead<'a> {
+    /// Of these stored chunks: where each lies, and how long it is.
+    pub fn new(source: &'a dyn Source, chunks: impl Iterator<Item = (u64, usize)>) -> Self {
+        Self {
+            source,
+            state: Mutex::new(State {
+                queue: chunks.collect(),
+                begun: BTreeMap::new(),
+                held: 0,
+                is_over: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Fetches, in threads of this scope, until the value that comes back is dropped.
+    pub fn start<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Fetching<'scope> {
+        // No more than there are connections: others would only wait.
+        for _ in 0..Options::default().connections {
+            // Without a thread nothing is lost: a worker fetches what nobody has begun.
+            let _ = Builder::new().spawn_scoped(scope, || self.fetch());
+        }
+        Fetching(self)
+    }
+
+    /// Fills the buffer with a stored chunk, which is fetched now if it has not been.
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
+        match self.take(offset) {
+            Some(fetched) => {
+                buffer.copy_from_slice(&fetched?);
+                Ok(())
+            }
+            None => self.source.read_exact_at(buffer, offset),
+        }
+    }
+
+    /// What was fetched from there, when it has come. `None` if nobody has begun; and then nobody will.
+    fn take(&self, offset: u64) -> Option<Result<Vec<u8>, SourceError>> {
+        let mut state = lock(&self.state);
+        if let Some(place) = state.queue.iter().position(|(at, _)| *at == offset) {
+            state.queue.remove(place);
+            return None;
+        }
+        while let Some(fetched) = state.begun.remove(&offset) {
+            if let Some(fetched) = fetched {
+                state.held -= fetched.as_ref().map_or(0, Vec::len);
+                self.changed.notify_all();
+                return Some(fetched);
+            }
+            state.begun.insert(offset, None);
+            state = self.wait(state);
+        }
+        None
+    }
+
+    fn fetch(&self) {
+        while let Some((offset, length)) = self.begin() {
+            let mut stored = vec![0; length];
+            let fetched = self.source.read_exact_at(&mut stored, offset);
+            let mut state = lock(&self.state);
+            if fetched.is_err() {
+                state.held -= length;
+            }
+            state.begun.insert(offset, Some(fetched.map(|()| stored)));
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next one to fetch, once there is room for it.
+    fn begin(&self) -> Option<(u64, usize)> {
+        let mut state = lock(&self.state);
+        loop {
+            let (offset, length) = *state.queue.front().filter(|_| !state.is_over)?;
+            if state.held + length <= BUDGET && state.begun.len() < MOST_CHUNKS {
+                state.queue.pop_front();
+                state.begun.insert(offset, None);
+                state.held += length;
+                return Some((offset, length));
+            }
+            state = self.wait(state);
+        }
+    }
+
+    fn wait<'state>(&self, state: MutexGuard<'state, State>) -> MutexGuard<'state, State> {
+        let state = self.changed.wait(state);
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The threads begin nothing more once this is dropped.
+pub struct Fetching<'a>(&'a Ahead<'a>);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).is_over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use gild_faults::Fault;
+
+    use super::*;
+
+    const CHUNK: usize = 2 << 20;
+
+    /// Every byte is the number of its chunk.
+    #[derive(Default)]
+    struct Numbers {
+        reads: AtomicUsize,
+        /// The chunk that cannot be read.
+        broken: Option<u64>,
+    }
+
+    impl Source for Numbers {
+        fn size(&self) -> u64 {
+            u64::MAX
+        }
+
+        fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            let chunk = offset / CHUNK as u64;
+            if self.broken == Some(chunk) {
+                return Err(SourceError {
+                    fault: Fault::ServerUnreachable,
+                    message: "broken".to_owned(),
+                });
+            }
+            buffer.fill(u8::try_from(chunk).expect("few chunks"));
+            Ok(())
+        }
+    }
+
+    fn place(chunk: u8) -> u64 {
+        u64::from(chunk) * CHUNK as u64
+    }
+
+    fn chunks(count: u8) -> impl Iterator<Item = (u64, usize)> {
+        (0..count).map(|chunk| (place(chunk), CHUNK))
+    }
+
+    #[test]
+    fn each_chunk_is_read_once_and_has_the_bytes_of_the_source_whoever_fetched_it() {
+        let source = Numbers::default();
+        let ahead = Ahead::new(&source, chunks(100));
+        let next = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            let _fetching = ahead.start(scope);
+            let workers: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut buffer = vec![0; CHUNK];
+                        while let chunk @ 0..100 = next.fetch_add(1, Ordering::SeqCst) {
+                            let chunk = u8::try_from(chunk).expect("below 100");
+                            ahead
+                                .read_exact_at(&mut buffer, place(chunk))
+                                .expect("it can be read");
+                            assert!(buffer.iter().all(|byte| *byte == chunk));
+                        }
+                    })
+                })
+                .collect();
+            workers
+                .into_iter()
+                .for_each(|worker| worker.join().expect("no worker panics"));
+        });
+        assert_eq!(source.reads.into_inner(), 100);
+    }
+
+    #[test]
+    fn no_more_is_fetched_ahead_than_the_budget_and_the_end_does_not_wait_for_room() {
+        let source = Numbers::default();
+        let ahead = Ahead::new(&source, chunks(100));
+        thread::scope(|scope| {
+            let fetching = ahead.start(scope);
+            while lock(&ahead.state).held < BUDGET {
+                thread::sleep(Duration::from_millis(1));
+            }
+            let mut buffer = vec![0; CHUNK];
+            ahead.read_exact_at(&mut buffer, 0).expect("it can be read");
+            while lock(&ahead.state).held < BUDGET {
+                thread::sleep(Duration::from_millis(1));
+            }
+            drop(fetching);
+        });
+        assert_eq!(source.reads.into_inner(), BUDGET / CHUNK + 1);
+    }
+
+    #[test]
+    fn of_short_chunks_no_more_than_a_few_are_fetched_ahead() {
+        let source = Numbers::default();
+        let ahead = Ahead::new(&source, (0..100).map(|place| (place, 1)));
+        thread::scope(|scope| {
+            let _fetching = ahead.start(scope);
+            while source.reads.load(Ordering::SeqCst) < MOST_CHUNKS {
+                thread::sleep(Duration::from_millis(1));
+            }
+            // Another one would come now.
+            thread::sleep(Duration::from_millis(20));
+            assert_eq!(lock(&ahead.state).queue.len(), 100 - MOST_CHUNKS);
+        });
+    }
+
+    #[test]
+    fn a_failure_reaches_the_worker_that_asks_for_the_chunk_and_the_next_attempt_asks_the_source() {
+        let source = Numbers {
+            broken: Some(3),
+            ..Numbers::default()
+        };
+        let ahead = Ahead::new(&source, chunks(5));
+        let mut buffer = vec![0; CHUNK];
+        thread::scope(|scope| {
+            let _fetching = ahead.start(scope);
+            while !lock(&ahead.state).queue.is_empty() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            for chunk in [0, 1, 2, 4] {
+                ahead
+                    .read_exact_at(&mut buffer, place(chunk))
+                    .expect("it can be read");
+            }
+            for reads in [5, 6] {
+                let error = ahead
+                    .read_exact_at(&mut buffer, place(3))
+                    .expect_err("it is broken");
+                assert_eq!(error.message, "broken");
+                assert_eq!(source.reads.load(Ordering::SeqCst), reads);
+            }
+        });
+    }
+
+    #[test]
+    fn a_chunk_longer_than_the_budget_is_left_to_the_worker() {
+        let source = Numbers::default();
+        let ahead = Ahead::new(&source, [(0, BUDGET + 1)].into_iter());
+        let mut buffer = vec![1; BUDGET + 1];
+        thread::scope(|scope| {
+            let _fetching = ahead.start(scope);
+            ahead.read_exact_at(&mut buffer, 0).expect("it can be read");
+        });
+        assert!(buffer.iter().all(|byte| *byte == 0));
+    }
+}
