@@ -102,6 +102,9 @@ dist-inputs:
 
 bench-inputs:
 	@[ -z "$(filter-out rpi5 rock5b,$(MODEL))" ] || { echo "bench: \"$(MODEL)\" is not a model; next: MODEL=rpi5 or MODEL=rock5b, or none" >&2; exit 2; }
+	@[ -z "$(IMAGES)" ] || [ -n "$(MODEL)" ] || { echo "bench: IMAGES= is for a model; next: MODEL=rpi5 or MODEL=rock5b" >&2; exit 2; }
+	@[ -z "$(IMAGES)" ] || [ -f "$(IMAGES)/$(MODEL)/golden.json" ] || \
+		{ echo "bench: \"$(IMAGES)\" has no image for $(MODEL); next: IMAGES=a folder of published images" >&2; exit 2; }
 	@[ -z "$(BESIDE)" ] || [ -x "$(BESIDE)" ] || { echo "bench: \"$(BESIDE)\" is not a program; next: BESIDE=another build of gild, or none" >&2; exit 2; }
 
 # The real image, and what surrounds it.
@@ -253,7 +256,7 @@ fleet: setup ## Let up to a hundred nodes read from one server at once, in netwo
 	@$(call SAY_COMPILING,target/release/gild-fleet,$(OWN_PROGRAMS))
 	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-fleet -- $(NODES)
 
-bench: bench-inputs setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool, or BESIDE=another gild; MODEL=rpi5 or rock5b: on a model of its link and disk
-	@$(if $(MODEL),,$(ASK_FOR_ROOT))
+bench: bench-inputs setup ## Measure the flash engine against nfs-cat|zstd|dd and bmaptool, or BESIDE=another gild; MODEL=rpi5 or rock5b: on a model of its link and disk, IMAGES=folder: with your image
+	@$(ASK_FOR_ROOT)
 	@$(call SAY_COMPILING,target/release/gild-bench,$(OWN_PROGRAMS))
-	@$(if $(MODEL),,$(AS_ROOT)) cargo run --quiet --release -p gild-tests --bin gild-bench -- $(if $(MODEL),--model $(MODEL),$(if $(BESIDE),--beside "$(BESIDE)"))
+	@$(AS_ROOT) cargo run --quiet --release -p gild-tests --bin gild-bench -- $(if $(MODEL),--model $(MODEL) $(if $(IMAGES),--images "$(IMAGES)"),$(if $(BESIDE),--beside "$(BESIDE)"))

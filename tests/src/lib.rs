@@ -26,6 +26,7 @@ pub mod pi5;
 pub mod ports;
 pub mod processor_time;
 pub mod qmp;
+pub mod rack;
 pub mod real_image;
 pub mod scene;
 pub mod serial;

@@ -1,7 +1,7 @@
 //! `make bench`: the flash engine beside the manual methods, with the same NFS server, image and target.
 //!
 //! Everything is real: nfs-ganesha, the stock tools, the kernel's loop device or a file. What a board adds (a wire, an
-//! NVMe, slower cores) is not here, so the ratios are true for this kind of machine only. `--model` models the wire and the
+//! NVMe, slower cores) is not here, so the ratios are true for this kind of machine only. `--model` has the wire and the
 //! disk of a board, `--beside` compares with another build of gild alone.
 
 mod image;
@@ -29,16 +29,21 @@ fn main() -> Result<()> {
     match words[..] {
         [] => bench(ROUNDS, None),
         ["measure", usage, program, ref rest @ ..] => measure::child(usage.as_ref(), program, rest),
-        ["--model", board] => model::bench(board, ROUNDS, None),
-        ["--model", board, rounds] => model::bench(board, rounds.parse()?, None),
+        [model::INSIDE, plan] => model::inside(plan),
+        [model::BOARD, task] => model::flash(task),
+        ["--model", board, "--images", folder] => {
+            model::bench(board, Some(folder.as_ref()), ROUNDS, None)
+        }
+        ["--model", board] => model::bench(board, None, ROUNDS, None),
+        ["--model", board, rounds] => model::bench(board, None, rounds.parse()?, None),
         ["--model", board, rounds, stretch] => {
-            model::bench(board, rounds.parse()?, Some(stretch.parse()?))
+            model::bench(board, None, rounds.parse()?, Some(stretch.parse()?))
         }
         ["--beside", other] => bench(ROUNDS, Some(other.as_ref())),
         ["--beside", other, rounds] => bench(rounds.parse()?, Some(other.as_ref())),
         [rounds] => bench(rounds.parse()?, None),
         _ => bail!(
-            "usage: gild-bench [--beside GILD] [ROUNDS], or gild-bench --model BOARD [ROUNDS [STRETCH]]"
+            "usage: gild-bench [--beside GILD] [ROUNDS], or gild-bench --model BOARD [--images FOLDER | ROUNDS [STRETCH]]"
         ),
     }
 }

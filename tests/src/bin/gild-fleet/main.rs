@@ -5,20 +5,23 @@
 //! machine's few cores; so all times are the times of network and server.
 
 mod node;
-mod rack;
+mod race;
 mod table;
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_tests::ganesha::{Export, Ganesha};
 use gild_tests::nginx::Nginx;
-use gild_tests::processor_time;
+use gild_tests::{processor_time, rack};
 
 use crate::node::Outcome;
-use crate::rack::{Link, Rack};
 use crate::table::Row;
 
 /// Nodes that are on at once, unless others are asked for.
 const FLEETS: [usize; 4] = [1, 8, 30, 100];
+/// Of the only way from the server to the nodes, in bits a second.
+const LINK: u64 = 1_000_000_000;
+/// The first word of the process in the namespace.
+const INSIDE: &str = "inside";
 /// What goes over the link in one run, all nodes together, as long as no node reads more than the image.
 const BYTES: u64 = 4 << 30;
 
@@ -27,10 +30,17 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["node", url, bytes] => node::run(url, bytes.parse()?),
-        [rack::INSIDE, ref fleets @ ..] => inside(&numbers(fleets)?),
+        [INSIDE, ref fleets @ ..] => inside(&numbers(fleets)?),
         ref fleets => {
             let fleets = numbers(fleets)?;
-            Rack::enter(if fleets.is_empty() { &FLEETS } else { &fleets })
+            let fleets = if fleets.is_empty() {
+                FLEETS.to_vec()
+            } else {
+                fleets
+            };
+            let mut inside = vec![INSIDE.to_owned()];
+            inside.extend(fleets.iter().map(ToString::to_string));
+            rack::enter(&inside)
         }
     }
 }
@@ -48,7 +58,7 @@ fn numbers(words: &[&str]) -> Result<Vec<usize>> {
 /// In a separate network, which ends with this process.
 fn inside(fleets: &[usize]) -> Result<()> {
     let most = fleets.iter().copied().max().unwrap_or(1);
-    let rack = Rack::build(most)?;
+    rack::build(most, LINK)?;
     let folder = tempfile::tempdir()?;
     let image = std::fs::File::create(folder.path().join(node::IMAGE))?;
     image.set_len(node::SIZE)?;
@@ -60,11 +70,11 @@ fn inside(fleets: &[usize]) -> Result<()> {
 
     let nginx = Nginx::serve_on(rack::SERVER, folder.path())?;
     let plain = Served::new("HTTP, nginx", nginx.url(), nginx.process());
-    run_all(&rack, &plain, fleets)?;
+    run_all(&plain, fleets)?;
 
     let cache = Nginx::cache_on(rack::SERVER, &nginx.url())?;
     let warm = Served::new("HTTP, nginx as a warm cache", cache.url(), cache.process());
-    run_all(&rack, &warm, fleets)?;
+    run_all(&warm, fleets)?;
 
     let export = Export {
         address: rack::SERVER.parse()?,
@@ -73,7 +83,7 @@ fn inside(fleets: &[usize]) -> Result<()> {
     let ganesha = Ganesha::start_as(folder.path(), export)?;
     let process = ganesha.process().context("nfs-ganesha is not running")?;
     let nfs = Served::new("NFS, nfs-ganesha", ganesha.url(), process);
-    run_all(&rack, &nfs, fleets)
+    run_all(&nfs, fleets)
 }
 
 /// A server that runs.
@@ -93,22 +103,22 @@ impl Served {
     }
 }
 
-fn run_all(rack: &Rack, server: &Served, fleets: &[usize]) -> Result<()> {
+fn run_all(server: &Served, fleets: &[usize]) -> Result<()> {
     let mut alone = None;
     // Once, so that nothing is read from a disk or from behind a cache while it counts.
-    one(rack, server, 1)?;
+    one(server, 1)?;
     for nodes in fleets {
-        let row = one(rack, server, *nodes)?;
+        let row = one(server, *nodes)?;
         let alone = *alone.get_or_insert(row.total());
         table::row(server.name, &row, alone);
     }
     Ok(())
 }
 
-fn one(rack: &Rack, server: &Served, nodes: usize) -> Result<Row> {
+fn one(server: &Served, nodes: usize) -> Result<Row> {
     let bytes = (BYTES / nodes as u64).min(node::SIZE) >> 20 << 20;
     let busy = processor_time::of_tree(server.process)?;
-    let outcomes: Vec<Outcome> = rack.run(nodes, &server.share, bytes)?;
+    let outcomes: Vec<Outcome> = race::run(nodes, &server.share, bytes)?;
     let busy = processor_time::of_tree(server.process)?.saturating_sub(busy);
     ensure!(
         outcomes.len() == nodes,
@@ -121,6 +131,6 @@ fn one(rack: &Rack, server: &Served, nodes: usize) -> Result<Row> {
     Ok(Row {
         outcomes,
         busy,
-        link: Link::RATE,
+        link: LINK,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gild_disk::{BlockDevice, Target, ZeroMethod};
 use gild_format::manifest::Partition;
 
-use super::Model;
+use super::board::Model;
 use super::lane::Lane;
 
 pub struct Disk {
