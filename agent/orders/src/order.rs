@@ -122,6 +122,14 @@ impl Order {
             let form = "20261228T101500Z-1a2b3c";
             OrderError::Value("id", format!("{:?}; it should be like {form}", text.id))
         })?;
+        let life = text.expires.saturating_sub(id.made_at());
+        if life > LONGEST_LIFE.as_secs() {
+            let hours = LONGEST_LIFE.as_secs() / 3600;
+            return Err(OrderError::Value(
+                "expires",
+                format!("more than {hours} hours after the time in its id"),
+            ));
+        }
         Ok(Self {
             id,
             nodes: nodes(&text.nodes)?,
@@ -308,6 +316,15 @@ mod tests {
     }
 
     #[test]
+    fn it_counts_two_weeks_from_the_time_in_its_id_at_most() {
+        let mut order = order(Action::Hold);
+        order.expires = order.id.made_at() + LONGEST_LIFE.as_secs();
+        assert!(Order::parse(&order.to_text()).is_ok());
+        order.expires += 1;
+        assert!(Order::parse(&order.to_text()).is_err());
+    }
+
+    #[test]
     fn what_is_not_wholly_understood_is_not_an_order() {
         let good = order(Action::Flash(Flash::default())).to_text();
         for (from, to, reason) in [
@@ -332,6 +349,8 @@ mod tests {
                 "one of them",
             ),
             ("\"expires\"", "\"disk\":\" \",\"expires\"", "`disk`"),
+            ("1798452900", "1799662501", "`expires`"),
+            ("1798452900", "18446744073709551615", "`expires`"),
         ] {
             let text = good.replace(from, to);
             assert_ne!(text, good, "{from}");

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use gild_desk::desk::now;
 use gild_desk::orders::{Keys, Standing, latest_id};
-use gild_orders::{LONGEST_LIFE, MAX_LENGTH, Order, SignedOrder};
+use gild_orders::{MAX_LENGTH, Order, SignedOrder};
 
 use super::rack::Desk;
 use super::show;
 use crate::input::must_be_regular;
 use crate::key::Signer;
-
-const HOUR: u64 = 60 * 60;
 
 /// Arguments of `gild order sign`.
 #[derive(Debug, clap::Args)]
@@ -133,11 +131,6 @@ fn sign(draft: &Draft<'_>, signer: &Signer, is_agreed: bool) -> Result<()> {
     ensure!(
         order.counts_at(now),
         "the order in {shown} does not count any more; next: make another one, or correct this machine's clock"
-    );
-    ensure!(
-        order.expires - now <= LONGEST_LIFE.as_secs(),
-        "the order in {shown} would count longer than {} hours, and an order never does; next: make another one, or correct this machine's clock",
-        LONGEST_LIFE.as_secs() / HOUR
     );
     ensure!(
         Some(&order.id) <= latest_id(now).as_ref(),

@@ -5,7 +5,6 @@ use gild_format::ImageId;
 use gild_orders::{
     Action, CHANNEL_RULE, Channel, Choice, Flash, LONGEST_LIFE, Order, OrderError, OrderId,
 };
-use jiff::Timestamp;
 use serde::Deserialize;
 
 /// So long an order counts if nobody says how long: hours.
@@ -89,7 +88,7 @@ impl Wish {
             })
         });
         let order = Order {
-            id: id(now, chance).ok_or(WishError::Clock(now))?,
+            id: OrderId::made(now, chance).ok_or(WishError::Clock(now))?,
             nodes: nodes.collect::<Result<_, _>>()?,
             expires: now.saturating_add(life),
             action,
@@ -139,12 +138,7 @@ impl Wish {
 /// would take no order before that time comes.
 #[must_use]
 pub fn latest_id(now: u64) -> Option<OrderId> {
-    id(now.saturating_add(HOUR), [0xff; 3])
-}
-
-fn id(now: u64, chance: [u8; 3]) -> Option<OrderId> {
-    let time = Timestamp::from_second(i64::try_from(now).ok()?).ok()?;
-    OrderId::made(&time.strftime("%Y%m%dT%H%M%SZ").to_string(), chance)
+    OrderId::made(now.saturating_add(HOUR), [0xff; 3])
 }
 
 #[cfg(test)]

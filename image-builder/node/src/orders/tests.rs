@@ -13,8 +13,7 @@ use minisign::KeyPair;
 
 use super::*;
 
-const ID: &str = "20261228T101500Z-1a2b3c";
-const LATER: &str = "20261229T101500Z-1a2b3c";
+const HOUR: u64 = 60 * 60;
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
 const SERIAL: &str = "S1";
 
@@ -31,11 +30,21 @@ fn sign(pair: &KeyPair, order: &Order) -> String {
     SignedOrder::new(text, signature).to_text()
 }
 
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("our days").as_secs()
+}
+
+/// The id of an order that was made so many hours from now.
+fn id(hours: u64) -> OrderId {
+    OrderId::made(now() + hours * HOUR, [0x1a, 0x2b, 0x3c]).expect("our days")
+}
+
 fn order(action: Action) -> Order {
     Order {
-        id: OrderId::parse(ID).expect("an id"),
+        id: id(0),
         nodes: vec![MAC],
-        expires: u64::MAX,
+        expires: now() + HOUR,
         action,
     }
 }
@@ -180,15 +189,17 @@ fn a_good_order_has_a_node_flashed_whose_flasher_can_carry_it_out() {
         ),
     ] {
         let pair = pair();
-        let (answer, card) = (sign(&pair, &order(action)), card(&pair, more));
+        let order = order(action);
+        let (answer, card) = (sign(&pair, &order), card(&pair, more));
         let site = site(&pair, answer, &["20260101T000000Z-000000"], Some(&card));
-        assert_eq!(site.looks(), (vec![ID.to_owned()], String::new()));
+        assert_eq!(site.looks(), (vec![order.id.to_string()], String::new()));
     }
 }
 
 #[test]
 fn nothing_else_has_a_node_flashed_and_it_says_why() {
     let good = order(flash());
+    let (own, later) = (good.id.to_string(), id(1).to_string());
     let expired = Order {
         expires: 1,
         ..good.clone()
@@ -206,8 +217,8 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
     for (name, order, done, more, said) in [
         ("expired", &expired, "", Some(""), "has expired"),
         ("of others", &of_others, "", Some(""), ""),
-        ("spent", &good, ID, Some(""), ""),
-        ("a later one is done", &good, LATER, Some(""), ""),
+        ("spent", &good, own.as_str(), Some(""), ""),
+        ("a later one is done", &good, later.as_str(), Some(""), ""),
         (
             "another disk",
             &for_another_disk,
