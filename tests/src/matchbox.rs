@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use gild_desk::metadata::{Question, Scope};
+use gild_desk::metadata::{Groups, Question, Scope};
 use gild_report::PROOF_HEADER;
 
 /// Go's HTTP server knows the length of a body up to this; a longer one it sends in chunks.
@@ -258,11 +258,12 @@ impl Shared {
             };
         }
         let question = Question::parse(query);
+        let groups = Groups::read(&self.directory);
         let group = (path == "/metadata")
-            .then(|| question.group(&self.directory))
+            .then(|| question.group(&groups))
             .flatten();
         group.map_or_else(Response::not_found, |group| {
-            Response::metadata(question.answer(&group, Scope::Whole))
+            Response::metadata(question.answer(group, Scope::Whole))
         })
     }
 

@@ -141,7 +141,7 @@ impl Desk {
         look(&self.memory().rack)
     }
 
-    /// The groups as they were some seconds ago at most: for the picture of the rack. Who asks for a token is answered from the files.
+    /// The groups as their files have them.
     #[must_use]
     pub fn groups(&self) -> Arc<Groups> {
         self.known_groups.read(self.folder.path())
@@ -187,10 +187,11 @@ impl Desk {
     /// The answer to `/metadata`, by Matchbox's rules; the token only through the door. `None` is Matchbox's 404.
     pub fn metadata(&self, query: &str, shown: Shown<'_>) -> Option<String> {
         let question = Question::parse(query);
-        let group = question.group(self.folder.path())?;
-        let reason = self.withholds(&question, &group, shown);
+        let groups = self.groups();
+        let group = question.group(&groups)?;
+        let reason = self.withholds(&question, group, shown);
         let scope = reason.map_or(Scope::Whole, Scope::Public);
-        Some(question.answer(&group, scope))
+        Some(question.answer(group, scope))
     }
 
     /// The operator opens or closes the door for a node.

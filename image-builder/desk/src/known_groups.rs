@@ -1,29 +1,118 @@
-//! The groups for the picture of the rack, which is made often: their files are read every few seconds, and not for each board.
+//! The groups as they are asked for often: their files are looked at for each question, and read when they have changed.
 
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::metadata::Groups;
 
-/// So long what was read counts.
-const FRESH: Duration = Duration::from_secs(5);
+/// A file that was changed so short a time before it was read may change again without another time in its folder: seconds.
+const UNSETTLED: i64 = 2;
 
-/// What was read last, and when.
+/// What was read last.
 #[derive(Default)]
-pub struct KnownGroups(Mutex<Option<(Instant, Arc<Groups>)>>);
+pub struct KnownGroups(Mutex<Option<Known>>);
+
+struct Known {
+    files: Vec<(PathBuf, Option<Stamp>)>,
+    groups: Arc<Groups>,
+}
+
+/// What changes with a file. Nobody can set the time of its last change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    length: u64,
+    changed: (i64, i64),
+}
 
 impl KnownGroups {
     /// The groups of this directory.
     pub fn read(&self, directory: &Path) -> Arc<Groups> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, groups)) = &*known
-            && at.elapsed() < FRESH
+        let paths = Groups::files(directory);
+        // They are looked at before they are read: what changes meanwhile has another stamp the next time.
+        let files: Vec<_> = paths
+            .iter()
+            .map(|path| (path.clone(), Stamp::of(path)))
+            .collect();
+        if let Some(known) = &*known
+            && known.files == files
         {
-            return Arc::clone(groups);
+            return Arc::clone(&known.groups);
         }
-        let groups = Arc::new(Groups::read(directory));
-        *known = Some((Instant::now(), Arc::clone(&groups)));
+        let groups = Arc::new(Groups::of(&paths));
+        let settled = now() - UNSETTLED;
+        let is_settled = |stamp: &Stamp| stamp.changed.0 < settled;
+        let are_settled = files
+            .iter()
+            .all(|(_, stamp)| stamp.as_ref().is_none_or(is_settled));
+        *known = are_settled.then(|| Known {
+            files,
+            groups: Arc::clone(&groups),
+        });
         groups
+    }
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let about = fs::metadata(path).ok()?;
+        Some(Self {
+            file: (about.dev(), about.ino()),
+            length: about.len(),
+            changed: (about.ctime(), about.ctime_nsec()),
+        })
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use gild_boards::mac::Mac;
+
+    use super::*;
+    use crate::orders::name;
+
+    const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
+
+    #[test]
+    fn files_are_read_when_they_have_changed_and_only_then() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("groups/a.json");
+        fs::create_dir(path.parent().expect("a folder")).expect("a folder");
+        let write = |name: &str| {
+            let text = format!(
+                r#"{{"selector": {{"mac": "{MAC}"}}, "metadata": {{"hostname": "{name}"}}}}"#
+            );
+            fs::write(&path, text).expect("written");
+        };
+        let known = KnownGroups::default();
+        let named = || name(&known.read(folder.path()), MAC);
+        assert_eq!(named(), None);
+        // At once, and of the same length: by its stamp it may be the same file.
+        for one in ["node-1", "node-2", "node-3"] {
+            write(one);
+            assert_eq!(named().as_deref(), Some(one));
+        }
+        sleep(Duration::from_secs(UNSETTLED.unsigned_abs() + 2));
+        let first = known.read(folder.path());
+        let again = known.read(folder.path());
+        assert!(Arc::ptr_eq(&first, &again), "it was read again");
+        write("node-4");
+        assert_eq!(named().as_deref(), Some("node-4"));
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(named(), None);
+        assert!(folder.path().join("groups").exists());
     }
 }

@@ -6,7 +6,6 @@ mod lines;
 mod query;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use gild_boards::mac::Mac;
 
@@ -34,10 +33,10 @@ impl<'a> Question<'a> {
         Mac::parse(self.labels.get("mac")?)
     }
 
-    /// The group in `<directory>/groups` that answers it. `None` is Matchbox's 404.
+    /// The group that answers it. `None` is Matchbox's 404.
     #[must_use]
-    pub fn group(&self, directory: &Path) -> Option<Group> {
-        Groups::read(directory).select(&self.labels).cloned()
+    pub fn group<'g>(&self, groups: &'g Groups) -> Option<&'g Group> {
+        groups.select(&self.labels)
     }
 
     /// The answer, one `KEY=value` a line.

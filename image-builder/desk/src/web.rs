@@ -12,6 +12,7 @@ mod page;
 mod picture;
 mod sent;
 mod tell;
+mod wish;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,6 @@ use gild_desk::orders::{MOST, OrderShown, Wish};
 use gild_desk::rack::Happened;
 use gild_orders::{LONGEST_LIFE, Order, OrderId, SignedOrder};
 use gild_report::{Kind, Proof, Report, ReportKey};
-use jiff::Timestamp;
 use minisign::KeyPair;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -79,13 +78,17 @@ impl Site {
         let order = desk.queue(&wish, [10, 0, 0, 1].into()).expect("queued");
         let made = order.id.to_string();
         fs::remove_file(self.path().join(format!("orders/{made}.json"))).expect("a draft");
-        let made_at = i64::try_from(now()).expect("our days") - 100 + i64::from(second);
-        let time = Timestamp::from_second(made_at).expect("our days");
-        let id = format!("{}-1a2b3c", time.strftime("%Y%m%dT%H%M%SZ"));
+        let id = id_at(second);
         let text = order.to_text().replace(&made, &id);
         self.write(&format!("orders/{id}.json"), &text);
         (id, text)
     }
+}
+
+/// The id of an order that was made a while ago, so many seconds after others.
+fn id_at(second: u8) -> String {
+    let id = OrderId::made(now() - 100 + u64::from(second), [0x1a, 0x2b, 0x3c]);
+    id.expect("our days").to_string()
 }
 
 fn sign(key: &KeyPair, text: &str) -> String {
@@ -192,11 +195,20 @@ fn states(desk: &Desk, id: &str) -> Vec<&'static str> {
 
 /// Moves all that the journal says back by so many seconds, as if so much time had passed.
 fn time_passes(site: &Site, seconds: u64) {
+    move_times(site, |at| at - seconds);
+}
+
+/// The other way round, as after a clock that was set back.
+fn time_comes_back(site: &Site, seconds: u64) {
+    move_times(site, |at| at + seconds);
+}
+
+fn move_times(site: &Site, moved: impl Fn(u64) -> u64) {
     let path = site.path().join("journal.jsonl");
     let text = fs::read_to_string(&path).expect("a journal");
     let lines = text.lines().map(|line| {
         let mut line: Value = serde_json::from_str(line).expect("JSON");
-        line["at"] = json!(line["at"].as_u64().expect("a time") - seconds);
+        line["at"] = json!(moved(line["at"].as_u64().expect("a time")));
         format!("{line}\n")
     });
     fs::write(&path, lines.collect::<String>()).expect("written");
@@ -216,24 +228,21 @@ fn only_what_is_signed_with_the_right_key_leaves_the_desk() {
     let forged = site.order_signed_by(&desk, 2, &wish, &stranger);
     // A signature of another order, a text that is not one, one that is too long, and a name that is not the order's.
     let other = SignedOrder::new(text.replace("flash", "hold"), sign(&site.key, &text));
-    site.write("orders/20261228T101503Z-000000.order", &other.to_text());
-    site.write("orders/20261228T101504Z-000000.order", "{}");
-    site.write("orders/20261228T101505Z-000000.order", &" ".repeat(100_000));
+    site.write(&format!("orders/{}.order", id_at(30)), &other.to_text());
+    site.write(&format!("orders/{}.order", id_at(40)), "{}");
+    site.write(&format!("orders/{}.order", id_at(50)), &" ".repeat(100_000));
     let good = SignedOrder::new(text.clone(), sign(&site.key, &text)).to_text();
-    site.write("orders/20261228T101506Z-000000.order", &good);
+    site.write(&format!("orders/{}.order", id_at(60)), &good);
     site.write("orders/../20261228T101507Z-000000.order", &good);
     site.write("orders/golden.order", &good);
     refresh(&desk);
     assert_eq!(handed(&desk, 1), None);
     for (id, part) in [
         (&*forged, "signature does not count"),
-        ("20261228T101503Z-000000", "signature does not count"),
-        ("20261228T101504Z-000000", "not a signed order"),
-        ("20261228T101505Z-000000", "longer than 65536"),
-        (
-            "20261228T101506Z-000000",
-            &*format!("it is the order {draft}"),
-        ),
+        (&id_at(30), "signature does not count"),
+        (&id_at(40), "not a signed order"),
+        (&id_at(50), "longer than 65536"),
+        (&id_at(60), &*format!("it is the order {draft}")),
     ] {
         let order = shown(&desk, id);
         assert_eq!(order.state, "wrong");
@@ -241,7 +250,14 @@ fn only_what_is_signed_with_the_right_key_leaves_the_desk() {
         assert!(why.contains(part), "{id}: {why}");
     }
 
+    // Half a file may be a hold.
     site.write(&format!("orders/{draft}.order"), &good);
+    refresh(&desk);
+    assert_eq!(handed(&desk, 1), None);
+    for second in [40, 50] {
+        fs::remove_file(site.path().join(format!("orders/{}.order", id_at(second))))
+            .expect("removed");
+    }
     refresh(&desk);
     assert_eq!(handed(&desk, 1), Some(draft));
     assert_eq!(handed(&desk, 2), None, "it is for another board");
@@ -335,6 +351,174 @@ fn a_hold_goes_before_a_flash_and_the_latest_flash_before_an_earlier_one() {
     carries_out(&desk, 1, "a", &second, "two");
     assert_eq!(handed(&desk, 1), None, "its disk is done with the first");
     assert_eq!(states(&desk, &first), ["overtaken"]);
+}
+
+/// It notes the order, and its disk may not be made blank after that; or it lies.
+#[test]
+fn a_node_alone_does_not_say_that_an_order_is_carried_out() {
+    let site = Site::new();
+    let desk = site.open();
+    // The desk knows the node's secret.
+    carries_out(&desk, 1, "a", "20200101T000000Z-000000", "two");
+    let wish = flash(&[1, 2], &json!({"rolling": true, "image": "two"}));
+    let id = site.order(&desk, 1, &wish);
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&id));
+    let claim = |sequence, message: Option<String>| Report {
+        order: Some(id.clone()),
+        image_id: Some("two".to_owned()),
+        message,
+        ..report(1, "a-n", sequence, "joined")
+    };
+    of_node(&desk, 1, claim(2, None));
+    assert_eq!(states(&desk, &id), ["begun", "waits"]);
+    assert_eq!(handed(&desk, 2), None);
+
+    let why = format!("order {id} was not carried out: writing the disk failed");
+    of_node(&desk, 1, claim(3, Some(why)));
+    let order = shown(&desk, &id);
+    assert_eq!(order.state, "stopped");
+    assert_eq!(
+        order.why.as_deref(),
+        Some("node-1 does not carry it out"),
+        "{order:?}"
+    );
+    assert_eq!(states(&desk, &id), ["refused", "not-reached"]);
+    assert_eq!(handed(&desk, 2), None);
+
+    // Its card carries it out after all.
+    let desk = {
+        drop(desk);
+        site.open()
+    };
+    begins(&desk, 1, "b", &id);
+    assert_eq!(states(&desk, &id), ["begun", "waits"]);
+    assert_eq!(handed(&desk, 2), None);
+    joins(&desk, 1, "b", &id, "two");
+    assert_eq!(states(&desk, &id), ["done", "next"]);
+    assert_eq!(handed(&desk, 2), Some(id));
+}
+
+/// What the card wrote last is what counts, and not an earlier order.
+#[test]
+fn a_node_that_names_another_order_than_its_card_wrote_is_not_done() {
+    let site = Site::new();
+    let desk = site.open();
+    let first = site.order(&desk, 1, &flash(&[1], &json!({})));
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&first));
+    begins(&desk, 1, "a", &first);
+    let second = site.order(&desk, 2, &flash(&[1], &json!({})));
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&second));
+    joins(&desk, 1, "a", &second, "one");
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&second));
+    assert_eq!(states(&desk, &second), ["begun"]);
+}
+
+#[test]
+fn an_order_that_cannot_be_read_may_be_a_hold_and_lets_no_flash_out() {
+    let site = Site::new();
+    let desk = site.open();
+    let flash = site.order(&desk, 1, &flash(&[1, 2], &json!({})));
+    let hold = json!({"action": "hold", "nodes": [mac(1).to_string()]});
+    let hold = site.order(&desk, 2, &hold);
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&hold));
+    let signed = site.path().join(format!("orders/{hold}.order"));
+    let whole = fs::read_to_string(&signed).expect("signed");
+    // Its draft says whom it would hold.
+    fs::write(&signed, &whole[..whole.len() / 2]).expect("written");
+    refresh(&desk);
+    assert_eq!(handed(&desk, 1), None);
+    assert_eq!(handed(&desk, 2).as_ref(), Some(&flash));
+    let why = shown(&desk, &hold).why.expect("why");
+    assert!(why.contains("its boards get no order to flash"), "{why}");
+    // Without it nobody can know.
+    let draft = site.path().join(format!("orders/{hold}.json"));
+    fs::remove_file(&draft).expect("removed");
+    fs::write(&signed, "").expect("written");
+    refresh(&desk);
+    assert_eq!((handed(&desk, 1), handed(&desk, 2)), (None, None));
+    let why = shown(&desk, &hold).why.expect("why");
+    assert!(why.contains("no board gets an order to flash"), "{why}");
+    // A flasher that writes already would take another image without its order.
+    begins(&desk, 2, "a", &flash);
+    assert_eq!(handed(&desk, 2).as_ref(), Some(&flash));
+    fs::write(&signed, &whole).expect("written");
+    refresh(&desk);
+    assert_eq!(handed(&desk, 1), Some(hold));
+    // One that is too old to count is only wrong.
+    fs::remove_file(&signed).expect("removed");
+    let old = now() - LONGEST_LIFE.as_secs();
+    let old = OrderId::made(old, [0; 3]).expect("our days");
+    site.write(&format!("orders/{old}.order"), "{");
+    refresh(&desk);
+    assert_eq!(handed(&desk, 1), Some(flash));
+}
+
+#[test]
+fn orders_that_are_too_many_to_be_read_may_be_holds() {
+    let site = Site::new();
+    let desk = site.open();
+    let id = site.order(&desk, 1, &flash(&[1], &json!({})));
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&id));
+    for more in 0..2 * MOST {
+        let more = OrderId::made(
+            now() - 50,
+            u32::try_from(more).expect("few").to_be_bytes()[1..]
+                .try_into()
+                .expect("3 bytes"),
+        );
+        site.write(&format!("orders/{}.json", more.expect("our days")), "{");
+    }
+    drop(desk);
+    let desk = site.open();
+    assert_eq!(handed(&desk, 1), None);
+    let order = &desk.shown_orders()[2 * MOST];
+    let why = order.why.clone().expect("why");
+    assert!(why.contains("1 orders are not read"), "{why}");
+}
+
+/// A disk takes no order whose id is less than that of one that it has carried out.
+#[test]
+fn orders_of_one_second_and_of_a_clock_that_was_set_back_have_growing_ids() {
+    let site = Site::new();
+    let desk = site.open();
+    let from = [10, 0, 0, 1].into();
+    let wish: Wish = serde_json::from_value(flash(&[1], &json!({}))).expect("a wish");
+    let ids: Vec<_> = (0..20)
+        .map(|_| desk.queue(&wish, from).expect("queued").id)
+        .collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    // As if the clock had been half an hour ahead.
+    let ahead = OrderId::made(now() + HOUR / 2, [0xff; 3]).expect("our days");
+    site.write(&format!("orders/{ahead}.json"), "{}");
+    let next = desk.queue(&wish, from).expect("queued");
+    assert!(next.id > ahead && next.expires <= now() + 24 * HOUR);
+    // A day: whoever signs such an order refuses it.
+    let far = OrderId::made(now() + 24 * HOUR, [0; 3]).expect("our days");
+    site.write(&format!("orders/{far}.json"), "{}");
+    let error = desk.queue(&wish, from).expect_err("a wrong clock");
+    assert!(
+        error.to_string().contains("correct this machine's clock"),
+        "{error}"
+    );
+}
+
+/// The desk's clock is behind when the board carries the order out, and right again afterwards.
+#[test]
+fn an_order_is_not_handed_out_again_after_the_clock_was_set_back() {
+    let site = Site::new();
+    let desk = site.open();
+    let wish = flash(&[1, 2], &json!({"rolling": true}));
+    let id = site.order(&desk, 1, &wish);
+    assert_eq!(handed(&desk, 1).as_ref(), Some(&id));
+    carries_out(&desk, 1, "a", &id, "one");
+    assert_eq!(handed(&desk, 1), None);
+    drop(desk);
+    // All that has happened is of a time to come.
+    time_comes_back(&site, 24 * HOUR);
+    let desk = site.open();
+    assert_eq!(handed(&desk, 1), None, "it is done with it at any time");
+    assert_eq!(states(&desk, &id), ["done", "next"]);
+    assert_eq!(handed(&desk, 2), Some(id));
 }
 
 #[test]

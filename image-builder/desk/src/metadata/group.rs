@@ -83,17 +83,26 @@ impl Groups {
     /// Reads them. One that cannot be read is not there, and nothing says so.
     #[must_use]
     pub fn read(directory: &Path) -> Self {
-        let directory = directory.join("groups");
-        let Ok(entries) = fs::read_dir(&directory) else {
-            return Self::default();
-        };
-        let mut groups: Vec<_> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let file = entry.path().with_extension("json");
-                Group::parse(&regular_file::read_to_string(&file).ok()?)
-            })
-            .collect();
+        Self::of(&Self::files(directory))
+    }
+
+    /// The files that they are read from, in the order of the folder: for each name the one that ends in `.json`.
+    #[must_use]
+    pub fn files(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory.join("groups"));
+        let files = entries.into_iter().flatten().flatten();
+        files
+            .map(|entry| entry.path().with_extension("json"))
+            .collect()
+    }
+
+    /// Reads them from these files.
+    #[must_use]
+    pub fn of(files: &[PathBuf]) -> Self {
+        let groups = files
+            .iter()
+            .filter_map(|file| Group::parse(&regular_file::read_to_string(file).ok()?));
+        let mut groups: Vec<_> = groups.collect();
         groups.sort_by_key(|group| Reverse((group.selector.len(), group.selector_words())));
         Self(groups)
     }
@@ -106,11 +115,7 @@ impl Groups {
     /// The files that no group can be read from, and that therefore count for nobody.
     #[must_use]
     pub fn unusable(directory: &Path) -> Vec<PathBuf> {
-        let entries = fs::read_dir(directory.join("groups"));
-        let files = entries.into_iter().flatten().flatten();
-        let mut unusable: Vec<_> = files
-            .map(|entry| entry.path().with_extension("json"))
-            .collect();
+        let mut unusable = Self::files(directory);
         let is_group = |path: &PathBuf| {
             regular_file::read_to_string(path).is_ok_and(|text| Group::parse(&text).is_some())
         };

@@ -3,6 +3,7 @@
 //! 1. The latest hold that counts for the node goes before everything else.
 //! 2. Then the latest flash that it has not carried out, a rolling one only when it is the node's turn. An earlier one that is still
 //!    open is spent as soon as the later one is carried out, so that it would be written for nothing.
+//!    As long as an order that nobody can read may hold the node, it gets no flash.
 //! 3. An identify goes before a flash if it is the later one, as long as the node itself speaks and not its flasher: a flash that has
 //!    begun must find its order again.
 
@@ -27,6 +28,7 @@ pub fn for_node<'a>(
     let mut hold = None;
     let mut flash = None;
     let mut identify = None;
+    let may_be_held = queue.iter().any(|queued| queued.may_hold(&macs, now));
     // The oldest come first, so that the latest one stays.
     for counts in queue.iter().filter_map(|queued| queued.counts(now)) {
         let order = counts.0;
@@ -36,6 +38,8 @@ pub fn for_node<'a>(
         match order.action {
             Action::Hold => hold = Some(counts),
             Action::Identify => identify = Some(counts),
+            // A flasher that has begun would write the blank disk all the same, with another image.
+            Action::Flash(_) if may_be_held && !has_begun(order, node) => {}
             Action::Flash(_) if is_open(order, rack, node, &macs, now) => flash = Some(counts),
             Action::Flash(_) => {}
         }
@@ -57,6 +61,12 @@ fn is_open(order: &Order, rack: &Rack, node: Option<&Node>, macs: &[Mac], now: u
     rolling(order).is_none()
         || has_it
         || turn(order, rack, now).is_some_and(|mac| macs.contains(&mac))
+}
+
+/// Whether the board's flasher says that it writes the disk by this order.
+fn has_begun(order: &Order, node: Option<&Node>) -> bool {
+    let speaks = node.is_some_and(|node| node.kind != Kind::Node);
+    speaks && matches!(step(order, node), Step::Begun { .. })
 }
 
 /// The addresses of a board, as far as its card has signed them.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use super::keys::Keys;
-use super::shelf::{Queued, Shelf};
+use super::shelf::{Queued, Shelf, Standing};
 use crate::folder::Folder;
 
 /// So long what was read counts: an order that was taken back is not handed out any more after this time.
@@ -31,6 +31,18 @@ impl KnownOrders {
             warn!("no order is handed out: {error}");
             Vec::new()
         }));
+        let before = known.as_ref().map(|(_, orders)| Arc::clone(orders));
+        for queued in orders.iter() {
+            let is_known = before
+                .as_ref()
+                .is_some_and(|before| before.contains(queued));
+            if let (Standing::Unreadable(why), false) = (&queued.standing, is_known) {
+                warn!(
+                    "the order {} cannot be read, and may be a hold: {why}",
+                    queued.id
+                );
+            }
+        }
         *known = Some((Instant::now(), Arc::clone(&orders)));
         orders
     }

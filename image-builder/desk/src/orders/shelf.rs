@@ -7,10 +7,13 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use gild_orders::{MAX_LENGTH, Order, OrderId, SignedOrder};
+use gild_boards::mac::Mac;
+use gild_orders::{
+    Action, LONGEST_LIFE, MAX_LENGTH, Order, OrderId, SignedOrder, SignedOrderError,
+};
 
 use super::keys::{Keys, KeysError};
-use super::wish::{Wish, WishError};
+use super::wish::{Wish, WishError, latest_id};
 
 /// So many orders the folder has at most. A draft beyond them is refused.
 pub const MOST: usize = 128;
@@ -43,8 +46,10 @@ pub enum Standing {
     Draft,
     /// It is signed with a key that counts: the text that is handed out.
     Signed(String),
-    /// It cannot be read, or its signature does not count.
+    /// Its signature does not count, or it is another order.
     Wrong(String),
+    /// What it says is not known: it may be half a file, and a hold. See [`Queued::may_hold`].
+    Unreadable(String),
 }
 
 /// The folder cannot be used.
@@ -65,6 +70,12 @@ pub enum QueueError {
     /// There are too many.
     #[error("{MOST} orders are queued already; next: take some back with `gild order cancel`")]
     Full,
+    /// A clock was set back, or was wrong before.
+    #[error(
+        "the order {0} is of a later time than now, and a board that has carried it out would take no new one; next: correct this machine's clock, \
+         or take that order back with `gild order cancel` if no board has carried it out"
+    )]
+    Clock(OrderId),
     /// The disk.
     #[error(transparent)]
     Shelf(#[from] ShelfError),
@@ -92,8 +103,16 @@ impl Shelf {
     /// All orders, the oldest first.
     pub fn read(&self, keys: Result<&Keys, &KeysError>) -> Result<Vec<Queued>, ShelfError> {
         let ids = self.ids()?;
-        let latest = ids.iter().skip(ids.len().saturating_sub(MOST_READ));
-        Ok(latest.map(|id| self.queued(id, keys)).collect())
+        let unread = ids.len().saturating_sub(MOST_READ);
+        let left = ids.iter().take(unread).next_back().map(|id| Queued {
+            id: id.clone(),
+            order: None,
+            standing: Standing::Unreadable(format!(
+                "{unread} orders are not read, of which this is the latest, because more than {MOST_READ} are here"
+            )),
+        });
+        let latest = ids.iter().skip(unread).map(|id| self.queued(id, keys));
+        Ok(left.into_iter().chain(latest).collect())
     }
 
     /// The order that a wish becomes, if there is room for it. It is not written yet.
@@ -103,7 +122,8 @@ impl Shelf {
         now: u64,
         keys: Result<&Keys, &KeysError>,
     ) -> Result<Order, QueueError> {
-        let order = wish.order(now, std::array::from_fn(|_| fastrand::u8(..)))?;
+        let at = self.time_for_next(now)?;
+        let order = wish.order(now, at, std::array::from_fn(|_| fastrand::u8(..)))?;
         self.make_room(now, keys)?;
         Ok(order)
     }
@@ -154,6 +174,18 @@ impl Shelf {
         Ok(was_there)
     }
 
+    /// The time for the id of the next order. It is later than that of each order that is here: a disk that has carried out a later one
+    /// would take it no more.
+    fn time_for_next(&self, now: u64) -> Result<u64, QueueError> {
+        let Some(latest) = self.ids()?.pop_last() else {
+            return Ok(now);
+        };
+        if Some(&latest) > latest_id(now).as_ref() {
+            return Err(QueueError::Clock(latest));
+        }
+        Ok(now.max(latest.made_at().saturating_add(1)))
+    }
+
     /// Orders that do not count any more make room, the oldest first. Of what is signed that counts which was signed.
     fn make_room(&self, now: u64, keys: Result<&Keys, &KeysError>) -> Result<(), QueueError> {
         let mut count = self.ids()?.len();
@@ -189,16 +221,20 @@ impl Shelf {
         let draft = || {
             let order = Order::parse(&read(&self.draft(id))?).map_err(|error| error.to_string())?;
             is_named(&order, id)?;
-            Ok(order)
+            Ok::<_, String>(order)
         };
         let path = self.signed(id);
-        let (order, standing) = match (path.symlink_metadata(), draft()) {
-            (Ok(_), draft) => match open(&path, id, keys) {
-                Ok((order, text)) => (Some(order), Standing::Signed(text)),
-                Err(why) => (draft.ok(), Standing::Wrong(why)),
+        let (order, standing) = match path.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match draft() {
+                Ok(order) => (Some(order), Standing::Draft),
+                // Nobody has signed it, whatever it says.
+                Err(why) => (None, Standing::Wrong(why)),
             },
-            (Err(_), Ok(order)) => (Some(order), Standing::Draft),
-            (Err(_), Err(why)) => (None, Standing::Wrong(why)),
+            Err(error) => (None, Standing::Unreadable(error.to_string())),
+            Ok(_) => match open(&path, id, keys) {
+                Ok((order, text)) => (Some(order), Standing::Signed(text)),
+                Err(standing) => (draft().ok(), standing),
+            },
         };
         Queued {
             id: id.clone(),
@@ -226,6 +262,20 @@ impl Queued {
             _ => None,
         }
     }
+
+    /// Whether it may be a hold that counts for a node with these addresses, and nobody can read it. Its draft says to whom and for how
+    /// long, if that is there.
+    #[must_use]
+    pub fn may_hold(&self, macs: &[Mac], now: u64) -> bool {
+        let is_unreadable = matches!(self.standing, Standing::Unreadable(_));
+        is_unreadable
+            && match &self.order {
+                Some(order) => {
+                    order.action == Action::Hold && order.is_for(macs) && order.counts_at(now)
+                }
+                None => now < self.id.made_at().saturating_add(LONGEST_LIFE.as_secs()),
+            }
+    }
 }
 
 /// The id that a file of the folder is about.
@@ -239,14 +289,17 @@ fn open(
     path: &Path,
     id: &OrderId,
     keys: Result<&Keys, &KeysError>,
-) -> Result<(Order, String), String> {
-    let text = read(path)?;
-    let keys = keys.map_err(ToString::to_string)?;
-    let signed = SignedOrder::parse(text.as_bytes()).map_err(|error| error.to_string())?;
-    let order = signed
-        .open(&keys.all())
-        .map_err(|error| error.to_string())?;
-    is_named(&order, id)?;
+) -> Result<(Order, String), Standing> {
+    let text = read(path).map_err(Standing::Unreadable)?;
+    let signed = SignedOrder::parse(text.as_bytes())
+        .map_err(|error| Standing::Unreadable(error.to_string()))?;
+    let keys = keys.map_err(|error| Standing::Unreadable(error.to_string()))?;
+    let order = signed.open(&keys.all()).map_err(|error| match error {
+        SignedOrderError::Signature(_) => Standing::Wrong(error.to_string()),
+        // Somebody who counts has signed what this desk does not understand.
+        error => Standing::Unreadable(error.to_string()),
+    })?;
+    is_named(&order, id).map_err(Standing::Wrong)?;
     Ok((order, signed.to_text()))
 }
 

@@ -119,6 +119,7 @@ fn shown(
     let is_done = !nodes.is_empty() && nodes.iter().all(ends);
     let (state, why) = match (&queued.standing, order) {
         (Standing::Wrong(why), _) => ("wrong", Some(why.clone())),
+        (Standing::Unreadable(why), _) => ("wrong", Some(unreadable(queued, why, now))),
         (_, Some(_)) if is_done => ("done", None),
         (_, Some(order)) if !order.counts_at(now) => ("expired", None),
         (Standing::Draft, _) => ("queued", None),
@@ -148,6 +149,21 @@ fn shown(
         expires: order.map(|order| order.expires),
         nodes,
     }
+}
+
+/// What is wrong with an order that may be a hold.
+fn unreadable(queued: &Queued, why: &str, now: u64) -> String {
+    let whom = match &queued.order {
+        Some(order) if order.nodes.iter().any(|mac| queued.may_hold(&[*mac], now)) => {
+            "its boards get"
+        }
+        None if queued.may_hold(&[], now) => "no board gets",
+        _ => return why.to_owned(),
+    };
+    let none = if queued.order.is_some() { "no" } else { "an" };
+    format!(
+        "{why}; it may be a hold, so that {whom} {none} order to flash; next: copy it there again, or take it back with `gild order cancel`"
+    )
 }
 
 /// With the node's name instead of its address.
@@ -190,6 +206,7 @@ impl Way<'_> {
         let step = step(self.order, node);
         let stopped_here = self.stop.filter(|stop| stop.node() == mac);
         let (state, at, why) = match step {
+            Step::Refused { at, why } => ("refused", Some(at), Some(why)),
             _ if stopped_here.is_some() => ("fault", None, stopped_here.map(in_its_words)),
             Step::Waits if !self.is_signed => ("queued", None, None),
             Step::Waits if self.stop.is_some() => ("not-reached", None, None),
@@ -197,13 +214,7 @@ impl Way<'_> {
             Step::Waits => ("waits", None, None),
             Step::Handed {
                 at,
-                refused: Some(why),
-                ..
-            } => ("refused", Some(at), Some(why)),
-            Step::Handed {
-                at,
                 fault: Some(fault),
-                ..
             }
             | Step::Begun {
                 at,

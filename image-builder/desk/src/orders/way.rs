@@ -17,10 +17,15 @@ pub enum Step {
     Handed {
         /// When.
         at: u64,
-        /// Why the node does not carry it out, in its words.
-        refused: Option<String>,
         /// The fault that the board has shown since.
         fault: Option<u8>,
+    },
+    /// The board does not carry it out.
+    Refused {
+        /// When it was handed out.
+        at: u64,
+        /// Why not, in its words.
+        why: String,
     },
     /// The board has named it: it is at it.
     Begun {
@@ -29,7 +34,7 @@ pub enum Step {
         /// The fault that the board has shown since.
         fault: Option<u8>,
     },
-    /// The node has joined with it.
+    /// A card has written the disk by it, and the node has joined afterwards.
     Done {
         /// When, if it was seen.
         at: Option<u64>,
@@ -43,6 +48,8 @@ pub enum Step {
 pub enum Stop {
     /// This node has shown a fault.
     Fault(Mac, u8),
+    /// This node does not carry it out.
+    Refused(Mac),
     /// This node has not joined within an hour.
     Late(Mac),
     /// This node has joined with another image.
@@ -54,7 +61,10 @@ impl Stop {
     #[must_use]
     pub const fn node(&self) -> Mac {
         match self {
-            Self::Fault(mac, _) | Self::Late(mac) | Self::OtherImage(mac, _) => *mac,
+            Self::Fault(mac, _)
+            | Self::Refused(mac)
+            | Self::Late(mac)
+            | Self::OtherImage(mac, _) => *mac,
         }
     }
 }
@@ -64,6 +74,7 @@ impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Fault(mac, fault) => write!(f, "{mac} has shown fault {fault}"),
+            Self::Refused(mac) => write!(f, "{mac} does not carry it out"),
             Self::Late(mac) => write!(f, "{mac} has not joined within an hour"),
             Self::OtherImage(mac, image) => write!(f, "{mac} has joined with the image {image}"),
         }
@@ -100,11 +111,15 @@ pub fn step(order: &Order, node: Option<&Node>) -> Step {
         None => Step::Waits,
         Some(handed) => {
             let fault = handed.fault.map(|(_, fault)| fault);
-            match handed.named {
-                Some(at) => Step::Begun { at, fault },
-                None => Step::Handed {
+            match (&handed.refused, handed.named) {
+                // It names the order when it refuses it, too.
+                (Some(why), _) => Step::Refused {
                     at: handed.at,
-                    refused: handed.refused.clone(),
+                    why: why.clone(),
+                },
+                (None, Some(at)) => Step::Begun { at, fault },
+                (None, None) => Step::Handed {
+                    at: handed.at,
                     fault,
                 },
             }
@@ -152,6 +167,10 @@ fn stopped_at(order: &Order, flash: &Flash, mac: Mac, node: &Node, now: u64) -> 
     }
     if handed.joined.unwrap_or(now) > handed.at.saturating_add(LONGEST_TURN) {
         return Some(Stop::Late(mac));
+    }
+    // It may be a card that somebody puts in: then the order goes on behind this board.
+    if handed.refused.is_some() {
+        return Some(Stop::Refused(mac));
     }
     let is_this = node.orders.done().as_ref() == Some(&order.id);
     match (&flash.choice, &handed.image_id) {

@@ -70,8 +70,8 @@ pub enum WishError {
 }
 
 impl Wish {
-    /// The order that this becomes now, seconds since 1970.
-    pub fn order(&self, now: u64, chance: [u8; 3]) -> Result<Order, WishError> {
+    /// The order that this becomes now, with this time in its id. Both are seconds since 1970.
+    pub fn order(&self, now: u64, at: u64, chance: [u8; 3]) -> Result<Order, WishError> {
         let action = self.action()?;
         let usual = match action {
             Action::Identify => USUAL_HOURS_OF_LIGHT,
@@ -88,7 +88,7 @@ impl Wish {
             })
         });
         let order = Order {
-            id: OrderId::made(now, chance).ok_or(WishError::Clock(now))?,
+            id: OrderId::made(at, chance).ok_or(WishError::Clock(at))?,
             nodes: nodes.collect::<Result<_, _>>()?,
             expires: now.saturating_add(life),
             action,
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_wish_becomes_an_order_with_the_time_in_its_id() {
         let order = wish(&serde_json::json!({"channel": "canary", "rolling": true, "hours": 2}));
-        let order = order.order(NOW, [1, 2, 3]).expect("an order");
+        let order = order.order(NOW, NOW, [1, 2, 3]).expect("an order");
         assert_eq!(
             order.to_text(),
             r#"{"gild_order":1,"id":"20261228T101500Z-010203","action":"flash","nodes":["d8:3a:dd:01:02:03"],"expires":1798460100,"channel":"canary","rolling":true}"#
@@ -180,7 +180,7 @@ mod tests {
             serde_json::json!({"hours": 337}),
             serde_json::json!({"hours": u64::MAX}),
         ] {
-            assert!(wish(&more).order(NOW, [0; 3]).is_err(), "{more}");
+            assert!(wish(&more).order(NOW, NOW, [0; 3]).is_err(), "{more}");
         }
     }
 }

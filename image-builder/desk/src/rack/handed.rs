@@ -21,13 +21,13 @@ pub struct Handed {
     pub at: u64,
     /// When a report named it first.
     pub named: Option<u64>,
-    /// When the node joined with it or with a later one.
+    /// When the node joined with it or with a later one, after a card had written the disk by that.
     pub joined: Option<u64>,
     /// The image that the node ran then.
     pub image_id: Option<String>,
     /// The first fault that the board has shown since, and when.
     pub fault: Option<(u64, u8)>,
-    /// Why the node does not carry it out.
+    /// Why the board does not carry it out, until its card writes the disk by it.
     pub refused: Option<String>,
 }
 
@@ -37,7 +37,9 @@ pub struct Handed {
 pub struct Orders {
     /// The latest last.
     handed: Vec<Handed>,
-    /// The latest order with which it has joined.
+    /// The latest order by which a card has reported that it writes the disk.
+    written: Option<String>,
+    /// The latest order with which it has joined afterwards.
     done: Option<String>,
 }
 
@@ -45,7 +47,7 @@ impl Orders {
     /// Whether nothing was ever ordered.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.handed.is_empty() && self.done.is_none()
+        self.handed.is_empty() && self.written.is_none() && self.done.is_none()
     }
 
     /// What is known of this order, if it was handed out.
@@ -54,10 +56,15 @@ impl Orders {
         self.handed.iter().find(|handed| handed.id == id.as_str())
     }
 
-    /// The latest order with which the node has joined: its disk is done with this one and all before.
+    /// The latest order by which a card has written the disk and with which the node has joined afterwards: the disk is done with this
+    /// one and all before. A node alone cannot say so: it notes an order before it makes its disk blank, and that may fail.
     #[must_use]
     pub fn done(&self) -> Option<OrderId> {
         OrderId::parse(self.done.as_deref()?)
+    }
+
+    fn written(&self) -> Option<OrderId> {
+        OrderId::parse(self.written.as_deref()?)
     }
 
     /// Notes that an order was handed out.
@@ -78,11 +85,20 @@ impl Orders {
         let named = report.order.as_deref().and_then(OrderId::parse);
         // A board that names an order of years to come would be done with everything until then.
         let named = named.filter(|named| Some(named) <= latest_id(at).as_ref());
-        let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
-        if let Some(named) = named.as_ref().filter(|_| has_joined)
-            && self.done().is_none_or(|done| done < *named)
+        let is_written = trust == Trust::Card && super::node::is_being_flashed(report);
+        let written = named.as_ref().filter(|_| is_written);
+        if let Some(written) = written
+            && self.written() < Some(written.clone())
         {
-            self.done = Some(named.to_string());
+            self.written = Some(written.to_string());
+        }
+        let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
+        let done = named.as_ref().filter(|_| has_joined);
+        let done = done.filter(|done| self.written().as_ref() == Some(done));
+        if let Some(done) = done
+            && self.done() < Some(done.clone())
+        {
+            self.done = Some(done.to_string());
         }
         for handed in &mut self.handed {
             let Some(id) = OrderId::parse(&handed.id) else {
@@ -91,11 +107,13 @@ impl Orders {
             if named.as_ref() == Some(&id) {
                 handed.named.get_or_insert(at);
             }
-            let is_done = has_joined && named.as_ref().is_some_and(|named| *named >= id);
+            if written == Some(&id) {
+                handed.refused = None;
+            }
+            let is_done = done.is_some_and(|done| *done >= id);
             if is_done && handed.joined.is_none() {
                 handed.joined = Some(at);
                 handed.image_id = image.map(str::to_owned);
-                handed.refused = None;
             }
             if handed.joined.is_some() {
                 continue;
@@ -120,6 +138,9 @@ impl Orders {
         }
         self.handed.sort_by_key(|handed| handed.at);
         self.bound();
+        if self.written() < other.written() {
+            self.written.clone_from(&other.written);
+        }
         if self.done() < other.done() {
             self.done.clone_from(&other.done);
         }

@@ -363,7 +363,7 @@ fn given_to(to: &str) -> String {
 
 /// Whether the flasher says that this disk is being written, or was. One that found it right already does not count: a member
 /// must not be given its token again because its card was in the slot.
-fn is_being_flashed(report: &Report) -> bool {
+pub(super) fn is_being_flashed(report: &Report) -> bool {
     let is = |text: &Option<String>, one: &str| text.as_deref() == Some(one);
     match report.kind {
         Kind::Progress => WRITES.iter().any(|stage| is(&report.stage, stage)),

@@ -2,24 +2,22 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gild_boards::mac::Mac;
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::limits::Limits;
-use super::refused;
+use super::{refused, wish};
 use crate::desk::Desk;
 
-/// How long a request may take to arrive, and how long it may be, bytes.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long a request may be, bytes.
 const LONGEST: usize = 1024;
+const EXAMPLE: &str = r#"{"mac": "d8:3a:dd:01:02:03", "open": true}"#;
 
 /// What the operator wants.
 #[derive(Deserialize)]
@@ -40,15 +38,13 @@ pub async fn door(
     if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
         return refusal;
     }
-    let body = timeout(ARRIVAL, to_bytes(body, LONGEST)).await;
-    let wish = body.ok().and_then(Result::ok);
-    let wish = wish.and_then(|body| serde_json::from_slice::<Wish>(&body).ok());
-    let wish = wish.and_then(|wish| Some((Mac::parse(&wish.mac)?, wish.open)));
-    let Some((mac, open)) = wish else {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            "this is not a wish; next: send {\"mac\": \"d8:3a:dd:01:02:03\", \"open\": true}",
-        );
+    let wish: Wish = match wish::read(body, LONGEST, EXAMPLE).await {
+        Ok(wish) => wish,
+        Err(refusal) => return refusal,
+    };
+    let (Some(mac), open) = (Mac::parse(&wish.mac), wish.open) else {
+        let why = format!("`mac` is not a MAC address; next: send {EXAMPLE}");
+        return refused(StatusCode::BAD_REQUEST, &why);
     };
     let decide = move || {
         let word = if open { "opens" } else { "closes" };

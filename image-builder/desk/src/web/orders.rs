@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -12,17 +11,15 @@ use gild_boards::mac::Mac;
 use gild_orders::{MAX_LENGTH, OrderId};
 use serde_json::json;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::door::refuses;
 use super::limits::Limits;
-use super::{fresh, refused};
+use super::{fresh, refused, wish};
 use crate::desk::{Desk, OrderingError};
 use crate::orders::{QueueError, Wish};
 use crate::rack::Rack;
 
-/// How long a wish may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(10);
+const EXAMPLE: &str = r#"{"action": "hold", "nodes": ["d8:3a:dd:01:02:03"]}"#;
 const JSON: &str = "application/json";
 
 /// `GET /orders/<twelve digits>`: the signed order for the node with this MAC address. Another name has none.
@@ -50,21 +47,9 @@ pub async fn queue(
     if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
         return refusal;
     }
-    let body = timeout(ARRIVAL, to_bytes(body, MAX_LENGTH)).await;
-    let Ok(Ok(body)) = body else {
-        return refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            &format!("a wish has at most {MAX_LENGTH} bytes, and arrives within 10 seconds"),
-        );
-    };
-    let wish: Wish = match serde_json::from_slice(&body) {
+    let wish: Wish = match wish::read(body, MAX_LENGTH, EXAMPLE).await {
         Ok(wish) => wish,
-        Err(error) => {
-            let why = format!(
-                "this is not a wish: {error}; next: send {{\"action\": \"hold\", \"nodes\": [\"d8:3a:dd:01:02:03\"]}}"
-            );
-            return refused(StatusCode::BAD_REQUEST, &why);
-        }
+        Err(refusal) => return refusal,
     };
     match spawn_blocking(move || desk.queue(&wish, from.ip())).await {
         Ok(Ok(order)) => {
@@ -118,7 +103,7 @@ pub async fn audit(
 const fn status(error: &OrderingError) -> StatusCode {
     match error {
         OrderingError::Queue(QueueError::Wish(_)) => StatusCode::BAD_REQUEST,
-        OrderingError::Queue(QueueError::Full) => StatusCode::CONFLICT,
+        OrderingError::Queue(QueueError::Full | QueueError::Clock(_)) => StatusCode::CONFLICT,
         OrderingError::Unknown(_) => StatusCode::NOT_FOUND,
         OrderingError::Queue(QueueError::Shelf(_))
         | OrderingError::Shelf(_)
