@@ -69,7 +69,8 @@ pub fn run(args: &Args) -> Result<()> {
         must_count(desk, &signer)?;
     }
     for draft in &drafts {
-        sign(draft, &signer, args.yes)?;
+        let agree = || if args.yes { Ok(()) } else { ask(&mut stdout()) };
+        sign(draft, &signer, &mut stdout(), agree)?;
     }
     Ok(())
 }
@@ -124,7 +125,13 @@ fn read(path: &Path) -> Result<Order> {
     })
 }
 
-fn sign(draft: &Draft<'_>, signer: &Signer, is_agreed: bool) -> Result<()> {
+/// Shows a draft, and signs what it has shown once somebody agrees.
+fn sign(
+    draft: &Draft<'_>,
+    signer: &Signer,
+    out: &mut impl Write,
+    agree: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let Draft { path, order, desk } = draft;
     let now = now();
     let shown = path.display();
@@ -137,11 +144,8 @@ fn sign(draft: &Draft<'_>, signer: &Signer, is_agreed: bool) -> Result<()> {
         "the order in {shown} is of a later time than now, and a disk that has carried it out would take no order before that time; next: make \
          another one, or correct this machine's clock"
     );
-    let mut out = stdout();
     write!(out, "{}", show::words(order, *desk)?)?;
-    if !is_agreed {
-        ask(&mut out)?;
-    }
+    agree()?;
     // Somebody may have taken it back meanwhile.
     let now = read(path).with_context(|| {
         format!("{shown} is not there any more, or was changed, and nothing was signed")
@@ -185,4 +189,51 @@ fn must_count(desk: &Desk, signer: &Signer) -> Result<()> {
          its folder, or else site.pub"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use gild_boards::mac::Mac;
+    use gild_orders::{Action, OrderId};
+
+    use super::*;
+
+    #[test]
+    fn a_draft_that_is_taken_back_or_changed_while_somebody_reads_it_is_not_signed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        crate::key::make(&folder.path().join("site")).expect("keys");
+        let signer = Signer::read(&folder.path().join("site.key")).expect("a key");
+        let path = folder.path().join("draft.json");
+        let order = Order {
+            id: OrderId::made(now(), [1, 2, 3]).expect("our days"),
+            nodes: vec![Mac([0xd8, 0x3a, 0xdd, 1, 2, 3])],
+            expires: now() + 3600,
+            action: Action::Hold,
+        };
+        let text = order.to_text();
+        let changed = text.replace("hold", "flash");
+        let draft = Draft {
+            path: path.clone(),
+            order,
+            desk: None,
+        };
+        let target = folder.path().join(format!("{}.order", draft.order.id));
+        let tries = |meanwhile: &dyn Fn()| {
+            std::fs::write(&path, &text).expect("written");
+            let agree = || {
+                meanwhile();
+                Ok(())
+            };
+            sign(&draft, &signer, &mut Vec::new(), agree)
+        };
+        let gone = tries(&|| std::fs::remove_file(&path).expect("removed"));
+        let gone = format!("{:#}", gone.expect_err("it is gone"));
+        assert!(gone.contains("nothing was signed"), "{gone}");
+        let other = tries(&|| std::fs::write(&path, &changed).expect("written"));
+        let other = other.expect_err("it is another").to_string();
+        assert!(other.contains("was changed meanwhile"), "{other}");
+        assert!(!target.exists());
+        tries(&|| ()).expect("signed");
+        assert!(target.exists());
+    }
 }
