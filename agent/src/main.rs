@@ -63,7 +63,7 @@ use gild_disk::select::Candidate;
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
-use gild_orders::{OrderId, carried_out_with, last_signed};
+use gild_orders::{carried_out_with, last_signed};
 use log::{info, warn};
 
 use crate::boot_order::Standing;
@@ -281,19 +281,19 @@ fn install(
     machine.enter(Stage::Network);
     // The others are asked only where this one fails.
     let server = config.servers.first().map_or("", ServerUrl::host);
+    // A disk that can be started waits for nobody for long, also where an order would have it written.
+    let can_start = before.is_some_and(|seen| seen.decision.is_start());
+    let effort = if can_start {
+        Effort::Brief(signed_order::FOR_NETWORK)
+    } else {
+        Effort::Full
+    };
     let network = &mut node.network;
-    let network = network::up(
-        machine,
-        board,
-        &config.networks,
-        server,
-        network,
-        Effort::Full,
-    )?;
+    let network = network::up(machine, board, &config.networks, server, network, effort)?;
     let mac = network.mac;
     hardware::look_at_link(machine, &network.interface.name);
     // An order ends by the clock, too.
-    if config.may_use_tls() || config.order_url.is_some() {
+    if !can_start && (config.may_use_tls() || config.order_url.is_some()) {
         let setting = clock::set(network.time_servers());
         hardware::look_at_clock(machine, &setting);
     }
@@ -322,7 +322,14 @@ fn install(
         .map_err(FetchError::Floor)?;
     let on_disk = before.and_then(|seen| seen.holds.record());
     let least = on_card.max(on_disk.map_or(0, Record::next_floor));
-    let image = manifest::fetch(machine, board, config, &access, chosen.as_ref(), least)?;
+    let request = manifest::Request {
+        config,
+        access: &access,
+        chosen: chosen.as_ref(),
+        least,
+    };
+    let limit = can_start.then_some(signed_order::FOR_IMAGE);
+    let image = manifest::fetch(machine, board, &request, limit)?;
     node.image_id = Some(image.manifest.image_id.clone());
     if let Some(card) = &node.card {
         floor::keep_signed(card, board, image.manifest.rollback_counter);
@@ -338,10 +345,10 @@ fn install(
     machine.enter(Stage::Target);
     hangs::show_last(node, None)?;
     let target = target::choose(machine, serial, &image, node.card.as_ref())?;
-    // An order that was judged by another disk than this one chose no image for it, and is not noted at its flash: it does not count.
-    let signed = node.heard.order_for(&target.serial, clock::seconds());
-    let is_chosen = |id: &&OrderId| chosen.as_ref().is_some_and(|chosen| chosen.id == **id);
-    let signed = signed.filter(is_chosen).cloned();
+    let signed = node
+        .heard
+        .order_by(chosen.as_ref(), &target.serial, clock::seconds())
+        .cloned();
     let seen = look::seen(node, target, serial, order, signed.as_ref(), watcher)?;
     if seen.decision.is_start() {
         node.offered = Some(image.manifest.image_id);

@@ -8,14 +8,12 @@ use gild_boards::Board;
 use gild_card_format::{Config, ServerUrl};
 use gild_faults::{Fault, HasFault};
 use gild_format::fit::{self, check_rollback};
-use gild_format::manifest::{MAX_MANIFEST_BYTES, Manifest, Sha256Hex, manifest_sha256};
+use gild_format::manifest::{Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
-use gild_format::release::{self, signature_of};
-use gild_format::signature::{MAX_SIGNATURE_BYTES, SignatureError};
+use gild_format::signature::PublicKey;
 use gild_http::{Access, HttpError};
-use gild_orders::Choice;
-use gild_share::{Place, Share, ShareError};
-use gild_source::Options;
+use gild_share::{Share, ShareError};
+use gild_source::{Options, within};
 use log::info;
 
 use crate::consent::Holds;
@@ -27,6 +25,8 @@ use crate::signed_order::Chosen;
 /// The first question is put off by up to this part of a hold: two seconds, with the usual one of a minute.
 const START_SHARE: u32 = 30;
 const LONGEST_START: Duration = Duration::from_secs(2);
+/// How often the work shows that it goes on while an answer is waited for.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// An image, ready to be read.
 pub struct Image {
@@ -71,6 +71,12 @@ pub enum FetchError {
     /// An older image than the card allows could be taken.
     #[error("the card's rollback counters cannot be read: {0}")]
     Floor(io::Error),
+    /// The disk can be started, and waits no longer.
+    #[error(
+        "the image's manifest did not come within {} seconds, and a disk that can be started waits no longer; next: look whether the server is slow",
+        .0.as_secs()
+    )]
+    Late(Duration),
     /// The manifest is not one that this node may follow.
     #[error("{name} in {folder} is refused: {reason}")]
     Refused {
@@ -88,6 +94,7 @@ impl HasFault for FetchError {
         match self {
             Self::Server(error) => error.fault(),
             Self::Access(error) => error.fault(),
+            Self::Late(_) => Fault::ServerUnreachable,
             Self::Floor(_) | Self::Refused { .. } => Fault::ManifestRefused,
         }
     }
@@ -101,16 +108,61 @@ pub fn access(config: &Config) -> Result<Access, FetchError> {
     Ok(Access::new(authorities, config.header.as_ref())?)
 }
 
+/// What is asked for.
+#[derive(Clone)]
+pub struct Request<'a> {
+    /// What the card says.
+    pub config: &'a Config,
+    /// Whom to believe.
+    pub access: &'a Access,
+    /// The order that chooses the image.
+    pub chosen: Option<&'a Chosen>,
+    /// The least rollback counter that the card has seen, or the disk has proven.
+    pub least: u64,
+}
+
 /// Fetches this board's current manifest, or the one that an order chooses, and checks everything about it before anything of it is
-/// used.
+/// used. After the limit it is given up: a server that sends byte after byte does not hold up a disk that can be started.
 pub fn fetch(
     machine: &'static Machine,
-    board: &Board,
-    config: &Config,
-    access: &Access,
-    chosen: Option<&Chosen>,
-    least_on_card: u64,
+    board: &'static Board,
+    request: &Request<'_>,
+    limit: Option<Duration>,
 ) -> Result<Image, FetchError> {
+    let Some(limit) = limit else {
+        let patience = ServerPatience::new(machine, request.config.answer);
+        return read(machine, board, request, patience);
+    };
+    let (config, access) = (request.config.clone(), request.access.clone());
+    let (chosen, least) = (request.chosen.cloned(), request.least);
+    let begun = within::begin(limit, move || {
+        let patience = ServerPatience::new(machine, config.answer).until(limit);
+        let request = Request {
+            config: &config,
+            access: &access,
+            chosen: chosen.as_ref(),
+            least,
+        };
+        read(machine, board, &request, patience)
+    });
+    loop {
+        if let Some(outcome) = begun.after(LOOK) {
+            return outcome;
+        }
+        if begun.is_over() {
+            return Err(FetchError::Late(limit));
+        }
+        machine.alive();
+    }
+}
+
+fn read(
+    machine: &'static Machine,
+    board: &Board,
+    request: &Request<'_>,
+    patience: ServerPatience,
+) -> Result<Image, FetchError> {
+    let config = request.config;
     let urls: Vec<ServerUrl> = config
         .servers
         .iter()
@@ -119,31 +171,27 @@ pub fn fetch(
     // A rack that is switched on at once does not ask at once.
     let longest = (machine.hold / START_SHARE).min(LONGEST_START);
     machine.wait(longest.mul_f64(fastrand::f64()));
-    let patience = Arc::new(ServerPatience::new(machine, config.answer));
     let options = Options {
         answer: config.answer,
         ..Options::default()
     };
-    let share = Share::new(&urls, access, options, patience);
-    let least = config.min_rollback.max(least_on_card);
-    let name = Chosen::manifest(chosen);
+    let share = Share::new(&urls, request.access, options, Arc::new(patience));
+    let least = config.min_rollback.max(request.least);
+    let name = Chosen::manifest(request.chosen);
+    let fits = |manifest: &Manifest| {
+        fit::check(manifest, &board.name, env!("CARGO_PKG_VERSION"), least)?;
+        let choice = request.chosen.map(|chosen| &chosen.flash.choice);
+        choice.map_or(Ok(()), |choice| choice.check(&manifest.image_id))
+    };
     // A server whose manifest is refused is passed over like one that does not answer.
-    let (manifest, bytes, folder) = share.on_one(|place| {
-        let folder = place.url().to_string();
-        let refused = |reason| ShareError::Refused {
-            name: name.clone(),
-            server: folder.clone(),
-            reason,
-        };
-        let (bytes, line) = read_signed(machine, config, place, &name)?
-            .map_err(|error| refused(error.to_string()))?;
-        let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-        let version = env!("CARGO_PKG_VERSION");
-        fit::check(&manifest, &board.name, version, least).map_err(refused)?;
-        is_chosen(&manifest, chosen).map_err(refused)?;
-        info!("{line}");
-        Ok((manifest, bytes, folder))
+    let keys = config.keys();
+    let (signed, folder) = share.on_one(|place| {
+        let wait = |time| machine.wait(time);
+        let signed = gild_share::manifest(place, &name, &keys, wait, fits)?;
+        info!("{}", signed_with(config, signed.key));
+        Ok((signed, place.url().to_string()))
     })?;
+    let manifest = signed.manifest;
     info!(
         "image {} from {folder} ({} MB, {} MB to fetch, rollback counter {})",
         manifest.image_id,
@@ -152,7 +200,7 @@ pub fn fetch(
         manifest.rollback_counter
     );
     Ok(Image {
-        sha256: manifest_sha256(&bytes),
+        sha256: manifest_sha256(&signed.bytes),
         manifest,
         share,
         folder,
@@ -160,45 +208,10 @@ pub fn fetch(
     })
 }
 
-/// A server may show another signed image under the name of the one that an order chooses.
-fn is_chosen(manifest: &Manifest, chosen: Option<&Chosen>) -> Result<(), String> {
-    match chosen.map(|chosen| &chosen.flash.choice) {
-        Some(Choice::Image(id)) if id.to_string() != manifest.image_id => Err(format!(
-            "it is of image {}, and the order chooses {id}",
-            manifest.image_id
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn read_signed(
-    machine: &'static Machine,
-    config: &Config,
-    place: &Place,
-    name: &str,
-) -> Result<Result<(Vec<u8>, String), SignatureError>, ShareError> {
-    let read = || {
-        let manifest = place.read_file(name, MAX_MANIFEST_BYTES as u64)?;
-        let minisig = place.read_file(&signature_of(name), MAX_SIGNATURE_BYTES as u64)?;
-        Ok((manifest, String::from_utf8_lossy(&minisig).into_owned()))
-    };
-    signed(config, read, |time| machine.wait(time))
-}
-
-/// The bytes that one of the configuration's keys signed, and the line for the console that names it.
-fn signed<E>(
-    config: &Config,
-    read: impl FnMut() -> Result<(Vec<u8>, String), E>,
-    wait: impl FnMut(Duration),
-) -> Result<Result<(Vec<u8>, String), SignatureError>, E> {
-    let found = release::read_signed(&config.keys(), read, wait)?;
-    Ok(found.map(|(bytes, key)| {
-        let name = config.name_of(key);
-        (
-            bytes,
-            format!("the manifest is signed with `{name}`, {key}"),
-        )
-    }))
+/// The line for the console that names one of the card's keys.
+fn signed_with(config: &Config, key: &PublicKey) -> String {
+    let name = config.name_of(key);
+    format!("the manifest is signed with `{name}`, {key}")
 }
 
 #[cfg(test)]
@@ -206,6 +219,8 @@ mod tests {
     use std::io::Cursor;
 
     use gild_card_format::Arguments;
+    use gild_format::release;
+    use gild_format::signature::SignatureError;
     use minisign::KeyPair;
 
     use super::*;
@@ -231,7 +246,9 @@ mod tests {
         .expect("a signature")
         .into_string();
         let read = || Ok::<_, ()>((bytes.clone(), minisig.clone()));
-        signed(config, read, |_| panic!("nothing is being replaced")).expect("it can be read")
+        let wait = |_| panic!("nothing is being replaced");
+        let found = release::read_signed(&config.keys(), read, wait).expect("it can be read")?;
+        Ok((found.0, signed_with(config, found.1)))
     }
 
     #[test]

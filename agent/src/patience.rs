@@ -32,6 +32,8 @@ pub struct ServerPatience {
     served: Mutex<Option<Instant>>,
     /// It has ended for one thread, and so for all: each would wait for its own answers, one after the other.
     is_over: AtomicBool,
+    /// When nobody waits for the answer any more.
+    end: Option<Instant>,
 }
 
 impl ServerPatience {
@@ -47,6 +49,15 @@ impl ServerPatience {
             troubles: Mutex::new(HashMap::new()),
             served: Mutex::new(None),
             is_over: AtomicBool::new(false),
+            end: None,
+        }
+    }
+
+    /// Patience that ends after this time, whatever comes. A thread that is left alone then is not a sign of life.
+    pub fn until(self, limit: Duration) -> Self {
+        Self {
+            end: Some(Instant::now() + limit),
+            ..self
         }
     }
 
@@ -88,7 +99,9 @@ impl Patience for ServerPatience {
             failures.silent = Duration::ZERO;
         }
         drop(troubles);
-        self.machine.alive();
+        if !self.is_over() {
+            self.machine.alive();
+        }
     }
 
     fn served(&self) {
@@ -96,7 +109,8 @@ impl Patience for ServerPatience {
     }
 
     fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
+        let is_late = self.end.is_some_and(|end| Instant::now() >= end);
+        is_late || self.is_over.load(Ordering::Relaxed)
     }
 
     fn waiting(&self, server: &dyn fmt::Display, silent: Duration) {
@@ -104,6 +118,9 @@ impl Patience for ServerPatience {
             .entry(thread::current().id())
             .or_default()
             .silent = silent;
+        if self.is_over() {
+            return;
+        }
         self.machine.alive();
         if self.reminder.is_silent(silent) {
             self.machine.show(Pattern::WaitingForServer);

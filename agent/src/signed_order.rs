@@ -32,7 +32,9 @@ use crate::{clock, network, receipt};
 /// How long a disk that is to be started waits for a network and for an answer.
 const BEFORE_START: Duration = Duration::from_secs(10);
 /// How much of that the network may take: the rest is for a time server and for the answer.
-const FOR_NETWORK: Duration = Duration::from_secs(7);
+pub const FOR_NETWORK: Duration = Duration::from_secs(7);
+/// How long such a disk waits after that for the image that a good order chooses. It is started then, and the order counts at its next start.
+pub const FOR_IMAGE: Duration = Duration::from_secs(20);
 /// How long one answer may take where the disk is to be written.
 const FOR_ANSWER: Duration = Duration::from_secs(10);
 

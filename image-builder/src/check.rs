@@ -16,7 +16,6 @@ mod matchbox;
 mod names;
 mod report;
 mod share;
-mod within;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -10,12 +10,7 @@ pub fn check(
     agent_version: &str,
     least_rollback: u64,
 ) -> Result<(), String> {
-    if manifest.board != board {
-        return Err(format!(
-            "the image is for the board {}, and this is a {board}",
-            manifest.board
-        ));
-    }
+    check_board(manifest, board)?;
     if !manifest.accepts_agent(agent_version) {
         return Err(format!(
             "image {} needs agent {}, and this is {agent_version}: make a new card",
@@ -23,6 +18,17 @@ pub fn check(
         ));
     }
     check_rollback(manifest, least_rollback, "the card asks for at least")
+}
+
+/// Refuses an image for another board.
+pub fn check_board(manifest: &Manifest, board: &str) -> Result<(), String> {
+    if manifest.board == board {
+        return Ok(());
+    }
+    Err(format!(
+        "the image is for the board {}, and this is a {board}",
+        manifest.board
+    ))
 }
 
 /// Refuses an image with a lower rollback counter than this one. `who` has that, or asks for it.

@@ -47,6 +47,16 @@ impl Channel {
 }
 
 impl Choice {
+    /// Refuses another image than the one that it names: a server may show another signed one under its name.
+    pub fn check(&self, image: &str) -> Result<(), String> {
+        match self {
+            Self::Image(id) if id.to_string() != image => Err(format!(
+                "it is of image {image}, and the order chooses {id}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The name of its manifest in the board's folder.
     #[must_use]
     pub fn manifest(&self) -> String {
@@ -84,6 +94,13 @@ mod tests {
         ] {
             assert_eq!(choice.manifest(), manifest);
         }
+    }
+
+    #[test]
+    fn an_image_that_is_named_is_no_other() {
+        let image = Choice::Image(ImageId::parse("rpi5-0").expect("an id"));
+        assert!(image.check("rpi5-0").is_ok() && image.check("rpi5-1").is_err());
+        assert!(Choice::Current.check("rpi5-1").is_ok());
     }
 
     #[test]

@@ -6,10 +6,12 @@
 
 mod error;
 mod file;
+mod manifest;
 mod place;
 mod share;
 
 pub use error::ShareError;
 pub use file::File;
+pub use manifest::{Signed, manifest};
 pub use place::Place;
 pub use share::Share;

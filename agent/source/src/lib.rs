@@ -9,6 +9,7 @@ mod reminder;
 mod slots;
 mod source;
 mod waits;
+pub mod within;
 
 pub use backoff::{Backoff, pause, pause_by};
 pub use options::{Options, Stats, check_name};

@@ -111,6 +111,13 @@ impl Heard {
         flash.is_for(serial).then_some(&flash.id)
     }
 
+    /// The same for a disk that was found when the image was chosen already. An order that was judged by another disk than this one chose
+    /// no image for it, and is not noted at its flash: it does not count.
+    pub fn order_by(&self, chosen: Option<&Chosen>, serial: &str, now: u64) -> Option<&OrderId> {
+        let signed = self.order_for(serial, now)?;
+        (chosen?.id == *signed).then_some(signed)
+    }
+
     /// Notes why the order to flash is not for the disk with this serial number, if it names another.
     pub fn meets(&mut self, serial: &str) {
         let Some(flash) = self.flash.as_ref().filter(|flash| !flash.is_for(serial)) else {

@@ -300,6 +300,22 @@ fn an_order_for_one_disk_is_not_for_another() {
     );
 }
 
+/// The disk that was looked at is spent, and another one is found once the image is known.
+#[test]
+fn a_disk_that_comes_late_is_not_written_by_an_order_that_was_judged_by_another_disk() {
+    let mut heard = Heard::default();
+    heard
+        .takes(Ok(Some(order(ID, flash()))), &[], NOW)
+        .expect("one");
+    let by = |holds: &Holds| {
+        let chosen = heard.chosen(holds, "S1").cloned();
+        let signed = heard.order_by(chosen.as_ref(), "S2", clock::seconds());
+        signed.map(ToString::to_string)
+    };
+    assert_eq!(by(&proven(&[ID])), None);
+    assert_eq!(by(&proven(&[])).as_deref(), Some(ID));
+}
+
 #[test]
 fn the_led_shows_which_board_it_is_until_the_order_expires() {
     let mut heard = Heard::default();

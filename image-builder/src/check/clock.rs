@@ -12,10 +12,11 @@ use reqwest::header::DATE;
 use reqwest::redirect::Policy;
 use rustls::{ClientConfig, RootCertStore};
 
+use gild_source::within::{self, Begun};
+
 use super::address;
 use super::foresight::{Ends, Foresight, SOON};
 use super::report::{Check, Finding};
-use super::within::{self, Begun};
 
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);

@@ -7,9 +7,10 @@ use gild_node::k3s_url::K3sUrl;
 use gild_node::node::Node;
 use gild_node::token::Token;
 
+use gild_source::within::{self, Begun};
+
 use super::identity::is_of_the_image;
 use super::report::{Check, Finding};
-use super::within::{self, Begun};
 
 /// For both requests to one server: it has ten seconds for each answer, and five for a connection.
 const WHOLE: Duration = Duration::from_secs(30);

@@ -12,10 +12,11 @@ use gild_node::node::Node;
 use reqwest::Url;
 use rustls::RootCertStore;
 
+use gild_source::within::{self, Begun};
+
 use super::address;
 use super::identity::{self, Said};
 use super::report::{Check, Finding};
-use super::within::{self, Begun};
 
 /// For one answer.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -16,10 +16,10 @@ use gild_format::{Manifest, fit, manifest_sha256};
 use gild_http::{Access, HttpError};
 use gild_nfs::NfsError;
 use gild_share::{Share, ShareError};
+use gild_source::within::{self, Begun};
 use gild_source::{Options, Patience, Source, SourceError};
 
 use super::image::{Image, Look, Trouble};
-use super::within::{self, Begun};
 
 /// For a connection.
 const CONNECT: Duration = Duration::from_secs(5);

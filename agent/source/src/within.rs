@@ -27,7 +27,21 @@ pub fn begin<T: Send + 'static>(
 }
 
 impl<T> Begun<T> {
+    /// What came of it, if it has ended so short a time from now.
+    #[must_use]
+    pub fn after(&self, time: Duration) -> Option<T> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        self.outcome.recv_timeout(left.min(time)).ok()
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.end
+    }
+
     /// What came of it, in time.
+    #[must_use]
     pub fn outcome(self) -> Option<T> {
         let left = self.end.saturating_duration_since(Instant::now());
         self.outcome.recv_timeout(left).ok()
@@ -43,6 +57,7 @@ mod tests {
         let (_hold, forever) = mpsc::channel::<()>();
         let hangs = begin(Duration::from_millis(20), move || forever.recv());
         let ends = begin(Duration::from_mins(1), || 7);
+        assert_eq!(hangs.after(Duration::from_millis(1)), None);
         assert!(hangs.outcome().is_none());
         assert_eq!(ends.outcome(), Some(7));
     }
