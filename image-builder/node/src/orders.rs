@@ -1,10 +1,11 @@
 //! What an operator's key has a running node do. The server that `order_url` names is asked. It can keep an order back, and cannot
 //! make one.
 //!
-//! What the card says is looked at before anything changes: whether it flashes, which disk, and whose orders. Whether the share has the
-//! image is not asked. An order that is not good for this node, or cannot be carried out, changes nothing: the journal and the desk say why.
+//! What the card says is looked at before anything changes: whether it flashes, which disk, whose orders, and whether a server of the card
+//! has the image. An order that is not good for this node, or cannot be carried out, changes nothing: the journal and the desk say why.
 
 mod attempts;
+mod image;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -128,10 +129,10 @@ impl Who<'_> {
         match &order.action {
             Action::Flash(how) => {
                 let disk = Disk::of_root(self.root)?;
-                let carried_out = gild_proof::carried_out(&disk)?;
-                order.clone().unless_spent(&carried_out)?;
+                let record = gild_proof::proven_record(&disk)?;
+                order.clone().unless_spent(&record.orders)?;
                 let id = &order.id;
-                self.check(heard, how, &disk)
+                self.check(heard, how, &disk, record.next_floor())
                     .with_context(|| format!("order {id} cannot be carried out"))?;
                 attempts::one_more(self.root, id)?;
                 warn!("order {id}: this node is flashed again with {}", how.choice);
@@ -143,7 +144,7 @@ impl Who<'_> {
     }
 
     /// Whether the flasher would carry it out.
-    fn check(&self, heard: &Heard, how: &Flash, disk: &Disk) -> Result<()> {
+    fn check(&self, heard: &Heard, how: &Flash, disk: &Disk, least_rollback: u64) -> Result<()> {
         if let Some(wanted) = &how.disk {
             let found = disk.serial(self.root).unwrap_or_default();
             if found != *wanted {
@@ -153,7 +154,7 @@ impl Who<'_> {
             }
         }
         let card = FlasherCard::find(self.root)?;
-        if let Some(wanted) = &card.target_serial
+        if let Some(wanted) = &card.config.target_serial
             && disk.serial(self.root).as_ref() != Some(wanted)
         {
             bail!(
@@ -161,18 +162,26 @@ impl Who<'_> {
                  gild.toml on the card"
             );
         }
-        if how.choice == Choice::Current && !how.erase {
-            return Ok(());
+        if how.choice != Choice::Current || how.erase {
+            self.is_believed(heard, &card)?;
         }
+        let board = Image::read(self.root)?.board;
+        image::check(&card.config, &board, &how.choice, least_rollback).context(
+            "the flasher could not write this node again, which would be down until it can; next: publish the image, or look whether the server \
+             of images is reached from here",
+        )
+    }
+
+    /// Whether the flasher would obey the order.
+    fn is_believed(&self, heard: &Heard, card: &FlasherCard) -> Result<()> {
         // Without the order the flasher would take the current image, and erase nothing.
-        let Some(keys) = &card.order_keys else {
+        if card.config.order_url.is_none() {
             bail!(
                 "the flasher card asks for no orders, and would write the current image; next: write `order_url` into gild.toml on the card"
             );
-        };
-        let keys: Vec<_> = keys.iter().collect();
+        }
         let flasher = Listener {
-            keys: &keys,
+            keys: &card.config.order_keys(),
             macs: &self.macs,
             now: self.now,
         };

@@ -173,7 +173,7 @@ fn about(
 /// The last signed order that the disk has carried out.
 fn last_order(root: &Path) -> Option<String> {
     let disk = Disk::of_root(root).ok()?;
-    let carried_out = gild_proof::carried_out(&disk).ok()?;
+    let carried_out = gild_proof::proven_record(&disk).ok()?.orders;
     last_signed(&carried_out).map(|id| id.to_string())
 }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
 use gild_card_format::{Arguments, Config, ConfigError, Order, OrderError, ServerUrl, names};
-use gild_format::signature::PublicKey;
 
 use crate::disk::{BLOCKS, LABELS, has_card, is_card};
 
@@ -18,12 +17,8 @@ const LONGEST: u64 = 64 << 10;
 pub struct FlasherCard {
     /// Its partition.
     pub device: PathBuf,
-    /// The servers that it takes images from.
-    pub servers: Vec<ServerUrl>,
-    /// The keys that may sign an order, if the flasher asks for orders.
-    pub order_keys: Option<Vec<PublicKey>>,
-    /// The only disk that it writes.
-    pub target_serial: Option<String>,
+    /// What its `gild.toml` says.
+    pub config: Config,
 }
 
 /// Why there is no card that would flash this node.
@@ -84,7 +79,7 @@ impl FlasherCard {
     #[must_use]
     pub fn places_of(&self, file: &str) -> String {
         let of = |server: &ServerUrl| server.join(file).to_string();
-        let places: Vec<String> = self.servers.iter().map(of).collect();
+        let places: Vec<String> = self.config.servers.iter().map(of).collect();
         places.join(" or ")
     }
 
@@ -108,16 +103,7 @@ impl FlasherCard {
             return Err(CardError::DryRun);
         }
         Order::in_file(&order)?;
-        let order_keys = config.order_url.as_ref().map(|_| {
-            let keys = config.order_keys().into_iter();
-            keys.cloned().collect()
-        });
-        Ok(Self {
-            device,
-            order_keys,
-            servers: config.servers,
-            target_serial: config.target_serial,
-        })
+        Ok(Self { device, config })
     }
 }
 
@@ -201,8 +187,11 @@ mod tests {
         let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
         let root = node("mmcblk0", "SD", true, Some(&text));
         let card = FlasherCard::find(root.path()).expect("a flasher card");
-        assert_eq!(card.servers[0].to_string(), "nfs://192.0.2.1/srv/gild");
-        assert_eq!(card.order_keys, None, "it asks for none");
+        assert_eq!(
+            card.config.servers[0].to_string(),
+            "nfs://192.0.2.1/srv/gild"
+        );
+        assert_eq!(card.config.order_url, None, "it asks for no orders");
     }
 
     #[test]

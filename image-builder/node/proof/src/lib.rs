@@ -8,5 +8,5 @@ mod order;
 mod proof;
 pub mod trial;
 
-pub use order::{carried_out, note_order};
+pub use order::{note_order, proven_record};
 pub use proof::{Standing, end_trial, is_on_trial, note_trial, prove, should_visit_card, standing};

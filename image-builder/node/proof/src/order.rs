@@ -6,14 +6,9 @@ use gild_orders::carried_out_with;
 
 use crate::disk::Disk;
 
-/// The ids of the orders that the disk of a proven image has carried out. Any other disk cannot note another one.
-pub fn carried_out(disk: &Disk) -> Result<Vec<String>> {
-    Ok(proven(disk)?.orders)
-}
-
 /// Notes that the disk carries this order out. What was noted before it is kept.
 pub fn note_order(disk: &Disk, id: &str) -> Result<()> {
-    let record = proven(disk)?;
+    let record = proven_record(disk)?;
     let noted = Record {
         orders: carried_out_with(&record.orders, id),
         ..record
@@ -22,7 +17,8 @@ pub fn note_order(disk: &Disk, id: &str) -> Result<()> {
         .with_context(|| format!("noting order {id} on {}", disk.device.display()))
 }
 
-fn proven(disk: &Disk) -> Result<Record> {
+/// The record of a proven image, which has the ids of the orders that the disk has carried out. Any other disk cannot note another one.
+pub fn proven_record(disk: &Disk) -> Result<Record> {
     let shown = disk.device.display();
     let bytes = disk.read(RECORD_OFFSET, RECORD_LENGTH);
     let bytes = bytes.with_context(|| format!("reading the record on {shown}"))?;
@@ -79,7 +75,10 @@ mod tests {
         let (file, disk) = disk(&record(State::Proven).to_bytes());
         let before = fs::read(file.path()).expect("the disk");
         note_order(&disk, ID).expect("a note");
-        assert_eq!(carried_out(&disk).expect("a record"), [ID, "2026-12"]);
+        assert_eq!(
+            proven_record(&disk).expect("a record").orders,
+            [ID, "2026-12"]
+        );
         let mut after = fs::read(file.path()).expect("the disk");
         let at = usize::try_from(RECORD_OFFSET).expect("one MiB");
         let noted = Record::parse(&after[at..at + RECORD_LENGTH]).expect("a record");
@@ -99,7 +98,7 @@ mod tests {
             let (file, disk) = disk(&bytes);
             let before = fs::read(file.path()).expect("the disk");
             note_order(&disk, "20261228T101500Z-1a2b3c").expect_err("no note");
-            carried_out(&disk).expect_err("no record");
+            proven_record(&disk).expect_err("no record");
             assert!(fs::read(file.path()).expect("the disk") == before);
         }
     }

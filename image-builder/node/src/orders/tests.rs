@@ -5,8 +5,9 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::os::unix::fs::symlink;
 
-use gild_format::manifest::Sha256Hex;
+use gild_format::manifest::{FORMAT_VERSION, Sha256Hex};
 use gild_format::record::{RECORD_OFFSET, Record, State};
+use gild_format::{Chunk, Manifest, Partition};
 use gild_http_testkit::{Reply, Server};
 use gild_orders::{Channel, SignedOrder};
 use minisign::KeyPair;
@@ -16,6 +17,9 @@ use super::*;
 const HOUR: u64 = 60 * 60;
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
 const SERIAL: &str = "S1";
+
+/// The folder of images of this test's server, as a card names it.
+const SHARE: &str = "server = \"SERVER/images\"\n";
 
 struct Site {
     /// On a real file system, because the disk is read past every cache.
@@ -49,19 +53,94 @@ fn order(action: Action) -> Order {
     }
 }
 
+/// A sound manifest of this image: 1 MiB, all of it a hole.
+fn manifest(board: &str, image: &str, rollback_counter: u64) -> Manifest {
+    let file = format!("{image}.img.zst");
+    let mut manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        board: board.to_owned(),
+        image_id: image.to_owned(),
+        build_time: 1_767_312_000,
+        rollback_counter,
+        proves_itself: false,
+        min_agent_version: "0.1.0".to_owned(),
+        raw_size: 9 << 20,
+        sector_size: 512,
+        chunk_size: 4 << 20,
+        stored_file: file,
+        stored_size: 1500,
+        stored_sha256: Sha256Hex([1; 32]),
+        partitions: Vec::new(),
+        tools: std::collections::BTreeMap::new(),
+        chunks: Vec::new(),
+    };
+    for (index, raw_length) in [4 << 20, 4 << 20, 1 << 20].into_iter().enumerate() {
+        let index = index as u64;
+        manifest.chunks.push(Chunk {
+            raw_offset: index * (4 << 20),
+            raw_length,
+            stored_offset: index * 500,
+            stored_length: 500,
+            sha256: Sha256Hex([u8::try_from(index).expect("few"); 32]),
+            hole: false,
+        });
+    }
+    manifest.partitions.push(Partition {
+        number: 1,
+        start: 1 << 20,
+        length: 3 << 20,
+        kind: "0fc63daf-8483-4772-8e79-3d69d8477de4".to_owned(),
+        uuid: "00000000-0000-4000-8000-000000000001".to_owned(),
+        name: "root".to_owned(),
+    });
+    manifest
+}
+
+/// The files of a published image under this name.
+fn published(pair: &KeyPair, name: &str, manifest: &Manifest) -> Vec<(String, Vec<u8>)> {
+    let bytes = manifest.to_json();
+    let signed = minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(&bytes), None, None);
+    let signature = signed.expect("a signature").into_string().into_bytes();
+    let at = |file: &str| format!("/images/rock5b/{file}");
+    vec![
+        (at(&format!("{name}.minisig")), signature),
+        (at(name), bytes),
+        (at(&manifest.stored_file), vec![0; 1500]),
+    ]
+}
+
 fn pair() -> KeyPair {
     KeyPair::generate_unencrypted_keypair().expect("a key pair")
 }
 
 /// A node whose disk has carried out these, with this answer of the server's.
 fn site(pair: &KeyPair, answer: String, carried_out: &[&str], card: Option<&str>) -> Site {
+    let mut files = published(pair, "golden.json", &manifest("rock5b", "rock5b-2", 1));
+    files.extend(published(
+        pair,
+        "golden-canary.json",
+        &manifest("rock5b", "rock5b-3", 1),
+    ));
+    site_with(pair, answer, carried_out, card, files)
+}
+
+fn site_with(
+    pair: &KeyPair,
+    answer: String,
+    carried_out: &[&str],
+    card: Option<&str>,
+    files: Vec<(String, Vec<u8>)>,
+) -> Site {
     let root = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
     let server = Server::start(move |request| {
         if request.target == "/orders/d83add010203" {
-            Reply::new(200, answer.clone())
-        } else {
-            Reply::new(404, "")
+            return Reply::new(200, answer.clone());
         }
+        let file = files.iter().find(|(path, _)| *path == request.target);
+        file.map_or_else(
+            || Reply::new(404, ""),
+            |(_, bytes)| Reply::file(request, bytes),
+        )
     });
     let put = |path: &str, bytes: &[u8]| {
         let path = root.path().join(path);
@@ -132,6 +211,7 @@ fn site(pair: &KeyPair, answer: String, carried_out: &[&str], card: Option<&str>
         fatfs::format_volume(&device, fatfs::FormatVolumeOptions::new()).expect("a FAT");
         let system = fatfs::FileSystem::new(&device, fatfs::FsOptions::new()).expect("a FAT");
         let file = system.root_dir().create_file("gild.toml");
+        let config = config.replace("SERVER", &server.url());
         file.expect("a file")
             .write_all(config.as_bytes())
             .expect("its text");
@@ -159,7 +239,7 @@ impl Site {
 
 fn card(pair: &KeyPair, more: &str) -> String {
     let key = pair.pk.to_base64();
-    format!("server = \"nfs://192.0.2.1/srv\"\npublic_key = \"{key}\"\n{more}")
+    format!("{SHARE}public_key = \"{key}\"\n{more}")
 }
 
 fn flash() -> Action {
@@ -346,5 +426,67 @@ fn a_card_for_another_disk_has_no_node_flashed() {
     assert!(
         flashed.is_empty() && said.contains("serial number S2"),
         "{said}"
+    );
+}
+
+#[test]
+fn a_node_is_not_flashed_for_an_image_that_its_flasher_would_not_find() {
+    let (pair, stranger) = (pair(), self::pair());
+    let good = || manifest("rock5b", "rock5b-2", 1);
+    let golden = |manifest: &Manifest| published(&pair, "golden.json", manifest);
+    let mut no_data = golden(&good());
+    no_data.pop();
+    let other_board = golden(&manifest("rpi5", "rpi5-1", 1));
+    let older = golden(&manifest("rock5b", "rock5b-0", 0));
+    let chosen = Action::Flash(Flash {
+        choice: Choice::Image("rock5b-7".parse().expect("an id")),
+        ..Flash::default()
+    });
+    let other_image = published(&pair, "rock5b-7.json", &good());
+    let asks = "order_url = \"http://192.0.2.1/orders\"\n";
+    for (name, action, files, said) in [
+        (
+            "no manifest",
+            flash(),
+            Vec::new(),
+            "current image is not there",
+        ),
+        ("no data", flash(), no_data, "rock5b-2.img.zst"),
+        (
+            "another board's",
+            flash(),
+            other_board,
+            "for the board rpi5",
+        ),
+        ("an older one", flash(), older, "rollback counter 0"),
+        (
+            "another image",
+            chosen,
+            other_image,
+            "the order chooses rock5b-7",
+        ),
+        (
+            "a stranger's",
+            flash(),
+            published(&stranger, "golden.json", &good()),
+            "another key",
+        ),
+    ] {
+        let (answer, card) = (sign(&pair, &order(action)), card(&pair, asks));
+        let site = site_with(&pair, answer, &[], Some(&card), files);
+        let (flashed, found) = site.looks();
+        assert!(flashed.is_empty(), "{name}");
+        assert!(found.contains(said), "{name}: {found}");
+    }
+    // A server of images that does not answer: the flasher may not reach it either.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
+    let card = card(&pair, asks).replace("SERVER", &format!("http://{address}"));
+    let site = site(&pair, sign(&pair, &order(flash())), &[], Some(&card));
+    let (flashed, found) = site.looks();
+    assert!(
+        flashed.is_empty() && found.contains("is not there"),
+        "{found}"
     );
 }

@@ -1,5 +1,6 @@
 //! Has this node flashed again: makes its disk unbootable and reboots into the flasher card.
 
+mod bounded;
 mod flush;
 mod pods;
 mod say;
@@ -8,7 +9,8 @@ mod volumes;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -35,6 +37,10 @@ const NOT_CHANGED: &str = "nothing was changed";
 /// administrator. This program cannot do it, because a node's own rights do not let it look at what its pods belong to.
 #[derive(Parser)]
 #[command(version)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 struct Arguments {
     /// Do not ask.
     #[arg(long)]
@@ -45,14 +51,32 @@ struct Arguments {
     /// Note on the disk that this order is carried out.
     #[arg(long, value_name = "ID", hide = true, value_parser = order_id, requires_all = ["yes", "drain"], conflicts_with = "without_card")]
     order: Option<OrderId>,
+    /// Start again what was stopped for an order, if the disk was not made blank.
+    #[arg(long, hide = true, exclusive = true)]
+    start_again: bool,
+    /// Unmount this volume, in a process of its own.
+    #[arg(long, value_name = "PATH", hide = true, exclusive = true)]
+    unmount: Option<PathBuf>,
     /// Go on although no flasher card is in: the node stays down until somebody puts one in and starts it.
     #[arg(long)]
     without_card: bool,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let root = Path::new(ROOT);
+    if let Some(volume) = &arguments.unmount {
+        return Ok(volumes::unmount_one(volume));
+    }
+    if arguments.start_again {
+        Stopped::by_note(root)?.start_again(say)?;
+    } else {
+        reprovision(&arguments, root)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
     let disk = Disk::of_root(root)?;
     match FlasherCard::find(root) {
         Ok(card) => say(&format!(
@@ -81,7 +105,10 @@ fn main() -> Result<()> {
         confirm(&disk, hostname)?;
     }
     stay_when_the_terminal_goes()?;
-    let mut stopped = Stopped::default();
+    let mut stopped = match &arguments.order {
+        Some(_) => Stopped::noted(root),
+        None => Stopped::default(),
+    };
     let _turn = if arguments.drain {
         let drained = drain(&pods, root, &mut stopped);
         Some(match drained {
@@ -95,6 +122,7 @@ fn main() -> Result<()> {
     if let Some(order) = &arguments.order {
         // Before the wipe: a power cut after it must not have this node flashed for the same order twice.
         gild_proof::note_order(&disk, order.as_str())
+            .and_then(|()| stopped.forget())
             .map_err(|error| undrained(error, &stopped, Some(order)))?;
     }
     if let Err(error) = disk.make_unbootable() {

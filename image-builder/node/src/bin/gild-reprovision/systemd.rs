@@ -1,7 +1,9 @@
 //! The units that are stopped before a drain, and the restart.
 
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
@@ -24,18 +26,48 @@ enum Unit {
     Runs,
 }
 
+/// The units that ran until they were stopped for an order, one in a line. Whoever ends this program without its doing, as systemd does
+/// after its time, has them started again by this note.
+const NOTE: &str = "run/gild/stopped-for-order";
+
 /// The units that ran until they were stopped.
 #[derive(Debug, Default)]
-pub struct Stopped(Vec<&'static str>);
+pub struct Stopped {
+    units: Vec<&'static str>,
+    note: Option<PathBuf>,
+}
 
 impl Stopped {
+    /// None yet. They will be noted below this root.
+    pub fn noted(root: &Path) -> Self {
+        Self {
+            units: Vec::new(),
+            note: Some(root.join(NOTE)),
+        }
+    }
+
+    /// Those of a program that was ended, if it had not begun to make the disk blank.
+    pub fn by_note(root: &Path) -> Result<Self> {
+        let note = root.join(NOTE);
+        let text = match fs::read_to_string(&note) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).context("reading which units were stopped"),
+        };
+        let is_noted = |unit: &&str| text.lines().any(|line| line == *unit);
+        Ok(Self {
+            units: UNITS.into_iter().filter(is_noted).collect(),
+            note: Some(note),
+        })
+    }
+
     /// Stops them all, and remembers each before it does.
     pub fn stop(&mut self, say: impl Fn(&str)) -> Result<()> {
         for unit in UNITS {
             match look(unit)? {
                 Unit::Unknown => continue,
                 Unit::Idle => {}
-                Unit::Runs => self.0.push(unit),
+                Unit::Runs => self.remember(unit)?,
             }
             say(&format!("stopping {unit}"));
             systemctl(&["stop", unit])?;
@@ -43,23 +75,44 @@ impl Stopped {
         Ok(())
     }
 
+    fn remember(&mut self, unit: &'static str) -> Result<()> {
+        self.units.push(unit);
+        let Some(note) = &self.note else {
+            return Ok(());
+        };
+        let write = || {
+            fs::create_dir_all(note.parent().unwrap_or(Path::new("/")))?;
+            fs::write(note, self.units.join("\n"))
+        };
+        write().context("noting which units are stopped")
+    }
+
     /// Starts them all again, the last that was stopped first.
     pub fn start_again(&self, say: impl Fn(&str)) -> Result<()> {
-        for unit in self.0.iter().rev() {
+        for unit in self.units.iter().rev() {
             say(&format!("starting {unit} again"));
             systemctl(&["start", "--no-block", unit])?;
         }
-        Ok(())
+        self.forget()
+    }
+
+    /// From now on nobody starts them again: the disk is made blank.
+    pub fn forget(&self) -> Result<()> {
+        match self.note.as_deref().map(fs::remove_file) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Some(Err(error)) => Err(error).context("forgetting which units were stopped"),
+        }
     }
 
     /// How to go on as before.
     pub fn next_step(&self) -> String {
-        if self.0.is_empty() {
+        if self.units.is_empty() {
             return "next: try again".to_owned();
         }
         format!(
             "next: systemctl start {} to go on as before, or try again",
-            self.0.join(" ")
+            self.units.join(" ")
         )
     }
 }
@@ -126,13 +179,36 @@ mod tests {
 
     #[test]
     fn whoever_cannot_drain_learns_what_to_start_again() {
-        let stopped = Stopped(vec!["k3s-init.service", "k3s-agent.service"]);
+        let stopped = Stopped {
+            units: vec!["k3s-init.service", "k3s-agent.service"],
+            note: None,
+        };
         let next = stopped.next_step();
         assert!(
             next.contains("systemctl start k3s-init.service k3s-agent.service "),
             "{next}"
         );
         assert!(!Stopped::default().next_step().contains("start"));
+    }
+
+    #[test]
+    fn whoever_ends_this_program_before_the_disk_is_blank_has_the_units_started_again() {
+        let root = tempfile::tempdir().expect("a folder");
+        let by_note = || Stopped::by_note(root.path()).expect("a note").units;
+        assert!(by_note().is_empty(), "nothing was stopped");
+        let mut stopped = Stopped::noted(root.path());
+        stopped.remember("gild-seed-refresh.timer").expect("a note");
+        stopped.remember("k3s-agent.service").expect("a note");
+        assert_eq!(by_note(), ["gild-seed-refresh.timer", "k3s-agent.service"]);
+        // By hand nothing is noted: the unit of orders would start again what an operator has stopped.
+        let mut by_hand = Stopped::default();
+        by_hand.remember("k3s-init.service").expect("no note");
+        assert_eq!(by_note().len(), 2);
+        stopped.forget().expect("the note");
+        assert!(by_note().is_empty(), "the disk is blank");
+        stopped.forget().expect("no note");
+        let unit = include_str!("../../../rootfs/usr/lib/systemd/system/gild-order.service");
+        assert!(unit.contains("\nExecStopPost=-/usr/sbin/gild-reprovision --start-again\n"));
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! The volumes of pods that are still mounted once the pods have ended.
 
-use std::fs;
 use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+use std::{fs, io};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
 
+use crate::bounded;
 use crate::say::say;
 
+/// What a volume has in memory may be much, for a slow server.
+const PATIENCE: Duration = Duration::from_mins(3);
 const MOUNTS: &str = "proc/self/mountinfo";
 /// Where kubelet mounts what holds data: disks of the network, iSCSI, NFS, local ones.
 const KUBELET: &str = "/var/lib/kubelet/";
@@ -16,12 +21,35 @@ const KUBELET: &str = "/var/lib/kubelet/";
 pub fn unmount(root: &Path) -> Result<()> {
     let mounts = fs::read_to_string(root.join(MOUNTS)).context("reading what is mounted")?;
     for volume in volumes(&mounts) {
-        // A server that does not answer holds this up: then it is the last that was said.
         say(&format!("unmounting {volume}"));
-        umount2(Path::new(&volume), MntFlags::UMOUNT_NOFOLLOW)
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut one = Command::new(program);
+        ended(bounded::run(one.arg("--unmount").arg(&volume), PATIENCE))
             .with_context(|| format!("unmounting {volume}"))?;
     }
     Ok(())
+}
+
+/// Unmounts one, in a process of its own, which a server that does not answer holds up. The status is the number of the error.
+pub fn unmount_one(volume: &Path) -> ExitCode {
+    match umount2(volume, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => ExitCode::from(u8::try_from(error as i32).unwrap_or(u8::MAX)),
+    }
+}
+
+fn ended(status: io::Result<Option<ExitStatus>>) -> Result<()> {
+    let Some(status) = status? else {
+        bail!(
+            "it was not done after {} seconds: its disk or server does not answer",
+            PATIENCE.as_secs()
+        );
+    };
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(error) => Err(io::Error::from_raw_os_error(error).into()),
+        None => bail!("it ended with {status}"),
+    }
 }
 
 /// In the order in which they can be unmounted: the last that was mounted first.
@@ -50,6 +78,21 @@ fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_that_is_not_unmounted_has_a_reason() {
+        let by = |script: &str, patience| {
+            let mut shell = Command::new("sh");
+            let status = bounded::run(shell.args(["-c", script]), patience);
+            ended(status).map_err(|error| error.to_string())
+        };
+        let long = Duration::from_secs(20);
+        assert_eq!(by("exit 0", long), Ok(()));
+        let busy = by("exit 16", long).expect_err("an error");
+        assert!(busy.contains("busy"), "{busy}");
+        let hung = by("sleep 50", Duration::from_millis(100)).expect_err("no end");
+        assert!(hung.contains("does not answer"), "{hung}");
+    }
 
     #[test]
     fn only_kubelet_s_are_unmounted_and_the_last_one_first() {

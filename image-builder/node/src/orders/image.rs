@@ -1,0 +1,75 @@
+//! Whether the flasher will find the image that an order chooses: it is asked for with the flasher's own readers, and judged by its rules,
+//! as far as a node knows them.
+//!
+//! What cannot be asked for is refused. A node that makes its disk blank for an image that is not there is down until somebody publishes
+//! it; one that waits loses nothing, and looks again.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use gild_card_format::{Config, ServerUrl};
+use gild_format::fit;
+use gild_http::Access;
+use gild_orders::Choice;
+use gild_share::Share;
+use gild_source::{Backoff, Options, within};
+
+/// For all that is asked. A server that starts its disks has time for it.
+const WHOLE: Duration = Duration::from_mins(1);
+/// How often servers are asked that fail.
+const ATTEMPTS: u32 = 2;
+
+/// Refuses an image that no server has, that no key of the card has signed, that is for another board, or that is older than the card or
+/// this disk allow. For which agent it is made is not looked at, because the card does not say which one it has.
+pub fn check(config: &Config, board: &str, choice: &Choice, least_rollback: u64) -> Result<()> {
+    let (config, board, choice) = (config.clone(), board.to_owned(), choice.clone());
+    let least = config.min_rollback.max(least_rollback);
+    let words = choice.to_string();
+    let look = within::begin(WHOLE, move || look(&config, &board, &choice, least));
+    let late = || {
+        anyhow::anyhow!(
+            "the servers of images did not answer within {} seconds",
+            WHOLE.as_secs()
+        )
+    };
+    let found = look.outcome().unwrap_or_else(|| Err(late()));
+    found.with_context(|| format!("{words} is not there for the flasher"))
+}
+
+fn look(config: &Config, board: &str, choice: &Choice, least: u64) -> Result<()> {
+    let access = Access::new(config.authorities.as_deref(), config.header.as_ref())?;
+    let urls: Vec<ServerUrl> = config
+        .servers
+        .iter()
+        .map(|server| server.join(board))
+        .collect();
+    let options = Options {
+        connections: 1,
+        answer: config.answer,
+        ..Options::default()
+    };
+    let share = Share::new(
+        &urls,
+        &access,
+        options,
+        Arc::new(Backoff::attempts(ATTEMPTS)),
+    );
+    let keys = config.keys();
+    let signed = share.on_one(|place| {
+        gild_share::manifest(
+            place,
+            &choice.manifest(),
+            &keys,
+            thread::sleep,
+            |manifest| {
+                fit::check_board(manifest, board)?;
+                fit::check_rollback(manifest, least, "the card or this disk asks for at least")?;
+                choice.check(&manifest.image_id)
+            },
+        )
+    })?;
+    share.open(&signed.manifest.stored_file, signed.manifest.stored_size)?;
+    Ok(())
+}
