@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use gild_boards::mac::Mac;
@@ -269,5 +269,36 @@ fn a_proven_disk_is_started_in_time_without_an_answer_and_without_a_network() ->
         assert!(!console.contains("gild: stage flash"), "{console}");
     }
     assert!(carried_out(&scene)?.is_empty());
+    Ok(())
+}
+
+/// A good order, and a server of images that sends byte after byte: the disk is started, and nothing of it is changed.
+#[test]
+fn a_proven_disk_is_started_in_time_though_the_share_trickles() -> Result<()> {
+    let scene = proven("order-trickle")?;
+    let pair = KeyPair::generate_unencrypted_keypair()?;
+    let server = web_server(order(&pair)?);
+    let share = Server::start(|_| Reply::new(200, vec![b' '; 100_000]).dripping());
+    ask(&scene, &server.url_at(HOST), &pair)?;
+    let text = scene.card.read("gild.toml")?;
+    let text = text.lines().map(|line| match line.split_once(" = ") {
+        Some(("server", _)) => format!("server = \"{}\"\n", share.url_at(HOST)),
+        _ => format!("{line}\n"),
+    });
+    scene.card.write("gild.toml", &text.collect::<String>())?;
+    let written = fs::metadata(scene.nvme())?.mtime();
+    let begun = Instant::now();
+    let (receipt, console) = start(&scene, true, "the disk is started as it is")?;
+    println!("started after {:?}", begun.elapsed());
+    assert_eq!(receipt["outcome"], "already-done");
+    let waited = receipt["seconds"]["manifest"].as_f64().context("a time")?;
+    assert!(waited <= 20.0 + 5.0, "{waited} s");
+    assert!(
+        console.contains("did not come within 20 seconds"),
+        "{console}"
+    );
+    assert!(!console.contains("gild: stage flash"), "{console}");
+    assert!(carried_out(&scene)?.is_empty());
+    assert_eq!(fs::metadata(scene.nvme())?.mtime(), written);
     Ok(())
 }

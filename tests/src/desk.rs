@@ -7,6 +7,8 @@ use std::process::{Child, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use gild_http::Access;
+use gild_report::{PROOF_HEADER, Proof, Report};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 
 use crate::cargo::host_program;
@@ -101,9 +103,26 @@ impl Desk {
         Ok(serving)
     }
 
+    /// `gild order` with these arguments, on this desk.
+    pub fn order(&self, action: &str, arguments: &[&str]) -> Result<()> {
+        let mut gild = gild()?;
+        gild.args(["order", action]).arg(&self.folder);
+        run(gild.args(arguments))?;
+        Ok(())
+    }
+
+    /// What the page shows of the latest order.
+    pub fn latest_order(&self) -> Result<Value> {
+        Ok(self.rack()?["orders"][0].clone())
+    }
+
+    fn rack(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.get("/rack.json")?)?)
+    }
+
     /// What the page shows of a board now.
     pub fn node(&self, mac: &str) -> Result<Value> {
-        let rack: Value = serde_json::from_str(&self.get("/rack.json")?)?;
+        let rack = self.rack()?;
         let nodes = rack["nodes"].as_array().context("no nodes")?;
         let node = nodes.iter().find(|node| node["mac"] == mac);
         Ok(node
@@ -116,7 +135,30 @@ impl Desk {
         self.get(&format!("/metadata?mac={mac}"))
     }
 
+    /// Reports as a node does that has this secret.
+    pub fn report(&self, secret: &Proof, report: &Report) -> Result<()> {
+        let body = serde_json::to_vec(report)?;
+        let answer = self.ask("/report", |client, url| {
+            client
+                .post(url)
+                .header(PROOF_HEADER, secret.reveal())
+                .body(body)
+        })?;
+        ensure!(answer.0.is_success(), "the desk answers {}", answer.0);
+        Ok(())
+    }
+
     fn get(&self, path: &str) -> Result<String> {
+        let (status, text) = self.ask(path, Client::get)?;
+        ensure!(status.is_success(), "the desk answers {status}");
+        Ok(text)
+    }
+
+    fn ask(
+        &self,
+        path: &str,
+        request: impl FnOnce(&Client, String) -> RequestBuilder,
+    ) -> Result<(StatusCode, String)> {
         let authority = fs::read_to_string(self.path("tls/ca.pem"))?;
         let url = format!("https://127.0.0.1:{}{path}", self.https_port);
         tokio::runtime::Builder::new_current_thread()
@@ -124,13 +166,8 @@ impl Desk {
             .build()?
             .block_on(async {
                 let client = Access::new(Some(&authority), None)?.client().build()?;
-                let answer = client.get(url).send().await?;
-                ensure!(
-                    answer.status().is_success(),
-                    "the desk answers {}",
-                    answer.status()
-                );
-                Ok(answer.text().await?)
+                let answer = request(&client, url).send().await?;
+                Ok((answer.status(), answer.text().await?))
             })
     }
 }
