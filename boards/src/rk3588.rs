@@ -11,7 +11,7 @@ mod loader;
 
 pub use boot_targets::{BootTargetsError, NVME_FIRST};
 pub use commands::ShellCommand;
-pub use flash::{ENVIRONMENT, FLASH_SIZE, FlashError, flash_content};
+pub use flash::{ENVIRONMENT, FLASH_SIZE, FlashError, Layout, flash_content};
 pub use id_block::{IdBlock, IdBlockError};
 
 use std::fmt;

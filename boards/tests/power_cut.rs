@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use gild_boards::nor::{PAGE, Step, plan};
 use gild_boards::rk3588::{
-    ENVIRONMENT, FLASH_SIZE, FlashError, IdBlock, Image, Medium, NVME_FIRST, flash_content,
+    ENVIRONMENT, FLASH_SIZE, FlashError, IdBlock, Image, Layout, Medium, NVME_FIRST, flash_content,
 };
 use gild_boards::uboot_env::{Block, Environment};
 use gild_boards_testkit::*;
@@ -197,33 +197,34 @@ fn the_content_of_a_flash_is_the_image_and_no_stale_environment() {
     let image = Image::parse(shop.rock5b_spi(MAINLINE), Medium::Spi).expect("an image");
     let current = pattern(FLASH_SIZE);
     let end = image.bytes().len();
-    let wanted = flash_content(&current, &image, None).expect("content");
+    let wanted = flash_content(&current, &Layout::BOARDS, &image, None).expect("content");
     assert!(wanted[..end] == *image.bytes());
     assert!(wanted[ENVIRONMENT].iter().all(|byte| *byte == 0xff));
     assert!(wanted[end..ENVIRONMENT.start] == current[end..ENVIRONMENT.start]);
     assert!(wanted[ENVIRONMENT.end..] == current[ENVIRONMENT.end..]);
-    let wanted = flash_content(&current, &image, Some(b"environment")).expect("content");
+    let wanted =
+        flash_content(&current, &Layout::BOARDS, &image, Some(b"environment")).expect("content");
     assert!(wanted[ENVIRONMENT].starts_with(b"environment\xff"));
 
-    let too_small = flash_content(&current[1..], &image, None);
+    let too_small = flash_content(&current[1..], &Layout::BOARDS, &image, None);
     assert_eq!(too_small, Err(FlashError::Size(FLASH_SIZE - 1)));
     let long = vec![0; ENVIRONMENT.len() + 1];
     assert!(matches!(
-        flash_content(&current, &image, Some(&long)),
+        flash_content(&current, &Layout::BOARDS, &image, Some(&long)),
         Err(FlashError::Environment { .. })
     ));
     let mut large = image.bytes().to_vec();
     large.resize(ENVIRONMENT.start + 1, 0xff);
     let large = Image::parse(large, Medium::Spi).expect("an image");
     assert!(matches!(
-        flash_content(&current, &large, Some(b"x")),
+        flash_content(&current, &Layout::BOARDS, &large, Some(b"x")),
         Err(FlashError::Environment { .. })
     ));
-    assert!(flash_content(&current, &large, None).is_ok());
+    assert!(flash_content(&current, &Layout::BOARDS, &large, None).is_ok());
     let fit = shop.fit(&pattern(10), ROCK5B, &FitSettings::default());
     let card = Image::parse(shop.card(&fit), Medium::Card).expect("an image");
     assert_eq!(
-        flash_content(&current, &card, None),
+        flash_content(&current, &Layout::BOARDS, &card, None),
         Err(FlashError::Medium)
     );
 }

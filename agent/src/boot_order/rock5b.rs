@@ -8,7 +8,7 @@ use std::path::Path;
 
 use gild_boards::nor::{PAGE, is_interrupted};
 use gild_boards::rk3588::{
-    ENVIRONMENT, FLASH_SIZE, IdBlock, IdBlockError, Image, Medium, flash_content,
+    FLASH_SIZE, IdBlock, IdBlockError, Image, Layout, Medium, flash_content,
 };
 use gild_card_format::names::{SPI_IMAGE, U_BOOT_AT, file_id};
 use gild_disk::mtd::NorFlash;
@@ -34,6 +34,8 @@ const STAYS_IN: &str =
 pub struct Flash<'a> {
     /// The one that the processor starts from.
     pub boot: Option<&'a dyn Nor>,
+    /// Where its parts are.
+    pub layout: &'a Layout,
     /// What the device tree declares to be U-Boot's environment.
     pub environment: Option<&'a dyn Nor>,
     /// Whether the card has a U-Boot for this board that starts when the flash has none.
@@ -59,6 +61,7 @@ impl Firmware for SpiFlash {
         let environment = find(&|device| device.own.iter().any(|entry| entry == ENVIRONMENT_NODE))?;
         let flash = Flash {
             boot: boot.as_ref().map(|flash| flash as &dyn Nor),
+            layout: &Layout::BOARDS,
             environment: environment.as_ref().map(|flash| flash as &dyn Nor),
             card_starts: &|| {
                 if !job.is_boot_medium {
@@ -87,7 +90,7 @@ pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrde
     let file = firmware::read(job.card, [SPI_IMAGE])?;
     match (file, flash.boot) {
         (Some([file]), Some(boot)) => {
-            let image = write_image(job, boot, file, flash.card_starts, serial)?;
+            let image = write_image(job, boot, file, flash, serial)?;
             // A valid environment would overrule the order that is built into the image.
             match flash.environment {
                 Some(declared) if has_environment(job, declared, serial)? => {
@@ -108,7 +111,7 @@ pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrde
             "the kernel shows no boot flash (16 MiB of NOR at the controller rockchip,sfc)",
             STAYS_IN,
         )),
-        (_, boot) => without_file(job, boot, flash.environment, serial),
+        _ => without_file(job, flash, serial),
     }
 }
 
@@ -116,7 +119,7 @@ fn write_image(
     job: &Job,
     boot: &dyn Nor,
     file: Vec<u8>,
-    card_starts: &dyn Fn() -> bool,
+    flash: &Flash,
     serial: &str,
 ) -> Result<BootOrder, BootOrderError> {
     let image = is_for_this_board(job, file, Medium::Spi).map_err(|reason| {
@@ -127,11 +130,11 @@ fn write_image(
     })?;
     let current = read_all(boot)?;
     let wanted_of = |before: &[u8]| {
-        flash_content(before, &image, None)
+        flash_content(before, flash.layout, &image, None)
             .map_err(|error| BootOrderError::not_possible(error.to_string(), STAYS_IN))
     };
     // Another U-Boot that does it is as good, and may be newer.
-    let is_right = !environment::is_valid(&current[ENVIRONMENT])
+    let is_right = !environment::is_valid(&current[flash.layout.environment.clone()])
         && is_for_this_board(job, current.clone(), Medium::Spi).is_ok();
     if is_right || current == wanted_of(&current)? {
         mark::remove(job, What::Flash, serial);
@@ -143,7 +146,7 @@ fn write_image(
             .is_ok_and(|wanted| is_interrupted(&current, before, &wanted, boot.block(), commit))
     });
     let starts = interrupted.is_none() && may_start(&current);
-    if starts && !card_starts() {
+    if starts && !(flash.card_starts)() {
         return Err(BootOrderError::not_possible(
             "the card has no U-Boot or is not in the board's slot, and if the power went while the boot flash is written nothing would start the board",
             "make the card again with --rock5b-u-boot as well, and put it into the board's slot",
@@ -184,22 +187,19 @@ fn may_start(flash: &[u8]) -> bool {
 }
 
 /// What can be done with what is in the flash already.
-fn without_file(
-    job: &Job,
-    boot: Option<&dyn Nor>,
-    declared: Option<&dyn Nor>,
-    serial: &str,
-) -> Result<BootOrder, BootOrderError> {
-    let declared = declared.map(|environment| environment::set(job, environment, serial));
+fn without_file(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrderError> {
+    let declared = flash
+        .environment
+        .map(|environment| environment::set(job, environment, serial));
     match &declared {
         // A U-Boot that has never saved its environment may have the order built in.
-        Some(Err(error)) if error.kind == Kind::NotPossible && boot.is_some() => {}
+        Some(Err(error)) if error.kind == Kind::NotPossible && flash.boot.is_some() => {}
         Some(outcome) => return outcome.clone(),
         None => {}
     }
-    if let Some(boot) = boot {
+    if let Some(boot) = flash.boot {
         let content = read_all(boot)?;
-        let place = ENVIRONMENT;
+        let place = flash.layout.environment.clone();
         let part = Part { flash: boot, place };
         let is_there = has_environment(job, &part, serial)?;
         if !is_there && is_for_this_board(job, content, Medium::Spi).is_ok() {

@@ -96,10 +96,13 @@ fn off<T>() -> io::Result<T> {
     Err(io::Error::other("the power went"))
 }
 
+/// What is on a card, by path.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
 /// A card.
 pub struct MemoryCard {
     power: Power,
-    files: RefCell<BTreeMap<String, Vec<u8>>>,
+    files: RefCell<Files>,
     /// A file that reads back wrong.
     pub bad: Cell<Option<&'static str>>,
     pub is_read_only: Cell<bool>,
@@ -115,6 +118,17 @@ impl MemoryCard {
             is_read_only: Cell::new(false),
             is_full: Cell::new(false),
         }
+    }
+
+    /// A card with these files.
+    pub fn holding(power: &Power, files: Files) -> Self {
+        let card = Self::new(power);
+        card.files.replace(files);
+        card
+    }
+
+    pub fn files(&self) -> Files {
+        self.files.borrow().clone()
     }
 
     pub fn put(&self, path: &str, content: &[u8]) {

@@ -12,6 +12,23 @@ pub const FLASH_SIZE: usize = 16 << 20;
 /// there would override the boot order.
 pub const ENVIRONMENT: Range<usize> = 0xc0_0000..0xc2_0000;
 
+/// Where the parts of a SPI NOR flash are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of the flash.
+    pub size: usize,
+    /// Where a U-Boot may keep its environment.
+    pub environment: Range<usize>,
+}
+
+impl Layout {
+    /// That of the boards.
+    pub const BOARDS: Self = Self {
+        size: FLASH_SIZE,
+        environment: ENVIRONMENT,
+    };
+}
+
 /// Why an image cannot be written to a flash.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FlashError {
@@ -37,27 +54,29 @@ pub enum FlashError {
 /// how to get there, with the [ID block](Medium::id_block_offset) as what is written last.
 pub fn flash_content(
     current: &[u8],
+    layout: &Layout,
     image: &Image,
     environment: Option<&[u8]>,
 ) -> Result<Vec<u8>, FlashError> {
-    if current.len() != FLASH_SIZE {
+    if current.len() != layout.size {
         return Err(FlashError::Size(current.len()));
     }
     if image.medium() != Medium::Spi {
         return Err(FlashError::Medium);
     }
     let end = image.bytes().len();
+    let place = layout.environment.clone();
     let environment = environment.unwrap_or_default();
-    let is_apart = environment.is_empty() || end <= ENVIRONMENT.start;
-    if environment.len() > ENVIRONMENT.len() || !is_apart {
+    let is_apart = environment.is_empty() || end <= place.start;
+    if environment.len() > place.len() || !is_apart {
         return Err(FlashError::Environment {
             image: end,
             environment: environment.len(),
         });
     }
     let mut wanted = current.to_vec();
-    wanted[ENVIRONMENT].fill(0xff);
-    wanted[ENVIRONMENT.start..][..environment.len()].copy_from_slice(environment);
+    wanted[place.clone()].fill(0xff);
+    wanted[place.start..][..environment.len()].copy_from_slice(environment);
     wanted[..end].copy_from_slice(image.bytes());
     Ok(wanted)
 }

@@ -2,6 +2,7 @@
 
 mod campaign;
 
+use gild_boards::rk3588::ENVIRONMENT;
 use sha2::{Digest, Sha256};
 
 use super::tests::{

@@ -1,4 +1,4 @@
-use gild_boards::rk3588::NVME_FIRST;
+use gild_boards::rk3588::{ENVIRONMENT, NVME_FIRST};
 use gild_boards::uboot_env::{Block, Environment};
 use sha2::Digest;
 
@@ -21,7 +21,11 @@ pub fn wanted() -> Vec<u8> {
 
 /// A chip of 16 MiB that begins with these bytes.
 pub fn chip(start: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0xff; FLASH_SIZE];
+    chip_of(FLASH_SIZE, start)
+}
+
+pub fn chip_of(size: usize, start: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0xff; size];
     bytes[..start.len()].copy_from_slice(start);
     bytes
 }
@@ -35,7 +39,35 @@ pub fn set_with(
     set_as(card, boot, environment, card_starts, Standing::Proven)
 }
 
+/// The same on a flash with another layout.
+pub fn set_in(
+    layout: &Layout,
+    card: &MemoryCard,
+    boot: Option<&MemoryNor>,
+    environment: Option<&MemoryNor>,
+) -> Result<BootOrder, BootOrderError> {
+    set_all(layout, card, boot, environment, true, Standing::Proven)
+}
+
 fn set_as(
+    card: &MemoryCard,
+    boot: Option<&MemoryNor>,
+    environment: Option<&MemoryNor>,
+    card_starts: bool,
+    standing: Standing,
+) -> Result<BootOrder, BootOrderError> {
+    set_all(
+        &Layout::BOARDS,
+        card,
+        boot,
+        environment,
+        card_starts,
+        standing,
+    )
+}
+
+fn set_all(
+    layout: &Layout,
     card: &MemoryCard,
     boot: Option<&MemoryNor>,
     environment: Option<&MemoryNor>,
@@ -54,6 +86,7 @@ fn set_as(
     };
     let flash = Flash {
         boot: boot.map(|flash| flash as &dyn Nor),
+        layout,
         environment: environment.map(|flash| flash as &dyn Nor),
         card_starts: &|| card_starts,
     };

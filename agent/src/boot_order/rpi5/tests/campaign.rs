@@ -1,35 +1,103 @@
 //! Random cuts. `make campaign` runs this for long.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use gild_boards_testkit::Campaign;
 
 use super::*;
+use crate::boot_order::stand_in::Files;
 
-/// What stands in the root of the card, and how many changes stage the update.
-struct Start<'a> {
-    root: &'a [(&'a str, &'a [u8])],
-    changes: u32,
+/// What is on the card, and what the board runs.
+#[derive(PartialEq)]
+struct Moment {
+    files: Files,
+    running: Running,
 }
 
-impl<'a> Start<'a> {
-    fn new(root: &'a [(&'a str, &'a [u8])]) -> Self {
-        let mut start = Self {
-            root,
-            changes: u32::MAX / 2,
-        };
-        let power = Power::on();
-        let card = start.card(&power);
-        power.cut_after(start.changes);
-        assert_eq!(set_on(&card, &factory()), Ok(BootOrder::Staged));
-        start.changes -= power.left().expect("limited");
-        start
-    }
+type Outcome = Result<BootOrder, BootOrderError>;
 
-    fn card(&self, power: &Power) -> MemoryCard {
-        let card = card(power);
-        for (name, content) in self.root {
+/// The moment by its number, and where the power goes.
+type Attempt = (usize, Option<u32>);
+
+impl Moment {
+    /// A card that has these files in its root as well.
+    fn new(root: &[(&str, &[u8])]) -> Self {
+        let card = card(&Power::on());
+        for (name, content) in root {
             card.put(name, content);
         }
-        card
+        Self {
+            files: card.files(),
+            running: factory(),
+        }
+    }
+
+    /// How many changes stage the update.
+    fn changes(&self) -> u32 {
+        let power = Power::on();
+        let card = MemoryCard::holding(&power, self.files.clone());
+        power.cut_after(u32::MAX / 2);
+        assert_eq!(set_on(&card, &self.running), Ok(BootOrder::Staged));
+        u32::MAX / 2 - power.left().expect("limited")
+    }
+
+    /// The agent's attempt, whose power may go after so many changes, and the next power-on: the ROM runs at every one,
+    /// before the agent.
+    fn next(&self, cut_after: Option<u32>) -> (Self, Outcome) {
+        let power = Power::on();
+        let card = MemoryCard::holding(&power, self.files.clone());
+        if let Some(changes) = cut_after {
+            power.cut_after(changes);
+        }
+        let outcome = set_on(&card, &self.running);
+        power.restore();
+        let mut running = self.running.clone();
+        rom(&card, &mut running);
+        let files = card.files();
+        (Self { files, running }, outcome)
+    }
+}
+
+/// All moments that were met, and what came next.
+///
+/// What the agent and the ROM do depends on the card, the running firmware and the place of the cut alone: they know neither time
+/// nor chance. So each of them is carried out once, with all that it checks, and looked up when another cut leads to it.
+struct Known {
+    moments: Mutex<Vec<Arc<Moment>>>,
+    next: Mutex<HashMap<Attempt, (usize, Outcome)>>,
+}
+
+impl Known {
+    fn new(starts: impl IntoIterator<Item = Moment>) -> Self {
+        Self {
+            moments: Mutex::new(starts.into_iter().map(Arc::new).collect()),
+            next: Mutex::default(),
+        }
+    }
+
+    fn moment(&self, number: usize) -> Arc<Moment> {
+        Arc::clone(&self.moments.lock().expect("no panic while locked")[number])
+    }
+
+    fn next(&self, from: usize, cut_after: Option<u32>) -> (usize, Outcome) {
+        let known = || self.next.lock().expect("no panic while locked");
+        let found = known().get(&(from, cut_after)).cloned();
+        found.unwrap_or_else(|| {
+            let (moment, outcome) = self.moment(from).next(cut_after);
+            let next = (self.number(moment), outcome);
+            known().insert((from, cut_after), next.clone());
+            next
+        })
+    }
+
+    fn number(&self, moment: Moment) -> usize {
+        let mut moments = self.moments.lock().expect("no panic while locked");
+        let known = moments.iter().position(|known| **known == moment);
+        known.unwrap_or_else(|| {
+            moments.push(Arc::new(moment));
+            moments.len() - 1
+        })
     }
 }
 
@@ -42,25 +110,23 @@ fn no_random_cut_of_the_boot_order_is_unrecoverable() {
         (SIG, sig.as_bytes()),
         (RECOVERY, RECOVERY_BIN),
     ];
-    let starts = [Start::new(&[]), Start::new(&left), Start::new(&staged)];
+    let starts = [&[][..], &left, &staged].map(Moment::new);
+    let changes = starts.each_ref().map(Moment::changes);
+    let known = Known::new(starts);
     Campaign::from_environment(200).run("the boot order of the Raspberry Pi 5", |random| {
-        let start = &starts[random.usize(..starts.len())];
-        let power = Power::on();
-        let card = start.card(&power);
-        let mut running = factory();
+        let start = random.usize(..changes.len());
+        let mut at = start;
         for _ in 0..random.u32(1..=4) {
-            power.cut_after(random.u32(..start.changes));
-            let outcome = set_on(&card, &running);
-            power.restore();
-            // The ROM runs at every power-on, before the agent.
-            rom(&card, &mut running);
+            let (next, outcome) = known.next(at, Some(random.u32(..changes[start])));
+            at = next;
             if outcome.is_ok() {
                 break;
             }
         }
-        if set_on(&card, &running).expect("the next attempt") == BootOrder::Staged {
-            rom(&card, &mut running);
-        }
-        assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
+        let (next, outcome) = known.next(at, None);
+        outcome.expect("the next attempt");
+        assert_eq!(known.next(next, None).1, Ok(BootOrder::AlreadyRight));
     });
+    let moments = known.moments.into_inner().expect("no panic").len();
+    println!("on the way card and board were met in {moments} different states");
 }
