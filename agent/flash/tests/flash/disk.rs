@@ -1,8 +1,11 @@
 //! A simulated disk with a volatile write cache, whose power can be cut at any operation and which can be made to
 //! misbehave. libblkid, which reads its partition table, is real.
 
-use std::io::{self, Write};
-use std::sync::Mutex;
+use std::cell::RefCell;
+use std::io;
+use std::ops::Deref;
+use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, MutexGuard};
 
 use gild_disk::{Target, ZeroMethod};
 use gild_format::manifest::Partition;
@@ -50,18 +53,38 @@ pub struct Cut {
     pub seed: u64,
 }
 
+/// What a disk is asked to do that changes it.
+pub enum Operation {
+    Write(Vec<u8>, u64),
+    Zero(u64, u64),
+    Discard(u64, u64),
+    Flush,
+}
+
 #[derive(Default)]
 struct Inner {
     /// What reads give.
     seen: Vec<u8>,
-    /// What survives.
+    /// What survives; not kept where the power stays on.
     durable: Vec<u8>,
     /// Ranges written since the last flush.
     pending: Vec<(usize, Vec<u8>)>,
+    record: Option<Vec<Operation>>,
     operations: usize,
     writes: usize,
     largest_write: usize,
     is_off: bool,
+}
+
+/// What is on a disk. Nothing else can be done with the disk meanwhile.
+pub struct Content<'a>(MutexGuard<'a, Inner>);
+
+impl Deref for Content<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.seen
+    }
 }
 
 /// The disk.
@@ -84,7 +107,6 @@ impl Disk {
             defect: Mutex::new(None),
             remembers: false,
             inner: Mutex::new(Inner {
-                durable: content.clone(),
                 seen: content,
                 ..Inner::default()
             }),
@@ -99,10 +121,37 @@ impl Disk {
     }
 
     pub fn with_cut(self, cut: Cut) -> Self {
+        let mut inner = self.lock();
+        let Inner { seen, durable, .. } = &mut *inner;
+        durable.clone_from(seen);
+        drop(inner);
         Self {
             cut: Some(cut),
             ..self
         }
+    }
+
+    /// It records what is done to it.
+    pub fn that_records(self) -> Self {
+        self.lock().record = Some(Vec::new());
+        self
+    }
+
+    /// What was done to it.
+    pub fn record(self) -> Vec<Operation> {
+        let inner = self.inner.into_inner().expect("no test thread panicked");
+        inner.record.expect("it records")
+    }
+
+    /// Has the same done to this disk, until the power goes.
+    pub fn repeat(&self, record: &[Operation]) {
+        let all_done = record.iter().try_for_each(|operation| match operation {
+            Operation::Write(data, offset) => self.write(data.clone(), *offset),
+            Operation::Zero(offset, length) => self.zero(*offset, *length).map(|_| ()),
+            Operation::Discard(offset, length) => self.discard(*offset, *length),
+            Operation::Flush => self.flush(),
+        });
+        all_done.expect_err("the power goes");
     }
 
     /// It has no discard.
@@ -134,8 +183,8 @@ impl Disk {
         self.lock().largest_write
     }
 
-    pub fn content(&self) -> Vec<u8> {
-        self.lock().seen.clone()
+    pub fn content(&self) -> Content<'_> {
+        Content(self.lock())
     }
 
     /// Power off and on again: what the cache held is gone as the cut says.
@@ -149,7 +198,7 @@ impl Disk {
         Self::new(content, self.sector_size)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no test thread panicked")
     }
 
@@ -182,30 +231,28 @@ impl Disk {
     }
 
     /// Counts an operation; `Err` once the power is off.
-    fn operate(&self, inner: &mut Inner, write: Option<(usize, &[u8])>) -> io::Result<()> {
+    fn operate(&self, inner: &mut Inner, write: Option<(usize, Vec<u8>)>) -> io::Result<()> {
         if inner.is_off {
             return Err(io::Error::from_raw_os_error(nix::libc::EIO));
         }
         let number = inner.operations;
         inner.operations += 1;
         let cut = self.cut.filter(|cut| cut.operation == number);
+        let is_write = write.is_some();
         if let Some((offset, data)) = write {
             inner.writes += 1;
             inner.largest_write = inner.largest_write.max(data.len());
-            inner.pending.push((offset, data.to_vec()));
             if cut.is_none() {
-                inner.seen[offset..offset + data.len()].copy_from_slice(data);
+                inner.seen[offset..offset + data.len()].copy_from_slice(&data);
             }
+            inner.pending.push((offset, data));
         }
         let Some(cut) = cut else {
             return Ok(());
         };
         inner.is_off = true;
         let mut noise = Noise(cut.seed ^ number as u64);
-        let in_flight = inner
-            .pending
-            .len()
-            .wrapping_sub(usize::from(write.is_some()));
+        let in_flight = inner.pending.len().wrapping_sub(usize::from(is_write));
         let sector_size = self.sector_size as usize;
         for (index, (offset, data)) in std::mem::take(&mut inner.pending).into_iter().enumerate() {
             for (sector, bytes) in data.chunks(sector_size).enumerate() {
@@ -221,6 +268,26 @@ impl Disk {
             }
         }
         Err(io::Error::from_raw_os_error(nix::libc::EIO))
+    }
+
+    fn write(&self, mut data: Vec<u8>, offset: u64) -> io::Result<()> {
+        let mut inner = self.lock();
+        if let Some(record) = &mut inner.record {
+            record.push(Operation::Write(data.clone(), offset));
+        }
+        let fails = |defect| matches!(defect, Defect::FailsWrite(..));
+        if self.strikes(offset, data.len(), fails).is_some() {
+            return Err(media_error());
+        }
+        let drops = |defect| matches!(defect, Defect::DropsWrite(..));
+        if self.strikes(offset, data.len(), drops).is_some() {
+            return Ok(());
+        }
+        let flips = |defect| matches!(defect, Defect::FlipsOnWrite(..));
+        if let Some(byte) = self.strikes(offset, data.len(), flips) {
+            data[byte] ^= 4;
+        }
+        self.operate(&mut inner, Some((index(offset), data)))
     }
 
     fn check(&self, offset: u64, length: usize) {
@@ -283,31 +350,20 @@ impl Target for Disk {
     fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
         self.check(offset, data.len());
         assert_eq!(data.as_ptr().addr() % 512, 0, "the buffer is not aligned");
-        let mut inner = self.lock();
-        let mut data = data.to_vec();
-        let fails = |defect| matches!(defect, Defect::FailsWrite(..));
-        if self.strikes(offset, data.len(), fails).is_some() {
-            return Err(media_error());
-        }
-        let drops = |defect| matches!(defect, Defect::DropsWrite(..));
-        if self.strikes(offset, data.len(), drops).is_some() {
-            return Ok(());
-        }
-        let flips = |defect| matches!(defect, Defect::FlipsOnWrite(..));
-        if let Some(byte) = self.strikes(offset, data.len(), flips) {
-            data[byte] ^= 4;
-        }
-        self.operate(&mut inner, Some((index(offset), &data)))
+        self.write(data.to_vec(), offset)
     }
 
     fn zero(&self, offset: u64, length: u64) -> io::Result<ZeroMethod> {
         self.check(offset, index(length));
         let mut inner = self.lock();
+        if let Some(record) = &mut inner.record {
+            record.push(Operation::Zero(offset, length));
+        }
         let lies = |defect| matches!(defect, Defect::LiesOnZero(..));
         if self.strikes(offset, index(length), lies).is_some() {
             return Ok(ZeroMethod::ZeroOut);
         }
-        self.operate(&mut inner, Some((index(offset), &vec![0; index(length)])))?;
+        self.operate(&mut inner, Some((index(offset), vec![0; index(length)])))?;
         Ok(ZeroMethod::ZeroOut)
     }
 
@@ -318,17 +374,24 @@ impl Target for Disk {
         if self.remembers {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let mut noise = vec![0; index(length)];
-        Noise(offset ^ length).fill(&mut noise);
+        if let Some(record) = &mut inner.record {
+            record.push(Operation::Discard(offset, length));
+        }
         let result = self.operate(&mut inner, None);
+        let Inner { seen, durable, .. } = &mut *inner;
         let range = index(offset)..index(offset + length);
-        inner.seen[range.clone()].copy_from_slice(&noise);
-        inner.durable[range].copy_from_slice(&noise);
+        Noise(offset ^ length).fill(&mut seen[range.clone()]);
+        if self.cut.is_some() {
+            durable[range.clone()].copy_from_slice(&seen[range]);
+        }
         result
     }
 
     fn flush(&self) -> io::Result<()> {
         let mut inner = self.lock();
+        if let Some(record) = &mut inner.record {
+            record.push(Operation::Flush);
+        }
         if *self.defect.lock().expect("no test thread panicked") == Some(Defect::FailsFlush) {
             return Err(media_error());
         }
@@ -342,7 +405,9 @@ impl Target for Disk {
                 inner.seen[index(byte)] ^= 4;
                 *defect = None;
             }
-            inner.durable[offset..offset + data.len()].copy_from_slice(&data);
+            if self.cut.is_some() {
+                inner.durable[offset..offset + data.len()].copy_from_slice(&data);
+            }
         }
         Ok(())
     }
@@ -358,19 +423,58 @@ impl Target for Disk {
 
 /// What libblkid says about these bytes, for which it needs a file; one in memory, as it is asked some thousand times.
 pub fn partition_table(bytes: &[u8]) -> io::Result<Option<Vec<Partition>>> {
-    let mut file = tempfile::NamedTempFile::new_in("/dev/shm")?;
-    file.write_all(bytes)?;
-    let table = gild_probe::partition_table(file.path()).map_err(io::Error::other)?;
-    Ok(table.map(|table| {
-        let partitions = table.partitions.into_iter();
-        let plain = partitions.map(|partition| Partition {
-            number: partition.number,
-            start: partition.start,
-            length: partition.length,
-            kind: partition.kind,
-            uuid: partition.uuid,
-            name: partition.name,
-        });
-        plain.collect()
-    }))
+    thread_local! {
+        static PROBED: RefCell<Option<Probed>> = const { RefCell::new(None) };
+    }
+    PROBED.with_borrow_mut(|probed| {
+        if probed
+            .as_ref()
+            .is_none_or(|probed| probed.holds.len() != bytes.len())
+        {
+            *probed = Some(Probed::new(bytes.len())?);
+        }
+        probed.as_mut().expect("just made").table(bytes)
+    })
+}
+
+/// The file that libblkid reads, and what it holds. One for each thread: a new one costs the kernel more than the probe.
+struct Probed {
+    file: tempfile::NamedTempFile,
+    holds: Vec<u8>,
+}
+
+impl Probed {
+    fn new(size: usize) -> io::Result<Self> {
+        let file = tempfile::NamedTempFile::new_in("/dev/shm")?;
+        file.as_file().set_len(size as u64)?;
+        let holds = vec![0; size];
+        Ok(Self { file, holds })
+    }
+
+    /// Brings the file to these bytes, all of them, and asks. Only what differs from what it holds is written.
+    fn table(&mut self, bytes: &[u8]) -> io::Result<Option<Vec<Partition>>> {
+        const PART: usize = 16 << 10;
+        let parts = self.holds.chunks_mut(PART).zip(bytes.chunks(PART));
+        for (index, (held, wanted)) in parts.enumerate() {
+            if held != wanted {
+                self.file
+                    .as_file()
+                    .write_all_at(wanted, (index * PART) as u64)?;
+                held.copy_from_slice(wanted);
+            }
+        }
+        let table = gild_probe::partition_table(self.file.path()).map_err(io::Error::other)?;
+        Ok(table.map(|table| {
+            let partitions = table.partitions.into_iter();
+            let plain = partitions.map(|partition| Partition {
+                number: partition.number,
+                start: partition.start,
+                length: partition.length,
+                kind: partition.kind,
+                uuid: partition.uuid,
+                name: partition.name,
+            });
+            plain.collect()
+        }))
+    }
 }

@@ -67,7 +67,7 @@ fn a_disk_that_is_wrong_between_the_samples_of_a_hole_is_found_when_holes_are_re
             ..Options::default()
         };
         let report = flash_as(&image, &disk, &options).expect("zeros can be written");
-        (report.zeroing_failed, disk.content())
+        (report.zeroing_failed, disk.content().to_vec())
     };
     let at = usize::try_from(byte).expect("a small disk");
     let (is_found, content) = flashed(false);

@@ -18,6 +18,10 @@ use gild_source::Source;
 use crate::disk::Disk;
 use crate::image::{Image, MemorySource};
 
+/// The agent's. The C library gives the memory of each simulated disk back to the kernel, and half of the time goes into that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Flashes from memory, watched by nobody.
 fn flash(image: &Image, target: &dyn Target) -> Result<Report, FlashError> {
     flash_with(image, &MemorySource::new(image), target, &(), None)

@@ -97,7 +97,7 @@ fn a_node_that_grew_its_root_partition_is_not_written() {
     let image = Image::new(Shape::default());
     let disk = Disk::used(6 * MIB);
     flash(&image, &disk).expect("nothing is wrong");
-    let mut content = std::io::Cursor::new(disk.content());
+    let mut content = std::io::Cursor::new(disk.content().to_vec());
     let mut gpt = gptman::GPT::find_from(&mut content).expect("the image has a GPT");
     gpt.header
         .update_from(&mut content, 512)
@@ -114,7 +114,7 @@ fn a_disk_whose_partition_table_was_wiped_is_written_again_from_what_it_still_ha
     let image = Image::new(Shape::default());
     let disk = Disk::used(6 * MIB);
     flash(&image, &disk).expect("nothing is wrong");
-    let mut content = disk.content();
+    let mut content = disk.content().to_vec();
     content[..34 * 512].fill(0);
     let disk = Disk::new(content, 512);
     let report = flash(&image, &disk).expect("nothing is wrong");
