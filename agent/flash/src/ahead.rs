@@ -199,9 +199,9 @@ mod tests {
                     })
                 })
                 .collect();
-            workers
-                .into_iter()
-                .for_each(|worker| worker.join().expect("no worker panics"));
+            for worker in workers {
+                worker.join().expect("no worker panics");
+            }
         });
         assert_eq!(source.reads.into_inner(), 100);
     }

@@ -54,15 +54,12 @@ impl Plan {
 /// current one in a folder of published images.
 pub fn bench(name: &str, images: Option<&Path>, rounds: usize, stretch: Option<u32>) -> Result<()> {
     let model = Model::of(name, stretch)?;
-    let (folder, board) = match images {
-        Some(folder) => (
-            folder.canonicalize().context("looking for the images")?,
-            name.to_owned(),
-        ),
-        None => {
-            let image = image::published()?;
-            (image.share, image.manifest.board)
-        }
+    let (folder, board) = if let Some(folder) = images {
+        let folder = folder.canonicalize();
+        (folder.context("looking for the images")?, name.to_owned())
+    } else {
+        let image = image::published()?;
+        (image.share, image.manifest.board)
     };
     let plan = Plan {
         model,

@@ -48,22 +48,22 @@ pub fn row(server: &str, model: &Model, runs: &[Run]) -> Result<()> {
     let own_cores = std::thread::available_parallelism()?.get() as u64;
     let cores = median(runs.iter().map(|run| run.cores).collect());
     let cores_alone = cores / float(own_cores) / f64::from(model.stretch);
-    let real =
+    let times =
         |time: fn(&Run) -> Duration| seconds(runs.iter().map(|run| time(run) / model.stretch));
-    let walls = real(|run| run.wall);
-    let least = walls.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = walls.iter().copied().fold(0.0, f64::max);
+    let walls = times(|run| run.wall);
+    let shortest = walls.iter().copied().fold(f64::INFINITY, f64::min);
+    let longest = walls.iter().copied().fold(0.0, f64::max);
     let wall = median(walls);
     println!(
-        "| {server} | {} | {wall:.2} s ({least:.2} to {most:.2}) | {:.2} s | {:.2} s | {wire:.2} s | {disk:.2} s | {cores_alone:.2} s \
+        "| {server} | {} | {wall:.2} s ({shortest:.2} to {longest:.2}) | {:.2} s | {:.2} s | {wire:.2} s | {disk:.2} s | {cores_alone:.2} s \
          | {:.2} | {cores:.1} | {} |",
         if model.is_shared {
             "writes or reads"
         } else {
             "writes and reads at once"
         },
-        median(real(|run| run.write)),
-        median(real(|run| run.verify)),
+        median(times(|run| run.write)),
+        median(times(|run| run.verify)),
         wall / wire.max(disk).max(cores_alone),
         runs.iter().map(|run| run.flushes).max().unwrap_or(0),
     );
