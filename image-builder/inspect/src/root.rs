@@ -42,6 +42,9 @@ pub struct Root {
     pub nodes: BTreeMap<String, Node>,
 }
 
+/// Linux' `PATH_MAX`.
+const LONGEST_LINK: u64 = 4096;
+
 /// A reader's error as one of I/O.
 pub fn io_error(error: Ext4Error) -> io::Error {
     match error {
@@ -91,6 +94,13 @@ impl Root {
                     FileType::Directory => {
                         waiting.push(raw.clone());
                         Kind::Folder
+                    }
+                    // The reader takes as much memory as the length says.
+                    FileType::Symlink if metadata.len() > LONGEST_LINK => {
+                        return Err(io::Error::new(
+                            ErrorKind::InvalidData,
+                            format!("the symbolic link {} is too long", raw.display()),
+                        ));
                     }
                     FileType::Symlink => {
                         let target = system.read_link(&raw).map_err(io_error)?;
@@ -180,6 +190,7 @@ impl Root {
 mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
+    use std::process::Command;
     use std::sync::Arc;
 
     use super::*;
@@ -203,6 +214,41 @@ mod tests {
             .expect("refused");
         assert!(
             error.to_string().contains("longer than its partition"),
+            "{error}"
+        );
+    }
+
+    /// The reader would take as much memory as it says.
+    #[test]
+    fn a_link_that_claims_to_be_longer_than_any_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (image, tree) = (folder.path().join("image"), folder.path().join("tree"));
+        std::fs::create_dir(&tree).expect("a folder");
+        // Longer than what an inode has room for.
+        std::os::unix::fs::symlink("x".repeat(80), tree.join("link")).expect("a link");
+        let run = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output();
+            let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+            assert!(output.status.success(), "{program}: {output:?}");
+        };
+        let (image, tree) = (image.to_string_lossy(), tree.to_string_lossy());
+        run("mke2fs", &["-q", "-t", "ext4", "-d", &tree, &image, "1M"]);
+        let open = || {
+            let file = File::open(&*image).expect("the image");
+            let length = file.metadata().expect("its length").len();
+            Root::open(Range::new(Arc::new(file), 0, length))
+        };
+        assert!(matches!(
+            open().expect("a file system").kind("link"),
+            Some(Kind::Symlink(_))
+        ));
+        run(
+            "debugfs",
+            &["-w", "-R", "set_inode_field link size 0x7fffffff", &image],
+        );
+        let error = open().err().expect("refused").to_string();
+        assert!(
+            error.contains("the symbolic link /link is too long"),
             "{error}"
         );
     }
