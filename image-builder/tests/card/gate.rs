@@ -253,17 +253,20 @@ fn a_finished_disk_starts_and_any_other_starts_the_agent(u_boot: &Path) {
 }
 
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn the_gate_of_debian_12() {
     a_finished_disk_starts_and_any_other_starts_the_agent(debian_12());
 }
 
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn the_gate_of_debian_13() {
     a_finished_disk_starts_and_any_other_starts_the_agent(debian_13());
 }
 
 /// What cannot be used up would start the disk again and again.
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn a_trial_that_cannot_be_removed_starts_the_agent() {
     let desk = Desk::least();
     disk(&desk.bench, "rock5b-0123456789ab");
@@ -279,6 +282,7 @@ fn a_trial_that_cannot_be_removed_starts_the_agent() {
 
 /// Neither has a place to unpack a kernel, and the vendor's could not unpack one.
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn the_kernel_starts_without_being_unpacked() {
     let desk = Desk::least();
     disk(&desk.bench, "rock5b-0123456789ab");
@@ -291,6 +295,7 @@ fn the_kernel_starts_without_being_unpacked() {
 }
 
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn a_card_whose_agent_does_not_start_leaves_no_board_at_the_prompt() {
     let desk = Desk::least();
     disk(&desk.bench, "rock5b-0123456789ab");
@@ -310,6 +315,7 @@ fn a_card_whose_agent_does_not_start_leaves_no_board_at_the_prompt() {
 
 /// U-Boot's own device tree is QEMU's here, with the `compatible` of the product.
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn a_product_that_is_easily_taken_for_the_board_is_refused() {
     let desk = Desk::least();
     let bench = &desk.bench;

@@ -71,16 +71,19 @@ fn three_starts_and_then_the_card(u_boot: &Path) {
 }
 
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn three_starts_and_then_the_card_with_debian_12() {
     three_starts_and_then_the_card(debian_12());
 }
 
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn three_starts_and_then_the_card_with_debian_13() {
     three_starts_and_then_the_card(debian_13());
 }
 
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn a_disk_that_cannot_be_written_goes_back_to_the_card() {
     let desk = Desk::least();
     on_trial(&desk.bench);
@@ -100,6 +103,7 @@ fn says_its_id(bench: &Bench) {
 
 /// The card may have been in another board, where the image has proven itself.
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn an_open_gate_starts_no_image_that_is_on_trial_here() {
     let desk = Desk::least();
     let bench = &desk.bench;
@@ -126,6 +130,7 @@ fn an_open_gate_starts_no_image_that_is_on_trial_here() {
 
 /// Its record is damaged: the agent does not know its image, and allows the disk one start after the other.
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn the_agent_s_token_for_a_disk_starts_it_once_whatever_it_carries() {
     let desk = Desk::least();
     let bench = &desk.bench;
@@ -154,6 +159,7 @@ fn the_agent_s_token_for_a_disk_starts_it_once_whatever_it_carries() {
 
 /// The agent allows one start, so the card's script starts the disk, whose script must not start the card again.
 #[test]
+#[ignore = "starts a virtual board; `make test` runs it"]
 fn the_card_has_one_turn_and_no_disk_is_left_unbootable() {
     let desk = Desk::least();
     let bench = &desk.bench;
