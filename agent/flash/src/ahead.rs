@@ -26,10 +26,20 @@ struct State {
     /// Not begun yet: where it lies, and how long it is.
     queue: VecDeque<(u64, usize)>,
     /// Begun, and not asked for yet, by where it lies; `None` while it is under way.
-    begun: BTreeMap<u64, Option<Result<Vec<u8>, SourceError>>>,
+    begun: BTreeMap<u64, Option<Fetched>>,
     /// Bytes of what was begun.
     held: usize,
+    distrusts: usize,
     is_over: bool,
+}
+
+/// How often the source had been distrusted when a chunk was asked of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked(usize);
+
+struct Fetched {
+    asked: Asked,
+    stored: Result<Vec<u8>, SourceError>,
 }
 
 impl<'a> Ahead<'a> {
@@ -41,6 +51,7 @@ impl<'a> Ahead<'a> {
                 queue: chunks.collect(),
                 begun: BTreeMap::new(),
                 held: 0,
+                distrusts: 0,
                 is_over: false,
             }),
             changed: Condvar::new(),
@@ -58,18 +69,28 @@ impl<'a> Ahead<'a> {
     }
 
     /// Fills the buffer with a stored chunk, which is fetched now if it has not been.
-    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
-        match self.take(offset) {
-            Some(fetched) => {
-                buffer.copy_from_slice(&fetched?);
-                Ok(())
-            }
-            None => self.source.read_exact_at(buffer, offset),
+    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<Asked, SourceError> {
+        if let Some(fetched) = self.take(offset) {
+            buffer.copy_from_slice(&fetched.stored?);
+            return Ok(fetched.asked);
+        }
+        let asked = Asked(lock(&self.state).distrusts);
+        self.source.read_exact_at(buffer, offset)?;
+        Ok(asked)
+    }
+
+    /// Distrusts the source for what came then. For all that one server has sent this happens once: else the next one would be left for
+    /// what was fetched ahead from the one before.
+    pub fn distrust(&self, asked: Asked) {
+        let mut state = lock(&self.state);
+        if asked.0 == state.distrusts {
+            state.distrusts += 1;
+            self.source.distrust();
         }
     }
 
     /// What was fetched from there, when it has come. `None` if nobody has begun; and then nobody will.
-    fn take(&self, offset: u64) -> Option<Result<Vec<u8>, SourceError>> {
+    fn take(&self, offset: u64) -> Option<Fetched> {
         let mut state = lock(&self.state);
         if let Some(place) = state.queue.iter().position(|(at, _)| *at == offset) {
             state.queue.remove(place);
@@ -77,7 +98,7 @@ impl<'a> Ahead<'a> {
         }
         while let Some(fetched) = state.begun.remove(&offset) {
             if let Some(fetched) = fetched {
-                state.held -= fetched.as_ref().map_or(0, Vec::len);
+                state.held -= fetched.stored.as_ref().map_or(0, Vec::len);
                 self.changed.notify_all();
                 return Some(fetched);
             }
@@ -88,20 +109,22 @@ impl<'a> Ahead<'a> {
     }
 
     fn fetch(&self) {
-        while let Some((offset, length)) = self.begin() {
+        while let Some((offset, length, asked)) = self.begin() {
             let mut stored = vec![0; length];
-            let fetched = self.source.read_exact_at(&mut stored, offset);
+            let outcome = self.source.read_exact_at(&mut stored, offset);
+            let stored = outcome.map(|()| stored);
             let mut state = lock(&self.state);
-            if fetched.is_err() {
+            if stored.is_err() {
                 state.held -= length;
             }
-            state.begun.insert(offset, Some(fetched.map(|()| stored)));
+            let fetched = Fetched { asked, stored };
+            state.begun.insert(offset, Some(fetched));
             self.changed.notify_all();
         }
     }
 
     /// The next one to fetch, once there is room for it.
-    fn begin(&self) -> Option<(u64, usize)> {
+    fn begin(&self) -> Option<(u64, usize, Asked)> {
         let mut state = lock(&self.state);
         loop {
             let (offset, length) = *state.queue.front().filter(|_| !state.is_over)?;
@@ -109,7 +132,7 @@ impl<'a> Ahead<'a> {
                 state.queue.pop_front();
                 state.begun.insert(offset, None);
                 state.held += length;
-                return Some((offset, length));
+                return Some((offset, length, Asked(state.distrusts)));
             }
             state = self.wait(state);
         }

@@ -106,7 +106,7 @@ impl Flash<'_> {
         let raw = &mut worker.raw[..chunk.raw_length as usize];
         let mut attempts = 1;
         loop {
-            ahead.read_exact_at(stored, chunk.stored_offset)?;
+            let asked = ahead.read_exact_at(stored, chunk.stored_offset)?;
             self.tally.bytes_fetched.add(chunk.stored_length.into());
             self.tally.bytes_hashed.add(chunk.raw_length.into());
             self.tally.chunks_fetched.add(1);
@@ -123,7 +123,7 @@ impl Flash<'_> {
                     reason: error.to_string(),
                 });
             }
-            self.job.source.distrust();
+            ahead.distrust(asked);
             self.retry(index, attempts, &error.to_string());
             attempts += 1;
         }

@@ -1,8 +1,11 @@
 //! Disks, wires and servers that misbehave.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use gild_disk::ZeroMethod;
 use gild_faults::{Fault, HasFault};
 use gild_flash::{FlashError, Options, TargetState, inspect};
+use gild_source::{Source, SourceError};
 
 use crate::disk::{Defect, Disk};
 use crate::image::{Image, MemorySource, Shape};
@@ -263,4 +266,46 @@ fn an_image_whose_partitions_are_not_those_of_its_manifest_is_not_left_bootable(
     assert_eq!(error.fault(), Fault::ImageCorrupt);
     assert!(matches!(error, FlashError::Partitions { .. }), "{error}");
     assert_not_committed(&disk, &image);
+}
+
+/// Two servers, of which the first sends nothing but wrong bytes.
+struct Pair {
+    good: MemorySource,
+    distrusted: AtomicUsize,
+}
+
+impl Source for Pair {
+    fn size(&self) -> u64 {
+        self.good.size()
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
+        if self.distrusted.load(Ordering::SeqCst) % 2 == 0 {
+            buffer.fill(0);
+            return Ok(());
+        }
+        self.good.read_exact_at(buffer, offset)
+    }
+
+    fn distrust(&self) {
+        self.distrusted.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_server_that_sends_wrong_bytes_is_left_once_however_many_chunks_it_has_sent() {
+    let image = Image::new(Shape {
+        chunk_size: 16 << 10,
+        ..Shape::default()
+    });
+    for workers in [1, 8] {
+        let pair = Pair {
+            good: MemorySource::new(&image),
+            distrusted: AtomicUsize::new(0),
+        };
+        let disk = Disk::used(SIZE);
+        flash_with(&image, &pair, &disk, &(), Some(workers)).expect("the second server is good");
+        assert_carries(&disk.content(), &image);
+        assert_eq!(pair.distrusted.into_inner(), 1, "{workers} workers");
+    }
 }
