@@ -129,9 +129,9 @@ pub fn fetch(
     request: &Request<'_>,
     limit: Option<Duration>,
 ) -> Result<Image, FetchError> {
+    let patience = || ServerPatience::new(machine, request.config.answer);
     let Some(limit) = limit else {
-        let patience = ServerPatience::new(machine, request.config.answer);
-        return read(machine, board, request, patience);
+        return read(machine, board, request, patience());
     };
     let (config, access) = (request.config.clone(), request.access.clone());
     let (chosen, least) = (request.chosen.cloned(), request.least);
@@ -147,7 +147,9 @@ pub fn fetch(
     });
     loop {
         if let Some(outcome) = begun.after(LOOK) {
-            return outcome;
+            // The limit was for the manifest. Who reads the image has begun to write the disk, and waits for the server as always.
+            let share = share(board, request, patience());
+            return outcome.map(|image| Image { share, ..image });
         }
         if begun.is_over() {
             return Err(FetchError::Late(limit));
@@ -163,19 +165,10 @@ fn read(
     patience: ServerPatience,
 ) -> Result<Image, FetchError> {
     let config = request.config;
-    let urls: Vec<ServerUrl> = config
-        .servers
-        .iter()
-        .map(|server| server.join(&board.name))
-        .collect();
     // A rack that is switched on at once does not ask at once.
     let longest = (machine.hold / START_SHARE).min(LONGEST_START);
     machine.wait(longest.mul_f64(fastrand::f64()));
-    let options = Options {
-        answer: config.answer,
-        ..Options::default()
-    };
-    let share = Share::new(&urls, request.access, options, Arc::new(patience));
+    let share = share(board, request, patience);
     let least = config.min_rollback.max(request.least);
     let name = Chosen::manifest(request.chosen);
     let fits = |manifest: &Manifest| {
@@ -208,6 +201,21 @@ fn read(
     })
 }
 
+/// This board's directory on the servers of the card.
+fn share(board: &Board, request: &Request<'_>, patience: ServerPatience) -> Share {
+    let config = request.config;
+    let urls: Vec<ServerUrl> = config
+        .servers
+        .iter()
+        .map(|server| server.join(&board.name))
+        .collect();
+    let options = Options {
+        answer: config.answer,
+        ..Options::default()
+    };
+    Share::new(&urls, request.access, options, Arc::new(patience))
+}
+
 /// The line for the console that names one of the card's keys.
 fn signed_with(config: &Config, key: &PublicKey) -> String {
     let name = config.name_of(key);
@@ -216,14 +224,19 @@ fn signed_with(config: &Config, key: &PublicKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::io::Cursor;
+    use std::thread;
 
     use gild_card_format::Arguments;
+    use gild_format::manifest::{Chunk, FORMAT_VERSION, Partition};
     use gild_format::release;
     use gild_format::signature::SignatureError;
+    use gild_http_testkit::{Reply, Server};
     use minisign::KeyPair;
 
     use super::*;
+    use crate::led::Led;
 
     fn pair() -> KeyPair {
         KeyPair::generate_unencrypted_keypair().expect("a key pair")
@@ -249,6 +262,86 @@ mod tests {
         let wait = |_| panic!("nothing is being replaced");
         let found = release::read_signed(&config.keys(), read, wait).expect("it can be read")?;
         Ok((found.0, signed_with(config, found.1)))
+    }
+
+    /// The manifest of an image that is one hole.
+    fn manifest() -> Manifest {
+        Manifest {
+            format_version: FORMAT_VERSION,
+            board: "rpi5".to_owned(),
+            image_id: "rpi5-0".to_owned(),
+            build_time: 0,
+            rollback_counter: 0,
+            proves_itself: true,
+            min_agent_version: "0.1.0".to_owned(),
+            raw_size: 2 << 20,
+            sector_size: 512,
+            chunk_size: 2 << 20,
+            stored_file: "rpi5-0.img.zst".to_owned(),
+            stored_size: 1,
+            stored_sha256: manifest_sha256(b"x"),
+            partitions: vec![Partition {
+                number: 1,
+                start: 1 << 20,
+                length: 1 << 20,
+                kind: "0x83".to_owned(),
+                uuid: String::new(),
+                name: String::new(),
+            }],
+            tools: BTreeMap::new(),
+            chunks: vec![Chunk {
+                raw_offset: 0,
+                raw_length: 2 << 20,
+                stored_offset: 0,
+                stored_length: 1,
+                sha256: manifest_sha256(&vec![0; 2 << 20]),
+                hole: true,
+            }],
+        }
+    }
+
+    #[test]
+    fn the_image_is_read_with_all_patience_also_where_its_manifest_has_to_come_soon() {
+        let limit = Duration::from_millis(300);
+        let pair = pair();
+        let bytes = manifest().to_json();
+        let minisig = minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(&bytes), None, None)
+            .expect("a signature")
+            .into_string();
+        let server = Server::start(move |request| match &*request.target {
+            "/rpi5/golden.json" => Reply::file(request, &bytes),
+            "/rpi5/golden.json.minisig" => Reply::file(request, minisig.as_bytes()),
+            _ => Reply::file(request, b"x"),
+        });
+        let text = format!(
+            "server = \"{}\"\npublic_key = \"{}\"",
+            server.url(),
+            line_of(&pair)
+        );
+        let config = Config::parse(Some(&text), &Arguments::default()).expect("a configuration");
+        let machine = Box::leak(Box::new(Machine::new(
+            Led::start(),
+            Duration::from_millis(1),
+        )));
+        let request = Request {
+            config: &config,
+            access: &access(&config).expect("no authorities"),
+            chosen: None,
+            least: 0,
+        };
+        let board = gild_boards::by_name("rpi5").expect("a board");
+        let image = fetch(machine, board, &request, Some(limit)).expect("it comes at once");
+
+        thread::sleep(limit);
+        server.set_down(true);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(limit);
+                server.set_down(false);
+            });
+            let file = &image.manifest.stored_file;
+            image.share.open(file, 1).expect("the server comes back");
+        });
     }
 
     #[test]

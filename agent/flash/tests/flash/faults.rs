@@ -280,7 +280,7 @@ impl Source for Pair {
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), SourceError> {
-        if self.distrusted.load(Ordering::SeqCst) % 2 == 0 {
+        if self.distrusted.load(Ordering::SeqCst).is_multiple_of(2) {
             buffer.fill(0);
             return Ok(());
         }
