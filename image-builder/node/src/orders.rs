@@ -166,7 +166,7 @@ impl Who<'_> {
             self.is_believed(heard, &card)?;
         }
         let board = Image::read(self.root)?.board;
-        image::check(&card.config, &board, &how.choice, least_rollback).context(
+        image::check(&card, &board, &how.choice, least_rollback).context(
             "the flasher could not write this node again, which would be down until it can; next: publish the image, or look whether the server \
              of images is reached from here",
         )

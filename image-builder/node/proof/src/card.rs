@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
-use gild_card_format::{Arguments, Config, ConfigError, Order, OrderError, ServerUrl, names};
+use gild_card_format::{
+    Arguments, Config, ConfigError, Order, OrderError, PerBoard, ServerUrl, names,
+};
 
 use crate::disk::{BLOCKS, LABELS, has_card, is_card};
 
@@ -19,6 +21,7 @@ pub struct FlasherCard {
     pub device: PathBuf,
     /// What its `gild.toml` says.
     pub config: Config,
+    rollback: PerBoard<u64>,
 }
 
 /// Why there is no card that would flash this node.
@@ -83,6 +86,13 @@ impl FlasherCard {
         places.join(" or ")
     }
 
+    /// The least rollback counter of an image for boards of this kind.
+    #[must_use]
+    pub fn least_rollback(&self, board: &str) -> u64 {
+        let proven = self.rollback.get(board).copied().unwrap_or_default();
+        self.config.min_rollback.max(proven)
+    }
+
     /// The flasher card that this node would start from.
     pub fn find(root: &Path) -> Result<Self, CardError> {
         if !has_card(root) {
@@ -94,7 +104,7 @@ impl FlasherCard {
         if !is_on_a_card(root, &device) {
             return Err(CardError::Elsewhere { device });
         }
-        let (text, order) = match texts(&device) {
+        let (text, order, rollback) = match texts(&device) {
             Ok(texts) => texts,
             Err(source) => return Err(CardError::Read { device, source }),
         };
@@ -103,7 +113,11 @@ impl FlasherCard {
             return Err(CardError::DryRun);
         }
         Order::in_file(&order)?;
-        Ok(Self { device, config })
+        Ok(Self {
+            device,
+            config,
+            rollback: PerBoard::parse(&rollback),
+        })
     }
 }
 
@@ -116,8 +130,8 @@ fn is_on_a_card(root: &Path, partition: &Path) -> bool {
     is_card(&root.join(BLOCKS).join(disk))
 }
 
-/// The card's configuration, and the file of its order; empty if there is none.
-fn texts(device: &Path) -> io::Result<(String, String)> {
+/// The card's configuration, the file of its order, and that of its rollback counters; empty if there is none.
+fn texts(device: &Path) -> io::Result<(String, String, String)> {
     let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
     let read = |name: &str| {
         let mut bytes = Vec::new();
@@ -126,12 +140,12 @@ fn texts(device: &Path) -> io::Result<(String, String)> {
         Ok::<_, io::Error>(bytes)
     };
     let config = String::from_utf8(read(names::CONFIG)?).map_err(io::Error::other)?;
-    let order = match read(names::ORDER) {
-        Ok(order) => order,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error),
+    let read_any = |name: &str| match read(name) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
     };
-    Ok((config, String::from_utf8_lossy(&order).into_owned()))
+    Ok((config, read_any(names::ORDER)?, read_any(names::ROLLBACK)?))
 }
 
 #[cfg(test)]

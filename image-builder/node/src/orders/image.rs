@@ -13,6 +13,7 @@ use gild_card_format::{Config, ServerUrl};
 use gild_format::fit;
 use gild_http::Access;
 use gild_orders::Choice;
+use gild_proof::card::FlasherCard;
 use gild_share::Share;
 use gild_source::{Backoff, Options, within};
 
@@ -23,9 +24,9 @@ const ATTEMPTS: u32 = 2;
 
 /// Refuses an image that no server has, that no key of the card has signed, that is for another board, or that is older than the card or
 /// this disk allow. For which agent it is made is not looked at, because the card does not say which one it has.
-pub fn check(config: &Config, board: &str, choice: &Choice, least_rollback: u64) -> Result<()> {
-    let (config, board, choice) = (config.clone(), board.to_owned(), choice.clone());
-    let least = config.min_rollback.max(least_rollback);
+pub fn check(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: u64) -> Result<()> {
+    let least = card.least_rollback(board).max(least_on_disk);
+    let (config, board, choice) = (card.config.clone(), board.to_owned(), choice.clone());
     let words = choice.to_string();
     let look = within::begin(WHOLE, move || look(&config, &board, &choice, least));
     let late = || {

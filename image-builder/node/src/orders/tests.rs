@@ -203,23 +203,30 @@ fn site_with(
         put("sys/class/block/mmcblk0/device/type", b"SD\n");
         put("dev/mmcblk0p1", &vec![0; 1 << 20]);
         symlink(at("dev/mmcblk0p1"), at("dev/disk/by-label/GILD")).expect("a label");
-        let device = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(at("dev/mmcblk0p1"))
-            .expect("a card");
-        fatfs::format_volume(&device, fatfs::FormatVolumeOptions::new()).expect("a FAT");
-        let system = fatfs::FileSystem::new(&device, fatfs::FsOptions::new()).expect("a FAT");
-        let file = system.root_dir().create_file("gild.toml");
-        let config = config.replace("SERVER", &server.url());
-        file.expect("a file")
-            .write_all(config.as_bytes())
-            .expect("its text");
+        let site = Site { root, server };
+        fatfs::format_volume(site.card(), fatfs::FormatVolumeOptions::new()).expect("a FAT");
+        let config = config.replace("SERVER", &site.server.url());
+        site.put_on_card("gild.toml", &config);
+        return site;
     }
     Site { root, server }
 }
 
 impl Site {
+    fn card(&self) -> fs::File {
+        let mut options = fs::OpenOptions::new();
+        let card = self.root.path().join("dev/mmcblk0p1");
+        let card = options.read(true).write(true).open(card);
+        card.expect("a card")
+    }
+
+    fn put_on_card(&self, name: &str, text: &str) {
+        let system = fatfs::FileSystem::new(self.card(), fatfs::FsOptions::new()).expect("a FAT");
+        let file = system.root_dir().create_file(name);
+        let written = file.expect("a file").write_all(text.as_bytes());
+        written.expect("its text");
+    }
+
     /// The orders that this node would be flashed for after a look, and what it says.
     fn looks(&self) -> (Vec<String>, String) {
         let flashed = RefCell::new(Vec::new());
@@ -489,4 +496,23 @@ fn a_node_is_not_flashed_for_an_image_that_its_flasher_would_not_find() {
         flashed.is_empty() && found.contains("is not there"),
         "{found}"
     );
+}
+
+/// It was in another board, whose image has proven itself.
+#[test]
+fn a_node_is_not_flashed_for_an_image_that_is_older_than_its_card_allows() {
+    for (counters, is_flashed) in [
+        ("rock5b=2\n", false),
+        ("rpi5=2\nrock5b=1\n", true),
+        ("nonsense", true),
+    ] {
+        let pair = pair();
+        let (answer, card) = (sign(&pair, &order(flash())), card(&pair, ""));
+        let site = site(&pair, answer, &[], Some(&card));
+        site.put_on_card("rollback.env", counters);
+        let (flashed, found) = site.looks();
+        assert_eq!(!flashed.is_empty(), is_flashed, "{counters}: {found}");
+        let says_why = found.contains("rollback counter 1");
+        assert_eq!(says_why, !is_flashed, "{counters}: {found}");
+    }
 }
