@@ -116,7 +116,9 @@ pub fn make(machine: &Machine, node: &Node, failure: Option<&Failure>, held: boo
         outcome: Some(outcome.to_owned()),
         fault: failure
             .map(|failure| failure.fault)
-            .or(left.map(|_| Fault::BootOrder))
+            .or(left
+                .filter(|left| !left.is_expected())
+                .map(|_| Fault::BootOrder))
             .map(Fault::number),
         message: failure
             .map(|failure| failure.message.clone())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gild_disk::select::Candidate;
 
 use gild_faults::Fault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::content::{Receipt, make, peak_rss};
 use super::keep::keeps;
@@ -101,31 +101,35 @@ fn a_disk_that_was_written_without_a_discard_may_have_a_former_owner_s_data() {
     }
 }
 
+/// What the LED does not show is no fault of a report either: a rolling order stops at the first one.
 #[test]
-fn a_boot_order_that_stayed_is_told_beside_the_good_disk() {
+fn a_boot_order_that_stayed_is_said_beside_the_good_disk_and_is_a_fault_if_nobody_expects_it() {
     let machine = Machine::new(Led::start(), Duration::from_secs(1));
-    let left = BootOrderError {
-        kind: Kind::Known,
+    let left = |kind| BootOrderError {
+        kind,
         reason: "no files".to_owned(),
         next_step: "leave the card in",
     };
-    let node = Node {
-        boot_order: Some(BootOrder::Left(left)),
-        ..node()
-    };
-    let receipt = make(&machine, &node, None, false);
-    let json = serde_json::to_value(&receipt).expect("JSON");
-    assert_eq!(json["outcome"], "already-done");
-    assert_eq!(json["fault"], 8);
-    assert_eq!(json["boot_order"], "not-possible: no files");
-    let text = text(&receipt, None, "receipt");
-    for part in [
-        "nothing was written",
-        "FAULT 8",
-        "leave the card in",
-        "its disk is good",
-    ] {
-        assert!(text.contains(part), "{part} is not in {text}");
+    for (kind, fault) in [(Kind::Known, json!(null)), (Kind::NotPossible, json!(8))] {
+        let node = Node {
+            boot_order: Some(BootOrder::Left(left(kind))),
+            ..node()
+        };
+        let receipt = make(&machine, &node, None, false);
+        let json = serde_json::to_value(&receipt).expect("JSON");
+        assert_eq!(json["outcome"], "already-done");
+        assert_eq!(json["fault"], fault);
+        assert_eq!(json["boot_order"], "not-possible: no files");
+        assert_eq!(json["message"], "no files");
+        let text = text(&receipt, None, "receipt");
+        for part in [
+            "nothing was written",
+            "leave the card in",
+            "its disk is good",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert_eq!(text.contains("FAULT 8"), kind == Kind::NotPossible);
     }
 }
 

@@ -53,10 +53,14 @@ pub fn text(receipt: &Receipt, failure: Option<&Failure>, stage: &str) -> String
     });
     let boot_order = match (failure, &report.next_step) {
         (None, Some(next_step)) => format!(
-            "\nFAULT {}: {}\nWhat:   {}\nDo:     {next_step}\n\
+            "\n{}\nWhat:   {}\nDo:     {next_step}\n\
              The node was restarted all the same, because its disk is good.\n",
-            Fault::BootOrder.number(),
-            Fault::BootOrder.meaning(),
+            if report.fault.is_some() {
+                let fault = Fault::BootOrder;
+                format!("FAULT {}: {}", fault.number(), fault.meaning())
+            } else {
+                "The boot order stays as it was.".to_owned()
+            },
             or_unknown(&report.message),
         ),
         _ => String::new(),
