@@ -55,10 +55,30 @@ pub fn merged(text: &str, arguments: &Arguments) -> Result<(Table, Sections), Co
 
 fn syntax(text: &str, error: &toml::de::Error) -> ConfigError {
     let before = error.span().and_then(|span| text.get(..span.start));
+    let above = before.unwrap_or_default().matches('\n').count();
+    let line = text.split('\n').nth(above).unwrap_or_default();
     ConfigError::Syntax {
-        line: before.unwrap_or_default().matches('\n').count() + 1,
-        problem: error.message().to_owned(),
+        line: above + 1,
+        // The parser takes a text for a number that is not one.
+        problem: if lacks_quotes(line) {
+            "a text stands in straight quotes, \"like this\"".to_owned()
+        } else {
+            error.message().to_owned()
+        },
     }
+}
+
+/// Whether the value of a line that cannot be read is a text without quotes, or with those of a word processor.
+fn lacks_quotes(line: &str) -> bool {
+    let Some((_, value)) = line.split_once('=') else {
+        return false;
+    };
+    let value = value.trim_start_matches(|one: char| one == '[' || one.is_whitespace());
+    let is_flag = ["true", "false"].iter().any(|flag| value.starts_with(flag));
+    let begins_as_text = |one: char| one.is_alphabetic() || "/“”„‘’«»".contains(one);
+    let is_address = value.starts_with(|one: char| one.is_ascii_digit())
+        && (value.matches('.').count() > 1 || value.contains(':'));
+    !is_flag && (value.starts_with(begins_as_text) || is_address)
 }
 
 impl Kind {
@@ -193,6 +213,33 @@ mod tests {
     fn a_line_that_is_no_toml_is_named_by_its_number() {
         let said = complaint(&(minimal() + "status_url = x"), "");
         assert!(said.contains("line 3: "), "{said}");
+    }
+
+    #[test]
+    fn a_text_without_straight_quotes_is_said_to_lack_them() {
+        for value in [
+            "nfs://10.0.0.1/gild",
+            "“nfs://10.0.0.1/gild”",
+            "[nfs://10.0.0.1/gild]",
+            "/gild",
+            "192.168.1.50/24",
+            "d8:3a:dd:01:02:03",
+        ] {
+            let said = complaint(&(minimal() + "status_url = " + value), "");
+            assert!(
+                said.contains("line 3: a text stands in straight quotes"),
+                "{value}: {said}"
+            );
+            // It may hold a password.
+            assert!(!said.contains("10.0.0.1"), "{said}");
+        }
+        for value in ["\"http://a", "1x", "truee", "1 2", ""] {
+            let said = complaint(&(minimal() + "status_url = " + value), "");
+            assert!(
+                said.contains("line 3: ") && !said.contains("quotes, "),
+                "{value}: {said}"
+            );
+        }
     }
 
     #[test]
