@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use gild_node::login::IMAGE_KEYS;
 use serde::Serialize;
 
+use crate::ssh_key::{self, Problem};
 use crate::tree::{Tree, TreeError};
 
 /// What first boot reads, in the image.
 pub const FIRST_BOOT: &str = "etc/gild/first-boot.toml";
 const CA: &str = "etc/gild/matchbox-ca.pem";
-
-/// The kinds of public keys that OpenSSH knows.
-const KEY_KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
 
 /// What a site adds.
 #[derive(Clone, Debug, Default)]
@@ -225,20 +223,24 @@ pub fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let mut words = line.split_whitespace();
-        let is_key = words
-            .next()
-            .is_some_and(|kind| KEY_KINDS.iter().any(|start| kind.starts_with(start)))
-            && words.next().is_some_and(|key| key.starts_with("AAAA"))
-            && !line.contains(char::is_control);
-        if !is_key {
-            return Err(SiteError::Content {
+        ssh_key::check(line).map_err(|problem| {
+            let (what, next) = match problem {
+                Problem::NotAKey => (
+                    "public key of SSH (a line such as \"ssh-ed25519 AAAA... name\")",
+                    "correct the line, or take it out",
+                ),
+                Problem::NotWhole => (
+                    "whole public key of SSH",
+                    "copy the line again, all of it, from the .pub file",
+                ),
+            };
+            SiteError::Content {
                 path: path.to_owned(),
                 line: Some(index + 1),
-                what: "public key of SSH (a line such as \"ssh-ed25519 AAAA... name\")",
-                next: "correct the line, or take it out",
-            });
-        }
+                what,
+                next,
+            }
+        })?;
         keys.push(line.to_owned());
     }
     if keys.is_empty() {

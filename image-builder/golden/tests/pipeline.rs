@@ -338,6 +338,11 @@ fn what_is_not_a_file_of_public_keys_is_refused_with_what_to_give() {
         ("none.pub", None, "none.pub: No such file"),
         ("empty.pub", Some("# nothing\n"), "it has none"),
         ("text.pub", Some("text\n"), "line 1: this is not a public"),
+        (
+            "cut.pub",
+            Some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcI me\n"),
+            "line 1: this is not a whole public key",
+        ),
     ] {
         let path = site.path(file);
         if let Some(text) = text {

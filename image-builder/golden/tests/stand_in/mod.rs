@@ -188,7 +188,7 @@ impl Site {
         site.write("overlay/srv/site", b"from the site's overlay\n");
         site.write(
             "key.pub",
-            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFake admin@example\n",
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g admin@example\n",
         );
         site.write("ca.pem", include_bytes!("ca.pem"));
         // The header of an arm64 program, and nothing else of one.
