@@ -90,7 +90,10 @@ pub enum BaseError {
         source: io::Error,
     },
     /// mmdebstrap failed.
-    #[error("mmdebstrap failed ({status}); its last lines:\n{words}\nnext: read the whole log in {}", log.display())]
+    #[error(
+        "mmdebstrap failed ({status}); its last lines:\n{words}\nnext: {}",
+        next_step(words, log)
+    )]
     Mmdebstrap {
         /// How it ended.
         status: std::process::ExitStatus,
@@ -329,9 +332,48 @@ pub fn leave_sources(tree: &mut Tree, recipe: &Recipe, mirrors: &Mirrors) -> Res
     )
 }
 
+/// apt's own words for packages that no archive has.
+const NO_PACKAGE: [(&str, &str); 2] = [
+    ("E: Unable to locate package ", ""),
+    ("E: Package '", "' has no installation candidate"),
+];
+
+/// What to do about the last words of mmdebstrap.
+fn next_step(words: &str, log: &Path) -> String {
+    let missing = |line: &'_ str| {
+        let of = |(start, end): (&str, &str)| {
+            let name = line.trim().strip_prefix(start)?.strip_suffix(end)?;
+            Some(name.to_owned())
+        };
+        NO_PACKAGE.into_iter().find_map(of)
+    };
+    let names: Vec<String> = words.lines().filter_map(missing).collect();
+    if names.is_empty() {
+        return format!("read the whole log in {}", log.display());
+    }
+    format!(
+        "correct these names, or take them out: {} (--package, and `packages` of the recipe)",
+        names.join(", ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_that_no_archive_has_is_named_in_the_next_step() {
+        let log = Path::new("base.log");
+        let words = "Reading package lists...\nE: Unable to locate package htpo\n\
+                     E: Package 'nano-tiny' has no installation candidate\nE: mmdebstrap failed to run";
+        let next = next_step(words, log);
+        assert!(
+            next.starts_with("correct these names, or take them out: htpo, nano-tiny ("),
+            "{next}"
+        );
+        let other = next_step("E: Failed to fetch http://mirror.example", log);
+        assert_eq!(other, "read the whole log in base.log");
+    }
 
     pub struct Silent;
 
