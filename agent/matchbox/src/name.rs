@@ -19,12 +19,21 @@ pub enum NameError {
          without a dot, and neither begin nor end with a hyphen"
     )]
     NotAName(String),
+    /// It is every machine's name for itself.
+    #[error(
+        "`hostname` in the group's metadata is \"localhost\", which every machine calls itself"
+    )]
+    Localhost,
 }
+
+const LOCALHOST: &str = "localhost";
 
 /// The host name that the group of a node gives it.
 pub fn host_name(values: &Values) -> Result<String, NameError> {
     let text = values.get("HOSTNAME")?.ok_or(NameError::Missing)?;
-    if is_host_name(text) {
+    if text == LOCALHOST {
+        Err(NameError::Localhost)
+    } else if is_host_name(text) {
         Ok(text.to_owned())
     } else {
         Err(NameError::NotAName(text.chars().take(80).collect()))
@@ -39,7 +48,6 @@ fn is_host_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text != "localhost"
 }
 
 /// The name of a node that Matchbox has not named.
@@ -81,7 +89,6 @@ mod tests {
             "a b",
             "a\r",
             "a\u{1b}[2J",
-            "localhost",
             &long,
         ] {
             let error = name(&format!("HOSTNAME={bad}")).expect_err(bad);
@@ -89,6 +96,9 @@ mod tests {
             assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
         }
         assert_eq!(name("OTHER=x"), Err(NameError::Missing));
+        let own = name("HOSTNAME=localhost").expect_err("every machine's name");
+        assert_eq!(own, NameError::Localhost);
+        assert!(!own.to_string().contains("lower-case"), "{own}");
     }
 
     #[test]

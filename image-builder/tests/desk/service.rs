@@ -287,7 +287,12 @@ fn a_desk_is_never_overwritten_and_what_cannot_be_meant_makes_none() {
         ]);
     }
     init(&bench, &["--nfs-port", "0"]).fails_saying(&["--nfs-port"]);
-    for keys in ["-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", "hello\n"] {
+    let cut = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcI me\n";
+    for keys in [
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n",
+        "hello\n",
+        cut,
+    ] {
         fs::write(bench.path("keys"), keys).expect("a file");
         init(&bench, &["--ssh-keys", "keys"]).fails_saying(&["keys", "next: "]);
     }
@@ -329,7 +334,12 @@ fn a_node_is_added_once_and_as_it_will_read_itself() {
         }
         bench.gild(args)
     };
-    add(MAC, "Node_1", "").fails_saying(&["would not become Node_1", "lower-case letters"]);
+    add(MAC, "Node_1", "").fails_saying(&[
+        "would not become Node_1",
+        "lower-case letters",
+        "; next: give another name",
+    ]);
+    add(MAC, "localhost", "").fails_saying(&["every machine calls itself", "; next: give another"]);
     add("d8:3a", "node-1", "").fails_saying(&["is not a MAC address"]);
     add(MAC, "node-1", "nolabel").fails_saying(&["must be \"label=value\""]);
     assert!(bench.names("desk/groups").is_empty());

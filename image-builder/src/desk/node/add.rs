@@ -9,7 +9,7 @@ use gild_boards::mac::Mac;
 use gild_desk::folder::Folder;
 use gild_desk::metadata::{Group, Question, Scope};
 use gild_matchbox::Answer;
-use gild_node::node::{Known as KnownToNode, Node};
+use gild_node::node::{Known as KnownToNode, Node, NodeError};
 use serde_json::{Map, Value, json};
 
 use super::groups::Known;
@@ -127,7 +127,7 @@ impl Desk {
         let mac = mac(&row.mac)?;
         let name = &row.name;
         let group = group(&self.cluster, mac, name, &row.labels);
-        check(&group, mac).with_context(|| format!("{mac} would not become {name}"))?;
+        check(&group, mac).map_err(|error| refused(&error, mac, name))?;
         let path = self.folder.join(format!("{name}.json"));
         if self.known.has(&path, &group) {
             return Ok(None);
@@ -202,6 +202,17 @@ fn group(cluster: &Map<String, Value>, mac: Mac, name: &str, labels: &[String]) 
         "selector": {"mac": mac.to_string()},
         "metadata": metadata,
     })
+}
+
+/// What a node would refuse, with what to change here.
+fn refused(error: &anyhow::Error, mac: Mac, name: &str) -> anyhow::Error {
+    let said = gild_faults::message(error.as_ref());
+    let next = match error.downcast_ref() {
+        _ if said.contains("; next: ") => "",
+        Some(NodeError::Name(_)) => "; next: give another name",
+        _ => "; next: correct what was given, or cluster.json of the desk",
+    };
+    anyhow!("{mac} would not become {name}: {said}{next}")
 }
 
 /// Reads the group as the node will, so that what it would refuse is refused here.
