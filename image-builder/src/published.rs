@@ -16,7 +16,7 @@ use gild_share::{Share, ShareError};
 use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, SourceError, Trouble};
 
 use crate::image::{PUBLISH_AGAIN, manifests_in};
-use crate::input::{InputError, must_be_file, must_be_regular};
+use crate::input::{InputError, must_be_file, must_be_regular, text_in};
 
 /// How often a server is tried that does not answer: a person is waiting.
 const ATTEMPTS: u32 = 8;
@@ -43,11 +43,13 @@ impl AccessArgs {
         let Some(path) = &self.ca else {
             return Ok(None);
         };
-        let pem = read(path, "the certificate", "give a file in PEM form")?;
-        certificates(pem.as_bytes()).map_err(|error| {
+        must_be_file(path, "the certificate", "give a file in PEM form")?;
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        certificates(&bytes).map_err(|error| {
             let path = path.display();
             anyhow!("{path} is not the certificate of an authority: {error}; next: {GIVE_PEM}")
         })?;
+        let pem = text_in(bytes, path, "the certificate")?;
         authority::check(pem.as_bytes(), host).map_err(|why| {
             let (path, next) = (path.display(), authority::how_to(host));
             anyhow!("{path} is not the certificate of an authority: {why}; next: {next}")
@@ -64,11 +66,10 @@ impl AccessArgs {
             url.is_encrypted(),
             "the header would go to {url} in clear text; next: use https://"
         );
-        let line = read(
-            path,
-            "the header's file",
-            "give a file with `Name: value` in it",
-        )?;
+        let what = "the header's file";
+        must_be_file(path, what, "give a file with `Name: value` in it")?;
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let line = text_in(bytes, path, what)?;
         let header = Header::parse(line.trim()).ok_or_else(|| {
             anyhow!(
                 "{} does not hold a header; next: write `Name: value` into it",
@@ -77,11 +78,6 @@ impl AccessArgs {
         })?;
         Ok(Some(header))
     }
-}
-
-fn read(path: &Path, what: &str, next: &str) -> Result<String> {
-    must_be_file(path, what, next)?;
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// A folder of published files.

@@ -256,6 +256,12 @@ fn what_cannot_be_read_as_a_configuration_is_an_error_in_the_agent_s_words() {
     bench
         .gild(["check", "noise"])
         .fails_saying(&["neither a gild.toml nor the card", "; next: "]);
+    // As a shell of Windows writes it.
+    let text = "server = \"nfs://10.0.0.1/gild\"\n".encode_utf16();
+    let bytes = text.flat_map(u16::to_le_bytes);
+    let bytes: Vec<u8> = [0xff, 0xfe].into_iter().chain(bytes).collect();
+    fs::write(bench.path("gild.toml"), bytes).expect("a file");
+    check(&bench, &[]).fails_saying(&["gild.toml is text in UTF-16; next: save it"]);
 }
 
 #[test]

@@ -279,12 +279,18 @@ fn a_file_that_is_no_authority_s_certificate_is_refused_before_a_server_is_asked
     let bench = packed();
     let url = "https://127.0.0.1:1/rpi5/golden.json";
     let more = ["flash", "--manifest", url, "--target", "target.img"];
-    let keys = ["--key", "signing.pub", "--ca", "signing.pub"];
-    let ran = bench.gild(more.into_iter().chain(keys));
-    ran.fails_saying(&[
-        "signing.pub is not the certificate of an authority",
-        "next: ",
-    ]);
+    // As DER begins.
+    fs::write(bench.path("ca.der"), b"\x30\x82\x02\xf3\x30\x82").expect("a file");
+    for (ca, why) in [("signing.pub", "no certificate"), ("ca.der", "in DER form")] {
+        let keys = ["--key", "signing.pub", "--ca", ca];
+        let ran = bench.gild(more.into_iter().chain(keys));
+        ran.fails_saying(&[
+            "is not the certificate of an authority",
+            ca,
+            why,
+            "; next: ",
+        ]);
+    }
 }
 
 #[test]

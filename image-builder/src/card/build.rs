@@ -11,7 +11,7 @@ use gild_card_format::{Arguments, Config};
 
 use super::settings;
 use crate::image::{key_file, read_key};
-use crate::input::must_be_file;
+use crate::input::{must_be_file, text_in};
 use crate::output;
 use crate::own_files;
 
@@ -111,7 +111,8 @@ fn configuration(args: &Args) -> Result<String> {
         "the configuration",
         "give a gild.toml; docs/configuration.md has an example",
     )?;
-    let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {shown}"))?;
+    let bytes = fs::read(&args.config).with_context(|| format!("cannot read {shown}"))?;
+    let text = text_in(bytes, &args.config, "the configuration")?;
     let given = args.public_key.as_deref();
     // Its own words only: the exit code of a refused manifest would be wrong here.
     let key = given.map(|key| read_key(key).map_err(|error| anyhow!("{error}")));

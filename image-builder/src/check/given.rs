@@ -15,7 +15,7 @@ use gild_format::signature::PublicKey;
 use super::configuration;
 use super::report::{Check, Finding};
 use crate::card;
-use crate::input::must_be_file;
+use crate::input::{must_be_file, text_in};
 
 const NEXT: &str = "correct gild.toml; docs/configuration.md has the keys";
 /// No agent reads a longer file, and a card image begins with a sector that is not text.
@@ -63,7 +63,10 @@ impl Given {
         let (what, next) = card::IMAGE;
         let mut disk = File::open(path).with_context(|| format!("cannot open {name}"))?;
         let card = inspect(&mut disk).map_err(|error| {
-            anyhow!("{name} is neither a gild.toml nor {what}: {error}; next: {next}")
+            // It may have a next step, for somebody who meant a card.
+            let said = error.to_string();
+            let why = said.split("; next: ").next().unwrap_or_default();
+            anyhow!("{name} is neither a gild.toml nor {what}: {why}; next: {next}")
         })?;
         let mut given = Self::of(name, &card.config, key);
         given.least_rollback = card.least_rollback;
@@ -141,7 +144,7 @@ fn beside(name: &str, config: &Config) -> Vec<Finding> {
     }
 }
 
-/// The content of a short text. A card is neither.
+/// The content of a short text. A card is neither short nor text.
 fn text(path: &Path) -> Result<Option<String>> {
     let context = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
@@ -151,6 +154,10 @@ fn text(path: &Path) -> Result<Option<String>> {
         .read_to_end(&mut bytes)
         .with_context(context)?;
     let is_short = bytes.len() as u64 <= LONGEST && fs::metadata(path)?.is_file();
-    let text = String::from_utf8(bytes).ok();
-    Ok(text.filter(|text| is_short && !text.contains('\0')))
+    let is_noise = bytes.starts_with(&[0, 0]);
+    if !is_short || is_noise {
+        return Ok(None);
+    }
+    let text = text_in(bytes, path, "the configuration")?;
+    Ok(Some(text).filter(|text| !text.contains('\0')))
 }
