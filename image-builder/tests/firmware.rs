@@ -505,8 +505,8 @@ fn an_environment_that_would_leave_a_board_at_the_prompt_is_not_written() {
     let set = ["firmware", "uboot-env", "set"];
     let run = |args: &[&str]| bench.gild([&set, args].concat());
     run(&["blank", "boot_targets=nvme", "--out", "new"]).fails_saying(&[
-        "no environment can be read from blank",
-        "--offset",
+        "no environment can be read from blank: ",
+        "; next: give --offset",
         "--defaults",
     ]);
     fs::write(bench.path("u-boot.bin"), Workshop::u_boot(MAINLINE)).expect("a file");

@@ -139,7 +139,7 @@ pub fn get(args: &GetArgs) -> Result<()> {
     let (_, block) = args
         .place
         .current(&bytes, &copies)
-        .with_context(|| unreadable(&args.file))?;
+        .map_err(|error| unreadable(&args.file, &error, ""))?;
     match &args.name {
         None if args.json => println!("{:#}", object(&block.environment)),
         None => block
@@ -183,10 +183,8 @@ pub fn set(args: &SetArgs) -> Result<()> {
             (copies.len() - 1, Block { environment, flag })
         }
         (Err(error), None) => {
-            return Err(error).with_context(|| {
-                let hint = "or give --defaults with the U-Boot that it is for";
-                format!("{}; {hint}", unreadable(&args.file))
-            });
+            let more = ", or --defaults with the U-Boot that it is for";
+            return Err(unreadable(&args.file, &error, more));
         }
     };
     for variable in &args.variables {
@@ -234,9 +232,10 @@ pub fn set(args: &SetArgs) -> Result<()> {
     Ok(())
 }
 
-fn unreadable(file: &Path) -> String {
-    format!(
-        "no environment can be read from {}; give --offset and --size as U-Boot was built with (CONFIG_ENV_OFFSET, CONFIG_ENV_SIZE)",
+fn unreadable(file: &Path, error: &EnvError, more: &str) -> anyhow::Error {
+    anyhow!(
+        "no environment can be read from {}: {error}; next: give --offset and --size as U-Boot was built with \
+         (CONFIG_ENV_OFFSET, CONFIG_ENV_SIZE){more}",
         file.display()
     )
 }
