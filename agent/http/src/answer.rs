@@ -113,7 +113,7 @@ fn check(status: StatusCode, headers: &HeaderMap, at: &At) -> Result<(), HttpErr
     };
     if text(headers, CONTENT_TYPE).is_some_and(is_page) {
         return odd(
-            "a web page came instead of the file: is a proxy or a login page in between?"
+            "a web page came instead of the file: it may be a login page or that of a proxy; next: open the address in a browser, then correct it or what is in between"
                 .to_owned(),
         );
     }

@@ -115,7 +115,9 @@ pub enum HttpError {
         status: u16,
     },
     /// It leads to where this reader does not go.
-    #[error("{at}: {reason}")]
+    #[error(
+        "{at}: {reason}; next: correct the server, or give the address where the file itself is"
+    )]
     Redirect {
         /// What was being done.
         at: At,

@@ -178,6 +178,7 @@ fn a_page_instead_of_the_file_is_refused_by_name() {
     let said = share(&server).read_file("golden.json", 100);
     let said = said.expect_err("a page").to_string();
     assert!(said.contains("a web page came"), "{said}");
+    assert!(said.contains("; next: open the address"), "{said}");
 }
 
 #[test]
@@ -308,6 +309,7 @@ fn redirects_in_a_circle_and_away_from_the_web_are_refused() {
     }
     let error = error(|_| Reply::new(301, ""));
     assert!(matches!(error, HttpError::Redirect { .. }), "{error}");
+    assert!(error.to_string().contains("; next: correct"), "{error}");
 }
 
 #[test]
