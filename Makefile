@@ -81,6 +81,7 @@ test-image-inputs:
 		*) echo "test-image: \"$(BAD_RELEASE)\" is not a bad release; next: BAD_RELEASE=root, panic or hang, or none" >&2; exit 2;; esac
 
 card-inputs:
+	@[ ! -d "$(CONFIG)" ] || { echo "card: \"$(CONFIG)\" is a folder; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
 	@[ -f "$(CONFIG)" ] || { echo "card: the file \"$(CONFIG)\" is not there; next: CONFIG=the gild.toml for the card" >&2; exit 2; }
 	@case "$(PUBLIC_KEY)" in ""|RW*) ;; *) [ -f "$(PUBLIC_KEY)" ] || \
 		{ echo "card: the public key \"$(PUBLIC_KEY)\" is not there; next: PUBLIC_KEY=a .pub file, or its second line" >&2; exit 2; };; esac

@@ -98,7 +98,7 @@ fn a_wrong_value_is_refused_before_anything_is_installed_or_compiled() {
         ("test-image BOARD=rpi6", "\"rpi6\" is not a board"),
         ("test-image BAD_RELEASE=rot", "\"rot\" is not a bad release"),
         ("card CONFIG=none.toml", "\"none.toml\" is not there"),
-        ("card CONFIG=boards", "\"boards\" is not there"),
+        ("card CONFIG=boards", "\"boards\" is a folder"),
         ("card PUBLIC_KEY=none.pub", "\"none.pub\" is not there"),
         ("card CARD=none/card.img", "\"none/card.img\" is not there"),
         ("fuzz TARGET=none", "\"none\" is not a target"),
