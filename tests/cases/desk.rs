@@ -120,7 +120,7 @@ fn a_board_flashes_itself_by_an_order_that_the_operator_signs_at_the_desk() -> R
     scene.assert_disk_is_the_image()?;
     let order = desk.latest_order()?;
     // The card has no firmware files, so that the boot order stays. A rolling order would stop if that were a fault.
-    ensure!(order["nodes"][0]["state"] == "handed", "{order}");
+    ensure!(order["nodes"][0]["state"] == "begun", "{order}");
     ensure!(order["state"] == "signed", "{order}");
     ensure!(desk.node(product.mac())?["door"]["state"] == "open");
     joins(&desk, 2, Some(&id), &image)?;
