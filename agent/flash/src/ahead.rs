@@ -94,6 +94,8 @@ impl<'a> Ahead<'a> {
         let mut state = lock(&self.state);
         if let Some(place) = state.queue.iter().position(|(at, _)| *at == offset) {
             state.queue.remove(place);
+            // The one behind it may be short enough.
+            self.changed.notify_all();
             return None;
         }
         while let Some(fetched) = state.begun.remove(&offset) {
