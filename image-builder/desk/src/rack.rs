@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use audit::{Act, Audit};
 pub use cut::cut;
-pub use door::{Door, Opened};
+pub use door::{CLOSED, Door, Opened};
 pub use handed::{Handed, Orders};
 pub use node::{Event, Node};
 use starts::{Starts, is_boot};

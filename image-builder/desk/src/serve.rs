@@ -105,6 +105,7 @@ async fn run(
         "identities, reports and the page: https://{}",
         https.local_addr()?
     );
+    info!("open the page as {}", settings.matchbox());
 
     let config = RustlsConfig::from_config(config);
     tokio::spawn(renew_each_day(

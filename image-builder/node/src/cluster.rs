@@ -23,8 +23,8 @@ const TRY: Duration = Duration::from_secs(10);
 pub enum Trouble {
     /// No connection.
     #[error(
-        "nothing answers at {0}: {1}; next: start the cluster's servers, let this node reach that port, or correct `k3s_url` in \
-         Matchbox"
+        "nothing answers at {0}: {1}; next: start the cluster's servers, let this machine reach that port, or correct \
+         `k3s_url`"
     )]
     Silent(String, String),
     /// Something else answers.

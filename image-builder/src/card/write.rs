@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     ensure!(
         target.size() >= CARD_LENGTH,
         Refused::target(format!(
-            "{} is too small: a card takes {CARD_LENGTH} bytes",
+            "{} is too small: a card takes {CARD_LENGTH} bytes; next: take a larger card",
             disk.description
         ))
     );

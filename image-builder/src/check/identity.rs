@@ -1,6 +1,7 @@
 //! What a node makes of Matchbox' answer, by the node's own rules. No I/O, and no secret in a message.
 
 use gild_boards::mac::Mac;
+use gild_desk::rack::CLOSED;
 use gild_matchbox::{Answer, MetadataError, fallback_name};
 use gild_node::k3s_url::K3sUrl;
 use gild_node::node::{Known, Node, NodeError};
@@ -65,7 +66,14 @@ pub fn of_node(
             Ok(node) => (of_values(&node), Some(node)),
             Err(NodeError::Withheld(reason)) => {
                 if let Some(file) = file {
-                    return of_file(mac, file, k3s_url, &reason);
+                    let (mut findings, node) = of_file(mac, file, k3s_url, &reason);
+                    if reason == CLOSED {
+                        let text = "its door is closed, also after its card has flashed it";
+                        let next =
+                            "if it is to join, open the door with `gild node open` or on the page";
+                        findings.push(Finding::warning(Check::Node, mac, text, next));
+                    }
+                    return (findings, node);
                 }
                 let finding = Finding::not_checked(
                     Check::Node,
@@ -299,6 +307,21 @@ mod tests {
         assert_eq!(findings.len(), 1, "{findings:#?}");
         assert_eq!(findings[0].level, Level::NotChecked);
         assert!(findings[0].message.ends_with("the node has joined already"));
+    }
+
+    #[test]
+    fn a_door_that_the_operator_has_closed_is_a_warning() {
+        for (reason, levels) in [
+            (CLOSED, vec![Level::Ok, Level::Warning]),
+            ("the node has joined already", vec![Level::Ok]),
+        ] {
+            let said = dedicated(&format!("HOSTNAME=a\nK3S_TOKEN_WITHHELD={reason}"));
+            let file = format!("REQUEST_QUERY_MAC={MAC}\nMAC={MAC}\n{GOOD}\n");
+            let (findings, node) = of_node(MAC, &said, None, Some(&file));
+            let found: Vec<_> = findings.iter().map(|finding| finding.level).collect();
+            assert_eq!(found, levels, "{findings:#?}");
+            assert!(node.is_some());
+        }
     }
 
     #[test]

@@ -201,7 +201,8 @@ impl Cluster {
         }
         if self.ssh_keys.is_empty() {
             log::warn!(
-                "nobody will be able to log in to the nodes; next: give --ssh-keys, if that is not meant"
+                "nobody will be able to log in to the nodes, because there is no --ssh-keys; next: if that is not meant, remove the folder and run \
+                 this again with --ssh-keys FILE"
             );
         }
     }

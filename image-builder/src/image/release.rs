@@ -334,8 +334,15 @@ impl Folder {
         Ok(file)
     }
 
-    /// Warns of a folder that was there before and that nodes cannot read.
+    /// Warns of a folder that was there before and that nodes cannot read. A desk serves its own, which is closed to all others.
     pub fn warn_if_closed(&self) {
+        if self
+            .path
+            .parent()
+            .is_some_and(|above| gild_desk::folder::Folder::new(above).settings().exists())
+        {
+            return;
+        }
         let above = self
             .path
             .parent()

@@ -59,7 +59,7 @@ pub enum WishError {
     )]
     NotAFlash,
     /// It counts too long, or not at all.
-    #[error("an order counts 1 to {most} hours, and not {0}", most = LONGEST_LIFE.as_secs() / HOUR)]
+    #[error("an order counts 1 to {most} hours, and not {0}; next: give a number of hours between them", most = LONGEST_LIFE.as_secs() / HOUR)]
     Hours(u64),
     /// The whole cannot be an order.
     #[error(transparent)]

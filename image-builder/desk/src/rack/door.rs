@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// A node that has not joined after this long has its door closed: seconds.
 pub const LONGEST_OPEN: u64 = 12 * 60 * 60;
 
+/// Why the desk withholds the token of a node whose door the operator has closed.
+pub const CLOSED: &str = "the operator has closed the door for this node";
+
 /// Who opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -54,7 +57,7 @@ impl Door {
                 Some("no card of this site has reported that it flashes this node")
             }
             Self::Joined { .. } => Some("the node has joined already"),
-            Self::Closed { .. } => Some("the operator has closed the door for this node"),
+            Self::Closed { .. } => Some(CLOSED),
         }
     }
 
