@@ -32,7 +32,7 @@ function faultCycle(number) {
 
 // In words, and its phases: lit or dark, for some milliseconds. None if nobody knows.
 export function pattern(node) {
-  if (node.state === "silent" || node.state === "stranger") return null;
+  if (["silent", "expected", "stranger"].includes(node.state)) return null;
   if (node.fault !== null) {
     return [`a second of flicker, a pause, then ${node.fault} slow blinks`, faultCycle(Math.min(node.fault, 20))];
   }

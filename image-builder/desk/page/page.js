@@ -45,6 +45,8 @@ function drawStates() {
     const button = find(`state-${state}`);
     const number = [...nodes.values()].filter((node) => node.state === state).length;
     say(button.querySelector(".number"), String(number));
+    // Most racks have none, and the eight others fill two rows of a phone.
+    show(button, state !== "expected" || number > 0 || filter.states.has(state));
     button.classList.toggle("none", number === 0);
     button.setAttribute("aria-pressed", String(filter.states.has(state)));
   }

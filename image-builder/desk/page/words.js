@@ -8,6 +8,7 @@ export const STATES = [
   ["booting", "Booting"],
   ["joining", "Joining"],
   ["joined", "Joined"],
+  ["expected", "Expected"],
   ["stranger", "Stranger"],
 ];
 
@@ -72,7 +73,9 @@ export function line(node, now) {
     case "fault":
       return faultTitle(node);
     case "silent":
-      return node.heard ? `Heard ${heard(node, now)}: ${stageWords(node)}` : "It has not reported yet";
+      return `Heard ${heard(node, now)}: ${stageWords(node)}`;
+    case "expected":
+      return "It has not reported yet";
     case "flashing": {
       const percent = node.percent === null ? null : `${node.percent} %`;
       return [sentence(stageWords(node)).slice(0, -1), percent, left(node, now)].filter(Boolean).join(", ");
@@ -135,7 +138,7 @@ export function todos(node) {
   if (node.state === "fault") {
     list.push(["fault", faultTitle(node), node.next_step]);
   }
-  if (node.state === "silent" && node.heard) {
+  if (node.state === "silent") {
     list.push(["silent", "Silent", `It should have spoken: look at its LED and its cable. Before, it said: ${stageWords(node)}`]);
   }
   if (node.state === "stranger") {

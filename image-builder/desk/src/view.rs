@@ -1,11 +1,14 @@
 //! The picture of the rack for people and programs: where each board is on its way, in one word.
 
+use std::borrow::Cow;
+
+use gild_boards::mac::Mac;
 use gild_faults::Fault;
 use gild_report::Kind;
 use serde::Serialize;
 
 use crate::metadata::Groups;
-use crate::orders::OfNode;
+use crate::orders::{OfNode, name as name_in_group};
 use crate::rack::{Door, Event, Node, Rack, Trust};
 
 /// A flasher that is at work speaks every few seconds. After this long without a word something is wrong. Seconds.
@@ -31,13 +34,15 @@ pub enum State {
     Joining,
     /// It is a member of its cluster.
     Joined,
+    /// The desk knows of it, and it has not spoken yet.
+    Expected,
     /// Nobody vouches for it.
     Stranger,
 }
 
 impl State {
     /// All, in the order in which a page shows them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fault,
         Self::Silent,
         Self::Starting,
@@ -45,6 +50,7 @@ impl State {
         Self::Booting,
         Self::Joining,
         Self::Joined,
+        Self::Expected,
         Self::Stranger,
     ];
 
@@ -59,6 +65,7 @@ impl State {
             Self::Booting => "booting",
             Self::Joining => "joining",
             Self::Joined => "joined",
+            Self::Expected => "expected",
             Self::Stranger => "stranger",
         }
     }
@@ -68,6 +75,9 @@ impl State {
     pub fn of(node: &Node, now: u64) -> Self {
         if node.is_stranger() {
             return Self::Stranger;
+        }
+        if node.heard == 0 {
+            return Self::Expected;
         }
         let silent_for = now.saturating_sub(node.heard);
         let state = match node.kind {
@@ -94,7 +104,7 @@ impl State {
 /// One node as pages and programs see it. No proof, and no serial number: a node's password is made of the board's own number.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     state: State,
     mac: &'a str,
     other_macs: &'a [String],
@@ -131,7 +141,7 @@ impl<'a> Shown<'a> {
         let fault = node.fault.and_then(fault);
         let own_step = node.next_step.as_deref();
         Self {
-            name: node.name(),
+            name: name(node, groups),
             state: State::of(node, now),
             mac: &node.mac,
             other_macs: &node.other_macs,
@@ -167,6 +177,17 @@ impl<'a> Shown<'a> {
     pub fn ordered(self, order: Option<&'a OfNode>) -> Self {
         Self { order, ..self }
     }
+}
+
+/// What a board is called: as it says, or else as the group says that its address selects, or else its address.
+#[must_use]
+pub fn name<'a>(node: &'a Node, groups: &Groups) -> Cow<'a, str> {
+    if let Some(said) = &node.hostname {
+        return Cow::Borrowed(said);
+    }
+    let mut macs = std::iter::once(&node.mac).chain(&node.other_macs);
+    let named = macs.find_map(|mac| name_in_group(groups, Mac::parse(mac)?));
+    named.map_or(Cow::Borrowed(&node.mac), Cow::Owned)
 }
 
 /// Whether a node of this board will be answered who it is: it asks with each of its addresses.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 const STYLE: &str = include_str!("../page/page.css");
 const TEXT: f64 = 4.5;
 const SHAPE: f64 = 3.0;
-const STATES: [&str; 8] = [
-    "fault", "silent", "starting", "flashing", "booting", "joining", "joined", "stranger",
+const STATES: [&str; 9] = [
+    "fault", "silent", "starting", "flashing", "booting", "joining", "joined", "expected",
+    "stranger",
 ];
 
 /// The colours that a block of the style sheet names: red, green and blue.

@@ -114,6 +114,25 @@ fn a_board_that_says_nothing_more_is_shown_as_silent() {
 }
 
 #[test]
+fn a_board_that_never_spoke_is_expected_and_needs_nobody() {
+    let bench = desk();
+    add(&bench, 1, "node-1");
+    let decided = json!({"what": "decided", "at": now() - 5000, "mac": mac(1), "open": true});
+    fs::write(bench.path("desk/journal.jsonl"), format!("{decided}\n")).expect("written");
+    let serve = Serve::start(&bench);
+    let mut page = open(&serve, "/");
+    page.until(&says(&unit(1), "node-1"));
+    page.until(&says(&unit(1), "Expected"));
+    page.until(&says(&unit(1), "It has not reported yet"));
+    page.until("document.querySelector('#todo-list').children.length === 0");
+    page.until("!document.getElementById('state-expected').hidden");
+    let lamps = "document.querySelector('#units .lamp').getAnimations().length";
+    assert_eq!(page.js(lamps), 0);
+    page.until("document.querySelector('#state-expected .number').textContent === '1'");
+    has_no_problems(&mut page);
+}
+
+#[test]
 fn a_filter_is_kept_in_the_address() {
     let bench = desk();
     let serve = in_all_states(&bench);

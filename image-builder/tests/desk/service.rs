@@ -442,16 +442,24 @@ fn the_operator_lists_the_nodes_and_moves_their_doors_on_the_running_desk() {
         .map(|line| line.split_whitespace().collect())
         .collect();
     assert_eq!(lines[0], ["NAME", "MAC", "STATE", "DOOR", "HEARD"]);
-    assert_eq!(lines[1][..4], [MAC, MAC, "flashing", "open"], "{shown}");
+    assert_eq!(
+        lines[1][..4],
+        ["node-1", MAC, "flashing", "open"],
+        "{shown}"
+    );
     assert!(shown.contains("flash 10 %"), "{shown}");
     assert_eq!(
         lines[2],
-        ["node-2", "d8:3a:dd:01:02:04", "-", "closed", "never"]
+        ["node-2", "d8:3a:dd:01:02:04", "expected", "closed", "never"]
     );
 
     assert!(serve.metadata().contains(TOKEN));
     door("close", MAC).succeeds();
     assert!(!serve.metadata().contains(TOKEN));
+    // Whoever asks for a board that has not spoken makes none of it.
+    for path in ["/orders/d83add010204", "/metadata?mac=d8:3a:dd:01:02:04"] {
+        serve.get(&serve.https(path), &[]);
+    }
     let json = bench
         .gild(["node", "list", "desk", "--json"])
         .succeeds()
@@ -466,8 +474,18 @@ fn the_operator_lists_the_nodes_and_moves_their_doors_on_the_running_desk() {
     assert!(serve.metadata().contains(TOKEN));
     let stranger = door("open", "02:00:00:00:00:09").succeeds().stderr;
     assert!(
-        stranger.contains("no group says who 02:00:00:00:00:09 is"),
+        stranger.contains("no group says who 02:00:00:00:00:09 is, so there is no token"),
         "{stranger}"
+    );
+
+    // A node that has never spoken keeps its name, and nobody misses it.
+    door("open", "d8:3a:dd:01:02:04").succeeds();
+    let shown = list().succeeds().stdout;
+    let expected = shown.lines().find(|line| line.starts_with("node-2"));
+    let expected: Vec<_> = expected.expect("a line").split_whitespace().collect();
+    assert_eq!(
+        expected,
+        ["node-2", "d8:3a:dd:01:02:04", "expected", "open", "never"]
     );
     door("open", "d8:3a").fails_saying(&["is not a MAC address", "next: write it as"]);
 

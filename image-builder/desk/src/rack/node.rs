@@ -145,12 +145,6 @@ impl Node {
         events.any(|event| event.text == text)
     }
 
-    /// Its name, or else its address.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.hostname.as_deref().unwrap_or(&self.mac)
-    }
-
     /// Whether a report is of the start that spoke last, or of a later one.
     pub(super) fn is_present(&self, trust: Trust, report: &Report) -> bool {
         self.starts.is_present(trust, &report.boot)

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::metadata::Groups;
 use crate::rack::{Node, Rack};
-use crate::view::{State as NodeState, count};
+use crate::view::{State as NodeState, count, name as name_of};
 
 /// One metric: its name, what it is, and its value for a node that has one.
 type Metric = (&'static str, &'static str, fn(&Node) -> Option<u64>);
@@ -37,7 +38,7 @@ const OF_NODES: [Metric; 5] = [
 ];
 
 /// All metrics.
-pub fn text(rack: &Rack, now: u64) -> String {
+pub fn text(rack: &Rack, groups: &Groups, now: u64) -> String {
     let mut text = String::new();
     head(&mut text, "gild_nodes", "Boards in each state.");
     for (state, number) in count(rack, now) {
@@ -50,7 +51,7 @@ pub fn text(rack: &Rack, now: u64) -> String {
         head(&mut text, name, help);
         for node in rack.nodes().filter(|node| !node.is_stranger()) {
             if let Some(value) = value(node) {
-                let labels = labels(node);
+                let labels = labels(node, groups);
                 add(&mut text, format_args!("{name}{{{labels}}} {value}"));
             }
         }
@@ -58,7 +59,7 @@ pub fn text(rack: &Rack, now: u64) -> String {
     head(&mut text, "gild_node_state", "The state of each board.");
     for node in rack.nodes().filter(|node| !node.is_stranger()) {
         let state = NodeState::of(node, now).name();
-        let labels = labels(node);
+        let labels = labels(node, groups);
         add(
             &mut text,
             format_args!("gild_node_state{{{labels},state=\"{state}\"}} 1"),
@@ -77,12 +78,12 @@ fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}");
 }
 
-fn labels(node: &Node) -> String {
+fn labels(node: &Node, groups: &Groups) -> String {
     let board = node.board.as_deref().unwrap_or_default();
     format!(
         "mac=\"{}\",name=\"{}\",board=\"{}\"",
         escaped(&node.mac),
-        escaped(node.name()),
+        escaped(&name_of(node, groups)),
         escaped(board)
     )
 }
@@ -114,7 +115,7 @@ mod tests {
                 ..Report::default()
             }),
         });
-        let text = text(&rack, 1);
+        let text = text(&rack, &Groups::default(), 1);
         assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
         assert!(
             text.contains("gild_node_fault{mac=\"d8:3a:dd:01:02:03\",name=\"a\\\"} 1evil{x=\\\"\\\\\",board=\"\"} 4\n"),

@@ -120,7 +120,7 @@ fn whole(desk: &Desk, version: u64) -> Whole {
         version,
         json: events.slice(json),
         events,
-        metrics: metrics::text(&rack, now()).into(),
+        metrics: metrics::text(&rack, &groups, now()).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::metadata::Groups;
 use crate::orders::{OfNode, OrderShown, of_node};
 use crate::rack::{Node, Rack};
-use crate::view::{Shown, State, count, has_group};
+use crate::view::{Shown, State, count, has_group, name};
 
 /// One server-sent event.
 pub struct Message {
@@ -18,9 +18,9 @@ pub struct Message {
     pub data: String,
 }
 
-/// What a page shows of a node, of that which changes without a report of the node: it falls silent, or somebody adds its group or
-/// orders something.
-type Look = (State, bool, Option<OfNode>);
+/// What a page shows of a node, of that which changes without a report of the node: it falls silent, or somebody adds or
+/// changes its group or orders something.
+type Look = (State, bool, String, Option<OfNode>);
 
 /// What a page was sent.
 #[derive(Default)]
@@ -119,7 +119,8 @@ impl Sent {
 
     fn look(&self, node: &Node, groups: &Groups, now: u64) -> Look {
         let order = self.order_of(node).cloned();
-        (State::of(node, now), has_group(node, groups), order)
+        let name = name(node, groups).into_owned();
+        (State::of(node, now), has_group(node, groups), name, order)
     }
 
     fn order_of(&self, node: &Node) -> Option<&OfNode> {
@@ -190,6 +191,56 @@ mod tests {
             message.data
         );
         assert!(!message.data.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_page_hears_that_a_board_that_has_not_said_its_name_is_called_otherwise() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("groups")).expect("a folder");
+        let named = |name: &str| {
+            let group =
+                json!({"selector": {"mac": "d8:3a:dd:01:02:01"}, "metadata": {"hostname": name}});
+            let file = folder.path().join("groups/a.json");
+            std::fs::write(file, group.to_string()).expect("written");
+            Groups::read(folder.path())
+        };
+        let mut rack = Rack::default();
+        reported(&mut rack, 1000, 1, Trust::Card, &[]);
+        let mut sent = Sent::default();
+        let first = sent.all(&rack, &named("node-1"), 1000);
+        assert!(first.data.contains(r#""name":"node-1""#), "{}", first.data);
+        let next = sent.by_time(&rack, &named("node-2"), 1001);
+        assert!(next.data.contains(r#""name":"node-2""#), "{}", next.data);
+    }
+
+    #[test]
+    fn a_board_that_never_spoke_is_expected_under_the_name_of_its_group() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("groups")).expect("a folder");
+        let group =
+            r#"{"selector": {"mac": "d8:3a:dd:01:02:01"}, "metadata": {"hostname": "node-1"}}"#;
+        std::fs::write(folder.path().join("groups/a.json"), group).expect("written");
+        let groups = Groups::read(folder.path());
+        let mut rack = Rack::default();
+        rack.apply(&Happened::Decided {
+            at: 1000,
+            mac: "d8:3a:dd:01:02:01".to_owned(),
+            open: true,
+        });
+        let all = Sent::default().all(&rack, &groups, 5000);
+        let all: Value = serde_json::from_str(&all.data).expect("JSON");
+        let node = &all["nodes"][0];
+        assert_eq!(
+            (&node["name"], &node["state"]),
+            (&json!("node-1"), &json!("expected"))
+        );
+        assert_eq!(
+            (&all["counts"]["silent"], &all["counts"]["expected"]),
+            (&json!(0), &json!(1))
+        );
+        let metrics = crate::web::metrics::text(&rack, &groups, 5000);
+        let state = r#"name="node-1",board="",state="expected"} 1"#;
+        assert!(metrics.contains(state), "{metrics}");
     }
 
     #[test]

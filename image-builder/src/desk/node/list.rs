@@ -86,7 +86,7 @@ fn table(rack: &Rack, unheard: &[[String; 2]]) -> String {
     let titles = ["NAME", "MAC", "STATE", "DOOR", "HEARD", ""].map(str::to_owned);
     let heard = rack.nodes.iter().map(|node| line(node, rack.now));
     let unheard = unheard.iter().map(|[name, mac]| {
-        let [state, door, when] = ["-", "closed", "never"].map(str::to_owned);
+        let [state, door, when] = ["expected", "closed", "never"].map(str::to_owned);
         [name.clone(), mac.clone(), state, door, when, String::new()]
     });
     let mut lines: Vec<Line> = heard.chain(unheard).collect();
@@ -178,7 +178,7 @@ mod tests {
             "NAME     MAC                STATE     DOOR    HEARD\n\
              a[2Jb    d8:3a:dd:01:02:03  fault     closed  15 min ago  fault 4: no signature; next: sign it\n\
              node-10  d8:3a:dd:01:02:0a  flashing  open    3 s ago     flash 40 %\n\
-             node-2   d8:3a:dd:01:02:02  -         closed  never\n"
+             node-2   d8:3a:dd:01:02:02  expected  closed  never\n"
         );
     }
 }
