@@ -472,6 +472,15 @@ fn the_operator_lists_the_nodes_and_moves_their_doors_on_the_running_desk() {
     );
     door("open", MAC).succeeds();
     assert!(serve.metadata().contains(TOKEN));
+    for word in ["open", "close"] {
+        door(word, "02:00:00:00:00:09").fails_saying(&[
+            "no group says who 02:00:00:00:00:09 is, and no board has reported with this address",
+            "next: gild node add desk --mac 02:00:00:00:00:09 --name ... first, or correct the MAC",
+        ]);
+    }
+    assert!(!list().succeeds().stdout.contains("02:00:00:00:00:09"));
+    let stranger = json!({"mac": "02:00:00:00:00:09", "boot": "x", "stage": "flash"});
+    assert_eq!(serve.post("/report", &stranger, &[]).0, 204);
     let stranger = door("open", "02:00:00:00:00:09").succeeds().stderr;
     assert!(
         stranger.contains("no group says who 02:00:00:00:00:09 is, so there is no token"),
