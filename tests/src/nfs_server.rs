@@ -13,10 +13,12 @@ mod read_only;
 mod relay;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nfs3_server::tcp::{NFSTcp, NFSTcpListener};
@@ -27,6 +29,9 @@ pub use self::faults::{BitFlip, Faults};
 use self::files::Files;
 use self::handles::Table;
 use self::relay::relay;
+
+/// A port that was ours is waited for so long.
+const FREE_AGAIN: Duration = Duration::from_secs(10);
 
 /// The path at which the directory is exported.
 pub const EXPORT: &str = "/gild";
@@ -127,13 +132,21 @@ impl NfsServer {
         }
     }
 
-    /// Starts again, on the same port.
+    /// Starts again, on the same port. A connection of another program may have got this port for a moment.
     pub fn restart(&mut self, handles: Handles) -> Result<()> {
         self.stop();
         if handles == Handles::Stale {
             self.generation += 1;
         }
-        self.run()
+        let end = Instant::now() + FREE_AGAIN;
+        loop {
+            match self.run() {
+                Err(error) if is_in_use(&error) && Instant::now() < end => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                done => return done,
+            }
+        }
     }
 
     fn run(&mut self) -> Result<()> {
@@ -152,6 +165,11 @@ impl NfsServer {
         self.running = Some(runtime);
         Ok(())
     }
+}
+
+fn is_in_use(error: &anyhow::Error) -> bool {
+    let error = error.root_cause().downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 impl Drop for NfsServer {
