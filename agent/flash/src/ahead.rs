@@ -10,7 +10,7 @@ use gild_source::{Options, Source, SourceError};
 use crate::run::lock;
 
 /// Bytes of stored chunks that are fetched ahead at most.
-pub const BUDGET: usize = 16 << 20;
+pub const BUDGET: usize = 8 << 20;
 
 /// Chunks that are fetched ahead at most: a power cut costs that they are fetched again.
 pub const MOST_CHUNKS: usize = 16;
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    const CHUNK: usize = 2 << 20;
+    const CHUNK: usize = 1 << 20;
 
     /// Every byte is the number of its chunk.
     #[derive(Default)]

@@ -11,7 +11,7 @@ use crate::ahead;
 /// Bytes all chunk buffers together may take, whatever the chunk size.
 ///
 /// A worker's buffers are one raw chunk and the longest stored chunk. With chunks of 4 MiB that is at most 8 MiB and
-/// some KiB, so eight workers take 64 MiB, and what is fetched ahead 16 MiB; on top of that 1 MiB for the withheld first MiB, 1 MiB to read it back, and
+/// some KiB, so eight workers take 64 MiB, and what is fetched ahead 8 MiB; on top of that 1 MiB for the withheld first MiB, 1 MiB to read it back, and
 /// some 160 KiB per worker inside zstd, which decodes into the raw buffer and needs no window of its own.
 pub const BUFFER_BUDGET: usize = 96 << 20;
 
