@@ -104,15 +104,21 @@ fn cut_power(chain: Chain) -> Result<()> {
     Ok(())
 }
 
-fn cable(scene: &mut Scene) -> Result<Chain<'_>> {
-    let product = scene.hardware.product;
+/// A board that has written a part of its disk, which is slow.
+fn in_the_middle<'a>(scene: &'a mut Scene, what_follows: &str) -> Result<Chain<'a>> {
     scene.hardware.nvme[0].bytes_per_second = SLOW;
     say(
-        product,
-        "the disk is slow, so that there is time to pull the cable",
+        scene.hardware.product,
+        &format!("the disk is slow, so that there is time to {what_follows}"),
     );
     let mut chain = power_on(scene)?;
     chain.wait_for_progress(MIDDLE)?;
+    Ok(chain)
+}
+
+fn cable(scene: &mut Scene) -> Result<Chain<'_>> {
+    let product = scene.hardware.product;
+    let mut chain = in_the_middle(scene, "pull the cable")?;
     // What follows may be fault 2 or 3, where the server's answer takes long.
     chain.tolerate_faults();
     chain.board().set_cable(false)?;
@@ -130,13 +136,7 @@ fn cable(scene: &mut Scene) -> Result<Chain<'_>> {
 
 fn power(scene: &mut Scene) -> Result<Chain<'_>> {
     let product = scene.hardware.product;
-    scene.hardware.nvme[0].bytes_per_second = SLOW;
-    say(
-        product,
-        "the disk is slow, so that there is time to cut the power",
-    );
-    let mut chain = power_on(scene)?;
-    chain.wait_for_progress(MIDDLE)?;
+    let chain = in_the_middle(scene, "cut the power")?;
     cut_power(chain)?;
     say(product, "FAULT=power: the power is cut");
     scene.hardware.nvme[0].bytes_per_second = 0;
