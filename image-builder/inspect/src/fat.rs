@@ -1,10 +1,13 @@
 //! The boot partition: its files, and the data in free space.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::rc::Rc;
 
 use fatfs::{Dir, FileSystem, FsOptions};
 
+use crate::budget::{Budget, too_deep};
 use crate::range::Range;
 
 /// No file that a rule reads is longer.
@@ -13,9 +16,16 @@ const MAX_READ: u64 = 1 << 20;
 /// Folders in folders that no boot partition has.
 const MAX_DEPTH: usize = 16;
 
+/// Bytes for the list of all files. A boot partition has some hundred of them.
+const MAX_LIST: usize = 8 << 20;
+
+/// Bytes that are read for that list. The reader goes on forever where the clusters of a folder lead back to its beginning and
+/// have no entry that it would show.
+const MAX_LISTED: u64 = 2 << 20;
+
 /// The boot partition.
 pub struct Fat {
-    system: FileSystem<Range>,
+    system: FileSystem<Metered>,
     partition: Range,
     /// Paths in lower case, because FAT ignores case, and their lengths.
     pub files: BTreeMap<String, u64>,
@@ -24,9 +34,17 @@ pub struct Fat {
 impl Fat {
     /// Opens the file system in this partition.
     pub fn open(partition: Range) -> io::Result<Self> {
-        let system = FileSystem::new(partition.clone(), FsOptions::new())?;
+        let left = Rc::new(Cell::new(MAX_LISTED));
+        let metered = Metered {
+            range: partition.clone(),
+            left: Rc::clone(&left),
+        };
+        let system = FileSystem::new(metered, FsOptions::new())?;
         let mut files = BTreeMap::new();
-        walk(&system.root_dir(), "", MAX_DEPTH, &mut files)?;
+        let mut budget = Budget::of(MAX_LIST);
+        walk(&system.root_dir(), "", MAX_DEPTH, &mut budget, &mut files)?;
+        // What is read from here on has an end: the length of a file.
+        left.set(u64::MAX);
         Ok(Self {
             system,
             partition,
@@ -115,27 +133,139 @@ impl Fat {
     }
 }
 
+/// A partition of which no more than so many bytes are read.
+struct Metered {
+    range: Range,
+    left: Rc<Cell<u64>>,
+}
+
+impl Read for Metered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.range.read(buffer)?;
+        let left = self.left.get().checked_sub(length as u64);
+        self.left.set(left.ok_or_else(too_deep)?);
+        Ok(length)
+    }
+}
+
+impl Seek for Metered {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.range.seek(to)
+    }
+}
+
+impl Write for Metered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.range.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.range.flush()
+    }
+}
+
 fn walk(
-    folder: &Dir<'_, Range>,
+    folder: &Dir<'_, Metered>,
     prefix: &str,
     deeper: usize,
+    budget: &mut Budget,
     files: &mut BTreeMap<String, u64>,
 ) -> io::Result<()> {
     for entry in folder.iter() {
         let entry = entry?;
         let name = entry.file_name().to_lowercase();
+        let path = format!("{prefix}{name}");
+        // Also a path that was there already: the clusters of a folder can lead back to its beginning.
+        budget.take(&path, 0)?;
         if name == "." || name == ".." {
             continue;
         }
-        let path = format!("{prefix}{name}");
         if entry.is_dir() {
-            let deeper = deeper.checked_sub(1).ok_or_else(|| {
-                io::Error::new(ErrorKind::InvalidData, "its folders lead into each other")
-            })?;
-            walk(&entry.to_dir(), &format!("{path}/"), deeper, files)?;
+            let deeper = deeper.checked_sub(1).ok_or_else(too_deep)?;
+            let prefix = format!("{path}/");
+            walk(&entry.to_dir(), &prefix, deeper, budget, files)?;
         } else {
             files.insert(path, entry.len());
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::process::Command;
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// The boot partition with this done to its bytes: `at` says where an entry of a folder is.
+    fn opened(change: impl FnOnce(&mut Vec<u8>, &dyn Fn(&[u8], &str) -> usize)) -> io::Result<Fat> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = folder.path().join("image");
+        let shown = image.to_string_lossy().into_owned();
+        let run = |program: &str, arguments: &[&str]| {
+            let output = Command::new(program).args(arguments).output();
+            let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+            assert!(output.status.success(), "{program}: {output:?}");
+        };
+        File::create(&image)
+            .and_then(|file| file.set_len(34 << 20))
+            .expect("room");
+        run("mkfs.vfat", &["-F", "32", "-s", "1", &shown]);
+        run("mmd", &["-i", &shown, "::A", "::A/B"]);
+        let mut bytes = fs::read(&image).expect("the image");
+        let at = |bytes: &[u8], name: &str| {
+            let entry = format!("{name:<11}\u{10}");
+            let found = bytes
+                .windows(entry.len())
+                .position(|part| part == entry.as_bytes());
+            found.expect("the entry")
+        };
+        change(&mut bytes, &at);
+        fs::write(&image, &bytes).expect("written");
+        let length = bytes.len() as u64;
+        Fat::open(Range::new(
+            Arc::new(File::open(&image).expect("the image")),
+            0,
+            length,
+        ))
+    }
+
+    fn is_refused(opened: io::Result<Fat>) {
+        let error = opened.err().expect("refused").to_string();
+        assert!(error.contains("lead into each other"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_in_itself_is_refused() {
+        opened(|_, _| {}).expect("a file system");
+        is_refused(opened(|bytes, at| {
+            let (a, b) = (at(bytes, "A"), at(bytes, "B"));
+            let cluster = [bytes[a + 26], bytes[a + 27]];
+            bytes[b + 26..b + 28].copy_from_slice(&cluster);
+        }));
+    }
+
+    /// The reader would never return: it looks for an entry that is not deleted.
+    #[test]
+    fn the_clusters_of_a_folder_that_lead_back_to_its_beginning_are_refused() {
+        is_refused(opened(|bytes, at| {
+            let a = at(bytes, "A");
+            let number = [bytes[a + 26], bytes[a + 27]];
+            let cluster = usize::from(u16::from_le_bytes(number));
+            let table = usize::from(u16::from_le_bytes([bytes[14], bytes[15]])) * 512;
+            let tables = usize::from(bytes[16]);
+            let length = u32::from_le_bytes([36, 37, 38, 39].map(|at| bytes[at])) as usize * 512;
+            let data = table + tables * length;
+            let start = data + (cluster - 2) * 512;
+            for entry in bytes[start..start + 512].chunks_mut(32) {
+                entry[0] = 0xe5;
+            }
+            for copy in 0..tables {
+                let place = table + copy * length + cluster * 4;
+                bytes[place..place + 4].copy_from_slice(&[number[0], number[1], 0, 0]);
+            }
+        }));
+    }
 }

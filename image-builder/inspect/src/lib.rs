@@ -15,6 +15,7 @@
 
 mod blocks;
 mod boot_script;
+mod budget;
 mod canary;
 mod content;
 mod error;

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 
 use ext4_view::{Ext4, Ext4Error, FileType, PathBuf};
 
+use crate::budget::{Budget, too_deep};
 use crate::range::Range;
 
 /// No file that a rule reads whole is longer.
@@ -45,6 +46,17 @@ pub struct Root {
 /// Linux' `PATH_MAX`.
 const LONGEST_LINK: u64 = 4096;
 
+/// Folders in folders that no image has.
+const MAX_DEPTH: usize = 64;
+
+/// Bytes for the list of all paths. A Debian with k3s needs a tenth of it.
+const MAX_LIST: usize = 128 << 20;
+
+/// A name or a path as text. What is not text is shown in a way that keeps two names apart.
+fn text(bytes: &[u8]) -> String {
+    str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
+}
+
 /// A reader's error as one of I/O.
 pub fn io_error(error: Ext4Error) -> io::Error {
     match error {
@@ -73,48 +85,70 @@ fn must_fit(partition: &Range) -> io::Result<()> {
     Ok(())
 }
 
+/// What the reader says of a path.
+fn at(path: &PathBuf, error: Ext4Error) -> io::Error {
+    let error = io_error(error);
+    io::Error::new(error.kind(), format!("{}: {error}", text(path.as_ref())))
+}
+
+/// What is at this path.
+fn node(system: &Ext4, raw: PathBuf) -> io::Result<Node> {
+    let metadata = system
+        .symlink_metadata(&raw)
+        .map_err(|error| at(&raw, error))?;
+    let kind = match metadata.file_type() {
+        FileType::Regular => Kind::File(metadata.len()),
+        FileType::Directory => Kind::Folder,
+        // The reader takes as much memory as the length says.
+        FileType::Symlink if metadata.len() > LONGEST_LINK => {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("the symbolic link {} is too long", raw.display()),
+            ));
+        }
+        FileType::Symlink => {
+            let target = system.read_link(&raw).map_err(|error| at(&raw, error))?;
+            Kind::Symlink(text(target.as_ref()))
+        }
+        _ => Kind::Special,
+    };
+    Ok(Node {
+        kind,
+        mode: metadata.mode(),
+        uid: metadata.uid(),
+        raw,
+    })
+}
+
 impl Root {
     /// Opens the file system in this partition and lists it whole.
     pub fn open(partition: Range) -> io::Result<Self> {
         must_fit(&partition)?;
         let system = Ext4::load(Box::new(partition)).map_err(io_error)?;
         let mut nodes = BTreeMap::new();
-        let mut waiting = vec![PathBuf::new("/")];
-        while let Some(folder) = waiting.pop() {
-            for entry in system.read_dir(&folder).map_err(io_error)? {
-                let entry = entry.map_err(io_error)?;
+        let mut budget = Budget::of(MAX_LIST);
+        let mut waiting = vec![(PathBuf::new("/"), MAX_DEPTH)];
+        while let Some((folder, deeper)) = waiting.pop() {
+            let entries = system
+                .read_dir(&folder)
+                .map_err(|error| at(&folder, error))?;
+            for entry in entries {
+                let entry = entry.map_err(|error| at(&folder, error))?;
                 let name = entry.file_name();
                 if name == "." || name == ".." {
                     continue;
                 }
-                let raw = entry.path();
-                let metadata = system.symlink_metadata(&raw).map_err(io_error)?;
-                let kind = match metadata.file_type() {
-                    FileType::Regular => Kind::File(metadata.len()),
-                    FileType::Directory => {
-                        waiting.push(raw.clone());
-                        Kind::Folder
-                    }
-                    // The reader takes as much memory as the length says.
-                    FileType::Symlink if metadata.len() > LONGEST_LINK => {
-                        return Err(io::Error::new(
-                            ErrorKind::InvalidData,
-                            format!("the symbolic link {} is too long", raw.display()),
-                        ));
-                    }
-                    FileType::Symlink => {
-                        let target = system.read_link(&raw).map_err(io_error)?;
-                        Kind::Symlink(target.display().to_string())
-                    }
-                    _ => Kind::Special,
+                let node = node(&system, entry.path())?;
+                let path = text(node.raw.as_ref());
+                let target = match &node.kind {
+                    Kind::Symlink(target) => target.len(),
+                    _ => 0,
                 };
-                let path = raw.display().to_string();
-                let node = Node {
-                    kind,
-                    mode: metadata.mode(),
-                    uid: metadata.uid(),
-                    raw,
-                };
+                budget.take(&path, target)?;
+                if node.kind == Kind::Folder {
+                    let deeper = deeper.checked_sub(1).ok_or_else(too_deep)?;
+                    waiting.push((node.raw.clone(), deeper));
+                }
                 nodes.insert(path.trim_start_matches('/').to_owned(), node);
             }
         }
@@ -176,13 +210,7 @@ impl Root {
     /// Follows links and the merged /usr to the path that really is there.
     pub fn resolve(&self, path: &str) -> Option<String> {
         let found = self.system.canonicalize(format!("/{path}").as_str()).ok()?;
-        Some(
-            found
-                .display()
-                .to_string()
-                .trim_start_matches('/')
-                .to_owned(),
-        )
+        Some(text(found.as_ref()).trim_start_matches('/').to_owned())
     }
 }
 
@@ -251,5 +279,26 @@ mod tests {
             error.contains("the symbolic link /link is too long"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn folders_that_lead_into_each_other_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = folder.path().join("image");
+        let shown = image.to_string_lossy();
+        for (program, arguments) in [
+            ("mke2fs", &["-q", "-t", "ext4", &shown, "1M"][..]),
+            ("debugfs", &["-w", "-R", "mkdir a", &shown]),
+            ("debugfs", &["-w", "-R", "ln / a/b", &shown]),
+        ] {
+            let output = Command::new(program).args(arguments).output();
+            let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+            assert!(output.status.success(), "{program}: {output:?}");
+        }
+        let file = File::open(&image).expect("the image");
+        let length = file.metadata().expect("its length").len();
+        let opened = Root::open(Range::new(Arc::new(file), 0, length));
+        let error = opened.err().expect("refused").to_string();
+        assert!(error.contains("lead into each other"), "{error}");
     }
 }
