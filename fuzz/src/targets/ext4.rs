@@ -1,7 +1,8 @@
-//! The root file system of an image, in pieces: its tables, the list of its files, and their bytes.
+//! The root file system of an image, in pieces: its tables, the list of its files, their bytes, and their
+//! comparison.
 
 use crate::disk;
-use gild_inspect::readers::{Blocks, Range, Root, Use};
+use gild_inspect::readers::{Blocks, Range, Root, Use, between, root};
 
 const LENGTH: u64 = 512 << 10;
 
@@ -19,11 +20,15 @@ pub fn check_input(input: &[u8]) {
             assert!(places.iter().all(|place| *place < LENGTH));
         }
     }
-    let Ok(root) = Root::open(partition) else {
+    let Ok(files) = Root::open(partition.clone()) else {
         return;
     };
-    let _ = (root.label(), root.uuid());
-    for path in root.nodes.keys() {
-        let _ = root.bytes(path);
+    let _ = (files.label(), files.uuid());
+    for path in files.nodes.keys() {
+        let _ = files.bytes(path);
+    }
+    let tree = root(partition).expect("it was read before");
+    if let Ok(differences) = between("root", &*tree, &*tree, &mut |_| {}) {
+        assert_eq!(differences, [], "a file system differs from itself");
     }
 }

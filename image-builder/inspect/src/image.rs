@@ -60,10 +60,7 @@ impl Image {
         let read = || InspectError::read(path);
         let file = File::open(path).map_err(read())?;
         let size = file.metadata().map_err(read())?.len();
-        if size < 2 << 20 || !size.is_multiple_of(512) {
-            let why = format!("{size} bytes are not a whole disk");
-            return Err(InspectError::not_an_image(path, why));
-        }
+        check_size(size).map_err(|why| InspectError::not_an_image(path, why))?;
         let disk = Range::new(Arc::new(file), 0, size);
         let gpt = gpt::read(&disk)
             .map_err(read())?
@@ -158,6 +155,14 @@ impl Image {
     pub fn is_without_unattended_upgrades(&self) -> bool {
         self.root.kind(WITHOUT_UNATTENDED_UPGRADES).is_some()
     }
+}
+
+/// Whether a disk of so many bytes can hold a partition table.
+pub fn check_size(size: u64) -> Result<(), String> {
+    if size < 2 << 20 || !size.is_multiple_of(512) {
+        return Err(format!("{size} bytes are not a whole disk"));
+    }
+    Ok(())
 }
 
 fn variables(text: &str) -> BTreeMap<String, String> {

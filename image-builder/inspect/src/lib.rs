@@ -1,4 +1,5 @@
-//! Proves that a finished golden image carries no identity and no secret, and has what a node needs.
+//! Proves that a finished golden image carries no identity and no secret, and has what a node needs. Says what the files of two
+//! images differ in.
 //!
 //! It opens the raw image as anybody who has it could: read only, unmounted, without root. It shares no code with
 //! the code that builds and seals images, so a mistake there is not repeated here.
@@ -18,6 +19,7 @@ mod boot_script;
 mod budget;
 mod canary;
 mod content;
+mod diff;
 mod error;
 mod fat;
 mod gpt;
@@ -39,9 +41,11 @@ mod secrets;
 use std::path::Path;
 
 pub use canary::{Canary, Origin};
+pub use diff::{Change, Difference, Differences, Disk, Side, UnreadError, Which, differences};
 pub use error::InspectError;
 pub use lack::Lack;
 pub use options::{Exemption, Options};
+pub use range::Storage;
 pub use report::{Finding, Report, RuleResult};
 pub use rules::{KNOWN, Known, RULES, Rule};
 
@@ -52,6 +56,8 @@ use scan::Scanner;
 #[cfg(feature = "fuzz")]
 pub mod readers {
     pub use crate::blocks::{Blocks, Use};
+    pub use crate::diff::between;
+    pub use crate::diff::tree::{boot, root};
     pub use crate::fat::Fat;
     pub use crate::gpt::read as gpt;
     pub use crate::initramfs::read as initramfs;

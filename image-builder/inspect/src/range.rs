@@ -11,20 +11,32 @@ use ext4_view::Ext4Read;
 /// How much is read at a time.
 const BUFFER: usize = 1 << 20;
 
+/// What has an image's bytes: a file, or what is made of a stored image as it is read.
+pub trait Storage: Send + Sync {
+    /// Fills `buffer` from `offset`.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl Storage for File {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, buffer, offset)
+    }
+}
+
 /// A range of bytes of the image: the image itself, or one partition.
 #[derive(Clone)]
 pub struct Range {
-    file: Arc<File>,
+    storage: Arc<dyn Storage>,
     start: u64,
     length: u64,
     position: u64,
 }
 
 impl Range {
-    /// `length` bytes of `file` from `start`.
-    pub fn new(file: Arc<File>, start: u64, length: u64) -> Self {
+    /// `length` bytes of `storage` from `start`.
+    pub fn new(storage: Arc<dyn Storage>, start: u64, length: u64) -> Self {
         Self {
-            file,
+            storage,
             start,
             length,
             position: 0,
@@ -35,7 +47,7 @@ impl Range {
     pub fn part(&self, start: u64, length: u64) -> Self {
         let start = start.min(self.length);
         Self::new(
-            Arc::clone(&self.file),
+            Arc::clone(&self.storage),
             self.start + start,
             length.min(self.length - start),
         )
@@ -56,7 +68,7 @@ impl Range {
     /// Fills `buffer` from `offset`.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.check_has(offset, buffer.len())?;
-        self.file.read_exact_at(buffer, self.start + offset)
+        self.storage.read_exact_at(buffer, self.start + offset)
     }
 
     /// Bytes `offset..offset + length`.
@@ -106,11 +118,10 @@ impl Read for Range {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.length.saturating_sub(self.position);
         let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let read = self
-            .file
-            .read_at(&mut buffer[..length], self.start + self.position)?;
-        self.position += read as u64;
-        Ok(read)
+        self.storage
+            .read_exact_at(&mut buffer[..length], self.start + self.position)?;
+        self.position += length as u64;
+        Ok(length)
     }
 }
 

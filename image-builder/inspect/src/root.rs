@@ -32,6 +32,8 @@ pub struct Node {
     pub mode: u16,
     /// Owner.
     pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
     /// The path as its bytes are, with which it can be opened.
     pub raw: PathBuf,
 }
@@ -39,6 +41,8 @@ pub struct Node {
 /// The root file system.
 pub struct Root {
     system: Ext4,
+    /// Bytes of the partition.
+    pub length: u64,
     /// All paths, without a leading slash.
     pub nodes: BTreeMap<String, Node>,
 }
@@ -116,6 +120,7 @@ fn node(system: &Ext4, raw: PathBuf) -> io::Result<Node> {
         kind,
         mode: metadata.mode(),
         uid: metadata.uid(),
+        gid: metadata.gid(),
         raw,
     })
 }
@@ -124,6 +129,7 @@ impl Root {
     /// Opens the file system in this partition and lists it whole.
     pub fn open(partition: Range) -> io::Result<Self> {
         must_fit(&partition)?;
+        let length = partition.len();
         let system = Ext4::load(Box::new(partition)).map_err(io_error)?;
         let mut nodes = BTreeMap::new();
         let mut budget = Budget::of(MAX_LIST);
@@ -152,7 +158,11 @@ impl Root {
                 nodes.insert(path.trim_start_matches('/').to_owned(), node);
             }
         }
-        Ok(Self { system, nodes })
+        Ok(Self {
+            system,
+            length,
+            nodes,
+        })
     }
 
     /// The label of the file system.

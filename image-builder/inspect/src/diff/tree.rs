@@ -1,0 +1,152 @@
+//! The boot partition and the root file system, seen alike.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read};
+
+use super::{Change, Side};
+use crate::fat::Fat;
+use crate::range::Range;
+use crate::root::{Kind, Root};
+
+/// What a path is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Is<'a> {
+    /// A file of this length.
+    File(u64),
+    /// A folder.
+    Folder,
+    /// A symbolic link to this target.
+    Symlink(&'a str),
+    /// A device, a pipe or a socket.
+    Special,
+}
+
+/// A path of a file system.
+pub struct Item<'a> {
+    /// What it is.
+    pub is: Is<'a>,
+    /// Permission bits, the owner and its group, where there are any.
+    pub access: Option<(u16, (u32, u32))>,
+}
+
+impl Item<'_> {
+    /// What is different about it in the other image, as far as it shows without the content.
+    pub fn changes(&self, other: &Self) -> Vec<Change> {
+        if std::mem::discriminant(&self.is) != std::mem::discriminant(&other.is) {
+            return vec![Change::Kind];
+        }
+        let mut changes = Vec::new();
+        if let (Is::Symlink(one), Is::Symlink(other)) = (&self.is, &other.is)
+            && one != other
+        {
+            changes.push(Change::Target);
+        }
+        if let (Some((mode, owner)), Some((other_mode, other_owner))) = (self.access, other.access)
+        {
+            if mode != other_mode {
+                changes.push(Change::Mode);
+            }
+            if owner != other_owner {
+                changes.push(Change::Owner);
+            }
+        }
+        changes
+    }
+
+    /// Bytes of a file.
+    pub fn size(&self) -> u64 {
+        match self.is {
+            Is::File(length) => length,
+            _ => 0,
+        }
+    }
+
+    /// How it is shown. A folder that comes or goes as a whole counts what is in it.
+    pub fn side(&self, is_whole: bool) -> Side {
+        let (kind, target) = match self.is {
+            Is::File(_) => ("file", None),
+            Is::Folder => ("folder", None),
+            Is::Symlink(target) => ("symlink", Some(target.to_owned())),
+            Is::Special => ("special", None),
+        };
+        Side {
+            kind,
+            size: self.size(),
+            files: (is_whole && self.is == Is::Folder).then_some(0),
+            target,
+            mode: self.access.map(|(mode, _)| mode),
+            owner: self.access.map(|(_, owner)| owner),
+        }
+    }
+}
+
+/// The folder that a path lies in.
+pub fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The paths of a file system, and what its files hold.
+pub trait Tree {
+    /// All paths, without a leading slash.
+    fn items(&self) -> BTreeMap<&str, Item<'_>>;
+    /// Opens a file.
+    fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>>;
+}
+
+/// The files of a boot partition.
+pub fn boot(partition: Range) -> io::Result<Box<dyn Tree>> {
+    Ok(Box::new(Fat::open(partition)?))
+}
+
+/// The files of a root partition.
+pub fn root(partition: Range) -> io::Result<Box<dyn Tree>> {
+    Ok(Box::new(Root::open(partition)?))
+}
+
+impl Tree for Fat {
+    fn items(&self) -> BTreeMap<&str, Item<'_>> {
+        let item = |is| Item { is, access: None };
+        let mut items = BTreeMap::new();
+        for (path, length) in &self.files {
+            items.insert(path.as_str(), item(Is::File(*length)));
+            let mut folder = parent(path);
+            while !folder.is_empty() && items.insert(folder, item(Is::Folder)).is_none() {
+                folder = parent(folder);
+            }
+        }
+        items
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
+        Ok(Box::new(self.file(path)?))
+    }
+}
+
+impl Tree for Root {
+    fn items(&self) -> BTreeMap<&str, Item<'_>> {
+        let items = self.nodes.iter().map(|(path, node)| {
+            let is = match &node.kind {
+                Kind::File(length) => Is::File(*length),
+                Kind::Folder => Is::Folder,
+                Kind::Symlink(target) => Is::Symlink(target),
+                Kind::Special => Is::Special,
+            };
+            let access = Some((node.mode, (node.uid, node.gid)));
+            (path.as_str(), Item { is, access })
+        });
+        items.collect()
+    }
+
+    fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
+        // A file of holes takes no room, and time without end.
+        if let Some(Kind::File(length)) = self.kind(path)
+            && *length > self.length
+        {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "it claims to be longer than its partition",
+            ));
+        }
+        Ok(Box::new(self.file(path)?))
+    }
+}
