@@ -37,7 +37,7 @@ pub enum Command {
     List(list::Args),
     /// Make another image of a folder the current one, an older one too
     Current(current::Args),
-    /// Show which packages two images of a folder differ in, by their lists, which are not signed
+    /// Show which packages and files two images of a folder differ in
     Diff(diff::Args),
     /// Remove old images from a folder or a mounted share
     Prune(prune::Args),

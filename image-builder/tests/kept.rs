@@ -413,31 +413,3 @@ fn what_cannot_be_understood_stays_and_a_removal_cut_short_is_finished() {
         .fails_saying(&["two/rock5b has no current image"]);
     assert_eq!(bench.names("two/rpi5"), before);
 }
-
-/// The lists are what `gild image build` writes beside its images.
-#[test]
-fn a_diff_shows_the_packages_that_differ() {
-    let bench = three();
-    let list = |id: &str, packages: &str| {
-        let text = format!(r#"{{"packages": [{{"name": "{id}"}}, {packages}]}}"#);
-        fs::write(bench.path(&format!("out/rpi5/{id}.spdx.json")), text).expect("written");
-    };
-    let package =
-        |name: &str, version: &str| format!(r#"{{"name": "{name}", "versionInfo": "{version}"}}"#);
-    let (kept, old) = (package("bash", "5"), package("curl", "8.1"));
-    list("one", &[kept.clone(), old, package("gone", "1")].join(", "));
-    list(
-        "two",
-        &[kept, package("curl", "8.2"), package("new", "2")].join(", "),
-    );
-    let diff = |old, new| bench.gild(["image", "diff", "out", old, new]);
-    assert_eq!(
-        diff("one", "two").succeeds().stdout,
-        "  curl 8.1 -> 8.2\n- gone 1\n+ new 2\n"
-    );
-    assert_eq!(diff("two", "two").succeeds().stdout, "");
-    diff("two", "three").fails_saying(&["three has no list of packages", "next:"]);
-    diff("two", "four").fails_saying(&["image four is not in out", "next:"]);
-    fs::write(bench.path("out/rpi5/three.spdx.json"), "[]").expect("written");
-    diff("two", "three").fails_saying(&["three.spdx.json is not a list of packages"]);
-}

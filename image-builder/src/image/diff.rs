@@ -1,23 +1,31 @@
-//! `gild image diff`: compares the packages of two images of a folder.
+//! `gild image diff`: compares the packages and the files of two images of a folder.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod packages;
+mod stored;
+mod summary;
+mod text;
+
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use anyhow::{Context, Result, ensure};
-use gild_format::ImageId;
-use serde::Deserialize;
+use anyhow::{Context, Result, anyhow};
+use gild_format::signature::PublicKey;
+use gild_format::{ImageId, Manifest};
+use gild_inspect::{Differences, Disk, Which};
+use serde_json::json;
 
 use super::kept::Shelf;
-use super::release::{PACKAGES, PUBLISH_AGAIN};
+use super::release::{Names, PUBLISH_AGAIN, Signed};
+use super::verify::read_key;
+use crate::progress::Progress;
 use crate::published::Place;
-
-/// Longest list of packages that is read, in bytes: an image of Debian has some hundred kilobytes.
-const MAX_LIST: usize = 64 << 20;
+use stored::{Kept, Stored};
+use summary::Summary;
 
 /// Arguments of `gild image diff`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder that `gild image build` or `publish` wrote to, or a mounted share
+    /// Folder that `gild image build`, `pack` or `publish` wrote to, or a mounted share
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Id of the one image, as `gild image list` shows it
@@ -26,67 +34,151 @@ pub struct Args {
     /// Id of the other image
     #[arg(value_name = "NEW")]
     new: ImageId,
+    /// Compare only the packages, by the lists that `gild image build` wrote, which are not signed
+    #[arg(long, conflicts_with = "files")]
+    packages: bool,
+    /// Compare only the files
+    #[arg(long)]
+    files: bool,
+    /// Public key, as a file or as its line; without it the signatures are not checked
+    #[arg(long, value_name = "PUB")]
+    key: Option<String>,
+    /// Print JSON: one object with all that differs
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs `gild image diff`.
 pub fn run(args: &Args) -> Result<()> {
+    let key = args.key.as_deref().map(read_key).transpose()?;
+    if key.is_none() && !args.packages {
+        log::warn!("the signatures are NOT checked: give --key");
+    }
     let shelves = Shelf::all(&args.folder)?;
-    let packages = |id: &ImageId| read(&Shelf::with(&shelves, &args.folder, id)?.path, id);
-    let (old, new) = (packages(&args.old)?, packages(&args.new)?);
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for name in names {
-        match (old.get(name), new.get(name)) {
-            (Some(old), None) => println!("- {name} {old}"),
-            (None, Some(new)) => println!("+ {name} {new}"),
-            (Some(old), Some(new)) if old != new => println!("  {name} {old} -> {new}"),
-            _ => {}
+    let find = |id| Image::find(&shelves, &args.folder, id, key.as_ref());
+    let (old, new) = (find(&args.old)?, find(&args.new)?);
+    let boards = [&old, &new].map(|image| &image.manifest.board);
+    if boards[0] != boards[1] {
+        log::warn!(
+            "image {} is for {}, and image {} for {}: what only one of the boards needs is in the list too",
+            args.old,
+            boards[0],
+            args.new,
+            boards[1]
+        );
+    }
+    for image in [&old, &new] {
+        let partitions = image.manifest.partitions.len();
+        if partitions > 2 && !args.packages {
+            log::warn!(
+                "image {} has {partitions} partitions: gild compares the files of the first two",
+                image.id
+            );
         }
     }
+    let packages = if args.files {
+        None
+    } else {
+        let places = (&old.folder, &new.folder);
+        Some(packages::differences(
+            (places.0, &args.old),
+            (places.1, &args.new),
+        )?)
+    };
+    let files = if args.packages {
+        None
+    } else {
+        Some(files(&old, &new)?)
+    };
+    let summary = Summary {
+        packages: packages.as_deref().map(summary::Packages::of),
+        files: files.as_deref().map(summary::Files::of),
+    };
+    if args.json {
+        let image = |image: &Image| json!({"image_id": image.id, "board": image.manifest.board});
+        let all = json!({
+            "old": image(&old),
+            "new": image(&new),
+            "packages": packages,
+            "files": files,
+            "summary": summary,
+        });
+        println!("{}", serde_json::to_string_pretty(&all)?);
+        return Ok(());
+    }
+    for package in packages.iter().flatten() {
+        println!("{}", text::package(package));
+    }
+    for line in files.iter().flatten().flat_map(text::partition) {
+        println!("{line}");
+    }
+    println!("{}", text::summary(&summary));
     Ok(())
 }
 
-/// What is read of an SPDX document.
-#[derive(Deserialize)]
-struct Document {
-    packages: Vec<Package>,
+/// One of the two images.
+struct Image {
+    id: String,
+    folder: PathBuf,
+    manifest: Manifest,
 }
 
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    /// The image itself, which is listed too, has none.
-    #[serde(rename = "versionInfo")]
-    version: Option<String>,
-}
-
-/// Names and versions.
-fn read(folder: &Path, id: &ImageId) -> Result<BTreeMap<String, String>> {
-    let name = format!("{id}.{PACKAGES}");
-    let path = folder.join(&name);
-    ensure!(
-        path.exists(),
-        "image {id} has no list of packages, {}; next: give images that `gild image build` made",
-        path.display()
-    );
-    let bytes = Place::Folder(folder.to_owned()).read(&name, MAX_LIST)?;
-    let document: Document = serde_json::from_slice(&bytes).with_context(|| {
-        format!(
-            "{} is not a list of packages; next: {PUBLISH_AGAIN}",
-            path.display()
-        )
-    })?;
-    // Two architectures of a package have one name.
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for package in document.packages {
-        if let Some(version) = package.version {
-            found.entry(package.name).or_default().insert(version);
-        }
+impl Image {
+    /// The image of this id, whose manifest this key has signed.
+    fn find(
+        shelves: &[Shelf],
+        folder: &Path,
+        id: &ImageId,
+        key: Option<&PublicKey>,
+    ) -> Result<Self> {
+        let shelf = Shelf::with(shelves, folder, id)?;
+        let place = Place::Folder(shelf.path.clone());
+        let name = Names::of(id.as_str()).manifest;
+        let manifest = match key {
+            Some(_) => Signed::read(&place, &name).and_then(|signed| signed.check(key)),
+            None => shelf.manifest(id),
+        };
+        let shown = place.shown(&name);
+        let manifest = manifest.with_context(|| format!("cannot use {shown}"))?;
+        Ok(Self {
+            id: id.to_string(),
+            folder: shelf.path.clone(),
+            manifest,
+        })
     }
-    // Nobody has signed the list.
-    let plain = |text: &str| text.escape_debug().to_string();
-    let joined = |versions: BTreeSet<String>| plain(&Vec::from_iter(versions).join(", "));
-    Ok(found
-        .into_iter()
-        .map(|(name, versions)| (plain(&name), joined(versions)))
-        .collect())
+}
+
+/// What the files of two images differ in.
+fn files(old: &Image, new: &Image) -> Result<Vec<Differences>> {
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    let stored = |image: &Image| -> Result<Arc<Stored>> {
+        let stored = Stored::open(&image.folder, image.manifest.clone(), &kept)?;
+        Ok(Arc::new(stored))
+    };
+    let (one, other) = (stored(old)?, stored(new)?);
+    let disk = |stored: &Arc<Stored>, image: &Image| Disk {
+        storage: Arc::clone(stored) as _,
+        length: image.manifest.raw_size,
+    };
+    let mut progress = None;
+    let found = gild_inspect::differences(
+        &disk(&one, old),
+        &disk(&other, new),
+        &|range| one.is_same(&other, &range),
+        &mut |bytes, total| {
+            let progress = progress.get_or_insert_with(|| Progress::new("compare", total));
+            progress.add(bytes);
+        },
+    );
+    found.map_err(|error| {
+        let (image, stored) = match error.which {
+            Which::Old => (old, &one),
+            Which::New => (new, &other),
+        };
+        let said = format!("cannot read {} of image {}", error.what, image.id);
+        match stored.failure() {
+            Some(failure) => failure.context(said),
+            None => anyhow!("{said}: {}; next: {PUBLISH_AGAIN}", error.source),
+        }
+    })
 }

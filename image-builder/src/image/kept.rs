@@ -5,7 +5,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::manifest::MAX_MANIFEST_BYTES;
 use gild_format::release::GOLDEN;
 use gild_format::{ImageId, Manifest};
@@ -145,6 +145,15 @@ impl Shelf {
                 folder.display()
             ),
         }
+    }
+
+    /// The manifest of an image that [`Shelf::with`] found here.
+    pub fn manifest(&self, id: &ImageId) -> Result<Manifest> {
+        let image = self.images.iter().find(|image| image.image_id == *id);
+        let manifest = image.and_then(|image| image.manifest.as_ref().ok());
+        manifest
+            .cloned()
+            .ok_or_else(|| anyhow!("image {id} is not in {}", self.path.display()))
     }
 
     /// The images that are understood, the current one and the channels' beside them: their own manifests may be lost.
