@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_format::manifest::MAX_MANIFEST_BYTES;
-use gild_format::release::GOLDEN;
+use gild_format::release::{GOLDEN, image_of};
 use gild_format::{ImageId, Manifest};
 
 use super::pack::timestamp;
-use super::release::{Names, PUBLISH_AGAIN, channel_of, check_id};
+use super::release::{Names, PUBLISH_AGAIN, channel_of};
 use crate::input::must_exist;
 use crate::published::Place;
 
-const MANIFEST_SUFFIX: &str = ".json";
 const GIVE: &str =
     "give the folder of `gild image build`, `pack` or `publish`, or a board's folder in it";
 
@@ -237,39 +236,5 @@ fn has_stored(folder: &Path, manifest: &Manifest) -> Result<bool> {
         Ok(about) => Ok(about.is_file() && about.len() == manifest.stored_size),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
-    }
-}
-
-/// The image whose manifest has this file name.
-fn image_of(name: &str) -> Option<ImageId> {
-    let id = ImageId::parse(name.strip_suffix(MANIFEST_SUFFIX)?).ok()?;
-    check_id(&id).ok()?;
-    Some(id)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ImageId, image_of};
-
-    #[test]
-    fn a_manifest_is_not_mistaken_for_what_lies_beside_it() {
-        assert_eq!(
-            image_of("rpi5-20261128-0123456789ab.json"),
-            ImageId::parse("rpi5-20261128-0123456789ab").ok()
-        );
-        for name in [
-            "golden.json",
-            "golden-canary.json",
-            "golden2.json",
-            "one.spdx.json",
-            "one.build.json",
-            "one.inspection.json",
-            "one.json.minisig",
-            "one.img.zst",
-            ".gild-1.json",
-            "a\nline.json",
-        ] {
-            assert_eq!(image_of(name), None, "{name}");
-        }
     }
 }

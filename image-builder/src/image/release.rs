@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use gild_format::manifest::{MAX_MANIFEST_BYTES, STORED_SUFFIX};
-use gild_format::release::{GOLDEN, signature_of};
+use gild_format::release::{self, GOLDEN, signature_of};
+pub use gild_format::release::{ABOUT, PACKAGES};
 use gild_format::signature::{self, MAX_SIGNATURE_BYTES, PublicKey, SignatureError};
 use gild_format::{ImageId, Manifest, chunk};
 use gild_orders::Channel;
@@ -54,35 +55,15 @@ impl Names {
     }
 }
 
-/// Ending of the list of packages.
-pub const PACKAGES: &str = "spdx.json";
-
-/// Endings of the files that describe an image: its packages, what went in, what was looked for in it. `pack` makes
-/// none of them, `build` all.
-pub const ABOUT: [&str; 3] = [PACKAGES, "build.json", "inspection.json"];
-
-/// What the manifests begin with that lead to images: the current one's, and those of channels.
-const RELEASE: &str = "golden";
-
-/// Whether a manifest of this name, without its ending, would be taken for one that leads to an image.
-fn is_release(name: &str) -> bool {
-    name.starts_with(RELEASE)
-}
-
 /// The channel whose manifest has this file name.
 pub fn channel_of(name: &str) -> Option<Channel> {
-    let stem = name.strip_suffix(".json")?.strip_prefix(RELEASE)?;
-    Channel::parse(stem.strip_prefix('-')?)
+    Channel::parse(release::channel_of(name)?)
 }
 
 /// Refuses an id whose files would have the names of other files.
 pub fn check_id(id: &ImageId) -> Result<()> {
-    let mut endings = ABOUT
-        .iter()
-        .filter_map(|ending| ending.strip_suffix(".json"));
-    let is_other = |ending: &str| id.as_str().ends_with(&format!(".{ending}"));
     ensure!(
-        !is_release(id.as_str()) && !endings.any(is_other),
+        release::may_name_an_image(id),
         "{id} is not an id for an image, because its files would have the names of others; next: give another --id"
     );
     Ok(())
