@@ -194,6 +194,12 @@ impl Desk {
         Some(question.answer(group, scope))
     }
 
+    /// Whether a group or a report names this address.
+    #[must_use]
+    pub fn knows(&self, mac: Mac) -> bool {
+        self.groups().has(&mac.to_string()) || self.look(|rack| rack.node(mac).is_some())
+    }
+
     /// The operator opens or closes the door for a node.
     pub fn decide(&self, mac: Mac, open: bool) -> std::io::Result<()> {
         let happened = Happened::Decided {

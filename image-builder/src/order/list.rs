@@ -34,6 +34,9 @@ pub fn run(args: &Args) -> Result<()> {
             println!("{}", serde_json::to_string_pretty(acts)?);
             return Ok(());
         }
+        if acts.is_empty() {
+            log::info!("nothing was done with the login yet");
+        }
         for act in acts {
             println!("{}  {}  {}", time(act.at), act.from, act.text);
         }

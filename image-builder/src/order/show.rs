@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use gild_desk::desk::now;
 use gild_desk::orders::{Keys, acts};
-use gild_format::signature::PublicKey;
 use gild_orders::{Action, MAX_LENGTH, Order, SignedOrder};
 use jiff::Timestamp;
 
@@ -36,14 +35,20 @@ pub fn run(args: &Args) -> Result<()> {
         Some(folder) => Some(Desk::open(folder)?),
         None => Desk::around(&args.file),
     };
-    let key = args.key.as_deref().map(read_key).transpose()?;
     let text = text(&args.file)?;
-    let order = match SignedOrder::parse(text.as_bytes()) {
-        Ok(signed) => of_signed(&signed, key, desk.as_ref())
-            .with_context(|| format!("{} is not an order that counts", args.file.display()))?,
-        Err(_) => draft(&args.file, &text, key.is_some())?,
+    let (order, signer) = match SignedOrder::parse(text.as_bytes()) {
+        Ok(signed) => {
+            let of = of_signed(&signed, args.key.as_deref(), desk.as_ref());
+            let (order, signer) =
+                of.with_context(|| format!("{} is not an order that counts", args.file.display()))?;
+            (order, Some(signer))
+        }
+        Err(_) => (draft(&args.file, &text, args.key.is_some())?, None),
     };
     print!("{}", words(&order, desk.as_ref())?);
+    if let Some(signer) = signer {
+        println!("  signed   by {signer}: the signature is good");
+    }
     ensure!(
         order.counts_at(now()),
         "it does not count any more; next: make another one"
@@ -63,11 +68,18 @@ fn text(file: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// What was signed is shown to who says with which key: anything else could be anybody's.
-fn of_signed(signed: &SignedOrder, key: Option<PublicKey>, desk: Option<&Desk>) -> Result<Order> {
+/// What was signed, and the key, as it was given. It is shown to who says with which key: anything else could be anybody's.
+fn of_signed(
+    signed: &SignedOrder,
+    key: Option<&str>,
+    desk: Option<&Desk>,
+) -> Result<(Order, String)> {
     match (key, desk) {
-        (Some(key), _) => Ok(signed.open(&[&key])?),
-        (None, Some(desk)) => Ok(signed.open(&Keys::read(&desk.folder)?.all())?),
+        (Some(key), _) => Ok((signed.open(&[&read_key(key)?])?, key.to_owned())),
+        (None, Some(desk)) => {
+            let order = signed.open(&Keys::read(&desk.folder)?.all())?;
+            Ok((order, Keys::path(&desk.folder)?.display().to_string()))
+        }
         (None, None) => bail!("nobody said who is to have signed it; next: give --key or --desk"),
     }
 }

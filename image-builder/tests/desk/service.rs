@@ -235,6 +235,17 @@ fn only_the_operator_moves_a_door() {
         204
     );
     assert!(serve.metadata().contains(TOKEN));
+    let nobody = json!({"mac": "02:00:00:00:00:09", "open": true});
+    let (status, why) = serve.post("/door", &nobody, &[("authorization", &login)]);
+    assert_eq!(status, 404);
+    for part in [
+        "no group says who 02:00:00:00:00:09 is",
+        "; next: gild node add",
+    ] {
+        assert!(why.contains(part), "{why}");
+    }
+    let nodes = serve.rack()["nodes"].clone();
+    assert_eq!(nodes.as_array().map(Vec::len), Some(1), "it makes no board");
     let wrong = json!({"mac": "x", "open": true});
     assert_eq!(
         serve.post("/door", &wrong, &[("authorization", &login)]).0,

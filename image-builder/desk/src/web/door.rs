@@ -47,18 +47,32 @@ pub async fn door(
         return refused(StatusCode::BAD_REQUEST, &why);
     };
     let decide = move || {
+        // The desk would keep what was a slip of the hand as a board.
+        if !desk.knows(mac) {
+            return Ok(Err(nobody(mac, &desk)));
+        }
         let word = if open { "opens" } else { "closes" };
         desk.note_act(from.ip(), &format!("{word} the door for {mac}"))?;
-        desk.decide(mac, open)
+        desk.decide(mac, open).map(Ok)
     };
     match spawn_blocking(decide).await {
-        Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(Ok(()))) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Ok(Err(nobody))) => refused(StatusCode::NOT_FOUND, &nobody),
         Ok(Err(error)) => refused(
             StatusCode::INSUFFICIENT_STORAGE,
             &format!("the desk cannot keep it: {error}"),
         ),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
+}
+
+/// What to do about an address that nobody has.
+fn nobody(mac: Mac, desk: &Desk) -> String {
+    format!(
+        "no group says who {mac} is, and no board has reported with this address; next: gild node add {} --mac {mac} --name ... first, or \
+         correct the MAC",
+        desk.folder().path().display()
+    )
 }
 
 /// The answer to anyone who is not the operator, or has shown too many wrong logins.

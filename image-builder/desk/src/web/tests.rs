@@ -18,6 +18,9 @@ fn desk(folder: &tempfile::TempDir) -> Router {
     for (name, byte) in [("report.key", "0b"), ("login", "0d")] {
         fs::write(folder.path().join(name), byte.repeat(32)).expect("written");
     }
+    fs::create_dir_all(folder.path().join("groups")).expect("a folder");
+    let group = r#"{"selector": {"mac": "d8:3a:dd:01:02:03"}, "metadata": {}}"#;
+    fs::write(folder.path().join("groups/node-1.json"), group).expect("written");
     let desk = Desk::open(&Folder::new(folder.path())).expect("a desk");
     whole(&Arc::new(desk))
 }
