@@ -193,6 +193,11 @@ fn states(desk: &Desk, id: &str) -> Vec<&'static str> {
     nodes.iter().map(|node| node.state).collect()
 }
 
+/// Why the first board of an order does not carry it out or get it.
+fn why_of_first(desk: &Desk, id: &str) -> Option<String> {
+    shown(desk, id).nodes.swap_remove(0).why
+}
+
 /// Moves all that the journal says back by so many seconds, as if so much time had passed.
 fn time_passes(site: &Site, seconds: u64) {
     move_times(site, |at| at - seconds);
@@ -343,8 +348,14 @@ fn a_hold_goes_before_a_flash_and_the_latest_flash_before_an_earlier_one() {
     );
     let third = site.order(&desk, 4, &flash(&[1], &json!({})));
     assert_eq!(handed(&desk, 1).as_ref(), Some(&hold));
+    assert_eq!(states(&desk, &third), ["waits"]);
+    assert_eq!(
+        why_of_first(&desk, &third),
+        Some(format!("the order {hold} holds it"))
+    );
     let id = OrderId::parse(&hold).expect("an id");
     desk.take_back(&id, [10, 0, 0, 1].into()).expect("taken");
+    assert_eq!(why_of_first(&desk, &third), None);
     assert_eq!(handed(&desk, 1).as_ref(), Some(&third));
     let id = OrderId::parse(&third).expect("an id");
     desk.take_back(&id, [10, 0, 0, 1].into()).expect("taken");
@@ -430,6 +441,10 @@ fn an_order_that_cannot_be_read_may_be_a_hold_and_lets_no_flash_out() {
     assert_eq!(handed(&desk, 2).as_ref(), Some(&flash));
     let why = shown(&desk, &hold).why.expect("why");
     assert!(why.contains("its boards get no order to flash"), "{why}");
+    assert_eq!(
+        why_of_first(&desk, &flash),
+        Some(format!("the order {hold} cannot be read and may hold it"))
+    );
     // Without it nobody can know.
     let draft = site.path().join(format!("orders/{hold}.json"));
     fs::remove_file(&draft).expect("removed");

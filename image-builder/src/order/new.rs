@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_desk::desk::now;
-use gild_desk::orders::{Keys, Wish, addresses};
+use gild_desk::orders::{Keys, Offered, Wish, addresses};
 
 use super::rack::Desk;
 use crate::board;
@@ -94,6 +94,11 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let shelf = desk.shelf();
     let order = shelf.plan(&wish, now(), Keys::read(&desk.folder).as_ref())?;
+    let offered = Offered::read(&desk.folder.images());
+    offered.check(&order, &desk.rack()?)?;
+    if let Some(unseen) = offered.unseen(&order) {
+        log::warn!("{unseen}");
+    }
     let path = shelf.put(&order)?;
     log::info!(
         "{} is a draft, and counts when it is signed: gild order sign {}",

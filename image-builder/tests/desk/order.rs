@@ -114,7 +114,7 @@ fn an_order_is_made_shown_and_signed_elsewhere() {
     }
     let order = signed.stdout.lines().last().expect("a path").to_owned();
     assert!(order.starts_with("elsewhere/"), "beside the draft: {order}");
-    bench
+    let shown = bench
         .gild([
             "order",
             "show",
@@ -124,7 +124,14 @@ fn an_order_is_made_shown_and_signed_elsewhere() {
             "--desk",
             "desk",
         ])
-        .succeeds();
+        .succeeds()
+        .stdout;
+    assert!(
+        shown.ends_with("  signed   by desk/site.pub: the signature is good\n"),
+        "{shown}"
+    );
+    let shown = bench.gild(["order", "show", &draft]).succeeds().stdout;
+    assert!(!shown.contains("signature is good"), "{shown}");
     bench
         .gild(["order", "show", &order, "--key", "signing.pub"])
         .fails_saying(&["is not an order that counts"]);
@@ -300,6 +307,94 @@ fn what_cannot_be_meant_is_not_queued() {
         .map(|node| node["name"].clone())
         .collect();
     assert_eq!(names, ["node-1", "node-2"]);
+}
+
+/// Publishes files of these names; what they say does not matter here.
+fn publish(bench: &Bench, board: &str, names: &[&str]) {
+    let folder = bench.path(&format!("desk/images/{board}"));
+    fs::create_dir_all(&folder).expect("a folder");
+    for name in names {
+        fs::write(folder.join(name), "{}").expect("written");
+    }
+}
+
+#[test]
+fn an_order_names_an_image_or_a_channel_that_its_boards_find() {
+    let bench = desk();
+    let new = |more: &[&str]| {
+        let mut args = vec!["order", "new", "desk", "--action", "flash"];
+        args.extend(["--node", "node-1"]);
+        args.extend(more);
+        bench.gild(args)
+    };
+    // The images of this site may be elsewhere.
+    let said = new(&["--image", "rpi5-0"]).succeeds().stderr;
+    assert!(
+        said.contains("desk/images has no image, so nobody has looked whether there is the image rpi5-0; next: "),
+        "{said}"
+    );
+    let said = new(&[]).succeeds().stderr;
+    assert!(!said.contains("nobody has looked"), "{said}");
+
+    publish(
+        &bench,
+        "rpi5",
+        &[
+            "golden.json",
+            "rpi5-1.json",
+            "rpi5-1.spdx.json",
+            "rpi5-2.json",
+        ],
+    );
+    publish(
+        &bench,
+        "rock5b",
+        &["golden.json", "rock5b-1.json", "golden-canary.json"],
+    );
+    let queued = bench.names("desk/orders").len();
+    new(&["--image", "rpi5-0"]).fails_saying(&[
+        "the image rpi5-0 is not in desk/images; next: name what is there (rock5b-1, rpi5-1, rpi5-2), or build or publish it there first",
+    ]);
+    new(&["--channel", "beta"]).fails_saying(&[
+        "the image of the channel beta is not in desk/images; next: name what is there (canary), or give the channel an image first",
+    ]);
+    let serve = Serve::start(&bench);
+    let seen = flasher(1, 1, "network", &json!({}));
+    assert_eq!(serve.report(&bench, &seen), 204);
+    new(&["--image", "rock5b-1"]).fails_saying(&[
+        "the image rock5b-1 is not in desk/images for rpi5; next: name what is there (rpi5-1, rpi5-2)",
+    ]);
+    new(&["--channel", "canary"]).fails_saying(&[
+        "the channel canary is not in desk/images for rpi5; next: give the channel an image first: gild image current desk/images IMAGE",
+        "because none is there",
+    ]);
+    let login = login(&bench);
+    let wish = json!({"action": "flash", "nodes": [mac(1)], "image": "rpi5-0"});
+    let (status, why) = serve.post("/orders", &wish, &[("authorization", &login)]);
+    assert_eq!(status, 400);
+    assert!(
+        why.contains("next: name what is there (rpi5-1, rpi5-2)"),
+        "{why}"
+    );
+    assert_eq!(
+        bench.names("desk/orders").len(),
+        queued,
+        "nothing is queued"
+    );
+    new(&["--image", "rpi5-2"]).succeeds();
+    new(&[]).succeeds();
+}
+
+#[test]
+fn the_list_of_what_was_done_with_the_login_says_that_it_is_empty() {
+    let bench = desk();
+    let ran = bench.gild(["order", "list", "desk", "--audit"]).succeeds();
+    assert_eq!(ran.stdout, "");
+    assert!(
+        ran.stderr.contains("nothing was done with the login yet"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -9,8 +9,8 @@ use log::{info, warn};
 
 use super::{Desk, now};
 use crate::orders::{
-    Keys, OrderShown, QueueError, Queued, Shelf, ShelfError, Wish, acts, for_node, for_page, name,
-    nodes,
+    Keys, Offered, OrderShown, QueueError, Queued, Shelf, ShelfError, Wish, acts, for_node,
+    for_page, name, nodes,
 };
 use crate::rack::{Act, Happened};
 
@@ -75,6 +75,9 @@ impl Desk {
     pub fn queue(&self, wish: &Wish, from: IpAddr) -> Result<Order, OrderingError> {
         let orders = Shelf::new(self.folder.orders());
         let order = orders.plan(wish, now(), Keys::read(&self.folder).as_ref())?;
+        let offered = Offered::read(&self.folder.images());
+        self.look(|rack| offered.check(&order, rack))
+            .map_err(QueueError::from)?;
         let groups = self.groups();
         let whom = nodes(&order, |mac| name(&groups, mac));
         let what = acts(&order.action);
@@ -84,6 +87,9 @@ impl Desk {
         )
         .map_err(OrderingError::Noted)?;
         orders.put(&order)?;
+        if let Some(unseen) = offered.unseen(&order) {
+            warn!("{}: {unseen}", order.id);
+        }
         self.orders_changed(&order.nodes);
         Ok(order)
     }

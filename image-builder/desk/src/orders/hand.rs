@@ -15,6 +15,55 @@ use super::shelf::Queued;
 use super::way::{Step, rolling, step, turn};
 use crate::rack::{Node, Rack};
 
+/// What keeps boards from a flash: the holds that count, and the orders that may be holds.
+pub struct Holds<'a> {
+    sure: Vec<(&'a Order, &'a str)>,
+    unreadable: Vec<&'a Queued>,
+    now: u64,
+}
+
+impl<'a> Holds<'a> {
+    /// Those of all orders.
+    pub fn of(queue: &'a [Queued], now: u64) -> Self {
+        let sure = queue.iter().filter_map(|queued| queued.counts(now));
+        let unreadable = queue.iter().filter(|queued| queued.is_unreadable());
+        Self {
+            sure: sure
+                .filter(|(order, _)| order.action == Action::Hold)
+                .collect(),
+            unreadable: unreadable.collect(),
+            now,
+        }
+    }
+
+    /// Why the board with this address gets no flash, as the end of a sentence.
+    pub fn reason(&self, mac: Mac, node: Option<&Node>) -> Option<String> {
+        let macs = addresses(mac, node);
+        let held = self.hold(&macs);
+        let held = held.map(|(order, _)| format!("the order {} holds it", order.id));
+        held.or_else(|| {
+            let queued = self.may_hold(&macs)?;
+            Some(format!(
+                "the order {} cannot be read and may hold it",
+                queued.id
+            ))
+        })
+    }
+
+    /// The latest hold for a board with these addresses, and the text that it gets.
+    fn hold(&self, macs: &[Mac]) -> Option<(&'a Order, &'a str)> {
+        let mut latest_first = self.sure.iter().rev();
+        latest_first.find(|(order, _)| order.is_for(macs)).copied()
+    }
+
+    fn may_hold(&self, macs: &[Mac]) -> Option<&'a Queued> {
+        let mut unreadable = self.unreadable.iter();
+        unreadable
+            .find(|queued| queued.may_hold(macs, self.now))
+            .copied()
+    }
+}
+
 /// The order for the node with this address, and the text that it gets.
 #[must_use]
 pub fn for_node<'a>(
@@ -25,10 +74,9 @@ pub fn for_node<'a>(
 ) -> Option<(&'a Order, &'a str)> {
     let node = rack.node(mac);
     let macs = addresses(mac, node);
-    let mut hold = None;
     let mut flash = None;
     let mut identify = None;
-    let may_be_held = queue.iter().any(|queued| queued.may_hold(&macs, now));
+    let holds = Holds::of(queue, now);
     // The oldest come first, so that the latest one stays.
     for counts in queue.iter().filter_map(|queued| queued.counts(now)) {
         let order = counts.0;
@@ -36,10 +84,10 @@ pub fn for_node<'a>(
             continue;
         }
         match order.action {
-            Action::Hold => hold = Some(counts),
+            Action::Hold => {}
             Action::Identify => identify = Some(counts),
             // A flasher that has begun would write the blank disk all the same, with another image.
-            Action::Flash(_) if may_be_held && !has_begun(order, node) => {}
+            Action::Flash(_) if holds.may_hold(&macs).is_some() && !has_begun(order, node) => {}
             Action::Flash(_) if is_open(order, rack, node, &macs, now) => flash = Some(counts),
             Action::Flash(_) => {}
         }
@@ -48,7 +96,7 @@ pub fn for_node<'a>(
         let speaks = node.is_some_and(|node| node.kind == Kind::Node);
         flash.is_none_or(|(flash, _)| speaks && identify.0.id > flash.id)
     };
-    hold.or(identify.filter(is_later)).or(flash)
+    holds.hold(&macs).or(identify.filter(is_later)).or(flash)
 }
 
 /// Whether a flash is still to be carried out, and now.

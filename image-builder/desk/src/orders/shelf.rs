@@ -13,6 +13,7 @@ use gild_orders::{
 };
 
 use super::keys::{Keys, KeysError};
+use super::offered::NotOffered;
 use super::wish::{Wish, WishError, latest_id};
 
 /// So many orders the folder has at most. A draft beyond them is refused.
@@ -67,6 +68,9 @@ pub enum QueueError {
     /// It cannot be an order.
     #[error(transparent)]
     Wish(#[from] WishError),
+    /// Its boards would look for what is not there.
+    #[error(transparent)]
+    NotOffered(#[from] NotOffered),
     /// There are too many.
     #[error("{MOST} orders are queued already; next: take some back with `gild order cancel`")]
     Full,
@@ -263,12 +267,17 @@ impl Queued {
         }
     }
 
+    /// Whether nobody knows what it says.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.standing, Standing::Unreadable(_))
+    }
+
     /// Whether it may be a hold that counts for a node with these addresses, and nobody can read it. Its draft says to whom and for how
     /// long, if that is there.
     #[must_use]
     pub fn may_hold(&self, macs: &[Mac], now: u64) -> bool {
-        let is_unreadable = matches!(self.standing, Standing::Unreadable(_));
-        is_unreadable
+        self.is_unreadable()
             && match &self.order {
                 Some(order) => {
                     order.action == Action::Hold && order.is_for(macs) && order.counts_at(now)

@@ -6,6 +6,7 @@ use gild_boards::mac::Mac;
 use gild_orders::{Action, Choice, Order};
 use serde::Serialize;
 
+use super::hand::Holds;
 use super::shelf::{Queued, Standing};
 use super::way::{Step, Stop, rolling, step, stop, turn};
 use super::words::acts;
@@ -47,7 +48,7 @@ pub struct NodeShown {
     pub state: &'static str,
     /// Since when, seconds since 1970.
     pub at: Option<u64>,
-    /// Why it does not carry it out.
+    /// Why it does not carry it out, or does not get it yet.
     pub why: Option<String>,
 }
 
@@ -57,6 +58,7 @@ pub struct OfNode {
     id: String,
     action: Option<&'static str>,
     state: &'static str,
+    why: Option<String>,
 }
 
 /// All orders, the latest first.
@@ -67,9 +69,10 @@ pub fn for_page(
     now: u64,
     name: impl Fn(Mac) -> Option<String>,
 ) -> Vec<OrderShown> {
+    let holds = Holds::of(queue, now);
     let latest_first = queue.iter().rev();
     latest_first
-        .map(|queued| shown(queued, rack, now, &name))
+        .map(|queued| shown(queued, rack, &holds, now, &name))
         .collect()
 }
 
@@ -88,6 +91,7 @@ pub fn of_node(orders: &[OrderShown], rack: &Rack) -> BTreeMap<Mac, OfNode> {
                 id: order.id.clone(),
                 action: order.action,
                 state: node.state,
+                why: node.why.clone(),
             });
         }
     }
@@ -97,6 +101,7 @@ pub fn of_node(orders: &[OrderShown], rack: &Rack) -> BTreeMap<Mac, OfNode> {
 fn shown(
     queued: &Queued,
     rack: &Rack,
+    holds: &Holds<'_>,
     now: u64,
     name: &impl Fn(Mac) -> Option<String>,
 ) -> OrderShown {
@@ -109,6 +114,7 @@ fn shown(
         let way = Way {
             order,
             is_signed,
+            holds,
             stop: stop.as_ref(),
             turn: rolling(order).and_then(|_| turn(order, rack, now)),
         };
@@ -192,6 +198,7 @@ const fn action(action: &Action) -> &'static str {
 struct Way<'a> {
     order: &'a Order,
     is_signed: bool,
+    holds: &'a Holds<'a>,
     stop: Option<&'a Stop>,
     turn: Option<Mac>,
 }
@@ -210,8 +217,8 @@ impl Way<'_> {
             _ if stopped_here.is_some() => ("fault", None, stopped_here.map(in_its_words)),
             Step::Waits if !self.is_signed => ("queued", None, None),
             Step::Waits if self.stop.is_some() => ("not-reached", None, None),
-            Step::Waits if self.turn == Some(mac) => ("next", None, None),
-            Step::Waits => ("waits", None, None),
+            Step::Waits if self.turn == Some(mac) => ("next", None, self.held(mac, node)),
+            Step::Waits => ("waits", None, self.held(mac, node)),
             Step::Handed {
                 at,
                 fault: Some(fault),
@@ -220,7 +227,7 @@ impl Way<'_> {
                 at,
                 fault: Some(fault),
             } => ("fault", Some(at), Some(format!("fault {fault}"))),
-            Step::Handed { at, .. } => ("handed", Some(at), None),
+            Step::Handed { at, .. } => ("handed", Some(at), self.held(mac, node)),
             Step::Begun { at, .. } => ("begun", Some(at), None),
             Step::Done { at } => ("done", at, None),
             Step::Overtaken => ("overtaken", None, None),
@@ -236,5 +243,10 @@ impl Way<'_> {
             at,
             why,
         }
+    }
+    /// Why a flash does not reach the board yet.
+    fn held(&self, mac: Mac, node: Option<&Node>) -> Option<String> {
+        let is_flash = matches!(self.order.action, Action::Flash(_));
+        is_flash.then(|| self.holds.reason(mac, node)).flatten()
     }
 }

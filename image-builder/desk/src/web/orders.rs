@@ -102,7 +102,9 @@ pub async fn audit(
 
 const fn status(error: &OrderingError) -> StatusCode {
     match error {
-        OrderingError::Queue(QueueError::Wish(_)) => StatusCode::BAD_REQUEST,
+        OrderingError::Queue(QueueError::Wish(_) | QueueError::NotOffered(_)) => {
+            StatusCode::BAD_REQUEST
+        }
         OrderingError::Queue(QueueError::Full | QueueError::Clock(_)) => StatusCode::CONFLICT,
         OrderingError::Unknown(_) => StatusCode::NOT_FOUND,
         OrderingError::Queue(QueueError::Shelf(_))
