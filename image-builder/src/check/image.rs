@@ -5,7 +5,7 @@ use std::time::Duration;
 use gild_format::{Manifest, Sha256Hex};
 use gild_golden::age;
 
-use super::report::{Check, Finding};
+use super::report::{Check, Finding, NEXT};
 
 /// What one server has for one board.
 #[derive(Clone, Debug)]
@@ -52,9 +52,11 @@ pub enum Asked {
 }
 
 const PUBLISH: &str = "publish the image there with `gild image publish`";
+const BUILD: &str = "build one with `gild image build`, for a desk with --desk, or publish one there with `gild image publish`";
 
 /// Judges what all servers have for all boards, at this time since 1970.
 pub fn judge(looks: &[Look], asked: Asked, now: Duration) -> Vec<Finding> {
+    let lacking = lacking(looks);
     let mut findings = Vec::new();
     for server in each(looks, |look| &look.server) {
         let of_server: Vec<&Look> = looks.iter().filter(|look| look.server == *server).collect();
@@ -63,10 +65,12 @@ pub fn judge(looks: &[Look], asked: Asked, now: Duration) -> Vec<Finding> {
             continue;
         }
         findings.push(Finding::ok(Check::Server, server, "it can be read from"));
-        for look in of_server {
-            findings.extend(of_look(look, looks, asked, now));
-        }
+        let of_boards = of_server
+            .iter()
+            .filter(|look| !lacking.contains(&look.board));
+        findings.extend(of_boards.flat_map(|look| of_look(look, now)));
     }
+    findings.extend(nowhere(&lacking, looks, asked));
     for board in each(looks, |look| &look.board) {
         findings.extend(replicas(board, looks));
     }
@@ -97,31 +101,61 @@ fn away(looks: &[&Look]) -> Option<Finding> {
         .then(|| Finding::error(Check::Server, &looks[0].server, first, next))
 }
 
-fn of_look(look: &Look, looks: &[Look], asked: Asked, now: Duration) -> Vec<Finding> {
+/// The boards for which no server that can be read from has an image.
+fn lacking(looks: &[Look]) -> Vec<&'static str> {
+    let is_heard = |look: &&Look| !matches!(look.outcome, Err(Trouble::Away(_)));
+    let is_lacking = |board: &str| {
+        let of_board = looks.iter().filter(|look| look.board == board);
+        let mut heard = of_board.filter(is_heard).peekable();
+        heard.peek().is_some() && heard.all(|look| missing(look).is_some())
+    };
+    let boards = each(looks, |look| &look.board).into_iter().copied();
+    boards.filter(|board| is_lacking(board)).collect()
+}
+
+/// What a server that has no image for a board says.
+fn missing(look: &Look) -> Option<&str> {
+    match &look.outcome {
+        Err(Trouble::Missing(reason)) => Some(reason),
+        _ => None,
+    }
+}
+
+/// Nobody has to have all boards, but a share without any image is none. It is said once, because one image is built first.
+fn nowhere(lacking: &[&str], looks: &[Look], asked: Asked) -> Vec<Finding> {
+    let is_lacking = |look: &&Look| lacking.contains(&look.board);
+    let Some(reason) = looks.iter().filter(is_lacking).find_map(missing) else {
+        return Vec::new();
+    };
+    if lacking.len() == each(looks, |look| &look.board).len() {
+        // What a reader of one server advises does not fit all of them.
+        let reason = reason.split(NEXT).next().unwrap_or_default();
+        let text = format!("no server has an image yet: {reason}");
+        let boards = lacking.join(", ");
+        return vec![Finding::error(Check::Image, boards, &text, BUILD)];
+    }
+    let text = "there is no image for this board on any server";
+    let of_board = |board| match asked {
+        Asked::ByName => Finding::error(Check::Image, board, text, BUILD),
+        Asked::WithAll => Finding::warning(
+            Check::Image,
+            board,
+            text,
+            "give --board for each board that you have, or publish an image for this one",
+        ),
+    };
+    lacking.iter().map(of_board).collect()
+}
+
+fn of_look(look: &Look, now: Duration) -> Vec<Finding> {
     let subject = format!("{} {}", look.server, look.board);
     let error = |text: &str, next| vec![Finding::error(Check::Image, &subject, text, next)];
     match &look.outcome {
         Ok(image) => of_image(&subject, image, now),
         Err(Trouble::Away(reason)) => error(reason, "look at the server's log"),
         Err(Trouble::Refused(reason)) => error(reason, "build and publish an image that fits"),
-        Err(Trouble::Missing(reason)) if is_meant(look.board, looks, asked) => {
-            error(reason, PUBLISH)
-        }
-        Err(Trouble::Missing(_)) => vec![Finding::warning(
-            Check::Image,
-            &subject,
-            "there is no image for this board on any server",
-            "give --board for each board that you have, or publish an image for this one",
-        )],
+        Err(Trouble::Missing(reason)) => error(reason, PUBLISH),
     }
-}
-
-/// Nobody has to have all boards; but what one server has, the others must have, and a share without any image is none.
-fn is_meant(board: &str, looks: &[Look], asked: Asked) -> bool {
-    let is_there =
-        |look: &&Look| !matches!(look.outcome, Err(Trouble::Missing(_) | Trouble::Away(_)));
-    let mut there = looks.iter().filter(is_there).peekable();
-    asked == Asked::ByName || there.peek().is_none() || there.any(|look| look.board == board)
 }
 
 fn of_image(subject: &str, image: &Image, now: Duration) -> Vec<Finding> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// What splits a message from what the operator can do, in every error of gild.
-const NEXT: &str = "; next: ";
+pub const NEXT: &str = "; next: ";
 
 /// A part of the way that a node goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

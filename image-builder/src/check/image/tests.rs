@@ -45,7 +45,9 @@ fn look(server: &str, outcome: Result<Image, Trouble>) -> Look {
 }
 
 fn missing() -> Result<Image, Trouble> {
-    Err(Trouble::Missing("it is not there".to_owned()))
+    Err(Trouble::Missing(
+        "it is not there; next: look elsewhere".to_owned(),
+    ))
 }
 
 fn away() -> Result<Image, Trouble> {
@@ -191,9 +193,13 @@ fn a_board_that_nobody_has_is_a_warning_unless_it_was_asked_for() {
         on_rock5b(look("a", missing())),
     ];
     let found = judge(&looks, Asked::WithAll, NOW);
-    assert_eq!(only(&found, Level::Warning).subject, "a rock5b");
+    assert_eq!(only(&found, Level::Warning).subject, "rock5b");
     let found = judge(&looks, Asked::ByName, NOW);
-    assert_eq!(only(&found, Level::Error).subject, "a rock5b");
+    assert_eq!(only(&found, Level::Error).subject, "rock5b");
+    // Two servers do not make two of it.
+    let looks = [&looks[..], &[on_rock5b(look("b", missing()))]].concat();
+    let found = judge(&looks, Asked::WithAll, NOW);
+    assert_eq!(only(&found, Level::Warning).subject, "rock5b");
 }
 
 #[test]
@@ -203,8 +209,22 @@ fn a_board_that_another_server_has_is_an_error_where_it_is_missing() {
 }
 
 #[test]
-fn a_share_without_any_image_is_an_error() {
-    let found = judged(&[look("a", missing()), on_rock5b(look("a", missing()))]);
+fn shares_without_any_image_are_one_error_with_how_to_build_the_first() {
+    let of_both = |server| [look(server, missing()), on_rock5b(look(server, missing()))];
+    let looks = [of_both("a"), of_both("b")].concat();
+    for asked in [Asked::WithAll, Asked::ByName] {
+        let found = judge(&looks, asked, NOW);
+        let error = only(&found, Level::Error);
+        assert_eq!((&*error.subject, found.len()), ("rpi5, rock5b", 3));
+        let next = error.next.as_deref().unwrap_or_default();
+        assert!(
+            next.contains("`gild image build`, for a desk with --desk"),
+            "{next}"
+        );
+        assert!(error.message.contains("it is not there"), "{error}");
+    }
+    // What a server that is away has, nobody knows.
+    let found = judged(&[look("a", missing()), look("b", away())]);
     assert_eq!(count(&found, Level::Error), 2, "{found:#?}");
 }
 
