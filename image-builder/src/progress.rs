@@ -2,9 +2,12 @@
 
 use std::cell::RefCell;
 use std::io::{IsTerminal, stderr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a sign of life moves.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Progress through a known number of bytes.
 pub struct Progress {
@@ -64,6 +67,8 @@ impl Drop for Progress {
 pub struct Stages {
     started: Instant,
     current: RefCell<Option<(String, Instant)>>,
+    /// On a terminal, a line below all others that moves, and says what is being done and for how long.
+    life: RefCell<Option<ProgressBar>>,
 }
 
 impl Stages {
@@ -72,6 +77,7 @@ impl Stages {
         Self {
             started: Instant::now(),
             current: RefCell::new(None),
+            life: RefCell::new(None),
         }
     }
 
@@ -82,11 +88,33 @@ impl Stages {
     }
 
     fn end(&self) {
+        if let Some(life) = self.life.take() {
+            life.finish_and_clear();
+        }
         if let Some((what, since)) = self.current.take() {
             let name = what.split(':').next().unwrap_or(&what);
             log::info!("{name}: {}", spoken(since));
         }
     }
+}
+
+impl Stages {
+    /// Writes a line above the one that moves.
+    fn above(&self, say: impl FnOnce()) {
+        match &*self.life.borrow() {
+            Some(life) => life.suspend(say),
+            None => say(),
+        }
+    }
+}
+
+/// It moves by itself, also where a program says nothing for minutes.
+fn sign_of_life() -> ProgressBar {
+    let style = ProgressStyle::with_template("   {spinner} [{elapsed}] {wide_msg}");
+    let life = ProgressBar::new_spinner();
+    life.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    life.enable_steady_tick(TICK);
+    life
 }
 
 impl gild_golden::progress::Progress for Stages {
@@ -98,11 +126,19 @@ impl gild_golden::progress::Progress for Stages {
     }
 
     fn note(&self, text: &str) {
-        log::info!("   [{}] {text}", spoken(self.started));
+        self.above(|| log::info!("   [{}] {text}", spoken(self.started)));
+    }
+
+    fn at_work(&self, text: &str) {
+        if stderr().is_terminal() {
+            let mut life = self.life.borrow_mut();
+            life.get_or_insert_with(sign_of_life)
+                .set_message(text.to_owned());
+        }
     }
 
     fn warn(&self, text: &str) {
-        log::warn!("{text}");
+        self.above(|| log::warn!("{text}"));
     }
 }
 

@@ -150,6 +150,7 @@ pub fn build(
         sector_size: options.sector_size,
         slack: SLACK,
     };
+    progress.at_work("writing the file systems");
     assemble::assemble(&assembly, output)?;
     if let Err(error) = check_unchanged(options, &inputs) {
         // The error of the check is reported, and an error of the removal is not.

@@ -6,6 +6,8 @@ pub trait Progress {
     fn stage(&self, what: &str);
     /// Something worth knowing within a stage.
     fn note(&self, text: &str);
+    /// What is being done at this moment: a sign of life for who watches, and not worth a line.
+    fn at_work(&self, _text: &str) {}
     /// Something that is probably a mistake.
     fn warn(&self, text: &str);
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::counts::Counts;
 use super::packages::Packages;
 use super::{
     ADD_PACKAGES, ARCHITECTURE, BaseError, CUSTOMIZE, INITRAMFS_TOOLS, Initramfs, LEAN, SET_ASIDE,
@@ -13,9 +14,6 @@ use super::{
 use crate::cache::Slot;
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-
-/// After how many packages something is said.
-const NOTED_PACKAGES: usize = 25;
 
 /// How much of a failed run is shown.
 const LAST_LINES: usize = 15;
@@ -214,7 +212,8 @@ impl Run<'_> {
         // The command holds the pipe's other end open.
         drop(command);
         let mut last = Vec::new();
-        let mut set_up = 0;
+        let mut counts = Counts::default();
+        self.progress.at_work("mmdebstrap has begun");
         for line in BufReader::new(reader).split(b'\n') {
             let line = line.map_err(failed(&log_path))?;
             // A progress bar writes over itself.
@@ -228,10 +227,10 @@ impl Run<'_> {
             {
                 self.progress.note(text);
             }
-            if line.starts_with("Setting up ") {
-                set_up += 1;
-                if set_up % NOTED_PACKAGES == 0 {
-                    self.progress.note(&format!("{set_up} packages set up"));
+            if let Some(count) = counts.take(&line) {
+                self.progress.at_work(&count.text);
+                if count.is_noted {
+                    self.progress.note(&count.text);
                 }
             }
             last.push(line);
