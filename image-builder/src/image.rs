@@ -13,6 +13,7 @@ mod pack;
 mod prune;
 mod publish;
 mod release;
+mod size;
 mod verify;
 
 use clap::Subcommand;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::kept::{Kept, Shelf};
 use super::pack::timestamp;
+use super::size;
 
 /// Arguments of `gild image list`.
 #[derive(Debug, clap::Args)]
@@ -43,10 +44,10 @@ fn line(image: &Kept) -> Result<String> {
     let mark = if image.is_current { "*" } else { " " };
     let facts = match &image.manifest {
         Ok(manifest) => format!(
-            "  built {}  counter {}  {} MiB",
+            "  built {}  counter {}  {}",
             timestamp(manifest.build_time)?.strftime("%F"),
             manifest.rollback_counter,
-            manifest.stored_size.div_ceil(1 << 20)
+            size::shown(manifest.stored_size)
         ),
         Err(_) => String::new(),
     };

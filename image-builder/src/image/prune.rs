@@ -10,6 +10,7 @@ use gild_format::{ImageId, Manifest};
 
 use super::kept::{Kept, Shelf};
 use super::release::{ABOUT, Folder, Names, unfinished};
+use super::size;
 
 /// Arguments of `gild image prune`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +37,6 @@ pub fn run(args: &Args) -> Result<()> {
     for shelf in &shelves {
         tidy(&shelf.path, args.yes)?;
     }
-    let mebibytes = |image| stored_bytes(image).div_ceil(1 << 20);
     for (path, image) in &old {
         if args.yes {
             remove(path, &image.image_id).with_context(|| {
@@ -47,14 +47,15 @@ pub fn run(args: &Args) -> Result<()> {
                 )
             })?;
         }
-        println!("{}  {} MiB", image.image_id, mebibytes(image));
+        println!("{}  {}", image.image_id, size::shown(stored_bytes(image)));
     }
-    let freed: u64 = old.iter().map(|(_, image)| mebibytes(image)).sum();
+    let freed = old.iter().map(|(_, image)| stored_bytes(image)).sum();
+    let freed = size::shown(freed);
     match (old.len(), args.yes) {
         (0, _) => log::info!("there is no image to remove"),
-        (count, true) => log::info!("removed {freed} MiB: {count} of the images"),
+        (count, true) => log::info!("removed {freed}: {count} of the images"),
         (count, false) => {
-            log::info!("would remove {freed} MiB: {count} of the images; next: add --yes");
+            log::info!("would remove {freed}: {count} of the images; next: add --yes");
         }
     }
     Ok(())
@@ -73,9 +74,9 @@ fn tidy(path: &Path, yes: bool) -> Result<()> {
     }
     for file in left {
         log::info!(
-            "would remove {} ({} MiB), unless a gild is writing it; next: add --yes",
+            "would remove {} ({}), unless a gild is writing it; next: add --yes",
             file.path.display(),
-            file.length.div_ceil(1 << 20)
+            size::shown(file.length)
         );
     }
     Ok(())
