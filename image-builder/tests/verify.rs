@@ -10,6 +10,7 @@ use common::{Bench, MIB, copy};
 use gild_format::network::{NETWORK_OFFSET, Settings};
 use gild_format::record::{RECORD_OFFSET, Record, State};
 use gild_format::{Manifest, manifest_sha256};
+use gild_http_testkit::{Reply, Request, Server};
 
 fn packed() -> Bench {
     let bench = Bench::with_disk();
@@ -49,6 +50,22 @@ fn a_sound_set_is_sound() {
         "{}",
         ran.stderr
     );
+}
+
+/// Its signature is not there either, and nobody asked for that.
+#[test]
+fn a_manifest_that_is_not_there_is_named_itself() {
+    let bench = packed();
+    let server = Server::start(|_: &Request| Reply::new(404, "no\n"));
+    let address = format!("{}/rpi5/golden.json", server.url());
+    for manifest in ["out/rpi5/gone.json", &address] {
+        let args = ["image", "verify", manifest, "--key", "signing.pub"];
+        let said = bench.gild(args).fails_saying(&["next: "]).stderr;
+        assert!(
+            said.contains(".json") && !said.contains("minisig"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -81,9 +81,11 @@ pub struct Signed {
 impl Signed {
     /// Reads the manifest of this name and its signature.
     pub fn read(place: &Place, name: &str) -> Result<Self> {
+        // In this order: where neither is, the one that was asked for is named.
+        let manifest = place.read(name, MAX_MANIFEST_BYTES)?;
         let signature = place.read(&signature_of(name), MAX_SIGNATURE_BYTES)?;
         Ok(Self {
-            manifest: place.read(name, MAX_MANIFEST_BYTES)?,
+            manifest,
             signature: String::from_utf8(signature)
                 .with_context(|| format!("{} is not text", signature_of(name)))?,
         })
