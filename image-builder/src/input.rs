@@ -4,22 +4,25 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use gild_golden::text;
+
 /// What was given is not there, or is a folder.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} {} is {state}; next: {next_step}", path.display())]
 pub struct InputError {
     what: String,
     path: PathBuf,
-    state: &'static str,
+    state: String,
     next_step: String,
 }
 
 impl InputError {
-    fn new(path: &Path, what: &str, state: &'static str, next_step: &str) -> Self {
+    fn new(path: &Path, what: &str, state: impl Into<String>, next_step: &str) -> Self {
         Self {
             what: what.to_owned(),
             path: path.to_owned(),
-            state,
+            state: state.into(),
             next_step: next_step.to_owned(),
         }
     }
@@ -49,22 +52,15 @@ pub fn must_be_file(path: &Path, what: &str, next_step: &str) -> Result<(), Inpu
     Ok(())
 }
 
-/// The text in a file. gild reads UTF-8, and some editors and shells write something else.
-pub fn text_in(bytes: Vec<u8>, path: &Path, what: &str) -> Result<String, InputError> {
-    let is = |state| InputError::new(path, what, state, "save it as plain text in UTF-8");
-    if is_utf_16(&bytes) {
-        return Err(is("text in UTF-16"));
-    }
-    String::from_utf8(bytes).map_err(|_| is("not text in UTF-8"))
+/// The text in a file that people write.
+pub fn text_of(path: &Path, what: &str) -> anyhow::Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text_in(bytes, path, what)?)
 }
 
-/// Whether it begins as UTF-16 does: with its byte order mark, or with a character of ASCII in two bytes.
-fn is_utf_16(bytes: &[u8]) -> bool {
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
-        [0, one, ..] | [one, 0, ..] => one.is_ascii_graphic() || one.is_ascii_whitespace(),
-        _ => false,
-    }
+/// The text in the bytes of a file.
+pub fn text_in(bytes: Vec<u8>, path: &Path, what: &str) -> Result<String, InputError> {
+    text::of(bytes).map_err(|not| InputError::new(path, what, not.to_string(), text::NEXT))
 }
 
 /// The same for a file that others may have put there: a pipe could be waited for forever.

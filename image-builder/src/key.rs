@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 
-use crate::input::must_be_file;
+use crate::input::{must_be_file, text_of};
 
 /// The environment variable that holds the password of an encrypted key.
 const PASSWORD: &str = "GILD_KEY_PASSWORD";
@@ -120,8 +120,7 @@ fn show(file: &Path) -> Result<()> {
         "the key",
         "give a .pub or .key file of `gild key new`",
     )?;
-    let text =
-        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = text_of(file, "the key")?;
     let public = if let Ok(key) = gild_format::signature::PublicKey::parse(&text) {
         key.to_string()
     } else {
@@ -181,7 +180,7 @@ fn read_secret(path: &Path) -> Result<SecretKey> {
         "the secret key",
         "give the .key file of `gild key new`, or make one: gild key new --output site",
     )?;
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read the key {shown}"))?;
+    let text = text_of(path, "the secret key")?;
     ensure!(
         gild_format::signature::PublicKey::parse(&text).is_err(),
         "{shown} is a public key, and only the secret key can sign; next: give the file that ends in .key"

@@ -23,7 +23,7 @@ pub mod sbom;
 pub mod seal;
 pub mod settings;
 pub mod site;
-mod ssh_key;
+pub mod text;
 pub mod tree;
 pub mod units;
 pub mod updates;

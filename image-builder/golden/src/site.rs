@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use gild_node::login::IMAGE_KEYS;
 use serde::Serialize;
 
-use crate::ssh_key::{self, Problem};
+use crate::text::{self, NotText};
 use crate::tree::{Tree, TreeError};
+use gild_node::ssh_key::{self, Problem};
 
 /// What first boot reads, in the image.
 pub const FIRST_BOOT: &str = "etc/gild/first-boot.toml";
@@ -64,6 +65,14 @@ pub enum SiteError {
         source: io::Error,
         /// What to give.
         next: &'static str,
+    },
+    /// It is not text.
+    #[error("{} is {not}; next: {}", path.display(), text::NEXT)]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        not: NotText,
     },
     /// A secret where a public thing belongs.
     #[error("{} holds a private key, which must not leave its owner; next: give the public key", path.display())]
@@ -202,10 +211,14 @@ fn quoted(text: &str) -> String {
 const GIVE_KEYS: &str = "give the .pub file of `ssh-keygen`";
 
 fn read(path: &Path, next: &'static str) -> Result<String, SiteError> {
-    let text = fs::read_to_string(path).map_err(|source| SiteError::Read {
+    let bytes = fs::read(path).map_err(|source| SiteError::Read {
         path: path.to_owned(),
         source,
         next,
+    })?;
+    let text = text::of(bytes).map_err(|not| SiteError::NotText {
+        path: path.to_owned(),
+        not,
     })?;
     if text.contains("PRIVATE KEY-----") {
         return Err(SiteError::Private {

@@ -337,6 +337,11 @@ fn what_is_not_a_file_of_public_keys_is_refused_with_what_to_give() {
     for (file, text, complaint) in [
         ("none.pub", None, "none.pub: No such file"),
         ("empty.pub", Some("# nothing\n"), "it has none"),
+        (
+            "notepad.pub",
+            Some("s\0s\0h\0"),
+            "notepad.pub is text in UTF-16; next: save it as plain text in UTF-8",
+        ),
         ("text.pub", Some("text\n"), "line 1: this is not a public"),
         (
             "cut.pub",

@@ -35,6 +35,7 @@ pub mod secret;
 pub mod seed;
 pub mod seeding;
 pub mod settings;
+pub mod ssh_key;
 pub mod stable_mac;
 pub mod token;
 pub mod turn;

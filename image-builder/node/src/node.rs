@@ -10,6 +10,7 @@ use gild_matchbox::{Answer, MetadataError, NameError, Values, fallback_name, hos
 use serde_json::{Map, Value};
 
 use crate::k3s_url::K3sUrl;
+use crate::ssh_key::{self, Problem};
 use crate::token::{Token, TokenError, is_plain};
 
 const SSH_KEYS: &str = "SSH_KEYS_";
@@ -34,6 +35,8 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Who may log in.
     pub ssh_keys: Vec<String>,
+    /// What is wrong with the keys of its group that let nobody in.
+    pub refused_keys: Vec<String>,
     /// Options of k3s, by its own names for them.
     pub options: Map<String, Value>,
     /// Registries with their credentials, as k3s reads them.
@@ -89,7 +92,9 @@ pub enum NodeError {
     )]
     Withheld(String),
     /// Something is not there.
-    #[error("the group's metadata has no `{0}`; next: add it to the group in Matchbox")]
+    #[error(
+        "the group's metadata has no `{0}`; next: add it to the node's group at the metadata server (a desk or Matchbox)"
+    )]
     Missing(&'static str),
     /// Nothing says where the cluster is.
     #[error(
@@ -122,6 +127,7 @@ impl Node {
             (None, Some(reason)) => return Err(NodeError::Withheld(shown(reason))),
             (None, None) => return Err(NodeError::Missing("k3s_token")),
         };
+        let (ssh_keys, refused_keys) = ssh_keys(values)?;
         Ok(Self {
             mac,
             hostname,
@@ -135,7 +141,8 @@ impl Node {
             node_password: node_password(values, &token, mac, known.board_number)?,
             token,
             labels: labels::read(values)?,
-            ssh_keys: ssh_keys(values)?,
+            ssh_keys,
+            refused_keys,
             options: options::config(values)?,
             registries: options::registries(values)?,
         })
@@ -188,36 +195,26 @@ fn node_password(
     }
 }
 
-fn ssh_keys(values: &Values) -> Result<Vec<String>, NodeError> {
-    values
-        .below(SSH_KEYS)?
-        .into_iter()
-        .map(|(key, text)| {
-            if is_ssh_key(text) {
-                Ok(text.to_owned())
-            } else {
-                Err(wrong(
-                    key,
-                    "is not a public key: it must be \"type base64 comment\", as in id_ed25519.pub",
-                ))
+/// Who may log in, and what is wrong with the keys that let nobody in. A node without one of them is still a node.
+fn ssh_keys(values: &Values) -> Result<(Vec<String>, Vec<String>), NodeError> {
+    let mut keys = Vec::new();
+    let mut refused = Vec::new();
+    for (key, text) in values.below(SSH_KEYS)? {
+        let is_long = text.len() > MAX_SSH_KEY || !is_plain(text);
+        let problem = match ssh_key::check(text) {
+            Ok(()) if !is_long => {
+                keys.push(text.to_owned());
+                continue;
             }
-        })
-        .collect()
-}
-
-fn is_ssh_key(text: &str) -> bool {
-    let mut words = text.split(' ');
-    let kind = words.next().unwrap_or_default();
-    let key = words.next().unwrap_or_default();
-    text.len() <= MAX_SSH_KEY
-        && is_plain(text)
-        && ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"]
-            .iter()
-            .any(|start| kind.starts_with(start))
-        && key.len() >= 32
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
+            Ok(()) | Err(Problem::NotAKey) => "is not a public key of ssh",
+            Err(Problem::NotWhole) => "is not a whole public key of ssh",
+        };
+        let problem = format!(
+            "{problem}, and lets nobody in; next: put the whole line of the .pub file into the node's group: \"type base64 comment\""
+        );
+        refused.push(wrong(key, problem).to_string());
+    }
+    Ok((keys, refused))
 }
 
 #[cfg(test)]

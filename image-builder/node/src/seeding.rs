@@ -119,7 +119,7 @@ pub fn run(root: &Path) -> Result<()> {
         Err(_) => None,
     };
     if settings.is_ok() && matchbox.is_none() && present == Present::Foreign {
-        info!("no Matchbox is set, and there is a seed: it is left as it is");
+        info!("no metadata server is set, and there is a seed: it is left as it is");
         return Ok(());
     }
     // First of all, so that no panic, no kill and no power cut leaves the node without a name to reach it by.
@@ -129,7 +129,7 @@ pub fn run(root: &Path) -> Result<()> {
     let settings = settings?;
     let Some(matchbox) = &settings.matchbox else {
         warn!(
-            "no Matchbox is set in /etc/gild/first-boot.toml: this node gets a name and joins no cluster"
+            "no metadata server (a desk or Matchbox) is set in /etc/gild/first-boot.toml: this node gets a name and joins no cluster"
         );
         return Ok(());
     };
@@ -145,7 +145,7 @@ pub fn run(root: &Path) -> Result<()> {
     })?;
     place.write(&seed_of(&node, &image))?;
     announce(&node);
-    report(root, Stage::Named, &[]).log();
+    report(root, Stage::Named, &node.refused_keys).log();
     Ok(())
 }
 
@@ -178,7 +178,7 @@ pub fn retry(root: &Path) -> Result<bool> {
     }
     let settings = Settings::read(root)?;
     let Some(matchbox) = &settings.matchbox else {
-        info!("no Matchbox is set in /etc/gild/first-boot.toml: there is nobody to ask");
+        info!("no metadata server is set in /etc/gild/first-boot.toml: there is nobody to ask");
         return Ok(false);
     };
     let node = match identify(root, &settings, matchbox, RETRY) {
@@ -192,7 +192,7 @@ pub fn retry(root: &Path) -> Result<bool> {
     announce(&node);
     reboots.one_more()?;
     place.write(&seed_of(&node, &image))?;
-    report(root, Stage::Named, &[]).log();
+    report(root, Stage::Named, &node.refused_keys).log();
     Ok(true)
 }
 
@@ -211,7 +211,8 @@ pub fn ask_matchbox(
 ) -> Result<Node> {
     let machine = Machine {
         root,
-        client: Client::new(settings.ca.as_deref()).context("getting ready to ask Matchbox")?,
+        client: Client::new(settings.ca.as_deref())
+            .context("getting ready to ask the metadata server")?,
         start: Instant::now(),
         asker,
     };
@@ -221,7 +222,7 @@ pub fn ask_matchbox(
 fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) -> Result<Node> {
     if matchbox.scheme() == "http" {
         warn!(
-            "Matchbox is asked over plain http: everyone on the way can read and change its answer"
+            "the metadata server is asked over plain http: everyone on the way can read and change its answer"
         );
     }
     for interface in interface::candidates(root) {
@@ -240,7 +241,7 @@ fn asker(root: &Path) -> Asker {
     let board_number = board_number::wait(root);
     if board_number.is_none() {
         warn!(
-            "this board shows no number of its own: without a `k3s_node_password` in Matchbox other nodes can compute this node's"
+            "this board shows no number of its own: without a `k3s_node_password` in its group other nodes can compute this node's"
         );
     }
     Asker {
@@ -251,7 +252,7 @@ fn asker(root: &Path) -> Asker {
     }
 }
 
-/// Says who this node is, and what is weak about its token.
+/// Says who this node is, what is weak about its token, and which keys let nobody in.
 pub fn announce(node: &Node) {
     info!(
         "this node is {} ({}), for the cluster at {}, with a {:?}",
@@ -259,6 +260,9 @@ pub fn announce(node: &Node) {
     );
     if let Some(weakness) = node.token.weakness() {
         warn!("{weakness}");
+    }
+    for problem in &node.refused_keys {
+        warn!("{problem}");
     }
 }
 
@@ -293,7 +297,7 @@ impl Reboots {
             .unwrap_or(0);
         if so_far >= MOST_REBOOTS {
             bail!(
-                "Matchbox knows this node, but after {so_far} reboots it still has not become that; next: look at \
+                "the metadata server knows this node, but after {so_far} reboots it still has not become that; next: look at \
                  /var/log/cloud-init.log, then remove {} to try again",
                 self.path.display()
             );

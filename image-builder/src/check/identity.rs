@@ -29,8 +29,10 @@ pub fn is_of_the_image(server: &K3sUrl) -> bool {
     server.as_str() == OF_THE_IMAGE
 }
 
-const CORRECT: &str = "correct the group of this node in Matchbox";
-const ADD: &str = "add a group to Matchbox that selects this MAC address";
+const CORRECT: &str = "correct the group of this node";
+const LOG: &str = "look at the log of the metadata server (`gild serve` or Matchbox)";
+const ADD: &str =
+    "say who it is: `gild node add`, or for Matchbox a group that selects this MAC address";
 
 /// Judges the answer about a future node, and returns what the node takes from it. Where the desk withholds the token, `file` is
 /// what it would answer by the node's group file.
@@ -47,8 +49,13 @@ pub fn of_node(
     );
     let answer = match said {
         Said::Answer(body) => Answer::parse(body, mac),
-        Said::Nothing => return error(&format!("Matchbox does not know it: {without}"), ADD),
-        Said::Failed(reason) => return error(reason, "look at Matchbox' log"),
+        Said::Nothing => {
+            return error(
+                &format!("the metadata server does not know it: {without}"),
+                ADD,
+            );
+        }
+        Said::Failed(reason) => return error(reason, LOG),
     };
     let unknown = K3sUrl::parse(OF_THE_IMAGE).ok();
     let known = Known {
@@ -146,7 +153,9 @@ fn of_values(node: &Node) -> Vec<Finding> {
     } else {
         Finding::ok(Check::Node, node.mac, text)
     };
-    [first].into_iter().chain(unknown).collect()
+    let refused = node.refused_keys.iter();
+    let refused = refused.map(|text| Finding::warning(Check::Node, node.mac, text, CORRECT));
+    [first].into_iter().chain(unknown).chain(refused).collect()
 }
 
 /// Judges the answer about a MAC address that no node has.
@@ -160,12 +169,12 @@ pub fn of_stranger(mac: Mac, said: &Said) -> Finding {
         Said::Nothing => {
             let name = fallback_name(Some(mac));
             let text = format!(
-                "Matchbox gives nothing to a machine that it does not know: a node would call itself {name} and join no cluster"
+                "the metadata server gives nothing to a machine that it does not know: a node would call itself {name} and join no cluster"
             );
             return Finding::ok(Check::Node, &subject, text);
         }
         Said::Failed(reason) => {
-            return Finding::error(Check::Node, &subject, reason, "look at Matchbox' log");
+            return Finding::error(Check::Node, &subject, reason, LOG);
         }
         Said::Answer(body) => Answer::parse(body, mac),
     };
@@ -181,15 +190,15 @@ pub fn of_stranger(mac: Mac, said: &Said) -> Finding {
         Ok(Answer::Dedicated(_)) => Finding::error(
             Check::Node,
             &subject,
-            "Matchbox has its own group for it",
-            "look which program answers instead of Matchbox",
+            "the metadata server has its own group for it",
+            "look which program answers instead of a desk or Matchbox",
         ),
         Err(error) => strange(&subject, &error),
     }
 }
 
 fn strange(subject: &str, error: &MetadataError) -> Finding {
-    let next = "check that the address leads to Matchbox";
+    let next = "check that the address leads to a desk or Matchbox";
     Finding::error(Check::Node, subject, &error.to_string(), next)
 }
 

@@ -19,7 +19,7 @@ use gild_node::token::{Kind, Token};
 use serde_json::{Map, json};
 
 use super::question::given_or_asked;
-use crate::input::must_be_regular;
+use crate::input::{must_be_regular, text_of};
 use crate::key::{self, create};
 
 /// Only the owner reads what lies there: the token is in it.
@@ -160,7 +160,7 @@ impl Cluster {
             )?
             .into(),
         };
-        let token = text_of(&token_file, "the token")?;
+        let token = given(&token_file, "the token")?;
         let token = Token::parse(token.trim()).map_err(|problem| {
             anyhow::anyhow!(
                 "the token in {} cannot be used: it {problem}",
@@ -223,9 +223,9 @@ impl Cluster {
     }
 }
 
-fn text_of(file: &Path, what: &str) -> Result<String> {
+fn given(file: &Path, what: &str) -> Result<String> {
     must_be_regular(file, what, "give the file that has it")?;
-    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    text_of(file, what)
 }
 
 /// Makes a folder that was not there.

@@ -1,6 +1,6 @@
 //! `gild image verify`: checks whether a published set holds what its manifest promises.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Scope};
 use super::release::{self, Names, Signed};
-use crate::input::{must_be_file, must_exist};
+use crate::input::{must_be_file, must_exist, text_of};
 use crate::parallel;
 use crate::progress::Progress;
 use crate::published::{AccessArgs, Place, is_address, is_unread};
@@ -109,8 +109,7 @@ pub fn read_key(text: &str) -> Result<PublicKey> {
         return Ok(key);
     }
     must_be_file(Path::new(text), "the public key", GIVE_A_KEY)?;
-    let content =
-        fs::read_to_string(text).with_context(|| format!("cannot read the key {text}"))?;
+    let content = text_of(Path::new(text), "the public key")?;
     PublicKey::parse(&content).map_err(|error| {
         let said = format!("cannot use the key {text}: {error}; next: {GIVE_A_KEY}");
         anyhow::Error::new(error).context(said)

@@ -19,7 +19,7 @@ pub struct Args {
     /// List what was done with the login instead: when, from which address, what
     #[arg(long)]
     audit: bool,
-    /// Print JSON
+    /// Print JSON: an object with `orders`, or with --audit an array of what was done
     #[arg(long)]
     json: bool,
 }

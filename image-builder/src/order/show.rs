@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::rack::Desk;
 use crate::image::read_key;
-use crate::input::must_be_regular;
+use crate::input::{must_be_regular, text_in};
 
 /// Arguments of `gild order show`.
 #[derive(Debug, clap::Args)]
@@ -36,18 +36,18 @@ pub fn run(args: &Args) -> Result<()> {
         None => Desk::around(&args.file),
     };
     let text = text(&args.file)?;
-    let (order, signer) = match SignedOrder::parse(text.as_bytes()) {
+    let (order, key) = match SignedOrder::parse(text.as_bytes()) {
         Ok(signed) => {
             let of = of_signed(&signed, args.key.as_deref(), desk.as_ref());
-            let (order, signer) =
+            let (order, key) =
                 of.with_context(|| format!("{} is not an order that counts", args.file.display()))?;
-            (order, Some(signer))
+            (order, Some(key))
         }
         Err(_) => (draft(&args.file, &text, args.key.is_some())?, None),
     };
     print!("{}", words(&order, desk.as_ref())?);
-    if let Some(signer) = signer {
-        println!("  signed   by {signer}: the signature is good");
+    if let Some(key) = key {
+        println!("  signed   by {key}: the signature is good");
     }
     ensure!(
         order.counts_at(now()),
@@ -59,13 +59,13 @@ pub fn run(args: &Args) -> Result<()> {
 fn text(file: &Path) -> Result<String> {
     must_be_regular(file, "the order", "give a file of a desk's folder orders/")?;
     let context = || format!("cannot read {}", file.display());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     File::open(file)
         .with_context(context)?
         .take(MAX_LENGTH as u64 + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .with_context(context)?;
-    Ok(text)
+    Ok(text_in(bytes, file, "the order")?)
 }
 
 /// What was signed, and the key, as it was given. It is shown to who says with which key: anything else could be anybody's.

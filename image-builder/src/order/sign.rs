@@ -11,7 +11,7 @@ use gild_orders::{MAX_LENGTH, Order, SignedOrder};
 
 use super::rack::Desk;
 use super::show;
-use crate::input::must_be_regular;
+use crate::input::{must_be_regular, text_in};
 use crate::key::Signer;
 
 /// Arguments of `gild order sign`.
@@ -111,12 +111,13 @@ fn read(path: &Path) -> Result<Order> {
         "give a .json file of a desk's folder orders/",
     )?;
     let context = || format!("cannot read {}", path.display());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     File::open(path)
         .with_context(context)?
         .take(MAX_LENGTH as u64)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .with_context(context)?;
+    let text = text_in(bytes, path, "the draft")?;
     Order::parse(&text).with_context(|| {
         format!(
             "{} cannot be signed; next: give a .json file of a desk's folder orders/",

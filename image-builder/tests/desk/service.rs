@@ -306,6 +306,39 @@ fn a_desk_is_never_overwritten_and_what_cannot_be_meant_makes_none() {
         fs::write(bench.path("keys"), keys).expect("a file");
         init(&bench, &["--ssh-keys", "keys"]).fails_saying(&["keys", "next: "]);
     }
+    // As Notepad and PowerShell save it.
+    let utf_16 = |text: &str| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let advice = "is text in UTF-16; next: save it as plain text in UTF-8";
+    fs::write(bench.path("keys"), utf_16(cut)).expect("a file");
+    init(&bench, &["--ssh-keys", "keys"]).fails_saying(&["keys", advice]);
+    fs::write(bench.path("wide"), utf_16(TOKEN)).expect("a file");
+    bench
+        .gild([
+            "init",
+            "desk",
+            "--address",
+            "10.0.0.1",
+            "--k3s-url",
+            "https://k:6443",
+            "--k3s-token-file",
+            "wide",
+        ])
+        .fails_saying(&["the token wide", advice]);
+    fs::write(bench.path("wide"), utf_16("a key\n")).expect("a file");
+    for (what, args) in [
+        ("the key", &["key", "show", "wide"][..]),
+        (
+            "the public key",
+            &["image", "verify", "images", "--key", "wide"],
+        ),
+    ] {
+        bench
+            .gild(args.iter().copied())
+            .fails_saying(&[what, advice]);
+    }
     init(&bench, &["--k3s-url", "http://k:6443"])
         .fails_saying(&["--k3s-url must begin with https://"]);
     fs::write(bench.path("token"), "").expect("a file");

@@ -1,5 +1,7 @@
 use super::*;
 
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g me@here";
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
 const GOOD: [&str; 5] = [
     "REQUEST_QUERY_MAC=d8:3a:dd:01:02:03",
@@ -117,18 +119,48 @@ fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
         "K3S_NODE_LABELS_A=x.k8s.io/a=b",
         "K3S_NODE_LABELS_A=gild/image=other",
         "K3S_NODE_LABELS_A=gild/board=rock5b",
-        "SSH_KEYS_A=AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
-        "SSH_KEYS_A=ssh-ed25519 short",
-        "SSH_KEYS_A=command=\"x\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
     ] {
         let error = with(line).expect_err(line).to_string();
         assert!(!error.contains("s3cret"), "{line}: {error}");
     }
 }
 
+/// Somebody may have copied half of it into a group. The cluster needs the node all the same.
+#[test]
+fn a_key_that_lets_nobody_in_is_left_out_and_reported_and_the_node_goes_on() {
+    let cut = &KEY[..60];
+    for (text, what) in [
+        (cut, "is not a whole public key of ssh"),
+        (
+            "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ me",
+            "is not a whole",
+        ),
+        (
+            "AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA",
+            "is not a public key",
+        ),
+        ("ssh-ed25519 short", "is not a public key"),
+        (&format!("command=\"x\" {KEY}"), "is not a public key"),
+    ] {
+        let node = with(&format!("SSH_KEYS_CUT={text}\nSSH_KEYS_ME={KEY}")).expect(text);
+        assert_eq!(node.ssh_keys, [KEY], "{text}");
+        let [refused] = &node.refused_keys[..] else {
+            panic!("{text}: {:?}", node.refused_keys);
+        };
+        assert!(
+            refused.starts_with("`ssh_keys_cut` in the group's metadata "),
+            "{refused}"
+        );
+        assert!(
+            refused.contains(what) && refused.contains("; next: "),
+            "{refused}"
+        );
+    }
+}
+
 #[test]
 fn labels_keys_and_a_password_are_taken_over() {
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAA me@here";
+    let key = KEY;
     let node = with(&format!(
         "K3S_NODE_LABELS_A=topology.kubernetes.io/zone=rack1\nK3S_NODE_LABELS_B=disk=\nSSH_KEYS_ME={key}\nK3S_NODE_PASSWORD=0123456789abcdef"
     ))

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::groups::Known;
 use super::mac;
 use super::table::{self, Row};
-use crate::input::must_be_regular;
+use crate::input::{must_be_regular, text_of};
 use crate::key::create;
 
 const SECRET: u32 = 0o600;
@@ -88,8 +88,7 @@ impl Desk {
     /// The groups of all lines that are not there yet. Every line that is wrong is named.
     fn all(&self, file: &Path) -> Result<Vec<New>> {
         must_be_regular(file, "the file of nodes", "give the file that has it")?;
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text = text_of(file, "the file of nodes")?;
         let shown = file.display();
         let lines = table::read(&text).with_context(|| format!("{shown} cannot be used"))?;
         let mut seen = Seen::default();
