@@ -192,6 +192,7 @@ install: install-inputs ## Put gild, with all that it needs, into PREFIX= (~/.lo
 	@toolchain/setup image card
 	@[ -e target/release/gild ] || echo "install: compiling gild, the boards' agent and their programs of first boot: up to half an hour on 2 cores, the first time"
 	@$(MAKE) --no-print-directory gild agent first-boot
+	@cargo run --quiet --release --bin gild-docs target/pages
 	@toolchain/install "$(PREFIX)"
 
 dist: dist-inputs ## Make packages of gild for machines that do not compile it, in target/dist: ARCH=amd64 or arm64 for one; KEY=site.key signs SHA256SUMS
