@@ -16,14 +16,16 @@ pub fn announce(access: &Access, matchbox: &Url, mac: Mac) -> Option<String> {
     let answer = http::get(access, &metadata_address(matchbox, mac));
     match answer.map(|body| name(&body, mac)) {
         Ok(Ok(name)) => {
-            info!("Matchbox names this node {name} ({mac})");
+            info!("the metadata server names this node {name} ({mac})");
             return Some(name);
         }
         Ok(Err(reason)) => warn!("{reason}"),
         Err(HttpError::Status(status)) if status == 404 => {
             warn!("{}", Nameless::Unknown(mac));
         }
-        Err(error) => warn!("cannot get the name of {mac} from Matchbox: {error}"),
+        Err(error) => warn!(
+            "cannot get the name of {mac} from the metadata server (a desk or Matchbox): {error}"
+        ),
     }
     None
 }
@@ -31,14 +33,14 @@ pub fn announce(access: &Access, matchbox: &Url, mac: Mac) -> Option<String> {
 /// Why the node will not have a name of Matchbox, as things are.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Nameless {
-    #[error("Matchbox does not know {0}: the node will call itself {name}", name = fallback_name(Some(*.0)))]
+    #[error("the metadata server (a desk or Matchbox) does not know {0}: the node will call itself {name}", name = fallback_name(Some(*.0)))]
     Unknown(Mac),
     #[error(
-        "Matchbox does not know {0}: its answer is for no node in particular, and the node will call itself {name}",
+        "the metadata server (a desk or Matchbox) does not know {0}: its answer is for no node in particular, and the node will call itself {name}",
         name = fallback_name(Some(*.0))
     )]
     DefaultGroup(Mac),
-    #[error("the node will refuse the name that Matchbox has for {0}: {1}")]
+    #[error("the node will refuse the name that the metadata server has for {0}: {1}")]
     Refused(Mac, NameError),
 }
 

@@ -63,13 +63,13 @@ pub struct Args {
     /// Look for the image of this board; repeat it for more [default: all boards that gild knows]
     #[arg(long = "board", value_name = "BOARD", value_parser = Named)]
     boards: Vec<&'static Board>,
-    /// Ask this Matchbox, and not the configuration's
+    /// Ask this metadata server (a desk or Matchbox), and not the configuration's
     #[arg(long, value_name = "URL")]
     matchbox: Option<String>,
-    /// Ask Matchbox about the node with this MAC address; repeat it for more
+    /// Ask the metadata server about the node with this MAC address; repeat it for more
     #[arg(long = "mac", value_name = "MAC", value_parser = mac)]
     macs: Vec<Mac>,
-    /// Ask Matchbox about each node of its group files, which lie in `groups` of this folder
+    /// Ask the metadata server about each node of its group files, which lie in `groups` of this folder
     #[arg(long, value_name = "DIR")]
     groups: Option<PathBuf>,
     /// Address of the cluster that the image was built with, for nodes whose group names none
@@ -239,8 +239,8 @@ fn no_matchbox() -> Answers {
     Answers {
         findings: vec![Finding::not_checked(
             Check::Matchbox,
-            "Matchbox",
-            "the configuration does not name it; nodes ask the Matchbox that the image names",
+            "the metadata server (a desk or Matchbox)",
+            "the configuration does not name it; nodes ask the one that the image names",
             "give --matchbox with the address that the image was built with",
         )],
         nodes: Vec::new(),

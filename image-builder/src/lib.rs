@@ -58,7 +58,7 @@ enum Command {
     /// Build, check and write the flasher card
     #[command(subcommand)]
     Card(card::Command),
-    /// Check from the desk what a node will do: configuration, servers of images, Matchbox, cluster
+    /// Check from the desk what a node will do: configuration, servers of images, metadata server, cluster
     Check(Box<check::Args>),
     /// Check the boards' firmware files, and change their settings
     #[command(subcommand)]

@@ -153,7 +153,10 @@ fn a_static_address_reaches_the_disk_and_a_node_without_a_group_is_flashed() -> 
 
     let mut board = scene.power_on()?;
     board.wait_for("10.0.2.77/24", PATIENCE)?;
-    board.wait_for("Matchbox does not know", PATIENCE)?;
+    board.wait_for(
+        "the metadata server (a desk or Matchbox) does not know",
+        PATIENCE,
+    )?;
 
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
     let mut block = [0; NETWORK_LENGTH];

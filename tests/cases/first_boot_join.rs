@@ -85,7 +85,10 @@ fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<(
 
     // What Matchbox says of this node when it is down, or has lost the group, takes nothing away.
     rack.remove_node("node-1")?;
-    hears(&mut machine, "the node keeps what Matchbox said before")?;
+    hears(
+        &mut machine,
+        "the node keeps what the metadata server said before",
+    )?;
 
     let right = json!({"k3s_node_password": "of-another-node"});
     node(&rack, SERVER, &token, &right)?;
@@ -137,8 +140,8 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     const REFRESH: &str = "/usr/sbin/gild-seed";
     let rack = Rack::new()?;
     let key = |name: &str| {
-        let body = name[..1].repeat(44);
-        format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{body} {name}")
+        let body = name[..1].repeat(42);
+        format!("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA{body} {name}")
     };
     let with = |rack: &Rack, name: &str, password: &str, label: &str, key: &str| {
         let metadata = json!({
@@ -217,7 +220,7 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     machine.output(REFRESH, &["refresh"])?;
     assert_eq!(starts(&machine)?.len(), before);
     drop(matchbox);
-    refused(&machine, "asking Matchbox")?;
+    refused(&machine, "asking the metadata server")?;
     machine.power_off()?;
     machine.boot()?;
     assert_joined(&machine, "node-1")
@@ -326,7 +329,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
         .context("a report")?;
     assert_eq!(
         last.message.as_deref(),
-        Some("taken on from Matchbox: k3s_node_labels")
+        Some("taken on from the metadata server: k3s_node_labels")
     );
 
     // The token changes, and changes again.
@@ -343,7 +346,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
         let last = reports(&matchbox, &next, secret)?.pop();
         assert_eq!(
             last.context("a report")?.message.as_deref(),
-            Some("taken on from Matchbox: k3s_token")
+            Some("taken on from the metadata server: k3s_token")
         );
     }
     let asked = matchbox.asked();

@@ -38,7 +38,7 @@ pub const KEYS: [Key; 26] = [
         name: "ca",
         kind: Kind::Text,
         needed: "no",
-        what: "certificates of your own authorities, in PEM form, for image servers, Matchbox and the status URL. Not as a kernel argument",
+        what: "certificates of your own authorities, in PEM form, for image servers, the metadata server and the status URL. Not as a kernel argument",
     },
     Key {
         name: "http.header",
@@ -62,7 +62,7 @@ pub const KEYS: [Key; 26] = [
         name: "matchbox",
         kind: Kind::Text,
         needed: "no",
-        what: "base URL of a Matchbox server. The console then shows the host name that Matchbox has for this MAC address",
+        what: "base URL of the metadata server, a desk or Matchbox. The console then shows the host name that it has for this MAC address",
     },
     Key {
         name: "status_url",

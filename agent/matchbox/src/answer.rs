@@ -25,7 +25,7 @@ pub struct Values {
 pub enum MetadataError {
     /// A value with a line break in it, or another server.
     #[error(
-        "line {0} of Matchbox' answer has no `=`: either a value in the group's metadata has a line break, or this is not Matchbox"
+        "line {0} of the answer has no `=`: either a value in the group's metadata has a line break, or this is neither a desk nor Matchbox"
     )]
     NotALine(usize),
     /// Matchbox says which MAC it was asked for.
@@ -58,7 +58,7 @@ impl Answer {
             }
             None => {
                 return Err(not_for_us(
-                    "it has no REQUEST_QUERY_MAC, so Matchbox did not understand the question, or something else has answered",
+                    "it has no REQUEST_QUERY_MAC, so the server did not understand the question, or something else has answered",
                 ));
             }
         }

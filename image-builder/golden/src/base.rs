@@ -1,5 +1,6 @@
 //! The base: a root file system of Debian packages, made by mmdebstrap and kept in the cache.
 
+mod counts;
 mod dates;
 mod emulation;
 mod host_apt;
@@ -105,8 +106,8 @@ pub enum BaseError {
     /// Programs of the boards' processor do not run here.
     #[error(
         "this machine cannot run {ARCHITECTURE} programs ({reason}), and gild needs that to install packages; \
-         next: apt-get install qemu-user-static binfmt-support, and run arm64-programs, which is in share/gild of an installed gild \
-         and in toolchain/ of a checkout (`make image` does both)"
+         next: apt-get install qemu-user-static binfmt-support, and run toolchain/arm64-programs in a checkout (`make image` does both), \
+         /usr/share/gild/arm64-programs of the Debian package, or ~/.local/share/gild/arm64-programs after `make install`"
     )]
     Emulation {
         /// What was found.

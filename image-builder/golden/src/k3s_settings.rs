@@ -30,7 +30,7 @@ pub enum K3sSettingsError {
     },
     /// A file that would be lost.
     #[error(
-        "your overlay's /{path} has no place in an image: the node's own settings and its token come from Matchbox; next: options of k3s \
+        "your overlay's /{path} has no place in an image: the node's own settings and its token come from the metadata server (a desk or Matchbox); next: options of k3s \
          into /{DROP_INS}/NAME.yaml, environment such as a proxy into /etc/systemd/system/k3s-agent.service.d/NAME.conf, as \
          `[Service]` and `Environment=NAME=VALUE`"
     )]
@@ -144,7 +144,7 @@ mod tests {
                 "etc/rancher/k3s/registries.yaml",
                 0o644,
                 "configs: {r: {auth: {password: s3cret}}}\n",
-                "Matchbox",
+                "each node's group",
             ),
             (
                 "etc/rancher/k3s/config.yaml",

@@ -18,13 +18,13 @@ pub enum SettingsError {
     Refused(#[source] Problem),
     /// Nothing says where nodes ask, or that they are not to.
     #[error(
-        "/{FIRST_BOOT} names no Matchbox, so nodes would not learn who they are and join no cluster; next: give --matchbox \
+        "/{FIRST_BOOT} names no metadata server (a desk or Matchbox), so nodes would not learn who they are and join no cluster; next: give --desk DIR, --matchbox \
          URL, or --without-matchbox; in your own file, `matchbox = \"URL\"` or `without_matchbox = true`"
     )]
     NoMatchbox,
     /// Every node would ask itself.
     #[error(
-        "Matchbox's address {url} leads each node to itself; next: give an address by which nodes reach the machine that it \
+        "the metadata server's address {url} leads each node to itself; next: give an address by which nodes reach the machine that it \
          runs on"
     )]
     AsksItself {
@@ -33,7 +33,7 @@ pub enum SettingsError {
     },
     /// The certificates cannot be used.
     #[error(
-        "nodes could not check Matchbox's certificate with {path}, which --matchbox-ca or your overlay gives; next: a PEM file with the certificate of its authority"
+        "nodes could not check the metadata server's certificate with {path}, which --matchbox-ca or your overlay gives; next: a PEM file with the certificate of its authority"
     )]
     Authorities {
         /// Their path in the image.
@@ -64,7 +64,7 @@ pub enum SettingsError {
     },
     /// Certificates that no node would look at.
     #[error(
-        "certificates for Matchbox were given, but its address is not https; next: give an address that begins with https, or no certificates"
+        "certificates for the metadata server were given, but its address is not https; next: give an address that begins with https, or no certificates"
     )]
     UnusedAuthorities,
     /// The tree could not be read.

@@ -28,7 +28,7 @@ fn names_without_a_domain(settings: &Settings, mirrors: &Mirrors) -> Vec<String>
     let matchbox = settings.matchbox.as_ref().map(ToString::to_string);
     let k3s_url = settings.k3s_url.as_ref().map(ToString::to_string);
     let addresses = [
-        ("Matchbox", matchbox.as_deref()),
+        ("the metadata server", matchbox.as_deref()),
         ("the cluster", k3s_url.as_deref()),
         ("the Debian mirror", Some(&*mirrors.main)),
         ("the security mirror", mirrors.security.as_deref()),
@@ -56,8 +56,8 @@ fn nobody_logs_in(site: &Tree, settings: &Settings) -> Result<Option<String>, Tr
     let why = "this image has no SSH key, and all its passwords are locked";
     Ok(Some(if settings.matchbox.is_some() {
         format!(
-            "{why}: only people with a key in `ssh_keys` of a node's group in Matchbox can log in to it, and nobody while Matchbox does \
-             not answer; next: give --authorized-key FILE, or have `ssh_keys` in each group"
+            "{why}: only people with a key in `ssh_keys` of a node's group can log in to it, and nobody while the metadata server (a desk or Matchbox) \
+             does not answer; next: give --authorized-key FILE, or have `ssh_keys` in each group"
         )
     } else {
         format!(
@@ -138,7 +138,7 @@ mod tests {
         let short = mirrors("http://apt/debian", Some("http://apt/debian-security"));
         let said = names_without_a_domain(&settings, &short);
         let wanted = [
-            "Matchbox is at",
+            "the metadata server is at",
             "https://k3s:6443",
             "http://apt/debian,",
             "security mirror",

@@ -46,25 +46,27 @@ pub enum AskError {
     #[error("no wired network interface has a carrier; next: check the cable and the switch")]
     NoInterface,
     /// The request.
-    #[error("asking Matchbox for {0}: {1}{advice}", advice = advice(.1))]
+    #[error("asking the metadata server (a desk or Matchbox) for {0}: {1}{advice}", advice = advice(.1))]
     Fetch(Mac, FetchError),
     /// 404.
-    #[error("Matchbox does not know {0}; next: add a group that selects this MAC address")]
+    #[error(
+        "the metadata server (a desk or Matchbox) does not know {0}; next: add a group that selects this MAC address"
+    )]
     Unknown(Mac),
     /// Only the answer for everyone.
     #[error(
-        "Matchbox has no group for {0}, only one for every node, which does not say who this one is; \
+        "the metadata server (a desk or Matchbox) has no group for {0}, only one for every node, which does not say who this one is; \
          next: add a group that selects this MAC address"
     )]
     DefaultGroup(Mac),
     /// Who this node is would depend on its cable.
     #[error(
-        "Matchbox has two names for this node: {1} for {0} and {3} for {2}; next: remove one of the two groups, or give both \
+        "the metadata server has two names for this node: {1} for {0} and {3} for {2}; next: remove one of the two groups, or give both \
          the same hostname"
     )]
     TwoNames(Mac, String, Mac, String),
     /// The answer.
-    #[error("Matchbox' answer for {0} cannot be used: {1}")]
+    #[error("the metadata server's answer for {0} cannot be used: {1}")]
     Answer(Mac, NodeError),
 }
 

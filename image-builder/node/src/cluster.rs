@@ -28,17 +28,19 @@ pub enum Trouble {
     )]
     Silent(String, String),
     /// Something else answers.
-    #[error("what answers at {0} is not a server of k3s: {1}; next: correct `k3s_url` in Matchbox")]
+    #[error(
+        "what answers at {0} is not a server of k3s: {1}; next: correct `k3s_url` in the node's group"
+    )]
     NotK3s(String, String),
     /// The token's hash is of another authority.
     #[error(
         "the token is one of another cluster than {0}: it names the authority {1}, and that of the server is {2}; next: put the \
-         token of this cluster into Matchbox as `k3s_token`, or correct `k3s_url`"
+         token of this cluster into the node's group as `k3s_token`, or correct `k3s_url`"
     )]
     OtherCluster(String, String, String),
     /// The server's certificate is not by the authority that it names.
     #[error(
-        "the certificate of {0} does not fit: {1}; next: look whether `k3s_url` in Matchbox leads to the cluster's servers, and \
+        "the certificate of {0} does not fit: {1}; next: look whether `k3s_url` in the node's group leads to the cluster's servers, and \
          whether this node's clock is right (`date`)"
     )]
     Certificate(String, String),
@@ -50,7 +52,7 @@ pub enum Trouble {
     Clock(String),
     /// 401.
     #[error(
-        "the cluster at {0} does not take the token: it is wrong, or it has expired; next: put a valid one into Matchbox as \
+        "the cluster at {0} does not take the token: it is wrong, or it has expired; next: put a valid one into the node's group as \
          `k3s_token`"
     )]
     Token(String),
@@ -60,7 +62,7 @@ pub enum Trouble {
     /// The name is taken.
     #[error(
         "the cluster knows another node as {0} (k3s: Node password rejected); next: run `kubectl delete node {0}` if that node is \
-         gone, or correct `hostname` or `k3s_node_password` in Matchbox"
+         gone, or correct `hostname` or `k3s_node_password` in the node's group"
     )]
     Name(String),
     /// What k3s says itself.

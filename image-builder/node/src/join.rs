@@ -154,7 +154,7 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
         return Ok(false);
     }
     info!(
-        "Matchbox says something else now: {}",
+        "the metadata server says something else now: {}",
         differences.join(", ")
     );
     announce(&node);

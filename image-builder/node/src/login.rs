@@ -39,7 +39,7 @@ pub fn replace_keys(root: &Path, before: &[String], now: &[String]) -> Result<()
     let text = replaced(&present, &of_image(root)?, before, now);
     if keys_in(&text) == 0 && keys_in(&present) > 0 {
         bail!(
-            "nobody could log in without the keys that Matchbox no longer gives, so they stay; next: add another key to the group"
+            "nobody could log in without the keys that its group no longer has, so they stay; next: add another key to the group"
         );
     }
     let write = || {

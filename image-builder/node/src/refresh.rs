@@ -41,7 +41,7 @@ const AUTHORITY: &str = "var/lib/rancher/k3s/agent/server-ca.crt";
 pub fn refresh(root: &Path) -> Result<()> {
     if !root.join(PROVISIONED).exists() {
         bail!(
-            "this node is not in its cluster yet, and takes on by itself what changes in Matchbox; next: look at \
+            "this node is not in its cluster yet, and takes on by itself what changes in its group; next: look at \
              `journalctl -u k3s-init -u gild-seed`"
         );
     }
@@ -53,13 +53,13 @@ pub fn refresh(root: &Path) -> Result<()> {
     let settings = Settings::read(root)?;
     let Some(matchbox) = &settings.matchbox else {
         bail!(
-            "no Matchbox is set in /etc/gild/first-boot.toml, so there is nobody to ask; next: build the image with --matchbox"
+            "no metadata server is set in /etc/gild/first-boot.toml, so there is nobody to ask; next: build the image with --desk or --matchbox"
         );
     };
     let present = place.present(&interface::macs(root), &image);
     let (Some(before), Present::Identity) = (place.said(), present) else {
         bail!(
-            "the seed in /var/lib/cloud/seed/nocloud is not this node's own from Matchbox, so nothing was changed; next: look at \
+            "the seed in /var/lib/cloud/seed/nocloud is not this node's own from the metadata server, so nothing was changed; next: look at \
              `journalctl -u gild-seed`"
         );
     };
@@ -72,9 +72,9 @@ pub fn refresh(root: &Path) -> Result<()> {
     };
     let changes = take_on(root, &settings, matchbox, asker, &image, &before);
     match &changes {
-        Ok(changes) if changes.is_empty() => info!("Matchbox says what it said before"),
+        Ok(changes) if changes.is_empty() => info!("the metadata server says what it said before"),
         Ok(changes) => {
-            let text = format!("taken on from Matchbox: {}", changes.join(", "));
+            let text = format!("taken on from the metadata server: {}", changes.join(", "));
             info!("{text}");
             report(root, Stage::Joined, &[text]).log();
         }
@@ -100,7 +100,7 @@ fn take_on(
     };
     if before.hostname != now.hostname {
         bail!(
-            "Matchbox calls this node {} now, and it is a member as {}: a member keeps its name, so nothing was changed; next: \
+            "its group calls this node {} now, and it is a member as {}: a member keeps its name, so nothing was changed; next: \
              correct the group, or have the node flashed again with `gild-reprovision`",
             now.hostname,
             before.hostname
@@ -155,7 +155,7 @@ fn start_again(root: &Path, before: &Said, now: &Said) -> Result<()> {
             change_k3s(root, now, before)?;
             k3s::restart()?;
             bail!(
-                "k3s ends with what Matchbox says now, so it runs with what it said before; next: look at `journalctl -u k3s-agent`, \
+                "k3s ends with what the group says now, so it runs with what it said before; next: look at `journalctl -u k3s-agent`, \
                  and correct the group"
             );
         }

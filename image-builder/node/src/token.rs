@@ -56,7 +56,7 @@ pub enum TokenError {
     Within,
     /// Matchbox shows numbers as Go does.
     #[error(
-        "looks like a number that Matchbox has rounded; next: write it in quotes in the group's metadata"
+        "looks like a number that the metadata server has rounded; next: write it in quotes in the group's metadata"
     )]
     Number,
 }
@@ -111,7 +111,7 @@ impl Token {
     pub fn weakness(&self) -> Option<&'static str> {
         match self.kind {
             Kind::SecureServer => Some(
-                "the token is the servers' own: anyone who asks Matchbox for this MAC address can administer the cluster; next: use an \
+                "the token is the servers' own: anyone who asks the metadata server for this MAC address can administer the cluster; next: use an \
                  agent token",
             ),
             Kind::Password | Kind::Bootstrap => Some(

@@ -19,7 +19,7 @@ pub struct Args {
     /// A card image, or the device of a card
     #[arg(value_name = "FILE|DEV")]
     card: PathBuf,
-    /// Print JSON
+    /// Print JSON: one object
     #[arg(long)]
     json: bool,
 }

@@ -43,7 +43,7 @@ pub fn judge(nodes: &[Node]) -> Vec<Finding> {
             Check::Cluster,
             "the cluster",
             "no node was found that knows its cluster and has a token",
-            "correct what the lines on Matchbox and the nodes say, or give --matchbox and --groups",
+            "correct what the lines on the metadata server and the nodes say, or give --matchbox and --groups",
         )];
     }
     let looking: Vec<Looking> = ways(nodes).into_iter().map(begin).collect();

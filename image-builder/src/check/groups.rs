@@ -35,7 +35,7 @@ enum Selects {
 
 /// Reads `groups/*.json` in Matchbox' folder, or the files in the folder of the groups itself.
 pub fn read(folder: &Path) -> Result<Groups> {
-    const GIVE: &str = "give Matchbox' folder, in which there is `groups`";
+    const GIVE: &str = "give the folder of the desk or of Matchbox, in which there is `groups`";
     must_exist(folder, "the folder", GIVE)?;
     let inner = folder.join("groups");
     let folder = if inner.is_dir() { &inner } else { folder };
@@ -50,7 +50,7 @@ pub fn read(folder: &Path) -> Result<Groups> {
     }
     ensure!(
         !files.is_empty(),
-        "{shown} has no file of a group (*.json); next: {GIVE}"
+        "{shown} has no file of a group (*.json); next: say who your boards are (`gild node add`), or {GIVE}"
     );
     files.sort();
     let mut groups = Groups::default();
@@ -66,8 +66,9 @@ impl Groups {
     fn add(&mut self, name: &str, selects: Result<Selects, String>) {
         match selects {
             Ok(Selects::Node(mac, _)) if self.macs.contains(&mac) => {
-                let text =
-                    format!("another group selects {mac} too, and Matchbox uses only one of them");
+                let text = format!(
+                    "another group selects {mac} too, and a desk or Matchbox uses only one of them"
+                );
                 let next = "delete one of the two";
                 let finding = Finding::warning(Check::Node, name, &text, next);
                 self.findings.push(finding);
@@ -78,7 +79,8 @@ impl Groups {
             }
             Ok(Selects::Others) => (),
             Err(problem) => {
-                let text = format!("{problem}: Matchbox leaves the group out, without a word");
+                let text =
+                    format!("{problem}: a desk or Matchbox leaves the group out, without a word");
                 let next = "correct the file; docs/first-boot.md has an example";
                 let finding = Finding::error(Check::Node, name, &text, next);
                 self.findings.push(finding);

@@ -124,7 +124,7 @@ impl Asking {
         let shown = address::shown(base);
         let Some(heard) = self.heard.outcome() else {
             let text = format!("no result after {} s", WHOLE.as_secs());
-            let next = "look at the name servers of this machine, and at Matchbox' log";
+            let next = "look at the name servers of this machine, and at the log of the metadata server (`gild serve` or Matchbox)";
             let findings = vec![Finding::error(Check::Matchbox, shown, &text, next)];
             return Answers {
                 findings,
@@ -151,7 +151,7 @@ impl Asking {
                 Check::Node,
                 shown,
                 "no node was named",
-                "give --groups with Matchbox' folder, or --mac for each node",
+                "give --groups with the folder of the desk or of Matchbox, or --mac for each node",
             ));
         }
         answers
@@ -164,7 +164,7 @@ fn of_itself(shown: &str, base: &Url, heard: &Heard, has_token: bool) -> Vec<Fin
             Check::Matchbox,
             shown,
             "its answers have the cluster's token in them, and go over the network in clear text",
-            "give Matchbox a certificate and use https://; docs/first-boot.md has the commands",
+            "give it a certificate and use https://; docs/first-boot.md has the commands",
         )
     });
     let asked = match &heard.end {

@@ -15,7 +15,7 @@ pub struct Args {
     /// Firmware file: EEPROM image or its .sig, recovery.bin, U-Boot for SPI flash or SD card, FIT, environment, boot script
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Print JSON
+    /// Print JSON: one object with what is shown otherwise
     #[arg(long)]
     json: bool,
 }

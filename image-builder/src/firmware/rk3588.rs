@@ -30,7 +30,7 @@ pub struct SetBootTargetsArgs {
     /// New file to write
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
-    /// Print JSON
+    /// Print JSON: one object with what was done
     #[arg(long)]
     json: bool,
 }

@@ -35,7 +35,7 @@ pub struct SetArgs {
     /// New image to write; its .sig file gets the same name with that ending
     #[arg(long, value_name = "OUT")]
     out: PathBuf,
-    /// Print JSON
+    /// Print JSON: one object with what was done
     #[arg(long)]
     json: bool,
 }

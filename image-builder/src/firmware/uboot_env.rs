@@ -33,7 +33,7 @@ pub struct GetArgs {
     name: Option<OsString>,
     #[command(flatten)]
     place: Place,
-    /// Print JSON
+    /// Print JSON: one object with a member for each variable, or the text of the one that was named
     #[arg(long)]
     json: bool,
 }
@@ -55,7 +55,7 @@ pub struct SetArgs {
     out: PathBuf,
     #[command(flatten)]
     place: Place,
-    /// Print JSON
+    /// Print JSON: one object with what was done
     #[arg(long)]
     json: bool,
 }

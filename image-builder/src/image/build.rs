@@ -49,13 +49,13 @@ pub struct Args {
     /// File with public SSH keys of those who may log in to the nodes; may be given several times
     #[arg(long = "authorized-key", value_name = "FILE")]
     authorized_keys: Vec<PathBuf>,
-    /// Address of the Matchbox that each node asks for its name and its cluster; or give `--without-matchbox`
+    /// Address of the metadata server (a desk or Matchbox) that each node asks for its name and its cluster; or give `--without-matchbox`
     #[arg(long, value_name = "URL")]
     matchbox: Option<String>,
-    /// File with the certificate authorities for Matchbox's certificate [default: the public ones]
+    /// File with the certificate authorities for the metadata server's certificate [default: the public ones]
     #[arg(long, value_name = "FILE", requires = "matchbox")]
     matchbox_ca: Option<PathBuf>,
-    /// The cluster's address for nodes whose group in Matchbox has no `k3s_url`: `https://host:6443`
+    /// The cluster's address for nodes whose group has no `k3s_url`: `https://host:6443`
     #[arg(long, value_name = "URL", requires = "matchbox")]
     k3s_url: Option<String>,
     /// Build an image whose nodes ask nobody who they are, and join no cluster
@@ -250,7 +250,7 @@ impl Args {
         );
         ensure!(
             self.matchbox.is_some() || self.without_matchbox || self.has_own_settings(),
-            "nodes of an image without Matchbox do not learn who they are, and join no cluster; next: give --matchbox URL, \
+            "nodes of an image without a metadata server (a desk or Matchbox) do not learn who they are, and join no cluster; next: give --desk DIR, or --matchbox URL, \
              or say --without-matchbox"
         );
         Ok(())

@@ -84,12 +84,11 @@ pub fn for_node<'a>(
             continue;
         }
         match order.action {
-            Action::Hold => {}
             Action::Identify => identify = Some(counts),
             // A flasher that has begun would write the blank disk all the same, with another image.
             Action::Flash(_) if holds.may_hold(&macs).is_some() && !has_begun(order, node) => {}
             Action::Flash(_) if is_open(order, rack, node, &macs, now) => flash = Some(counts),
-            Action::Flash(_) => {}
+            Action::Flash(_) | Action::Hold => {}
         }
     }
     let is_later = |identify: &(&Order, &str)| {

@@ -7,8 +7,9 @@ use crate::{Problem, mapping};
 /// k3s reads the files in this folder after `config.yaml`, by name; the last word of a key counts, and `key+` adds to a list.
 pub const DROP_INS: &str = "etc/rancher/k3s/config.yaml.d";
 
-const MATCHBOX: &str = "the token comes from Matchbox, `k3s_token` in a node's group";
-const ONE_NODE: &str = "it belongs to one node, and an image is for all; next: leave it out, and set it in Matchbox or in the network";
+const MATCHBOX: &str =
+    "the token comes from the metadata server (a desk or Matchbox), `k3s_token` in a node's group";
+const ONE_NODE: &str = "it belongs to one node, and an image is for all; next: leave it out, and set it in the node's group or in the network";
 
 /// Keys that k3s knows by one letter too.
 const LETTERS: [(&str, &str); 5] = [
@@ -34,11 +35,11 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ),
     (
         "with-node-id",
-        "it would give nodes other names than Matchbox gives them; next: leave it out",
+        "it would give nodes other names than their groups give them; next: leave it out",
     ),
     (
         "server",
-        "the cluster's address comes from Matchbox or from the image's own settings; next: `k3s_url` in a node's group, or \
+        "the cluster's address comes from a node's group or from the image's own settings; next: `k3s_url` in the group, or \
          --k3s-url",
     ),
     ("node-name", ONE_NODE),
@@ -46,7 +47,7 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ("node-external-ip", ONE_NODE),
     (
         "node-label",
-        "it would replace the labels that gild and Matchbox give the node, among them gild/board; next: `node-label+`, which \
+        "it would replace the labels that gild and its group give the node, among them gild/board; next: `node-label+`, which \
          adds to them",
     ),
     (

@@ -7,7 +7,7 @@ use crate::{Problem, mapping};
 /// The file, in the image.
 pub const REGISTRIES: &str = "etc/rancher/k3s/registries.yaml";
 
-const MATCHBOX: &str = "let Matchbox give registries with a login to each node; an image may have only registries without a login";
+const MATCHBOX: &str = "let each node's group give registries with a login; an image may have only registries without a login";
 
 /// What containerd takes for a login.
 const LOGIN: [&str; 6] = [
@@ -89,7 +89,7 @@ mod tests {
             let said = error.to_string();
             assert!(said.contains(&format!("`{key}` is a secret")), "{said}");
             assert!(
-                said.contains("Matchbox") && !said.contains("s3cret"),
+                said.contains("each node's group") && !said.contains("s3cret"),
                 "{said}"
             );
         }

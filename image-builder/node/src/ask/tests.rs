@@ -279,7 +279,7 @@ fn a_token_that_the_desk_withholds_is_asked_for_until_somebody_opens_the_door() 
     let error = Scene::new(&[A], &answer).ask(false).expect_err("closed");
     assert_eq!(
         error.to_string(),
-        "Matchbox' answer for 02:00:00:00:00:0a cannot be used: the desk withholds the token: it has joined; next: open the \
+        "the metadata server's answer for 02:00:00:00:00:0a cannot be used: the desk withholds the token: it has joined; next: open the \
          door for this node on the desk: gild serve's page, or flash it again"
     );
 }

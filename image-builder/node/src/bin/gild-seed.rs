@@ -22,7 +22,7 @@ use log::{Level, LevelFilter, error, info, warn};
 const ROOT: &str = "/";
 const REPROVISION: &str = "/usr/sbin/gild-reprovision";
 
-/// The node's identity from Matchbox, by MAC address, as a seed for cloud-init.
+/// The node's identity from the metadata server (a desk or Matchbox), by MAC address, as a seed for cloud-init.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -50,13 +50,13 @@ enum Action {
     NoteTrial,
     /// Restart once if the flasher card is still to change the boot order.
     VisitCard,
-    /// Wait until the cluster has let this node in. Say what hinders it, and take on what changes in Matchbox.
+    /// Wait until the cluster has let this node in. Say what hinders it, and take on what changes in its group.
     Join {
-        /// Ask Matchbox again every so many seconds.
+        /// Ask the metadata server again every so many seconds.
         #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
         ask_every: u64,
     },
-    /// Take on a changed token, address, label or ssh key from Matchbox on a node that is in its cluster.
+    /// Take on a changed token, address, label or ssh key from its group on a node that is in its cluster.
     Refresh,
     /// Report on the desk that this node is in its cluster, in about a minute at most.
     Report,

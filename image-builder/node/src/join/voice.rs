@@ -53,7 +53,7 @@ impl Voice {
 
     pub fn say_of_matchbox(&mut self, problem: &str) {
         if self.matchbox != problem {
-            warn!("{problem}: the node keeps what Matchbox said before, and asks again");
+            warn!("{problem}: the node keeps what the metadata server said before, and asks again");
             problem.clone_into(&mut self.matchbox);
         }
     }

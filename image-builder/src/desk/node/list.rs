@@ -17,7 +17,7 @@ pub struct Args {
     /// Folder that `gild init` made, of a desk that runs
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Print JSON: what the desk has at /rack.json, with `unheard`, the nodes that have a group and have not reported
+    /// Print JSON: an object with `nodes`, `orders` and what else the desk has at /rack.json, and `unheard`, the nodes that have a group and have not reported
     #[arg(long)]
     json: bool,
 }
