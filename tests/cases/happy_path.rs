@@ -24,7 +24,7 @@ fn assert_memory(receipt: &Value) {
 fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     let mut scene = Scene::new(&format!("node-{}", product.name()), product)?;
     scene.serve_by_ganesha()?;
-    // As on the smallest real board: the engine has two workers for each core, and buffers for each worker.
+    // As on the smallest real board.
     scene.hardware.memory = 1024;
     scene.hardware.cores = product.cores();
 

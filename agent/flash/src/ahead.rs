@@ -10,7 +10,7 @@ use gild_source::{Options, Source, SourceError};
 use crate::run::lock;
 
 /// Bytes of stored chunks that are fetched ahead at most.
-pub const BUDGET: usize = 8 << 20;
+pub const BUDGET: usize = 16 << 20;
 
 /// Chunks that are fetched ahead at most: a power cut costs that they are fetched again.
 pub const MOST_CHUNKS: usize = 16;
@@ -68,15 +68,15 @@ impl<'a> Ahead<'a> {
         Fetching(self)
     }
 
-    /// Fills the buffer with a stored chunk, which is fetched now if it has not been.
-    pub fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<Asked, SourceError> {
+    /// Gives a stored chunk, which is fetched now if it has not been.
+    pub fn read(&self, offset: u64, length: usize) -> Result<(Vec<u8>, Asked), SourceError> {
         if let Some(fetched) = self.take(offset) {
-            buffer.copy_from_slice(&fetched.stored?);
-            return Ok(fetched.asked);
+            return Ok((fetched.stored?, fetched.asked));
         }
         let asked = Asked(lock(&self.state).distrusts);
-        self.source.read_exact_at(buffer, offset)?;
-        Ok(asked)
+        let mut stored = vec![0; length];
+        self.source.read_exact_at(&mut stored, offset)?;
+        Ok((stored, asked))
     }
 
     /// Distrusts the source for what came then. For all that one server has sent this happens once: else the next one would be left for
@@ -111,22 +111,15 @@ impl<'a> Ahead<'a> {
     }
 
     fn fetch(&self) {
-        while let Some((offset, length, asked)) = self.begin() {
-            let mut stored = vec![0; length];
-            let outcome = self.source.read_exact_at(&mut stored, offset);
-            let stored = outcome.map(|()| stored);
-            let mut state = lock(&self.state);
-            if stored.is_err() {
-                state.held -= length;
-            }
-            let fetched = Fetched { asked, stored };
-            state.begun.insert(offset, Some(fetched));
-            self.changed.notify_all();
+        while let Some(mut errand) = self.begin() {
+            let mut stored = vec![0; errand.length];
+            let outcome = self.source.read_exact_at(&mut stored, errand.offset);
+            errand.outcome = Some(outcome.map(|()| stored));
         }
     }
 
     /// The next one to fetch, once there is room for it.
-    fn begin(&self) -> Option<(u64, usize, Asked)> {
+    fn begin(&self) -> Option<Errand<'_>> {
         let mut state = lock(&self.state);
         loop {
             let (offset, length) = *state.queue.front().filter(|_| !state.is_over)?;
@@ -134,7 +127,13 @@ impl<'a> Ahead<'a> {
                 state.queue.pop_front();
                 state.begun.insert(offset, None);
                 state.held += length;
-                return Some((offset, length, Asked(state.distrusts)));
+                return Some(Errand {
+                    ahead: self,
+                    offset,
+                    length,
+                    asked: Asked(state.distrusts),
+                    outcome: None,
+                });
             }
             state = self.wait(state);
         }
@@ -143,6 +142,34 @@ impl<'a> Ahead<'a> {
     fn wait<'state>(&self, state: MutexGuard<'state, State>) -> MutexGuard<'state, State> {
         let state = self.changed.wait(state);
         state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A chunk that is under way. When this is dropped, a worker gets what came of it. If the source panicked, that is nothing, and the
+/// worker asks the source itself.
+struct Errand<'a> {
+    ahead: &'a Ahead<'a>,
+    offset: u64,
+    length: usize,
+    asked: Asked,
+    outcome: Option<Result<Vec<u8>, SourceError>>,
+}
+
+impl Drop for Errand<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.ahead.state);
+        if !matches!(self.outcome, Some(Ok(_))) {
+            state.held -= self.length;
+        }
+        match self.outcome.take() {
+            None => state.begun.remove(&self.offset),
+            Some(stored) => {
+                let asked = self.asked;
+                let fetched = Fetched { asked, stored };
+                state.begun.insert(self.offset, Some(fetched))
+            }
+        };
+        self.ahead.changed.notify_all();
     }
 }
 
@@ -158,6 +185,7 @@ impl Drop for Fetching<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;
     use std::time::Duration;
@@ -213,13 +241,12 @@ mod tests {
             let workers: Vec<_> = (0..8)
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut buffer = vec![0; CHUNK];
                         while let chunk @ 0..100 = next.fetch_add(1, Ordering::SeqCst) {
                             let chunk = u8::try_from(chunk).expect("below 100");
-                            ahead
-                                .read_exact_at(&mut buffer, place(chunk))
-                                .expect("it can be read");
-                            assert!(buffer.iter().all(|byte| *byte == chunk));
+                            let (stored, _) =
+                                ahead.read(place(chunk), CHUNK).expect("it can be read");
+                            assert_eq!(stored.len(), CHUNK);
+                            assert!(stored.iter().all(|byte| *byte == chunk));
                         }
                     })
                 })
@@ -240,8 +267,7 @@ mod tests {
             while lock(&ahead.state).held < BUDGET {
                 thread::sleep(Duration::from_millis(1));
             }
-            let mut buffer = vec![0; CHUNK];
-            ahead.read_exact_at(&mut buffer, 0).expect("it can be read");
+            ahead.read(0, CHUNK).expect("it can be read");
             while lock(&ahead.state).held < BUDGET {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -272,21 +298,16 @@ mod tests {
             ..Numbers::default()
         };
         let ahead = Ahead::new(&source, chunks(5));
-        let mut buffer = vec![0; CHUNK];
         thread::scope(|scope| {
             let _fetching = ahead.start(scope);
             while !lock(&ahead.state).queue.is_empty() {
                 thread::sleep(Duration::from_millis(1));
             }
             for chunk in [0, 1, 2, 4] {
-                ahead
-                    .read_exact_at(&mut buffer, place(chunk))
-                    .expect("it can be read");
+                ahead.read(place(chunk), CHUNK).expect("it can be read");
             }
             for reads in [5, 6] {
-                let error = ahead
-                    .read_exact_at(&mut buffer, place(3))
-                    .expect_err("it is broken");
+                let error = ahead.read(place(3), CHUNK).expect_err("it is broken");
                 assert_eq!(error.message, "broken");
                 assert_eq!(source.reads.load(Ordering::SeqCst), reads);
             }
@@ -297,11 +318,42 @@ mod tests {
     fn a_chunk_longer_than_the_budget_is_left_to_the_worker() {
         let source = Numbers::default();
         let ahead = Ahead::new(&source, [(0, BUDGET + 1)].into_iter());
-        let mut buffer = vec![1; BUDGET + 1];
-        thread::scope(|scope| {
+        let (stored, _) = thread::scope(|scope| {
             let _fetching = ahead.start(scope);
-            ahead.read_exact_at(&mut buffer, 0).expect("it can be read");
+            ahead.read(0, BUDGET + 1).expect("it can be read")
         });
-        assert!(buffer.iter().all(|byte| *byte == 0));
+        assert_eq!(stored.len(), BUDGET + 1);
+    }
+
+    #[test]
+    fn a_worker_does_not_wait_forever_for_a_chunk_whose_source_panicked() {
+        struct Panics;
+        impl Source for Panics {
+            fn size(&self) -> u64 {
+                u64::MAX
+            }
+
+            fn read_exact_at(&self, _: &mut [u8], _: u64) -> Result<(), SourceError> {
+                thread::sleep(Duration::from_millis(100));
+                panic!("as a source may");
+            }
+        }
+        // Whoever waits forever must not keep the test from its end.
+        let ahead: &'static Ahead<'static> = Box::leak(Box::new(Ahead::new(&Panics, chunks(2))));
+        let (say, hear) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                thread::scope(|scope| {
+                    let _fetching = ahead.start(scope);
+                    while !lock(&ahead.state).queue.is_empty() {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    let _ = ahead.read(0, CHUNK);
+                });
+            }));
+            say.send(outcome.is_err()).expect("somebody listens");
+        });
+        let outcome = hear.recv_timeout(Duration::from_mins(1));
+        assert_eq!(outcome, Ok(true));
     }
 }

@@ -14,7 +14,6 @@ use crate::run::lock;
 /// What a worker owns.
 pub struct Worker {
     pub raw: AlignedBuffer,
-    pub stored: Vec<u8>,
     pub decoder: Decoder,
 }
 
@@ -22,12 +21,11 @@ pub struct Crew(Vec<Worker>);
 
 impl Crew {
     pub fn new(manifest: &Manifest, asked: Option<usize>) -> Result<Self, FlashError> {
-        let (raw, stored) = plan::buffer_sizes(manifest);
+        let raw = plan::raw_buffer(manifest);
         (0..plan::workers(manifest, asked))
             .map(|_| {
                 Ok(Worker {
                     raw: AlignedBuffer::new(raw),
-                    stored: vec![0; stored],
                     decoder: Decoder::new()
                         .map_err(|error| FlashError::Workers(error.to_string()))?,
                 })

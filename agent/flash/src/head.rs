@@ -137,18 +137,18 @@ pub fn prepare(
         TargetState::Resumable if is_flashing(&before) => {
             matches!(before, Found::Record(record) if record.is_discarded)
         }
-        // The chunks of the same image are worth keeping. What is not theirs is a node's.
-        TargetState::Resumable | TargetState::Done => {
-            let end = job.manifest.raw_size.next_multiple_of(FIRST_MIB);
-            medium.discard(end..medium.target.size(), progress)
-        }
-        TargetState::Other => {
+        TargetState::Other if job.options.erase => {
             let everything = FIRST_MIB..medium.target.size();
             let is_discarded = medium.discard(everything.clone(), progress);
-            if job.options.erase && !is_discarded {
+            if !is_discarded {
                 medium.zero_all(everything, progress)?;
             }
             is_discarded
+        }
+        // What the image covers is written, made zero, or kept because it is right: to discard it gains nothing.
+        TargetState::Other | TargetState::Resumable | TargetState::Done => {
+            let end = job.manifest.raw_size.next_multiple_of(FIRST_MIB);
+            medium.discard(end..medium.target.size(), progress)
         }
     };
     put_record(&mut bytes, &record(job, State::Flashing, is_discarded));

@@ -11,7 +11,7 @@ use crate::Observer;
 /// How the engine works.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Threads; `None` is twice the cores, at most 8. Never more than [`BUFFER_BUDGET`](crate::BUFFER_BUDGET) allows.
+    /// Threads; `None` is 8. Never more than [`BUFFER_BUDGET`](crate::BUFFER_BUDGET) allows.
     pub workers: Option<usize>,
     /// Write the image again where the target carries it already. What is right on the target is kept.
     pub again: bool,

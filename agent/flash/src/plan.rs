@@ -10,10 +10,14 @@ use crate::ahead;
 
 /// Bytes all chunk buffers together may take, whatever the chunk size.
 ///
-/// A worker's buffers are one raw chunk and the longest stored chunk. With chunks of 4 MiB that is at most 8 MiB and
-/// some KiB, so eight workers take 64 MiB, and what is fetched ahead 8 MiB; on top of that 1 MiB for the withheld first MiB, 1 MiB to read it back, and
+/// A worker has one raw chunk and at times a stored chunk. With chunks of 4 MiB that is at most 8 MiB and some KiB, so eight workers
+/// take 64 MiB, and what is fetched ahead 16 MiB; on top of that 1 MiB for the withheld first MiB, 1 MiB to read it back, and
 /// some 160 KiB per worker inside zstd, which decodes into the raw buffer and needs no window of its own.
 pub const BUFFER_BUDGET: usize = 96 << 20;
+
+/// As many workers as two for each core of a Pi 5: while half of them wait for the disk, the others keep the cores busy. A machine with
+/// fewer cores gains by them, too, because its disk has more to do at once.
+const WORKERS: usize = 8;
 
 /// How often anything that came out wrong is tried before it is a fault.
 pub const ATTEMPTS: u32 = 3;
@@ -61,27 +65,18 @@ pub fn withheld(chunk: &Chunk) -> usize {
     usize::try_from(before.min(chunk.raw_length.into())).unwrap_or(usize::MAX)
 }
 
-/// The buffers of one worker: bytes for raw data and for stored data.
-pub fn buffer_sizes(manifest: &Manifest) -> (usize, usize) {
-    let stored = manifest
-        .chunks
-        .iter()
-        .filter(|chunk| !chunk.hole)
-        .map(|chunk| chunk.stored_length as usize)
-        .max();
-    (
-        (manifest.chunk_size as usize).max(TRANSFER),
-        stored.unwrap_or(0),
-    )
+/// The buffer of one worker, bytes.
+pub fn raw_buffer(manifest: &Manifest) -> usize {
+    (manifest.chunk_size as usize).max(TRANSFER)
 }
 
 /// How many workers: as asked, but never more than the buffers' budget allows.
 pub fn workers(manifest: &Manifest, asked: Option<usize>) -> usize {
-    let (raw, stored) = buffer_sizes(manifest);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let data = manifest.chunks.iter().filter(|chunk| !chunk.hole);
+    let stored = data.map(|chunk| chunk.stored_length as usize).max();
     asked
-        .unwrap_or((2 * cores).min(8))
-        .min((BUFFER_BUDGET - ahead::BUDGET) / (raw + stored))
+        .unwrap_or(WORKERS)
+        .min((BUFFER_BUDGET - ahead::BUDGET) / (raw_buffer(manifest) + stored.unwrap_or(0)))
         .max(1)
 }
 

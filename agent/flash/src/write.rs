@@ -102,15 +102,14 @@ impl Flash<'_> {
         index: usize,
     ) -> Result<(), FlashError> {
         let chunk = self.chunk(index);
-        let stored = &mut worker.stored[..chunk.stored_length as usize];
         let raw = &mut worker.raw[..chunk.raw_length as usize];
         let mut attempts = 1;
         loop {
-            let asked = ahead.read_exact_at(stored, chunk.stored_offset)?;
+            let (stored, asked) = ahead.read(chunk.stored_offset, chunk.stored_length as usize)?;
             self.tally.bytes_fetched.add(chunk.stored_length.into());
             self.tally.bytes_hashed.add(chunk.raw_length.into());
             self.tally.chunks_fetched.add(1);
-            let error = match worker.decoder.decode(chunk, stored, raw) {
+            let error = match worker.decoder.decode(chunk, &stored, raw) {
                 Ok(()) => return Ok(()),
                 Err(ChunkError::Decoder(reason)) => return Err(FlashError::Workers(reason)),
                 Err(error) => error,
