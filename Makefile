@@ -239,6 +239,7 @@ fuzz: fuzz-inputs setup ## Fuzz every parser that meets bytes from outside: SECO
 lint: setup ## Check formatting, clippy, shell scripts, where unsafe code stands, dependencies
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml > target/fuzz-metadata.json
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --test cases -- -D warnings
 	toolchain/check-unsafe
