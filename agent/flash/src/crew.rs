@@ -34,6 +34,10 @@ impl Crew {
             .map(Self)
     }
 
+    pub fn workers(&self) -> usize {
+        self.0.len()
+    }
+
     /// Does the work for every item that there is. The first error ends it: no worker begins another item.
     pub fn run<T>(
         &mut self,

@@ -16,8 +16,8 @@ const LEAST_CHUNKS_AT_THE_END: u64 = 4;
 /// Most flushes while an image is written, before they come closer together.
 const MOST_FLUSHES: u64 = 16;
 
-/// Most workers that read back while there is something to write. They keep a disk busy with reads; all others write.
-const MOST_READERS: usize = 3;
+/// Of eight workers, so many read back while there is something to write. They keep a disk busy with reads; all others write.
+const READERS_OF_EIGHT: usize = 3;
 
 /// What a worker does, by the numbers of the pieces.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,13 +47,15 @@ pub struct Turns {
     flushed: VecDeque<usize>,
     /// Pieces that are read back now.
     reading: usize,
+    /// Most of them while there is something to write.
+    most_readers: usize,
     holes: Vec<usize>,
     is_flushing: bool,
     was_flushed: bool,
 }
 
 impl Turns {
-    pub fn new(lengths: Vec<u64>, chunk_size: u64) -> Self {
+    pub fn new(lengths: Vec<u64>, chunk_size: u64, workers: usize) -> Self {
         let data: u64 = lengths.iter().sum();
         Self {
             lengths,
@@ -65,6 +67,7 @@ impl Turns {
             written_bytes: 0,
             flushed: VecDeque::new(),
             reading: 0,
+            most_readers: (workers * READERS_OF_EIGHT / 8).max(1),
             holes: Vec::new(),
             is_flushing: false,
             was_flushed: false,
@@ -81,7 +84,7 @@ impl Turns {
             self.written_bytes = 0;
             return Some(Turn::Flush(std::mem::take(&mut self.written)));
         }
-        if (is_over || self.reading < MOST_READERS)
+        if (is_over || self.reading < self.most_readers)
             && let Some(piece) = self.flushed.pop_front()
         {
             self.reading += 1;
@@ -163,7 +166,7 @@ mod tests {
     /// the number of flushes.
     fn play(count: usize, workers: usize, seed: u64) -> (Vec<usize>, usize) {
         let mut dice = Dice(seed);
-        let mut turns = Turns::new(pieces(count), CHUNK);
+        let mut turns = Turns::new(pieces(count), CHUNK, workers);
         let mut busy: Vec<Turn> = Vec::new();
         let (mut is_written, mut is_safe) = (vec![false; count], vec![false; count]);
         let mut before_flush = Vec::new();
@@ -225,11 +228,11 @@ mod tests {
         lengths.extend([0; 4]);
         lengths.push(CHUNK);
         lengths.push(CHUNK);
-        let mut turns = Turns::new(lengths, CHUNK);
+        let mut turns = Turns::new(lengths, CHUNK, 8);
         write(&mut turns, 16);
         let flush = turns.begin().expect("a flush is due");
         turns.end(flush);
-        for piece in 0..MOST_READERS {
+        for piece in 0..READERS_OF_EIGHT {
             assert_eq!(turns.begin(), Some(Turn::ReadBack(piece)));
         }
         write(&mut turns, 5);
@@ -248,23 +251,33 @@ mod tests {
 
     #[test]
     fn some_workers_read_back_and_all_others_write() {
-        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK);
+        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK, 8);
         write(&mut turns, 16);
         let flush = turns.begin().expect("a flush is due");
         assert_eq!(flush, Turn::Flush((0..16).collect()));
         turns.end(flush);
         // None of them ends: so many workers are busy at once.
         let begun: Vec<_> = (0..8).map_while(|_| turns.begin()).collect();
-        let reads = (0..MOST_READERS).map(Turn::ReadBack);
+        let reads = (0..READERS_OF_EIGHT).map(Turn::ReadBack);
         let writes = (16..21).map(Turn::Write);
         assert!(begun.into_iter().eq(reads.chain(writes)));
         turns.end(Turn::ReadBack(0));
-        assert_eq!(turns.begin(), Some(Turn::ReadBack(MOST_READERS)));
+        assert_eq!(turns.begin(), Some(Turn::ReadBack(READERS_OF_EIGHT)));
+    }
+
+    #[test]
+    fn of_two_workers_one_writes() {
+        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK, 2);
+        write(&mut turns, 16);
+        let flush = turns.begin().expect("a flush is due");
+        turns.end(flush);
+        assert_eq!(turns.begin(), Some(Turn::ReadBack(0)));
+        assert_eq!(turns.begin(), Some(Turn::Write(16)));
     }
 
     #[test]
     fn who_has_nothing_to_write_reads_back_while_the_last_pieces_are_written() {
-        let mut turns = Turns::new(vec![CHUNK; 20], CHUNK);
+        let mut turns = Turns::new(vec![CHUNK; 20], CHUNK, 8);
         write(&mut turns, 16);
         let flush = turns.begin().expect("a flush is due");
         turns.end(flush);
@@ -276,7 +289,7 @@ mod tests {
 
     #[test]
     fn workers_write_while_another_one_flushes() {
-        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK);
+        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK, 8);
         write(&mut turns, 16);
         let flush = turns.begin().expect("a flush is due");
         write(&mut turns, 40);
@@ -288,7 +301,7 @@ mod tests {
 
     #[test]
     fn flushes_come_closer_together_towards_the_end_so_that_little_is_left_for_it() {
-        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK);
+        let mut turns = Turns::new(vec![CHUNK; 256], CHUNK, 8);
         // All that was flushed is read back at once.
         while let Some(turn) = turns.begin() {
             turns.end(turn);

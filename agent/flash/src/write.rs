@@ -33,6 +33,7 @@ impl Flash<'_> {
         let turns = Mutex::new(Turns::new(
             lengths.collect(),
             self.job.manifest.chunk_size.into(),
+            crew.workers(),
         ));
         let wrong = Mutex::new(Vec::new());
         let ahead = Ahead::new(self.job.source, self.stored(pieces));
