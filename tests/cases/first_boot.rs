@@ -59,6 +59,32 @@ fn assert_private(machine: &Machine<'_>, path: &str) -> Result<()> {
     Ok(())
 }
 
+/// What was made with the image is not made again, and the network does not wait until Python has read cloud-init.
+fn assert_no_needless_wait(machine: &Machine<'_>) -> Result<()> {
+    for unit in [
+        "ldconfig.service",
+        "systemd-journal-catalog-update.service",
+        "systemd-sysusers.service",
+        "systemd-update-done.service",
+    ] {
+        assert_eq!(machine.unit(unit, "ConditionResult")?, "no", "{unit}");
+    }
+    let start = |unit: &str| -> Result<u64> {
+        Ok(machine
+            .unit(unit, "ActiveEnterTimestampMonotonic")?
+            .parse()?)
+    };
+    let (network, cloud_init) = (
+        start("systemd-networkd.service")?,
+        start("cloud-init-local.service")?,
+    );
+    assert!(
+        network < cloud_init,
+        "networkd at {network}, cloud-init at {cloud_init}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() -> Result<()> {
     let rack = Rack::new()?;
@@ -112,6 +138,7 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
         machine.unit("first-boot-complete.target", "ActiveState")?,
         "inactive"
     );
+    assert_no_needless_wait(&machine)?;
     let first = Identity::of(&machine)?;
     assert_eq!(matchbox.requests(), [format!("/metadata?mac={MAC}")]);
     machine.power_off()?;

@@ -192,6 +192,12 @@ pub fn files(
     for path in [&kernel.initramfs, &kernel.image] {
         tree.remove(path)?;
     }
+    // Nor those of other boards: the firmware reads none of the root. A vendor's overlays stay, by which the inspection knows them.
+    for folder in places(&kernel.version, &TREE_FOLDERS) {
+        for path in tree.glob(&format!("{folder}/**/*.dtb"))? {
+            tree.remove(&path)?;
+        }
+    }
     Ok(files)
 }
 

@@ -2,12 +2,14 @@
 //! loop devices.
 
 pub mod age;
+pub mod apparmor;
 pub mod assemble;
 pub mod authority;
 pub mod base;
 pub mod base_image;
 pub mod boot;
 pub mod cache;
+pub mod early_network;
 pub mod error;
 pub mod first_boot;
 pub mod hold;
@@ -26,5 +28,6 @@ pub mod site;
 pub mod text;
 pub mod tree;
 pub mod units;
+pub mod up_to_date;
 pub mod updates;
 mod warnings;

@@ -21,7 +21,10 @@ use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
 use crate::tree::Tree;
-use crate::{age, hold, k3s_settings, overlay, seal, units, updates, warnings};
+use crate::{
+    age, apparmor, early_network, hold, k3s_settings, overlay, seal, units, up_to_date, updates,
+    warnings,
+};
 
 /// Room in the root beyond its content, for what a node writes before its root is grown.
 const SLACK: u64 = 256 << 20;
@@ -319,6 +322,7 @@ fn lay(
         base::leave_sources(tree, recipe, &inputs.mirrors)?;
     }
     hold::hold(tree)?;
+    early_network::start(tree)?;
     overlay::lay(tree, &options.rootfs)?;
     recipe.install(tree)?;
     first_boot::install(tree, &options.first_boot)?;
@@ -342,6 +346,11 @@ fn lay(
     inputs.site.install(tree)?;
     settings::check(tree)?;
     units::apply(tree, &recipe.units)?;
+    apparmor::leave_out(tree, &of_the_site)?;
+    // Whether a vendor's packages have made all that /etc and /var need is not known.
+    if options.base.is_none() {
+        up_to_date::stamp(tree, &of_the_site)?;
+    }
     Ok(of_the_site)
 }
 

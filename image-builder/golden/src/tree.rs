@@ -233,10 +233,11 @@ impl Tree {
             .map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// The paths that match a pattern: `*` and `?` stay within a component, `**` does not, `{a,b}` is either.
+    /// The paths that match a pattern: `*` and `?` stay within a component, `**` does not, `{a,b}` is either, also of nothing.
     pub fn glob(&self, pattern: &str) -> Result<Vec<String>, TreeError> {
         let matcher = GlobBuilder::new(pattern)
             .literal_separator(true)
+            .empty_alternates(true)
             .build()
             .map_err(|source| TreeError::BadPattern {
                 pattern: pattern.into(),

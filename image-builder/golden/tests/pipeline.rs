@@ -57,15 +57,23 @@ fn a_vendor_s_root_becomes_a_golden_image_without_its_first_boot() {
         "/usr/lib/systemd/system/armbian-firstrun.service",
         "/etc/cloud/cloud.cfg.d/99-vendor.cfg",
         "/boot/vmlinuz-6.1.115-vendor-rk35xx",
+        "/boot/dtb-6.1.115-vendor-rk35xx/rockchip/rk3588-rock-5b.dtb",
+        "/etc/apparmor.d/chat",
+        "/etc/.updated",
     ] {
         assert!(!root.exists(gone).expect("a path"), "{gone}");
     }
+    assert!(root.exists("/etc/apparmor.d/upgrade").expect("a path"));
     let text = |path: &str| {
         root.read_to_string(path)
             .unwrap_or_else(|error| panic!("{path}: {error}"))
     };
     assert_eq!(text("/srv/site"), "from the site's overlay\n");
     assert_eq!(text("/etc/vendor-release"), "armbian\n");
+    assert_eq!(
+        text("/usr/lib/systemd/system/cloud-init-local.service"),
+        "[Unit]\nBefore=sysinit.target\n"
+    );
     assert_eq!(
         root.read_link("/etc/systemd/system/NetworkManager.service")
             .ok()

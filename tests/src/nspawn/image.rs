@@ -12,7 +12,9 @@ use gild_golden::base::{self, Mirrors, Security};
 use gild_golden::k3s::K3s;
 use gild_golden::recipe::Recipe;
 use gild_golden::tree::Tree;
-use gild_golden::{first_boot, image_id, overlay, seal, units, updates};
+use gild_golden::{
+    apparmor, early_network, first_boot, image_id, overlay, seal, units, up_to_date, updates,
+};
 
 use crate::cargo::node_programs;
 use crate::command::{command, run};
@@ -166,6 +168,7 @@ impl Inputs {
 /// As `gild image build` makes it, in the same order.
 fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     let mut tree = Tree::from_tar(base)?;
+    early_network::start(&mut tree)?;
     overlay::lay(
         &mut tree,
         &workspace::root().join("image-builder/node/rootfs"),
@@ -180,6 +183,8 @@ fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     k3s.install(&mut tree)?;
     updates::install(&mut tree, recipe.updates.security)?;
     units::apply(&mut tree, &recipe.units)?;
+    apparmor::leave_out(&mut tree, &[])?;
+    up_to_date::stamp(&mut tree, &[])?;
     seal::seal(&mut tree)?;
     let id = image_id::compute(BOARD, &tree, &BTreeMap::new(), SOURCE_DATE, 512)?;
     image_id::stamp(&mut tree, BOARD, &id)?;

@@ -116,6 +116,18 @@ impl Vendor {
         files.extend(match self {
             Self::Armbian => vec![
                 ("etc/vendor-release", "armbian\n"),
+                (
+                    "etc/apparmor.d/chat",
+                    "profile chat /opt/chat/chat flags=(unconfined) {\n}\n",
+                ),
+                (
+                    "etc/apparmor.d/upgrade",
+                    "profile upgrade /usr/bin/unattended-upgrade {\n}\n",
+                ),
+                (
+                    "usr/lib/systemd/system/cloud-init-local.service",
+                    "[Unit]\nBefore=network-pre.target\nBefore=sysinit.target\n",
+                ),
                 ("root/.not_logged_in_yet", ""),
                 (
                     "etc/netplan/10-dhcp-all-interfaces.yaml",
