@@ -11,9 +11,8 @@ const ROUTES: &str = "proc/net/route";
 /// The interfaces to ask with: the one that leads out, then every other with a carrier.
 #[must_use]
 pub fn candidates(root: &Path) -> Vec<Interface> {
-    let routes = fs::read_to_string(root.join(ROUTES)).unwrap_or_default();
-    let leading_out = way_out(&routes)
-        .and_then(|name| Interface::named(root, name))
+    let leading_out = way_out_of(root)
+        .and_then(|name| Interface::named(root, &name))
         .filter(|interface| interface.mac().is_some());
     let others: Vec<Interface> = Interface::wired(root)
         .into_iter()
@@ -36,6 +35,12 @@ pub fn macs(root: &Path) -> Vec<Mac> {
         }
     }
     macs
+}
+
+/// The interface that leads out of this node's network.
+pub(crate) fn way_out_of(root: &Path) -> Option<String> {
+    let routes = fs::read_to_string(root.join(ROUTES)).ok()?;
+    way_out(&routes).map(str::to_owned)
 }
 
 /// The interface of the IPv4 default route with the lowest metric, in the kernel's table.

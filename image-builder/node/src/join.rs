@@ -28,8 +28,9 @@ use crate::turn::Turn;
 use news::News;
 use voice::Voice;
 
-/// How often systemd is asked whether k3s is ready.
-const POLL: Duration = Duration::from_secs(3);
+/// How often systemd is asked whether k3s is ready: at first, and at last.
+const FIRST_POLL: Duration = Duration::from_millis(200);
+const LAST_POLL: Duration = Duration::from_secs(3);
 /// How long Matchbox may take: it is asked again anyway.
 const TRY: Duration = Duration::from_secs(10);
 /// k3s' words for a node name that the cluster knows with another password.
@@ -56,6 +57,7 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     let board_number = board_number::wait(root);
     let mut voice = Voice::new();
     let mut news = News::of(root);
+    let begin = Instant::now();
     loop {
         let mut hindrances = Vec::new();
         let is_under_its_name = !has_another_name(root);
@@ -81,7 +83,7 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
         // A hundred nodes that wait for one server ask spread out.
         let end = Instant::now() + pause + pause.mul_f64(fastrand::f64() / 4.0);
         while Instant::now() < end && k3s::state()? != State::Active {
-            thread::sleep(POLL.min(pause));
+            thread::sleep(poll(begin.elapsed()).min(pause));
         }
         match k3s::state()? {
             State::Active => continue,
@@ -97,6 +99,12 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
             Err(error) => voice.say_of_matchbox(&format!("{error:#}")),
         }
     }
+}
+
+/// How long until systemd is asked again: a tenth of the time that was waited, so that a node which the cluster lets in at once loses
+/// no seconds, and one that waits for hours asks seldom.
+fn poll(waited: Duration) -> Duration {
+    (waited / 10).clamp(FIRST_POLL, LAST_POLL)
 }
 
 /// Whether the seed has another name for this node than it runs under. A seed that is not of Matchbox says nothing here.
@@ -179,6 +187,14 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::document::Seed;
+
+    #[test]
+    fn a_node_that_is_let_in_at_once_hears_of_it_and_one_that_waits_asks_seldom() {
+        for (waited, expected) in [(0, 200), (1_000, 200), (10_000, 1_000), (3_600_000, 3_000)] {
+            let waited = Duration::from_millis(waited);
+            assert_eq!(poll(waited), Duration::from_millis(expected), "{waited:?}");
+        }
+    }
 
     /// A restart that did not come must not make a member of it under its old name.
     #[test]

@@ -27,6 +27,7 @@ pub mod k3s_url;
 pub mod led;
 pub mod login;
 pub mod node;
+pub mod online;
 pub mod orders;
 pub mod reach;
 pub mod refresh;

@@ -52,7 +52,11 @@ fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
     assert!(step("stop --no-block gild-seed-retry.timer") < step("gild-seed join"));
     // An agent that is enabled holds up every boot until the cluster lets it in.
     assert!(step("gild-seed join") < sync);
-    for lasts in ["enable k3s-agent", "provisioned", "disable k3s-init"] {
+    for lasts in [
+        "enable --no-reload k3s-agent",
+        "provisioned",
+        "disable k3s-init",
+    ] {
         assert!(sync < step(lasts), "{lasts}");
     }
 }

@@ -14,7 +14,7 @@ use gild_node::join::{self, Entry};
 use gild_node::orders::{self, Outcome};
 use gild_node::report::{self, PAUSES};
 use gild_node::seed::Place;
-use gild_node::{card_network, interface, k3s_config, led, refresh, seeding, stable_mac};
+use gild_node::{card_network, interface, k3s_config, led, online, refresh, seeding, stable_mac};
 use gild_orders::OrderId;
 use gild_proof::Standing;
 use log::{Level, LevelFilter, error, info, warn};
@@ -44,6 +44,8 @@ enum Action {
         #[arg(long, value_name = "DISK")]
         disk: Option<PathBuf>,
     },
+    /// Wait until this node has an address, for a minute at most.
+    Online,
     /// Say in the record on the disk that this image starts.
     Prove,
     /// Note in /run that the image is on trial.
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Action::Retry => retry(),
         Action::Mac => stable_mac::apply(Path::new(ROOT)),
         Action::Network { disk } => card_network::apply(Path::new(ROOT), disk.as_deref()),
+        Action::Online => online::wait(Path::new(ROOT)),
         Action::Prove => prove(),
         Action::NoteTrial => gild_proof::note_trial(Path::new(ROOT)),
         Action::VisitCard => visit_card(),
