@@ -147,7 +147,7 @@ pub fn prepare(
         }
         // What the image covers is written, made zero, or kept because it is right: to discard it gains nothing.
         TargetState::Other | TargetState::Resumable | TargetState::Done => {
-            let end = job.manifest.raw_size.next_multiple_of(FIRST_MIB);
+            let end = job.manifest.raw_size.next_multiple_of(sector as u64);
             medium.discard(end..medium.target.size(), progress)
         }
     };

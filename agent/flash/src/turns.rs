@@ -52,6 +52,8 @@ pub struct Turns {
     holes: Vec<usize>,
     is_flushing: bool,
     was_flushed: bool,
+    /// A worker had nothing to do.
+    is_ended: bool,
 }
 
 impl Turns {
@@ -71,12 +73,23 @@ impl Turns {
             holes: Vec::new(),
             is_flushing: false,
             was_flushed: false,
+            is_ended: false,
         }
     }
 
     /// What a worker that asks is to do, until it comes back with [`end`](Self::end). `None` when all is written, and what was
-    /// flushed is read back, or in the hands of others.
+    /// flushed is read back, or in the hands of others; and from then on forever: what a last flush leaves is for all workers,
+    /// and not for the one that has flushed.
     pub fn begin(&mut self) -> Option<Turn> {
+        if self.is_ended {
+            return None;
+        }
+        let turn = self.next_turn();
+        self.is_ended = turn.is_none();
+        turn
+    }
+
+    fn next_turn(&mut self) -> Option<Turn> {
         let is_over = self.next == self.lengths.len();
         if !is_over && !self.is_flushing && self.is_flush_due() {
             self.is_flushing = true;
@@ -171,11 +184,11 @@ mod tests {
         let (mut is_written, mut is_safe) = (vec![false; count], vec![false; count]);
         let mut before_flush = Vec::new();
         let (mut reads, mut flushes) = (vec![0; count], 0);
-        let mut is_over = false;
-        while !is_over || !busy.is_empty() {
-            if !is_over && busy.len() < workers && dice.below(2) == 0 {
+        let mut left = workers;
+        while left > 0 {
+            if busy.len() < left && dice.below(2) == 0 {
                 match turns.begin() {
-                    None => is_over = true,
+                    None => left -= 1,
                     Some(turn) => {
                         match &turn {
                             Turn::Write(_) => (),
@@ -308,5 +321,17 @@ mod tests {
         }
         let left = turns.left().count();
         assert!(left <= 8, "{left} pieces");
+    }
+
+    #[test]
+    fn what_the_last_flush_leaves_is_for_all_workers() {
+        let mut turns = Turns::new(vec![CHUNK; 17], CHUNK, 8);
+        write(&mut turns, 16);
+        let flush = turns.begin().expect("a flush is due");
+        write(&mut turns, 1);
+        assert_eq!(turns.begin(), None);
+        turns.end(flush);
+        assert_eq!(turns.begin(), None);
+        assert_eq!(turns.left().count(), 17);
     }
 }
