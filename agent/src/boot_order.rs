@@ -35,7 +35,7 @@ const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 const BY_HAND_OR_CARD: &str = "set the boot order by hand, or replace the card";
-/// What takes the room on a card are the copies of boot flashes.
+/// The copies of boot flashes are what fills a card.
 const MAKE_ROOM: &str = "the card is full: copy flash-*.bin.zst and flash-*.bin from it to another computer, and delete them on the card";
 
 /// What became of the boot order.
@@ -98,13 +98,13 @@ pub struct BootOrderError {
 /// Kinds of [`BootOrderError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It is meant to stay so, or the card was made without firmware files: its maker knows.
+    /// The order is meant to stay as it is, or the card was made without firmware files: the operator knows.
     Known,
     /// Nothing this agent does will change it.
     NotPossible,
     /// Something went wrong that may go right the next time.
     Failed,
-    /// The same, and the flash is half written: what starts the board now is this card.
+    /// The same, and the flash is half written: only this card starts the board now.
     Unfinished,
     /// It is changed once the disk has proven that it starts.
     Waits,
@@ -151,7 +151,7 @@ impl BootOrderError {
         }
     }
 
-    /// Whether it is as it was for a reason that the operator knows or may wait for.
+    /// Whether the order is unchanged for a reason that the operator knows, or that ends by itself.
     pub fn is_expected(&self) -> bool {
         matches!(self.kind, Kind::Known | Kind::Waits)
     }
@@ -186,7 +186,7 @@ struct Job<'a> {
     /// What is known of the disk. One that has not proven yet that it starts must not become the only one that the firmware
     /// looks at.
     standing: Standing,
-    /// Takes what is changed on the board, for people.
+    /// Called with each change on the board, in words.
     changed: &'a dyn Fn(String),
     alive: &'a dyn Fn(),
 }
@@ -194,9 +194,9 @@ struct Job<'a> {
 /// What is known of the disk that the firmware is to look at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is not written yet: nothing is changed.
+    /// The disk is not written yet: nothing is changed.
     Planned,
-    /// Its image has not proven yet that it starts: nothing is changed that it can do without.
+    /// Its image has not proven yet that it starts: only what the start needs is changed.
     OnTrial,
     /// The same, and the board came back without a proof.
     TrialCameBack,
@@ -217,10 +217,10 @@ impl Standing {
     }
 }
 
-/// Points the firmware at the disk. It never keeps the node from going on: the disk is good, and the card's gate starts
-/// it even where the firmware looks at the card first. Gives what it changed, for people, too.
+/// Points the firmware at the disk. A failure never stops the node: the disk is good, and the card's gate starts it even if the
+/// firmware looks at the card first. Also returns what was changed, in words.
 ///
-/// A board that came back without having started its finished disk may lack a setting that others can do without.
+/// A board that came back without having started its finished disk may need a setting that other boards do not need.
 pub fn set(
     machine: &Machine,
     board: &Board,

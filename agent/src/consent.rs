@@ -102,8 +102,8 @@ impl Proven {
 }
 
 impl LookError {
-    /// What the disk counts as if the error stays. A node may live on a disk with a first sector, and one bad sector must not
-    /// keep it from starting.
+    /// What the disk counts as if the error stays. A disk with a first sector may hold a node's data, and one bad sector must not
+    /// keep the node from starting.
     pub fn lasting(self) -> Result<Holds, Self> {
         match self {
             Self::Disk(_) => Err(self),
@@ -176,11 +176,11 @@ fn read_twice(disk: &dyn Target, offset: u64, length: usize) -> io::Result<Align
     Ok(first)
 }
 
-/// What is to be done with a disk, where these orders, if any, name this node: one of the card's, and a signed one to flash.
+/// What is to be done with a disk. `order` is the card's order and `signed` the signed order to flash, if they name this node.
 pub fn decide(holds: Holds, order: Option<&str>, signed: Option<&OrderId>) -> Decision {
     let done = holds.carried_out();
     let by_card = order.filter(|id| done.iter().all(|done| done != id));
-    // A server's word does not take from an image the starts that it has left: they end by themselves.
+    // A signed order waits until the image on trial has used up its starts, which takes no operator.
     let has_starts = matches!(&holds, Holds::Trial(record) if record.trial_starts < TRIAL_STARTS);
     let by_signature = signed.filter(|id| !has_starts && !id.is_spent_by(done));
     let open = by_signature.map(OrderId::as_str).or(by_card);

@@ -23,8 +23,8 @@ use crate::uptime::uptime;
 /// What each line on the console begins with.
 const PREFIX: &str = "gild: ";
 
-/// Sends the log to the console, to the board's serial port if that is not the console, and to the kernel's log. Gives what keeps
-/// its lines for the card, and what sends them to a log server.
+/// Sends the log to the console, to the board's serial port if that is not the console, and to the kernel's log. Returns the
+/// journal, which keeps the lines for the card, and the sender to a log server.
 pub fn start(board: Option<&Board>) -> (Journal, Syslog) {
     let console = Console::open(board);
     let copies = (console.journal.clone(), console.syslog.clone());
@@ -155,10 +155,10 @@ impl Terminal {
     }
 }
 
-/// The kernel opens the console for PID 1, as one that waits. The panic hook writes to it.
+/// The kernel opens the console for PID 1 in blocking mode, and the panic hook writes to it.
 pub fn never_block_standard_streams() {
     for stream in [io::stdout().as_fd(), io::stderr().as_fd()] {
-        // Without the flag a stuck port only stops a panic before there is a log.
+        // A failure is harmless: without the flag, a stuck port can only hold up a panic that comes before there is a log.
         let _ = fcntl(stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
     }
 }

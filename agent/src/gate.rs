@@ -20,15 +20,15 @@ pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<
     card.write(GATE, gate.to_text().as_bytes())
 }
 
-/// Closes the gate for boards of this kind, before their boot flash is written: after a power cut an open one would start
-/// the disk, and what is half written would stay so.
+/// Closes the gate for boards of this kind, before their boot flash is written: after a power cut an open gate would start the
+/// disk, and the flash would stay half written.
 pub fn close(card: &dyn Folder, board: &Board) -> io::Result<()> {
     let mut gate = read(card)?;
     if gate.get(&board.name).is_none() {
         return Ok(());
     }
     gate.remove(&board.name);
-    // A card that is full has room for no other file, and no file opens no gate.
+    // A full card has no room for the new file. Without the file the gate is closed too.
     card.write(GATE, gate.to_text().as_bytes())
         .or_else(|_| card.remove(GATE))
 }

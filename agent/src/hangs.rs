@@ -33,8 +33,9 @@ impl StepError for HungBefore {
     }
 }
 
-/// Shows once that this disk hung before: then it is tried again. Another disk has nothing to do with it, but where it is
-/// not known which disk hung, it may have been any. Without a disk only that is asked: the search for one may hang, too.
+/// Fails once if this disk hung before, so that the fault is shown; the next attempt tries the disk again. A hang of another disk
+/// does not count. If the card does not say which disk hung, it may have been this one. `None` asks for such a hang alone,
+/// because the search for a disk may hang too.
 pub fn show_last(node: &mut Node, target: Option<&Candidate>) -> Result<(), HungBefore> {
     if node.has_shown_hangs {
         return Ok(());
@@ -91,7 +92,7 @@ pub fn count(node: &Node) -> Option<Counted> {
         .ok()
 }
 
-/// A hang of a disk that is not known goes on with the count of any: its pauses must grow, too.
+/// If it is not known which disk hung, the count of whichever disk hung before goes on, so that these pauses grow too.
 fn count_on(card: &dyn Folder, name: &str, serial: Option<&str>) -> io::Result<Counted> {
     let mut before = Tally::default();
     let after = restarts::change(card, name, |tally| {

@@ -79,7 +79,7 @@ impl Seen {
     }
 }
 
-/// Looks once more at a disk that was just written: what it says now is what the next start will go by.
+/// Looks once more at a disk that was just written: the next start acts on what the disk says now.
 pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     let failed = |what: String| NotKept {
         disk: seen.target.to_string(),
@@ -87,7 +87,7 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     };
     let holds = Holds::on(disk).map_err(|error| failed(error.to_string()))?;
     let decision = match &holds {
-        // Whatever is counted so far, what was just written gets one start.
+        // An image that was just written gets one start, whatever the count is.
         Holds::Trial(record) => Decision::Try(record.clone()),
         Holds::Proven(proven) => Decision::Start(proven.clone()),
         Holds::Blank(_) | Holds::Foreign => {
@@ -142,7 +142,8 @@ pub fn without_share(
                 decision: Decision::Try(record),
             })
         }
-        // A signed order would have had it written. Nobody waits for that: the node has its next start, and asks by itself.
+        // A signed order asks for a write, but a node that can start does not wait for the share: it asks again at its next
+        // start.
         Some(seen)
             if is_share
                 && matches!(seen.decision, Decision::Start(_))
@@ -156,7 +157,7 @@ pub fn without_share(
     }
 }
 
-/// Whether the disk is as it was: one that is being written carries no image on trial any more.
+/// Whether the disk still holds what it held: a disk that is being written has no image on trial any more.
 fn still_carries(target: &Candidate, record: &Record) -> bool {
     still_holds(target, &Holds::Trial(record.clone()))
 }
@@ -166,8 +167,8 @@ fn still_holds(target: &Candidate, holds: &Holds) -> bool {
     matches!(found, Ok(Ok(found)) if found == *holds)
 }
 
-/// Looks at the disk. `None` where it takes the share to say which of several is meant. A disk that hung in an earlier start waits
-/// before it is looked at again; one that the kernel may have lost is a failure, which restarts the board.
+/// Looks at the disk. `None` if there are several and only the share can say which one to write. A disk that hung in an earlier
+/// start waits before it is looked at again; one that the kernel may have lost is a failure, which restarts the board.
 pub fn at_disk(
     machine: &Machine,
     node: &mut Node,

@@ -239,9 +239,9 @@ impl Verdict<'_> {
 
 /// Opens the gate for a disk that was just found good, if that is right after what was counted.
 ///
-/// The next start goes on with a flash that is half written, and an open gate would pass it by. Once that has come to
-/// nothing, a node that runs is worth more. So it is where the board came back: what did not start its disk may have been
-/// the closed gate.
+/// While the boot flash is half written the gate stays closed, because the next start has to finish the flash. If the attempts to
+/// finish it have failed, the gate opens: a node that runs is worth more. It also opens if the board came back, because the
+/// closed gate may be what kept the disk from starting.
 pub fn open_gate(card: &dyn Folder, board: &Board, verdict: &Verdict) {
     if verdict.may_start()
         && let Some(image_id) = verdict.image_id
@@ -257,9 +257,9 @@ pub fn first_partition(finished: &Finished) -> Option<String> {
     Some(table.partitions.into_iter().next()?.uuid)
 }
 
-/// Leaves the token for one start where nothing else starts the disk: the gate cannot name an image whose record is damaged, and
-/// does not count where the image's own files still say that it is on trial, so that the board has come back. A board that has
-/// come back starts its disk whatever that carries, by its first partition: the file that names the image to U-Boot may be gone.
+/// Leaves the token for one start if nothing else starts the disk. The gate cannot name an image whose record is damaged. It also
+/// has no effect while the image's own files still say that the image is on trial, and then the board comes back. The token names
+/// the disk's first partition if there is one, because the file that names the image to U-Boot may be gone.
 pub fn allow_one_start(card: &dyn Folder, board: &Board, verdict: &Verdict) {
     let has_come_back = match verdict.counted {
         Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS,
@@ -277,8 +277,9 @@ pub fn allow_one_start(card: &dyn Folder, board: &Board, verdict: &Verdict) {
     }
 }
 
-/// A disk that was just written is news, and worth a restart. So is a change of the order, and a firmware that takes the order
-/// of a restart from the card. One that looks at the disk first has not started it, or this agent would not run.
+/// A restart is worth a try after the disk was written, after the boot order was changed, and with a firmware that takes the
+/// order of a restart from the card. It is not if the order was right already: that firmware looked at the disk first and did not
+/// start it, or this agent would not run.
 fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: bool) -> bool {
     let may_start = match boot_order {
         BootOrder::AlreadyRight => false,
@@ -288,8 +289,8 @@ fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: 
     is_written || may_start
 }
 
-/// Whether the next start may be another one, whatever came before. An update that is staged because the board came back is
-/// not: the ROM may leave it undone again and again.
+/// Whether the next start may differ from the ones before. It need not after an update that was staged because the board came
+/// back: the ROM may skip that update again and again.
 fn is_news(boot_order: &BootOrder, came_back: bool) -> bool {
     match boot_order {
         BootOrder::Written => true,
@@ -298,8 +299,8 @@ fn is_news(boot_order: &BootOrder, came_back: bool) -> bool {
     }
 }
 
-/// Forgets the count if the disk was started since: somebody wants it written again. `partitions` are those of the image,
-/// for what is to be written again may have no partition table.
+/// Forgets the count if the disk was started since: somebody wants it written again. `partitions` are those of the image, because
+/// a disk that is to be written again may have no partition table.
 pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition]) {
     let Some(card) = &node.card else {
         return;
@@ -318,7 +319,7 @@ pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition
     }
 }
 
-/// Only a disk that has kept the commit of the counted image: any other may be one that loses what is written to it.
+/// Only if the disk still has the commit of the counted image: any other disk may be one that loses what is written to it.
 fn forget_if(card: &dyn Folder, file: &str, (record, mark): &(Record, String)) -> io::Result<()> {
     let before = Count::read(card, file)?;
     let is_started = before.is_some_and(|before| {

@@ -89,12 +89,12 @@ impl Machine {
         Self { journal, ..self }
     }
 
-    /// The same machine, with the way of these lines to a log server.
+    /// The same machine, with what sends these lines to a log server.
     pub fn with_syslog(self, syslog: Syslog) -> Self {
         Self { syslog, ..self }
     }
 
-    /// What is known of the node by now, for those who are far away.
+    /// Passes what is known of the node by now to the status URL and the log server.
     pub fn knows(&self, node: &Node) {
         self.reporter.knows(node);
         self.syslog.knows(node);

@@ -216,8 +216,8 @@ fn story(
     let serial = known.and_then(|config| config.target_serial.as_deref());
     let seen = look::at_disk(machine, node, serial, known_order, watcher)?;
     let seen = match seen {
-        // No share: a node that is proven starts without it, and one on trial may. Whether an operator's key says otherwise is asked
-        // of a proven one, for a moment.
+        // The share is not needed: a proven node starts without it, and a node on trial may. A proven node asks for a short time
+        // whether a signed order says otherwise.
         Some(seen)
             if seen.decision.is_start()
                 && !known.is_some_and(|config| {
@@ -267,8 +267,8 @@ fn destination(config: &Config) -> Option<Destination> {
     })
 }
 
-/// Makes the disk carry the image that the share has for this board, or finds that it may not be written. `before`: what was seen of the
-/// disk before anybody was asked.
+/// Makes the disk carry the image that the share has for this board, or finds that the disk may not be written. `before`: what
+/// the agent saw on the disk before it asked any server.
 fn install(
     machine: &'static Machine,
     board: &'static Board,
@@ -281,7 +281,7 @@ fn install(
     machine.enter(Stage::Network);
     // The others are asked only where this one fails.
     let server = config.servers.first().map_or("", ServerUrl::host);
-    // A disk that can be started waits for nobody for long, also where an order would have it written.
+    // A disk that can be started waits only for a short time, even if an order would have it written.
     let can_start = before.is_some_and(|seen| seen.decision.is_start());
     let effort = if can_start {
         Effort::Brief(signed_order::FOR_NETWORK)
@@ -390,7 +390,7 @@ impl Orders<'_> {
     }
 }
 
-/// Writes the disk, which is on trial then, or proven if its image does not prove itself.
+/// Writes the disk. Its image is on trial then, or counts as proven if it is one that does not prove itself.
 fn write(
     machine: &'static Machine,
     board: &'static Board,
@@ -480,7 +480,7 @@ fn begin_trial(
         loop_guard::count(machine, board, node, &finished, &boot_order, false)?;
     }
     let record = Record {
-        // An update that had to come before the proof is all that there was to do.
+        // If the update had to come before the proof and went well, no change of the boot order is left to do.
         is_boot_order_pending: record.is_boot_order_pending && boot_order.trouble().is_some(),
         ..record
     };

@@ -121,8 +121,8 @@ pub struct Request<'a> {
     pub least: u64,
 }
 
-/// Fetches this board's current manifest, or the one that an order chooses, and checks everything about it before anything of it is
-/// used. After the limit it is given up: a server that sends byte after byte does not hold up a disk that can be started.
+/// Fetches this board's current manifest, or the one that an order chooses, and checks everything about it before anything of it
+/// is used. It gives up after the limit, so that a server that sends byte after byte does not hold up a disk that can be started.
 pub fn fetch(
     machine: &'static Machine,
     board: &'static Board,
@@ -147,7 +147,8 @@ pub fn fetch(
     });
     loop {
         if let Some(outcome) = begun.after(LOOK) {
-            // The limit was for the manifest. Who reads the image has begun to write the disk, and waits for the server as always.
+            // The limit was for the manifest. When the image is read, the write of the disk has begun, so the usual patience with
+            // the server applies.
             let share = share(board, request, patience());
             return outcome.map(|image| Image { share, ..image });
         }
@@ -176,7 +177,7 @@ fn read(
         let choice = request.chosen.map(|chosen| &chosen.flash.choice);
         choice.map_or(Ok(()), |choice| choice.check(&manifest.image_id))
     };
-    // A server whose manifest is refused is passed over like one that does not answer.
+    // A server whose manifest is refused is skipped, like one that does not answer.
     let keys = config.keys();
     let (signed, folder) = share.on_one(|place| {
         let wait = |time| machine.wait(time);

@@ -35,7 +35,7 @@ use search::Search;
 
 /// How often carriers and answers are looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long the second of DHCP and a router's announcement has time, where the server is reached by IPv6 only.
+/// If the server is reached by IPv6 only, DHCP and a router's announcement are both waited for: how long the later one has.
 const OTHER_KIND: Duration = Duration::from_secs(5);
 
 /// The node's place in the network.
@@ -47,7 +47,7 @@ pub struct Network {
     pub mac: Mac,
     /// What the card says about the network of this board.
     pub settings: Settings,
-    /// What the interface was set up with. `None`: the kernel has an IPv6 address, and nobody has given one of IPv4.
+    /// What the interface was set up with. `None`: the kernel has an IPv6 address, and there is no IPv4 address.
     configuration: Option<Configuration>,
     /// Keeps the lease, if there is one.
     keeper: Option<Keeper>,
@@ -95,13 +95,12 @@ impl Network {
         self.keeper.as_ref().is_some_and(Keeper::is_lost)
     }
 
-    /// Whether nothing has left the chip since the last look: each attempt sends something, unless there is no address any
-    /// more.
+    /// Whether the chip has sent nothing since the last look. Each attempt sends something, unless the address is lost.
     fn has_stalled(&self) -> bool {
         !self.is_lost() && link::has_stalled(&self.interface, self.sent)
     }
 
-    /// An address of another network than the one that is plugged in now, or one by which the server was not reached.
+    /// Gives up the address: another network is plugged in now, or the server was not reached from this address.
     fn give_up(&self, netlink: &Netlink) {
         match (&self.keeper, &self.configuration) {
             (Some(keeper), _) => keeper.give_up(netlink, &self.interface),
@@ -114,9 +113,9 @@ impl Network {
 /// How much is done to get an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// All that may help, for as long as a step waits.
+    /// Try everything that may help, for as long as a step waits.
     Full,
-    /// So long at most, and nothing but waiting: the disk is started without a network, too.
+    /// Only wait, for this long at most: the disk can also be started without a network.
     Brief(Duration),
 }
 
@@ -132,7 +131,8 @@ pub fn up<'a>(
 ) -> Result<&'a mut Network, NetworkError> {
     let wired = setup::wired();
     let settings = networks.of_board(&macs(&wired))?;
-    // Before the present one is taken: from there on it is kept or given up, or its lease would have a keeper forever.
+    // This can fail, so it comes before the present network is taken out: from there on it must be kept or given up, or the
+    // keeper of its lease would run forever.
     let netlink = setup::open()?;
     let failed = present.as_ref().map_or_else(Vec::new, |present| {
         others::others_first(&present.failed, present.interface.index, &wired)
@@ -149,7 +149,7 @@ pub fn up<'a>(
         other => other,
     };
     if let Some(before) = before {
-        // Before it is given up: a lease that was lost is not a chip that has stalled.
+        // Asked before the network is given up, because a lost lease must not look like a stalled chip.
         let has_stalled = before.has_stalled();
         before.give_up(&netlink);
         if has_stalled {

@@ -11,7 +11,8 @@ use crate::card::folder::Folder;
 use crate::failure::StepError;
 use crate::node::Node;
 
-/// Whether there is an order is not known: a disk that was written now would not remember it, and lose its data to it later.
+/// The agent does not know whether there is an order. If it wrote the disk now, the disk's record would not name the order, and a
+/// later start would carry the order out and erase the disk again.
 #[derive(Debug, thiserror::Error)]
 pub enum Unclear {
     /// The file with the order cannot be understood.
@@ -37,8 +38,8 @@ impl StepError for Unclear {
     }
 }
 
-/// The order, if there is one. The file goes before `gild.toml`, so where it cannot be read no order counts: it may hide one of
-/// `gild.toml` that is not for this node.
+/// The order, if there is one. The file overrides `gild.toml`. If the file cannot be read, no order counts, because the file may
+/// replace the order of `gild.toml` with one for other nodes.
 pub fn of(
     node: &Node,
     config: Option<&Config>,
@@ -64,8 +65,9 @@ pub fn of(
     Ok(order)
 }
 
-/// The order by kernel arguments alone. Those come from what the board was started from; a card that is not in the board's slot may be
-/// an old copy of one, as on an eMMC, which is found where the card itself shows too late or cannot be read.
+/// The order by kernel arguments alone. They come from the medium that the board was started from. A card that is not in the
+/// board's slot may be an old copy of a card, on an eMMC for example: the agent finds that copy if the card itself shows too late
+/// or cannot be read.
 fn in_arguments(
     configured: Option<Order>,
     arguments: &Arguments,

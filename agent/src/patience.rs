@@ -30,7 +30,8 @@ pub struct ServerPatience {
     troubles: Mutex<HashMap<ThreadId, Failures>>,
     /// When a thread last got what it asked for.
     served: Mutex<Option<Instant>>,
-    /// It has ended for one thread, and so for all: each would wait for its own answers, one after the other.
+    /// Patience has ended for one thread, and so for all: otherwise each thread would wait for its own answers, one after the
+    /// other.
     is_over: AtomicBool,
     /// When nobody waits for the answer any more.
     end: Option<Instant>,
@@ -53,7 +54,7 @@ impl ServerPatience {
         }
     }
 
-    /// Patience that ends after this time, whatever comes. A thread that is left alone then is not a sign of life.
+    /// Patience that ends after this time in any case. A thread that still runs then does not count as a sign of life.
     pub fn until(self, limit: Duration) -> Self {
         Self {
             end: Some(Instant::now() + limit),
@@ -148,9 +149,9 @@ struct Failures {
 }
 
 impl Failures {
-    /// How long the trouble has lasted that ends an attempt now, without one silence: a server that starts its disks may
-    /// use up its time for an answer and is asked once more, whatever else is short. A server that has served another thread since
-    /// was not in trouble until then: this one had to wait for its turn.
+    /// How long the trouble that ends this attempt has lasted, less the longest silence: a server whose disks are starting may
+    /// use up its time for one answer, and is asked once more. If the server has served another thread in the meantime, the
+    /// trouble counts from then: this thread had to wait for its turn.
     fn failed(
         &mut self,
         attempt: u32,
@@ -164,7 +165,7 @@ impl Failures {
             self.asked = Duration::ZERO;
             self.began = now.checked_sub(silent);
         }
-        // What was silent or asked for before may have ended after that, so that it still counts.
+        // An earlier silence or request to wait may have ended after that, so both still count.
         self.began = self.began.max(served.filter(|_| self.began.is_some()));
         self.longest = self.longest.max(silent);
         let began = *self.began.get_or_insert(now);

@@ -21,7 +21,7 @@ pub struct Measure {
     pub percent: u8,
     /// How fast, since it began.
     pub bytes_per_second: u64,
-    /// How long it takes yet, at that rate.
+    /// How much longer it takes, at that rate.
     pub seconds_left: u64,
 }
 

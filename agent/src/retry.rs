@@ -92,7 +92,7 @@ impl Failures {
         }
     }
 
-    /// Another fault, or one in a later stage than ever before, is another trouble, with attempts of its own.
+    /// Counts a failure. Another fault, or a fault in a later stage than any before, starts a new count of attempts.
     fn count(&mut self, fault: Fault, stage: Stage, hold: Duration) -> Next {
         let is_other = self.last.as_ref().is_none_or(|last| last.fault != fault);
         if is_other || self.furthest < Some(stage) {

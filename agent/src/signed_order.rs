@@ -33,7 +33,8 @@ use crate::{clock, network, receipt};
 const BEFORE_START: Duration = Duration::from_secs(10);
 /// How much of that the network may take: the rest is for a time server and for the answer.
 pub const FOR_NETWORK: Duration = Duration::from_secs(7);
-/// How long such a disk waits after that for the image that a good order chooses. It is started then, and the order counts at its next start.
+/// How long such a disk waits after that for the image that a good order chooses. After that time the disk is started, and the
+/// order counts at the next start.
 pub const FOR_IMAGE: Duration = Duration::from_secs(20);
 /// How long one answer may take where the disk is to be written.
 const FOR_ANSWER: Duration = Duration::from_secs(10);
@@ -81,7 +82,8 @@ impl Question<'_> {
     }
 }
 
-/// Whether a signed order has this disk written, which would be started else. Network and answer have [`BEFORE_START`] together.
+/// Whether a signed order has this disk written, which would be started otherwise. Network and answer share the time of
+/// [`BEFORE_START`].
 pub fn has_it_written(
     machine: &Machine,
     board: &Board,

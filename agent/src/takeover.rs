@@ -21,7 +21,8 @@ use crate::stage::Stage;
 use crate::{board, console, reboot};
 
 const HOLD: Duration = Duration::from_mins(1);
-/// Shortest and longest hold, in seconds: none at all would be a tight loop, and an endless one never looks again.
+/// Shortest and longest hold, in seconds. Without a hold the agent would run in a tight loop; with an endless one it would never
+/// look again.
 const HOLDS: (u64, u64) = (1, 86_400);
 /// Shortest and longest time-out of the watchdog, in seconds.
 const WATCHDOGS: (u64, u64) = (10, 3600);
@@ -30,7 +31,7 @@ const SHOWN: Duration = Duration::from_mins(1);
 
 /// Mounts the kernel's file systems, starts the log, and makes sure that nothing ends this process in silence.
 pub fn take_over() -> (&'static Machine, Arguments) {
-    // Until there is a machine to show it, a panic starts the board again all the same.
+    // Before there is a machine that can show a panic, a panic restarts the board too.
     panic::set_hook(Box::new(|panic| {
         // A console that fails must not end the process.
         let _ = writeln!(

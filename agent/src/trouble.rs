@@ -24,12 +24,12 @@ pub struct Troubles(Vec<Trouble>);
 impl Troubles {
     /// Takes note of a failure in this stage, at this time. If a restart may cure it, gives how long that trouble has lasted.
     ///
-    /// What is tried a few times begins to last with the last of these attempts. What a restart cannot cure, for example a
-    /// server that is away, only changes how far the work got.
+    /// If a step is tried a few times, the trouble counts from the last of these attempts. A failure that a restart cannot cure,
+    /// for example a server that is away, only changes how far the work got.
     pub fn lasting(&mut self, failure: &Failure, stage: Stage, now: Duration) -> Option<Duration> {
         let fault = failure.fault;
         let stage = match fault {
-            // The gate misses the disk before the network is up, but the work is not past it before it is chosen.
+            // A missing disk is noticed before the network is up, but the work is past that trouble only once a disk is chosen.
             Fault::NoTarget | Fault::TargetFailed => stage.max(Stage::Target),
             _ => stage,
         };

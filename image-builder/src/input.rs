@@ -33,7 +33,8 @@ impl InputError {
     }
 }
 
-/// Says what was wanted, and what to give, where nothing is. Whatever else is wrong with it, its reader says.
+/// Refuses a path at which there is nothing, and says what was wanted and what to give. Other problems are reported by the code
+/// that reads the file.
 pub fn must_exist(path: &Path, what: &str, next_step: &str) -> Result<(), InputError> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -1,4 +1,4 @@
-//! Where a command writes: never over what it reads, and never instead of what is not a file.
+//! Where a command writes: never over its own input, and never over anything that is not a file.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
@@ -49,8 +49,8 @@ fn unseen(path: &Path) -> impl FnOnce(io::Error) -> OutputError {
     }
 }
 
-/// Where a file of this name is to be written: there, or where the link of this name leads. What the command reads is given as
-/// files and as folders, of which all files count.
+/// Where to write a file of this name: at this path, or where a link of this name leads. `inputs` are the files that the command
+/// reads, and folders of such files.
 pub fn place(path: &Path, inputs: &[&Path]) -> Result<PathBuf, OutputError> {
     let about = match fs::metadata(path) {
         Ok(about) => about,
@@ -86,7 +86,7 @@ pub fn must_not_hold(output: &Path, inputs: &[&Path]) -> Result<(), OutputError>
     Ok(())
 }
 
-/// What a path names, whatever it is called there, and what that lies on as far as a write to it shows.
+/// The file or disk behind a path, whatever its name is, with each file and disk that a write to it would change too.
 #[derive(Default)]
 struct Storage(BTreeSet<Place>);
 
@@ -114,7 +114,7 @@ impl Storage {
             if kind.map_err(unseen(&path))?.is_dir() {
                 self.add_folder(&path)?;
             } else if let Ok(about) = fs::metadata(&path) {
-                // Not a link that leads nowhere: that holds nothing. One to a folder may lead back.
+                // A link to nothing has no content and is skipped. A link to a folder is not followed, because it may lead back.
                 self.add(&about);
             }
         }
@@ -132,7 +132,7 @@ impl Storage {
         }
     }
 
-    /// A disk with the disk that it is a partition of, or the file that a loop device shows.
+    /// Adds a disk, and the disk that it is a partition of, or the file behind a loop device.
     fn add_disk(&mut self, device: u64) {
         if !self.0.insert(Place::Device(device)) {
             return;

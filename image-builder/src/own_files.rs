@@ -196,7 +196,7 @@ fn home() -> Option<Home> {
     )
 }
 
-/// What is said counts alone: where it is wrong, nothing else is taken for it.
+/// If a folder is given, only that counts, even if it is wrong: gild does not fall back to another one.
 fn find(given: Option<PathBuf>, program: Option<&Path>, current: Option<&Path>) -> Option<Home> {
     if let Some(folder) = given {
         return Some(Home::Share(folder));

@@ -112,7 +112,7 @@ impl Patience for Waiting {
     }
 }
 
-/// Whether this says that something could not be read, and so nothing about what it holds.
+/// Whether the error means that something could not be read: then it says nothing about the content.
 pub fn is_unread(error: &anyhow::Error) -> bool {
     let is_away = |fault| fault == Fault::ServerUnreachable;
     error.chain().any(|cause| {
@@ -162,7 +162,7 @@ impl Place {
         let url = ServerUrl::parse(manifest)
             .map_err(|reason| anyhow!("this address cannot be used: {reason}"))?;
         let is_folder = without_query(manifest).ends_with('/');
-        // What a server says of a folder does not show that it is one; no manifest has a name without an ending.
+        // A server's answer does not show whether an address names a folder, but every manifest's name has an ending.
         let names_a_file = |name: &str| !is_folder && Path::new(name).extension().is_some();
         let (url, name) = url
             .split()

@@ -1,8 +1,8 @@
 //! What a command prints on standard output: the `print!` and `println!` of this crate.
 //!
-//! Those of the standard library panic when the output cannot be written. Here the command goes on, because its work must not
-//! end where somebody reads no more. A reader that closes the pipe has read enough. Every other failure is the command's error
-//! once its work is done.
+//! The standard library's macros panic when the output cannot be written. Here the command goes on, because its work must not end
+//! when its reader does. A reader that closes the pipe has read enough. Every other failure is the command's error once its work
+//! is done.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -22,7 +22,7 @@ macro_rules! println {
     };
 }
 
-/// Why standard output takes no more. Nothing is printed after the first failure: a text with a gap would mislead.
+/// Why standard output failed. Nothing is printed after the first failure: a text with a gap would mislead.
 static CLOSED: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Not all of the output is where it should be.

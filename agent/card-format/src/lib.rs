@@ -1,7 +1,7 @@
 //! The format of the card: names and places, the list of digests, the gate, the address of a share, and `gild.toml`, which
 //! kernel arguments override. No I/O.
 //!
-//! The agent reads it on the board, and `gild card build` before it makes a card: what the one refuses, the other does.
+//! The agent reads it on the board, and `gild card build` reads it before it makes a card, so both refuse the same mistakes.
 
 mod arguments;
 mod config;

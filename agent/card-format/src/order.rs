@@ -36,7 +36,7 @@ pub enum OrderError {
         "order `{0}` names no node; next: name the nodes by MAC address or by the board's serial number, or write `all`"
     )]
     NoNodes(String),
-    /// A node that nobody can be.
+    /// A name that no node can have.
     #[error(
         "`{0}` cannot name a node; next: write a MAC address or the serial number of a board, or `all` and nothing else"
     )]
@@ -52,7 +52,8 @@ pub struct OrderSection {
 }
 
 impl Order {
-    /// An order for these nodes, or for [`ALL`]. One that names nobody is half an order: it must not be for everybody.
+    /// An order for these nodes, or for [`ALL`]. An order that names no node is incomplete, and must not count as one for all
+    /// nodes.
     pub fn new<'a>(id: &str, nodes: impl IntoIterator<Item = &'a str>) -> Result<Self, OrderError> {
         let id = order_id(id)?;
         let nodes: Vec<&str> = nodes.into_iter().collect();

@@ -48,7 +48,7 @@ impl std::fmt::Debug for Header {
 /// mount, and longer than the disks of a file server need to start.
 pub const SERVER_ANSWER: Duration = Duration::from_mins(1);
 
-/// Shorter, and a busy server is asked again while it still works; longer, and nobody waits for it.
+/// With a shorter time a busy server would be asked again while it still works. No operator waits for longer.
 const ANSWER_SECONDS: RangeInclusive<u64> = 5..=600;
 
 /// Headers that a request has anyway.

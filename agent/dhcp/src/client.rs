@@ -27,7 +27,7 @@ pub enum Action {
     Report(Event),
 }
 
-/// To whom a request goes.
+/// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     /// To all, from a client without an address.
@@ -286,7 +286,8 @@ impl Client {
         self.state = State::Selecting(Pace::from(now));
     }
 
-    /// Asks for more time: the server, all servers in the last eighth of the lease, and nobody when it is over.
+    /// Asks for more time: first the server, then all servers in the last eighth of the lease. It stops asking when the lease is
+    /// over.
     fn extend(&mut self, now: Duration) -> Vec<Action> {
         let State::Extending {
             lease,

@@ -1,10 +1,10 @@
 //! Devices on PCI Express that the kernel has not seen or has given up, brought back without an operator.
 //!
-//! No supported board has hot-plug: the kernel looks at each port once, at the start. A disk whose link comes up too late,
-//! drops off the bus or fails a reset stays away until a program asks the kernel to look again. This module does so, in two
-//! steps. Nothing that works is touched: a controller that is live, or on its way there, and a host with a device behind it.
-//! And no disk is forgotten: where there are several, a disk that is taken off the bus and does not come back would leave the
-//! other as the only one, and the only one is written.
+//! No supported board has hot-plug: the kernel looks at each port once, at the start. A disk whose link comes up too late, drops
+//! off the bus or fails a reset stays away until a program asks the kernel to look again. This module does so, in two steps.
+//! Nothing that works is touched: a controller that is live, or on its way there, and a host with a device behind it. And no disk
+//! is taken off the bus: if there are two and one does not come back, the other would be the only disk, and the agent writes the
+//! only disk.
 
 use std::fs;
 use std::io;

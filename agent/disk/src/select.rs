@@ -83,8 +83,8 @@ pub struct Finding {
     pub candidate: Candidate,
     /// Why it was refused; `None` if it may be written.
     pub refusal: Option<String>,
-    /// Whether it may be the operator's intended disk: a disk that does not fit counts, or the other disk, which is
-    /// somebody's data, would be written instead. The boot medium and a disk of another serial do not.
+    /// Whether it may be the disk that the operator means. A disk that the image does not fit counts too: otherwise the agent
+    /// would write the other disk, which may hold data. The boot medium and a disk with another serial number do not count.
     pub competes: bool,
 }
 
@@ -94,8 +94,8 @@ pub struct Finding {
 pub struct SelectError {
     /// What was found, why each disk was refused, and what to do.
     pub message: String,
-    /// Whether the disk may be there and the kernel does not see it: then a restart of the board may bring it back. Never
-    /// if another disk could be confused with it after the restart.
+    /// Whether the disk may be there although the kernel does not see it: then a restart of the board may bring it back. It is
+    /// never set if another disk could be taken for it after the restart.
     pub may_be_hidden: bool,
 }
 

@@ -31,7 +31,7 @@ pub fn check_board(manifest: &Manifest, board: &str) -> Result<(), String> {
     ))
 }
 
-/// Refuses an image with a lower rollback counter than this one. `who` has that, or asks for it.
+/// Refuses an image with a rollback counter below `least`. `who` has that counter, or asks for it.
 pub fn check_rollback(manifest: &Manifest, least: u64, who: &str) -> Result<(), String> {
     if manifest.rollback_counter >= least {
         return Ok(());

@@ -110,7 +110,7 @@ pub fn verify_any<'k>(
         match verify(key, manifest, minisig) {
             Ok(()) => return Ok(key),
             Err(SignatureError::OtherKey(_)) => {}
-            // It names this key, so what is wrong with it is worth more than that the other key is another one.
+            // The signature names this key, so this error says more than that another key does not match.
             Err(error) => refusal = error,
         }
     }

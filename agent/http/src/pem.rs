@@ -1,5 +1,5 @@
-//! Certificates in PEM form. The parser passes over a certificate whose lines are indented, and over one behind a byte order mark, without a
-//! word: so the lines are cut first, and what was read is counted.
+//! Certificates in PEM form. The parser silently skips a certificate whose lines are indented, and one after a byte order mark.
+//! So the lines are trimmed first, and the certificates that were read are counted.
 
 use gild_card_format::CERTIFICATE_MARK;
 use rustls::pki_types::CertificateDer;

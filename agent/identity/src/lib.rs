@@ -105,11 +105,11 @@ impl Interface {
     }
 }
 
-/// Lasting addresses for the interfaces whose own addresses change at the next start: made from the
-/// board's unique number, in order, as far as no interface has them yet. An interface with its own address
-/// does not count, so that no adapter makes another node of this one.
+/// Lasting addresses for the interfaces whose own addresses change at the next start. They are made from the board's unique
+/// number, in order, without the addresses that another interface has. An interface with an address in its hardware does not
+/// count, so that plugging in an adapter does not make this board another node.
 ///
-/// `None` where the board keeps no such number, or shows it not yet.
+/// `None` if the board has no such number, or does not show it yet.
 #[must_use]
 pub fn lasting_macs<'a>(
     root: &Path,
@@ -120,7 +120,7 @@ pub fn lasting_macs<'a>(
 }
 
 fn macs_of<'a>(wired: &'a [Interface], cpu_id: &[u8; 16]) -> BTreeMap<&'a Interface, Mac> {
-    // Another process may be giving them at this moment: an address says something only once it is not random any more.
+    // Another process may be setting them at this moment: an address counts as taken only if it is not random.
     let (random, others): (Vec<_>, Vec<_>) = wired
         .iter()
         .partition(|interface| interface.has_random_mac());

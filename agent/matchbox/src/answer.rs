@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gild_boards::mac::Mac;
 
-/// The answer, and for whom it is.
+/// The answer, and whether it is for this node in particular.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A group selects this MAC address.

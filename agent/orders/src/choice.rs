@@ -47,7 +47,7 @@ impl Channel {
 }
 
 impl Choice {
-    /// Refuses another image than the one that it names: a server may show another signed one under its name.
+    /// Refuses an image other than the one that the order names: a server may offer another signed image under that name.
     pub fn check(&self, image: &str) -> Result<(), String> {
         match self {
             Self::Image(id) if id.to_string() != image => Err(format!(

@@ -1,4 +1,4 @@
-//! How a card and a node ask for an order, and what they take an answer for. Both go by this code, so that they agree.
+//! How the card's agent and a node ask for an order, and how they judge the answer. Both use this code, so that they agree.
 
 use gild_boards::mac::Mac;
 use gild_format::record::MAX_ORDERS;
@@ -50,7 +50,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether every node of a rack meets it as a matter of course: it is worth no more than a line in the log.
+    /// Whether every node of a rack gets this refusal in normal operation: then a line in the log is enough.
     #[must_use]
     pub fn is_expected(&self) -> bool {
         matches!(self, Self::OtherNodes(_) | Self::Spent(_))
@@ -103,8 +103,8 @@ fn below(server: &Url, name: &str) -> Url {
     url
 }
 
-/// What a disk has carried out, with this order as the last. Of more than a record keeps, the latest signed order stays: by it the disk
-/// is done with all that were signed before.
+/// The orders that a disk has carried out, with this one as the last. If there are more than a record keeps, the latest signed
+/// order stays: because of it the disk carries out no order that was signed before.
 #[must_use]
 pub fn carried_out_with(before: &[String], id: &str) -> Vec<String> {
     let others = before.iter().filter(|before| *before != id).cloned();

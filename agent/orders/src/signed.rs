@@ -8,7 +8,8 @@ use crate::order::{Order, OrderError};
 /// Longest signed order that is read, bytes.
 pub const MAX_LENGTH: usize = 64 << 10;
 
-/// A JSON object with the order's text and the minisign signature of its bytes. It gives the order only to whom it names a key.
+/// A JSON object with the order's text and the minisign signature of its bytes. It gives the order only to a caller that names a
+/// key which has signed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedOrder {

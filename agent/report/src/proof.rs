@@ -10,8 +10,8 @@ pub const PROOF_HEADER: &str = "gild-proof";
 /// Length of a node's secret, bytes.
 const LENGTH: usize = 32;
 
-/// A node's own secret, as it shows it: 64 hex digits. The desk takes the first one that comes through an open door, and knows the node
-/// by it from then on. It does not show itself.
+/// A node's own secret, as the node sends it: 64 hex digits. While a node's door is open, the desk accepts the first one that
+/// comes, and recognizes the node by it from then on. Its `Debug` text does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proof(String);
 

@@ -41,8 +41,8 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What a board says of itself. What is not known is left out. Who reads takes fields that it does not know as not there, so
-/// that boards and desk may be of different versions.
+/// What a board says of itself. What is not known is left out. A reader ignores fields that it does not know, so that boards and
+/// desk may have different versions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
@@ -90,7 +90,7 @@ pub struct Report {
     /// How fast.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_second: Option<u64>,
-    /// How long the stage will take yet.
+    /// How much longer the stage will take, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<u64>,
     /// `flashed`, `already-done` or `fault`: a receipt has it.

@@ -88,8 +88,8 @@ impl Share {
         }
     }
 
-    /// Does the work with one server after another, until one has done it or the patience is over. What belongs together, such as a
-    /// manifest and its signature, is read in one work, so that it comes from one server.
+    /// Does the work with one server after another, until one has done it or the patience is over. One call of `work` reads
+    /// everything that belongs together, such as a manifest and its signature, so that it comes from one server.
     pub fn on_one<T>(
         &self,
         mut work: impl FnMut(&Place) -> Result<T, ShareError>,
@@ -129,7 +129,7 @@ impl Inner {
             return work(0, only);
         }
         persist(&*self.patience, || {
-            // Those that failed a moment ago are asked only if nobody else is there.
+            // Servers that failed a moment ago are asked only if there is no other one.
             let is_any_fresh = self.places.iter().any(|place| place.rests(false).is_none());
             let first = self.first();
             let mut errors = Vec::new();

@@ -37,12 +37,12 @@ pub trait Patience: Send + Sync {
         let _ = (server, silent);
     }
 
-    /// Whether it has ended for all threads: who still waits for an answer then gives up too.
+    /// Whether the patience has ended for all threads. A thread that still waits for an answer then gives up too.
     fn is_over(&self) -> bool {
         false
     }
 
-    /// Called after every read and every other exchange that went well: a slow server is at work too.
+    /// Called after every read and every other exchange that went well, because a slow server also makes progress.
     fn got_on(&self) {}
 
     /// Called when a server has done what was asked of it. Steps on the way there, such as a connection, do not count: a relay

@@ -1,10 +1,11 @@
-//! A few places, such as connections, for many threads; fewer of them while the server is slow.
+//! A few slots, such as connections, that many threads share. While the server is slow there are fewer.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A slot that is held for longer closes another: a slow server has a queue, and more requests only make it longer.
+/// A slot that is held for longer than this takes away another slot: a slow server has a queue, and more requests only make it
+/// longer.
 const SLOW: Duration = Duration::from_secs(2);
 /// A slot that was held for a shorter time allows one more.
 const QUICK: Duration = Duration::from_millis(500);

@@ -195,8 +195,8 @@ impl Device {
     }
 }
 
-/// All NOR flash, and all partitions of it. Names and numbers of the devices hang on the order in which the kernel finds
-/// them; what they are does not.
+/// All NOR flash, and all partitions of it. The names and numbers of the devices depend on the order in which the kernel finds
+/// them, so a flash is found by its properties.
 pub fn devices(sys: &Path) -> Vec<Device> {
     let class = sys.join("class/mtd");
     let mut devices: Vec<Device> = fs::read_dir(&class)

@@ -152,8 +152,8 @@ fn write_image(
             "make the card again with --rock5b-u-boot as well, and put it into the board's slot",
         ));
     }
-    // What a power cut has left half written is completed in any case.
-    // And a U-Boot that is not mainline's for this board may be unable to start the disk at all: the vendor's unpacks no kernel.
+    // A flash that a power cut has left half written is always completed. A U-Boot that is not the mainline one for this board
+    // may be unable to start the disk at all: the vendor's cannot unpack the kernel.
     let is_foreign = starts
         && Image::parse(current.clone(), Medium::Spi)
             .map_or(true, |found| found.validate_for(job.board).is_err());
@@ -163,7 +163,7 @@ fn write_image(
     {
         return Err(BootOrderError::waits());
     }
-    // What is around the image stays as it was, also where a block of it was erased with the image's last one.
+    // The bytes around the image keep their content, even in the block that the image's last bytes share with them.
     let before = interrupted.as_ref().unwrap_or(&current);
     let wanted = wanted_of(before)?;
     backup::of_flash(job, before, serial, starts)?;
@@ -176,7 +176,7 @@ fn write_image(
     Ok(BootOrder::Written)
 }
 
-/// Whether the ROM may find something to start in the flash. What this program cannot read may be another maker's.
+/// Whether the ROM may find something to start in the flash. A content that this program cannot read may be another vendor's.
 fn may_start(flash: &[u8]) -> bool {
     let block = &flash[Medium::Spi.id_block_offset()..];
     match IdBlock::parse(block) {

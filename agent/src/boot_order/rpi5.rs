@@ -95,7 +95,8 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         info!("the update of the EEPROM is on the card already, and waits for a restart");
         return Ok(staged(job, &update));
     }
-    // Only a restart lets the ROM try: what was counted since the last one is one attempt. One that it could not see is none.
+    // Only a restart lets the ROM try, so everything that was staged since the last restart is one attempt. An attempt that the
+    // ROM could not see does not count.
     let is_same = is_of_this_start || (count.attempts > 0 && was_cut(job)?);
     let attempt = count.attempts + u32::from(!is_same);
     if attempt > ATTEMPTS {
@@ -109,7 +110,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     }
     let outcome = stage(job, &update, attempt, running);
     if outcome.is_err() {
-        // Nothing may be left that the ROM takes and nobody has read back.
+        // The ROM must not find an update that the agent has not read back.
         tidy(job);
     }
     outcome
@@ -126,7 +127,7 @@ fn probes(config: &[u8]) -> bool {
     get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1.as_bytes())
 }
 
-/// What is said where nothing can be changed. An order with the disk first starts the disk, whatever comes after it.
+/// The outcome if nothing can be changed. An order with the disk first starts the disk, whatever comes after it.
 fn without_files(
     job: &Job,
     order: Option<Order>,

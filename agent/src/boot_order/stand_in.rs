@@ -79,12 +79,13 @@ impl Power {
 pub enum Torn {
     /// The first half is done, the second is not.
     Half,
-    /// Nonsense behind so many bytes that are not touched yet in a block, and done already in a page.
+    /// Arbitrary bytes after this many bytes, which a cut erase has not touched yet in a block, and a cut write has already written
+    /// in a page.
     Nonsense(usize),
 }
 
 impl Torn {
-    /// A clean cut, nonsense from the first byte, and nonsense behind what flash begins with.
+    /// A clean cut, arbitrary bytes from the first byte on, and arbitrary bytes after the first 8.
     pub const ALL: [Self; 3] = [Self::Half, Self::Nonsense(0), Self::Nonsense(8)];
 
     fn nonsense(at: usize) -> u8 {

@@ -1,9 +1,9 @@
-//! Which interfaces come after the others, because the server was not reached by them.
+//! Which interfaces are tried last, because they did not lead to the server.
 
 use gild_identity::Interface;
 
-/// The interfaces that come after the others: those that failed, or only the last one once all have. None where there is no
-/// other.
+/// The interfaces to try last: those that failed, or only the latest of them once all have failed. Empty if there is no other
+/// interface.
 pub fn others_first(failed: &[u32], last: u32, wired: &[Interface]) -> Vec<u32> {
     let with_carrier: Vec<u32> = wired
         .iter()

@@ -19,7 +19,7 @@ use super::{Effort, LOOK, Network, OTHER_KIND, ipv6, link, macs, setup, verdict}
 use crate::machine::Machine;
 use crate::netlink::Netlink;
 
-/// How long the other interfaces have time before one is used by which the server was not reached.
+/// How long the other interfaces have before an interface that did not lead to the server is used again.
 const OTHERS: Duration = Duration::from_secs(10);
 
 /// The search for an interface with an address.
@@ -48,7 +48,7 @@ fn own(settings: &Settings) -> Option<&Static> {
 }
 
 impl Search<'_> {
-    /// Looks until one has an address, or until patience is at its end.
+    /// Looks until an interface has an address, or until the patience is over.
     pub fn network(mut self) -> Result<Network, NetworkError> {
         let patience = match self.effort {
             Effort::Full => self.machine.patience(),
@@ -103,7 +103,8 @@ impl Search<'_> {
     }
 
     fn ask(&mut self, wired: Vec<Interface>, settings: &Settings) {
-        // One that comes back has another number and is asked again: its former client would ask by its name, too.
+        // An interface that comes back has another number and gets a new client. Its former client has to end, because it would
+        // also ask on the interface of that name.
         self.asked.retain(|asked| wired.contains(&asked.interface));
         for interface in wired {
             let is_asked = self.asked.iter().any(|asked| asked.interface == interface);
@@ -123,7 +124,7 @@ impl Search<'_> {
         asked.peek().is_some() && asked.all(|asked| asked.is_refused_by_kernel.is_some())
     }
 
-    /// Which of the interfaces is used, by its place among those that were asked. `None`: none of them yet.
+    /// The index in `asked` of the interface to use. `None`: no interface is ready yet.
     fn choose(&self, waited: Duration) -> Option<usize> {
         let is_late = |time: Duration| waited >= time.min(self.machine.patience() / 2);
         let has_failed = |asked: &Asked| self.failed.contains(&asked.interface.index);
@@ -147,7 +148,7 @@ impl Search<'_> {
         both.or_else(|| is_late(OTHER_KIND).then(one).flatten())
     }
 
-    /// Sets up the interface that is used. Where that fails the others may do.
+    /// Sets up the interface that is used. If that fails, tries the others.
     pub fn settle(&mut self, waited: Duration, settings: &Settings) -> Option<Network> {
         while let Some(place) = self.choose(waited) {
             match self.adopt(place, settings) {

@@ -5,7 +5,7 @@ use gild_identity::Interface;
 use super::asked::Asked;
 use super::error::NetworkError;
 
-/// Why no interface has an address. Where they are several: what kept the one back that got furthest.
+/// Why no interface has an address. If there are several interfaces, the reason of the one that got furthest.
 pub fn nothing(
     seen: Vec<(Interface, Option<NetworkError>)>,
     asked: Vec<Asked>,

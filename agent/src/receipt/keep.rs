@@ -21,9 +21,8 @@ struct Disk {
     serial: String,
 }
 
-/// Whether the receipt on the card says more than this one: how the disk came by the image that it is found to carry.
-/// A card left in a board that boots from it first would else lose that at the next start. News of the boot order count
-/// for more.
+/// Whether the receipt on the card says more than this one: it says how the image got onto the disk. Otherwise a card that stays
+/// in a board that boots from it first would lose that at the next start. News of the boot order is worth more.
 pub fn keeps(on_card: &str, new: &Receipt) -> bool {
     let Ok(old) = serde_json::from_str::<OnCard>(on_card) else {
         return false;

@@ -209,7 +209,7 @@ impl Outbox {
         self.state.held = false;
     }
 
-    /// A receipt is to be taken, instead of one of this start that was not: it knows more.
+    /// Puts a receipt into the outbox. It replaces an unsent receipt of this start, because it says more.
     pub fn receipt(&mut self, receipt: Receipt, is_news: bool) {
         self.receipts += 1;
         self.own = Some(Own {

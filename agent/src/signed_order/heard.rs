@@ -58,8 +58,9 @@ impl Heard {
         self.is_fresh
     }
 
-    /// Takes note of an answer. What was heard before ends with another answer, and not with trouble of the network: it is signed. An
-    /// order to flash that the disk notes already has begun, and is carried out whatever the server says now.
+    /// Takes note of an answer. An order that was heard before is signed, so it counts until another answer comes: trouble of the
+    /// network does not end it. If the disk's record already names an order to flash, that order has begun, and the agent carries
+    /// it out whatever the server says now.
     pub fn takes(
         &mut self,
         answer: Result<Option<Order>, NotHeard>,
@@ -111,8 +112,8 @@ impl Heard {
         flash.is_for(serial).then_some(&flash.id)
     }
 
-    /// The same for a disk that was found when the image was chosen already. An order that was judged by another disk than this one chose
-    /// no image for it, and is not noted at its flash: it does not count.
+    /// The same for a disk that was found after the image was chosen. If the order did not choose this image, it does not count:
+    /// the flash does not note it in the disk's record.
     pub fn order_by(&self, chosen: Option<&Chosen>, serial: &str, now: u64) -> Option<&OrderId> {
         let signed = self.order_for(serial, now)?;
         (chosen?.id == *signed).then_some(signed)
@@ -138,8 +139,8 @@ impl Heard {
         present.contains(disk).then(|| disk.clone())
     }
 
-    /// The order by which a disk is written, if there is one: it says with which image. A blank disk that notes the order has been made
-    /// blank for it, or was being written when the power went.
+    /// The order that has the disk written, if there is one: it says with which image. If a blank disk's record names the order,
+    /// the disk was made blank for it, or was being written when the power was cut.
     pub fn chosen(&self, holds: &Holds, serial: &str) -> Option<&Chosen> {
         let chosen = self.flash.as_ref().filter(|chosen| chosen.is_for(serial))?;
         let signed = self.order_for(serial, clock::seconds());
@@ -151,7 +152,8 @@ impl Heard {
         counts.then_some(chosen)
     }
 
-    /// The order to flash where it is not known yet what the disk holds. `serial`: the disk that is meant, if that is said.
+    /// The order to flash, while the agent does not know yet what the disk holds. `serial`: the serial number of the disk to
+    /// write, if one is given.
     pub fn any(&self, serial: Option<&str>) -> Option<&Chosen> {
         let chosen = self.flash.as_ref()?;
         let is_for = match (&chosen.flash.disk, serial) {

@@ -33,8 +33,8 @@ pub fn say(what: &str, tar: &Path, about: &About, refreshed: bool, progress: &dy
     }
 }
 
-/// Seconds since 1970. A given date is the image's and says nothing about the packages: then it is the day on which
-/// they were fetched.
+/// The age's start, in seconds since 1970. A date that the user gave is the image's and says nothing about the packages: then the
+/// day on which they were fetched counts.
 fn date_of(tar: &Path, about: &About) -> u64 {
     if !about.inputs.contains_key(SOURCE_DATE) {
         return about.source_date;
@@ -96,8 +96,8 @@ mod tests {
         }
     }
 
-    /// The note and the warning about a base whose lists are so old, which was made as long ago, with a given date
-    /// or without.
+    /// The note and the warning about a base whose lists are `lists` days old and which was made `made` days ago. `given`: the
+    /// user gave a date.
     fn said(lists: u64, made: u64, given: bool, refreshed: bool) -> (String, String) {
         let folder = tempfile::tempdir().expect("a folder");
         let tar = folder.path().join("base.tar");

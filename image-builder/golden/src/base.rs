@@ -27,7 +27,7 @@ const ARCHITECTURE: &str = "arm64";
 
 /// The input that says which date was given for the image.
 pub const SOURCE_DATE: &str = "source date";
-/// The input that says from which day the packages of the base are, to which others were added.
+/// The input that says from which day the base's packages are. Other packages were added to that base.
 const OF_DAY: &str = "base: packages of";
 
 /// The last steps in the new root, as mmdebstrap's hooks.
@@ -301,7 +301,7 @@ impl Builder<'_> {
 /// What happens to the initramfs when packages are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initramfs {
-    /// It is made again if a package asks for it.
+    /// It is made again if a package triggers that.
     Updated,
     /// It stays as the base image's vendor made it.
     Kept,

@@ -44,7 +44,8 @@ pub enum FirstBootError {
     Tree(#[from] TreeError),
 }
 
-/// Checks that they are there, for the boards, and do not say where they were built.
+/// Checks that the programs are there, that they are programs for the boards, and that they do not contain the path where they
+/// were built.
 pub fn check(folder: &Path) -> Result<(), FirstBootError> {
     let homes = ["HOME", "CARGO_HOME"].map(|name| env::var_os(name).map(PathBuf::from));
     let places: Vec<PathBuf> = homes

@@ -38,11 +38,10 @@ pub enum OverlayError {
     },
 }
 
-/// Lays all that is below a directory of the host into the tree, where it belongs to root, and says which files and links
-/// these are.
+/// Copies everything below a directory of the host into the tree, owned by root, and returns the paths of its files and links.
 ///
-/// Files get the mode 0755 when their owner may execute them on the host and 0644 when not, and replace what is there;
-/// directories are made with 0755, those that are there stay as they are; symbolic links are taken as they are.
+/// A file gets the mode 0755 if its owner may execute it on the host, otherwise 0644, and replaces what is there. A new directory
+/// gets 0755, and an existing one stays as it is. A symbolic link is copied as it is.
 pub fn lay(tree: &mut Tree, directory: &Path) -> Result<Vec<String>, OverlayError> {
     let mut laid = Vec::new();
     walk(directory, "", &mut |place, path, metadata| {

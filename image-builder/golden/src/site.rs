@@ -92,7 +92,7 @@ pub enum SiteError {
         /// What to do about it.
         next: &'static str,
     },
-    /// A file that both an option and an overlay give: one would be lost without a word.
+    /// A file that both an option and an overlay give: one of the two would be lost without a message.
     #[error(
         "{option} writes /{place}, and {} has one too; next: leave one of them out, or put everything \
          into your own file", overlay.display()

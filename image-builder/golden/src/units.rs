@@ -47,7 +47,7 @@ pub fn apply(tree: &mut Tree, units: &Units) -> Result<(), UnitError> {
     Ok(())
 }
 
-/// Nothing wants the unit any more; what needs it still starts it.
+/// No unit wants this one any more, but a unit that requires it still starts it.
 fn disable(tree: &mut Tree, unit: &str) -> Result<(), UnitError> {
     for kind in ["wants", "requires"] {
         for link in tree.glob(&format!("etc/systemd/system/*.{kind}/{unit}"))? {

@@ -67,7 +67,7 @@ pub struct Side {
 /// A path that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Without a leading slash. What is in a folder that only one image has, the folder stands for.
+    /// Without a leading slash. If only one image has a folder, the folder stands for everything in it.
     pub path: String,
     /// What is different; nothing if only one image has the path.
     pub changes: Vec<Change>,
@@ -129,8 +129,8 @@ fn unread(which: Which, what: impl Into<String>) -> impl FnOnce(io::Error) -> Un
 
 /// What two images differ in.
 ///
-/// `is_same` says of a range of bytes that both images have the same ones there: these are not read. `reads` gets the bytes of
-/// each pair of files whose content is compared, and those of all such pairs.
+/// `is_same` says whether both images have the same bytes in a range; those are not read. `reads` is called with the bytes of
+/// each pair of files whose content is compared, and the bytes of all such pairs.
 pub fn differences(
     old: &Disk,
     new: &Disk,

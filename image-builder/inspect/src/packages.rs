@@ -47,7 +47,7 @@ impl Packages {
         Ok(Self { sums, paths })
     }
 
-    /// Is the file in which this was found as its package has it? Then everybody has it.
+    /// Is the file with this finding the one that its package ships? Then the content is public.
     pub fn ship(&self, root: &Root, hit: &Hit) -> io::Result<bool> {
         let path = hit.path.strip_prefix(IN_INITRD).unwrap_or(&hit.path);
         // Packages from before the merged /usr list /lib/name.

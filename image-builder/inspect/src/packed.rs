@@ -12,7 +12,8 @@ pub const XZ_MEMORY: u32 = 256 << 10;
 
 type Whole<R> = Chain<Cursor<Vec<u8>>, R>;
 
-/// The content of a compressed file; `None` of any other. Where it is broken it ends: what reads it cannot go on either.
+/// The content of a compressed file; `None` for any other file. The content ends where the file is broken, because no other
+/// program can read further either.
 pub fn open<'a>(mut file: impl Read + 'a) -> io::Result<Option<Unpacked<'a>>> {
     let mut start = Vec::new();
     (&mut file).take(6).read_to_end(&mut start)?;

@@ -73,7 +73,7 @@ impl Report {
     }
 }
 
-/// More lines than these of one rule help nobody; the JSON has them all.
+/// The most lines for one rule; the JSON has all findings.
 const LINES: usize = 10;
 
 impl fmt::Display for Report {

@@ -10,7 +10,7 @@ use crate::secrets::{LONGEST, Pattern, Secret, patterns};
 
 /// New bytes in a window.
 const WINDOW: usize = 1 << 20;
-/// Bytes kept before the place from which is searched, so that a word's beginning is seen.
+/// Bytes that are kept before the place where the search starts, so that it can see where a word begins.
 const BEFORE: usize = 1;
 /// A file that is full of one kind of secret is reported often enough.
 const MOST: usize = 5;
@@ -69,7 +69,7 @@ impl Scanner {
         place: Place,
     ) -> io::Result<Vec<Match>> {
         let mut found = Vec::new();
-        // The bytes of the buffer, from where in it is searched, and where it lies in the stream.
+        // The number of bytes in the buffer, where in it the search starts, and the buffer's offset in the stream.
         let (mut filled, mut from, mut base) = (0, 0, 0);
         loop {
             let mut ended = false;

@@ -1,5 +1,5 @@
-//! A public key of SSH, as a line of `authorized_keys` has it. sshd ignores a line that it cannot read, without a word to
-//! whoever cannot log in: so a key that was cut off is found here.
+//! A public key of SSH, as a line of `authorized_keys` has it. sshd ignores a line that it cannot read, and does not report it,
+//! so the build finds a key that was cut off.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

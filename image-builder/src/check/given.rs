@@ -63,7 +63,7 @@ impl Given {
         let (what, next) = card::IMAGE;
         let mut disk = File::open(path).with_context(|| format!("cannot open {name}"))?;
         let card = inspect(&mut disk).map_err(|error| {
-            // It may have a next step, for somebody who meant a card.
+            // The error may have a next step, which is for a card. Here the user may not have meant a card.
             let said = error.to_string();
             let why = said.split("; next: ").next().unwrap_or_default();
             anyhow!("{name} is neither a gild.toml nor {what}: {why}; next: {next}")

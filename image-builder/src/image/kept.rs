@@ -229,7 +229,7 @@ fn parsed(folder: &Path, name: &str) -> Result<Manifest> {
     Ok(Manifest::parse(&bytes)?)
 }
 
-/// Where nobody can look, it may be there.
+/// Whether the stored image is there, in full. It may be there if the folder cannot be read, so that is an error.
 fn has_stored(folder: &Path, manifest: &Manifest) -> Result<bool> {
     let path = folder.join(&manifest.stored_file);
     match fs::metadata(&path) {

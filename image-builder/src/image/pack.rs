@@ -223,7 +223,8 @@ fn sign(folder: &Folder, manifest: &Manifest, key: &Signer, any_counter: bool) -
             if existing.check(Some(&key.public()?)).is_ok() {
                 return Ok(existing);
             }
-            // Nothing proves what it says beside the content. This pack signs nothing that it would not say itself.
+            // Nothing proves what the found manifest says beside the content. So it is signed only if it says what this pack
+            // would say.
             let is_plain = found.to_json() == existing.manifest
                 && found.rollback_counter <= manifest.rollback_counter
                 && found.build_time <= manifest.build_time;

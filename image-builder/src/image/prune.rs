@@ -108,7 +108,7 @@ fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
     }
     let others = shelf.images.iter();
     let others = others.filter(|image| !is_in_use(image) && image.manifest.is_ok());
-    // A damaged image helps nobody, and must not count instead of a whole one.
+    // A damaged image is of no use, and must not count among the images to keep.
     let (whole, broken): (Vec<&Kept>, Vec<&Kept>) = others.partition(|image| image.is_whole);
     Ok(whole.into_iter().skip(keep).chain(broken))
 }

@@ -28,7 +28,7 @@ pub const PUBLISH_AGAIN: &str = "build or publish the image again";
 
 const TEMPORARY_PREFIX: &str = ".gild-";
 
-/// Where a lock may not hold, a temporary file that nobody has written to for so long belongs to a gild that was killed.
+/// If a lock may not work, a temporary file that has not been written to for this long belongs to a gild that was killed.
 const ABANDONED: Duration = Duration::from_hours(1);
 
 /// The file names of one golden image.
@@ -403,9 +403,8 @@ impl Folder {
 
     /// Makes this manifest the one that a name leads to.
     ///
-    /// The pair is two files, so a reader may catch the new signature with the old manifest: both are staged before, so
-    /// that only one rename lies between them, and the reader sees a signature that does not match, which is
-    /// worth a second look.
+    /// The pair is two files, so a reader may read the new signature with the old manifest. Both are staged first, so that only
+    /// one rename comes between them. The reader then sees a signature that does not match, and reads both again.
     pub fn lead_to(&self, name: &str, signed: &Signed) -> Result<()> {
         if self.led_to(name).is_ok_and(|current| current == *signed) {
             return Ok(());

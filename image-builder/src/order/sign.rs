@@ -91,7 +91,7 @@ fn of_desk(desk: &Desk) -> Result<Vec<Draft<'_>>> {
     Ok(drafts.collect())
 }
 
-/// What was given, or else the key of the desk, if one thing of one desk was given.
+/// The key that was given, or else the key of the desk, if exactly one path was given and it belongs to a desk.
 fn key(args: &Args, desks: &[Option<Desk>]) -> Result<PathBuf> {
     if let Some(key) = &args.key {
         return Ok(key.clone());

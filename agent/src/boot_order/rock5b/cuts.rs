@@ -244,7 +244,7 @@ fn what_came_into_an_environment_s_place_after_a_cut_is_left_alone() {
         assert!(error.reason.contains("something else"), "{error}");
         assert!(*flash.bytes.borrow() == found);
     }
-    // Without the mark what is torn is not known to be this program's doing; nor is it by a mark of another backup.
+    // Without the mark nothing shows that this program tore the flash. A mark that names another backup does not show it either.
     flash.bytes.borrow_mut().clone_from(&torn);
     let mark = format!("env-{SERIAL}.writing");
     let text = card.text(&mark).expect("a mark");

@@ -73,7 +73,7 @@ fn unusable(reason: String) -> BootOrderError {
     BootOrderError::not_possible(reason, NEWER)
 }
 
-/// The image, if the signature on the card is its own, and the time by which the firmware reports it done.
+/// The image, if the signature on the card belongs to it, and the time that the firmware reports once the update is done.
 fn whole(upd: Vec<u8>, sig: &[u8]) -> Result<(Image, u32), BootOrderError> {
     let signature = str::from_utf8(sig)
         .map_err(|_| unusable(format!("{SIG} on the card is not text")))

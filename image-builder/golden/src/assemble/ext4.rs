@@ -17,11 +17,12 @@ const BYTES_PER_INODE: u64 = 16384;
 const JOURNAL: u64 = 64 * MIB;
 /// What fits into the inode itself: a short symbolic link, and a small attribute.
 const INLINE_LINK: usize = 60;
-/// The one attribute that mke2fs takes from a tar file. It drops all others without a word.
+/// The one attribute that mke2fs takes from a tar file. It drops all others and does not report it.
 const CARRIED: &str = "security.capability";
 /// Its access list, which only Debian's systemd package makes, is made again by systemd-tmpfiles at each boot.
 const JOURNAL_DIRECTORY: &str = "var/log/journal";
-/// The file system grows to 4 TiB within the room that is kept for its tables, and beyond without.
+/// Up to this size, 4 TiB, the file system grows into the space that is kept for its tables. It can grow further without that
+/// space.
 const GROWS_TO: u64 = 4 << 40;
 /// Inodes 1 to 10 are the file system's own, the root among them; the eleventh is lost+found.
 const OWN_INODES: u64 = 11;

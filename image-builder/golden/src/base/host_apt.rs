@@ -84,7 +84,7 @@ fn address(uri: &str) -> Result<String, Unusable> {
 }
 
 /// The mirror that apt would take first out of a list (apt-transport-mirror(1)), of those that nodes can use. apt takes one of
-/// several by chance: the first one makes the same image each time.
+/// several at random; gild takes the first, so that each build gives the same image.
 fn first_usable(list: &str) -> Option<String> {
     let mirrors = list
         .lines()

@@ -117,8 +117,9 @@ impl Run<'_> {
         self.run(command)
     }
 
-    /// Which files of packages are left out, as dpkg's own lines. mmdebstrap takes a file's name for a line where it cannot read
-    /// the file: Debian 12's reads it as root of a user's name space, who may not enter a home that is its user's alone.
+    /// Which files of packages are left out, as lines for dpkg. They are passed as text and not as a file's name: if mmdebstrap
+    /// cannot read the file, it takes the name for a line. Debian 12's reads it as root of a user namespace, which may not enter
+    /// a home with mode 0700.
     fn lean(&self) -> Result<String, BaseError> {
         let path = self.rootfs.join(LEAN);
         fs::read_to_string(&path).map_err(failed(&path))
@@ -126,7 +127,7 @@ impl Run<'_> {
 
     /// What all runs have in common.
     fn command(&self) -> Command {
-        // When gild ends, however that is, the kernel sends it this signal: it ends what it started and unmounts what it mounted.
+        // However gild ends, the kernel sends mmdebstrap this signal: it then stops what it started and unmounts what it mounted.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", "mmdebstrap"]);
         command.env_clear();
@@ -145,7 +146,7 @@ impl Run<'_> {
             .env("INITRD", "No");
         command
             .env("TMPDIR", &self.temporary)
-            // By itself it may take another way where user name spaces are forbidden, which gives another root.
+            // Without this option mmdebstrap may choose another mode if user namespaces are forbidden, which gives another root.
             .arg(format!(
                 "--mode={}",
                 temporary::mode(nix::unistd::geteuid().is_root())

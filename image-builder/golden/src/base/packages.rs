@@ -16,7 +16,7 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Copies those that are still what they were into a folder, and removes the others.
+    /// Copies the packages that have not changed into a folder, and removes the others.
     pub fn bring(&self, to: &Path, progress: &dyn Progress) -> Result<(), BaseError> {
         let mut removed = 0;
         for path in super::mmdebstrap::files(&self.folder)? {
@@ -25,7 +25,7 @@ impl Packages {
                 .rsplit_once('.')
                 .filter(|(name, _)| name.ends_with(ENDING));
             if let Some((name, digest)) = kept {
-                // The copy is what counts: the file may change yet.
+                // The copy is checked, because the file itself may still change.
                 let copy = to.join(name);
                 fs::copy(&path, &copy).map_err(failed(&path))?;
                 if sha256_of(&copy)? == digest {

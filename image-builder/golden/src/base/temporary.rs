@@ -48,7 +48,7 @@ pub fn place(of_cache: &Path, progress: &dyn Progress) -> Result<PathBuf, BaseEr
     Ok(path)
 }
 
-/// Refuses a folder that root of a user's name space cannot reach: on this machine it is another user.
+/// Refuses a folder that root of a user namespace cannot reach: outside of the namespace that root is another user.
 fn check_open(path: &Path) -> Result<(), BaseError> {
     for folder in path.ancestors() {
         let mode = fs::metadata(folder)

@@ -38,7 +38,7 @@ fn problem(image: &Image, path: &str, node: &Node) -> Option<String> {
     }
 }
 
-/// Has a rule about content found it? That one sees what is commented out, too, and not every way to write YAML.
+/// Has a rule about content found it? That rule also sees text in comments, but does not know every way to write YAML.
 fn is_reported(image: &Image, path: &str) -> bool {
     let kinds = [
         Secret::K3sToken,

@@ -12,10 +12,10 @@ use crate::boot_order::stand_in::Files;
 /// The most cuts in a row.
 const IN_A_ROW: usize = 3;
 
-/// What costs time is to read, hash and compare 16 MiB, nearly all of them blocks that no step touches. So most cuts happen to a
-/// flash that ends soon behind the image. The code is the same, and so are the blocks that change, their order and number, the
-/// pages and what is torn of them; the test fails if a start has other changes on this flash. Of 256 cuts one happens to a flash of
-/// the boards' size, and so do all in [`super`].
+/// Most of the time goes into reading, hashing and comparing 16 MiB, nearly all of it blocks that no step touches. So most cuts
+/// happen to a flash that ends shortly after the image. The code is the same, and so are the blocks that change, their order and
+/// number, the pages and what is torn of them; the test fails if a start has other changes on this flash. Of 256 cuts one happens
+/// to a flash of the boards' size, and so do all in [`super`].
 const SHORT: Layout = Layout {
     size: 1 << 20,
     environment: 0xe_0000..0x10_0000,
