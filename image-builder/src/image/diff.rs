@@ -135,7 +135,10 @@ impl Image {
         let place = Place::Folder(shelf.path.clone());
         let name = Names::of(id.as_str()).manifest;
         let manifest = match key {
-            Some(_) => Signed::read(&place, &name).and_then(|signed| signed.check(key)),
+            // Others may write to the folder, so it can be another manifest than the one that the shelf has read.
+            Some(_) => Signed::read(&place, &name)
+                .and_then(|signed| signed.check(key))
+                .and_then(|manifest| shelf.is_of(manifest, id)),
             None => shelf.manifest(id),
         };
         let shown = place.shown(&name);

@@ -155,6 +155,12 @@ impl Shelf {
             .ok_or_else(|| anyhow!("image {id} is not in {}", self.path.display()))
     }
 
+    /// A manifest that was read once more, if it still belongs to this image, and to the same board.
+    pub fn is_of(&self, manifest: Manifest, id: &ImageId) -> Result<Manifest> {
+        let board = self.manifest(id)?.board;
+        is_at_home(manifest, id, Some(&board))
+    }
+
     /// The images that are understood, the current one and the channels' beside them: their own manifests may be lost.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         let images = self.images.iter();
