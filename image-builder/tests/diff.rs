@@ -285,6 +285,56 @@ fn a_file_system_that_claims_what_cannot_be_ends_a_diff() {
     ]);
 }
 
+/// A name may be meant for the terminal.
+#[test]
+fn the_name_of_a_file_that_cannot_be_read_cannot_move_the_cursor() {
+    let bench = Bench::new();
+    let pack = |id, counter, command: &str| {
+        let image = Image {
+            id,
+            counter,
+            files: &[("etc/\u{1b}file", "text")],
+            links: &[("etc/\u{1b}link", &"x".repeat(80))],
+            commands: &[command],
+        };
+        image.pack(&bench);
+    };
+    let too_long = |path| format!("set_inode_field {path} size 0x7fffffff");
+    pack("one", "10", &too_long("etc/\u{1b}file"));
+    pack("two", "20", &too_long("etc/\u{1b}file"));
+    pack("three", "30", &too_long("etc/\u{1b}link"));
+    for (new, said) in [("two", r"/etc/\u{1b}file"), ("three", r"/etc/\u{1b}link")] {
+        let ran = diff(&bench, "one", new, &["--files"]);
+        assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
+        ran.fails_saying(&[said, "next:"]);
+    }
+}
+
+/// Many names of one file take no room.
+#[test]
+fn files_that_add_up_to_more_than_an_image_holds_are_not_compared() {
+    let bench = Bench::new();
+    let grow = format!("set_inode_field etc/hosts size {}", 8 * MIB);
+    let names = (0..60).map(|number| format!("ln etc/hosts etc/{number}"));
+    let commands: Vec<String> = [grow].into_iter().chain(names).collect();
+    let commands: Vec<&str> = commands.iter().map(String::as_str).collect();
+    for (id, counter, text) in [("one", "10", "old"), ("two", "20", "new")] {
+        let image = Image {
+            id,
+            counter,
+            files: &[("etc/hosts", text)],
+            links: &[],
+            commands: &commands,
+        };
+        image.pack(&bench);
+    }
+    diff(&bench, "one", "two", &["--files"]).fails_saying(&[
+        "cannot read the files of both partitions of image two",
+        "their lengths add up to more than",
+        "next:",
+    ]);
+}
+
 #[test]
 fn a_diff_checks_signatures_if_it_has_the_key_and_warns_of_two_boards() {
     let bench = two();

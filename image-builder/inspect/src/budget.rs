@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::mem::size_of;
 
+use crate::plain::plain;
 use crate::root::Node;
 
 /// What is left for a list.
@@ -33,6 +34,23 @@ fn too_many() -> io::Error {
 /// Why a folder is not read that lies deeper than any.
 pub fn too_deep() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "its folders lead into each other")
+}
+
+/// Why a folder is not read that has a name twice: one file would hide the other.
+pub fn two_of(path: &str) -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidData,
+        format!("it has two files of the name {}", plain(path)),
+    )
+}
+
+/// Why a file is not read that is longer than the partition: its clusters lead back to its beginning, or it is one of holes, which
+/// takes no room and time without end.
+pub fn too_long() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidData,
+        "it claims to be longer than its partition",
+    )
 }
 
 #[cfg(test)]

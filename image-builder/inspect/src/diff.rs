@@ -13,11 +13,16 @@ use serde::Serialize;
 
 use crate::gpt::{self, Partition};
 use crate::image::check_size;
+use crate::plain::plain;
 use crate::range::{Range, Storage};
 use tree::{Is, Item, Tree, parent};
 
 /// How much of two files is compared at a time.
 const BUFFER: usize = 256 << 10;
+
+/// So many times the room of its partitions, an image's files may add up to. Files of holes and further names of a file take no
+/// room, and time to compare.
+const MOST: u64 = 4;
 
 /// Where a disk image is.
 pub struct Disk {
@@ -149,7 +154,14 @@ pub fn differences(
         pairs.push((partition, trees));
     }
     let trees = pairs.iter().filter_map(|(_, trees)| trees.as_ref());
-    let total = trees.map(|(old, new)| of_one_length(&**old, &**new)).sum();
+    let most = new.room().saturating_mul(MOST);
+    let lengths = trees.map(|(old, new)| of_one_length(&**old, &**new, most));
+    let total = lengths.fold(0, u64::saturating_add);
+    if total > most {
+        let why = format!("their lengths add up to more than {MOST} times the room that there is");
+        let error = io::Error::new(ErrorKind::InvalidData, why);
+        return Err(unread(Which::New, "the files of both partitions")(error));
+    }
     let mut all = Vec::new();
     for (partition, trees) in &pairs {
         let files = match trees {
@@ -164,13 +176,14 @@ pub fn differences(
     Ok(all)
 }
 
-/// Bytes of the files whose content has to be compared.
-fn of_one_length(old: &dyn Tree, new: &dyn Tree) -> u64 {
+/// Bytes of the files whose content has to be compared. A file that is longer than `most` is refused when it is opened.
+fn of_one_length(old: &dyn Tree, new: &dyn Tree, most: u64) -> u64 {
     let (old, new) = (old.items(), new.items());
     let lengths = old.iter().filter_map(|(path, item)| match &item.is {
         Is::File(length) if new.get(path).is_some_and(|new| new.is == item.is) => Some(*length),
         _ => None,
     });
+    let lengths = lengths.filter(|length| *length <= most);
     lengths.fold(0, u64::saturating_add)
 }
 
@@ -205,6 +218,12 @@ impl Parts {
     fn place(&self, index: usize) -> ops::Range<u64> {
         let Partition { start, length, .. } = self.partitions[index];
         start..start + length
+    }
+
+    /// Bytes of both partitions.
+    fn room(&self) -> u64 {
+        let lengths = self.partitions.iter().map(|partition| partition.length);
+        lengths.fold(0, u64::saturating_add)
     }
 
     fn tree(&self, index: usize) -> Result<Box<dyn Tree>, UnreadError> {
@@ -292,7 +311,12 @@ impl Difference {
 
 /// Whether two files of one length have the same bytes.
 fn equal(partition: &str, path: &str, old: &dyn Tree, new: &dyn Tree) -> Result<bool, UnreadError> {
-    let failed = |which| unread(which, format!("/{path} in the {partition} partition"));
+    let failed = |which| {
+        unread(
+            which,
+            format!("/{} in the {partition} partition", plain(path)),
+        )
+    };
     let mut one = old.open(path).map_err(failed(Which::Old))?;
     let mut other = new.open(path).map_err(failed(Which::New))?;
     let mut buffers = [vec![0; BUFFER], vec![0; BUFFER]];

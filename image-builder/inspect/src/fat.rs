@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use fatfs::{Dir, FileSystem, FsOptions};
 
-use crate::budget::{Budget, too_deep};
+use crate::budget::{Budget, too_deep, too_long};
 use crate::range::Range;
 
 /// No file that a rule reads is longer.
@@ -71,6 +71,10 @@ impl Fat {
 
     /// Opens a file; upper and lower case are the same.
     pub fn file(&self, path: &str) -> io::Result<impl Read + '_> {
+        let length = self.files.get(&path.to_lowercase());
+        if length.is_some_and(|length| *length > self.partition.len()) {
+            return Err(too_long());
+        }
         self.system.root_dir().open_file(path)
     }
 
@@ -245,6 +249,19 @@ mod tests {
             let cluster = [bytes[a + 26], bytes[a + 27]];
             bytes[b + 26..b + 28].copy_from_slice(&cluster);
         }));
+    }
+
+    /// Its clusters may lead back to its beginning.
+    #[test]
+    fn a_file_that_claims_to_be_longer_than_the_partition_is_not_opened() {
+        let fat = opened(|bytes, at| {
+            let a = at(bytes, "A");
+            bytes[a + 11] = 0x20;
+            bytes[a + 28..a + 32].fill(0xff);
+        });
+        let fat = fat.expect("a file system");
+        let error = fat.file("a").err().expect("refused").to_string();
+        assert!(error.contains("longer than its partition"), "{error}");
     }
 
     /// The reader would never return: it looks for an entry that is not deleted.

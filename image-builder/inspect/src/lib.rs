@@ -31,6 +31,7 @@ mod options;
 mod packages;
 mod packed;
 mod place;
+mod plain;
 mod range;
 mod report;
 mod root;
@@ -45,6 +46,7 @@ pub use diff::{Change, Difference, Differences, Disk, Side, UnreadError, Which, 
 pub use error::InspectError;
 pub use lack::Lack;
 pub use options::{Exemption, Options};
+pub use plain::plain;
 pub use range::Storage;
 pub use report::{Finding, Report, RuleResult};
 pub use rules::{KNOWN, Known, RULES, Rule};

@@ -1,11 +1,13 @@
 //! The root file system as a list of paths, read with a crate that shares nothing with what wrote it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 
 use ext4_view::{Ext4, Ext4Error, FileType, PathBuf};
 
-use crate::budget::{Budget, too_deep};
+use crate::budget::{Budget, too_deep, two_of};
+use crate::plain::plain;
 use crate::range::Range;
 
 /// No file that a rule reads whole is longer.
@@ -56,9 +58,26 @@ const MAX_DEPTH: usize = 64;
 /// Bytes for the list of all paths. A Debian with k3s needs a tenth of it.
 const MAX_LIST: usize = 128 << 20;
 
-/// A name or a path as text. What is not text is shown in a way that keeps two names apart.
-fn text(bytes: &[u8]) -> String {
-    str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), str::to_owned)
+/// A path as text. No two paths have the same.
+fn text(path: &[u8]) -> String {
+    let names: Vec<_> = path.split(|byte| *byte == b'/').map(name).collect();
+    names.join("/")
+}
+
+/// A name that is not text is escaped, and a name that could be taken for such a one too.
+fn name(bytes: &[u8]) -> Cow<'_, str> {
+    // An escaped byte is no ASCII: 8 to f are its first half.
+    let is_like =
+        |part: &[u8]| part.starts_with(br"\x") && matches!(part[2], b'8' | b'9' | b'a'..=b'f');
+    match str::from_utf8(bytes) {
+        Ok(name) if !bytes.windows(3).any(is_like) => name.into(),
+        _ => bytes.escape_ascii().to_string().into(),
+    }
+}
+
+/// A path in an error.
+fn shown(path: &PathBuf) -> String {
+    plain(&text(path.as_ref()))
 }
 
 /// A reader's error as one of I/O.
@@ -92,7 +111,7 @@ fn must_fit(partition: &Range) -> io::Result<()> {
 /// What the reader says of a path.
 fn at(path: &PathBuf, error: Ext4Error) -> io::Error {
     let error = io_error(error);
-    io::Error::new(error.kind(), format!("{}: {error}", text(path.as_ref())))
+    io::Error::new(error.kind(), format!("{}: {error}", shown(path)))
 }
 
 /// What is at this path.
@@ -107,7 +126,7 @@ fn node(system: &Ext4, raw: PathBuf) -> io::Result<Node> {
         FileType::Symlink if metadata.len() > LONGEST_LINK => {
             return Err(io::Error::new(
                 ErrorKind::InvalidData,
-                format!("the symbolic link {} is too long", raw.display()),
+                format!("the symbolic link {} is too long", shown(&raw)),
             ));
         }
         FileType::Symlink => {
@@ -155,7 +174,10 @@ impl Root {
                     let deeper = deeper.checked_sub(1).ok_or_else(too_deep)?;
                     waiting.push((node.raw.clone(), deeper));
                 }
-                nodes.insert(path.trim_start_matches('/').to_owned(), node);
+                let key = path.trim_start_matches('/').to_owned();
+                if nodes.insert(key, node).is_some() {
+                    return Err(two_of(&path));
+                }
             }
         }
         Ok(Self {
@@ -226,12 +248,26 @@ impl Root {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs::File;
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::FileExt;
     use std::process::Command;
     use std::sync::Arc;
 
     use super::*;
+
+    fn run(program: &str, arguments: &[&str]) {
+        let output = Command::new(program).args(arguments).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(output.status.success(), "{program}: {output:?}");
+    }
+
+    fn opened(image: &str) -> io::Result<Root> {
+        let file = File::open(image).expect("the image");
+        let length = file.metadata().expect("its length").len();
+        Root::open(Range::new(Arc::new(file), 0, length))
+    }
 
     /// The reader would take 23 GiB for it.
     #[test]
@@ -264,31 +300,48 @@ mod tests {
         std::fs::create_dir(&tree).expect("a folder");
         // Longer than what an inode has room for.
         std::os::unix::fs::symlink("x".repeat(80), tree.join("link")).expect("a link");
-        let run = |program: &str, arguments: &[&str]| {
-            let output = Command::new(program).args(arguments).output();
-            let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-            assert!(output.status.success(), "{program}: {output:?}");
-        };
         let (image, tree) = (image.to_string_lossy(), tree.to_string_lossy());
         run("mke2fs", &["-q", "-t", "ext4", "-d", &tree, &image, "1M"]);
-        let open = || {
-            let file = File::open(&*image).expect("the image");
-            let length = file.metadata().expect("its length").len();
-            Root::open(Range::new(Arc::new(file), 0, length))
-        };
         assert!(matches!(
-            open().expect("a file system").kind("link"),
+            opened(&image).expect("a file system").kind("link"),
             Some(Kind::Symlink(_))
         ));
         run(
             "debugfs",
             &["-w", "-R", "set_inode_field link size 0x7fffffff", &image],
         );
-        let error = open().err().expect("refused").to_string();
+        let error = opened(&image).err().expect("refused").to_string();
         assert!(
             error.contains("the symbolic link /link is too long"),
             "{error}"
         );
+    }
+
+    /// One of them would hide the other.
+    #[test]
+    fn names_that_are_not_text_are_kept_apart_from_those_that_look_like_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (image, tree) = (folder.path().join("image"), folder.path().join("tree"));
+        std::fs::create_dir_all(tree.join("ü")).expect("a folder");
+        for name in [&b"\xff"[..], br"\xff", br"\x2d"] {
+            std::fs::write(tree.join("ü").join(OsStr::from_bytes(name)), "").expect("a file");
+        }
+        let (image, tree) = (image.to_string_lossy(), tree.to_string_lossy());
+        let features = ["-q", "-t", "ext4", "-O", "^metadata_csum"];
+        run(
+            "mke2fs",
+            &[&features[..], &["-d", &tree, &image, "1M"]].concat(),
+        );
+        let root = opened(&image).expect("a file system");
+        let names: Vec<_> = root.in_folder("ü").map(|(path, _)| path).collect();
+        assert_eq!(names, [r"ü/\\xff", r"ü/\x2d", r"ü/\xff"]);
+        let mut bytes = std::fs::read(&*image).expect("the image");
+        let found = bytes.windows(4).position(|part| part == br"\x2d");
+        let at = found.expect("the name");
+        bytes[at..at + 4].copy_from_slice(br"\xff");
+        std::fs::write(&*image, bytes).expect("written");
+        let error = opened(&image).err().expect("refused").to_string();
+        assert!(error.contains("two files of the name /ü/"), "{error}");
     }
 
     #[test]
@@ -301,14 +354,9 @@ mod tests {
             ("debugfs", &["-w", "-R", "mkdir a", &shown]),
             ("debugfs", &["-w", "-R", "ln / a/b", &shown]),
         ] {
-            let output = Command::new(program).args(arguments).output();
-            let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
-            assert!(output.status.success(), "{program}: {output:?}");
+            run(program, arguments);
         }
-        let file = File::open(&image).expect("the image");
-        let length = file.metadata().expect("its length").len();
-        let opened = Root::open(Range::new(Arc::new(file), 0, length));
-        let error = opened.err().expect("refused").to_string();
+        let error = opened(&shown).err().expect("refused").to_string();
         assert!(error.contains("lead into each other"), "{error}");
     }
 }

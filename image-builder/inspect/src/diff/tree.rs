@@ -1,9 +1,10 @@
 //! The boot partition and the root file system, seen alike.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 
 use super::{Change, Side};
+use crate::budget::too_long;
 use crate::fat::Fat;
 use crate::range::Range;
 use crate::root::{Kind, Root};
@@ -138,14 +139,10 @@ impl Tree for Root {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
-        // A file of holes takes no room, and time without end.
         if let Some(Kind::File(length)) = self.kind(path)
             && *length > self.length
         {
-            return Err(io::Error::new(
-                ErrorKind::InvalidData,
-                "it claims to be longer than its partition",
-            ));
+            return Err(too_long());
         }
         Ok(Box::new(self.file(path)?))
     }

@@ -1,14 +1,9 @@
 //! Differences in words, for people.
 
-use gild_inspect::{Change, Difference, Differences, Side};
+use gild_inspect::{Change, Difference, Differences, Side, plain};
 
 use super::packages::Package;
 use super::summary::Summary;
-
-/// What an image says may be meant for the terminal.
-fn plain(text: &str) -> String {
-    text.escape_debug().to_string()
-}
 
 /// A line for a package.
 pub fn package(package: &Package) -> String {
