@@ -1,13 +1,13 @@
 //! The boot partition: its files, and the data in free space.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
-use fatfs::{Dir, FileSystem, FsOptions};
+use fatfs::{Dir, DirEntry, FileSystem, FsOptions};
 
-use crate::budget::{Budget, too_deep, too_long};
+use crate::budget::{Budget, too_deep, too_long, two_of};
 use crate::range::Range;
 
 /// No file that a rule reads is longer.
@@ -17,11 +17,11 @@ const MAX_READ: u64 = 1 << 20;
 const MAX_DEPTH: usize = 16;
 
 /// Bytes for the list of all files. A boot partition has some hundred of them.
-const MAX_LIST: usize = 8 << 20;
+const MAX_LIST: usize = 1 << 20;
 
 /// Bytes that are read for that list. The reader goes on forever where the clusters of a folder lead back to its beginning and
 /// have no entry that it would show.
-const MAX_LISTED: u64 = 2 << 20;
+const MAX_LISTED: u64 = 512 << 10;
 
 /// The boot partition.
 pub struct Fat {
@@ -29,6 +29,8 @@ pub struct Fat {
     partition: Range,
     /// Paths in lower case, because FAT ignores case, and their lengths.
     pub files: BTreeMap<String, u64>,
+    /// The paths of folders, in lower case too.
+    pub folders: BTreeSet<String>,
 }
 
 impl Fat {
@@ -40,15 +42,23 @@ impl Fat {
             left: Rc::clone(&left),
         };
         let system = FileSystem::new(metered, FsOptions::new())?;
-        let mut files = BTreeMap::new();
+        let mut found = BTreeMap::new();
         let mut budget = Budget::of(MAX_LIST);
-        walk(&system.root_dir(), "", MAX_DEPTH, &mut budget, &mut files)?;
+        walk(&system.root_dir(), "", MAX_DEPTH, &mut budget, &mut found)?;
+        let (mut files, mut folders) = (BTreeMap::new(), BTreeSet::new());
+        for (path, length) in found {
+            match length {
+                Some(length) => drop(files.insert(path, length)),
+                None => drop(folders.insert(path)),
+            }
+        }
         // What is read from here on has an end: the length of a file.
         left.set(u64::MAX);
         Ok(Self {
             system,
             partition,
             files,
+            folders,
         })
     }
 
@@ -71,11 +81,19 @@ impl Fat {
 
     /// Opens a file; upper and lower case are the same.
     pub fn file(&self, path: &str) -> io::Result<impl Read + '_> {
-        let length = self.files.get(&path.to_lowercase());
-        if length.is_some_and(|length| *length > self.partition.len()) {
+        let path = path.to_lowercase();
+        let length = *self.files.get(&path).ok_or(ErrorKind::NotFound)?;
+        if length > self.partition.len() {
             return Err(too_long());
         }
-        self.system.root_dir().open_file(path)
+        // As the list was made: the reader's own way looks at short names too, and knows another lower case.
+        let mut folder = self.system.root_dir();
+        let mut names = path.split('/');
+        let name = names.next_back().unwrap_or_default();
+        for name in names {
+            folder = entry(&folder, name)?.to_dir();
+        }
+        Ok(entry(&folder, name)?.to_file())
     }
 
     /// A file's bytes, if there is such a file.
@@ -168,28 +186,52 @@ impl Write for Metered {
     }
 }
 
+/// A name as the list has it.
+fn name_of(entry: &DirEntry<'_, Metered>) -> String {
+    entry.file_name().to_lowercase()
+}
+
+/// The entry of a folder that the list has under this name.
+fn entry<'a>(folder: &Dir<'a, Metered>, name: &str) -> io::Result<DirEntry<'a, Metered>> {
+    for entry in folder.iter() {
+        let entry = entry?;
+        if name_of(&entry) == name {
+            return Ok(entry);
+        }
+    }
+    Err(ErrorKind::NotFound.into())
+}
+
+/// Finds the lengths of files; folders have none.
 fn walk(
     folder: &Dir<'_, Metered>,
     prefix: &str,
     deeper: usize,
     budget: &mut Budget,
-    files: &mut BTreeMap<String, u64>,
+    found: &mut BTreeMap<String, Option<u64>>,
 ) -> io::Result<()> {
     for entry in folder.iter() {
         let entry = entry?;
-        let name = entry.file_name().to_lowercase();
+        let name = name_of(&entry);
         let path = format!("{prefix}{name}");
         // Also a path that was there already: the clusters of a folder can lead back to its beginning.
         budget.take(&path, 0)?;
         if name == "." || name == ".." {
             continue;
         }
-        if entry.is_dir() {
+        // It would be taken for a file in another folder.
+        if name.is_empty() || name.contains('/') {
+            let why = "it has a file with a name that no file can have";
+            return Err(io::Error::new(ErrorKind::InvalidData, why));
+        }
+        let length = (!entry.is_dir()).then(|| entry.len());
+        if found.insert(path.clone(), length).is_some() {
+            return Err(two_of(&path));
+        }
+        if length.is_none() {
             let deeper = deeper.checked_sub(1).ok_or_else(too_deep)?;
             let prefix = format!("{path}/");
-            walk(&entry.to_dir(), &prefix, deeper, budget, files)?;
-        } else {
-            files.insert(path, entry.len());
+            walk(&entry.to_dir(), &prefix, deeper, budget, found)?;
         }
     }
     Ok(())
@@ -198,6 +240,7 @@ fn walk(
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
+    use std::io::Cursor;
     use std::process::Command;
     use std::sync::Arc;
 
@@ -249,6 +292,47 @@ mod tests {
             let cluster = [bytes[a + 26], bytes[a + 27]];
             bytes[b + 26..b + 28].copy_from_slice(&cluster);
         }));
+    }
+
+    fn system(bytes: &mut Vec<u8>) -> FileSystem<Cursor<&mut Vec<u8>>> {
+        FileSystem::new(Cursor::new(bytes), FsOptions::new()).expect("a file system")
+    }
+
+    #[test]
+    fn a_name_is_opened_as_it_is_listed() {
+        let fat = opened(|bytes, _| {
+            let system = system(bytes);
+            let root = system.root_dir();
+            let mut file = root.create_file("A/İx.txt").expect("a file");
+            file.write_all(b"text").expect("written");
+        });
+        let fat = fat.expect("a file system");
+        let paths: Vec<_> = fat.files.keys().collect();
+        assert_eq!(paths, ["a/i\u{307}x.txt"]);
+        assert_eq!(fat.folders, ["a", "a/b"].map(str::to_owned).into());
+        for path in ["a/i\u{307}x.txt", "A/İX.TXT"] {
+            let text = fat.text(path).expect("readable");
+            assert_eq!(text.as_deref(), Some("text"), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_hides_another_is_refused() {
+        let twice = opened(|bytes, at| {
+            system(bytes).root_dir().create_dir("AA").expect("a folder");
+            let second = at(bytes, "AA");
+            bytes[second + 1] = b' ';
+        });
+        let error = twice.err().expect("refused").to_string();
+        assert!(error.contains("two files of the name a"), "{error}");
+        let with_slash = opened(|bytes, _| {
+            system(bytes).root_dir().create_file("a!b").expect("a file");
+            let name: Vec<u8> = "a!b".encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let found = bytes.windows(name.len()).position(|part| part == name);
+            bytes[found.expect("the name") + 2] = b'/';
+        });
+        let error = with_slash.err().expect("refused").to_string();
+        assert!(error.contains("no file can have"), "{error}");
     }
 
     /// Its clusters may lead back to its beginning.
