@@ -80,8 +80,10 @@ fn two() -> Bench {
         ("var/lib/dpkg/status", "bash 6"),
     ];
     // Whoever runs the tests is the owner of all else.
-    let commands = |mode: &str, owner: &str| {
+    let commands = |mode: &str, owner: &str, folder: &str, node: &str| {
         [
+            format!("set_inode_field / mode {folder}"),
+            format!("mknod node {node}"),
             format!("set_inode_field etc/mode mode {mode}"),
             "set_inode_field etc/mode uid 0".to_owned(),
             "set_inode_field etc/mode gid 0".to_owned(),
@@ -89,7 +91,10 @@ fn two() -> Bench {
             "set_inode_field etc/owner gid 0".to_owned(),
         ]
     };
-    let (of_one, of_two) = (commands("0100644", "0"), commands("0104755", "7"));
+    let (of_one, of_two) = (
+        commands("0100644", "0", "040755", "p"),
+        commands("0104755", "7", "040700", "b 7 0"),
+    );
     Image {
         id: "one",
         counter: "10",
@@ -173,10 +178,12 @@ fn a_diff_shows_the_files_that_differ_the_important_ones_first() {
         "boot partition:
   /hello.txt  content, 15 bytes
 root partition:
+  /  mode 0755 -> 0700
   /etc/fstab  content, 3 bytes -> 5 bytes
   /etc/link  target hosts -> fstab
   /etc/mode  mode 0644 -> 4755
   /etc/owner  owner 0:0 -> 7:0
+  /node  pipe -> block device
   /usr/lib/becomes  folder of 2 files -> file
   /hello.txt  content, 15 bytes
 + /usr/bin/sh -> k3s
@@ -185,7 +192,7 @@ root partition:
   /usr/share/text  content, 8 bytes
   these differ between nearly all images:
   /var/lib/dpkg/status  content, 6 bytes
-files: 2 added (3 bytes), 2 removed (7 bytes), 9 changed
+files: 2 added (3 bytes), 2 removed (7 bytes), 11 changed
 "
     );
     assert!(ran.stderr.contains("NOT checked"), "{}", ran.stderr);
@@ -225,8 +232,8 @@ fn scripts_get_what_people_get() {
     assert_eq!(of("usr/share/gone")["old"]["files"], 2);
     assert_eq!(of("usr/share/gone")["new"], Value::Null);
     assert_eq!(of("var/lib/dpkg/status")["expected"], true);
-    assert_eq!(found["summary"]["files"]["changed"], 9);
-    assert_eq!(root.as_array().map(Vec::len), Some(11));
+    assert_eq!(found["summary"]["files"]["changed"], 11);
+    assert_eq!(root.as_array().map(Vec::len), Some(13));
 }
 
 #[test]

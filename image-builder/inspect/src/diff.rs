@@ -51,7 +51,7 @@ pub enum Change {
 /// A path in one of the images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Side {
-    /// `file`, `folder`, `symlink` or `special`.
+    /// `file`, `folder`, `symlink`, `pipe`, `socket`, `block device` or `character device`.
     pub kind: &'static str,
     /// Bytes of a file, or of all files in a folder that only this image has.
     pub size: u64,
@@ -72,7 +72,7 @@ pub struct Side {
 /// A path that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Without a leading slash. If only one image has a folder, the folder stands for everything in it.
+    /// Without a leading slash: the root folder is an empty text. If only one image has a folder, it stands for everything in it.
     pub path: String,
     /// What is different; nothing if only one image has the path.
     pub changes: Vec<Change>,

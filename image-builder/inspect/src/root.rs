@@ -22,8 +22,8 @@ pub enum Kind {
     Folder,
     /// A symbolic link to this target.
     Symlink(String),
-    /// A device, a pipe or a socket.
-    Special,
+    /// A device, a pipe or a socket: which of them.
+    Special(&'static str),
 }
 
 /// One path.
@@ -45,7 +45,9 @@ pub struct Root {
     system: Ext4,
     /// Bytes of the partition.
     pub length: u64,
-    /// All paths, without a leading slash.
+    /// The folder that all others lie in.
+    pub top: Node,
+    /// All other paths, without a leading slash.
     pub nodes: BTreeMap<String, Node>,
 }
 
@@ -133,7 +135,10 @@ fn node(system: &Ext4, raw: PathBuf) -> io::Result<Node> {
             let target = system.read_link(&raw).map_err(|error| at(&raw, error))?;
             Kind::Symlink(text(target.as_ref()))
         }
-        _ => Kind::Special,
+        FileType::BlockDevice => Kind::Special("block device"),
+        FileType::CharacterDevice => Kind::Special("character device"),
+        FileType::Fifo => Kind::Special("pipe"),
+        FileType::Socket => Kind::Special("socket"),
     };
     Ok(Node {
         kind,
@@ -152,7 +157,8 @@ impl Root {
         let system = Ext4::load(Box::new(partition)).map_err(io_error)?;
         let mut nodes = BTreeMap::new();
         let mut budget = Budget::of(MAX_LIST);
-        let mut waiting = vec![(PathBuf::new("/"), MAX_DEPTH)];
+        let top = node(&system, PathBuf::new("/"))?;
+        let mut waiting = vec![(top.raw.clone(), MAX_DEPTH)];
         while let Some((folder, deeper)) = waiting.pop() {
             let entries = system
                 .read_dir(&folder)
@@ -183,6 +189,7 @@ impl Root {
         Ok(Self {
             system,
             length,
+            top,
             nodes,
         })
     }

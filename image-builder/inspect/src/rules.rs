@@ -187,7 +187,7 @@ fn forbidden(image: &Image, patterns: &[&str], empty_may_be: bool) -> Vec<Findin
             Kind::File(0) => "must not exist".to_owned(),
             Kind::File(length) => format!("must not exist, {length} bytes"),
             Kind::Symlink(_) => "must not exist, a link".to_owned(),
-            Kind::Special => "must not exist, a device or socket".to_owned(),
+            Kind::Special(what) => format!("must not exist, a {what}"),
         };
         Some((path.clone(), what))
     });

@@ -18,8 +18,8 @@ pub enum Is<'a> {
     Folder,
     /// A symbolic link to this target.
     Symlink(&'a str),
-    /// A device, a pipe or a socket.
-    Special,
+    /// A device, a pipe or a socket: which of them.
+    Special(&'static str),
 }
 
 /// A path of a file system.
@@ -33,7 +33,7 @@ pub struct Item<'a> {
 impl Item<'_> {
     /// What is different about it in the other image, as far as it shows without the content.
     pub fn changes(&self, other: &Self) -> Vec<Change> {
-        if std::mem::discriminant(&self.is) != std::mem::discriminant(&other.is) {
+        if self.kind() != other.kind() {
             return vec![Change::Kind];
         }
         let mut changes = Vec::new();
@@ -54,6 +54,16 @@ impl Item<'_> {
         changes
     }
 
+    /// What it is, in a word.
+    fn kind(&self) -> &'static str {
+        match self.is {
+            Is::File(_) => "file",
+            Is::Folder => "folder",
+            Is::Symlink(_) => "symlink",
+            Is::Special(which) => which,
+        }
+    }
+
     /// Bytes of a file.
     pub fn size(&self) -> u64 {
         match self.is {
@@ -64,14 +74,12 @@ impl Item<'_> {
 
     /// How it is shown. A folder that comes or goes as a whole counts what is in it.
     pub fn side(&self, is_whole: bool) -> Side {
-        let (kind, target) = match self.is {
-            Is::File(_) => ("file", None),
-            Is::Folder => ("folder", None),
-            Is::Symlink(target) => ("symlink", Some(target.to_owned())),
-            Is::Special => ("special", None),
+        let target = match self.is {
+            Is::Symlink(target) => Some(target.to_owned()),
+            _ => None,
         };
         Side {
-            kind,
+            kind: self.kind(),
             size: self.size(),
             files: (is_whole && self.is == Is::Folder).then_some(0),
             target,
@@ -88,7 +96,7 @@ pub fn parent(path: &str) -> &str {
 
 /// The paths of a file system, and what its files hold.
 pub trait Tree {
-    /// All paths, without a leading slash.
+    /// All paths, without a leading slash, and the root folder where it has a mode.
     fn items(&self) -> BTreeMap<&str, Item<'_>>;
     /// Opens a file.
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>>;
@@ -106,16 +114,12 @@ pub fn root(partition: Range) -> io::Result<Box<dyn Tree>> {
 
 impl Tree for Fat {
     fn items(&self) -> BTreeMap<&str, Item<'_>> {
-        let item = |is| Item { is, access: None };
-        let mut items = BTreeMap::new();
-        for (path, length) in &self.files {
-            items.insert(path.as_str(), item(Is::File(*length)));
-            let mut folder = parent(path);
-            while !folder.is_empty() && items.insert(folder, item(Is::Folder)).is_none() {
-                folder = parent(folder);
-            }
-        }
-        items
+        let files = self.files.iter();
+        let files = files.map(|(path, length)| (path, Is::File(*length)));
+        let folders = self.folders.iter().map(|path| (path, Is::Folder));
+        let all = files.chain(folders);
+        all.map(|(path, is)| (path.as_str(), Item { is, access: None }))
+            .collect()
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn Read + '_>> {
@@ -125,15 +129,16 @@ impl Tree for Fat {
 
 impl Tree for Root {
     fn items(&self) -> BTreeMap<&str, Item<'_>> {
-        let items = self.nodes.iter().map(|(path, node)| {
+        let nodes = self.nodes.iter().map(|(path, node)| (path.as_str(), node));
+        let items = nodes.chain([("", &self.top)]).map(|(path, node)| {
             let is = match &node.kind {
                 Kind::File(length) => Is::File(*length),
                 Kind::Folder => Is::Folder,
                 Kind::Symlink(target) => Is::Symlink(target),
-                Kind::Special => Is::Special,
+                Kind::Special(which) => Is::Special(which),
             };
             let access = Some((node.mode, (node.uid, node.gid)));
-            (path.as_str(), Item { is, access })
+            (path, Item { is, access })
         });
         items.collect()
     }

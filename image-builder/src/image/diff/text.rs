@@ -54,7 +54,7 @@ fn only(side: &Side) -> String {
         (Some(files), _) => format!("/  {}, {}", counted(files), size(side.size)),
         (None, Some(target)) => format!(" -> {}", plain(target)),
         (None, None) if side.kind == "file" => format!("  {}", size(side.size)),
-        (None, None) => format!("  {} file", side.kind),
+        (None, None) => format!("  {}", side.kind),
     }
 }
 
