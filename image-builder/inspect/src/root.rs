@@ -68,7 +68,7 @@ fn text(path: &[u8]) -> String {
 
 /// A name that is not text is escaped, and a name that could be taken for such a one too.
 fn name(bytes: &[u8]) -> Cow<'_, str> {
-    // An escaped byte is no ASCII: 8 to f are its first half.
+    // An escaped byte is not ASCII, so 8 to f is its first half.
     let is_like =
         |part: &[u8]| part.starts_with(br"\x") && matches!(part[2], b'8' | b'9' | b'a'..=b'f');
     match str::from_utf8(bytes) {
