@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use log::error;
 use serde_json::{Map, Value};
 
 use crate::document::{K3S_CONFIG, NODE_PASSWORD, REGISTRIES, Said, pretty};
 use crate::files;
 use crate::login;
+use crate::node::Node;
 
 /// What is another than before, by the names that a group has for it. A value that may be a secret is not shown.
 #[must_use]
@@ -58,13 +58,28 @@ pub fn change_k3s(root: &Path, before: &Said, now: &Said) -> Result<()> {
     write(root, K3S_CONFIG, &pretty(&Value::Object(config)))
 }
 
-/// Changes who may log in. That it fails must not keep a node out of its cluster.
-pub fn change_logins(root: &Path, before: &Said, now: &Said) {
-    if before.ssh_keys != now.ssh_keys
-        && let Err(error) = login::replace_keys(root, &before.ssh_keys, &now.ssh_keys)
-    {
-        error!("changing the ssh keys: {error:#}");
+/// Lets everybody in who was let in before, as long as the node refuses a key of its group: the refused one may have taken the place
+/// of a good one.
+pub fn keep_logins(before: &Said, node: &Node, now: &mut Said) {
+    if node.refused_keys.is_empty() {
+        return;
     }
+    let given = std::mem::replace(&mut now.ssh_keys, before.ssh_keys.clone());
+    let is_new = |key: &String| !before.ssh_keys.contains(key);
+    now.ssh_keys.extend(given.into_iter().filter(is_new));
+}
+
+/// Changes who may log in. If that fails, the same people may log in as before, and the seed has to say so. It must not keep a node
+/// out of its cluster.
+pub fn change_logins(root: &Path, before: &Said, now: &mut Said) -> Result<()> {
+    if before.ssh_keys == now.ssh_keys {
+        return Ok(());
+    }
+    let changed = login::replace_keys(root, &before.ssh_keys, &now.ssh_keys);
+    if changed.is_err() {
+        now.ssh_keys.clone_from(&before.ssh_keys);
+    }
+    changed.context("changing the ssh keys")
 }
 
 fn write(root: &Path, path: &str, content: &str) -> Result<()> {
@@ -103,9 +118,12 @@ fn merged(
 
 #[cfg(test)]
 mod tests {
+    use gild_boards::mac::Mac;
+    use gild_matchbox::Answer;
     use serde_json::json;
 
     use super::*;
+    use crate::node::Known;
 
     fn said(token: &str) -> Said {
         let config = json!({ "server": "https://a:6443", "token": token, "node-label": ["a=b"] });
@@ -137,6 +155,55 @@ mod tests {
         let both = ["k3s_config", "k3s_registries"];
         assert_eq!(differences(&said("a"), &options), both);
         assert!(concerns_k3s(&said("a"), &said("b")));
+    }
+
+    fn with_keys(names: &[&str]) -> Said {
+        let keys = names.iter().map(|name| format!("ssh-ed25519 AAAA{name}"));
+        Said {
+            ssh_keys: keys.collect(),
+            ..said("a")
+        }
+    }
+
+    fn node(more: &str) -> Node {
+        let mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
+        let body = format!(
+            "REQUEST_QUERY_MAC={mac}\nMAC={mac}\nHOSTNAME=node-1\nK3S_URL=https://a:6443\nK3S_TOKEN=s3cret-s3cret\n{more}\n"
+        );
+        let answer = Answer::parse(&body, mac).expect("an answer");
+        Node::read(mac, &answer, Known::default()).expect("a node")
+    }
+
+    #[test]
+    fn a_refused_key_takes_no_login_away_and_a_good_one_does() {
+        let before = with_keys(&["admin", "backup"]);
+        let refused = node("SSH_KEYS_ADMIN=half a key");
+        for (given, kept) in [
+            (&["backup"][..], &["admin", "backup"][..]),
+            (&["backup", "new"], &["admin", "backup", "new"]),
+            (&[], &["admin", "backup"]),
+        ] {
+            let mut now = with_keys(given);
+            keep_logins(&before, &refused, &mut now);
+            assert!(now == with_keys(kept), "{given:?}: {:?}", now.ssh_keys);
+        }
+        let mut now = with_keys(&["backup"]);
+        keep_logins(&before, &node(""), &mut now);
+        assert!(now == with_keys(&["backup"]), "{:?}", now.ssh_keys);
+    }
+
+    #[test]
+    fn keys_that_were_not_taken_on_are_not_what_the_seed_says() {
+        let root = tempfile::tempdir().expect("a directory");
+        for directory in ["home/debian", "etc/cloud/cloud.cfg.d"] {
+            fs::create_dir_all(root.path().join(directory)).expect("a directory");
+        }
+        let mut now = with_keys(&["admin"]);
+        change_logins(root.path(), &said("a"), &mut now).expect("a key");
+        assert!(now == with_keys(&["admin"]), "{:?}", now.ssh_keys);
+        let mut none = said("a");
+        change_logins(root.path(), &now, &mut none).expect_err("the last key");
+        assert!(none == with_keys(&["admin"]), "{:?}", none.ssh_keys);
     }
 
     #[test]

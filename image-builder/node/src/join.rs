@@ -15,7 +15,7 @@ use log::{error, info};
 use crate::board_number;
 use crate::cluster::{self, Trouble};
 use crate::configuration::Configuration;
-use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
+use crate::correction::{change_k3s, change_logins, concerns_k3s, differences, keep_logins};
 use crate::document::Said;
 use crate::interface;
 use crate::k3s::{self, State};
@@ -78,6 +78,7 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
         let trouble = trouble(root);
         hindrances.extend(trouble.as_ref().map(ToString::to_string));
         hindrances.extend(voice.of_matchbox().map(str::to_owned));
+        hindrances.extend(voice.of_keys().iter().cloned());
         voice.say_of_cluster(trouble);
         news.report(&hindrances);
         // A hundred nodes that wait for one server ask spread out.
@@ -93,8 +94,8 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
             }
             State::Stopped | State::Starting => (),
         }
-        match correct(root, board_number) {
-            Ok(true) => voice = Voice::new(),
+        match correct(root, board_number, &mut voice) {
+            Ok(true) => voice.begin_again(),
             Ok(false) => voice.matchbox_answers(),
             Err(error) => voice.say_of_matchbox(&format!("{error:#}")),
         }
@@ -133,7 +134,7 @@ fn trouble(root: &Path) -> Option<Trouble> {
 
 /// Asks Matchbox once more, and takes on what it says now. `false` if that is what it said before, or if this node's identity is
 /// not from there.
-fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
+fn correct(root: &Path, board_number: Option<[u8; 16]>, voice: &mut Voice) -> Result<bool> {
     let Some(_turn) = Turn::take(root)? else {
         return Ok(false);
     };
@@ -152,14 +153,17 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
         proof: secret::proof(root).ok(),
     };
     let node = ask_matchbox(root, &settings, matchbox, asker, TRY)?;
+    voice.say_of_keys(&node.refused_keys);
     let mut now = Said::of(&node, &image);
     if !node.node_password.is_given && root.join(ACCEPTED).exists() {
         // The cluster knows this node by the password that was made from the token before.
         now.password.clone_from(&before.password);
     }
+    keep_logins(&before, &node, &mut now);
+    let logins = change_logins(root, &before, &mut now);
     let differences = differences(&before, &now);
     if differences.is_empty() {
-        return Ok(false);
+        return logins.map(|()| false);
     }
     info!(
         "the metadata server says something else now: {}",
@@ -178,9 +182,8 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>) -> Result<bool> {
     } else if concerns_k3s {
         k3s::restart().context("starting k3s again with it")?;
     }
-    change_logins(root, &before, &now);
     place.update(&now)?;
-    Ok(true)
+    logins.map(|()| true)
 }
 
 #[cfg(test)]

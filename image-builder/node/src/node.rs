@@ -200,6 +200,8 @@ fn ssh_keys(values: &Values) -> Result<(Vec<String>, Vec<String>), NodeError> {
     let mut keys = Vec::new();
     let mut refused = Vec::new();
     for (key, text) in values.below(SSH_KEYS)? {
+        // A value that was made from a file has the end of its line, too.
+        let text = text.trim();
         let is_long = text.len() > MAX_SSH_KEY || !is_plain(text);
         let problem = match ssh_key::check(text) {
             Ok(()) if !is_long => {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use log::{info, warn};
+use log::{error, info, warn};
 use reqwest::Url;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::board_number;
 use crate::cluster;
-use crate::correction::{change_k3s, change_logins, concerns_k3s, differences};
+use crate::correction::{change_k3s, change_logins, concerns_k3s, differences, keep_logins};
 use crate::document::Said;
 use crate::interface;
 use crate::k3s::{self, State};
@@ -22,7 +22,7 @@ use crate::node::Node;
 use crate::report::{Stage, report};
 use crate::secret;
 use crate::seed::{Place, Present};
-use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image};
+use crate::seeding::{Asker, PROVISIONED, ask_matchbox, image, warn_of_keys};
 use crate::settings::{Image, Settings};
 use crate::turn::Turn;
 
@@ -70,17 +70,38 @@ pub fn refresh(root: &Path) -> Result<()> {
             .inspect_err(|error| warn!("{error}"))
             .ok(),
     };
-    let changes = take_on(root, &settings, matchbox, asker, &image, &before);
-    match &changes {
-        Ok(changes) if changes.is_empty() => info!("the metadata server says what it said before"),
-        Ok(changes) => {
-            let text = format!("taken on from the metadata server: {}", changes.join(", "));
-            info!("{text}");
-            report(root, Stage::Joined, &[text]).log();
+    let taken_on = take_on(root, &settings, matchbox, asker, &image, &before);
+    // What was wrong and no longer is must not stay on the desk, so it hears of a day without changes, too.
+    let texts = match &taken_on {
+        Ok(taken_on) => taken_on.texts(),
+        Err(error) => vec![format!("{error:#}")],
+    };
+    report(root, Stage::Joined, &texts).log();
+    taken_on.map(drop)
+}
+
+/// What came of an answer of Matchbox's.
+struct TakenOn {
+    /// The names of what is in effect now.
+    changes: Vec<&'static str>,
+    /// What is wrong with the group's keys.
+    problems: Vec<String>,
+}
+
+impl TakenOn {
+    /// Says what was taken on, and has it for a report with what was not.
+    fn texts(&self) -> Vec<String> {
+        let text = format!(
+            "taken on from the metadata server: {}",
+            self.changes.join(", ")
+        );
+        let text = (!self.changes.is_empty()).then_some(text);
+        match &text {
+            Some(text) => info!("{text}"),
+            None => info!("nothing of what the metadata server says is new to this node"),
         }
-        Err(error) => report(root, Stage::Joined, &[format!("{error:#}")]).log(),
+        text.into_iter().chain(self.problems.clone()).collect()
     }
-    changes.map(drop)
 }
 
 /// Takes on what Matchbox says now, and names what that was.
@@ -91,9 +112,10 @@ fn take_on(
     asker: Asker,
     image: &Image,
     before: &Said,
-) -> Result<Vec<&'static str>> {
+) -> Result<TakenOn> {
     let node = ask_matchbox(root, settings, matchbox, asker, TRY)?;
-    let now = Said {
+    warn_of_keys(&node.refused_keys);
+    let mut now = Said {
         // The cluster knows this node by the password that it came with.
         password: before.password.clone(),
         ..Said::of(&node, image)
@@ -106,9 +128,14 @@ fn take_on(
             before.hostname
         );
     }
-    let differences = differences(before, &now);
+    keep_logins(before, &node, &mut now);
+    let mut taken_on = TakenOn {
+        changes: differences(before, &now),
+        problems: node.refused_keys.clone(),
+    };
+    let differences = &taken_on.changes;
     if differences.is_empty() {
-        return Ok(differences);
+        return Ok(taken_on);
     }
     if differences.contains(&"k3s_url") || differences.contains(&"k3s_token") {
         stays_in_its_cluster(root, &node).context("nothing was changed")?;
@@ -117,10 +144,14 @@ fn take_on(
     if concerns_k3s(before, &now) {
         start_again(root, before, &now)?;
     }
-    change_logins(root, before, &now);
+    if let Err(error) = change_logins(root, before, &mut now) {
+        error!("{error:#}");
+        taken_on.problems.push(format!("{error:#}"));
+        taken_on.changes.retain(|name| *name != "ssh_keys");
+    }
     Place::below(root).update(&now)?;
     say_what_labels_stay(&before.config, &now);
-    Ok(differences)
+    Ok(taken_on)
 }
 
 /// Whether the cluster takes the token, and is the one that this node is a member of: pods of one cluster must not end because a

@@ -145,6 +145,7 @@ pub fn run(root: &Path) -> Result<()> {
     })?;
     place.write(&seed_of(&node, &image))?;
     announce(&node);
+    warn_of_keys(&node.refused_keys);
     report(root, Stage::Named, &node.refused_keys).log();
     Ok(())
 }
@@ -190,6 +191,7 @@ pub fn retry(root: &Path) -> Result<bool> {
         }
     };
     announce(&node);
+    warn_of_keys(&node.refused_keys);
     reboots.one_more()?;
     place.write(&seed_of(&node, &image))?;
     report(root, Stage::Named, &node.refused_keys).log();
@@ -252,7 +254,7 @@ fn asker(root: &Path) -> Asker {
     }
 }
 
-/// Says who this node is, what is weak about its token, and which keys let nobody in.
+/// Says who this node is, and what is weak about its token.
 pub fn announce(node: &Node) {
     info!(
         "this node is {} ({}), for the cluster at {}, with a {:?}",
@@ -261,7 +263,11 @@ pub fn announce(node: &Node) {
     if let Some(weakness) = node.token.weakness() {
         warn!("{weakness}");
     }
-    for problem in &node.refused_keys {
+}
+
+/// Says which keys of its group let nobody in.
+pub fn warn_of_keys(refused: &[String]) {
+    for problem in refused {
         warn!("{problem}");
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use log::{error, info, warn};
 
 use crate::cluster::Trouble;
+use crate::seeding::warn_of_keys;
 
 /// After this long the same trouble is said again, for anyone who opens the console late.
 const AGAIN: Duration = Duration::from_mins(15);
@@ -14,6 +15,7 @@ pub struct Voice {
     trouble: Option<(String, Instant)>,
     is_silent: bool,
     matchbox: String,
+    refused_keys: Vec<String>,
     once: Vec<String>,
 }
 
@@ -23,8 +25,17 @@ impl Voice {
             trouble: None,
             is_silent: true,
             matchbox: String::new(),
+            refused_keys: Vec::new(),
             once: Vec::new(),
         }
+    }
+
+    /// What was said counts no more, because something else is in effect. The keys are those of the answer that has brought it.
+    pub fn begin_again(&mut self) {
+        *self = Self {
+            refused_keys: std::mem::take(&mut self.refused_keys),
+            ..Self::new()
+        };
     }
 
     pub fn say_of_cluster(&mut self, trouble: Option<Trouble>) {
@@ -61,6 +72,18 @@ impl Voice {
     /// What is wrong with Matchbox or with its last answer.
     pub fn of_matchbox(&self) -> Option<&str> {
         (!self.matchbox.is_empty()).then_some(&*self.matchbox)
+    }
+
+    pub fn say_of_keys(&mut self, refused: &[String]) {
+        if self.refused_keys != refused {
+            warn_of_keys(refused);
+            refused.clone_into(&mut self.refused_keys);
+        }
+    }
+
+    /// Which keys of its group let nobody in, as far as the metadata server was asked.
+    pub fn of_keys(&self) -> &[String] {
+        &self.refused_keys
     }
 
     pub fn matchbox_answers(&mut self) {

@@ -158,6 +158,16 @@ fn a_key_that_lets_nobody_in_is_left_out_and_reported_and_the_node_goes_on() {
     }
 }
 
+/// A group that was made from a file has the end of its line.
+#[test]
+fn the_end_of_a_line_behind_a_key_is_not_part_of_it() {
+    for end in ["\n", "\r", "\r\n", " "] {
+        let node = with(&format!("SSH_KEYS_ME={KEY}{end}")).expect("a node");
+        assert_eq!(node.ssh_keys, [KEY], "{end:?}: {:?}", node.refused_keys);
+        assert!(node.refused_keys.is_empty(), "{end:?}");
+    }
+}
+
 #[test]
 fn labels_keys_and_a_password_are_taken_over() {
     let key = KEY;
