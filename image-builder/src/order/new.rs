@@ -95,8 +95,9 @@ pub fn run(args: &Args) -> Result<()> {
     let shelf = desk.shelf();
     let order = shelf.plan(&wish, now(), Keys::read(&desk.folder).as_ref())?;
     let offered = Offered::read(&desk.folder.images());
-    offered.check(&order, &desk.rack()?)?;
-    if let Some(unseen) = offered.unseen(&order) {
+    let rack = desk.rack()?;
+    offered.check(&order, &rack)?;
+    if let Some(unseen) = offered.unseen(&order, &rack) {
         log::warn!("{unseen}");
     }
     let path = shelf.put(&order)?;

@@ -368,6 +368,13 @@ fn an_order_names_an_image_or_a_channel_that_its_boards_find() {
         "the channel canary is not in desk/images for rpi5; next: give the channel an image first: gild image current desk/images IMAGE",
         "because none is there",
     ]);
+    // No message repeats what is not the name of a channel.
+    publish(
+        &bench,
+        "rpi5",
+        &["golden-a\u{1b}[2J.json", "golden-stable.json"],
+    );
+    new(&["--channel", "canary"]).fails_saying(&["next: name what is there (stable), or "]);
     let login = login(&bench);
     let wish = json!({"action": "flash", "nodes": [mac(1)], "image": "rpi5-0"});
     let (status, why) = serve.post("/orders", &wish, &[("authorization", &login)]);
@@ -383,6 +390,16 @@ fn an_order_names_an_image_or_a_channel_that_its_boards_find() {
     );
     new(&["--image", "rpi5-2"]).succeeds();
     new(&[]).succeeds();
+    // The images of this kind of board may be elsewhere, although those of another are here.
+    fs::remove_dir_all(bench.path("desk/images/rpi5")).expect("a folder");
+    let said = new(&["--image", "rpi5-0"]).succeeds().stderr;
+    assert!(
+        said.contains("desk/images has no image for rpi5, so nobody has looked whether there is the image rpi5-0; next: "),
+        "{said}"
+    );
+    let wish = json!({"action": "flash", "nodes": [mac(1)], "channel": "beta"});
+    let (status, why) = serve.post("/orders", &wish, &[("authorization", &login)]);
+    assert!((200..300).contains(&status), "{status}: {why}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Desk {
         )
         .map_err(OrderingError::Noted)?;
         orders.put(&order)?;
-        if let Some(unseen) = offered.unseen(&order) {
+        if let Some(unseen) = self.look(|rack| offered.unseen(&order, rack)) {
             warn!("{}: {unseen}", order.id);
         }
         self.orders_changed(&order.nodes);

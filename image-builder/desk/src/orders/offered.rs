@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use gild_boards::mac::Mac;
 use gild_format::release::{channel_of, image_of};
-use gild_orders::{Action, Choice, Order};
+use gild_orders::{Action, Channel, Choice, Order};
 
 use crate::rack::Rack;
 
@@ -45,7 +45,7 @@ impl Offered {
     }
 
     /// Refuses an order that names an image or a channel which a board of it will not find here. Which image will be the current one is
-    /// not known yet. A folder without images says nothing: they are elsewhere, and nobody has looked.
+    /// not known yet. Where the folder has no image for a board it says nothing of it: its images are elsewhere, and nobody has looked.
     pub fn check(&self, order: &Order, rack: &Rack) -> Result<(), NotOffered> {
         let choice = match &order.action {
             Action::Flash(flash) if !self.boards.is_empty() => &flash.choice,
@@ -53,7 +53,8 @@ impl Offered {
         };
         let known = order.nodes.iter().map(|mac| board_of(rack, *mac));
         for board in known.collect::<BTreeSet<_>>() {
-            if !self.of(board).any(|names| names.has(choice)) {
+            let is_elsewhere = board.is_some_and(|board| !self.boards.contains_key(board));
+            if !is_elsewhere && !self.of(board).any(|names| names.has(choice)) {
                 return Err(NotOffered(self.lacks(choice, board)));
             }
         }
@@ -62,17 +63,23 @@ impl Offered {
 
     /// What somebody must know who names an image or a channel, and whom nothing here contradicts.
     #[must_use]
-    pub fn unseen(&self, order: &Order) -> Option<String> {
+    pub fn unseen(&self, order: &Order, rack: &Rack) -> Option<String> {
         let choice = match &order.action {
-            Action::Flash(flash) if self.boards.is_empty() => &flash.choice,
+            Action::Flash(flash) if flash.choice != Choice::Current => &flash.choice,
             _ => return None,
         };
-        let folder = self.folder.display();
-        (*choice != Choice::Current).then(|| {
-            format!(
-                "{folder} has no image, so nobody has looked whether there is {choice}; next: look where your boards get their images"
-            )
-        })
+        let known = order.nodes.iter().filter_map(|mac| board_of(rack, *mac));
+        let elsewhere = known.filter(|board| !self.boards.contains_key(*board));
+        let elsewhere: BTreeSet<&str> = elsewhere.collect();
+        let whose = match elsewhere.len() {
+            _ if self.boards.is_empty() => String::new(),
+            0 => return None,
+            _ => format!(" for {}", Vec::from_iter(elsewhere).join(", ")),
+        };
+        Some(format!(
+            "{} has no image{whose}, so nobody has looked whether there is {choice}; next: look where your boards get their images",
+            self.folder.display()
+        ))
     }
 
     /// The names of this kind of board, or of all kinds if it is not known.
@@ -113,8 +120,11 @@ impl Names {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            let channel = channel_of(&name).map(str::to_owned);
-            names.channels.extend(channel);
+            // Whoever may write there gives the files any names, and these go into messages.
+            let channel = channel_of(&name).and_then(Channel::parse);
+            names
+                .channels
+                .extend(channel.map(|channel| channel.as_str().to_owned()));
             names
                 .images
                 .extend(image_of(&name).map(|image| image.to_string()));
