@@ -101,13 +101,11 @@ fn away(looks: &[&Look]) -> Option<Finding> {
         .then(|| Finding::error(Check::Server, &looks[0].server, first, next))
 }
 
-/// The boards for which no server that can be read from has an image.
+/// The boards for which no server has an image. What a server has that cannot be read from, nobody knows.
 fn lacking(looks: &[Look]) -> Vec<&'static str> {
-    let is_heard = |look: &&Look| !matches!(look.outcome, Err(Trouble::Away(_)));
     let is_lacking = |board: &str| {
-        let of_board = looks.iter().filter(|look| look.board == board);
-        let mut heard = of_board.filter(is_heard).peekable();
-        heard.peek().is_some() && heard.all(|look| missing(look).is_some())
+        let mut of_board = looks.iter().filter(|look| look.board == board);
+        of_board.all(|look| missing(look).is_some())
     };
     let boards = each(looks, |look| &look.board).into_iter().copied();
     boards.filter(|board| is_lacking(board)).collect()

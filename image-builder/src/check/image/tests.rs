@@ -229,6 +229,37 @@ fn shares_without_any_image_are_one_error_with_how_to_build_the_first() {
 }
 
 #[test]
+fn a_server_that_fails_for_one_board_is_an_error_although_others_lack_that_board() {
+    let looks = [
+        look("a", Ok(image(manifest("one")))),
+        on_rock5b(look("a", away())),
+        look("b", Ok(image(manifest("one")))),
+        on_rock5b(look("b", missing())),
+    ];
+    for asked in [Asked::WithAll, Asked::ByName] {
+        let found = judge(&looks, asked, NOW);
+        let errors = found.iter().filter(|it| it.level == Level::Error);
+        let errors: Vec<_> = errors.map(|it| (&*it.subject, &*it.message)).collect();
+        let expected = [
+            ("a rock5b", "no connection"),
+            ("b rock5b", "it is not there"),
+        ];
+        assert_eq!(errors, expected, "{found:#?}");
+        assert_eq!(count(&found, Level::Warning), 0, "{found:#?}");
+    }
+    // Nobody knows whether these servers have none.
+    let found = judged(&[
+        look("a", missing()),
+        on_rock5b(look("a", away())),
+        look("b", away()),
+        on_rock5b(look("b", missing())),
+    ]);
+    assert_eq!(count(&found, Level::Error), 4, "{found:#?}");
+    let says_none = |it: &Finding| it.message.contains("no server has an image yet");
+    assert!(!found.iter().any(says_none), "{found:#?}");
+}
+
+#[test]
 fn a_manifest_that_a_node_refuses_is_an_error_in_its_words() {
     let refused = Err(Trouble::Refused("it is for another board".to_owned()));
     let found = judged(&[look("a", refused)]);
