@@ -246,6 +246,18 @@ pub fn public_keys(path: &Path) -> Result<Vec<String>, SiteError> {
                     "whole public key of SSH",
                     "copy the line again, all of it, from the .pub file",
                 ),
+                Problem::Options => (
+                    "public key of SSH alone: options before the key are not taken",
+                    "give the key alone",
+                ),
+                Problem::Certificate => (
+                    "public key of SSH: it is a certificate",
+                    "give the .pub file of the key that was certified",
+                ),
+                Problem::Dss => (
+                    "public key that sshd takes: it is of ssh-dss",
+                    "give another, made with `ssh-keygen -t ed25519`",
+                ),
             };
             SiteError::Content {
                 path: path.to_owned(),

@@ -16,6 +16,8 @@ use crate::token::{Token, TokenError, is_plain};
 const SSH_KEYS: &str = "SSH_KEYS_";
 /// Longest reason of the desk's that is shown, characters.
 const MAX_REASON: usize = 200;
+const WHOLE_LINE: &str =
+    "put the whole line of the .pub file into the node's group: \"type base64 comment\"";
 const MAX_SSH_KEY: usize = 8192;
 
 /// A node of a cluster.
@@ -203,17 +205,27 @@ fn ssh_keys(values: &Values) -> Result<(Vec<String>, Vec<String>), NodeError> {
         // A value that was made from a file has the end of its line, too.
         let text = text.trim();
         let is_long = text.len() > MAX_SSH_KEY || !is_plain(text);
-        let problem = match ssh_key::check(text) {
+        let (what, next) = match ssh_key::check(text) {
             Ok(()) if !is_long => {
                 keys.push(text.to_owned());
                 continue;
             }
-            Ok(()) | Err(Problem::NotAKey) => "is not a public key of ssh",
-            Err(Problem::NotWhole) => "is not a whole public key of ssh",
+            Ok(()) | Err(Problem::NotAKey) => ("is not a public key of ssh", WHOLE_LINE),
+            Err(Problem::NotWhole) => ("is not a whole public key of ssh", WHOLE_LINE),
+            Err(Problem::Options) => (
+                "has options before the key, which are not taken",
+                "give the key alone",
+            ),
+            Err(Problem::Certificate) => (
+                "is a certificate of ssh and not a key",
+                "give the .pub file of the key that was certified",
+            ),
+            Err(Problem::Dss) => (
+                "is a key of ssh-dss, which sshd no longer takes",
+                "give another, made with `ssh-keygen -t ed25519`",
+            ),
         };
-        let problem = format!(
-            "{problem}, and lets nobody in; next: put the whole line of the .pub file into the node's group: \"type base64 comment\""
-        );
+        let problem = format!("{what}, and lets nobody in; next: {next}");
         refused.push(wrong(key, problem).to_string());
     }
     Ok((keys, refused))

@@ -4,10 +4,21 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// The kinds of public keys that OpenSSH knows.
-const KINDS: [&str; 4] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+/// The kinds of public keys that sshd takes, and how many fields each has.
+const KINDS: [(&str, usize); 7] = [
+    (ED25519, 2),
+    ("ssh-rsa", 3),
+    ("ecdsa-sha2-nistp256", 3),
+    ("ecdsa-sha2-nistp384", 3),
+    ("ecdsa-sha2-nistp521", 3),
+    ("sk-ssh-ed25519@openssh.com", 3),
+    ("sk-ecdsa-sha2-nistp256@openssh.com", 4),
+];
 const ED25519: &str = "ssh-ed25519";
+const DSS: &str = "ssh-dss";
 const CERTIFICATE: &str = "-cert-";
+/// What each key begins with in Base64: its kind has less than 256 letters.
+const BEGIN: &str = "AAAA";
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,37 +27,57 @@ pub enum Problem {
     NotAKey,
     /// It begins as a key and is not all of one.
     NotWhole,
+    /// It has options before the key.
+    Options,
+    /// It is a certificate.
+    Certificate,
+    /// It is of a kind that sshd no longer takes.
+    Dss,
 }
 
 /// Judges a line: its kind, its key in Base64, and a comment.
 pub fn check(line: &str) -> Result<(), Problem> {
-    let mut words = line.split_whitespace();
-    let kind = words.next().unwrap_or_default();
-    let key = words.next().unwrap_or_default();
-    let is_known = KINDS.iter().any(|start| kind.starts_with(start));
-    if !is_known || !key.starts_with("AAAA") || line.contains(char::is_control) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [kind, key, ..] = words[..] else {
+        return Err(Problem::NotAKey);
+    };
+    if line.contains(char::is_control) {
         return Err(Problem::NotAKey);
     }
+    if !key.starts_with(BEGIN) {
+        let mut pairs = words.windows(2);
+        let has_key = pairs.any(|pair| fields_of(pair[0]).is_some() && pair[1].starts_with(BEGIN));
+        return Err(if has_key {
+            Problem::Options
+        } else {
+            Problem::NotAKey
+        });
+    }
+    if kind.contains(CERTIFICATE) {
+        return Err(Problem::Certificate);
+    }
+    if kind == DSS {
+        return Err(Problem::Dss);
+    }
+    let count = fields_of(kind).ok_or(Problem::NotAKey)?;
     let bytes = STANDARD.decode(key).map_err(|_| Problem::NotWhole)?;
-    let fields = fields(&bytes, kind).ok_or(Problem::NotWhole)?;
-    let is_whole = match fields.as_slice() {
-        [name, key] if kind == ED25519 => *name == kind.as_bytes() && key.len() == 32,
-        [name, _] => kind.contains(CERTIFICATE) && *name == kind.as_bytes(),
-        [name, _, _, ..] => kind != ED25519 && *name == kind.as_bytes(),
-        _ => false,
-    };
+    let fields = fields(&bytes).ok_or(Problem::NotWhole)?;
+    let is_whole = fields.len() == count
+        && fields[0] == kind.as_bytes()
+        && (kind != ED25519 || fields[1].len() == 32);
     is_whole.then_some(()).ok_or(Problem::NotWhole)
 }
 
-/// The fields of a key, each behind its length in four bytes. A certificate has numbers among them: of it only the first two.
-fn fields<'a>(mut bytes: &'a [u8], kind: &str) -> Option<Vec<&'a [u8]>> {
-    let limit = if kind.contains(CERTIFICATE) {
-        2
-    } else {
-        usize::MAX
-    };
+/// How many fields a key of this kind has.
+fn fields_of(kind: &str) -> Option<usize> {
+    let known = KINDS.iter().find(|(known, _)| *known == kind);
+    known.map(|(_, count)| *count)
+}
+
+/// The fields of a key, each behind its length in four bytes.
+fn fields(mut bytes: &[u8]) -> Option<Vec<&[u8]>> {
     let mut fields = Vec::new();
-    while !bytes.is_empty() && fields.len() < limit {
+    while !bytes.is_empty() {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let (field, rest) = rest.split_at_checked(length)?;
@@ -103,6 +134,46 @@ mod tests {
         assert_eq!(check(&other), Err(Problem::NotWhole));
         let longer = line.replacen(" me@here", "AAAA me@here", 1);
         assert_eq!(check(&longer), Err(Problem::NotWhole));
+    }
+
+    /// A key of this kind with so many fields.
+    fn composed(kind: &str, count: usize) -> String {
+        let mut bytes = Vec::new();
+        for field in std::iter::once(kind.as_bytes())
+            .chain([&[7; 32][..]; 4])
+            .take(count)
+        {
+            bytes.extend(u32::try_from(field.len()).expect("a length").to_be_bytes());
+            bytes.extend(field);
+        }
+        format!("{kind} {} me@here", STANDARD.encode(bytes))
+    }
+
+    #[test]
+    fn each_kind_has_its_number_of_fields() {
+        for (kind, count) in KINDS {
+            for wrong in [count - 1, count + 1] {
+                let line = composed(kind, wrong);
+                assert_eq!(check(&line), Err(Problem::NotWhole), "{line}");
+            }
+            assert_eq!(check(&composed(kind, count)), Ok(()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_sshd_does_not_take_so_is_called_what_it_is() {
+        let key = composed(ED25519, 2);
+        for (line, problem) in [
+            (format!("restrict,command=\"a b\" {key}"), Problem::Options),
+            (format!("no-pty {key}"), Problem::Options),
+            (
+                composed("ssh-ed25519-cert-v01@openssh.com", 5),
+                Problem::Certificate,
+            ),
+            (composed(DSS, 5), Problem::Dss),
+        ] {
+            assert_eq!(check(&line), Err(problem), "{line}");
+        }
     }
 
     #[test]

@@ -140,7 +140,12 @@ fn a_key_that_lets_nobody_in_is_left_out_and_reported_and_the_node_goes_on() {
             "is not a public key",
         ),
         ("ssh-ed25519 short", "is not a public key"),
-        (&format!("command=\"x\" {KEY}"), "is not a public key"),
+        (
+            &format!("command=\"x y\" {KEY}"),
+            "has options before the key, which are not taken",
+        ),
+        ("ssh-dss AAAA me", "is a key of ssh-dss"),
+        ("ssh-rsa-cert-v01@openssh.com AAAA", "is a certificate"),
     ] {
         let node = with(&format!("SSH_KEYS_CUT={text}\nSSH_KEYS_ME={KEY}")).expect(text);
         assert_eq!(node.ssh_keys, [KEY], "{text}");
