@@ -194,10 +194,10 @@ impl Desk {
         Some(question.answer(group, scope))
     }
 
-    /// Whether a group or a report names this address.
+    /// Whether a group or a report names this address. A group for each board names nobody.
     #[must_use]
     pub fn knows(&self, mac: Mac) -> bool {
-        self.groups().has(&mac.to_string()) || self.look(|rack| rack.node(mac).is_some())
+        self.groups().name_mac(mac) || self.look(|rack| rack.node(mac).is_some())
     }
 
     /// The operator opens or closes the door for a node.

@@ -235,6 +235,12 @@ fn only_the_operator_moves_a_door() {
         204
     );
     assert!(serve.metadata().contains(TOKEN));
+    // A group for each board says of none who it is.
+    fs::write(
+        bench.path("desk/groups/everyone.json"),
+        r#"{"id": "everyone", "metadata": {"k3s_url": "https://10.0.0.1:6443"}}"#,
+    )
+    .expect("a group");
     let nobody = json!({"mac": "02:00:00:00:00:09", "open": true});
     let (status, why) = serve.post("/door", &nobody, &[("authorization", &login)]);
     assert_eq!(status, 404);
