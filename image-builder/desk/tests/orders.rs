@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use gild_boards::mac::Mac;
 use gild_desk::desk::{Desk, Shown, now};
@@ -87,7 +88,9 @@ impl Site {
 
 /// The id of an order that was made a while ago, so many seconds after others.
 fn id_at(second: u8) -> String {
-    let id = OrderId::made(now() - 100 + u64::from(second), [0x1a, 0x2b, 0x3c]);
+    // The same id whenever it is asked for.
+    static START: LazyLock<u64> = LazyLock::new(now);
+    let id = OrderId::made(*START - 100 + u64::from(second), [0x1a, 0x2b, 0x3c]);
     id.expect("our days").to_string()
 }
 
