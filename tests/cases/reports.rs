@@ -81,11 +81,14 @@ fn a_flash_is_reported_signed_while_it_happens_and_the_receipt_at_its_end() -> R
         };
         let percents: Vec<u8> = of_stage().filter_map(|report| report.percent).collect();
         println!("{stage}: {percents:?} %");
+        assert!(percents.is_sorted(), "{stage}: {percents:?}");
+        // Most was read back while the rest was written, so the last stage may be short.
+        let least = if stage == "verify" { 1 } else { 2 };
+        assert!(percents.len() >= least, "{stage}: {percents:?}");
         assert!(
-            percents.len() >= 2 && percents.is_sorted(),
+            stage == "verify" || percents.first() < percents.last(),
             "{stage}: {percents:?}"
         );
-        assert!(percents.first() < percents.last(), "{stage}: {percents:?}");
         assert!(of_stage().all(|report| report.percent.is_none()
             || (report.bytes_per_second.is_some() && report.seconds_left.is_some())));
     }
