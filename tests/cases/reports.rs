@@ -82,11 +82,9 @@ fn a_flash_is_reported_signed_while_it_happens_and_the_receipt_at_its_end() -> R
         let percents: Vec<u8> = of_stage().filter_map(|report| report.percent).collect();
         println!("{stage}: {percents:?} %");
         assert!(percents.is_sorted(), "{stage}: {percents:?}");
-        // Most was read back while the rest was written, so the last stage may be short.
-        let least = if stage == "verify" { 1 } else { 2 };
-        assert!(percents.len() >= least, "{stage}: {percents:?}");
+        // Most was read back while the rest was written, so the last stage may be over before a report is due.
         assert!(
-            stage == "verify" || percents.first() < percents.last(),
+            stage == "verify" || percents.len() >= 2 && percents.first() < percents.last(),
             "{stage}: {percents:?}"
         );
         assert!(of_stage().all(|report| report.percent.is_none()
