@@ -47,7 +47,7 @@ pub struct Network {
     pub mac: Mac,
     /// What the card says about the network of this board.
     pub settings: Settings,
-    /// What the interface was set up with. `None`: the kernel has an IPv6 address, and there is no IPv4 address.
+    /// What the interface was set up with. `None`: the kernel has an IPv6 address, and nobody gave an IPv4 address.
     configuration: Option<Configuration>,
     /// Keeps the lease, if there is one.
     keeper: Option<Keeper>,

@@ -129,7 +129,7 @@ impl Inner {
             return work(0, only);
         }
         persist(&*self.patience, || {
-            // Servers that failed a moment ago are asked only if there is no other one.
+            // A server that failed a moment ago is asked only if all others did, too.
             let is_any_fresh = self.places.iter().any(|place| place.rests(false).is_none());
             let first = self.first();
             let mut errors = Vec::new();

@@ -8,8 +8,8 @@ use super::mark::{self, What};
 use super::packed::{pack, unpack};
 use super::{BootOrderError, Job};
 
-/// Keeps the content of a boot flash; each content has its own file. A content that starts nothing is kept only if there is no
-/// backup yet, because a power cut may have made it out of the content that is already kept.
+/// Keeps the content of a boot flash; each content has its own file. A content that starts nothing is kept only if
+/// nothing was kept before, because a power cut may have made it out of the content that is already kept.
 pub fn of_flash(
     job: &Job,
     content: &[u8],

@@ -2,8 +2,8 @@
 
 use gild_identity::Interface;
 
-/// The interfaces to try last: those that failed, or only the latest of them once all have failed. Empty if there is no other
-/// interface.
+/// The interfaces to try last: those that failed, or only the latest of them once all have failed. Empty if the board has
+/// one interface.
 pub fn others_first(failed: &[u32], last: u32, wired: &[Interface]) -> Vec<u32> {
     let with_carrier: Vec<u32> = wired
         .iter()

@@ -22,7 +22,7 @@ struct Way {
     nodes: Vec<String>,
 }
 
-/// A way with the attempt to take it. There is no attempt if only the image has the address.
+/// A way with the attempt to take it. Nothing was attempted if only the image has the address.
 struct Looking {
     way: Way,
     look: Option<Begun<Result<(), Trouble>>>,

@@ -45,7 +45,7 @@ mod tests {
         let mut counts = Counts::default();
         let mut noted = Vec::new();
         for line in [
-            "Get:1 http://deb.debian.org trixie/main arm64 libc6 2.41",
+            "Get:1 http://mirror.example/debian trixie/main arm64 libc6 2.41",
             "Unpacking libc6:arm64 (2.41) ...",
             "Setting up libc6:arm64 (2.41) ...",
         ] {

@@ -44,7 +44,7 @@ enum Action {
         #[arg(long, value_name = "DISK")]
         disk: Option<PathBuf>,
     },
-    /// Wait until this node has an address, for a minute at most.
+    /// Wait at most a minute until this node has an address.
     Online,
     /// Say in the record on the disk that this image starts.
     Prove,
