@@ -26,5 +26,5 @@ pub use error::FlashError;
 pub use head::TargetState;
 pub use job::{Job, Options, Terms};
 pub use observer::{Event, Observer, Stage};
-pub use plan::BUFFER_BUDGET;
+pub use plan::{BUFFER_BUDGET, WORKERS};
 pub use report::{Outcome, Report};

@@ -17,7 +17,7 @@ pub const BUFFER_BUDGET: usize = 96 << 20;
 
 /// As many workers as two for each core of a Pi 5: while half of them wait for the disk, the others keep the cores busy. A machine with
 /// fewer cores gains by them, too, because its disk has more to do at once.
-const WORKERS: usize = 8;
+pub const WORKERS: usize = 8;
 
 /// How often anything that came out wrong is tried before it is a fault.
 pub const ATTEMPTS: u32 = 3;

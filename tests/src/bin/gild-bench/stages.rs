@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -129,8 +128,7 @@ fn on_all_workers(chunks: &[&Chunk], work: &Work<'_>) -> Result<Duration> {
         .iter()
         .map(|chunk| chunk.stored_length as usize)
         .max();
-    let threads = (2 * available_parallelism()?.get()).min(8);
-    let mut crew = (0..threads)
+    let mut crew = (0..gild_flash::WORKERS)
         .map(|_| {
             let mut raw = AlignedBuffer::new(raw.unwrap_or(0));
             raw.fill(0x5a);
