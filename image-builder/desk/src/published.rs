@@ -27,6 +27,11 @@ impl Published {
         }
     }
 
+    /// Whether what lies in this folder can be looked up.
+    pub fn check(path: &Path) -> io::Result<()> {
+        Self::open_folder(path)?.metadata(Path::new("")).map(drop)
+    }
+
     /// What lies in the folder by this name.
     pub fn metadata(&self, name: &Path) -> io::Result<Metadata> {
         self.resolve(name, OFlag::O_PATH | OFlag::O_CLOEXEC)?

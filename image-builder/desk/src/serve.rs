@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::desk::Desk;
 use crate::folder::Folder;
 use crate::metadata::Groups;
+use crate::published::Published;
 use crate::settings::Settings;
 use crate::{end, nfs, tls, web};
 
@@ -82,6 +83,7 @@ async fn run(
     handle: Handle<SocketAddr>,
 ) -> Result<()> {
     let images = desk.folder().images();
+    Published::check(&images).map_err(|error| cannot_read(&images, &error))?;
     let at = |port| SocketAddr::new(listen, port);
     let nfs_at = at(settings.nfs_port);
     let (nfs_address, nfs) = nfs::serve(&images, nfs_at).await.map_err(|error| {
@@ -151,6 +153,17 @@ async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig
     }
 }
 
+/// The published images cannot be read, so a port would not help.
+fn cannot_read(images: &Path, error: &io::Error) -> anyhow::Error {
+    let next = match error.kind() {
+        io::ErrorKind::Unsupported => {
+            "run it on Linux 5.6 or newer: the system call openat2 is not there. The QEMU of Debian 12 lacks it, too"
+        }
+        _ => "let the user of this program read the folder",
+    };
+    anyhow!("cannot read {}: {error}; next: {next}", images.display())
+}
+
 fn bind(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).map_err(|error| {
         let next = next_step(&error);
@@ -168,5 +181,20 @@ fn next_step(error: &io::Error) -> &'static str {
             "give a port above 1023 in desk.toml and gild.toml, or let this program have lower ones"
         }
         _ => "stop what has that port, or give another one in desk.toml and gild.toml",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_openat2_is_named_and_not_the_port() {
+        let error = cannot_read(Path::new("desk/images"), &Errno::ENOSYS.into());
+        let text = error.to_string();
+        assert!(text.contains("openat2"), "{text}");
+        assert!(!text.contains("port"), "{text}");
     }
 }
