@@ -31,21 +31,24 @@ fn main() -> Result<()> {
         ["measure", usage, program, ref rest @ ..] => measure::child(usage.as_ref(), program, rest),
         [model::INSIDE, plan] => model::inside(plan),
         [model::BOARD, task] => model::flash(task),
-        ["--model", board, "--images", folder] => {
-            model::bench(board, Some(folder.as_ref()), ROUNDS, None)
+        ["--model", board, "--images", folder, ref times @ ..] if times.len() <= 2 => {
+            on_model(board, Some(folder.as_ref()), times)
         }
-        ["--model", board] => model::bench(board, None, ROUNDS, None),
-        ["--model", board, rounds] => model::bench(board, None, rounds.parse()?, None),
-        ["--model", board, rounds, stretch] => {
-            model::bench(board, None, rounds.parse()?, Some(stretch.parse()?))
-        }
+        ["--model", board, ref times @ ..] if times.len() <= 2 => on_model(board, None, times),
         ["--beside", other] => bench(ROUNDS, Some(other.as_ref())),
         ["--beside", other, rounds] => bench(rounds.parse()?, Some(other.as_ref())),
         [rounds] => bench(rounds.parse()?, None),
         _ => bail!(
-            "usage: gild-bench [--beside GILD] [ROUNDS], or gild-bench --model BOARD [--images FOLDER | ROUNDS [STRETCH]]"
+            "usage: gild-bench [--beside GILD] [ROUNDS], or gild-bench --model BOARD [--images FOLDER] [ROUNDS [STRETCH]]"
         ),
     }
+}
+
+/// `times`: how many rounds, and how many times the time is stretched.
+fn on_model(board: &str, images: Option<&Path>, times: &[&str]) -> Result<()> {
+    let rounds = times.first().map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
+    let stretch = times.get(1).map(|stretch| stretch.parse()).transpose()?;
+    model::bench(board, images, rounds, stretch)
 }
 
 fn bench(rounds: usize, other: Option<&Path>) -> Result<()> {
