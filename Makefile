@@ -163,9 +163,10 @@ first-boot:
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/release/gild-seed,the boards' programs of first boot (minutes the first time))
 	@$(FIRST_BOOT)
 
+# With what writes its pages: one call compiles what both need once.
 gild:
 	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
-	@cargo build --quiet --release -p gild
+	@cargo build --quiet --release -p gild -p gild-docs
 
 agent:
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/agent/gild-agent,the boards' agent (minutes the first time))
@@ -192,7 +193,7 @@ install: install-inputs ## Put gild, with all that it needs, into PREFIX= (~/.lo
 	@toolchain/setup image card
 	@[ -e target/release/gild ] || echo "install: compiling gild, the boards' agent and their programs of first boot: up to half an hour on 2 cores, the first time"
 	@$(MAKE) --no-print-directory gild agent first-boot
-	@cargo run --quiet --release --bin gild-docs target/pages
+	@target/release/gild-docs target/pages
 	@toolchain/install "$(PREFIX)"
 
 dist: dist-inputs ## Make packages of gild for machines that do not compile it, in target/dist: ARCH=amd64 or arm64 for one; KEY=site.key signs SHA256SUMS

@@ -8,6 +8,7 @@ mod chain_rock5b;
 mod chain_rpi5;
 mod check;
 mod configuration;
+mod demo;
 mod desk;
 mod disk_trouble;
 mod first_boot;

@@ -38,7 +38,9 @@ fn main() -> ExitCode {
     match demo(&std::env::args().skip(1).collect::<Vec<_>>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gild-demo: {error:#}");
+            eprintln!(
+                "gild-demo: {error:#}; next: run it again, and if it fails again, report it with all that was shown"
+            );
             ExitCode::FAILURE
         }
     }
