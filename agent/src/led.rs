@@ -349,8 +349,10 @@ mod tests {
             (Pattern::WaitingForServer, "waits for the image server"),
             (Pattern::Verifying, "reads the disk back"),
             (Pattern::Writing, "writes the disk or the boot order"),
-            (Pattern::Trying, "still needs the card, and reboots. A node that runs: its image is on trial, or its boot order is to be changed"),
-            (Pattern::Done, "is done, and reboots. A node that runs: its image is proven, and nothing is pending. The receipt says whether the card may be taken out"),
+            (Pattern::Trying, "reboots, and still needs the card"),
+            (Pattern::Trying, "runs, and its image is on trial, or its boot order is to be changed"),
+            (Pattern::Done, "is done, and reboots. The receipt says whether the card may be taken out"),
+            (Pattern::Done, "runs, its image is proven, and nothing is pending"),
             (Pattern::Identifying, "shows which board it is, because an order asks for that. A node that runs shows it, too"),
         ]
         .map(|(pattern, meaning)| format!("{} | {meaning}", look(pattern)));
