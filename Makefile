@@ -63,6 +63,12 @@ setup: ## Install what is missing to build and test (Debian 12 and 13)
 setup-image setup-card: setup-%:
 	@toolchain/setup $*
 
+# With what the demo's programs are compiled beside.
+.PHONY: setup-demo
+setup-demo:
+	@$(call SAY_COMPILING,target/debug/gild-demo,the demo$(COMMA) beside the setup (about 5 minutes$(COMMA) the first time))
+	@toolchain/setup image card laboratory demo
+
 # What can be refused is refused before anything is installed.
 A_BOARD_OR_NONE = [ -z "$(filter-out $(patsubst boards/%/board.toml,%,$(wildcard boards/*/board.toml)),$(BOARD))" ] || \
 	{ echo "$(1): \"$(BOARD)\" is not a board; next: BOARD=rpi5, BOARD=rock5b, or none for both" >&2; exit 2; }
@@ -113,12 +119,12 @@ ifeq ($(CHAIN),full)
 demo: DEMO = --release --bin gild-test-image -- --demo
 demo: setup image-programs
 else
+demo: setup-demo
 demo: DEMO = --bin gild-demo -- $(if $(FAULT),--fault $(FAULT)) $(if $(RECORDING),--recording "$(RECORDING)")
 endif
 
 # The prerequisites of the rule with the recipe come before all others.
-demo: demo-inputs setup ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined; FAULT=cable, power, bad-disk or bad-image: one board that has this, and gets well
-	@$(if $(CHAIN),,$(call SAY_COMPILING,target/debug/gild-demo,the demo (some minutes$(COMMA) the first time)))
+demo: demo-inputs ## Flash both virtual boards, change their boot order, start their disks (BOARD=rpi5 or rock5b for one); CHAIN=full: until k3s, a stub, has joined; FAULT=cable, power, bad-disk or bad-image: one board that has this, and gets well
 	@cargo run --quiet $(DEMO) $(or $(BOARD),$(if $(FAULT),rpi5))
 
 # gild compares them again; this only saves the minutes before.

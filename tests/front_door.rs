@@ -217,3 +217,35 @@ fn what_a_part_of_the_setup_says_has_the_name_of_that_part() {
     assert!(is_well, "{said}");
     assert_eq!(said, "venv: installing\nlibblkid: building\n");
 }
+
+#[test]
+fn the_demo_s_programs_are_compiled_beside_the_setup_and_the_boards_after_their_libblkid() {
+    let checkout = Checkout::new();
+    let setup = workspace::root().join("toolchain/setup");
+    fs::copy(setup, checkout.path("toolchain/setup")).expect("a copy");
+    checkout.write("toolchain/packages", "");
+    for part in ["rust", "venv", "fetch-kernel", "e2fsprogs", "flash-modules"] {
+        checkout.script(&format!("toolchain/{part}"), "");
+    }
+    let pipe = checkout.path("pipe").display().to_string();
+    let is_made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(is_made.expect("mkfifo").success());
+    // Each waits for the other one. The time only ends a test that hangs.
+    let meet =
+        |other: &str| format!("timeout 60 sh -c '{other} \"{pipe}\"' && echo \"${{0##*/}}\"");
+    checkout.script("toolchain/demo-programs", &meet("cat <"));
+    checkout.script("toolchain/libblkid", &meet("echo >"));
+    checkout.script("toolchain/board-programs", "ls target/setup/libblkid.done");
+    let output = Command::new(checkout.path("toolchain/setup"))
+        .args(["image", "card", "laboratory", "demo"])
+        .current_dir(checkout.path(""))
+        .output()
+        .expect("setup");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("demo-programs: demo-programs\n"), "{said}");
+    assert!(
+        said.ends_with("board-programs: target/setup/libblkid.done\n"),
+        "{said}"
+    );
+}
