@@ -19,7 +19,7 @@ use gild_format::{Manifest, manifest_sha256, release};
 
 use crate::board;
 use crate::image::{Signed, explain_signature, key_file, read_key};
-use crate::published::{AccessArgs, Place};
+use crate::published::{Place, ServerArgs};
 use crate::say::say_done;
 
 /// Arguments of `gild flash`.
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE|URL")]
     manifest: String,
     #[command(flatten)]
-    access: AccessArgs,
+    server: ServerArgs,
     /// The disk to write: everything on it is destroyed
     #[arg(long, value_name = "DEV")]
     target: PathBuf,
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(name) = &args.board {
         board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
     }
-    let (place, name) = Place::of_manifest(&args.manifest, &args.access)?;
+    let (place, name) = Place::of_manifest(&args.manifest, &args.server)?;
     let refusing = || format!("refusing {}", place.shown(&name));
     let bytes = signed_manifest(&place, &name, &key)?.with_context(refusing)?;
     let manifest = Manifest::parse(&bytes).with_context(refusing)?;

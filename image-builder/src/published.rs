@@ -18,9 +18,6 @@ use gild_source::{Backoff, FileSource, Options, Patience, Reminder, Source, Sour
 use crate::image::{PUBLISH_AGAIN, manifests_in};
 use crate::input::{InputError, must_be_file, must_be_regular, text_in};
 
-/// How often a server is tried that does not answer: a person is waiting.
-const ATTEMPTS: u32 = 8;
-
 /// What helps to reach a web server.
 #[derive(Debug, clap::Args)]
 pub struct AccessArgs {
@@ -78,6 +75,16 @@ impl AccessArgs {
         })?;
         Ok(Some(header))
     }
+}
+
+/// How a server of images is asked.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    #[command(flatten)]
+    access: AccessArgs,
+    /// Give up after this many attempts in a row at a server that does not answer; 8 take half a minute
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: u32,
 }
 
 /// A folder of published files.
@@ -141,7 +148,7 @@ pub fn without_query(text: &str) -> &str {
 
 impl Place {
     /// Takes the path or address of a manifest apart: its folder, and its name there.
-    pub fn of_manifest(manifest: &str, access: &AccessArgs) -> Result<(Self, String)> {
+    pub fn of_manifest(manifest: &str, asking: &ServerArgs) -> Result<(Self, String)> {
         let no_manifest = |next: &str| {
             anyhow!(
                 "{} does not name a manifest; next: {next}",
@@ -171,11 +178,12 @@ impl Place {
                 no_manifest("give the address of one, which ends in <board>/golden.json")
             })?;
         let patience = Arc::new(Waiting {
-            backoff: Backoff::attempts(ATTEMPTS),
+            backoff: Backoff::attempts(asking.attempts),
             reminder: Reminder::default(),
         });
         let urls = [url.clone()];
-        let share = Share::new(&urls, &access.access(&url)?, Options::default(), patience);
+        let access = asking.access.access(&url)?;
+        let share = Share::new(&urls, &access, Options::default(), patience);
         Ok((Self::Server(url, share), name))
     }
 

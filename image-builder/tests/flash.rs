@@ -11,8 +11,7 @@ use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record};
 
 /// A packed image, and a target full of something else, larger than the image.
 fn packed() -> Bench {
-    let bench = Bench::with_disk();
-    bench.pack(&["--id", "image"]).succeeds();
+    let bench = Bench::packed();
     std::fs::write(bench.path("target.img"), noise(80 * MIB)).expect("written");
     bench
 }
@@ -302,8 +301,17 @@ fn an_nfs_server_that_is_not_there_is_fault_3() {
     let url = format!("nfs://127.0.0.1:{port}/gild/rpi5/golden.json");
     let mut command = bench.command();
     command.args(["flash", "--manifest", &url, "--target", "target.img"]);
-    command.args(["--key", "signing.pub", "--yes", "--allow-file"]);
+    command.args([
+        "--key",
+        "signing.pub",
+        "--yes",
+        "--allow-file",
+        "--attempts",
+        "3",
+    ]);
     let ran = Ran::of(&mut command);
+    let waits = ran.stderr.matches("waiting: ").count();
+    assert_eq!(waits, 3, "{}", ran.stderr);
     assert_eq!(
         ran.stderr
             .lines()

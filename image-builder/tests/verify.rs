@@ -12,12 +12,6 @@ use gild_format::record::{RECORD_OFFSET, Record, State};
 use gild_format::{Manifest, manifest_sha256};
 use gild_http_testkit::{Reply, Request, Server};
 
-fn packed() -> Bench {
-    let bench = Bench::with_disk();
-    bench.pack(&["--id", "image"]).succeeds();
-    bench
-}
-
 fn verify(bench: &Bench, more: &[&str]) -> common::Ran {
     bench.gild(
         ["image", "verify", "out", "--key", "signing.pub"]
@@ -28,7 +22,7 @@ fn verify(bench: &Bench, more: &[&str]) -> common::Ran {
 
 #[test]
 fn a_sound_set_is_sound() {
-    let bench = packed();
+    let bench = Bench::packed();
     let ran = verify(&bench, &["--raw", "disk.img"]).succeeds();
     assert!(
         ran.stdout.contains("image image is sound"),
@@ -55,7 +49,7 @@ fn a_sound_set_is_sound() {
 /// Its signature is not there either, and nobody asked for that.
 #[test]
 fn a_manifest_that_is_not_there_is_named_itself() {
-    let bench = packed();
+    let bench = Bench::packed();
     let server = Server::start(|_: &Request| Reply::new(404, "no\n"));
     let address = format!("{}/rpi5/golden.json", server.url());
     for manifest in ["out/rpi5/gone.json", &address] {
@@ -70,7 +64,7 @@ fn a_manifest_that_is_not_there_is_named_itself() {
 
 #[test]
 fn every_file_of_the_set_is_checked() {
-    let bench = packed();
+    let bench = Bench::packed();
     let manifest = Manifest::parse(&bench.bytes("out/rpi5/golden.json")).expect("sound");
     let hole = manifest
         .chunks
@@ -119,7 +113,7 @@ fn every_file_of_the_set_is_checked() {
 
 #[test]
 fn another_key_and_an_unreadable_key_are_refused() {
-    let bench = packed();
+    let bench = Bench::packed();
     bench.gild(["key", "new", "--output", "other"]).succeeds();
     let verify = |key| bench.gild(["image", "verify", "out", "--key", key]);
     let ran = verify("other.pub").fails_saying(&[
@@ -144,7 +138,7 @@ fn another_key_and_an_unreadable_key_are_refused() {
 
 #[test]
 fn what_is_missing_or_another_thing_is_not_called_damaged() {
-    let bench = packed();
+    let bench = Bench::packed();
     let both = ["golden.json", "image.json", "image.bmap", "image.img.zst"];
     for name in both {
         let path = bench.path(&format!("out/rpi5/{name}"));
@@ -187,7 +181,7 @@ fn an_address_that_ends_before_the_manifest_is_said() {
 /// A damaged image is thrown away; one that was not read is not.
 #[test]
 fn what_cannot_be_read_is_not_called_damaged() {
-    let bench = packed();
+    let bench = Bench::packed();
     // The kernel reads no folder as a file.
     let manifest = bench.path("out/rpi5/image.json");
     fs::remove_file(&manifest).expect("removed");
@@ -195,14 +189,22 @@ fn what_cannot_be_read_is_not_called_damaged() {
     verify(&bench, &[]).fails_saying(&["golden.json was not checked", "image.json"]);
     let nobody = "nfs://127.0.0.1:9/gild/golden.json";
     let ran = bench
-        .gild(["image", "verify", nobody, "--key", "signing.pub"])
+        .gild([
+            "image",
+            "verify",
+            nobody,
+            "--key",
+            "signing.pub",
+            "--attempts",
+            "2",
+        ])
         .fails_saying(&["was not checked"]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
 }
 
 #[test]
 fn a_folder_where_a_manifest_is_meant_is_said() {
-    let bench = packed();
+    let bench = Bench::packed();
     let manifest = ["flash", "--manifest", "out/rpi5", "--key", "signing.pub"];
     let target = ["--target", "disk.img", "--allow-file", "--yes"];
     bench
@@ -229,7 +231,7 @@ fn a_folder_without_an_image_is_said() {
 
 #[test]
 fn a_raw_image_that_differs_anywhere_is_found() {
-    let bench = packed();
+    let bench = Bench::packed();
     let compare = |name: &str| verify(&bench, &["--raw", name]);
     // In data, in a hole, in the last sector, and where the commit record would be.
     for offset in [20 * MIB, 8 * MIB, 64 * MIB - 1, RECORD_OFFSET + 7] {
@@ -250,7 +252,7 @@ fn a_raw_image_that_differs_anywhere_is_found() {
 
 #[test]
 fn a_flashed_disk_differs_by_its_commit_record_and_network_block_alone() {
-    let bench = packed();
+    let bench = Bench::packed();
     let record = Record {
         state: State::Proven,
         image_id: "image".to_owned(),
@@ -305,7 +307,7 @@ fn a_flashed_disk_differs_by_its_commit_record_and_network_block_alone() {
 #[test]
 #[ignore = "needs root; `make test` runs it"]
 fn a_block_device_is_compared() {
-    let bench = packed();
+    let bench = Bench::packed();
     File::options()
         .write(true)
         .open(bench.path("disk.img"))

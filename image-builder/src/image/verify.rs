@@ -21,7 +21,7 @@ use super::release::{self, Names, Signed};
 use crate::input::{must_be_file, must_exist, text_of};
 use crate::parallel;
 use crate::progress::Progress;
-use crate::published::{AccessArgs, Place, is_address, is_unread};
+use crate::published::{Place, ServerArgs, is_address, is_unread};
 
 /// Arguments of `gild image verify`.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(value_name = "DIR|MANIFEST|URL")]
     path: String,
     #[command(flatten)]
-    access: AccessArgs,
+    server: ServerArgs,
     /// Public key, as a file or as its line; without it the signature is not checked
     #[arg(long, value_name = "PUB")]
     key: Option<String>,
@@ -98,7 +98,7 @@ fn manifests(args: &Args) -> Result<Vec<(Place, String)>> {
     } else {
         must_exist(path, "the folder or manifest", GIVE)?;
     }
-    Ok(vec![Place::of_manifest(&args.path, &args.access)?])
+    Ok(vec![Place::of_manifest(&args.path, &args.server)?])
 }
 
 const GIVE_A_KEY: &str = "give the public key: a file that ends in .pub, or its second line";
