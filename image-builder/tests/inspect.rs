@@ -8,15 +8,9 @@ use std::fs::File;
 
 use common::{Bench, MIB};
 
-fn packed() -> Bench {
-    let bench = Bench::with_disk();
-    bench.pack(&["--id", "image"]).succeeds();
-    bench
-}
-
 #[test]
 fn a_raw_image_and_a_published_one_are_judged_alike() {
-    let bench = packed();
+    let bench = Bench::packed();
     for (image, report) in [("disk.img", "raw.json"), ("out/rpi5", "published.json")] {
         bench
             .gild(["image", "inspect", image, "--json", report])
@@ -37,7 +31,7 @@ fn a_raw_image_and_a_published_one_are_judged_alike() {
 
 #[test]
 fn a_report_takes_the_place_of_no_input() {
-    let bench = packed();
+    let bench = Bench::packed();
     let inputs = ["disk.img", "out/rpi5/image.json", "out/rpi5/image.img.zst"];
     let before = inputs.map(|input| bench.bytes(input));
     for (image, json) in [
@@ -91,7 +85,7 @@ fn an_image_for_disks_with_large_sectors_is_read_as_such() {
 
 #[test]
 fn verify_asks_for_the_seal_only_when_told_to() {
-    let bench = packed();
+    let bench = Bench::packed();
     let verify = ["image", "verify", "out", "--key", "signing.pub"];
     bench.gild(verify).succeeds();
     bench
@@ -101,7 +95,7 @@ fn verify_asks_for_the_seal_only_when_told_to() {
 
 #[test]
 fn this_host_is_left_out_when_told_so() {
-    let bench = packed();
+    let bench = Bench::packed();
     for command in [
         &["image", "inspect", "disk.img"][..],
         &["image", "verify", "out", "--sealed"],
@@ -118,7 +112,7 @@ fn this_host_is_left_out_when_told_so() {
 
 #[test]
 fn an_exemption_of_no_rule_and_a_canary_that_is_too_short_are_refused() {
-    let bench = packed();
+    let bench = Bench::packed();
     bench
         .gild([
             "image",

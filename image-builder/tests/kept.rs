@@ -3,20 +3,24 @@
 mod common;
 
 use std::fs;
+use std::sync::OnceLock;
 
 use common::Bench;
 use gild_format::Manifest;
 
 /// Three images with growing counters, the last one current.
 fn three() -> Bench {
-    let bench = Bench::with_disk();
-    for (id, counter) in [("one", "10"), ("two", "20"), ("three", "30")] {
-        bench.make_disk("disk.img", id);
+    static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+    Bench::like(&MADE, || {
+        let bench = Bench::with_disk();
+        for (id, counter) in [("one", "10"), ("two", "20"), ("three", "30")] {
+            bench.make_disk("disk.img", id);
+            bench
+                .pack(&["--id", id, "--rollback-counter", counter])
+                .succeeds();
+        }
         bench
-            .pack(&["--id", id, "--rollback-counter", counter])
-            .succeeds();
-    }
-    bench
+    })
 }
 
 fn golden(bench: &Bench) -> Manifest {

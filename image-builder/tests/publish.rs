@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -11,10 +12,13 @@ use gild_format::Manifest;
 use gild_format::signature::{self, PublicKey, SignatureError};
 
 fn packed() -> Bench {
-    let bench = Bench::with_disk();
-    bench.pack(&["--id", "one"]).succeeds();
-    fs::create_dir(bench.path("share")).expect("a folder");
-    bench
+    static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+    Bench::like(&MADE, || {
+        let bench = Bench::with_disk();
+        bench.pack(&["--id", "one"]).succeeds();
+        fs::create_dir(bench.path("share")).expect("a folder");
+        bench
+    })
 }
 
 fn publish(bench: &Bench, from: &str) -> Ran {

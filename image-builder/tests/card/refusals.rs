@@ -53,7 +53,7 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
         ("--rpi-eeprom", eeprom_2712(), "BUILD_TIMESTAMP"),
         (
             "--rpi-eeprom",
-            common::noise(2 * MIB),
+            common::noise(2 * MIB).to_vec(),
             "not an EEPROM image",
         ),
         (
@@ -68,7 +68,7 @@ fn a_wrong_firmware_file_is_refused_by_its_name() {
         ),
         (
             "--rpi-recovery",
-            common::noise(100),
+            common::noise(100).to_vec(),
             "between 32 KiB and 1 MiB",
         ),
     ] {

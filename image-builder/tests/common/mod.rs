@@ -1,10 +1,13 @@
 //! Real disk images, made with the tools of the field, and the program under test.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -30,9 +33,48 @@ impl Bench {
 
     /// With `disk.img` in it: 64 MiB, sparse, GPT, a FAT boot partition and an ext4 root with some files.
     pub fn with_disk() -> Self {
-        let bench = Self::new();
-        bench.make_disk("disk.img", "one");
-        bench
+        static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+        Self::like(&MADE, || {
+            let bench = Self::new();
+            bench.make_disk("disk.img", "one");
+            bench
+        })
+    }
+
+    /// The same, with the disk packed as `image`.
+    pub fn packed() -> Self {
+        static MADE: OnceLock<Vec<u8>> = OnceLock::new();
+        Self::like(&MADE, || {
+            let bench = Self::with_disk();
+            bench.pack(&["--id", "image"]).succeeds();
+            bench
+        })
+    }
+
+    /// A copy of a bench that is made for the first test that asks for it: that takes seconds, and to unpack it does not.
+    pub fn like(made: &OnceLock<Vec<u8>>, make: impl FnOnce() -> Self) -> Self {
+        let files = made.get_or_init(|| {
+            let bench = make();
+            let packed = Command::new("tar")
+                .args(["--create", "--sparse", "."])
+                .current_dir(bench.folder.path())
+                .output()
+                .expect("tar");
+            assert!(packed.status.success(), "{packed:?}");
+            packed.stdout
+        });
+        let folder = TempDir::new().expect("a folder");
+        let mut unpack = Command::new("tar")
+            .arg("--extract")
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("tar");
+        let mut input = unpack.stdin.take().expect("a pipe");
+        input.write_all(files).expect("into tar");
+        drop(input);
+        assert!(unpack.wait().expect("tar").success());
+        Self { folder }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -311,17 +353,21 @@ impl Ran {
     }
 }
 
-/// Bytes that do not compress: the same in every run.
-pub fn noise(length: u64) -> Vec<u8> {
-    let mut state: u64 = 0x9e37_79b9;
-    let mut bytes = Vec::new();
-    while (bytes.len() as u64) < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
+/// Bytes that do not compress: the same in every run. Each length is made once.
+pub fn noise(length: u64) -> &'static [u8] {
+    static MADE: Mutex<BTreeMap<u64, &'static [u8]>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    made.entry(length).or_insert_with(|| {
+        let mut state: u64 = 0x9e37_79b9;
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < length {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        bytes.leak()
+    })
 }
 
 pub fn copy(from: &Path, to: &Path) {

@@ -3,13 +3,14 @@
 //! Its kernel is 64 bytes of header and a version, its modules and programs are a few bytes: the inspected parts are real,
 //! but no part can run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use cpio::newc;
 use gild_boards::uboot_script::Script;
@@ -175,8 +176,15 @@ pub const D0: &str =
 const OVERLAY: &str =
     "/plugin/; &pinctrl { compatible = \"brcm,bcm2712d0-pinctrl\"; reg = <1 0x20>; };";
 
-/// A device tree with symbols, made by dtc.
+/// A device tree with symbols, made by dtc, once for each source: most images have the same.
 pub fn device_tree(source: &str) -> Vec<u8> {
+    static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let tree = made.entry(source.to_owned());
+    tree.or_insert_with(|| compiled(source)).clone()
+}
+
+fn compiled(source: &str) -> Vec<u8> {
     let mut dtc = Command::new("dtc")
         .args(["-q", "-@", "-I", "dts", "-O", "dtb"])
         .stdin(Stdio::piped())
@@ -554,10 +562,13 @@ impl Golden {
             ],
         );
         let boot = mtools_name(&image);
-        for entry in fs::read_dir(self.boot("")).expect("the folder is there") {
-            let path = entry.expect("readable").path();
-            run("mcopy", &["-s", "-i", &boot, text(&path), "::/"]);
-        }
+        let entries = fs::read_dir(self.boot("")).expect("the folder is there");
+        let paths: Vec<_> = entries
+            .map(|entry| entry.expect("readable").path())
+            .collect();
+        let paths = paths.iter().map(|path| text(path));
+        let copy: Vec<_> = ["-s", "-i", &boot].into_iter().chain(paths).collect();
+        run("mcopy", &[&copy[..], &["::/"]].concat());
         let options = format!("offset={ROOT_START}");
         let blocks = (ROOT_SIZE / 4096).to_string();
         let root = self.root("");
