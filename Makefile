@@ -43,7 +43,7 @@ BOARD ?= $(board)
 KEY ?= target/key/site.key
 OUTPUT ?= target/images
 # Cargo runs quietly, so make says what has to be compiled: a program that is not there, or is older than its sources.
-SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -newer $(1) -print -quit 2>&1)" ] || echo "$@: compiling $(2)"
+SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -newer $(1) -print -quit 2>&1)" ] || echo "$(patsubst setup-%,%,$@): compiling $(2)"
 OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
 	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)" --k3s-airgap-images-sha256 "$(K3S_AIRGAP_IMAGES_SHA256)") $(if $(WITHOUT_K3S),--without-k3s)
@@ -222,7 +222,7 @@ test: setup ## Run all tests, on virtual boards too, but the variants that `make
 	@echo "test: left $$($(CASES) --list $(LEFT_TO_CAMPAIGN) 2>&1 | grep -c ': test$$') variants of cases on virtual boards to \`make campaign\`"
 
 check: setup ## Run the tests that need neither root nor a virtual board
-	cargo test --workspace
+	RUST_TEST_THREADS=$(shell echo $$((1 + $$(nproc)))) cargo test --workspace
 
 test-image: test-image-inputs setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one); BAD_RELEASE=root, panic or hang: begin with a bad one
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))

@@ -234,7 +234,9 @@ fn the_demo_s_programs_are_compiled_beside_the_setup_and_the_boards_after_their_
     let meet =
         |other: &str| format!("timeout 60 sh -c '{other} \"{pipe}\"' && echo \"${{0##*/}}\"");
     checkout.script("toolchain/demo-programs", &meet("cat <"));
-    checkout.script("toolchain/libblkid", &meet("echo >"));
+    // Programs that are started too early have the time to look.
+    let libblkid = format!("{}; sleep 1", meet("echo >"));
+    checkout.script("toolchain/libblkid", &libblkid);
     checkout.script("toolchain/board-programs", "ls target/setup/libblkid.done");
     let output = Command::new(checkout.path("toolchain/setup"))
         .args(["image", "card", "laboratory", "demo"])
