@@ -214,7 +214,7 @@ LEFT_TO_CAMPAIGN := ::campaign::
 
 test: setup ## Run all tests, on virtual boards too, but the variants that `make campaign` runs
 	@$(ASK_FOR_ROOT)
-	cargo build -p gild-agent --profile agent --target $(BOARD_TARGET)
+	toolchain/setup image card laboratory demo
 	cargo test -p gild-probe --target $(BOARD_TARGET)
 	$(AS_ROOT) RUST_TEST_THREADS=$(shell echo $$((1 + $$(nproc)))) cargo test --workspace --no-fail-fast --tests -- --include-ignored
 	cargo test --workspace --doc

@@ -52,8 +52,8 @@ impl Bench {
     }
 
     /// A copy of a bench that is made for the first test that asks for it: that takes seconds, and to unpack it does not.
-    pub fn like(made: &OnceLock<Vec<u8>>, make: impl FnOnce() -> Self) -> Self {
-        let files = made.get_or_init(|| {
+    pub fn like(once: &OnceLock<Vec<u8>>, make: impl FnOnce() -> Self) -> Self {
+        let files = once.get_or_init(|| {
             let bench = make();
             let packed = Command::new("tar")
                 .args(["--create", "--sparse", "."])
