@@ -1,4 +1,4 @@
-//! The desk itself: the rack in memory, the journal on the disk, and who watches.
+//! The desk itself: the rack in memory, the journal on the disk, and the pages that watch.
 
 mod ordering;
 
@@ -19,14 +19,14 @@ use crate::metadata::{Group, Groups, Question, Scope};
 use crate::orders::KnownOrders;
 use crate::rack::{Door, Happened, Node, Rack, Refused, Trust, cut};
 
-/// How much the journal may grow, in bytes, before it is made short.
+/// The desk shortens its journal when the journal has grown by this many bytes.
 const GROWTH: u64 = 8 << 20;
-/// And how much it may grow where it cannot be made short.
+/// While the journal cannot be shortened, it may grow by this many bytes. Then the desk adds nothing to it.
 const MOST_GROWTH: u64 = 8 * GROWTH;
-/// So many boards are known at most, and beyond them those that a group names: whoever has the key of the cards can invent boards without
-/// end, and must not keep the operator's own ones out.
+/// The desk keeps at most this many boards, and in addition every board that a group names. Anyone who has the key of the cards can invent
+/// boards without end. They must not push out the operator's own boards.
 const MOST_KNOWN: usize = 1024;
-/// News that a slow page may lag behind before it loads everything again.
+/// A page may fall this many changes behind. Then it loads everything again.
 const NEWS: usize = 1024;
 
 pub use ordering::OrderingError;
@@ -46,7 +46,7 @@ pub struct Desk {
 struct Memory {
     rack: Rack,
     journal: Journal,
-    /// How long the journal was when it was short, and how long it is when it is made short again.
+    /// The journal's length after it was last shortened, and the length at which it is shortened next.
     short: u64,
     next: u64,
 }
@@ -65,33 +65,33 @@ pub enum DeskError {
 /// A report was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// It is not a report.
+    /// The text is not a report.
     #[error("this is not a report: {0}")]
     NotAReport(String),
-    /// It is signed with something else than this site's key.
+    /// The signature was not made with this site's key.
     #[error("the signature is not of this site's `status_key`")]
     Signature,
-    /// It cannot be taken.
+    /// The rack refuses the report.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Too many boards are known already.
+    /// The desk knows too many boards already.
     #[error(
         "the desk knows {MOST_KNOWN} boards and takes no further one without a group; next: give this board one with `gild node add`, and change the cards' `status_key` if you do not know the others"
     )]
     Full,
-    /// It would be lost if the desk ended now, so that it must come again.
+    /// The journal did not take it. The report would be lost if the desk ended now, so the board must send it again.
     #[error("the desk cannot keep it: {0}")]
     Kept(std::io::Error),
 }
 
-/// What comes with a report or a question, and says who asks.
+/// What comes with a report or a question, and shows who sent it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Shown<'a> {
     /// The signature by the key on the card.
     pub signature: Option<&'a str>,
     /// The secret of a node.
     pub proof: Option<&'a str>,
-    /// Where in the network it comes from.
+    /// The address in the network from which it comes.
     pub from: Option<IpAddr>,
 }
 
@@ -130,7 +130,7 @@ impl Desk {
         &self.folder
     }
 
-    /// Whether this is the operator's word.
+    /// Whether this is the operator's login.
     #[must_use]
     pub fn is_operator(&self, shown: &str) -> bool {
         self.login.is(shown)
@@ -147,13 +147,13 @@ impl Desk {
         self.known_groups.read(self.folder.path())
     }
 
-    /// Of whom there is news, from now on.
+    /// Yields the address of each board that changes, from now on.
     #[must_use]
     pub fn news(&self) -> broadcast::Receiver<Mac> {
         self.news.subscribe()
     }
 
-    /// How often anything has changed: who knows this number knows whether anything has since.
+    /// Counts the changes. If the number is the same as before, nothing has changed.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
@@ -165,7 +165,7 @@ impl Desk {
             .map_err(|error| ReportError::NotAReport(error.to_string()))?;
         let trust = self.trust(&report, body, shown)?;
         let report = cut(&report, trust);
-        // Before the lock: they are files.
+        // Read before the lock is taken, because reading files may take long.
         let groups = self.groups();
         let mut memory = self.memory();
         let mac = memory.rack.accepts(&report, trust)?;
@@ -184,7 +184,7 @@ impl Desk {
         Ok(())
     }
 
-    /// The answer to `/metadata`, by Matchbox's rules; the token only through the door. `None` is Matchbox's 404.
+    /// The answer to `/metadata`, by Matchbox's rules. It has the token only if the node's door is open. `None` is Matchbox's 404.
     pub fn metadata(&self, query: &str, shown: Shown<'_>) -> Option<String> {
         let question = Question::parse(query);
         let groups = self.groups();
@@ -194,7 +194,7 @@ impl Desk {
         Some(question.answer(group, scope))
     }
 
-    /// Whether a group or a report names this address. A group for each board names nobody.
+    /// Whether a group or a report names this address. A group without a selector matches every board and therefore names none.
     #[must_use]
     pub fn knows(&self, mac: Mac) -> bool {
         self.groups().name_mac(mac) || self.look(|rack| rack.node(mac).is_some())
@@ -217,7 +217,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Why the secrets of a group are not given to who asks. What is given is noted first: if it cannot be, it is not given.
+    /// Why the asker does not get the secrets of a group. The desk notes in the journal what it gives, before it gives it: if it cannot
+    /// note that, it gives nothing.
     fn withholds(
         &self,
         question: &Question<'_>,
@@ -257,7 +258,7 @@ impl Desk {
         None
     }
 
-    /// Who stands behind a report. The first proof that comes through an open door is the one that the node is known by.
+    /// Whom the report is from. The first proof that comes through an open door becomes the one by which the desk knows the node.
     fn trust(&self, report: &Report, body: &[u8], shown: Shown<'_>) -> Result<Trust, ReportError> {
         if let Some(signature) = shown.signature {
             return if self.report_key.has_signed(body, signature) && report.kind != Kind::Node {
@@ -298,7 +299,7 @@ impl Desk {
 
     fn has_changed(&self, mac: Mac) {
         self.changes.fetch_add(1, Ordering::Relaxed);
-        // Nobody may be watching.
+        // This fails if no page is open.
         let _ = self.news.send(mac);
     }
 
@@ -308,7 +309,7 @@ impl Desk {
 }
 
 impl Memory {
-    /// Whether this is one board more than the desk keeps. A board that is known has its place.
+    /// Whether this board would be one more than the desk keeps. A board that it already knows keeps its place.
     fn has_no_place_for(&self, mac: Mac, groups: &Groups) -> bool {
         let is_new = self.rack.node(mac).is_none_or(Node::is_stranger);
         is_new && self.rack.known() >= MOST_KNOWN && !groups.name_mac(mac)
@@ -323,7 +324,7 @@ impl Memory {
         self.journal.add(happened)
     }
 
-    /// Makes the journal short when it has grown. If that fails, it is tried again when it has grown once more.
+    /// Shortens the journal when it has grown. If that fails, the desk tries again after the journal has grown as much again.
     fn shorten(&mut self) {
         if self.journal.length() < self.next {
             return;
@@ -336,7 +337,7 @@ impl Memory {
     }
 }
 
-/// Whether what somebody shows is what this node is known by.
+/// Whether the node is known by this proof.
 fn is_known_by(node: Option<&Node>, proof: Option<&str>) -> bool {
     let proof = proof.and_then(Proof::parse);
     proof.is_some_and(|proof| node.is_some_and(|node| node.is_known_by(&proof.digest())))

@@ -1,5 +1,5 @@
-//! The end of the program, when it is asked to end. It has a thread of its own: all others may wait for a disk that does not answer, and
-//! the end comes all the same. What the desk has acknowledged is in the journal already.
+//! Ends the program when a signal asks for it. This runs in a thread of its own, because every other thread may be waiting for a disk that
+//! does not answer. Nothing is lost: what the desk has acknowledged is already in the journal.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::serve::FAREWELL;
 
-/// Ends the servers when SIGTERM or SIGINT comes, and the program when something holds them up for longer than they may take.
+/// Ends the servers on SIGTERM or SIGINT. Ends the whole program if something holds them up for too long.
 pub fn when_asked(servers: Handle<SocketAddr>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -33,7 +33,7 @@ pub fn when_asked(servers: Handle<SocketAddr>) -> io::Result<()> {
         });
         warn!("the desk ends");
         servers.graceful_shutdown(Some(FAREWELL));
-        // Connections have theirs, and then what works for them.
+        // `FAREWELL` is the time for the connections. The tasks behind them get as much again.
         sleep(3 * FAREWELL);
         warn!("something does not end, and the desk ends without it");
         exit(0);

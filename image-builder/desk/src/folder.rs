@@ -51,7 +51,7 @@ impl Folder {
         self.0.join("groups")
     }
 
-    /// The published images: what nodes are given as `server`.
+    /// The published images, which nodes get as their `server`.
     #[must_use]
     pub fn images(&self) -> PathBuf {
         self.0.join("images")
@@ -75,7 +75,7 @@ impl Folder {
         self.0.join("site")
     }
 
-    /// The key that signs orders alone, without its ending. It may be missing: then the one that signs images does.
+    /// The key that signs only orders, without its ending. If it is missing, the key that signs images signs orders too.
     #[must_use]
     pub fn order_key(&self) -> PathBuf {
         self.0.join("order")
@@ -93,7 +93,7 @@ impl Folder {
         self.0.join("cluster.json")
     }
 
-    /// The ssh public keys of who may log in to nodes, also to one that the desk does not know.
+    /// The ssh public keys that may log in to every node, including a node that the desk does not know.
     #[must_use]
     pub fn authorized_keys(&self) -> PathBuf {
         self.0.join("authorized_keys")
@@ -149,7 +149,7 @@ fn read(path: &Path) -> Result<String, FolderError> {
     })
 }
 
-/// Knows the operator. It keeps the digest alone, so that how long a comparison takes says nothing.
+/// Recognises the operator's login. It keeps only the login's digest, so that the time of a comparison reveals nothing.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login([u8; 32]);
 
@@ -158,7 +158,7 @@ impl Login {
         Self(Sha256::digest(text).into())
     }
 
-    /// Whether this is the operator's word.
+    /// Whether this is the operator's login.
     #[must_use]
     pub fn is(&self, shown: &str) -> bool {
         *self == Self::of(shown.trim())

@@ -1,5 +1,5 @@
-//! What must outlive the program: a file of lines, each a JSON object, that only grows. A line that a power cut has left half is not
-//! read, because who sent it was not answered and sends it again.
+//! What must outlive the program: a file that only grows, with one JSON object in each line. After a power cut the last line may be
+//! incomplete. The desk then ignores it: the sender got no answer, and sends it again.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -10,7 +10,7 @@ use gild_whole_file::{Unnamed, sync_folder_of};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Only the desk reads it: it names every node.
+/// Only the desk may read the journal, because it names every node.
 const MODE: u32 = 0o600;
 
 /// The file cannot be used.
@@ -45,7 +45,7 @@ pub enum JournalError {
     },
 }
 
-/// What a journal has, while the desk that writes it runs. One that is not there has nothing.
+/// Reads a journal while the desk that writes it may be running. A journal that does not exist has no entries.
 pub fn look<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, JournalError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -72,7 +72,7 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     length: u64,
-    /// Whether half a line may be at the end.
+    /// Whether the file may end in an incomplete line.
     is_torn: bool,
 }
 
@@ -130,10 +130,10 @@ impl Journal {
         self.length
     }
 
-    /// Adds a line. When this returns it is on the disk; after an error the journal says what it said before.
+    /// Adds a line. When this returns, the line is on the disk. After an error the journal is as it was before.
     pub fn add(&mut self, entry: &impl Serialize) -> io::Result<()> {
         let line = line(entry)?;
-        // Half a line before the next one would make that one unreadable.
+        // An incomplete line would make the line behind it unreadable.
         if self.is_torn {
             self.file.set_len(self.length)?;
             self.file.seek(SeekFrom::Start(self.length))?;
@@ -146,7 +146,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Replaces the whole journal by a shorter one that says the same.
+    /// Replaces the whole journal by a shorter one with the same meaning.
     pub fn replace<T: Serialize>(&mut self, entries: impl Iterator<Item = T>) -> io::Result<()> {
         let mut new = Unnamed::beside(&self.path)?;
         new.file().set_permissions(Permissions::from_mode(MODE))?;
@@ -154,12 +154,12 @@ impl Journal {
             new.file().write_all(&line(&entry)?)?;
         }
         let finished = new.finish()?;
-        // Before it has its name, so that nobody else gets it in between.
+        // The file is locked before it gets its name, so that no other program can lock it in between.
         let mut file = finished.file().try_clone()?;
         file.try_lock()?;
         let length = file.seek(SeekFrom::End(0))?;
         finished.put(&self.path)?;
-        // From here on the old file has no name, and what is added to it would be lost.
+        // From here on the old file has no name, and anything added to it would be lost.
         (self.file, self.length, self.is_torn) = (file, length, false);
         sync_folder_of(&self.path)
     }
@@ -171,7 +171,7 @@ fn line(entry: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The entries, and the length of the whole lines.
+/// The entries, and the total length of the complete lines.
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(Vec<T>, u64), (usize, String)> {
     let whole = bytes
         .iter()
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(open(&path).1, [7, 8, 9]);
     }
 
-    /// `/dev/full` answers each write as a full disk does.
+    /// Every write to `/dev/full` fails as on a full disk.
     #[test]
     fn a_full_disk_is_an_error_and_loses_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -252,7 +252,7 @@ mod tests {
         assert!(journal.add(&2).is_err());
         assert!(journal.add(&2).is_err(), "and it goes on being one");
         journal.file = good;
-        // What of a line fits on a full disk.
+        // On a full disk the first part of a line may still fit.
         journal.file.write_all(b"{\"half\"").expect("written");
         journal.add(&3).expect("added");
         drop(journal);

@@ -1,4 +1,5 @@
-//! The groups as they are asked for often: their files are looked at for each question, and read when they have changed.
+//! A cache of the groups, because they are needed for every question: it looks at the files each time, and reads them only when they have
+//! changed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::metadata::Groups;
 
-/// A file that was changed so short a time before it was read may change again without another time in its folder: seconds.
+/// A file that changed less than this many seconds before it was read may change again within the same tick of its time stamp. Then the
+/// stamp would not show it.
 const UNSETTLED: i64 = 2;
 
 /// What was read last.
@@ -20,7 +22,7 @@ struct Known {
     groups: Arc<Groups>,
 }
 
-/// What changes with a file. Nobody can set the time of its last change.
+/// What is different once a file has changed. No program can set the time of its last change (ctime).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -33,7 +35,7 @@ impl KnownGroups {
     pub fn read(&self, directory: &Path) -> Arc<Groups> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let paths = Groups::files(directory);
-        // They are looked at before they are read: what changes meanwhile has another stamp the next time.
+        // The stamps are taken before the files are read. A file that changes in between has another stamp the next time.
         let files: Vec<_> = paths
             .iter()
             .map(|path| (path.clone(), Stamp::of(path)))
@@ -100,7 +102,7 @@ mod tests {
         let known = KnownGroups::default();
         let named = || name(&known.read(folder.path()), MAC);
         assert_eq!(named(), None);
-        // At once, and of the same length: by its stamp it may be the same file.
+        // The files are written in quick succession with the same length, so their stamps may be equal.
         for one in ["node-1", "node-2", "node-3"] {
             write(one);
             assert_eq!(named().as_deref(), Some(one));

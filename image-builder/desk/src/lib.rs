@@ -1,8 +1,8 @@
-//! The desk of a rack: one program that serves images and identities, hears the boards, and shows where each of them is.
+//! The desk of a rack: one program that serves images and identities, takes the boards' reports, and shows how far each board is.
 //!
-//! [`serve`] runs it. [`desk`] is the desk without any network: what it knows, and who gets which answer. [`rack`] is pure: what
-//! happened makes a picture. [`journal`] keeps what happened, [`metadata`] has Matchbox's rules, [`view`] is the picture for people
-//! and programs, and the private modules bring all that onto the wire.
+//! [`serve`] runs it. [`desk`] is the desk without the network: what it knows, and which answer each asker gets. [`rack`] is pure: it turns
+//! the list of what happened into a picture. [`journal`] keeps that list, [`metadata`] has Matchbox's rules, and [`view`] shows the picture
+//! to people and programs. The private modules connect all of it to the network.
 
 pub mod desk;
 mod end;

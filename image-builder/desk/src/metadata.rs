@@ -1,5 +1,5 @@
-//! Matchbox's `/metadata`: the same group files, selected and shown by the same rules. The rules are those of its source, and
-//! the values in the tests are what its Go code gave. No line of it is Matchbox's own.
+//! Matchbox's `/metadata`: the same group files, selected and rendered by the same rules. The rules come from Matchbox's source, and its Go
+//! code gave the values in the tests. No line of it was copied.
 
 mod group;
 mod lines;
@@ -47,7 +47,7 @@ impl<'a> Question<'a> {
 }
 
 impl Group {
-    /// Whether it gives something that not everybody may know.
+    /// Whether the group gives something that must not be public.
     #[must_use]
     pub fn has_secrets(&self) -> bool {
         lines::has_secrets(self)

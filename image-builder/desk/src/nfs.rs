@@ -1,7 +1,7 @@
-//! The published images over NFSv3, for clients of the flasher's kind: a read-only share whose MOUNT service is on the same port.
+//! The published images over NFSv3, for the flasher and similar clients: a read-only share whose MOUNT service is on the same port.
 //!
-//! The protocol is that of the crate `nfs3_server`. It listens on loopback alone, behind a gate that keeps from it what it has no limits
-//! for ([`gate`]).
+//! The crate `nfs3_server` speaks the protocol, but does not limit its clients. It therefore listens only on loopback, behind a [`gate`]
+//! that does.
 
 mod files;
 mod gate;
@@ -21,11 +21,11 @@ use files::Files;
 
 /// The path of the share.
 pub const EXPORT: &str = "/images";
-/// Handles stay good when the server starts again.
+/// With a fixed generation, file handles stay valid when the server restarts.
 const GENERATION: u64 = 1;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves the folder on this address until the program ends. Returns the address and what serves.
+/// Serves the folder on this address until the program ends. Returns the address, and the future that does the serving.
 pub async fn serve(
     folder: &Path,
     address: SocketAddr,
@@ -38,7 +38,7 @@ pub async fn serve(
     tokio::spawn(async move {
         let mut server = server;
         loop {
-            // It ends by a panic of a connection or an error of one; the next one goes on in its place.
+            // A panic or an error in one connection ends the whole server. Then another one takes over.
             let end = tokio::spawn(async move { server.handle_forever().await }).await;
             warn!("the NFS server has ended and starts again: {end:?}");
             server = loop {

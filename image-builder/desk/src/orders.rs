@@ -1,7 +1,7 @@
 //! Orders of the operator: the folder `orders/`, who gets which of them, and how far each node is with them.
 //!
-//! The desk makes drafts alone. It hands out what the operator has signed, and checks that signature first; that a card or a node
-//! checks it again is what protects a disk from a stolen desk.
+//! The desk itself makes only drafts. It hands out an order only after it has checked the operator's signature. The card or the node checks
+//! the signature again: that check protects a disk even if the desk was stolen.
 
 mod hand;
 mod keys;

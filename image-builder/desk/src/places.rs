@@ -1,5 +1,5 @@
-//! A bounded number of something, fairly shared: no source has more of it than is left for all others, so that however many one takes, the
-//! next one still finds some. This machine's own programs are not counted.
+//! A limited number of places, shared fairly: a source may never hold more places than are left for all others. So the next source always
+//! finds some, however many one source takes. The programs of this machine are not counted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::source::Source;
 
-/// Who has how many.
+/// How many places each source holds.
 pub struct Places {
     most: usize,
     most_of_source: usize,
@@ -22,17 +22,17 @@ pub struct Place {
     source: Option<Source>,
 }
 
-/// There is no place.
+/// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// There is too little left for anybody who has that many.
+    /// Too few places are left for a source that already holds this many.
     Whole,
-    /// For this source.
+    /// The source holds as many as one source may.
     OfSource,
 }
 
 impl Places {
-    /// So many at once, and so many of one source.
+    /// At most `most` places are taken at a time, and at most `most_of_source` by one source.
     pub fn new(most: usize, most_of_source: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
@@ -64,7 +64,7 @@ impl Places {
     pub async fn wait(self: &Arc<Self>, source: Source) -> Place {
         loop {
             let mut freed = std::pin::pin!(self.freed.notified());
-            // From here on, so that none is missed.
+            // Registered before `take`, so that a place that is freed right after `take` is not missed.
             freed.as_mut().enable();
             if let Ok(place) = self.take(Some(source)) {
                 return place;

@@ -1,5 +1,5 @@
-//! The folder of the published images, as both servers read it: nothing outside of it. A symbolic link that leads out of it would show files
-//! of this machine to everybody, for neither server asks who wants them.
+//! The folder of the published images, as both servers read it. They serve nothing outside of it: they do not ask who a client is, so a
+//! symbolic link out of the folder would show this machine's files to everybody.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::regular_file;
 
-/// Somebody who renames a folder meanwhile makes the kernel ask for another attempt.
+/// The kernel asks for another attempt when somebody renames a folder during the look-up.
 const ATTEMPTS: usize = 16;
 
 /// The folder, open.
@@ -27,7 +27,7 @@ impl Published {
         }
     }
 
-    /// Whether what lies in this folder can be looked up.
+    /// Whether the contents of this folder can be looked up.
     pub fn check(path: &Path) -> io::Result<()> {
         Self::open_folder(path)?.metadata(Path::new("")).map(drop)
     }

@@ -1,4 +1,4 @@
-//! What is known of every board: what happened, folded into one picture.
+//! What the desk knows of every board: all that happened, combined into one picture.
 
 mod audit;
 mod cut;
@@ -22,7 +22,7 @@ pub use handed::{Handed, Orders};
 pub use node::{Event, Node};
 use starts::{Starts, is_boot};
 
-/// Boards that nobody vouches for: more of them are not kept, because anybody in the network can invent one.
+/// The desk keeps at most this many boards that nobody vouches for, because anybody in the network can invent one.
 const MOST_STRANGERS: usize = 256;
 
 /// Who stands behind a report.
@@ -40,13 +40,13 @@ pub enum Trust {
 /// A report cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It names no board.
+    /// It has no MAC address.
     #[error("the report has no `mac` that is a MAC address")]
     NoMac,
-    /// It does not say of which start it is.
+    /// It does not say which start of the board it is about.
     #[error("the report's `boot` is not 1 to 32 letters, digits and hyphens")]
     NoBoot,
-    /// It was seen before.
+    /// The desk has seen it before.
     #[error("a later report of this board is known already")]
     Old,
 }
@@ -114,7 +114,7 @@ pub enum Happened {
 }
 
 impl Happened {
-    /// Whether somebody whom the desk knows stands behind it.
+    /// Whether this makes a board known: a card, the node itself or the operator stands behind it.
     fn makes_known(&self) -> bool {
         !matches!(
             self,
@@ -126,7 +126,7 @@ impl Happened {
     }
 }
 
-/// All boards. A copy costs little: it has the nodes in common with the first until one of them changes.
+/// All boards. A copy is cheap: it shares every node with the original until that node changes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rack {
     nodes: BTreeMap<Mac, Arc<Node>>,
@@ -151,13 +151,13 @@ impl Rack {
         &self.audit
     }
 
-    /// The node with this address. Those of a board's other interfaces lead to it too.
+    /// The node with this address, which may also be that of one of its other interfaces.
     #[must_use]
     pub fn node(&self, mac: Mac) -> Option<&Node> {
         self.nodes.get(&self.known_as(mac)).map(|node| &**node)
     }
 
-    /// Whom a report is about, if it can be taken.
+    /// The address of the board that a report is about, if the rack accepts the report.
     pub fn accepts(&self, report: &Report, trust: Trust) -> Result<Mac, Refused> {
         let mac = report.mac.as_deref().and_then(Mac::parse);
         let mac = self.known_as(mac.ok_or(Refused::NoMac)?);
@@ -174,7 +174,8 @@ impl Rack {
         }
     }
 
-    /// Whether something must be kept before it counts. What nobody vouches for never is, because it would fill the disk.
+    /// Whether this must be on the disk before it takes effect. A stranger's report is never written down, because strangers could fill the
+    /// disk.
     #[must_use]
     pub fn must_keep(&self, happened: &Happened) -> bool {
         match happened {
@@ -217,14 +218,14 @@ impl Rack {
         };
         let node = self.entry(mac);
         if happened.makes_known() && node.is_stranger() {
-            // What a stranger has said of it is not kept.
+            // The board is known from now on. Nothing that a stranger has said about it is kept.
             *node = Node::new(mac);
         }
         let mut is_barred = false;
         if let Happened::Reported { trust, report, .. } = happened
             && *trust == Trust::Card
         {
-            // A late receipt is of the addresses that the board had then.
+            // A late receipt names the addresses that the board had at that time, so it does not count here.
             if node.is_present(*trust, report) {
                 self.unite(mac, report);
             }
@@ -250,7 +251,7 @@ impl Rack {
         Arc::make_mut(self.nodes.entry(mac).or_insert_with(new))
     }
 
-    /// Of too many strangers the one goes that was heard longest ago.
+    /// If there are too many strangers, the desk forgets the one that it heard from the longest time ago.
     fn forget_strangers(&mut self) {
         let strangers = || self.nodes.iter().filter(|(_, node)| node.is_stranger());
         if strangers().count() <= MOST_STRANGERS {
@@ -262,7 +263,7 @@ impl Rack {
         }
     }
 
-    /// The same picture as the shortest list of what happened.
+    /// The shortest list of events that gives the same picture.
     pub fn in_short(&self) -> impl Iterator<Item = Happened> {
         let acts = self.audit.acts().iter();
         let acts = acts.map(|act| Happened::Acted { act: act.clone() });
@@ -273,7 +274,7 @@ impl Rack {
         acts.chain(known)
     }
 
-    /// The address by which a board is known. Only what a card has signed says that two addresses are one board's.
+    /// The address by which the desk knows a board. Only a card's signature can prove that two addresses are of one board.
     fn known_as(&self, mac: Mac) -> Mac {
         if self.nodes.contains_key(&mac) {
             return mac;

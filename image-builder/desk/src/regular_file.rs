@@ -1,4 +1,4 @@
-//! Opens files that others may have put there: a named pipe instead of a file would hold up anyone who opens it, forever.
+//! Opens files that others may have put there. If it were a named pipe, a plain open would block forever.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-/// With them an open waits for nobody.
+/// With these flags, opening a file never blocks.
 pub const FLAGS: OFlag = OFlag::O_NONBLOCK
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);

@@ -24,7 +24,7 @@ use crate::{end, nfs, tls, web};
 pub const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a client may take for the head of its request.
 const HEAD: Duration = Duration::from_secs(10);
-/// How often the certificate is looked at.
+/// How often the desk checks whether its certificate needs renewal.
 const DAY: Duration = Duration::from_hours(24);
 
 /// Runs the desk of this folder on this address of the machine, until the program is asked to end.
@@ -61,12 +61,12 @@ pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
     let handle = Handle::new();
     end::when_asked(handle.clone())?;
     let result = runtime.block_on(run(&desk, settings, listen, config, handle));
-    // A read that a dead disk or a network file system holds up does not hold up the end.
+    // A read may hang on a dead disk or a network file system. It must not hold up the end of the program.
     runtime.shutdown_timeout(FAREWELL);
     result
 }
 
-/// Each connection is an open file, and the usual limit is that of an interactive program.
+/// Each connection is an open file, and the default limit suits an interactive program, not a server.
 fn allow_many_files() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
@@ -97,7 +97,7 @@ async fn run(
         bind(at(settings.http_port))?,
         bind(at(settings.https_port))?,
     );
-    // What waits for these lines can go on: all ports are open.
+    // Scripts wait for these lines. All ports are open from here on.
     info!(
         "images: nfs://{nfs_address}{} and http://{}/images",
         nfs::EXPORT,
@@ -135,13 +135,13 @@ async fn run(
     let plain = plain.serve(web::images(desk).into_make_service());
     let whole = web::whole(desk).into_make_service_with_connect_info::<SocketAddr>();
     let secure = secure.serve(whole);
-    // Each ends when it is asked to, and by itself if it cannot go on.
+    // Each server ends when it is asked to, or when it cannot go on.
     let (plain, secure) = tokio::join!(plain, secure);
     plain.context("the HTTP server has ended")?;
     secure.context("the HTTPS server has ended")
 }
 
-/// A desk runs for years.
+/// A desk runs for years, longer than a certificate lasts.
 async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig) {
     loop {
         tokio::time::sleep(DAY).await;
@@ -153,7 +153,7 @@ async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig
     }
 }
 
-/// The published images cannot be read, so a port would not help.
+/// If the published images cannot be read, opening the port would not help.
 fn cannot_read(images: &Path, error: &io::Error) -> anyhow::Error {
     let next = match error.kind() {
         io::ErrorKind::Unsupported => {
@@ -173,7 +173,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// What to do where a port cannot be opened.
+/// What the operator can do about a port that cannot be opened.
 fn next_step(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => "give --listen an address of this machine",

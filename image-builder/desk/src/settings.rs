@@ -1,4 +1,4 @@
-//! `desk.toml`: how boards reach this machine. Cards and images carry the same, so that it does not change by itself.
+//! `desk.toml`: how boards reach this machine. Cards and images carry the same addresses, so nothing changes this file automatically.
 
 use std::fs;
 use std::io;
@@ -31,12 +31,12 @@ pub enum SettingsError {
     /// It is not TOML, or not of this form.
     #[error("{0}: {1}")]
     Syntax(PathBuf, String),
-    /// Nobody can be reached without a name.
+    /// Without a name, no board can reach the desk.
     #[error(
         "{0}: `names` is empty; next: write the name or the address by which boards reach this machine"
     )]
     NoName(PathBuf),
-    /// Only one service can have a port.
+    /// Two services cannot share a port.
     #[error(
         "{0}: two of the ports are the same; next: write three different ones, here and in gild.toml"
     )]
@@ -59,7 +59,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whether two services have one port. Only one of them could start.
+    /// Whether two services have the same port. Only one of them could start.
     #[must_use]
     pub fn has_one_port_twice(&self) -> bool {
         let [https, http, nfs] = [self.https_port, self.http_port, self.nfs_port];
@@ -80,7 +80,7 @@ impl Settings {
         )
     }
 
-    /// Where nodes ask who they are: what an image has as `matchbox`.
+    /// The address that nodes ask who they are. An image has it as `matchbox`.
     #[must_use]
     pub fn matchbox(&self) -> String {
         format!("https://{}:{}", self.host(), self.https_port)
@@ -92,7 +92,7 @@ impl Settings {
         format!("{}/report", self.matchbox())
     }
 
-    /// Where boards ask for orders.
+    /// The address from which boards fetch orders.
     #[must_use]
     pub fn order_url(&self) -> String {
         format!("{}/orders", self.matchbox())

@@ -1,8 +1,8 @@
-//! Who is counted as one.
+//! Which addresses count as one client.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What is left of an IPv6 address: anyone who has one address of a network can have all others there.
+/// The part of an IPv6 address that counts. Anyone who has one address of a network can use all its others.
 const PREFIX: u128 = !0 << 64;
 
 /// An IPv4 address, or an IPv6 network of 64 bits.
@@ -10,16 +10,16 @@ const PREFIX: u128 = !0 << 64;
 pub struct Source(IpAddr);
 
 impl Source {
-    /// Of this address, be it this machine's own.
+    /// The source with this address, which may be on this machine.
     pub fn whoever(address: SocketAddr) -> Self {
         Self::of(address).unwrap_or_else(|| Self(address.ip().to_canonical()))
     }
 
-    /// Of this address. Nobody of this machine itself is counted.
+    /// The source with this address. `None` for this machine, whose programs are not counted.
     pub fn of(address: SocketAddr) -> Option<Self> {
         match address.ip().to_canonical() {
             ip if ip.is_loopback() => None,
-            // All neighbours have the same network there.
+            // All link-local neighbours have the same prefix, so there the whole address counts.
             IpAddr::V6(ip) if !ip.is_unicast_link_local() => {
                 let network = Ipv6Addr::from_bits(ip.to_bits() & PREFIX);
                 Some(Self(network.into()))

@@ -1,5 +1,5 @@
-//! The site's own authority, and the desk's certificate by it. The authority is on the cards and in the images, so it stays for
-//! decades. The certificate is made again while the desk runs, before it ends or when the desk has other names.
+//! The site's own certificate authority, and the desk's certificate. The authority's certificate is on the cards and in the images, so it
+//! lasts for decades. The running desk renews its own certificate before it expires, or when the desk gets other names.
 
 use std::fs;
 use std::io::{self, Write};
@@ -25,12 +25,12 @@ const KEY: &str = "server.key";
 /// The names that the certificate has, and its end.
 const ABOUT: &str = "server.txt";
 const DAY: Duration = Duration::from_hours(24);
-/// How long a certificate lasts, and how far back it begins, because a board's clock may lie behind by the age of its image. Both together
-/// are below the 825 days that Apple's programs take.
+/// How long a certificate lasts, and how far back its validity begins. It begins in the past because a board's clock may be as far behind
+/// as its image is old. The sum stays below the 825 days that Apple's programs accept.
 const FUTURE: Duration = DAY.saturating_mul(397);
 const PAST: Duration = DAY.saturating_mul(400);
 
-/// Where the authority's certificate lies: cards and images take it.
+/// The file with the authority's certificate. Cards and images get a copy.
 #[must_use]
 pub fn authority(folder: &Path) -> PathBuf {
     folder.join(CA)
@@ -57,13 +57,13 @@ fn authority_params() -> Result<CertificateParams> {
         .push(DnType::CommonName, "gild desk");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    // A board without a battery has an early clock, and the flasher sets it no earlier than June 2026.
+    // A board without a battery starts with an early time, and the flasher never sets its clock to before June 2026.
     params.not_before = date_time_ymd(2026, 1, 1);
     params.not_after = date_time_ymd(2056, 1, 1);
     Ok(params)
 }
 
-/// Makes a certificate by the authority that is there, unless the present one has these names and lasts.
+/// Makes a new certificate with the existing authority, unless the present certificate has these names and is valid for long enough.
 pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -76,7 +76,7 @@ pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
         let path = folder.join(name);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
-    // The authority's certificate says nothing else.
+    // The authority's certificate has no other parameters than these, so the issuer is complete without reading it.
     let issuer = Issuer::new(authority_params()?, KeyPair::from_pem(&text(CA_KEY)?)?);
     let mut params = CertificateParams::new(names.to_vec())?;
     let name = names.first().context("a certificate needs a name")?;
@@ -90,7 +90,7 @@ pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
     (params.not_before, params.not_after) = (epoch + begin, epoch + end);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
-    // The note goes first and comes last: a pair that a power cut has left half is made again.
+    // The note is removed first and written last. So if a power cut leaves only one file of the pair, both are made again.
     let about_path = folder.join(ABOUT);
     if about_path.exists() {
         fs::remove_file(&about_path)
@@ -110,7 +110,7 @@ pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// For whom a certificate is, and until when: seconds since 1970.
+/// The text of the note: the names in the certificate, and when it expires, in seconds since 1970.
 fn about_text(names: &[String], end: Duration) -> String {
     format!("{}\n{}\n", end.as_secs(), names.join("\n"))
 }

@@ -11,9 +11,9 @@ use crate::metadata::Groups;
 use crate::orders::{OfNode, name as name_in_group};
 use crate::rack::{Door, Event, Node, Rack, Trust};
 
-/// A flasher that is at work speaks every few seconds. After this long without a word something is wrong. Seconds.
+/// A flasher at work reports every few seconds. If a board has been silent for this many seconds, something is wrong.
 const SILENCE: u64 = 60;
-/// A node that restarts on its way is silent for longer: firmware, kernel and first boot. Seconds.
+/// A node that restarts is silent for longer, because firmware, kernel and first boot take their time: seconds.
 const LONG_SILENCE: u64 = 10 * 60;
 
 /// Where a board is on its way.
@@ -22,7 +22,7 @@ const LONG_SILENCE: u64 = 10 * 60;
 pub enum State {
     /// Its LED shows a fault.
     Fault,
-    /// It has not spoken for longer than it should be silent.
+    /// It has not reported for longer than it should be silent.
     Silent,
     /// The flasher starts, and has written nothing yet.
     Starting,
@@ -30,7 +30,7 @@ pub enum State {
     Flashing,
     /// Its disk is written, and it starts from it.
     Booting,
-    /// It knows who it is and is not let in yet.
+    /// It knows its identity, and the cluster has not let it in yet.
     Joining,
     /// It is a member of its cluster.
     Joined,
@@ -101,7 +101,7 @@ impl State {
     }
 }
 
-/// One node as pages and programs see it. No proof, and no serial number: a node's password is made of the board's own number.
+/// One node as pages and programs see it. It has no proof, and no serial number, because a node's password is made from the board's number.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown<'a> {
     name: Cow<'a, str>,
@@ -135,7 +135,7 @@ pub struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// Of this node at this time, seconds since 1970, beside these groups.
+    /// The node as it is at this time (seconds since 1970), with its name from these groups.
     #[must_use]
     pub fn of(node: &'a Node, now: u64, groups: &Groups) -> Self {
         let fault = node.fault.and_then(fault);
@@ -172,14 +172,14 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// With what it is ordered at present.
+    /// Adds what the node is ordered to do at present.
     #[must_use]
     pub fn ordered(self, order: Option<&'a OfNode>) -> Self {
         Self { order, ..self }
     }
 }
 
-/// What a board is called: as it says, or else as the group says that its address selects, or else its address.
+/// The name of a board: the one that it reports, or else the one from its group, or else its address.
 #[must_use]
 pub fn name<'a>(node: &'a Node, groups: &Groups) -> Cow<'a, str> {
     if let Some(said) = &node.hostname {
@@ -190,7 +190,7 @@ pub fn name<'a>(node: &'a Node, groups: &Groups) -> Cow<'a, str> {
     named.map_or(Cow::Borrowed(&node.mac), Cow::Owned)
 }
 
-/// Whether a node of this board will be answered who it is: it asks with each of its addresses.
+/// Whether a group answers a node of this board. The node asks with each of its addresses, so one match is enough.
 #[must_use]
 pub fn has_group(node: &Node, groups: &Groups) -> bool {
     let mut macs = std::iter::once(&node.mac).chain(&node.other_macs);

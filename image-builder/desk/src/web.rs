@@ -1,4 +1,4 @@
-//! The desk over HTTP. With TLS: identities, reports, the page. Without: images alone, which are signed.
+//! The desk over HTTP. With TLS it serves identities, reports and the page. Without TLS it serves only images, because they are signed.
 
 mod boards;
 mod connections;
@@ -34,7 +34,7 @@ use picture::Picture;
 
 pub use connections::{BUFFER, Guard};
 
-/// What answers have in common.
+/// What all handlers share.
 #[derive(Clone)]
 struct Web {
     desk: Arc<Desk>,
@@ -67,7 +67,7 @@ pub fn whole(desk: &Arc<Desk>) -> Router {
         limits: Arc::default(),
         picture: Picture::new(desk),
     };
-    // The files of the page and of images cost little, and a flash reads many.
+    // Only these routes are limited. Files of the page and of images are not: they cost little, and a flash makes many requests.
     Router::new()
         .route("/metadata", get(boards::metadata))
         .route("/report", post(boards::report))
@@ -92,7 +92,7 @@ pub fn images(desk: &Arc<Desk>) -> Router {
     images::router(&desk.folder().images())
 }
 
-/// What comes with a request and says who asks.
+/// What a request carries that shows who sent it.
 fn shown(headers: &HeaderMap, from: SocketAddr) -> Shown<'_> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     Shown {
@@ -102,7 +102,7 @@ fn shown(headers: &HeaderMap, from: SocketAddr) -> Shown<'_> {
     }
 }
 
-/// An answer of this type that no cache keeps, and that no page of somebody else shows as its own.
+/// An answer of this type that no cache keeps, and that no other site can show inside its own page.
 fn fresh(content_type: &'static str, body: impl IntoResponse) -> Response {
     let headers: [(HeaderName, HeaderValue); 4] = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
@@ -121,7 +121,7 @@ fn fresh(content_type: &'static str, body: impl IntoResponse) -> Response {
     (headers, body).into_response()
 }
 
-/// An error in words, for a console.
+/// An error in words that make sense on a console.
 fn refused(status: StatusCode, why: &str) -> Response {
     (
         status,

@@ -1,4 +1,4 @@
-//! Who gets a token, and who speaks for a board. Real: the folder, the journal, the groups. There is no network.
+//! Who gets a token, and who may speak for a board. Real: the folder, the journal, the groups. There is no network.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -99,7 +99,7 @@ fn nobody_opens_a_door_without_the_card_s_key() {
         desk.report(&body, shown),
         Err(ReportError::Signature)
     ));
-    // Signed, and about another board than the one that is asked for.
+    // The signature is good, but the report is about another board.
     let other = Report {
         mac: Some(OTHER.to_string()),
         ..report
@@ -138,7 +138,7 @@ fn an_old_report_that_is_sent_again_opens_nothing() {
     assert!(!has_token(&ask(&desk, MAC, None)));
 }
 
-/// Also if another node floods the desk: each speaker is counted by itself.
+/// This also holds if another node floods the desk, because each speaker is counted separately.
 #[test]
 fn whoever_has_the_token_silences_no_card() {
     let folder = folder();
@@ -163,7 +163,7 @@ fn whoever_has_the_token_silences_no_card() {
 fn a_door_and_what_was_given_outlive_the_program() {
     let folder = folder();
     let desk = open(folder.path());
-    // A stranger has said the same before.
+    // A stranger has reported the same start before. That must not count.
     unsigned(&desk, &progress("s", 1, "flash"), None).expect("shown");
     signed(&desk, &progress("a", 1, "flash")).expect("taken");
     drop(desk);
@@ -182,7 +182,7 @@ fn a_door_and_what_was_given_outlive_the_program() {
     assert!(!ask(&desk, MAC, None).contains("n3w-token"));
 }
 
-/// What a node is known by is its own secret, and never the token.
+/// The desk knows a node by the node's own secret, never by the token.
 #[test]
 fn a_member_is_known_however_often_the_token_changes() {
     let folder = folder();
@@ -196,7 +196,7 @@ fn a_member_is_known_however_often_the_token_changes() {
         let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
         assert!(answer.contains(&format!("K3S_TOKEN={token}\n")), "{answer}");
         assert!(!ask(&desk, MAC, None).contains(token), "a pod asks");
-        // What `gild-seed refresh` reports when it has taken it on.
+        // This is what `gild-seed refresh` reports when it has taken the new token.
         let seconds = token.len() as u64;
         unsigned(
             &desk,
@@ -228,7 +228,7 @@ fn the_first_proof_through_a_door_counts_and_no_other() {
     assert!(has_token(&ask(&desk, MAC, Some(&proof_of(MAC)))));
 }
 
-/// The secret goes with the disk that it lies on.
+/// The secret is on the disk that the flash overwrites.
 #[test]
 fn a_flash_makes_the_node_show_another_secret_and_the_old_one_opens_nothing() {
     let folder = folder();
@@ -255,7 +255,7 @@ fn a_flash_makes_the_node_show_another_secret_and_the_old_one_opens_nothing() {
     );
 }
 
-/// Also one that has lost its secret. Until somebody shows another one, the old one counts.
+/// This also helps a node that has lost its secret. The old secret counts until somebody shows another one.
 #[test]
 fn an_operator_s_door_takes_one_other_secret() {
     let folder = folder();
@@ -324,7 +324,7 @@ fn the_operator_opens_and_closes() {
     }
 }
 
-/// What a board may be called by, its node asks by: first boot asks with every interface.
+/// First boot asks with every interface, so the node may ask with any address of the board.
 #[test]
 fn a_board_is_known_by_all_its_addresses_if_its_card_says_so() {
     let folder = folder();
@@ -395,8 +395,8 @@ fn strangers_are_bounded_and_are_not_kept() {
     ));
 }
 
-/// Whatever happened, in whatever order: who starts the desk again, from the whole journal or from a short one, has the same boards,
-/// except for strangers and for how far a flash has come.
+/// Whatever happened and in whatever order: after a restart the desk has the same boards, whether it reads the whole journal or a shortened
+/// one. Only strangers and the progress of a flash may be missing.
 #[test]
 fn the_desk_is_the_same_after_it_was_started_again() {
     let seed = 20_261_128;
@@ -431,7 +431,7 @@ fn the_desk_is_the_same_after_it_was_started_again() {
                 mac: Some(mac.to_string()),
                 ..receipt(&random.u8(..4).to_string(), step, "flashed")
             };
-            // Some of these are refused.
+            // The desk refuses some of these.
             let _ = match random.u8(..7) {
                 0 => unsigned(&desk, &report, None).is_ok(),
                 1 => desk.decide(mac, random.bool()).is_ok(),

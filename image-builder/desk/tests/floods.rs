@@ -1,5 +1,5 @@
-//! What the desk holds against somebody who sends without end, or has the key of the cards and names boards as they like. Real: the folder,
-//! the journal, the groups. There is no network.
+//! The desk against somebody who sends without end, or who has the key of the cards and invents boards. Real: the folder, the journal, the
+//! groups. There is no network.
 
 #![allow(dead_code, reason = "the other tests use the rest")]
 
@@ -22,7 +22,7 @@ fn invented(number: u32) -> Mac {
     Mac([2, 0, a, b, c, d])
 }
 
-/// A report of this board's flasher, which writes its disk. It names these addresses as the board's further ones.
+/// A report of the flasher on this board, which is writing the disk. It names `others` as the board's further addresses.
 fn flash(mac: Mac, boot: &str, serial: Option<&str>, others: &[Mac]) -> Report {
     Report {
         mac: Some(mac.to_string()),
@@ -44,7 +44,7 @@ fn boards(desk: &Desk) -> usize {
     desk.look(|rack| rack.nodes().count())
 }
 
-/// The flasher has taken one network card first, then the other; and the operator knew the board by a third.
+/// The flasher used one network card at first and then another, and the operator knew the board by a third.
 #[test]
 fn a_board_with_three_network_cards_is_one_board() {
     let folder = folder();
@@ -84,12 +84,12 @@ fn no_report_makes_boards_vanish_in_another_one() {
     unsigned(&desk, &joined, Some(&proof_of(member))).expect("taken");
     let before = [door(&desk, with_number), door(&desk, member)];
     let forged = invented(1);
-    // The second one of each says that the first board has another number now.
+    // The second report of each pair claims that the first board now has another serial number.
     for (boot, serial) in [("a", None), ("b", Some("evil"))] {
         signed(&desk, &flash(with_number, boot, serial, &[])).ok();
         let report = flash(forged, boot, serial, &[with_number, member]);
         signed(&desk, &report).expect("taken");
-        // It lets go of what it has named, so that nobody is known by it.
+        // The forged board drops the addresses that it had claimed.
         let report = flash(forged, &format!("{boot}2"), serial, &[]);
         signed(&desk, &report).expect("taken");
     }
@@ -115,10 +115,10 @@ fn a_report_names_eight_addresses_at_most() {
     desk.look(|rack| assert_eq!(rack.node(MAC).expect("it").other_macs.len(), 7));
 }
 
-/// Also not in two steps: first a board takes the address over, and then it lets go of it.
+/// It must not work in two steps either: first a board takes the address over, then it drops it.
 #[test]
 fn no_report_opens_a_door_that_the_operator_has_closed() {
-    // The address that is closed alone, before anything was reported; and that of a board that had two when it was closed.
+    // In one case the address is closed before any report. In the other the board had two addresses when it was closed.
     for has_second in [false, true] {
         let folder = folder();
         let desk = open(folder.path());
@@ -145,7 +145,7 @@ fn no_report_opens_a_door_that_the_operator_has_closed() {
     }
 }
 
-/// The operator knows a board by one address, and its card by another one.
+/// The operator knows the board by one address, its card by another.
 #[test]
 fn a_board_of_which_one_address_is_closed_opens_no_door() {
     let folder = folder();
@@ -160,13 +160,13 @@ fn a_board_of_which_one_address_is_closed_opens_no_door() {
     assert!(matches!(door(&desk, MAC), Door::Open { .. }));
 }
 
-/// Whoever has the key of the cards invents boards.
+/// Anyone who has the key of the cards can invent boards.
 #[test]
 fn known_boards_are_bounded_and_work_on_at_the_bound() {
     let folder = folder();
     let desk = open(folder.path());
     signed(&desk, &flash(MAC, "a", Some(NUMBER), &[])).expect("taken");
-    // A journal is as good as reports, and quicker to write.
+    // The test writes the journal directly, because that is quicker than sending reports and has the same effect.
     drop(desk);
     let journal = folder.path().join("journal.jsonl");
     let line = fs::read_to_string(&journal).expect("a journal");
@@ -181,20 +181,20 @@ fn known_boards_are_bounded_and_work_on_at_the_bound() {
     let refused = signed(&desk, &one_more).expect_err("full");
     assert!(matches!(refused, ReportError::Full));
     assert!(refused.to_string().contains("; next: "), "{refused}");
-    // Shown to nobody before, or as a stranger.
+    // It makes no difference whether the board was unknown or a stranger.
     unsigned(&desk, &one_more, None).expect("shown");
     assert!(signed(&desk, &one_more).is_err());
     signed(&desk, &flash(MAC, "b", Some(NUMBER), &[])).expect("a board that is known");
     let grouped = flash(OTHER, "a", None, &[]);
     signed(&desk, &grouped).expect("a board of which a group speaks");
-    // A group for everybody makes room for nobody.
+    // A group that matches every board does not make room for any.
     fs::write(folder.path().join("groups/all.json"), "{}").expect("written");
     drop(desk);
     let desk = open(folder.path());
     assert!(signed(&desk, &one_more).is_err());
 }
 
-/// One board that says something else each time, as much as fits into a report.
+/// One board sends a different report each time, as long as a report may be.
 #[test]
 fn the_journal_is_bounded_whatever_is_sent() {
     let folder = folder();
@@ -215,6 +215,6 @@ fn the_journal_is_bounded_whatever_is_sent() {
         signed(&desk, &report).expect("taken");
         longest = longest.max(fs::metadata(&path).expect("a journal").len());
     }
-    // 8 MiB after the last time that it was made short.
+    // The journal is shortened once it has grown by 8 MiB.
     assert!((8 << 20..9 << 20).contains(&longest), "{longest}");
 }

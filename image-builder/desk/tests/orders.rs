@@ -1,5 +1,5 @@
-//! Who is handed which order, and how a rolling one goes on. Real: the folder, the journal, the signatures. There is no network, and
-//! boards are their reports.
+//! Which node is handed which order, and how a rolling order goes on. Real: the folder, the journal, the signatures. There is no network;
+//! reports stand for the boards.
 
 use std::fs;
 use std::io::Cursor;
@@ -60,7 +60,7 @@ impl Site {
         Desk::open(&Folder::new(self.path())).expect("a desk")
     }
 
-    /// The operator queues this and signs it. Ids are made by the second, so this one has its own time.
+    /// The operator queues this wish and signs it. Real ids differ by the second, so the test gives each order a time of its own.
     fn order(&self, desk: &Desk, second: u8, wish: &Value) -> String {
         self.order_signed_by(desk, second, wish, &self.key)
     }
@@ -86,9 +86,9 @@ impl Site {
     }
 }
 
-/// The id of an order that was made a while ago, so many seconds after others.
+/// The id of an order that was made a while ago. `second` sets it apart from the others.
 fn id_at(second: u8) -> String {
-    // The same id whenever it is asked for.
+    // Fixed at the first call, so that the same second gives the same id each time.
     static START: LazyLock<u64> = LazyLock::new(now);
     let id = OrderId::made(*START - 100 + u64::from(second), [0x1a, 0x2b, 0x3c]);
     id.expect("our days").to_string()
@@ -101,7 +101,7 @@ fn sign(key: &KeyPair, text: &str) -> String {
         .into_string()
 }
 
-/// Any act of the operator has the desk read its folder again.
+/// Any act of the operator makes the desk read its folder again.
 fn refresh(desk: &Desk) {
     let wish: Wish =
         serde_json::from_value(json!({"action": "hold", "nodes": [mac(99).to_string()]}))
@@ -196,17 +196,17 @@ fn states(desk: &Desk, id: &str) -> Vec<&'static str> {
     nodes.iter().map(|node| node.state).collect()
 }
 
-/// Why the first board of an order does not carry it out or get it.
+/// Why the first board of an order refuses it or does not get it.
 fn why_of_first(desk: &Desk, id: &str) -> Option<String> {
     shown(desk, id).nodes.swap_remove(0).why
 }
 
-/// Moves all that the journal says back by so many seconds, as if so much time had passed.
+/// Moves every time in the journal back by this many seconds, as if that much time had passed.
 fn time_passes(site: &Site, seconds: u64) {
     move_times(site, |at| at - seconds);
 }
 
-/// The other way round, as after a clock that was set back.
+/// The opposite: every time in the journal moves forward, as if the clock had been set back.
 fn time_comes_back(site: &Site, seconds: u64) {
     move_times(site, |at| at + seconds);
 }
@@ -234,7 +234,7 @@ fn only_what_is_signed_with_the_right_key_leaves_the_desk() {
 
     let stranger = KeyPair::generate_unencrypted_keypair().expect("keys");
     let forged = site.order_signed_by(&desk, 2, &wish, &stranger);
-    // A signature of another order, a text that is not one, one that is too long, and a name that is not the order's.
+    // The signature of another order, a text that is not an order, one that is too long, and a file whose name is not the order's.
     let other = SignedOrder::new(text.replace("flash", "hold"), sign(&site.key, &text));
     site.write(&format!("orders/{}.order", id_at(30)), &other.to_text());
     site.write(&format!("orders/{}.order", id_at(40)), "{}");
@@ -258,7 +258,7 @@ fn only_what_is_signed_with_the_right_key_leaves_the_desk() {
         assert!(why.contains(part), "{id}: {why}");
     }
 
-    // Half a file may be a hold.
+    // An incomplete file may be a hold.
     site.write(&format!("orders/{draft}.order"), &good);
     refresh(&desk);
     assert_eq!(handed(&desk, 1), None);
@@ -270,7 +270,7 @@ fn only_what_is_signed_with_the_right_key_leaves_the_desk() {
     assert_eq!(handed(&desk, 1), Some(draft));
     assert_eq!(handed(&desk, 2), None, "it is for another board");
 
-    // An operator's key counts alone, and one that cannot be read leaves none.
+    // If there is an operator's key, only that one counts. If it cannot be read, none counts.
     site.write("order.pub", &stranger.pk.to_base64());
     refresh(&desk);
     assert_eq!(handed(&desk, 1), Some(forged));
@@ -309,7 +309,7 @@ fn a_flash_is_handed_out_until_the_node_has_joined_with_it() {
         "its flasher must find it again after a power cut"
     );
 
-    // Nobody else says that it is done: not a stranger, and not the node before its report names the order.
+    // Nobody else's word counts: not a stranger's, and not the node's before its report names the order.
     let claim = Report {
         kind: Kind::Node,
         order: Some(id.clone()),
@@ -367,7 +367,7 @@ fn a_hold_goes_before_a_flash_and_the_latest_flash_before_an_earlier_one() {
     assert_eq!(states(&desk, &first), ["overtaken"]);
 }
 
-/// It notes the order, and its disk may not be made blank after that; or it lies.
+/// The node notes the order, but may fail to make its disk blank after that. It may also lie.
 #[test]
 fn a_node_alone_does_not_say_that_an_order_is_carried_out() {
     let site = Site::new();
@@ -399,7 +399,7 @@ fn a_node_alone_does_not_say_that_an_order_is_carried_out() {
     assert_eq!(states(&desk, &id), ["refused", "not-reached"]);
     assert_eq!(handed(&desk, 2), None);
 
-    // Its card carries it out after all.
+    // In the end its card carries it out.
     let desk = {
         drop(desk);
         site.open()
@@ -412,7 +412,7 @@ fn a_node_alone_does_not_say_that_an_order_is_carried_out() {
     assert_eq!(handed(&desk, 2), Some(id));
 }
 
-/// What the card wrote last is what counts, and not an earlier order.
+/// Only the order that the card wrote last counts, not an earlier one.
 #[test]
 fn a_node_that_names_another_order_than_its_card_wrote_is_not_done() {
     let site = Site::new();
@@ -437,7 +437,7 @@ fn an_order_that_cannot_be_read_may_be_a_hold_and_lets_no_flash_out() {
     assert_eq!(handed(&desk, 1).as_ref(), Some(&hold));
     let signed = site.path().join(format!("orders/{hold}.order"));
     let whole = fs::read_to_string(&signed).expect("signed");
-    // Its draft says whom it would hold.
+    // The draft says which boards the unreadable order would hold.
     fs::write(&signed, &whole[..whole.len() / 2]).expect("written");
     refresh(&desk);
     assert_eq!(handed(&desk, 1), None);
@@ -448,7 +448,7 @@ fn an_order_that_cannot_be_read_may_be_a_hold_and_lets_no_flash_out() {
         why_of_first(&desk, &flash),
         Some(format!("the order {hold} cannot be read and may hold it"))
     );
-    // Without it nobody can know.
+    // Without the draft nobody can know.
     let draft = site.path().join(format!("orders/{hold}.json"));
     fs::remove_file(&draft).expect("removed");
     fs::write(&signed, "").expect("written");
@@ -456,13 +456,13 @@ fn an_order_that_cannot_be_read_may_be_a_hold_and_lets_no_flash_out() {
     assert_eq!((handed(&desk, 1), handed(&desk, 2)), (None, None));
     let why = shown(&desk, &hold).why.expect("why");
     assert!(why.contains("no board gets an order to flash"), "{why}");
-    // A flasher that writes already would take another image without its order.
+    // A flasher that is already writing would take another image if it did not find its order.
     begins(&desk, 2, "a", &flash);
     assert_eq!(handed(&desk, 2).as_ref(), Some(&flash));
     fs::write(&signed, &whole).expect("written");
     refresh(&desk);
     assert_eq!(handed(&desk, 1), Some(hold));
-    // One that is too old to count is only wrong.
+    // An unreadable order that is too old to count holds nobody.
     fs::remove_file(&signed).expect("removed");
     let old = now() - LONGEST_LIFE.as_secs();
     let old = OrderId::made(old, [0; 3]).expect("our days");
@@ -494,7 +494,7 @@ fn orders_that_are_too_many_to_be_read_may_be_holds() {
     assert!(why.contains("1 orders are not read"), "{why}");
 }
 
-/// A disk takes no order whose id is less than that of one that it has carried out.
+/// A disk refuses an order whose id is lower than that of an order it has carried out.
 #[test]
 fn orders_of_one_second_and_of_a_clock_that_was_set_back_have_growing_ids() {
     let site = Site::new();
@@ -510,7 +510,7 @@ fn orders_of_one_second_and_of_a_clock_that_was_set_back_have_growing_ids() {
     site.write(&format!("orders/{ahead}.json"), "{}");
     let next = desk.queue(&wish, from).expect("queued");
     assert!(next.id > ahead && next.expires <= now() + 24 * HOUR);
-    // A day: whoever signs such an order refuses it.
+    // A signer refuses an order whose id is a day ahead.
     let far = OrderId::made(now() + 24 * HOUR, [0; 3]).expect("our days");
     site.write(&format!("orders/{far}.json"), "{}");
     let error = desk.queue(&wish, from).expect_err("a wrong clock");
@@ -531,7 +531,7 @@ fn an_order_is_not_handed_out_again_after_the_clock_was_set_back() {
     carries_out(&desk, 1, "a", &id, "one");
     assert_eq!(handed(&desk, 1), None);
     drop(desk);
-    // All that has happened is of a time to come.
+    // Every event in the journal is now in the future.
     time_comes_back(&site, 24 * HOUR);
     let desk = site.open();
     assert_eq!(handed(&desk, 1), None, "it is done with it at any time");
@@ -563,7 +563,7 @@ fn a_board_shows_which_it_is_although_it_cannot_be_flashed() {
         &json!({"action": "identify", "nodes": [mac(1).to_string()]}),
     );
     assert_eq!(handed(&desk, 1).as_ref(), Some(&identify));
-    // A flash that has begun must find its order, whatever else is wished.
+    // A flash that has begun must find its order, whatever else the operator wishes.
     begins(&desk, 1, "b", &flash);
     assert_eq!(handed(&desk, 1).as_ref(), Some(&flash));
     joins(&desk, 1, "b", &flash, "one");
@@ -601,7 +601,7 @@ fn a_rolling_order_reaches_one_node_after_the_other() {
 
 #[test]
 fn a_rolling_order_stops_at_the_first_node_that_is_not_proven() {
-    // A fault, an hour, another image; and each stays so when the node is well afterwards, and after a start of the desk.
+    // Three causes: a fault, an hour, another image. Each stop stays, even when the node is well afterwards and the desk has restarted.
     for why in ["fault 7", "within an hour", "the image one"] {
         let site = Site::new();
         let desk = site.open();
@@ -693,7 +693,7 @@ fn a_journal_that_was_put_back_hands_a_rolling_order_to_nobody_out_of_turn() {
     drop(desk);
     fs::write(&journal, old).expect("written");
     let desk = site.open();
-    // The disk of the first node knows that it is done with it.
+    // The desk has forgotten, but the first node's disk knows that this order is done.
     assert_eq!(handed(&desk, 1).as_ref(), Some(&id));
     assert_eq!(handed(&desk, 2), None);
     assert_eq!(handed(&desk, 3), None);
@@ -771,7 +771,7 @@ fn drafts_are_bounded_and_old_ones_make_room() {
         let signature = sign(&site.key, &text);
         SignedOrder::new(text, signature).to_text()
     };
-    // One that is signed counts as it was signed, whatever its draft says.
+    // A signed order counts as it was signed, whatever its draft says.
     let kept = &orders[2];
     fs::write(file(&kept.id, "json"), ended(kept)).expect("written");
     fs::write(file(&kept.id, "order"), signed(kept.to_text())).expect("written");
@@ -782,7 +782,7 @@ fn drafts_are_bounded_and_old_ones_make_room() {
     desk.queue(&wish, from).expect("a draft has made room");
     assert!(!file(&draft.id, "json").exists());
     assert!(desk.queue(&wish, from).is_err());
-    // Signed elsewhere, and copied here without its draft.
+    // This one was signed elsewhere, and copied here without its draft.
     let elsewhere = &orders[4];
     fs::remove_file(file(&elsewhere.id, "json")).expect("removed");
     fs::write(file(&elsewhere.id, "order"), signed(ended(elsewhere))).expect("written");

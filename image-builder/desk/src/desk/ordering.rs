@@ -1,4 +1,4 @@
-//! The desk and the operator's orders: drafts, who is handed what, and what was done with the login.
+//! The desk and the operator's orders: drafts, which node is handed what, and what was done with the login.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,13 +26,13 @@ pub enum OrderingError {
     /// There is no such order.
     #[error("there is no order {0}")]
     Unknown(OrderId),
-    /// Nothing is done that is not noted.
+    /// It could not be noted. The desk does nothing that it cannot note.
     #[error("the desk cannot note it: {0}")]
     Noted(std::io::Error),
 }
 
 impl Desk {
-    /// The orders as they were two seconds ago at most.
+    /// The orders, at most two seconds old.
     #[must_use]
     pub fn orders(&self) -> Arc<Vec<Queued>> {
         self.known_orders.read(&self.folder)
@@ -45,8 +45,8 @@ impl Desk {
         self.look(|rack| for_page(&queue, rack, now(), |mac| name(&groups, mac)))
     }
 
-    /// The signed order for the node with this address. That a flash is handed out is noted first, because the next node of a rolling
-    /// one waits for this one: if it cannot be noted, it is not handed out.
+    /// The signed order for the node with this address. If the order is a flash, the desk notes first that it hands it out: the next node
+    /// of a rolling order waits for this one. If the desk cannot note it, it does not hand it out.
     pub fn order_for(&self, mac: Mac) -> Option<String> {
         let queue = self.orders();
         let now = now();
@@ -63,7 +63,7 @@ impl Desk {
         };
         if let Err(error) = memory.keep(&happened) {
             warn!("the journal cannot be written: {error}");
-            // What writes nothing may go out all the same.
+            // An order that writes nothing may go out without a note.
             return (!matches!(order.action, Action::Flash(_))).then(|| text.to_owned());
         }
         info!("{mac} is handed the order {}", order.id);
@@ -94,7 +94,7 @@ impl Desk {
         Ok(order)
     }
 
-    /// The operator takes an order back. Who has fetched it before has it all the same.
+    /// The operator takes an order back. A node that has already fetched it keeps it.
     pub fn take_back(&self, id: &OrderId, from: IpAddr) -> Result<(), OrderingError> {
         let orders = Shelf::new(self.folder.orders());
         if !orders.has(id) {
@@ -110,7 +110,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Notes what somebody with the login is about to do. What cannot be noted is not done.
+    /// Notes what somebody with the login is about to do. If this fails, the caller must not do it.
     pub fn note_act(&self, from: IpAddr, text: &str) -> std::io::Result<()> {
         let act = Act {
             at: now(),

@@ -21,7 +21,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// Reads one group. What Matchbox would pass over in silence is `None`.
+    /// Reads one group. `None` where Matchbox would ignore the file without a message.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let Value::Object(fields) = serde_json::from_str(text).ok()? else {
@@ -80,13 +80,13 @@ impl Group {
 pub struct Groups(Vec<Group>);
 
 impl Groups {
-    /// Reads them. One that cannot be read is not there, and nothing says so.
+    /// Reads them. A file that cannot be read is left out without a message, as Matchbox does.
     #[must_use]
     pub fn read(directory: &Path) -> Self {
         Self::of(&Self::files(directory))
     }
 
-    /// The files that they are read from, in the order of the folder: for each name the one that ends in `.json`.
+    /// The files to read, in the order of the folder. If two files have the same name, the one that ends in `.json` counts.
     #[must_use]
     pub fn files(directory: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(directory.join("groups"));
@@ -112,7 +112,7 @@ impl Groups {
         self.0.iter()
     }
 
-    /// The files that no group can be read from, and that therefore count for nobody.
+    /// The files from which no group can be read. They therefore match no node.
     #[must_use]
     pub fn unusable(directory: &Path) -> Vec<PathBuf> {
         let mut unusable = Self::files(directory);
@@ -125,14 +125,14 @@ impl Groups {
         unusable
     }
 
-    /// The group for a request with these labels: of those whose every selector the request has, the one with the
-    /// most; among equals the last in the order of their selectors written out. No selector matches every request.
+    /// The group for a request with these labels. The request must have every selector of the group. The group with the most selectors
+    /// wins; among equals the last one wins, in the order of their selectors as text. A group without selectors matches every request.
     #[must_use]
     pub fn select(&self, labels: &BTreeMap<String, String>) -> Option<&Group> {
         self.0.iter().find(|group| group.matches(labels))
     }
 
-    /// Whether one is about the board with this MAC address, and not about each board.
+    /// Whether a group selects the board with this MAC address in particular. A group for every board does not count.
     #[must_use]
     pub fn name_mac(&self, mac: Mac) -> bool {
         let mac = mac.to_string();
@@ -140,7 +140,7 @@ impl Groups {
         selectors.any(|selector| selector.get("mac") == Some(&mac))
     }
 
-    /// Whether there is one for a node that asks with this MAC address, written with colons in lower case.
+    /// Whether a group answers a node that asks with this MAC address, which is in lower case with colons.
     #[must_use]
     pub fn has(&self, mac: &str) -> bool {
         let labels = BTreeMap::from([("mac".to_owned(), mac.to_owned())]);

@@ -1,6 +1,6 @@
 //! The `KEY=value` lines of Matchbox' `/metadata`.
 //!
-//! What is secret among them is known by the name that a line has in the end, because nested objects make the same names.
+//! Whether a line is secret depends on its final name, because nested objects can make the same names.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::group::Group;
 
-/// What anybody may know: a name, or the beginning of names if it ends in `_`. All else may be a secret: tokens, passwords, logins of
-/// registries, keys among the options of k3s.
+/// The names of public lines. An entry that ends in `_` stands for all names that begin with it. Any other line may be a secret: a token, a
+/// password, a registry's login, or a key among the options of k3s.
 const PUBLIC: [&str; 7] = [
     "HOSTNAME",
     "MAC",
@@ -19,15 +19,15 @@ const PUBLIC: [&str; 7] = [
     "SSH_KEYS_",
     "K3S_NODE_LABELS_",
 ];
-/// The name of the line that says why they are left out.
+/// The name of the line that says why the secret lines are missing.
 const WITHHELD: &str = "K3S_TOKEN_WITHHELD";
 
-/// What of a group goes out.
+/// Which part of a group goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// All, as Matchbox does.
+    /// Everything, as from Matchbox.
     Whole,
-    /// Only what anybody may know, for this reason.
+    /// Only the public lines. The text is the reason.
     Public(&'a str),
 }
 
@@ -44,7 +44,7 @@ pub fn render(
         lines.retain(|(name, value)| !is_secret(name, value));
         lines.push((WITHHELD.to_owned(), reason.to_owned()));
     }
-    // Go walks its maps in random order.
+    // Go iterates over its maps in random order, so no client may depend on the order.
     fastrand::shuffle(&mut lines);
     lines
         .into_iter()
@@ -52,14 +52,14 @@ pub fn render(
         .collect()
 }
 
-/// A value with a line break makes lines of other names.
+/// A value with a line break continues as lines with other names, and those may be secret.
 fn is_secret(name: &str, value: &str) -> bool {
     let is_public =
         |public: &&str| name == *public || public.ends_with('_') && name.starts_with(*public);
     value.contains('\n') || !PUBLIC.iter().any(is_public)
 }
 
-/// Whether the group gives something that not everybody may know.
+/// Whether the group gives something that must not be public.
 #[must_use]
 pub fn has_secrets(group: &Group) -> bool {
     lines(group, &BTreeMap::new(), "")

@@ -18,20 +18,20 @@ use tokio::task::spawn_blocking;
 
 use crate::published::{Published, leads_out};
 
-/// The most bytes that a READ brings. The protocol allows less than was asked for.
+/// The most bytes that a READ returns. The protocol allows fewer than the client asked for.
 const MOST: u32 = 1 << 20;
-/// So many files are known at once. A share has a dozen.
+/// At most this many handles are remembered. A share has about a dozen files.
 const KNOWN: usize = 4096;
-/// Folders of folders that are looked through at the start: images lie in the folder of their board.
+/// How many levels of folders are searched at the start: images lie in their board's folder.
 const DEPTH: usize = 2;
 
-/// A file, and not its name: another file that has taken the name has another handle, also if it got the inode of the first.
+/// Identifies a file, not its name. If another file takes the name, it has another handle, even if it gets the same inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Handle([u8; 24]);
 
 impl Handle {
     fn of(metadata: &Metadata) -> Self {
-        // What is published into a folder changes the folder's time, and the folder stays the same one.
+        // Publishing an image into a folder changes the folder's time. It is still the same folder, so its time does not count.
         let changed = if metadata.is_dir() {
             0
         } else {
@@ -73,17 +73,17 @@ impl Shelf {
         let handle = Handle::of(&metadata);
         let mut paths = self.paths();
         if paths.len() >= KNOWN {
-            // A client that still reads one of them looks its name up again.
+            // A client that still reads one of these files looks up its name again.
             paths.clear();
         }
         paths.insert(handle, path);
         Ok(handle)
     }
 
-    /// Gives the files their handles that are there already: handles are the same in each start, so that a client goes on with those that it
-    /// has. What is published later gets its handle when somebody asks for its name.
+    /// Makes the handles of the files that exist at the start. Handles are the same after each start, so clients can keep theirs. A file
+    /// that is published later gets its handle when a client looks up its name.
     fn know(&self, root: &Path, folder: &Path, depth: usize) {
-        // What cannot be read now is not known, as if it came later.
+        // What cannot be read now gets its handle later, like a file that is published later.
         let entries = fs::read_dir(root.join(folder));
         for entry in entries.into_iter().flatten().flatten() {
             let is_full = self.paths().len() >= KNOWN / 2;
@@ -102,7 +102,7 @@ impl Shelf {
         }
     }
 
-    /// What a handle means. A client that gets STALE asks for the name again.
+    /// The path of a handle. A client that gets STALE looks up the name again.
     fn path(&self, handle: Handle) -> Result<PathBuf, nfsstat3> {
         if handle == self.root_handle {
             return Ok(PathBuf::new());
@@ -147,7 +147,7 @@ fn is_hidden(name: &[u8]) -> bool {
 
 fn status(error: &io::Error) -> nfsstat3 {
     match error.kind() {
-        // What lies outside is not of this share.
+        // What lies outside does not exist for clients of this share.
         io::ErrorKind::NotFound | io::ErrorKind::CrossesDevices => nfsstat3::NFS3ERR_NOENT,
         io::ErrorKind::PermissionDenied => nfsstat3::NFS3ERR_ACCES,
         _ => nfsstat3::NFS3ERR_IO,
@@ -170,7 +170,7 @@ impl Files {
         Ok(Self(Arc::new(shelf)))
     }
 
-    /// Disks are waited for on a thread that may wait.
+    /// Runs the work on a thread that may block, because a disk may be slow.
     async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Shelf) -> Result<T, nfsstat3> + Send + 'static,

@@ -1,8 +1,8 @@
-//! What stands before the NFS server: calls of a bounded length, a bounded number of them at once, and clients that take their answers.
-//! The server itself believes any length, answers without end a client that reads nothing, and ends when it cannot accept.
+//! The gate before the NFS server. It limits the length of calls and their number at a time, and drops clients that do not take their
+//! answers. The server itself accepts any length, keeps answering a client that reads nothing, and ends if it cannot accept a connection.
 //!
-//! Records are those of RFC 5531, section 11: fragments with a length of four bytes, whose highest bit marks the last one. A call and its
-//! answer begin with the same number of four bytes.
+//! Records have the form of RFC 5531, section 11: fragments, each with a length of four bytes whose highest bit marks the last one. A call
+//! and its answer begin with the same number of four bytes.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,20 +22,20 @@ use crate::source::Source;
 
 /// Longest call, bytes. A call that writes nothing is a few hundred, and one that mounts at most 2000.
 const LONGEST_CALL: usize = 4 << 10;
-/// Longest answer, bytes: a READ of 1 MiB, and what is around it.
+/// Longest answer, bytes: a READ of 1 MiB with its headers.
 const LONGEST_ANSWER: usize = (1 << 20) + (4 << 10);
-/// So many calls of one connection are answered at once. The flasher has one.
+/// At most this many calls of one connection are open at a time. The flasher has one.
 const AT_ONCE: usize = 8;
-/// So many answers are under way at once, and so many to one source. Each may be of the greatest length, so that this is the memory that
-/// they take: 128 MiB, which a link of 10 Gbit/s carries in a tenth of a second.
+/// At most this many answers are being sent at a time, and this many to one source. Each answer may have the greatest length, so together
+/// they take up to 128 MiB of memory, which a link of 10 Gbit/s carries in a tenth of a second.
 const ANSWERS: usize = 128;
 const ANSWERS_OF_SOURCE: usize = 32;
-/// So many connections are open at once, and so many of one source. A flasher has five: 200 of them are 1000.
+/// At most this many connections are open at a time, and this many of one source. A flasher has five, so 200 flashers have 1000.
 const CONNECTIONS: usize = 2048;
 const CONNECTIONS_OF_SOURCE: usize = 64;
-/// How long a client may take for an answer that it was sent: 1 MiB needs 280 kbit/s.
+/// How long a client may take to receive an answer: 1 MiB needs 280 kbit/s.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a call may go without its answer. The disk may be slow; but the server answers no call that it takes for one that came before.
+/// How long a call may stay without an answer. A disk may be slow. But a call that the server takes for a repetition never gets an answer.
 const SLOWEST: Duration = Duration::from_mins(2);
 /// How long a client may say nothing. The flasher asks again on a new connection.
 const SILENCE: Duration = Duration::from_mins(10);
@@ -69,13 +69,13 @@ pub async fn open(listener: TcpListener, behind: SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((client, from)) => {
-                // Who has too many has this one closed.
+                // A source with too many connections gets this one closed.
                 let Ok(place) = gate.connections.take(Source::of(from)) else {
                     continue;
                 };
                 let gate = Arc::clone(&gate);
                 tokio::spawn(async move {
-                    // A client that goes away is its own business.
+                    // If the client goes away, there is nothing to do.
                     let _ = pass(client, from, &gate).await;
                     drop(place);
                 });
@@ -112,7 +112,7 @@ struct Open<'a> {
     gate: &'a Gate,
     source: Source,
     free: Semaphore,
-    /// The calls that were passed and are not answered, by their numbers: since when, and the place of the answer.
+    /// The calls that were passed on and are not answered yet, by number: when each came, and the place that its answer holds.
     calls: Mutex<HashMap<[u8; 4], (Instant, Place)>>,
 }
 
@@ -147,7 +147,7 @@ impl Open<'_> {
             let answer = record(&mut from, LONGEST_ANSWER).await?;
             let place = self.lock().remove(&number(&answer)?);
             timeout(patience, to.write_all(&answer)).await??;
-            // Until it is on its way.
+            // The answer holds its place until all of it is sent.
             drop(place);
             self.free.add_permits(1);
         }
@@ -175,7 +175,7 @@ async fn record(from: &mut OwnedReadHalf, longest: usize) -> io::Result<Vec<u8>>
         let mark = from.read_u32().await?;
         let start = record.len() + size_of::<u32>();
         let length = usize::try_from(mark & !LAST).unwrap_or(usize::MAX);
-        // Fragments of nothing have no end either.
+        // Empty fragments must not go on forever either.
         if start.saturating_add(length) > longest {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -248,7 +248,7 @@ mod tests {
         ([192, 0, 2, last], 1).into()
     }
 
-    /// A gate with room for so many answers, and the server behind it.
+    /// A gate that lets this many answers through at a time, and the server behind it.
     async fn gate(answers: usize, of_source: usize) -> (Arc<Gate>, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let gate = Gate {
@@ -295,7 +295,7 @@ mod tests {
         come
     }
 
-    /// A client that sends calls and takes no answers has so many of them answered, and no more.
+    /// A client sends calls and takes no answers. Only a limited number of its calls is answered.
     #[test]
     fn calls_wait_for_answers() {
         run(async {
@@ -310,7 +310,7 @@ mod tests {
         });
     }
 
-    /// One that opens many connections holds no more than its share, and a flasher finds room beside it.
+    /// A client with many connections still gets only its share, so a flasher finds room beside it.
     #[test]
     fn answers_under_way_are_bounded_for_all_connections_together() {
         run(async {
@@ -337,7 +337,7 @@ mod tests {
             let (mut deaf, mut server, end) = client(&gate, &listener, 1).await;
             calls(&mut deaf, 0..1).await;
             assert_eq!(come(&mut server).await, 1);
-            // More than the buffers of a connection take.
+            // These answers are more than the buffers of a connection hold.
             tokio::spawn(async move {
                 let mut answer = vec![0; LONGEST_ANSWER - 4];
                 answer[..8].copy_from_slice(&numbered(0));
@@ -356,7 +356,7 @@ mod tests {
         });
     }
 
-    /// The server answers nobody who sends a number again.
+    /// The server does not answer a call whose number it has seen before.
     #[test]
     fn a_call_without_an_answer_holds_its_room_for_a_while_only() {
         run(async {

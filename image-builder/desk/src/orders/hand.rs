@@ -1,11 +1,11 @@
-//! Which of the orders a node gets. One answer has one order, so that there is a rule:
+//! Which order a node gets. An answer carries one order, so these rules choose it:
 //!
-//! 1. The latest hold that counts for the node goes before everything else.
-//! 2. Then the latest flash that it has not carried out, a rolling one only when it is the node's turn. An earlier one that is still
-//!    open is spent as soon as the later one is carried out, so that it would be written for nothing.
-//!    As long as an order that nobody can read may hold the node, it gets no flash.
-//! 3. An identify goes before a flash if it is the later one, as long as the node itself speaks and not its flasher: a flash that has
-//!    begun must find its order again.
+//! 1. The latest hold that counts for the node comes before everything else.
+//! 2. Then comes the latest flash that the node has not carried out; a rolling one only when it is the node's turn. Once a later flash is
+//!    carried out, the disk refuses earlier ones, so to write those first would be wasted work. While an unreadable order might hold the node,
+//!    it gets no flash.
+//! 3. An identify comes before a flash if it is the later of the two and the node itself speaks, not its flasher: a flasher that has begun
+//!    must find its order again.
 
 use gild_boards::mac::Mac;
 use gild_orders::{Action, Order};
@@ -15,7 +15,7 @@ use super::shelf::Queued;
 use super::way::{Step, rolling, step, turn};
 use crate::rack::{Node, Rack};
 
-/// What keeps boards from a flash: the holds that count, and the orders that may be holds.
+/// What keeps boards from a flash: the holds that count, and unreadable orders that may be holds.
 pub struct Holds<'a> {
     sure: Vec<(&'a Order, &'a str)>,
     unreadable: Vec<&'a Queued>,
@@ -77,7 +77,7 @@ pub fn for_node<'a>(
     let mut flash = None;
     let mut identify = None;
     let holds = Holds::of(queue, now);
-    // The oldest come first, so that the latest one stays.
+    // The oldest come first, so the latest one is kept at the end.
     for counts in queue.iter().filter_map(|queued| queued.counts(now)) {
         let order = counts.0;
         if !order.is_for(&macs) {
@@ -85,7 +85,7 @@ pub fn for_node<'a>(
         }
         match order.action {
             Action::Identify => identify = Some(counts),
-            // A flasher that has begun would write the blank disk all the same, with another image.
+            // A flasher that has begun would still write the blank disk, but with another image.
             Action::Flash(_) if holds.may_hold(&macs).is_some() && !has_begun(order, node) => {}
             Action::Flash(_) if is_open(order, rack, node, &macs, now) => flash = Some(counts),
             Action::Flash(_) | Action::Hold => {}
@@ -98,12 +98,12 @@ pub fn for_node<'a>(
     holds.hold(&macs).or(identify.filter(is_later)).or(flash)
 }
 
-/// Whether a flash is still to be carried out, and now.
+/// Whether the node is still to carry out this flash, and may do so now.
 fn is_open(order: &Order, rack: &Rack, node: Option<&Node>, macs: &[Mac], now: u64) -> bool {
     if matches!(step(order, node), Step::Done { .. } | Step::Overtaken) {
         return false;
     }
-    // Who has it keeps it, also when the order has stopped: a disk that is blank for it would get another image.
+    // A node that has the order keeps it, even after the order has stopped: its disk may be blank already, and would get another image.
     let has_it = node.is_some_and(|node| node.orders.get(&order.id).is_some());
     rolling(order).is_none()
         || has_it

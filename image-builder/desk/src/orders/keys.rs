@@ -1,4 +1,4 @@
-//! The keys whose orders count: those that the desk's cards and images know too.
+//! The keys whose orders count. The desk's cards and images have the same keys.
 
 use std::io;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(folder.site_key().with_extension("pub"))
             }
-            // Whether it is there is not known, and the site's key must not count beside it.
+            // If it is unclear whether the file exists, the site's key must not count in its place.
             Err(error) => Err(KeysError::Read(own, error)),
         }
     }

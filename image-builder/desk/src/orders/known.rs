@@ -1,4 +1,4 @@
-//! The orders as they are asked for often: their files are read every few seconds, and their signatures checked then.
+//! A cache of the orders, because they are needed often. Every few seconds it reads their files again and checks their signatures.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::shelf::{Queued, Shelf, Standing};
 use crate::folder::Folder;
 
-/// So long what was read counts: an order that was taken back is not handed out any more after this time.
+/// The cache is valid for this long. After that, the desk no longer hands out an order that was taken back.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// What was read last, and when.
@@ -47,7 +47,7 @@ impl KnownOrders {
         orders
     }
 
-    /// The files have changed.
+    /// Call this when the files have changed.
     pub fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

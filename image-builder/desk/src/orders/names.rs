@@ -1,4 +1,4 @@
-//! Which name a board gets, and which board gets a name: as the groups say it.
+//! The names of boards, in both directions, from the groups.
 
 use std::collections::BTreeMap;
 

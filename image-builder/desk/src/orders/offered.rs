@@ -10,7 +10,7 @@ use gild_orders::{Action, Channel, Choice, Order};
 
 use crate::rack::Rack;
 
-/// More names than this are counted, and not named.
+/// A message lists at most this many names, and gives the number of the others.
 const NAMED: usize = 8;
 
 /// The images and the channels of each board that has any.
@@ -27,7 +27,7 @@ struct Names {
     channels: BTreeSet<String>,
 }
 
-/// The boards of an order would look for what is not there.
+/// The boards of an order would not find what it names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotOffered(String);
@@ -44,8 +44,9 @@ impl Offered {
         }
     }
 
-    /// Refuses an order that names an image or a channel which a board of it will not find here. Which image will be the current one is
-    /// not known yet. Where the folder has no image for a board it says nothing of it: its images are elsewhere, and nobody has looked.
+    /// Refuses an order that names an image or a channel which one of its boards will not find here. The current image cannot be checked,
+    /// because it may still change. If the folder has no image for a kind of board, such boards get their images elsewhere, and this check
+    /// does not cover them.
     pub fn check(&self, order: &Order, rack: &Rack) -> Result<(), NotOffered> {
         let choice = match &order.action {
             Action::Flash(flash) if !self.boards.is_empty() => &flash.choice,
@@ -61,7 +62,7 @@ impl Offered {
         Ok(())
     }
 
-    /// What somebody must know who names an image or a channel, and whom nothing here contradicts.
+    /// A note for the operator about an image or a channel that this check does not cover.
     #[must_use]
     pub fn unseen(&self, order: &Order, rack: &Rack) -> Option<String> {
         let choice = match &order.action {
@@ -120,7 +121,7 @@ impl Names {
             let Ok(name) = entry.file_name().into_string() else {
                 continue;
             };
-            // Whoever may write there gives the files any names, and these go into messages.
+            // Anyone who may write to the folder can choose the files' names, and the names appear in messages.
             let channel = channel_of(&name).and_then(Channel::parse);
             names
                 .channels

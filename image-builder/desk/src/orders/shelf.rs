@@ -1,5 +1,5 @@
-//! The folder `orders/`: `<id>.json` is a draft, `<id>.order` the same with a signature. Who looks after them on the disk: a name that
-//! is not an id is not looked at, and whatever a file holds, it is an order only as far as its signature says.
+//! The folder `orders/`: `<id>.json` is a draft, and `<id>.order` is the same text with a signature. This module ignores a file whose name
+//! is not an id. Whatever a file holds, it is an order only if its signature counts.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -16,13 +16,13 @@ use super::keys::{Keys, KeysError};
 use super::offered::NotOffered;
 use super::wish::{Wish, WishError, latest_id};
 
-/// So many orders the folder has at most. A draft beyond them is refused.
+/// The folder has at most this many orders. A further draft is refused.
 pub const MOST: usize = 128;
-/// So many are read, the latest ones: somebody may have copied more there.
+/// Only this many are read, the latest ones, because somebody may have copied more files into the folder.
 const MOST_READ: usize = 2 * MOST;
 const DRAFT: &str = "json";
 const SIGNED: &str = "order";
-/// The folder is the desk's alone, as all that the desk keeps.
+/// Only the desk may use the folder, like everything that the desk keeps.
 const PRIVATE: u32 = 0o700;
 
 /// The folder.
@@ -47,9 +47,9 @@ pub enum Standing {
     Draft,
     /// It is signed with a key that counts: the text that is handed out.
     Signed(String),
-    /// Its signature does not count, or it is another order.
+    /// Its signature does not count, or the file holds another order.
     Wrong(String),
-    /// What it says is not known: it may be half a file, and a hold. See [`Queued::may_hold`].
+    /// What it says is unknown. It may be half a file, and it may be a hold. See [`Queued::may_hold`].
     Unreadable(String),
 }
 
@@ -68,13 +68,13 @@ pub enum QueueError {
     /// It cannot be an order.
     #[error(transparent)]
     Wish(#[from] WishError),
-    /// Its boards would look for what is not there.
+    /// Its boards would not find what it names.
     #[error(transparent)]
     NotOffered(#[from] NotOffered),
     /// There are too many.
     #[error("{MOST} orders are queued already; next: take some back with `gild order cancel`")]
     Full,
-    /// A clock was set back, or was wrong before.
+    /// The clock was set back, or it was wrong earlier.
     #[error(
         "the order {0} is of a later time than now, and a board that has carried it out would take no new one; next: correct this machine's clock, \
          or take that order back with `gild order cancel` if no board has carried it out"
@@ -160,7 +160,7 @@ impl Shelf {
     /// Takes an order back: its draft and what was signed. Says whether there was one.
     pub fn remove(&self, id: &OrderId) -> Result<bool, ShelfError> {
         let mut was_there = false;
-        // What is handed out goes first.
+        // The signed order is removed first, because that is what the desk hands out.
         for path in [self.signed(id), self.draft(id)] {
             match fs::remove_file(&path) {
                 Ok(()) => was_there = true,
@@ -178,8 +178,8 @@ impl Shelf {
         Ok(was_there)
     }
 
-    /// The time for the id of the next order. It is later than that of each order that is here: a disk that has carried out a later one
-    /// would take it no more.
+    /// The time for the id of the next order. It is later than that of every order in the folder: a disk that has carried out a later order
+    /// refuses an earlier one.
     fn time_for_next(&self, now: u64) -> Result<u64, QueueError> {
         let Some(latest) = self.ids()?.pop_last() else {
             return Ok(now);
@@ -190,7 +190,8 @@ impl Shelf {
         Ok(now.max(latest.made_at().saturating_add(1)))
     }
 
-    /// Orders that do not count any more make room, the oldest first. Of what is signed that counts which was signed.
+    /// Removes orders that have expired until there is room, the oldest first. For a signed order, the expiry that was signed counts, not
+    /// the draft's.
     fn make_room(&self, now: u64, keys: Result<&Keys, &KeysError>) -> Result<(), QueueError> {
         let mut count = self.ids()?.len();
         if count < MOST {
@@ -231,7 +232,7 @@ impl Shelf {
         let (order, standing) = match path.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => match draft() {
                 Ok(order) => (Some(order), Standing::Draft),
-                // Nobody has signed it, whatever it says.
+                // Nobody has signed it, so its text does not matter.
                 Err(why) => (None, Standing::Wrong(why)),
             },
             Err(error) => (None, Standing::Unreadable(error.to_string())),
@@ -273,8 +274,8 @@ impl Queued {
         matches!(self.standing, Standing::Unreadable(_))
     }
 
-    /// Whether it may be a hold that counts for a node with these addresses, and nobody can read it. Its draft says to whom and for how
-    /// long, if that is there.
+    /// Whether this is an unreadable order that may be a hold for a node with these addresses. If its draft exists, the draft says for
+    /// which nodes it would be, and for how long.
     #[must_use]
     pub fn may_hold(&self, macs: &[Mac], now: u64) -> bool {
         self.is_unreadable()
@@ -305,14 +306,14 @@ fn open(
     let keys = keys.map_err(|error| Standing::Unreadable(error.to_string()))?;
     let order = signed.open(&keys.all()).map_err(|error| match error {
         SignedOrderError::Signature(_) => Standing::Wrong(error.to_string()),
-        // Somebody who counts has signed what this desk does not understand.
+        // A key that counts has signed something that this desk does not understand.
         error => Standing::Unreadable(error.to_string()),
     })?;
     is_named(&order, id).map_err(Standing::Wrong)?;
     Ok((order, signed.to_text()))
 }
 
-/// A copy under another name would be handed out twice, and taken back once.
+/// Under a second name, an order would be handed out twice but taken back only once.
 fn is_named(order: &Order, id: &OrderId) -> Result<(), String> {
     if order.id == *id {
         Ok(())
@@ -321,7 +322,7 @@ fn is_named(order: &Order, id: &OrderId) -> Result<(), String> {
     }
 }
 
-/// The text of a file, which may be anything: a pipe could be waited for forever.
+/// The text of a file. The file may be anything, even a pipe, and reading a pipe could block forever.
 fn read(path: &Path) -> Result<String, String> {
     let about = path.symlink_metadata().map_err(|error| error.to_string())?;
     if !about.is_file() {

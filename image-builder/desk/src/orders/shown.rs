@@ -1,4 +1,4 @@
-//! Orders and how far they are, for people and programs. Nothing of it is secret: anyone who reaches the desk can fetch each signed order.
+//! Orders and their progress, for people and programs. None of it is secret: anyone who reaches the desk can fetch every signed order.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub struct OrderShown {
     pub channel: Option<String>,
     /// Whether it reaches one node after the other.
     pub rolling: bool,
-    /// From when on it does not count, seconds since 1970.
+    /// When it expires, seconds since 1970.
     pub expires: Option<u64>,
     /// Its nodes in its order.
     pub nodes: Vec<NodeShown>,
@@ -48,7 +48,7 @@ pub struct NodeShown {
     pub state: &'static str,
     /// Since when, seconds since 1970.
     pub at: Option<u64>,
-    /// Why it does not carry it out, or does not get it yet.
+    /// Why the node does not carry it out, or does not get it yet.
     pub why: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub fn for_page(
         .collect()
 }
 
-/// For each board what it is ordered at present: the latest order for it that is queued or counts.
+/// What each board is ordered at present: the latest order for it that is still a draft or counts.
 #[must_use]
 pub fn of_node(orders: &[OrderShown], rack: &Rack) -> BTreeMap<Mac, OfNode> {
     let mut all = BTreeMap::new();
@@ -157,7 +157,7 @@ fn shown(
     }
 }
 
-/// What is wrong with an order that may be a hold.
+/// Explains what is wrong with an order that may be a hold.
 fn unreadable(queued: &Queued, why: &str, now: u64) -> String {
     let whom = match &queued.order {
         Some(order) if order.nodes.iter().any(|mac| queued.may_hold(&[*mac], now)) => {
@@ -179,7 +179,7 @@ fn in_words(stop: &Stop, name: &impl Fn(Mac) -> Option<String>) -> String {
     stop.to_string().replacen(&mac.to_string(), &named, 1)
 }
 
-/// Beside the node's name.
+/// Used where the node's name already stands beside it.
 fn in_its_words(stop: &Stop) -> String {
     let whole = stop.to_string();
     let rest = whole.strip_prefix(&stop.node().to_string());
@@ -232,7 +232,8 @@ impl Way<'_> {
             Step::Done { at } => ("done", at, None),
             Step::Overtaken => ("overtaken", None, None),
         };
-        // Who is a stranger may call itself as it likes. A group is looked for where the board has not said its name, because it takes long.
+        // A stranger may report any name, so its name does not count. Only a board without a name is looked up in the groups, because that
+        // takes long.
         let known = node.filter(|node| !node.is_stranger());
         let named = known.and_then(|node| node.hostname.clone());
         let named = named.or_else(|| name(mac));

@@ -1,11 +1,11 @@
-//! How far a node is with an order, and whether a rolling one goes on. It follows from what the rack knows, and that from the journal.
+//! How far a node is with an order, and whether a rolling order goes on. Both follow from the rack, and the rack follows from the journal.
 
 use gild_boards::mac::Mac;
 use gild_orders::{Action, Choice, Flash, Order};
 
 use crate::rack::{Node, Rack};
 
-/// So long the node whose turn it is may take to join: seconds.
+/// The node whose turn it is must join within this many seconds.
 pub const LONGEST_TURN: u64 = 60 * 60;
 
 /// How far a node is with a signed order. Times are seconds since 1970.
@@ -20,14 +20,14 @@ pub enum Step {
         /// The fault that the board has shown since.
         fault: Option<u8>,
     },
-    /// The board does not carry it out.
+    /// The board refuses to carry it out.
     Refused {
         /// When it was handed out.
         at: u64,
         /// Why not, in its words.
         why: String,
     },
-    /// The board has named it: it is at it.
+    /// The board has named the order in a report: it is carrying it out.
     Begun {
         /// When.
         at: u64,
@@ -39,7 +39,7 @@ pub enum Step {
         /// When, if it was seen.
         at: Option<u64>,
     },
-    /// The node has joined with a later order, and its disk takes this one no more.
+    /// The node has joined with a later order, so its disk no longer accepts this one.
     Overtaken,
 }
 
@@ -88,7 +88,7 @@ pub fn step(order: &Order, node: Option<&Node>) -> Step {
         return Step::Waits;
     };
     let handed = node.orders.get(&order.id);
-    // A hold and an identify are never done: they end when they do not count any more.
+    // A hold or an identify is never done. It ends when it expires.
     if matches!(order.action, Action::Flash(_)) {
         match node.orders.done() {
             Some(done) if done == order.id => {
@@ -96,7 +96,7 @@ pub fn step(order: &Order, node: Option<&Node>) -> Step {
                 return Step::Done { at };
             }
             Some(done) if done > order.id => {
-                // It may have been done before the later one.
+                // The node may have carried it out before the later one.
                 let was_named =
                     handed.is_some_and(|handed| handed.named.is_some() && handed.joined.is_some());
                 return match handed {
@@ -112,7 +112,7 @@ pub fn step(order: &Order, node: Option<&Node>) -> Step {
         Some(handed) => {
             let fault = handed.fault.map(|(_, fault)| fault);
             match (&handed.refused, handed.named) {
-                // It names the order when it refuses it, too.
+                // A board also names an order when it refuses it.
                 (Some(why), _) => Step::Refused {
                     at: handed.at,
                     why: why.clone(),
@@ -127,7 +127,7 @@ pub fn step(order: &Order, node: Option<&Node>) -> Step {
     }
 }
 
-/// Whether a rolling order has stopped: at the first node of its list that was not proven to be well.
+/// Whether a rolling order has stopped. The first node in its list that has proven trouble stops it.
 #[must_use]
 pub fn stop(order: &Order, rack: &Rack, now: u64) -> Option<Stop> {
     let flash = rolling(order)?;
@@ -161,14 +161,14 @@ pub fn rolling(order: &Order) -> Option<&Flash> {
 
 fn stopped_at(order: &Order, flash: &Flash, mac: Mac, node: &Node, now: u64) -> Option<Stop> {
     let handed = node.orders.get(&order.id)?;
-    // It was shown before it joined, and says that this image is not well, also if the node is now.
+    // The board showed the fault before it joined. That speaks against the image, even if the node is well now.
     if let Some((_, fault)) = handed.fault {
         return Some(Stop::Fault(mac, fault));
     }
     if handed.joined.unwrap_or(now) > handed.at.saturating_add(LONGEST_TURN) {
         return Some(Stop::Late(mac));
     }
-    // It may be a card that somebody puts in: then the order goes on behind this board.
+    // Perhaps only a card is missing. Once somebody puts it in, the order goes on after this board.
     if handed.refused.is_some() {
         return Some(Stop::Refused(mac));
     }

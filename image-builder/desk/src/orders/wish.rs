@@ -1,4 +1,4 @@
-//! What the operator wishes, before it has an id: from the page or from the command line.
+//! What the operator wishes, from the page or the command line, before it is an order with an id.
 
 use gild_boards::mac::Mac;
 use gild_format::ImageId;
@@ -7,9 +7,9 @@ use gild_orders::{
 };
 use serde::Deserialize;
 
-/// So long an order counts if nobody says how long: hours.
+/// How many hours an order counts if the operator gives no time.
 const USUAL_HOURS: u64 = 24;
-/// A light that blinks for a day helps nobody.
+/// A light that blinks for a whole day helps nobody, so an identify counts for less time.
 const USUAL_HOURS_OF_LIGHT: u64 = 1;
 const HOUR: u64 = 60 * 60;
 
@@ -47,7 +47,7 @@ pub enum WishError {
     /// Nothing that a board can do.
     #[error("`{0}` is not an action; next: say flash, hold or identify")]
     Action(String),
-    /// A value.
+    /// A value is wrong.
     #[error("the {0} `{1}` cannot be used: {2}")]
     Value(&'static str, String, String),
     /// It wishes two images.
@@ -58,7 +58,7 @@ pub enum WishError {
         "image, channel, disk, erase and rolling are of an order to flash; next: leave them out"
     )]
     NotAFlash,
-    /// It counts too long, or not at all.
+    /// The time is zero or too long.
     #[error("an order counts 1 to {most} hours, and not {0}; next: give a number of hours between them", most = LONGEST_LIFE.as_secs() / HOUR)]
     Hours(u64),
     /// The whole cannot be an order.
@@ -70,7 +70,7 @@ pub enum WishError {
 }
 
 impl Wish {
-    /// The order that this becomes now, with this time in its id. Both are seconds since 1970.
+    /// The order that this wish becomes now. `at` is the time in its id. Both times are seconds since 1970.
     pub fn order(&self, now: u64, at: u64, chance: [u8; 3]) -> Result<Order, WishError> {
         let action = self.action()?;
         let usual = match action {
@@ -93,7 +93,7 @@ impl Wish {
             expires: now.saturating_add(life),
             action,
         };
-        // The form has rules of its own, which its reader knows.
+        // The order's format has further rules, which its parser checks.
         Ok(Order::parse(&order.to_text())?)
     }
 
@@ -134,8 +134,8 @@ impl Wish {
     }
 }
 
-/// The latest id of an order that can be made at this time, if clocks are an hour apart at most. A disk that has carried out a later one
-/// would take no order before that time comes.
+/// The latest order id that can be made at this time, if clocks differ by at most an hour. A disk that has carried out an order with a
+/// later id would refuse every order until that time comes.
 #[must_use]
 pub fn latest_id(now: u64) -> Option<OrderId> {
     OrderId::made(now.saturating_add(HOUR), [0xff; 3])

@@ -1,9 +1,9 @@
-//! What an order says, in words: for who signs it, and for who reads what was done.
+//! What an order says, in words: for the operator who signs it, and for the record of what was done.
 
 use gild_boards::mac::Mac;
 use gild_orders::{Action, Flash, Order};
 
-/// More nodes than this are counted, and not named.
+/// A text names at most this many nodes, and gives the number of the others.
 const NAMED: usize = 3;
 
 /// What its nodes do.
@@ -19,7 +19,7 @@ pub fn acts(action: &Action) -> String {
 fn of_flash(flash: &Flash) -> String {
     let mut words = format!("write the disk again with {}", flash.choice);
     if let Some(disk) = &flash.disk {
-        // It may hold what a terminal obeys.
+        // Quoted, because the serial number may hold control characters of a terminal.
         words = format!("{words}, only the disk with the serial number {disk:?}");
     }
     if flash.erase {
@@ -31,7 +31,7 @@ fn of_flash(flash: &Flash) -> String {
     words
 }
 
-/// Its nodes by name, as far as names are known; many are counted.
+/// Its first nodes, by name where that is known, and the number of the others.
 pub fn nodes(order: &Order, name: impl Fn(Mac) -> Option<String>) -> String {
     let named = |mac: &Mac| name(*mac).unwrap_or_else(|| mac.to_string());
     let first: Vec<String> = order.nodes.iter().take(NAMED).map(named).collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// So many are kept, the latest ones.
+/// Only this many are kept, the latest ones.
 const MOST: usize = 500;
 
 /// One action with the login.

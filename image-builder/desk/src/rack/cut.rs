@@ -1,17 +1,17 @@
-//! What is kept of a report: short fields, and a bounded number of them, whatever was sent.
+//! What the desk keeps of a report: a limited number of short fields, whatever the board sent.
 
 use gild_boards::mac::Mac;
 use gild_report::{Finding, Report};
 
 use super::Trust;
 
-/// A board has at most so many addresses.
+/// A board has at most this many addresses.
 pub(super) const MOST_MACS: usize = 8;
 const MOST_FINDINGS: usize = 16;
 /// Longest name, and longest sentence, bytes.
 const NAME: usize = 128;
 const TEXT: usize = 500;
-/// The same of somebody for whom nobody vouches: anybody can send as many as they like.
+/// The same for a stranger, because anybody can invent any number of strangers.
 const STRANGER_NAME: usize = 80;
 const STRANGER_TEXT: usize = 200;
 
@@ -72,7 +72,7 @@ pub fn cut(report: &Report, trust: Trust) -> Report {
     }
 }
 
-/// Text of a board, without what does not belong on a page or in a journal.
+/// A board's text without characters that do not belong on a page or in a journal.
 fn short(text: &str, longest: usize) -> String {
     let mut short = String::new();
     for visible in text.chars().filter(|c| !c.is_control()) {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use gild_report::MAX_LENGTH;
 
-    /// As long as a report can be: what is kept of it, for whoever sends it.
+    /// Little is kept even of the longest possible report, from any sender.
     #[test]
     fn of_the_longest_report_little_is_kept() {
         let long = || Some("\u{20ac}\u{1b}".repeat(MAX_LENGTH / 4));

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A node that has not joined after this long has its door closed: seconds.
+/// If a node has not joined after this many seconds, its door closes.
 pub const LONGEST_OPEN: u64 = 12 * 60 * 60;
 
 /// Why the desk withholds the token of a node whose door the operator has closed.
@@ -45,7 +45,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// Why the token stays here, for the node's console. `None` if it does not.
+    /// Why the desk withholds the token, for the node's console. `None` if it gives the token.
     #[must_use]
     pub const fn reason(self, now: u64) -> Option<&'static str> {
         match self {
@@ -61,7 +61,7 @@ impl Door {
         }
     }
 
-    /// Whether not even a proof opens it.
+    /// Whether even a valid proof does not open it.
     #[must_use]
     pub const fn is_closed_by_operator(self) -> bool {
         matches!(self, Self::Closed { .. })

@@ -1,4 +1,4 @@
-//! What a node was ordered, and what it made of it.
+//! The orders that a node was given, and how far it has come with each.
 
 use gild_orders::OrderId;
 use gild_report::Report;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Trust;
 use crate::orders::latest_id;
 
-/// So many orders of a node are remembered, the latest ones.
+/// At most this many orders of a node are remembered, the latest ones.
 const MOST: usize = 16;
 const JOINED: &str = "joined";
 
@@ -21,13 +21,13 @@ pub struct Handed {
     pub at: u64,
     /// When a report named it first.
     pub named: Option<u64>,
-    /// When the node joined with it or with a later one, after a card had written the disk by that.
+    /// When the node joined with this order or a later one, after a card had written the disk by that order.
     pub joined: Option<u64>,
     /// The image that the node ran then.
     pub image_id: Option<String>,
     /// The first fault that the board has shown since, and when.
     pub fault: Option<(u64, u8)>,
-    /// Why the board does not carry it out, until its card writes the disk by it.
+    /// Why the board refuses it. Empty again once its card writes the disk by it.
     pub refused: Option<String>,
 }
 
@@ -56,8 +56,8 @@ impl Orders {
         self.handed.iter().find(|handed| handed.id == id.as_str())
     }
 
-    /// The latest order by which a card has written the disk and with which the node has joined afterwards: the disk is done with this
-    /// one and all before. A node alone cannot say so: it notes an order before it makes its disk blank, and that may fail.
+    /// The latest order with which a card has written the disk and the node has joined afterwards. The disk accepts neither this order nor
+    /// an earlier one again. The node's word alone is not enough: it notes an order before it makes its disk blank, and that may fail.
     #[must_use]
     pub fn done(&self) -> Option<OrderId> {
         OrderId::parse(self.done.as_deref()?)
@@ -80,10 +80,10 @@ impl Orders {
         self.bound();
     }
 
-    /// Takes in a report that somebody vouches for. The image is the one that the node runs, as far as it is known.
+    /// Takes in a report that somebody vouches for. `image` is the image that the node runs, as far as the desk knows it.
     pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report, image: Option<&str>) {
         let named = report.order.as_deref().and_then(OrderId::parse);
-        // A board that names an order of years to come would be done with everything until then.
+        // If a board named an order from years ahead, all orders until then would seem done.
         let named = named.filter(|named| Some(named) <= latest_id(at).as_ref());
         let is_written = trust == Trust::Card && super::node::is_being_flashed(report);
         let written = named.as_ref().filter(|_| is_written);
@@ -121,7 +121,7 @@ impl Orders {
             if let Some(fault) = report.fault {
                 handed.fault.get_or_insert((at, fault));
             }
-            // Who refuses an order names it.
+            // A board that refuses an order names it in the message.
             let said = report.message.as_deref().unwrap_or_default();
             if said.contains(id.as_str()) {
                 handed.refused = Some(said.to_owned());
@@ -129,7 +129,7 @@ impl Orders {
         }
     }
 
-    /// Takes over what another node was ordered, which has turned out to be the same board.
+    /// Takes over the orders of another node, which has turned out to be the same board.
     pub(super) fn absorb(&mut self, other: &Self) {
         for handed in &other.handed {
             if !self.handed.iter().any(|own| own.id == handed.id) {

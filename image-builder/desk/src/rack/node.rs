@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Door, Opened, Orders, Starts, Trust, cut};
 
-/// So many events are kept.
+/// At most this many events are kept.
 const HISTORY: usize = 40;
 /// The flasher's stages in which the disk is being written.
 const WRITES: [&str; 3] = ["flash", "verify", "commit"];
@@ -30,7 +30,7 @@ pub struct Node {
     pub mac: String,
     /// The addresses of its other interfaces, as a card has signed them.
     pub other_macs: Vec<String>,
-    /// Who speaks at present: the flasher or the node.
+    /// Who reports at present: the flasher or the node.
     pub kind: Kind,
     /// Who stands behind the last report.
     pub trust: Option<Trust>,
@@ -64,7 +64,7 @@ pub struct Node {
     pub next_step: Option<String>,
     /// Whether it waits for the operator.
     pub held: bool,
-    /// Hardware that is slow or ill.
+    /// Hardware that is slow or failing.
     pub hardware: Vec<Finding>,
     /// When it spoke last, seconds since 1970.
     pub heard: u64,
@@ -72,17 +72,17 @@ pub struct Node {
     pub door: Door,
     /// What happened to it, the latest last.
     pub history: Vec<Event>,
-    /// The signed order that it has named last: its disk has carried it out, or it does so now.
+    /// The signed order that the board has named last. Its disk has carried it out, or is carrying it out.
     pub order: Option<String>,
     /// What it was ordered.
     pub orders: Orders,
-    /// What somebody says of it whom the desk does not know, since the last report of one that it knows.
+    /// What a stranger has reported about it, since the last report that the desk trusts.
     pub hearsay: Option<String>,
-    /// For which start of its flasher the door was opened: it is opened once for each.
+    /// The start of its flasher for which the door was opened. Each start opens it only once.
     pub(super) opened_for: Option<String>,
     /// The digest of the proof by which it is known.
     pub(super) proof: Option<String>,
-    /// Whether the first proof that comes through the door counts: none has, since it was opened.
+    /// Whether the next proof through the open door becomes the node's. No proof has come since the door was opened.
     pub(super) awaits_proof: bool,
     /// Which reports were seen.
     pub(super) starts: Starts,
@@ -112,14 +112,14 @@ impl Node {
         self.proof.as_deref() == Some(digest)
     }
 
-    /// Whether the node is known by the next proof that comes, whatever it was known by before.
+    /// Whether the next proof that comes becomes the one by which the desk knows the node, and replaces any earlier one.
     #[must_use]
     pub fn awaits_proof(&self, now: u64) -> bool {
         self.awaits_proof && self.door.reason(now).is_none()
     }
 
-    /// Whether this is worth a place on the disk, beside what was known before. How far a flash has come is not, because the next report
-    /// says it again.
+    /// Whether this is worth writing to the journal, compared with what was known before. The progress of a flash is not, because the next
+    /// report repeats it.
     #[must_use]
     pub(super) fn says_more_than(&self, before: Option<&Self>) -> bool {
         let lasting = |node: &Self| Self {
@@ -134,7 +134,7 @@ impl Node {
         before.is_none_or(|before| lasting(self) != lasting(before))
     }
 
-    /// Whether it is noted that its token went to this address since its door was opened.
+    /// Whether the history already says that the token went to this address since the door was opened.
     #[must_use]
     pub fn was_given_to(&self, to: &str) -> bool {
         let Door::Open { since, .. } = self.door else {
@@ -145,12 +145,12 @@ impl Node {
         events.any(|event| event.text == text)
     }
 
-    /// Whether a report is of the start that spoke last, or of a later one.
+    /// Whether a report is from the start that reported last, or from a later one.
     pub(super) fn is_present(&self, trust: Trust, report: &Report) -> bool {
         self.starts.is_present(trust, &report.boot)
     }
 
-    /// Takes in a report that is new. Whether it is barred: the operator has closed the door of an address that it names.
+    /// Takes in a new report. `is_barred`: the operator has closed the door of an address that the report names.
     pub(super) fn reported(&mut self, at: u64, trust: Trust, report: &Report, is_barred: bool) {
         let report = &cut(report, trust);
         let is_present = self.is_present(trust, report);
@@ -159,7 +159,7 @@ impl Node {
             return;
         }
         self.starts.note(trust, &report.boot, report.sequence);
-        // A late receipt of an earlier start is history, and not where the board is now.
+        // A late receipt is about an earlier start, so it does not say where the board is now.
         if is_present {
             self.take(at, trust, report);
         } else {
@@ -169,7 +169,7 @@ impl Node {
         self.move_door(at, trust, report, is_present, is_barred);
     }
 
-    /// What nobody vouches for: of a known board it is hearsay, and of a stranger all there is.
+    /// Takes in a report that nobody vouches for. About a known board it is hearsay; about a stranger it is all that there is.
     fn overhear(&mut self, at: u64, report: &Report) {
         if self.is_stranger() {
             self.take(at, Trust::Nobody, report);
@@ -192,7 +192,8 @@ impl Node {
         is_present: bool,
         is_barred: bool,
     ) {
-        // Once for each start. What the operator has closed, only the operator opens, and a late receipt opens no member's door.
+        // Each start opens the door once. A door that the operator has closed is opened only by the operator. A late receipt does not open
+        // the door of a member.
         let was_opened = self.opened_for.as_deref() == Some(&report.boot);
         let may_open = match self.door {
             Door::NeverOpened => true,
@@ -210,7 +211,7 @@ impl Node {
             let by = Opened::ByFlasher;
             self.door = Door::Open { since: at, by };
             self.opened_for = Some(report.boot.clone());
-            // It is being written over with the rest of the disk.
+            // The flash overwrites the secret with the rest of the disk.
             self.proof = None;
             self.awaits_proof = true;
             self.remember(at, "the door is open, because its card flashes it");
@@ -233,7 +234,7 @@ impl Node {
         self.trust = Some(trust);
         self.kind = report.kind;
         self.hearsay = None;
-        // What a report leaves out of these is not known to who speaks, and stays true.
+        // If a report leaves one of these out, its sender does not know the value. The old one stays valid.
         for (own, said) in [
             (&mut self.board, &report.board),
             (&mut self.hostname, &report.hostname),
@@ -246,7 +247,7 @@ impl Node {
             }
         }
         if trust == Trust::Card && self.serial.is_none() {
-            // A later one may be of somebody who wants this board to be taken for another.
+            // A later number may come from somebody who wants this board to pass for another.
             self.serial.clone_from(&report.serial);
         }
         if trust != Trust::Nobody {
@@ -277,7 +278,7 @@ impl Node {
         }
     }
 
-    /// Takes over what is known of another node, which a card says is this board.
+    /// Takes over what is known of another node, because a card has said that it is this board.
     pub(super) fn absorb(&mut self, other: &Self) {
         if self.door == Door::NeverOpened {
             self.door = other.door;
@@ -355,8 +356,8 @@ fn given_to(to: &str) -> String {
     format!("its token is given to {to}")
 }
 
-/// Whether the flasher says that this disk is being written, or was. One that found it right already does not count: a member
-/// must not be given its token again because its card was in the slot.
+/// Whether the flasher is writing this disk, or has just written it. If it found the disk already right, that does not count: a member must
+/// not get its token again only because its card was in the slot.
 pub(super) fn is_being_flashed(report: &Report) -> bool {
     let is = |text: &Option<String>, one: &str| text.as_deref() == Some(one);
     match report.kind {

@@ -1,11 +1,11 @@
-//! Which reports were seen: an old one that somebody sends again must open no door.
+//! Remembers which reports the desk has seen. An old report that somebody sends again must not open a door.
 
 use gild_report::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::Trust;
 
-/// So many starts of a board are remembered of each speaker.
+/// At most this many starts of a board are remembered for each speaker.
 const REMEMBERED: usize = 256;
 const LONGEST: usize = 32;
 
@@ -15,7 +15,7 @@ pub struct Starts {
     seen: Vec<Start>,
 }
 
-/// One start, as far as one speaker has reported it. Speakers are apart, so that none of them can silence another.
+/// One start, as reported by one speaker. Speakers are kept apart, so that none of them can make the desk ignore another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Start {
     speaker: Trust,
@@ -24,20 +24,20 @@ struct Start {
 }
 
 impl Starts {
-    /// Whether this is neither a report that was seen nor an earlier one.
+    /// Whether this report is later than those already seen.
     #[must_use]
     pub fn is_new(&self, kind: Kind, speaker: Trust, boot: &str, sequence: u64) -> bool {
         let mut alike = self.seen.iter().filter(|start| start.speaker == speaker);
         if self.last(speaker) == Some(boot) {
             return alike.any(|start| start.boot == boot && start.sequence < sequence);
         }
-        // Of an earlier start only a receipt may come late, and only once.
+        // A receipt of an earlier start may come late, but only once. Nothing else of an earlier start is new.
         !alike.any(|start| {
             start.boot == boot && (kind != Kind::Receipt || start.sequence >= sequence)
         })
     }
 
-    /// Whether this is of the start that spoke last, or of a later one.
+    /// Whether this is the start that reported last, or a later one.
     #[must_use]
     pub fn is_present(&self, speaker: Trust, boot: &str) -> bool {
         let knows = |start: &Start| start.speaker == speaker && start.boot == boot;
@@ -67,7 +67,7 @@ impl Starts {
         }
     }
 
-    /// Which starts were seen, and nothing of how far each has come.
+    /// The starts without how far each has come.
     #[must_use]
     pub fn without_sequences(&self) -> Self {
         let mut starts = self.clone();
@@ -77,7 +77,7 @@ impl Starts {
         starts
     }
 
-    /// Adds those of another node, which has turned out to be the same board.
+    /// Adds the starts of another node, which has turned out to be the same board.
     pub fn absorb(&mut self, other: &Self) {
         for start in &other.seen {
             self.note(start.speaker, &start.boot, start.sequence);
@@ -91,7 +91,7 @@ impl Starts {
     }
 }
 
-/// Whether this names a start: what is kept of each report must have a bound.
+/// Whether this is a valid name of a start. Its length is limited, because a part of every report is kept.
 #[must_use]
 pub fn is_boot(boot: &str) -> bool {
     (1..=LONGEST).contains(&boot.len())

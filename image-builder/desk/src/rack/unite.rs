@@ -1,5 +1,5 @@
-//! Which addresses are one board's. A card says so, and it is believed as far as nobody else has spoken for such an address: who has
-//! the key of the cards must not be able to make a board vanish in another one, nor a door that the operator has closed.
+//! Which addresses belong to one board. A card says so, and the desk believes it only for an address for which nobody else has spoken.
+//! Somebody with the key of the cards must not be able to make a board disappear into another one, nor a door that the operator has closed.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use super::cut::MOST_MACS;
 use super::{Node, Rack};
 
 impl Rack {
-    /// What was known of a board under the further addresses of a report is known under this one from now on. Who has said another number
-    /// of a board, or has shown a secret, stays apart, and so does a board whose door the operator has closed.
+    /// Moves what is known under the report's further addresses to this board. A board stays separate if it has reported another serial
+    /// number, if it has shown a secret, or if the operator has closed its door.
     pub(super) fn unite(&mut self, mac: Mac, report: &Report) {
         let mut own = Vec::new();
         for other in others(mac, report) {
@@ -37,7 +37,7 @@ impl Rack {
         }
         let node = self.entry(mac);
         if node.door.is_closed_by_operator() {
-            // An address that is left out would have a door of its own again, which any report opens.
+            // If an address were dropped, it would get a door of its own again, and any report could open that.
             let before = std::mem::take(&mut node.other_macs);
             own.retain(|mac| !before.contains(mac));
             node.other_macs = before;
@@ -72,7 +72,8 @@ impl Rack {
 }
 
 impl Node {
-    /// Whether it may be the board that sends this report: they have the same number; or this one has none, and nobody has spoken for it.
+    /// Whether this node may be the board that sends this report. Either both have the same serial number, or this node has none and has
+    /// shown no secret.
     fn may_be_that_of(&self, report: &Report) -> bool {
         let is_alike = match &self.serial {
             Some(serial) => report.serial.as_ref() == Some(serial),

@@ -1,4 +1,4 @@
-//! What boards ask and say.
+//! What boards ask and report.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,10 +26,10 @@ pub async fn metadata(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default();
-    // The groups are files.
+    // The groups are files, so reading them may block.
     let answer = spawn_blocking(move || desk.metadata(&query, shown(&headers, from))).await;
     match answer {
-        // The type that Matchbox has always given, which does not exist.
+        // Matchbox has always given this type, although it does not exist.
         Ok(Some(body)) => fresh("plain/text", body),
         Ok(None) => refused(StatusCode::NOT_FOUND, "404 page not found"),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -58,7 +58,7 @@ pub async fn report(
             );
         }
     };
-    // The journal is on a disk.
+    // The journal is on a disk, so writing it may block.
     let taken = spawn_blocking(move || desk.report(&body, shown(&headers, from))).await;
     match taken {
         Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
@@ -74,7 +74,7 @@ const fn status(error: &ReportError) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         ReportError::Signature => StatusCode::FORBIDDEN,
-        // It is known, so that the sender can stop repeating it.
+        // The desk has this report already, so the sender can stop repeating it.
         ReportError::Refused(Refused::Old) => StatusCode::OK,
         ReportError::Full | ReportError::Kept(_) => StatusCode::INSUFFICIENT_STORAGE,
     }

@@ -1,4 +1,5 @@
-//! The connections of both web servers: so many at once, so many of one source, and none that takes its answer and does not read it.
+//! The connections of both web servers. Their number is limited, in total and for each source, and a client that does not read its answer
+//! is dropped.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -15,13 +16,13 @@ use tokio::time::{Sleep, sleep};
 use crate::places::{Place, Places};
 use crate::source::Source;
 
-/// So many connections at once. Each has at most twice `BUFFER` of this program's memory, and what TLS needs.
+/// At most this many connections at a time. Each takes at most twice `BUFFER` of memory, and what TLS needs.
 const MOST: usize = 2048;
-/// So many of one source: a hundred boards behind one address read an image over four connections each.
+/// At most this many of one source: a hundred boards behind one address read an image over four connections each.
 const MOST_OF_SOURCE: usize = 512;
-/// So long a client may take nothing of an answer.
+/// How long a client may accept no byte of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What is kept of a request or an answer in each connection, bytes.
+/// How much of a request or an answer is buffered in each connection, bytes.
 pub const BUFFER: usize = 64 << 10;
 
 /// Lets connections in, or closes them.
@@ -62,11 +63,11 @@ impl<S> Accept<TcpStream, S> for Guard {
     }
 }
 
-/// A connection that ends where its client takes nothing any more.
+/// A connection that ends when its client accepts no more data.
 pub struct Guarded<S> {
     stream: S,
     patience: Duration,
-    /// Runs while the client takes nothing.
+    /// The timer that runs while the client accepts nothing.
     late: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }

@@ -1,4 +1,4 @@
-//! The operator's hand on the door.
+//! The request with which the operator opens or closes a door.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub async fn door(
         return refused(StatusCode::BAD_REQUEST, &why);
     };
     let decide = move || {
-        // The desk would keep what was a slip of the hand as a board.
+        // The desk would keep a mistyped address as a board.
         if !desk.knows(mac) {
             return Ok(Err(nobody(mac, &desk)));
         }
@@ -66,7 +66,7 @@ pub async fn door(
     }
 }
 
-/// What to do about an address that nobody has.
+/// What to do about an address that no board has.
 fn nobody(mac: Mac, desk: &Desk) -> String {
     format!(
         "no group says who {mac} is, and no board has reported with this address; next: gild node add {} --mac {mac} --name ... first, or \
@@ -75,7 +75,7 @@ fn nobody(mac: Mac, desk: &Desk) -> String {
     )
 }
 
-/// The answer to anyone who is not the operator, or has shown too many wrong logins.
+/// The answer to a request without the operator's login, or from an address that has shown too many wrong ones.
 pub(super) fn refuses(
     desk: &Desk,
     limits: &Limits,

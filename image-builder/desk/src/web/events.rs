@@ -1,4 +1,4 @@
-//! The rack as JSON: once, and as it changes.
+//! The rack as JSON: once, or again with each change.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ pub async fn events(
         Ok(place) => place,
         Err(later) => return later.into_response(),
     };
-    // One part waits for the connection, and the rest is shared.
+    // Only one part waits for each connection. The rest is shared by all.
     let (send, receive) = mpsc::channel(1);
     let news = picture.news();
     tokio::spawn(async move {
@@ -68,7 +68,7 @@ async fn watch(
     loop {
         let bytes = match next.take() {
             Some(news) => news,
-            // The first time; and who lags behind has missed something, and gets everything again.
+            // The page has just opened, or it has fallen behind and missed something. Either way it gets everything.
             None => match picture.whole().await {
                 Some(whole) => whole.events,
                 None => return,

@@ -1,4 +1,4 @@
-//! The published images, as any web server gives files: parts of them, and whether they are still the same.
+//! The published images, as any web server gives files: with ranges and entity tags.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -28,7 +28,7 @@ async fn image(State(folder): State<PathBuf>, mut request: Request) -> Response 
         return StatusCode::NOT_FOUND.into_response();
     };
     let opened = spawn_blocking(move || open(&folder, &name)).await;
-    // What is outside, what is not a file and what cannot be read are alike for those who ask.
+    // For the client there is no difference between a file outside, something that is not a file, and something that cannot be read.
     let Ok(Ok((file, metadata))) = opened else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -37,7 +37,7 @@ async fn image(State(folder): State<PathBuf>, mut request: Request) -> Response 
         return StatusCode::PRECONDITION_FAILED.into_response();
     }
     leave_range_out(request.headers_mut(), &etag);
-    // By its number, so that it is the file that was looked at, whatever has taken its name since.
+    // Opened by its descriptor, so that this is the file that was checked, even if another one has its name by now.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let served = ServeFile::new(path).try_call(request).await;
     drop(file);
@@ -55,8 +55,8 @@ async fn image(State(folder): State<PathBuf>, mut request: Request) -> Response 
     response
 }
 
-/// Files whose names begin with a dot are half written, or locks. Names of published files need no escapes, so that an escape can only
-/// hide something.
+/// The path of a published file. A name that begins with a dot is that of an unfinished file or a lock. Names of published files need no
+/// escapes, so an escape could only hide something.
 fn name(path: &str) -> Option<PathBuf> {
     let name = path.strip_prefix("/images/")?;
     let is_published = !path.contains('%')
@@ -72,7 +72,7 @@ fn open(folder: &Path, name: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// Which version of a file it is: another file of the name has another one, in the same second too.
+/// The version of a file. Another file with the same name has another version, even if it comes in the same second.
 fn etag(metadata: &Metadata) -> String {
     let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
     format!(
@@ -82,7 +82,7 @@ fn etag(metadata: &Metadata) -> String {
     )
 }
 
-/// RFC 9110, section 13.1.1: whether it is one of the versions that the request is about.
+/// RFC 9110, section 13.1.1: whether the file is one of the versions that the request names.
 fn is_wanted(headers: &HeaderMap, etag: &str) -> bool {
     let mut wanted = headers.get_all(header::IF_MATCH).iter().peekable();
     let is_any = wanted.peek().is_none();
@@ -92,11 +92,11 @@ fn is_wanted(headers: &HeaderMap, etag: &str) -> bool {
     is_any || tags.any(|tag| ["*", etag].contains(&tag.trim()))
 }
 
-/// The whole file comes where the range has a unit that is not known (RFC 9110, section 14.2), or is of another version (13.1.5).
+/// Removes a range whose unit is unknown (RFC 9110, section 14.2) or that is of another version (13.1.5). Then the whole file is sent.
 fn leave_range_out(headers: &mut HeaderMap, etag: &str) {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     let is_same = text(header::IF_RANGE).is_none_or(|tag| tag == etag);
-    // What answers knows units in lower case alone.
+    // The service that answers knows units only in lower case.
     let range = text(header::RANGE).map(str::to_ascii_lowercase);
     let known = range.filter(|range| is_same && range.starts_with("bytes="));
     headers.remove(header::RANGE);

@@ -1,4 +1,4 @@
-//! What one address may ask of the desk, so that it cannot keep the desk from the others. This machine's own programs may ask as they like.
+//! Limits on what one address may ask, so that it cannot block the desk for others. The programs of this machine have no limits.
 
 mod buckets;
 
@@ -16,18 +16,18 @@ use crate::places::{Full, Place, Places};
 use crate::source::Source;
 use buckets::Buckets;
 
-/// Requests of one address in a second, and at once. A flasher at work reports every 5 seconds, so that 500 boards behind one address
-/// have room; `gild check` asks for each of a thousand nodes at once.
+/// Requests of one address: per second, and at a time. A flasher at work reports every 5 seconds, so 500 boards behind one address have
+/// room. `gild check` asks for a thousand nodes at a time.
 const REQUESTS: (f64, f64) = (100.0, 1000.0);
-/// Wrong logins of one address in a second, and at once.
+/// Wrong logins of one address: per second, and at a time.
 const LOGINS: (f64, f64) = (10.0 / 60.0, 10.0);
-/// So many pages are kept up to date at once, and so many of one source.
+/// At most this many pages are kept up to date at a time, and this many of one source.
 const PAGES: usize = 64;
 const PAGES_OF_SOURCE: usize = 8;
-/// After this long a page may find a place.
+/// A page that found no place may try again after this time.
 const PAGE: Duration = Duration::from_secs(10);
 
-/// How much was asked lately, by whom.
+/// How much each address has asked lately.
 pub struct Limits {
     requests: Mutex<Buckets>,
     logins: Mutex<Buckets>,
@@ -45,7 +45,7 @@ impl Default for Limits {
     }
 }
 
-/// Something that is asked too often: when to come again.
+/// The request came too often. Says when to come again.
 pub struct Later {
     status: StatusCode,
     why: &'static str,
@@ -63,7 +63,7 @@ impl Later {
 }
 
 impl IntoResponse for Later {
-    /// In whole seconds.
+    /// `Retry-After` is in whole seconds.
     fn into_response(self) -> Response {
         let seconds = self.wait.as_secs() + u64::from(self.wait.subsec_nanos() > 0);
         let mut response = refused(self.status, self.why);
@@ -106,13 +106,13 @@ impl Limits {
     /// This address has shown a wrong login.
     pub fn wrong_login(&self, from: SocketAddr) {
         if let Some(source) = Source::of(from) {
-            // A request that comes at the same moment as others is counted, and waits the next time.
+            // If several requests come at the same moment, this one may pass all the same. It is counted, so the next one waits.
             let _ = lock(&self.logins).take(source, Instant::now());
         }
     }
 }
 
-/// Answers what is asked too often.
+/// Refuses requests of an address that asks too often.
 pub async fn requests(
     State(limits): State<Arc<Limits>>,
     ConnectInfo(from): ConnectInfo<SocketAddr>,

@@ -74,7 +74,7 @@ fn head(text: &mut String, name: &str, help: &str) {
 }
 
 fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // A string takes what is written to it.
+    // Writing to a string cannot fail.
     let _ = writeln!(text, "{line}");
 }
 

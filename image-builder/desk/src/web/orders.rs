@@ -1,4 +1,4 @@
-//! Orders: boards fetch what is signed, the operator queues drafts and takes orders back.
+//! Orders over HTTP: boards fetch signed orders, and the operator queues drafts and takes orders back.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ use crate::rack::Rack;
 const EXAMPLE: &str = r#"{"action": "hold", "nodes": ["d8:3a:dd:01:02:03"]}"#;
 const JSON: &str = "application/json";
 
-/// `GET /orders/<twelve digits>`: the signed order for the node with this MAC address. Another name has none.
+/// `GET /orders/<twelve digits>`: the signed order for the node with this MAC address. Any other name is not found.
 pub async fn order(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Response {
     let none = || refused(StatusCode::NOT_FOUND, "there is no order for this board");
     let Some(mac) = Mac::parse(&name).filter(|mac| mac.digits() == name) else {
         return none();
     };
-    // The orders are files, and the journal is on a disk.
+    // The orders are files, and the journal is on a disk. Both may block.
     match spawn_blocking(move || desk.order_for(mac)).await {
         Ok(Some(text)) => fresh(JSON, text),
         Ok(None) => none(),
@@ -36,7 +36,7 @@ pub async fn order(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> R
     }
 }
 
-/// `POST /orders`: a draft, which is an order when it is signed.
+/// `POST /orders`: queues a draft. It becomes an order when it is signed.
 pub async fn queue(
     State(desk): State<Arc<Desk>>,
     State(limits): State<Arc<Limits>>,
@@ -82,7 +82,7 @@ pub async fn take_back(
     }
 }
 
-/// `GET /audit`: what was done with the login, for who has it.
+/// `GET /audit`: what was done with the login. It needs the login itself.
 pub async fn audit(
     State(desk): State<Arc<Desk>>,
     State(limits): State<Arc<Limits>>,
@@ -92,7 +92,7 @@ pub async fn audit(
     if let Some(refusal) = refuses(&desk, &limits, from, &headers) {
         return refusal;
     }
-    // Who writes the journal has the rack meanwhile.
+    // A thread that writes the journal holds the lock of the rack, so this may block.
     let acts = spawn_blocking(move || desk.look(Rack::clone)).await;
     match acts {
         Ok(rack) => fresh(JSON, json!({"acts": rack.audit().acts()}).to_string()),

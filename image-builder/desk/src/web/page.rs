@@ -1,4 +1,4 @@
-//! The page of the rack. It lies in the program.
+//! The page of the rack. Its files are compiled into the program.
 
 use axum::Router;
 use axum::routing::get;

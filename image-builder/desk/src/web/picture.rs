@@ -1,4 +1,4 @@
-//! The picture of the rack as bytes: made at most once a second, and shared by all who look, so that readers cost no memory of their own.
+//! The picture of the rack as bytes. It is made at most once a second and shared by all readers, so a reader costs no memory of its own.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,11 +17,11 @@ use super::{fresh, metrics, tell};
 use crate::desk::{Desk, now};
 use crate::rack::Rack;
 
-/// The whole is made once in this time at most.
+/// The whole picture is made at most once in this time.
 const SHARED: Duration = Duration::from_secs(1);
-/// News that a slow page may lag behind before it gets everything again.
+/// A page may fall this many messages behind. Then it gets everything again.
 const NEWS: usize = 4;
-/// An answer goes out in parts of this size, bytes: what is under way to a client is a copy.
+/// An answer goes out in parts of this many bytes, because what is being sent to a client is a copy.
 const PART: usize = 16 << 10;
 
 /// What all pages see.
@@ -58,8 +58,8 @@ impl Picture {
         })
     }
 
-    /// The whole, with all that has happened before this was called. Who asks sooner than a second after the last change waits for that long.
-    /// `None` if it cannot be made.
+    /// The whole picture, with everything that has happened before this call. If the last picture is not new enough, the caller waits until
+    /// it is a second old. `None` if the picture cannot be made.
     pub async fn whole(&self) -> Option<Whole> {
         let wanted = self.version();
         let mut latest = self.latest.lock().await;
@@ -94,13 +94,13 @@ impl Picture {
 
     /// Tells all pages.
     pub fn tell(&self, events: Bytes) {
-        // Before it is sent: who gets the whole after this has to get one that has it.
+        // Counted before the message is sent: a page that asks for the whole picture after the message must get one that includes it.
         self.told.fetch_add(1, Ordering::Relaxed);
-        // The last page may have been closed.
+        // This fails if the last page was closed.
         let _ = self.news.send(events);
     }
 
-    /// It grows with each change, and with each message to the pages.
+    /// A number that grows with each change, and with each message to the pages.
     fn version(&self) -> u64 {
         self.desk.changes() + self.told.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! What one page has been sent, and so what it has to be sent next.
+//! Remembers what a page has been sent, and so finds what to send next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,8 +18,8 @@ pub struct Message {
     pub data: String,
 }
 
-/// What a page shows of a node, of that which changes without a report of the node: it falls silent, or somebody adds or
-/// changes its group or orders something.
+/// The part of a node's picture that changes without a report of the node: it falls silent, or somebody changes its group or orders
+/// something.
 type Look = (State, bool, String, Option<OfNode>);
 
 /// What a page was sent.
@@ -32,13 +32,13 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// Takes in the orders of this moment, which the next messages have.
+    /// Takes in the present orders. The next messages will show them.
     pub fn see(&mut self, orders: Vec<OrderShown>, rack: &Rack) {
         self.of_nodes = of_node(&orders, rack);
         self.orders = orders;
     }
 
-    /// The orders, if the page was sent others.
+    /// The orders, if they differ from those that the page has.
     pub fn orders(&mut self) -> Option<Message> {
         if self.last_orders.as_ref() == Some(&self.orders) {
             return None;
@@ -91,7 +91,7 @@ impl Sent {
         }
     }
 
-    /// The nodes that look otherwise than the page was sent. If one is gone, all.
+    /// The nodes that look different from what the page was sent. If a node is gone, all nodes.
     pub fn by_time(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
         let present: BTreeMap<_, _> = rack
             .nodes()

@@ -1,4 +1,4 @@
-//! Tells all open pages what changes: once for all of them.
+//! Tells all open pages what changes. Each message is made once, for all of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use super::sent::Sent;
 use crate::desk::{Desk, now};
 use crate::rack::Rack;
 
-/// News of this long goes out together.
+/// Changes within this time go out as one message.
 const TOGETHER: Duration = Duration::from_millis(250);
-/// A page hears something at least this often: what has changed because time passed, or that nothing has. If it hears nothing for
-/// much longer, the connection is lost.
+/// A page gets a message at least this often: what has changed because time passed, or that nothing has. If it gets none for much longer,
+/// its connection is lost.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Tells pages, forever.
@@ -26,7 +26,7 @@ pub async fn changes(desk: &Arc<Desk>, picture: &Picture) {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        // Who lags behind has missed something, and tells everything again.
+        // If this task falls behind, it misses changes. Then it sends everything again.
         let mut has_missed = false;
         let mut changed = BTreeSet::new();
         tokio::select! {

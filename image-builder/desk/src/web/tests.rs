@@ -25,7 +25,7 @@ fn desk(folder: &tempfile::TempDir) -> Router {
     whole(&Arc::new(desk))
 }
 
-/// What comes back for a request from there.
+/// The answer to a request from this address.
 async fn ask(router: &Router, from: &str, method: &str, path: &str, login: &str) -> Response {
     let from: SocketAddr = from.parse().expect("an address");
     let body = r#"{"mac": "d8:3a:dd:01:02:03", "open": true}"#;
@@ -50,7 +50,7 @@ async fn an_address_that_asks_without_end_is_put_off_and_nobody_else_is() {
     let folder = tempfile::tempdir().expect("a folder");
     let router = desk(&folder);
     let mut refusal = None;
-    // It takes some milliseconds, in which some more come.
+    // These requests take some milliseconds, in which the bucket gains a few more.
     for _ in 0..5000 {
         let answer = ask(&router, STRANGER, "GET", "/metadata?mac=x", "").await;
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
@@ -101,7 +101,7 @@ async fn who_guesses_logins_waits_and_the_operator_does_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let router = desk(&folder);
     let right = "0d".repeat(32);
-    // Whatever asks for the login counts together.
+    // All requests that need the login count together.
     let places = [
         ("POST", "/door"),
         ("POST", "/orders"),
@@ -144,7 +144,7 @@ async fn an_address_watches_with_eight_pages_at_most() {
     assert_eq!(one_more.status(), StatusCode::TOO_MANY_REQUESTS);
     let other = ask(&router, OTHER, "GET", "/events", "").await;
     assert_eq!(other.status(), StatusCode::OK);
-    // Anyone who closes a page can open another one.
+    // Closing a page makes room for another one.
     pages.pop();
     loop {
         let next = ask(&router, STRANGER, "GET", "/events", "").await;

@@ -1,4 +1,4 @@
-//! What an operator sends: JSON that says what is wished.
+//! The body of an operator's request: JSON that says what is wished.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::refused;
 /// How long it may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// Reads it, of at most so many bytes. `example`: one that is right.
+/// Reads a body of at most this many bytes. `example` is a correct one for the error message.
 pub async fn read<T: DeserializeOwned>(
     body: Body,
     longest: usize,

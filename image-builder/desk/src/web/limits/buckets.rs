@@ -1,23 +1,23 @@
-//! One bucket for each source: it fills by itself, and each request takes one out. No clock of its own.
+//! One bucket for each source. It refills with time, and each request takes one unit out. The callers give the time.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::source::Source;
 
-/// So many sources are remembered: an address costs an attacker nothing where there is IPv6.
+/// At most this many sources are remembered: with IPv6 an attacker has any number of addresses.
 const MOST: usize = 4096;
 
 /// The buckets.
 pub struct Buckets {
-    /// What comes into each in a second.
+    /// Units that each bucket gains in a second.
     rate: f64,
-    /// What fits into each.
+    /// Units that fit into a bucket.
     size: f64,
     known: HashMap<Source, Bucket>,
 }
 
-/// What was in it, and when that was.
+/// How much was in the bucket at which time.
 #[derive(Clone, Copy)]
 struct Bucket {
     content: f64,
@@ -34,7 +34,7 @@ impl Buckets {
         }
     }
 
-    /// Takes one out. From an empty bucket nothing can be taken; the error says when it can.
+    /// Takes one unit. If the bucket is empty, the error says how long until there is one.
     pub fn take(&mut self, source: Source, now: Instant) -> Result<(), Duration> {
         let wait = self.wait(source, now);
         let taken = if wait.is_some() { 0.0 } else { 1.0 };
@@ -44,7 +44,7 @@ impl Buckets {
         wait.map_or(Ok(()), Err)
     }
 
-    /// How long nothing can be taken, if that is so now.
+    /// How long until there is a unit, if there is none now.
     pub fn wait(&self, source: Source, now: Instant) -> Option<Duration> {
         let content = self.content(source, now);
         (content < 1.0).then(|| Duration::from_secs_f64((1.0 - content) / self.rate))
@@ -57,8 +57,8 @@ impl Buckets {
         })
     }
 
-    /// Of too many sources the one is forgotten that asked longest ago: its bucket is the likeliest to be full again, and one
-    /// that is not known is full.
+    /// If there are too many sources, forgets the one that asked the longest time ago. Its bucket is the likeliest to be full again, and an
+    /// unknown source counts as full.
     fn make_room(&mut self, source: Source) {
         if self.known.len() < MOST || self.known.contains_key(&source) {
             return;
@@ -92,7 +92,7 @@ mod tests {
         buckets.take(source(2), start).expect("another one's");
         buckets.take(source(1), after(101)).expect("one came");
         assert!(buckets.take(source(1), after(101)).is_err());
-        // However long it takes, no more fits.
+        // However long the pause, the bucket holds no more than its size.
         let taken = (0..30).filter(|_| buckets.take(source(1), after(600_000)).is_ok());
         assert_eq!(taken.count(), 20);
     }
