@@ -1,4 +1,4 @@
-//! Asking Matchbox who this node is, until it says so or the time is over.
+//! Asks Matchbox who this node is, until it answers or the time is over.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ const TRY: Duration = Duration::from_secs(15);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(16);
 
-/// What the asking needs of the machine it runs on.
+/// What asking needs from the machine.
 pub trait World {
-    /// The addresses to ask with, the likeliest first: every one of this node, wherever its cable is. None without a
-    /// cable.
+    /// The addresses to ask with, the likeliest first. It has every address of this node whose cable is plugged in, and is empty if no
+    /// cable is.
     fn macs(&self) -> Vec<Mac>;
-    /// What this node shows, so that gild's desk knows it again.
+    /// The proof by which gild's desk knows this node again.
     fn proof(&self) -> Option<&Proof>;
-    /// The answer to a GET that shows this proof.
+    /// The answer to a GET request that shows this proof.
     fn get(&self, url: &Url, proof: Option<&Proof>, time: Duration) -> Result<String, FetchError>;
     /// Time since some start.
     fn now(&self) -> Duration;
@@ -42,7 +42,7 @@ pub trait World {
 /// Why this node does not know who it is.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// No cable, no driver.
+    /// There is no cable or no driver.
     #[error("no wired network interface has a carrier; next: check the cable and the switch")]
     NoInterface,
     /// The request.
@@ -59,7 +59,7 @@ pub enum AskError {
          next: add a group that selects this MAC address"
     )]
     DefaultGroup(Mac),
-    /// Who this node is would depend on its cable.
+    /// The node's identity would depend on its cable.
     #[error(
         "the metadata server has two names for this node: {1} for {0} and {3} for {2}; next: remove one of the two groups, or give both \
          the same hostname"
@@ -70,7 +70,7 @@ pub enum AskError {
     Answer(Mac, NodeError),
 }
 
-/// What the operator can do where a node does not believe that it asks Matchbox.
+/// What the operator can do if the node does not accept the server's certificate.
 fn advice(error: &FetchError) -> String {
     match error {
         FetchError::Certificate(refused) => {
@@ -83,7 +83,7 @@ fn advice(error: &FetchError) -> String {
 }
 
 impl AskError {
-    /// Somebody has to change something first, so there is no hurry.
+    /// Whether somebody has to change something first. Then the node need not ask again soon.
     fn waits_for_a_person(&self) -> bool {
         matches!(
             self,
@@ -92,7 +92,7 @@ impl AskError {
     }
 }
 
-/// Asks until there is a good answer, or the last reason why there is none.
+/// Asks until there is a good answer. If the time runs out first, returns the last reason.
 pub fn ask(
     world: &dyn World,
     matchbox: &Url,
@@ -129,9 +129,8 @@ pub fn ask(
     }
 }
 
-/// Asks once with each address. Of the answers that are for this node that of the lowest address counts, unless they give
-/// it two names.
-/// What is wrong with an answer for this node weighs more than silence.
+/// Asks once with each address. If several answers are for this node, the one for the lowest address counts; two different names are an
+/// error. A wrong answer for this node is reported before a missing answer.
 fn round(
     world: &dyn World,
     matchbox: &Url,
@@ -156,7 +155,8 @@ fn round(
                             let name = first.hostname.clone();
                             return Err(AskError::TwoNames(first.mac, name, mac, node.hostname));
                         }
-                        // The node's password is made from the address, and the order from where the cable is.
+                        // The node's password depends on the address, but the order of the addresses depends on the cable. So the lowest
+                        // address counts.
                         Some(first) if first.mac.0 < node.mac.0 => continue,
                         _ => {
                             found = Some(node);

@@ -1,4 +1,4 @@
-//! The board's unique number. The driver of the memory that it stands in may come late.
+//! The board's unique number. The driver of the memory that holds it may start late.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +10,9 @@ use gild_boards::Board;
 use gild_identity::unique_number;
 
 const COMPATIBLE: &str = "proc/device-tree/compatible";
-/// How long it may take to appear.
+/// How long to wait for the number.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// How often it is looked for.
+/// How often to look for it.
 pub const LOOK: Duration = Duration::from_millis(100);
 
 /// The board that this is.
@@ -22,10 +22,10 @@ pub fn board(root: &Path) -> Result<&'static Board> {
     Ok(gild_boards::detect(&compatible)?)
 }
 
-/// Waits for the number of a board that keeps one.
+/// Waits for the number, if this board has one.
 #[must_use]
 pub fn wait(root: &Path) -> Option<[u8; 16]> {
-    // A machine that gild does not know keeps none.
+    // gild does not know any number of a machine that is not one of its boards.
     let board = board(root).ok()?;
     board.cpu_id.as_ref()?;
     let end = Instant::now() + PATIENCE;

@@ -1,6 +1,7 @@
-//! What the flasher card says about this node's network, from the block on the disk, as files for networkd.
+//! The network settings from the flasher card. The flasher left them in a block on the disk, and this module turns them into files for
+//! networkd.
 //!
-//! They lie in `/run`: a disk that is flashed again starts without them.
+//! The files lie in `/run`, so a disk that is flashed again starts without them.
 
 use std::fmt::Write;
 use std::fs;
@@ -13,17 +14,17 @@ use gild_proof::disk::Disk;
 use log::info;
 
 const FOLDER: &str = "run/systemd/network";
-/// networkd takes the first file that matches, by name: this one goes before that of the image.
+/// networkd takes the first matching file by name, so this one comes before the image's.
 const NETWORK: &str = "10-gild-card.network";
 const VLAN_DEVICE: &str = "10-gild-card.netdev";
 const VLAN_NETWORK: &str = "10-gild-card-vlan.network";
-/// The image's own, for DHCP. What it says of names counts with a static address, too.
+/// The image's own file, for DHCP. Its part about names also applies with a static address.
 const WIRED: &str = include_str!("../rootfs/usr/lib/systemd/network/20-gild-wired.network");
-/// Where its part ends that says which interfaces are meant.
+/// The end of the part that says which interfaces are meant.
 const MATCHED: &str = "[Link]\n";
 const DHCP: &str = "DHCP=yes\n";
 
-/// Writes the files, if the disk has a block: this one, or that of the root file system.
+/// Writes the files if the disk has a block. `disk` is the disk to read instead of that of the root file system.
 pub fn apply(root: &Path, disk: Option<&Path>) -> Result<()> {
     let disk = match disk {
         Some(device) => Disk {
@@ -68,7 +69,7 @@ fn files(settings: &Settings) -> Vec<(&'static str, String)> {
             VLAN_DEVICE,
             format!("[NetDev]\nName={name}\nKind=vlan\n\n[VLAN]\nId={vlan}\n"),
         ),
-        // The interface below it only carries the VLAN.
+        // The interface below the VLAN has no address of its own.
         (
             NETWORK,
             format!(
@@ -84,7 +85,7 @@ fn vlan_name(vlan: u16) -> String {
     format!("vlan{vlan}")
 }
 
-/// The lines that take the place of the image's `DHCP=yes`.
+/// The lines that replace the image's `DHCP=yes`.
 fn lines(settings: &Settings) -> String {
     let mut lines = DHCP.to_owned();
     if let Some(fixed) = &settings.address {
@@ -97,7 +98,7 @@ fn lines(settings: &Settings) -> String {
     lines
 }
 
-/// The way to a router outside of the node's own network. The flasher takes such a one too.
+/// The route to a router outside the node's own network. The flasher accepts such a router too.
 fn far_route(settings: &Settings) -> String {
     let fixed = settings.address.as_ref();
     let far = fixed.and_then(|fixed| fixed.gateway.filter(|gateway| !fixed.has(*gateway)));
@@ -148,9 +149,9 @@ mod tests {
         }
     }
 
-    /// A root on which the block with these bytes was applied, and how that ended.
+    /// Applies a block with these bytes to a root directory. Returns the directory and the result.
     fn applied(block: &[u8]) -> (TempDir, Result<()>) {
-        // On a real file system: a memory one may refuse O_DIRECT.
+        // It needs a real file system, because one in memory may refuse O_DIRECT.
         let disk = NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).expect("a disk");
         disk.as_file().set_len(1 << 20).expect("its size");
         disk.as_file()

@@ -1,4 +1,4 @@
-//! HTTP to one server: short, small, and to nobody else.
+//! HTTP to one server: few bytes, short waits, and no redirect to another server.
 
 mod verifier;
 
@@ -19,13 +19,13 @@ use crate::token::Credentials;
 use verifier::OfCluster;
 
 const CONNECT: Duration = Duration::from_secs(5);
-/// The same where nothing depends on what is sent.
+/// The same for a report, because nothing depends on it.
 const HASTY_CONNECT: Duration = Duration::from_secs(3);
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 << 10;
 const MAX_REDIRECTS: usize = 3;
 
-/// A request came to nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The certificate authority's file cannot be used, or there is no TLS.
@@ -37,13 +37,13 @@ pub enum FetchError {
     /// The server's certificate does not fit.
     #[error("the server's certificate is refused: {0}")]
     Certificate(RefusedCertificate),
-    /// The server's certificate begins in what this node takes for the future: it has no clock of its own.
+    /// The server's certificate is not valid yet by this node's clock, which may be wrong.
     #[error("the server's certificate is not valid yet by this node's clock")]
     NotValidYet,
-    /// The server refuses.
+    /// The server refused with this status.
     #[error("the server answers {0}")]
     Status(u16),
-    /// The answer has no end.
+    /// The answer is too long.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
     /// The answer is not text.
@@ -51,7 +51,7 @@ pub enum FetchError {
     NotText,
 }
 
-/// reqwest's own text leaves out why.
+/// reqwest's own text leaves out the cause.
 impl From<reqwest::Error> for FetchError {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
@@ -70,30 +70,30 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that trusts this authority alone, or else the public ones.
+    /// A client that trusts only this authority, or the public ones if there is none.
     pub fn new(ca: Option<&Path>) -> Result<Self, FetchError> {
         Self::trusting(roots(ca)?)
     }
 
-    /// A client that trusts these authorities alone.
+    /// A client that trusts only these authorities.
     pub fn trusting(roots: RootCertStore) -> Result<Self, FetchError> {
         let tls = tls()?.with_root_certificates(roots);
         Self::with(tls.with_no_client_auth(), CONNECT, to_the_same_server())
     }
 
-    /// The client of a report: as `new` gives it, without patience, and it follows nobody, because the page that a redirect leads to
-    /// would answer another question.
+    /// A client for reports. It trusts as `new` does, but gives up sooner. It follows no redirect, because the page behind it would answer
+    /// another question.
     pub fn hasty(ca: Option<&Path>) -> Result<Self, FetchError> {
         let tls = tls()?.with_root_certificates(roots(ca)?);
         Self::with(tls.with_no_client_auth(), HASTY_CONNECT, Policy::none())
     }
 
-    /// A client that takes any server for the one it looks for. It sends no secret and believes no answer.
+    /// A client that accepts any server. It must send no secret, and its answers must not be trusted.
     pub fn trusting_anybody() -> Result<Self, FetchError> {
         Self::verifying(OfCluster::not_known_yet())
     }
 
-    /// A client of a cluster of these authorities. Certificates that lie between an authority and a server may be in the bundle.
+    /// A client of the cluster with these authorities. The bundle may also have the certificates between an authority and a server.
     pub fn of_cluster(
         roots: RootCertStore,
         bundle: Vec<CertificateDer<'static>>,
@@ -127,7 +127,7 @@ impl Client {
         self.fetch(self.client.get(url.clone()).timeout(time))
     }
 
-    /// The answer to a GET of a node that shows this proof, if it has one.
+    /// The answer to a GET request that shows this node's proof, if there is one.
     pub fn get_with(
         &self,
         url: &Url,
@@ -137,7 +137,7 @@ impl Client {
         self.fetch(showing(self.client.get(url.clone()), proof)?.timeout(time))
     }
 
-    /// The status with which a server answers a report. After this time it is given up with all that it waits for.
+    /// Posts a report and returns the server's status. After this time it gives up, with everything that it waits for.
     pub fn post(
         self,
         url: &Url,
@@ -150,12 +150,12 @@ impl Client {
             .body(report)
             .timeout(time);
         let answer = self.runtime.block_on(async { request.send().await });
-        // It would wait for the look-up of a name.
+        // A normal end would wait for the look-up of a name.
         self.runtime.shutdown_background();
         Ok(answer?.status().as_u16())
     }
 
-    /// The answer to a GET of somebody who shows this.
+    /// The answer to a GET request with these credentials.
     pub fn get_as(
         &self,
         url: &Url,
@@ -187,7 +187,7 @@ impl Client {
     }
 }
 
-/// Adds the proof as a header, which no log of the client's shows.
+/// Adds the proof as a header that the client's logs do not show.
 fn showing(request: RequestBuilder, proof: Option<&Proof>) -> Result<RequestBuilder, FetchError> {
     let Some(proof) = proof else {
         return Ok(request);
@@ -233,7 +233,8 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, FetchError> {
     authorities(&pem).map_err(|error| failed(&error))
 }
 
-/// The certificate authorities in a PEM file: the image's builder reads them too, before a node has to.
+/// The certificate authorities in a PEM file. The builder of the image reads the file too, so that an error is found before a node needs
+/// it.
 pub fn authorities(pem: &[u8]) -> Result<RootCertStore, FetchError> {
     let failed = |why: &dyn std::fmt::Display| FetchError::Setup(why.to_string());
     let mut roots = RootCertStore::empty();

@@ -1,9 +1,9 @@
-//! Whether the cluster would let this node in: asked of its server before and while k3s tries to join.
+//! Whether the cluster would let this node in. The node asks a server of the cluster before k3s tries to join, and while it tries.
 //!
-//! k3s' agent does the same first steps (its pkg/clientaccess/token.go): it gets the cluster's authority from `/cacerts`, compares
-//! it with the token's hash, and asks for `/v1-k3s/config` with the token. It asks through its own proxy at 127.0.0.1, so that
-//! is the name that the server's certificate must have, whatever `k3s_url` calls the server. Its log says of a failure what
-//! failed, and not always why; the answers do.
+//! The agent of k3s takes the same first steps (its pkg/clientaccess/token.go): it gets the cluster's authority from `/cacerts`, compares
+//! it with the token's hash, and asks for `/v1-k3s/config` with the token. It asks through its own proxy at 127.0.0.1. So the server's
+//! certificate must have that name, whatever `k3s_url` calls the server. The agent's log says which step failed, but not always why. The
+//! answers to these requests say why.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::client::{Client, FetchError, authorities, certificates};
 use crate::k3s_url::K3sUrl;
 use crate::token::Token;
 
-/// As long as k3s waits for an answer.
+/// As long as k3s itself waits for an answer.
 const TRY: Duration = Duration::from_secs(10);
 
-/// Why this node is not in its cluster. No text has a secret in it.
+/// Why this node is not in its cluster. No message has a secret in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
-    /// No connection.
+    /// There is no connection.
     #[error(
         "nothing answers at {0}: {1}; next: start the cluster's servers, let this machine reach that port, or correct \
          `k3s_url`"
@@ -32,13 +32,13 @@ pub enum Trouble {
         "what answers at {0} is not a server of k3s: {1}; next: correct `k3s_url` in the node's group"
     )]
     NotK3s(String, String),
-    /// The token's hash is of another authority.
+    /// The token's hash belongs to another authority.
     #[error(
         "the token is one of another cluster than {0}: it names the authority {1}, and that of the server is {2}; next: put the \
          token of this cluster into the node's group as `k3s_token`, or correct `k3s_url`"
     )]
     OtherCluster(String, String, String),
-    /// The server's certificate is not by the authority that it names.
+    /// The server's certificate was not signed by the authority that the server names.
     #[error(
         "the certificate of {0} does not fit: {1}; next: look whether `k3s_url` in the node's group leads to the cluster's servers, and \
          whether this node's clock is right (`date`)"
@@ -50,7 +50,7 @@ pub enum Trouble {
          clock of the cluster's servers"
     )]
     Clock(String),
-    /// 401.
+    /// Status 401.
     #[error(
         "the cluster at {0} does not take the token: it is wrong, or it has expired; next: put a valid one into the node's group as \
          `k3s_token`"
@@ -65,7 +65,7 @@ pub enum Trouble {
          gone, or correct `hostname` or `k3s_node_password` in the node's group"
     )]
     Name(String),
-    /// What k3s says itself.
+    /// Another cause, in k3s' own words.
     #[error("k3s says: {0}; next: look at `journalctl -u k3s-agent`")]
     K3s(String),
 }
@@ -103,13 +103,13 @@ fn trouble(server: &K3sUrl, error: &FetchError) -> Trouble {
 /// The certificates that a server says its authority has.
 struct Bundle {
     certificates: Vec<CertificateDer<'static>>,
-    /// Of the bytes that the server sent.
+    /// The hash of the bytes that the server sent.
     digest: String,
 }
 
 impl Bundle {
     fn parse(pem: &[u8]) -> Result<Self, FetchError> {
-        // Refuses what is not a certificate.
+        // This refuses anything that is not a certificate.
         authorities(pem)?;
         let certificates =
             certificates(pem).map_err(|error| FetchError::Setup(error.to_string()))?;
@@ -119,9 +119,9 @@ impl Bundle {
         })
     }
 
-    /// Those of them that the token lets a node believe in, or the hash that it has instead. The hash of one certificate is that of
-    /// the bytes that the server sends, the hash of several that of the root among them (k3s' `hashCA`). Nothing here says which
-    /// that is, so only the certificate that has the token's hash is believed.
+    /// The certificates that this token lets a node trust, or else the hash that was not found. If there is one certificate, the token's
+    /// hash is that of all bytes from the server. If there are several, it is that of the root among them (k3s' `hashCA`). Nothing else
+    /// says which one is the root, so only the certificate with the token's hash is trusted.
     fn roots(&self, token: &Token) -> Result<RootCertStore, String> {
         let believed = match (token.authority(), &self.certificates[..]) {
             (None, all) => all,

@@ -1,4 +1,4 @@
-//! What k3s is to join by its own configuration.
+//! The cluster that k3s is to join, from its own configuration file.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::document::K3S_CONFIG;
 use crate::k3s_url::K3sUrl;
 use crate::token::Token;
 
-/// The cluster in the configuration. `gild-seed check` has read it before; an operator may have written it.
+/// The cluster in the configuration. `gild-seed check` has already accepted the file, which may be an operator's.
 pub struct Configuration {
     /// The cluster's address.
     pub server: K3sUrl,
@@ -23,7 +23,7 @@ impl Configuration {
     pub fn read(root: &Path) -> Option<Self> {
         let text = fs::read_to_string(root.join(K3S_CONFIG.trim_start_matches('/'))).ok()?;
         let config: Value = serde_saphyr::from_str(&text).ok()?;
-        // k3s takes the file where both are there.
+        // If both are set, k3s takes the file.
         let token = match config["token-file"].as_str() {
             Some(path) => fs::read_to_string(path).ok()?,
             None => config["token"].as_str()?.to_owned(),

@@ -1,4 +1,4 @@
-//! What Matchbox says now, made so on a running node: the files that cloud-init wrote once are changed in their places.
+//! Applies to a running node what Matchbox says now: changes the files that cloud-init wrote once.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::files;
 use crate::login;
 use crate::node::Node;
 
-/// What is another than before, by the names that a group has for it. A value that may be a secret is not shown.
+/// What differs, by the names that a group uses. A value that may be a secret is not shown.
 #[must_use]
 pub fn differences(before: &Said, now: &Said) -> Vec<&'static str> {
     let is_other = |key: &str| before.config.get(key) != now.config.get(key);
@@ -35,7 +35,7 @@ pub fn differences(before: &Said, now: &Said) -> Vec<&'static str> {
     .collect()
 }
 
-/// Whether k3s has to start again for it.
+/// Whether k3s must restart for the change.
 #[must_use]
 pub fn concerns_k3s(before: &Said, now: &Said) -> bool {
     before.config != now.config
@@ -43,8 +43,8 @@ pub fn concerns_k3s(before: &Said, now: &Said) -> bool {
         || before.registries != now.registries
 }
 
-/// Changes the files of k3s. The seed is not among them: it says the new once all of it is done, k3s' restart too, so that what
-/// was cut short is done again.
+/// Changes the files of k3s. The seed is updated only after everything is done, the restart of k3s included. So a change that was cut short
+/// is repeated.
 pub fn change_k3s(root: &Path, before: &Said, now: &Said) -> Result<()> {
     if before.password != now.password {
         write(root, NODE_PASSWORD, &format!("{}\n", now.password))?;
@@ -58,8 +58,7 @@ pub fn change_k3s(root: &Path, before: &Said, now: &Said) -> Result<()> {
     write(root, K3S_CONFIG, &pretty(&Value::Object(config)))
 }
 
-/// Lets everybody in who was let in before, as long as the node refuses a key of its group: the refused one may have taken the place
-/// of a good one.
+/// Keeps every login from before while the node refuses a key of its group, because the refused key may stand where a good one stood.
 pub fn keep_logins(before: &Said, node: &Node, now: &mut Said) {
     if node.refused_keys.is_empty() {
         return;
@@ -69,8 +68,8 @@ pub fn keep_logins(before: &Said, node: &Node, now: &mut Said) {
     now.ssh_keys.extend(given.into_iter().filter(is_new));
 }
 
-/// Changes who may log in. If that fails, the same people may log in as before, and the seed has to say so. It must not keep a node
-/// out of its cluster.
+/// Changes who may log in. If that fails, the old keys stay, and `now` gets them so that the seed says so too. It must not keep a node out
+/// of its cluster.
 pub fn change_logins(root: &Path, before: &Said, now: &mut Said) -> Result<()> {
     if before.ssh_keys == now.ssh_keys {
         return Ok(());
@@ -95,7 +94,7 @@ fn remove(root: &Path, path: &str) -> Result<()> {
     files::remove(&path).with_context(|| format!("removing {}", path.display()))
 }
 
-/// The configuration that k3s reads. Where it is not a mapping k3s would not start, and nothing of it is kept.
+/// The configuration that k3s reads. If it is not a mapping, k3s would not start with it, so nothing of it is kept.
 fn in_effect(root: &Path) -> Map<String, Value> {
     let path = root.join(K3S_CONFIG.trim_start_matches('/'));
     fs::read_to_string(path)
@@ -104,13 +103,13 @@ fn in_effect(root: &Path) -> Map<String, Value> {
         .unwrap_or_default()
 }
 
-/// What a person wrote into the configuration stays, beside what Matchbox says now instead of what it said before.
+/// Replaces what Matchbox said before by what it says now. What a person added stays.
 fn merged(
     mut config: Map<String, Value>,
     before: &Map<String, Value>,
     now: &Map<String, Value>,
 ) -> Map<String, Value> {
-    // k3s would take the token of a file instead of Matchbox's.
+    // k3s would prefer the token in that file to Matchbox's.
     config.retain(|key, _| !before.contains_key(key) && key != "token-file");
     config.extend(now.clone());
     config
@@ -233,7 +232,7 @@ mod tests {
         assert!(registries.exists());
         change_k3s(root.path(), &with, &said("right")).expect("none again");
         assert!(!registries.exists());
-        // A person may have written another one, which the cluster knows.
+        // A person may have set another password, and the cluster knows the node by that one.
         let password = root.path().join("etc/rancher/node/password");
         assert!(!password.exists());
         let other = Said {

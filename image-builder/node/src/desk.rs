@@ -1,4 +1,4 @@
-//! The way of a report: to the server that is asked who this node is. gild's desk takes reports there, Matchbox does not.
+//! Sends reports to the server that also says who this node is. gild's desk takes them, Matchbox does not.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::settings::Settings;
 
 /// How long all of it may take.
 const TRY: Duration = Duration::from_secs(5);
-/// The address that takes no reports. It is forgotten with the next start: a desk may have come meanwhile.
+/// Names the server that takes no reports. The note is lost at the next start, because by then there may be a desk.
 const NO_DESK: &str = "run/gild/no-desk";
 
 /// Why a report was not taken.
@@ -27,12 +27,12 @@ pub enum DeskError {
     /// It did not get there.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// It is not noted that nobody takes reports.
+    /// The note that nobody takes reports cannot be written.
     #[error("writing /{NO_DESK}: {0}")]
     Note(io::Error),
 }
 
-/// Posts a report, with what the desk knows this node by.
+/// Posts a report, together with the proof by which the desk knows this node.
 pub fn post(
     root: &Path,
     settings: &Settings,

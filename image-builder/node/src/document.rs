@@ -1,7 +1,7 @@
 //! The seed's two documents.
 //!
-//! They are written as JSON, which every YAML parser reads, by a serialiser that quotes every string: no value can be
-//! taken for a number, a date or another key, in whichever version of YAML it is read.
+//! They are JSON, which every YAML parser can read. The serialiser quotes every string, so no version of YAML can take a value for a
+//! number, a date or another key.
 
 use serde_json::{Map, Value, json};
 
@@ -36,7 +36,7 @@ pub struct Seed {
     pub instance_id: String,
 }
 
-/// The instance of a node and the image on it: another flash of another image is another instance.
+/// The instance id of a node with this image. Another image gives another instance.
 #[must_use]
 pub fn instance_id(mac: Mac, image: &Image) -> String {
     format!("{}-{}", mac.digits(), image.id)
@@ -48,7 +48,7 @@ pub fn fallback_instance_id(mac: Option<Mac>) -> String {
     format!("{}{FALLBACK}", mac.map_or("nomac".to_owned(), Mac::digits))
 }
 
-/// What Matchbox says of a node, as far as files of the node keep it.
+/// What Matchbox has said of a node, as far as the node keeps it in files.
 #[derive(PartialEq, Eq)]
 pub struct Said {
     /// The node's name.
@@ -82,7 +82,7 @@ impl Said {
         Token::parse(self.config.get("token")?.as_str()?).ok()
     }
 
-    /// The values that nobody else may see. The password in a token is one by itself.
+    /// The values that must stay secret. The password inside a token counts separately.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let token = self.token();
@@ -108,7 +108,7 @@ impl Said {
             .collect()
     }
 
-    /// What a seed of gild's says.
+    /// Reads what a seed says, if gild made it.
     #[must_use]
     pub fn parse(meta_data: &str, user_data: &str) -> Option<Self> {
         let meta: Value = serde_json::from_str(meta_data).ok()?;
@@ -135,7 +135,7 @@ impl Said {
 }
 
 impl Seed {
-    /// The seed of an instance of which this was said.
+    /// The seed of this instance, with these values.
     #[must_use]
     pub fn of(instance_id: String, said: &Said) -> Self {
         let secret = |path: &str, content: String| {
@@ -164,7 +164,7 @@ impl Seed {
         }
     }
 
-    /// The seed of a node that has a name and nothing else.
+    /// The seed of a node that has only a name.
     #[must_use]
     pub fn fallback(mac: Option<Mac>) -> Self {
         let instance_id = fallback_instance_id(mac);
@@ -194,7 +194,7 @@ fn k3s_config(node: &Node, image: &Image) -> Map<String, Value> {
     config
 }
 
-/// As every file of gild's in JSON is written.
+/// JSON in the form of all of gild's files.
 #[must_use]
 pub fn pretty(value: &Value) -> String {
     format!("{value:#}\n")

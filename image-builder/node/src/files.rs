@@ -1,6 +1,6 @@
-//! Files that are there whole or not at all, whenever the power fails.
+//! Files that exist either whole or not at all, even if the power fails.
 //!
-//! They hold secrets, so a new file has one name, always the same: the next attempt takes away what a power cut left.
+//! They hold secrets. So a new file always has the same temporary name, and the next attempt removes what a power cut left.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const NEW: &str = ".new";
 
-/// Makes a directory for root alone. What lies above it is made for everyone.
+/// Makes a directory that only root can use. Missing parents are made readable for everyone.
 pub fn private_directory(path: &Path) -> io::Result<()> {
     if let Some(above) = path.parent() {
         DirBuilder::new()
@@ -26,12 +26,12 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Replaces a file of root's alone.
+/// Replaces a file that only root can read.
 pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
     write_private_of(path, content, None)
 }
 
-/// Replaces a file of one owner's alone, by user and group: root's if none is named.
+/// Replaces a file that only its owner can read: this user and group, or root.
 pub fn write_private_of(path: &Path, content: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(NEW);
@@ -51,7 +51,7 @@ pub fn write_private_of(path: &Path, content: &str, owner: Option<(u32, u32)>) -
     sync_directory_of(path)
 }
 
-/// Removes a file or a link, if it is there, for good.
+/// Removes a file or a link if it exists, and makes that durable.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Ok(()) => sync_directory_of(path),
@@ -60,7 +60,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a directory with all that is in it, if it is there, for good.
+/// Removes a directory with its contents if it exists, and makes that durable.
 pub fn remove_directory(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Ok(()) => sync_directory_of(path),

@@ -1,4 +1,4 @@
-//! The interfaces by which this node may be known, the likeliest first.
+//! The interfaces by which the metadata server may know this node, the likeliest first.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use gild_identity::Interface;
 
 const ROUTES: &str = "proc/net/route";
 
-/// The interfaces to ask with: the one that leads out, then every other with a carrier.
+/// The interfaces to ask with: first the one of the default route, then every other with a carrier.
 #[must_use]
 pub fn candidates(root: &Path) -> Vec<Interface> {
     let leading_out = way_out_of(root)
@@ -37,7 +37,7 @@ pub fn macs(root: &Path) -> Vec<Mac> {
     macs
 }
 
-/// The interface that leads out of this node's network.
+/// The interface of the default route.
 pub(crate) fn way_out_of(root: &Path) -> Option<String> {
     let routes = fs::read_to_string(root.join(ROUTES)).ok()?;
     way_out(&routes).map(str::to_owned)

@@ -1,5 +1,4 @@
-//! From the start of k3s until the cluster has let this node in: what hinders it is said, and what Matchbox corrects is
-//! corrected here.
+//! From the start of k3s until the cluster has let this node in. It reports what hinders that, and applies what Matchbox corrects.
 
 mod news;
 mod voice;
@@ -28,29 +27,29 @@ use crate::turn::Turn;
 use news::News;
 use voice::Voice;
 
-/// How often systemd is asked whether k3s is ready: at first, and at last.
+/// How often it asks systemd whether k3s is ready: at the beginning, and after a long wait.
 const FIRST_POLL: Duration = Duration::from_millis(200);
 const LAST_POLL: Duration = Duration::from_secs(3);
-/// How long Matchbox may take: it is asked again anyway.
+/// How long one request to Matchbox may take. A longer wait is not needed, because it asks again.
 const TRY: Duration = Duration::from_secs(10);
 /// k3s' words for a node name that the cluster knows with another password.
 const REJECTED: &str = "Node password rejected";
 /// Where k3s keeps the certificate that it got for this node's name and password.
 const ACCEPTED: &str = "var/lib/rancher/k3s/agent/client-kubelet.crt";
 
-/// How it ended.
+/// How the wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// The cluster has let this node in.
     Member,
-    /// Matchbox gives this node another name, which it takes on by starting again.
+    /// Matchbox gives this node another name. The node must restart to take it.
     OtherName,
 }
 
-/// Waits until the cluster has let this node in. It looks for the cause at once, and then every `pause`, and each time asks
-/// Matchbox whether it says something else by now.
+/// Waits until the cluster has let this node in. At once, and then every `pause`, it looks for the cause and asks Matchbox whether its
+/// answer has changed.
 pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
-    // cloud-init has come to its end before k3s was started.
+    // cloud-init has finished before k3s starts.
     if let Err(error) = Place::below(root).finish() {
         error!("{error}");
     }
@@ -81,7 +80,7 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
         hindrances.extend(voice.of_keys().iter().cloned());
         voice.say_of_cluster(trouble);
         news.report(&hindrances);
-        // A hundred nodes that wait for one server ask spread out.
+        // Spread out, because a hundred nodes may wait for the same server.
         let end = Instant::now() + pause + pause.mul_f64(fastrand::f64() / 4.0);
         while Instant::now() < end && k3s::state()? != State::Active {
             thread::sleep(poll(begin.elapsed()).min(pause));
@@ -102,13 +101,13 @@ pub fn wait_until_member(root: &Path, pause: Duration) -> Result<Entry> {
     }
 }
 
-/// How long until systemd is asked again: a tenth of the time that was waited, so that a node which the cluster lets in at once loses
-/// no seconds, and one that waits for hours asks seldom.
+/// How long until it asks systemd again: a tenth of the wait so far. A node that gets in at once loses no seconds, and one that waits for
+/// hours asks seldom.
 fn poll(waited: Duration) -> Duration {
     (waited / 10).clamp(FIRST_POLL, LAST_POLL)
 }
 
-/// Whether the seed has another name for this node than it runs under. A seed that is not of Matchbox says nothing here.
+/// Whether the seed has another name for this node than the one that it runs under. A seed that is not from Matchbox does not count.
 fn has_another_name(root: &Path) -> bool {
     let said = Place::below(root).said();
     said.is_some_and(|said| said.hostname != running_name(root))
@@ -132,8 +131,7 @@ fn trouble(root: &Path) -> Option<Trouble> {
     Some(Trouble::K3s(said))
 }
 
-/// Asks Matchbox once more, and takes on what it says now. `false` if that is what it said before, or if this node's identity is
-/// not from there.
+/// Asks Matchbox once more and applies the answer. `false` if nothing has changed, or if this node's identity is not from Matchbox.
 fn correct(root: &Path, board_number: Option<[u8; 16]>, voice: &mut Voice) -> Result<bool> {
     let Some(_turn) = Turn::take(root)? else {
         return Ok(false);
@@ -156,7 +154,7 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>, voice: &mut Voice) -> Re
     voice.say_of_keys(&node.refused_keys);
     let mut now = Said::of(&node, &image);
     if !node.node_password.is_given && root.join(ACCEPTED).exists() {
-        // The cluster knows this node by the password that was made from the token before.
+        // The cluster knows this node by the password that was made from the earlier token, so that password stays.
         now.password.clone_from(&before.password);
     }
     keep_logins(&before, &node, &mut now);
@@ -173,7 +171,7 @@ fn correct(root: &Path, board_number: Option<[u8; 16]>, voice: &mut Voice) -> Re
     let concerns_k3s = concerns_k3s(&before, &now);
     let is_renamed = before.hostname != now.hostname;
     if concerns_k3s || is_renamed {
-        // systemd starts it again by itself: with the new token it would join at once, under the old name or only to be restarted.
+        // systemd restarts k3s by itself. With the new token it would join at once, under the old name or only to be restarted.
         k3s::stop().context("stopping k3s to change its configuration")?;
     }
     change_k3s(root, &before, &now)?;
@@ -199,7 +197,7 @@ mod tests {
         }
     }
 
-    /// A restart that did not come must not make a member of it under its old name.
+    /// If the restart did not happen, the node must not become a member under its old name.
     #[test]
     fn a_node_that_runs_under_another_name_than_its_seed_has_is_known() {
         let root = tempfile::tempdir().expect("a directory");

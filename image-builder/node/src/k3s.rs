@@ -6,21 +6,21 @@ use anyhow::{Context, Result, bail};
 
 /// Its unit.
 pub const AGENT: &str = "k3s-agent.service";
-/// Lines of its log that are looked at.
+/// How many lines of its log are searched.
 const LINES: &str = "60";
 /// Seconds that systemd or the journal may take for an answer.
 const LIMIT: &str = "60";
-/// How k3s' agent begins to say why it has no configuration yet, which it does not call an error.
+/// The agent begins with these words when it says why it has no configuration yet. It does not log that as an error.
 const NOT_READY: &str = "server is not ready: ";
 
 /// What systemd says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It says that it is ready, which it does once the cluster has let the node in.
+    /// It is ready. k3s says so once the cluster has let the node in.
     Active,
-    /// It is on its way, or waits to be started again.
+    /// It is starting, or will be restarted soon.
     Starting,
-    /// Nothing starts it: it has failed, or somebody has stopped it.
+    /// It has failed, or somebody has stopped it. Nothing will start it.
     Stopped,
 }
 
@@ -33,25 +33,25 @@ pub fn state() -> Result<State> {
     })
 }
 
-/// Starts it, or starts it again with what its configuration says now. It is ready later, or never.
+/// Starts or restarts it with its present configuration. Does not wait until it is ready.
 pub fn restart() -> Result<()> {
-    // systemd takes many starts in a row for a fault. It refuses to forget those of a unit that it has not loaded, as one that was
-    // stopped: there are none.
+    // systemd treats many starts in a row as a fault, so its count is reset. It refuses that for a unit that is not loaded, for example a
+    // stopped one, but then there is no count either.
     let _ = output("systemctl", &["reset-failed", AGENT]);
     output("systemctl", &["restart", "--no-block", AGENT]).map(drop)
 }
 
-/// Stops it. It is stopped when this returns.
+/// Stops it, and returns when it has stopped.
 pub fn stop() -> Result<()> {
     output("systemctl", &["stop", AGENT]).map(drop)
 }
 
-/// How often it has ended by itself, and was started again, since somebody last started it.
+/// How often systemd has restarted it after it ended by itself, since it was last started by hand.
 pub fn ends() -> Result<u32> {
     Ok(property("NRestarts")?.parse()?)
 }
 
-/// The last trouble of its present run, by its log.
+/// The last trouble in the log of its present run.
 pub fn last_trouble() -> Result<Option<String>> {
     let run = format!("_SYSTEMD_INVOCATION_ID={}", property("InvocationID")?);
     let log = output(
@@ -89,7 +89,7 @@ fn output(program: &str, arguments: &[&str]) -> Result<String> {
         .to_owned())
 }
 
-/// What a line of k3s' log complains of: `time="..." level=error msg="..."`, or what keeps the agent from its configuration.
+/// The trouble in a line of the agent's log: an error (`time="..." level=error msg="..."`), or the reason why it has no configuration.
 fn trouble_of(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("level=")?;
     let (level, rest) = rest.split_once(' ')?;

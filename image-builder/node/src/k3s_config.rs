@@ -1,4 +1,4 @@
-//! The last look at k3s' configuration before the cluster is joined.
+//! The last check of k3s' configuration before the node joins the cluster.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::k3s_url::K3sUrl;
 use crate::token::Token;
 
-/// Refuses a configuration with which k3s would fail forever, or give the token away. An operator may have written it.
+/// Refuses a configuration with which k3s would fail forever or reveal the token. An operator may have written it.
 pub fn check(path: &Path) -> Result<()> {
     let shown = path.display();
     let mode = fs::metadata(path)
@@ -21,7 +21,7 @@ pub fn check(path: &Path) -> Result<()> {
         bail!("{shown} holds the token, and others than root may read it; next: chmod 600 {shown}");
     }
     let text = fs::read_to_string(path).with_context(|| format!("reading {shown}"))?;
-    // The parser's message would quote the line, with the token in it.
+    // The parser's message would quote the line, and the token may be in it.
     let Ok(config) = serde_saphyr::from_str::<Value>(&text) else {
         bail!("{shown} is not YAML; next: correct it");
     };
@@ -38,7 +38,7 @@ fn problem(config: &Value) -> Option<String> {
     if let Err(problem) = K3sUrl::parse(address) {
         return Some(format!("`server` {problem}"));
     }
-    // k3s takes the file where both are there.
+    // If both are set, k3s takes the file.
     match (&config["token"], &config["token-file"]) {
         (_, Value::String(_)) => None,
         (Value::String(token), _) => Token::parse(token)

@@ -6,8 +6,8 @@ use reqwest::Url;
 
 use crate::reach::Reach;
 
-/// `https://host:port`. It is handed to k3s as it is written: k3s takes 443 for an address without a port, its servers listen
-/// on 6443, and a parsed URL does not show the usual port of its scheme.
+/// `https://host:port`. k3s gets it exactly as written, because a parsed URL does not show the default port of its scheme: k3s takes 443
+/// for an address without a port, but its servers listen on 6443.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct K3sUrl {
     text: String,
@@ -15,7 +15,7 @@ pub struct K3sUrl {
 }
 
 impl K3sUrl {
-    /// Reads an address, without what would be ignored; or says what is wrong with it.
+    /// Reads an address and refuses parts that would be ignored. The error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("has a character that does not belong in a URL");
@@ -49,7 +49,7 @@ impl K3sUrl {
         Ok(Self { text, url })
     }
 
-    /// An address that no node has: that of a stand-in on this machine.
+    /// The address of a stand-in on this machine. A real node could not have it.
     #[cfg(test)]
     pub(crate) fn of_stand_in(text: &str) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl K3sUrl {
         &self.text
     }
 
-    /// The address of a page there.
+    /// The address of a page on this server.
     #[must_use]
     pub fn page(&self, path: &str) -> Url {
         let mut url = self.url.clone();

@@ -1,4 +1,4 @@
-//! The status LED of a running node: whether the flasher card still has something to do for it.
+//! The status LED of a running node. It shows whether the flasher card still has something to do.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use gild_proof::Standing;
 const COMPATIBLE: &str = "proc/device-tree/compatible";
 const LEDS: &str = "sys/class/leds";
 
-/// Shows what is known about the disk: on trial, or proven. A board that gild does not know, and one without an LED, shows nothing.
+/// Shows whether the disk is on trial or proven. A board that gild does not know shows nothing, and neither does one without an LED.
 pub fn show(root: &Path, standing: Option<&Standing>) -> io::Result<()> {
     let needs_card = match standing {
         None => true,
@@ -25,7 +25,7 @@ pub fn show(root: &Path, standing: Option<&Standing>) -> io::Result<()> {
     }
 }
 
-/// Shows which board this is, until something else is shown.
+/// Identifies this board by its LED until something else is shown.
 pub fn identify(root: &Path) -> io::Result<()> {
     led(root).map_or(Ok(()), |led| blink(&led, IDENTIFIES))
 }
@@ -35,7 +35,7 @@ fn led(root: &Path) -> Option<PathBuf> {
     led_of(root, gild_boards::detect(&compatible).ok()?)
 }
 
-/// The directory of the first LED of the board that is there.
+/// The directory of the board's first LED that exists.
 fn led_of(root: &Path, board: &Board) -> Option<PathBuf> {
     let leds = root.join(LEDS);
     let mut found = board.leds.iter().map(|name| leds.join(name));
@@ -77,7 +77,7 @@ mod tests {
         })
     }
 
-    /// What stands in the LED's files after this was shown on a Rock 5B.
+    /// The content of the LED's files on a Rock 5B after this was shown.
     fn shown(standing: Option<&Standing>) -> [String; 3] {
         after(|root| show(root, standing))
     }

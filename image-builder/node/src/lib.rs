@@ -1,13 +1,11 @@
-//! The first boot of a node that was just flashed: who it is, asked of Matchbox by MAC address, and left behind as a
-//! seed that cloud-init reads.
+//! The first boot of a node that was just flashed. The node asks Matchbox by MAC address who it is, and leaves the answer as a seed for
+//! cloud-init.
 //!
-//! [`seeding`] is the whole of it; whatever fails, a seed is left, so that a node without an identity is one that
-//! can be reached. [`stable_mac`] gives a node without a MAC address of its own one that lasts, [`card_network`] the network
-//! settings of its flasher card, [`k3s_config`] is the last look
-//! before k3s is started, [`join`] the way from there into the cluster, and [`refresh`] what a member still takes on from
-//! Matchbox. [`report`] says on the desk how far the node is on this way; nothing depends on it.
-//! [`orders`] is what an operator's key has a node do that runs. Whether the image has proven that it
-//! starts is `gild-proof`'s.
+//! [`seeding`] is the whole of it. Whatever fails, it leaves a seed, so even a node without an identity can be reached. [`stable_mac`]
+//! gives a lasting MAC address to a node that has none. [`card_network`] applies the network settings from the flasher card. [`k3s_config`]
+//! is the last check before k3s starts, [`join`] is the way from there into the cluster, and [`refresh`] is what a member still takes from
+//! Matchbox. [`report`] tells the desk how far the node is; nothing depends on it. [`orders`] carries out what an operator's key has signed
+//! for a running node. The proof that the image starts is in the crate `gild-proof`.
 
 pub mod ask;
 pub mod board_number;

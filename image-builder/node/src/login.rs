@@ -1,4 +1,4 @@
-//! The public keys that open a node: those of the image, those of Matchbox, and what people add.
+//! The public keys that may log in to a node: those of the image, those of Matchbox, and those that people add.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::files;
 
-/// Where an image has its own keys, for cloud-init: the builder writes them there. An overlay may have other files beside it.
+/// The file where the builder puts the image's own keys for cloud-init. An overlay may have other files beside it.
 pub const IMAGE_KEYS: &str = "etc/cloud/cloud.cfg.d/60-gild-site.cfg";
 /// The home of the user that cloud-init makes on Debian.
 const HOME: &str = "home/debian";
@@ -23,7 +23,7 @@ struct OfImage {
     ssh_authorized_keys: Vec<String>,
 }
 
-/// Takes the keys that Matchbox gave before and gives no more out of the file, and puts those that are new into it.
+/// Removes the keys that Matchbox gives no longer, and adds the new ones.
 pub fn replace_keys(root: &Path, before: &[String], now: &[String]) -> Result<()> {
     let home = root.join(HOME);
     let owner = fs::metadata(&home).with_context(|| format!("reading {}", home.display()))?;
@@ -52,7 +52,7 @@ pub fn replace_keys(root: &Path, before: &[String], now: &[String]) -> Result<()
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// Of all files that cloud-init reads. One that is not YAML for it is not for this either.
+/// The keys in all files that cloud-init reads. A file that is not valid YAML gives none, as for cloud-init.
 fn of_image(root: &Path) -> Result<Vec<String>> {
     let directory = root.join(CONFIGURATION);
     let files = fs::read_dir(&directory);
@@ -70,7 +70,7 @@ fn of_image(root: &Path) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// The key of a line, without what was written behind it.
+/// The key in a line, without the comment behind it.
 fn key(line: &str) -> Option<(&str, &str)> {
     let mut words = line.split_whitespace();
     let kind = words.next().filter(|word| !word.starts_with('#'))?;

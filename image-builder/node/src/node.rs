@@ -1,4 +1,4 @@
-//! Who the node is: the values of Matchbox, each checked before anything is made of it.
+//! Who the node is: Matchbox's values, each checked before it is used.
 
 pub(crate) mod labels;
 mod options;
@@ -14,7 +14,7 @@ use crate::ssh_key::{self, Problem};
 use crate::token::{Token, TokenError, is_plain};
 
 const SSH_KEYS: &str = "SSH_KEYS_";
-/// Longest reason of the desk's that is shown, characters.
+/// A reason from the desk is cut to this many characters.
 const MAX_REASON: usize = 200;
 const WHOLE_LINE: &str =
     "put the whole line of the .pub file into the node's group: \"type base64 comment\"";
@@ -29,7 +29,7 @@ pub struct Node {
     pub hostname: String,
     /// The cluster's address.
     pub server: K3sUrl,
-    /// What lets it in.
+    /// The token that lets it into the cluster.
     pub token: Token,
     /// What proves to the cluster that it is the node of this name.
     pub node_password: NodePassword,
@@ -37,7 +37,7 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// Who may log in.
     pub ssh_keys: Vec<String>,
-    /// What is wrong with the keys of its group that let nobody in.
+    /// What is wrong with those keys of its group that cannot be used.
     pub refused_keys: Vec<String>,
     /// Options of k3s, by its own names for them.
     pub options: Map<String, Value>,
@@ -54,12 +54,12 @@ pub struct Known<'a> {
     pub board_number: Option<[u8; 16]>,
 }
 
-/// The node's password. It does not show itself.
+/// The node's password. Its debug output hides it.
 #[derive(PartialEq, Eq)]
 pub struct NodePassword {
     /// The password.
     pub text: String,
-    /// Whether Matchbox gives it. Else it was made from the token.
+    /// Whether Matchbox gave it. If not, it was made from the token.
     pub is_given: bool,
 }
 
@@ -69,7 +69,7 @@ impl std::fmt::Debug for NodePassword {
     }
 }
 
-/// The content of k3s' registries.yaml, with passwords in it. It does not show itself.
+/// The content of k3s' registries.yaml, with passwords in it. Its debug output hides it.
 #[derive(PartialEq, Eq)]
 pub struct Registries(pub Value);
 
@@ -88,12 +88,12 @@ pub enum NodeError {
     /// Its name.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The desk has closed the door; with its reason.
+    /// The desk has closed the door; the text is its reason.
     #[error(
         "the desk withholds the token: {0}; next: open the door for this node on the desk: gild serve's page, or flash it again"
     )]
     Withheld(String),
-    /// Something is not there.
+    /// A value is missing.
     #[error(
         "the group's metadata has no `{0}`; next: add it to the node's group at the metadata server (a desk or Matchbox)"
     )]
@@ -118,7 +118,7 @@ pub enum NodeError {
 }
 
 impl Node {
-    /// Reads and checks an answer. The default group is for every node: the name it gives is not used.
+    /// Reads and checks an answer. The default group is for every node, so its name does not count.
     pub fn read(mac: Mac, answer: &Answer, known: Known<'_>) -> Result<Self, NodeError> {
         let (values, hostname) = match answer {
             Answer::Dedicated(values) => (values, host_name(values)?),
@@ -151,7 +151,7 @@ impl Node {
     }
 }
 
-/// Text of the network's, for a console: nothing in it steers a terminal, turns a line round or fills a screen.
+/// Text from the network, made safe for a console: it cannot control a terminal, reverse a line or fill a screen.
 fn shown(text: &str) -> String {
     let is_seen = |c: &char| *c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
     let text: String = text.chars().filter(is_seen).take(MAX_REASON).collect();
@@ -197,12 +197,12 @@ fn node_password(
     }
 }
 
-/// Who may log in, and what is wrong with the keys that let nobody in. A node without one of them is still a node.
+/// The keys that may log in, and what is wrong with the others. A node without any key is still a node.
 fn ssh_keys(values: &Values) -> Result<(Vec<String>, Vec<String>), NodeError> {
     let mut keys = Vec::new();
     let mut refused = Vec::new();
     for (key, text) in values.below(SSH_KEYS)? {
-        // A value that was made from a file has the end of its line, too.
+        // A value that was made from a file ends with the file's line break.
         let text = text.trim();
         let is_long = text.len() > MAX_SSH_KEY || !is_plain(text);
         let (what, next) = match ssh_key::check(text) {

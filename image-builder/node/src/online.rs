@@ -1,7 +1,7 @@
-//! Waits until this node is in a network: one cable is enough, in whichever socket.
+//! Waits until this node is in a network. One cable is enough, in any socket.
 //!
-//! systemd's own program waits in addition until IPv6 has made sure that nobody else has the link's own address. That is over one or two
-//! seconds after DHCP has answered, and nothing of a start needs it.
+//! systemd's own program also waits until IPv6 has checked that nobody else has the link-local address. That takes one or two seconds
+//! longer than DHCP, and nothing at the start needs it.
 
 use std::fs;
 use std::path::Path;
@@ -12,13 +12,14 @@ use anyhow::{Result, bail};
 
 use crate::interface;
 
-/// What networkd says of each link, in a file with the number of its interface.
+/// Where networkd describes each link, in a file named after the interface's number.
 const LINKS: &str = "run/systemd/netif/links";
-/// A start without a network goes on after this, with a name of its own.
+/// After this time the start goes on without a network, under a name of the node's own.
 const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Waits until a link of networkd's has an address, and the way out leads over it or all of its settings are made.
+/// Waits until a link of networkd's has an address and is ready: either the default route leads over it, or all of its settings are
+/// applied.
 pub fn wait(root: &Path) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while !is_online(root) {
@@ -44,7 +45,7 @@ fn is_online(root: &Path) -> bool {
     })
 }
 
-/// Links that are not networkd's, as those that k3s makes, are never ready.
+/// A link that networkd does not manage, such as one of k3s, is never ready.
 fn is_ready(link: &str, is_way_out: bool) -> bool {
     let is = |line: &str| link.lines().any(|found| found == line);
     let is_set_up = is("ADMIN_STATE=configured") || (is_way_out && is("ADMIN_STATE=configuring"));
@@ -89,7 +90,7 @@ mod tests {
             ("configuring", "routable", nowhere, false),
             ("configuring", "degraded", out, false),
             ("configured", "carrier", nowhere, false),
-            // k3s' own.
+            // A link of k3s.
             ("unmanaged", "routable", out, false),
         ] {
             let found = online(admin, operational, destination);

@@ -1,8 +1,9 @@
-//! What an operator's key has a running node do. The server that `order_url` names is asked. It can keep an order back, and cannot
-//! make one.
+//! Carries out signed orders on a running node. The node asks the server that `order_url` names. That server can withhold an order, but
+//! cannot make one.
 //!
-//! What the card says is looked at before anything changes: whether it flashes, which disk, whose orders, and whether a server of the card
-//! has the image. An order that is not good for this node, or cannot be carried out, changes nothing: the journal and the desk say why.
+//! The node checks the card before it changes anything: whether the card flashes, which disk, whose orders it accepts, and whether one of
+//! its servers has the image. If an order is not right for this node or cannot be carried out, nothing changes. The journal and the desk
+//! say why.
 
 mod attempts;
 mod image;
@@ -28,19 +29,19 @@ use said::Said;
 
 /// How long one answer may take.
 const TIME: Duration = Duration::from_secs(10);
-/// Says that the LED shows which board this is.
+/// This file says that the LED identifies the board at present.
 const IDENTIFIES: &str = "run/gild/identifies";
 
-/// What came of a look.
+/// The result of a look.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The image names nobody to ask.
+    /// The image does not say whom to ask.
     Nobody,
-    /// The server was asked, or this is not the time to ask it.
+    /// The node asked the server, or it was not the time to ask.
     Looked,
 }
 
-/// What the server has for this node, and the bytes that are signed.
+/// The order that the server has for this node, and the signed bytes.
 struct Heard {
     order: Order,
     answer: Vec<u8>,
@@ -60,7 +61,7 @@ pub fn look(root: &Path, flash: impl FnOnce(&OrderId) -> Result<()>) -> Result<O
     let Some(server) = &settings.order_url else {
         return Ok(Outcome::Nobody);
     };
-    // An image on trial may be written again at any start. It ends by itself.
+    // The flasher may write an image on trial again at any start. The trial ends by itself, so the node waits.
     if gild_proof::is_on_trial(root) {
         return Ok(Outcome::Looked);
     }
@@ -138,7 +139,7 @@ impl Who<'_> {
                 warn!("order {id}: this node is flashed again with {}", how.choice);
                 flash(id).with_context(|| format!("order {id} was not carried out"))
             }
-            // Nothing writes the disk of a node that runs, but an order to flash.
+            // Only an order to flash may write the disk of a running node.
             Action::Hold | Action::Identify => Ok(()),
         }
     }
@@ -172,9 +173,9 @@ impl Who<'_> {
         )
     }
 
-    /// Whether the flasher would obey the order.
+    /// Whether the flasher would accept the order.
     fn is_believed(&self, heard: &Heard, card: &FlasherCard) -> Result<()> {
-        // Without the order the flasher would take the current image, and erase nothing.
+        // Without the order the flasher would write the current image and erase nothing.
         if card.config.order_url.is_none() {
             bail!(
                 "the flasher card asks for no orders, and would write the current image; next: write `order_url` into gild.toml on the card"
@@ -192,7 +193,7 @@ impl Who<'_> {
     }
 }
 
-/// Has the LED show which board this is, or what it showed before.
+/// Makes the LED identify the board, or show again what it showed before.
 fn show(root: &Path, identifies: bool) -> Result<()> {
     let note = root.join(IDENTIFIES);
     if identifies {

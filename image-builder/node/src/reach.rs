@@ -1,4 +1,4 @@
-//! Where an address leads on a node. The builder of an image tries addresses on another machine, where some lead elsewhere.
+//! Where an address leads on a node. The builder tries addresses on another machine, from which some lead elsewhere.
 
 use std::net::IpAddr;
 
@@ -17,9 +17,9 @@ const OWN_NAMES: [&str; 4] = [
 pub enum Reach {
     /// To the node itself.
     Itself,
-    /// To a name without a domain: the node finds it only in a domain that its DHCP server gives.
+    /// To a name without a domain. The node finds it only with a domain from its DHCP server.
     OneLabel,
-    /// To another machine, the same one as from anywhere.
+    /// To another machine, the same one from everywhere.
     Elsewhere,
 }
 

@@ -1,4 +1,4 @@
-//! A member of a cluster takes on what Matchbox says by now.
+//! A member of a cluster takes over what has changed at Matchbox.
 
 use std::fs;
 use std::path::Path;
@@ -31,13 +31,13 @@ const TRY: Duration = Duration::from_secs(40);
 /// How long k3s may take to be ready again.
 const START: Duration = Duration::from_mins(5);
 const POLL: Duration = Duration::from_secs(2);
-/// k3s that ends this often does not like its configuration.
+/// If k3s ends this often, its configuration is wrong.
 const MOST_ENDS: u32 = 3;
 /// Where k3s' agent keeps the certificates of its cluster's authority.
 const AUTHORITY: &str = "var/lib/rancher/k3s/agent/server-ca.crt";
 
-/// Asks Matchbox, and changes what a member can change: the token, the cluster's address, labels, options of k3s, registries and
-/// ssh keys. The cluster is asked first whether it takes the new token: if it does not, nothing is changed.
+/// Asks Matchbox and applies what a member can change: the token, the cluster's address, labels, options of k3s, registries and ssh keys.
+/// First it asks the cluster whether it accepts the new token. If not, nothing changes.
 pub fn refresh(root: &Path) -> Result<()> {
     if !root.join(PROVISIONED).exists() {
         bail!(
@@ -71,7 +71,7 @@ pub fn refresh(root: &Path) -> Result<()> {
             .ok(),
     };
     let taken_on = take_on(root, &settings, matchbox, asker, &image, &before);
-    // What was wrong and no longer is must not stay on the desk, so it hears of a day without changes, too.
+    // The node reports even without changes. Otherwise a problem that is solved would stay on the desk.
     let texts = match &taken_on {
         Ok(taken_on) => taken_on.texts(),
         Err(error) => vec![format!("{error:#}")],
@@ -80,16 +80,16 @@ pub fn refresh(root: &Path) -> Result<()> {
     taken_on.map(drop)
 }
 
-/// What came of an answer of Matchbox's.
+/// The result of an answer from Matchbox.
 struct TakenOn {
-    /// The names of what is in effect now.
+    /// The names of the changes that are in effect now.
     changes: Vec<&'static str>,
     /// What is wrong with the group's keys.
     problems: Vec<String>,
 }
 
 impl TakenOn {
-    /// Says what was taken on, and has it for a report with what was not.
+    /// Logs the changes. Returns the texts for a report: the changes, and what is wrong.
     fn texts(&self) -> Vec<String> {
         let text = format!(
             "taken on from the metadata server: {}",
@@ -104,7 +104,7 @@ impl TakenOn {
     }
 }
 
-/// Takes on what Matchbox says now, and names what that was.
+/// Applies what Matchbox says now, and returns the names of the changes.
 fn take_on(
     root: &Path,
     settings: &Settings,
@@ -116,7 +116,7 @@ fn take_on(
     let node = ask_matchbox(root, settings, matchbox, asker, TRY)?;
     warn_of_keys(&node.refused_keys);
     let mut now = Said {
-        // The cluster knows this node by the password that it came with.
+        // The cluster knows this node by the password that it joined with.
         password: before.password.clone(),
         ..Said::of(&node, image)
     };
@@ -154,8 +154,8 @@ fn take_on(
     Ok(taken_on)
 }
 
-/// Whether the cluster takes the token, and is the one that this node is a member of: pods of one cluster must not end because a
-/// group names another.
+/// Checks that the cluster accepts the token, and that it is the cluster of which this node is a member. Otherwise a wrong group could end
+/// the pods of this cluster.
 fn stays_in_its_cluster(root: &Path, node: &Node) -> Result<()> {
     let authority = cluster::look(&node.server, &node.token)?;
     let path = root.join(AUTHORITY);
@@ -173,7 +173,7 @@ fn stays_in_its_cluster(root: &Path, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Starts k3s with its new configuration. One with which it ends again and again is taken back.
+/// Restarts k3s with its new configuration. If k3s ends again and again, the old configuration comes back.
 fn start_again(root: &Path, before: &Said, now: &Said) -> Result<()> {
     if k3s::state()? == State::Stopped {
         info!("k3s does not run on this node: it takes this on when somebody starts it");
@@ -201,7 +201,7 @@ fn start_again(root: &Path, before: &Said, now: &Said) -> Result<()> {
     Ok(())
 }
 
-/// At each start k3s sets the labels of its configuration (`updateMutableLabels` in its pkg/agent/run.go), and takes none away.
+/// At each start k3s sets the labels from its configuration (`updateMutableLabels` in its pkg/agent/run.go), but it removes none.
 fn say_what_labels_stay(before: &Map<String, Value>, now: &Said) {
     let labels = |config: &Map<String, Value>| -> Vec<String> {
         let list = config.get("node-label").and_then(Value::as_array);

@@ -1,5 +1,5 @@
-//! What a node says of itself on the desk: that it has its name, what keeps it from its cluster, that it is a member. It is to be
-//! looked at, and nothing depends on it, so nothing waits long for it and nothing fails by it.
+//! What a node reports to the desk: that it has its name, what keeps it from its cluster, that it is a member. The reports are only for
+//! people, so nothing waits long for them and nothing fails because of them.
 
 mod text;
 
@@ -26,15 +26,15 @@ use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
 
 const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
-/// Digits of it in a report.
+/// How many digits of the boot id a report has.
 const BOOT_DIGITS: usize = 16;
-/// Between the attempts to say that this node is a member. What comes to nothing is left to the next start.
+/// The pauses between attempts to report that this node is a member. If all fail, the next start tries again.
 pub const PAUSES: [Duration; 3] = [
     Duration::from_secs(5),
     Duration::from_secs(15),
     Duration::from_secs(40),
 ];
-/// For documentation (RFC 5737): it leads out by the default route, and nothing is sent there.
+/// An address for documentation (RFC 5737). The default route leads there, and nothing is sent.
 const OUTSIDE: &str = "192.0.2.1";
 
 /// How far a node is.
@@ -58,19 +58,19 @@ impl Stage {
     }
 }
 
-/// What came of a report.
+/// The result of a report.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The desk has it.
     Taken,
-    /// There is nobody who takes reports, or nothing to say.
+    /// Nobody takes reports, or there is nothing to say.
     Nobody,
-    /// It did not get there, in words.
+    /// The report did not arrive; the text says why.
     Failed(String),
 }
 
 impl Outcome {
-    /// Says so where it did not get there.
+    /// Logs a report that did not arrive.
     pub fn log(self) {
         if let Self::Failed(why) = self {
             info!("{why}");
@@ -78,8 +78,8 @@ impl Outcome {
     }
 }
 
-/// Reports how far this node is, and these texts, as the console has them. It is tried once. A node that has no secret says so too: the
-/// desk shows it, and takes it for anybody's word.
+/// Reports how far this node is, with these texts from the console. Tries once. A node without a secret reports too: the desk shows the
+/// report, but treats it as a stranger's.
 #[must_use]
 pub fn report(root: &Path, stage: Stage, texts: &[String]) -> Outcome {
     let Ok(settings) = Settings::read(root) else {
@@ -88,7 +88,7 @@ pub fn report(root: &Path, stage: Stage, texts: &[String]) -> Outcome {
     let image = Image::read(root).unwrap_or_else(|_| Image::unknown());
     let place = Place::below(root);
     let present = place.present(&interface::macs(root), &image);
-    // Any other seed is not this node's.
+    // Any other seed is not for this node.
     let is_own = matches!(present, Present::Identity | Present::Fallback);
     let (Some(mac), true) = (place.mac(), is_own && settings.matchbox.is_some()) else {
         return Outcome::Nobody;
@@ -111,8 +111,8 @@ pub fn report(root: &Path, stage: Stage, texts: &[String]) -> Outcome {
     }
 }
 
-/// Reports that this node is a member until somebody has taken it, with these pauses between the attempts. The desk closes its door by
-/// it, so a node that does not get it across says it again at its next start.
+/// Reports that this node is a member, until somebody takes the report, with these pauses between the attempts. The desk closes its door
+/// because of it, so a node that fails here reports again at its next start.
 #[must_use]
 pub fn report_member(root: &Path, pauses: &[Duration]) -> Outcome {
     let mut outcome = report(root, Stage::Joined, &[]);
@@ -120,7 +120,7 @@ pub fn report_member(root: &Path, pauses: &[Duration]) -> Outcome {
         if !matches!(outcome, Outcome::Failed(_)) {
             break;
         }
-        // A rack whose nodes start together reports spread out.
+        // Spread out, because the nodes of a rack may start together.
         thread::sleep(pause.mul_f64(1.0 - fastrand::f64() / 4.0));
         outcome = report(root, Stage::Joined, &[]);
     }
@@ -132,8 +132,8 @@ fn not_taken(stage: Stage, why: &str) -> String {
     format!("the desk has not taken the report that this node is {stage}: {why}")
 }
 
-/// The report as JSON. Its fields are those that somebody who looks at a rack needs, and never a value of the seed that lets
-/// anybody in; the board's number is not among them, because the node's password is made from it.
+/// The report as JSON. It has what somebody who looks at a rack needs, but no value of the seed that would let anybody in. The board's
+/// number is left out too, because the node's password is made from it.
 fn about(
     root: &Path,
     settings: &Settings,
@@ -152,7 +152,7 @@ fn about(
         mac: Some(mac.to_string()),
         other_macs: others.map(|mac| mac.to_string()).collect(),
         boot: boot(root)?,
-        // It grows over all processes of one start.
+        // The time grows across all processes of one start.
         sequence: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
         uptime_seconds: Some(uptime.as_secs()),
         board: Some(image.board),
@@ -185,15 +185,15 @@ fn boot(root: &Path) -> Result<String, String> {
     Ok(digits.take(BOOT_DIGITS).collect())
 }
 
-/// The time since the board started. It goes on in sleep, and nobody sets it.
+/// The time since the board started. It includes sleep, and nobody can set it.
 fn uptime() -> Result<Duration, String> {
     clock_gettime(ClockId::CLOCK_BOOTTIME)
         .map(Duration::from)
         .map_err(|error| format!("reading the clock: {error}"))
 }
 
-/// The address by which this node reaches the server, or anything outside if the server has a name: no name is looked up for it, and
-/// nothing is sent.
+/// The address by which this node reaches the server. If the server has a name, an outside address stands in for it, because looking up a
+/// name may take long. Nothing is sent.
 fn address(matchbox: &Url) -> Option<String> {
     let host = matchbox.host_str()?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
@@ -205,7 +205,7 @@ fn address(matchbox: &Url) -> Option<String> {
     .parse()
     .ok()?;
     let socket = UdpSocket::bind(from).ok()?;
-    // Any port: the kernel looks for a route, and that is all.
+    // Any port will do: the kernel only looks for a route.
     socket.connect((to, 9)).ok()?;
     Some(socket.local_addr().ok()?.ip().to_string())
 }

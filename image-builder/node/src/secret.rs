@@ -1,5 +1,5 @@
-//! This node's own secret: by it the desk knows the node again, whatever becomes of the token. It is made once, lies on the disk for root
-//! alone, and goes with the disk: a flash makes another one.
+//! This node's own secret. The desk knows the node by it, whatever happens to the token. It is made once and only root can read it. It lies
+//! on the disk, so after a flash the node makes another one.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,15 +12,15 @@ use crate::files;
 
 const SECRET: &str = "var/lib/gild/desk-secret";
 
-/// There is no secret, so that the desk does not know this node again.
+/// Why there is no secret. Without one the desk does not know this node again.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It is there, and is not readable.
+    /// The file exists but cannot be read.
     #[error(
         "this node cannot read /{SECRET}, so it shows the desk nothing to be known by: {0}; next: look at its disk"
     )]
     Read(io::Error),
-    /// It cannot be kept: one that is gone at the next start is of no use.
+    /// The secret cannot be stored. It would be useless, because it would be gone at the next start.
     #[error(
         "this node cannot write /{SECRET}, so it shows the desk nothing to be known by: {0}; next: make room on its disk, or look why \
          it is read-only"
@@ -33,7 +33,7 @@ pub enum SecretError {
     Random(getrandom::Error),
 }
 
-/// What this node shows the desk. The first time that it is asked for it is made, and is safe on the disk before anybody sees it.
+/// The proof that this node shows the desk. The first call makes the secret, and stores it on the disk before anybody sees it.
 pub fn proof(root: &Path) -> Result<Proof, SecretError> {
     let path = root.join(SECRET);
     match read(&path)? {
@@ -42,7 +42,7 @@ pub fn proof(root: &Path) -> Result<Proof, SecretError> {
     }
 }
 
-/// Makes one, unless somebody else just did: programs that look at the same time show the same one.
+/// Makes a secret unless another program has just made one: programs that run at the same time must show the same one.
 fn make(path: &Path) -> Result<Proof, SecretError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     files::private_directory(folder).map_err(SecretError::Write)?;

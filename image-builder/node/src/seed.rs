@@ -1,4 +1,4 @@
-//! The seed on the disk, and what cloud-init remembers of the one before.
+//! The seed on the disk, and what cloud-init remembers of the last one.
 
 use std::fs;
 use std::io;
@@ -16,13 +16,13 @@ use crate::settings::Image;
 const SEED: &str = "var/lib/cloud/seed/nocloud";
 /// What cloud-init keeps of each instance.
 const INSTANCES: &str = "var/lib/cloud/instances";
-/// Below an instance: what cloud-init does once for it, each noted before it is done.
+/// Below an instance: what cloud-init does only once for it. It notes each step before it takes it.
 const STEPS: &str = "sem";
 /// Below an instance: the seed as cloud-init has read it.
 const REMEMBERED: &str = "obj.pkl";
-/// Below an instance: cloud-init came to its end, and all that it wrote is on the disk.
+/// Below an instance: cloud-init has finished, and everything that it wrote is on the disk.
 const FINISHED: &str = "gild-finished";
-/// cloud-init's link to the instance it was last.
+/// cloud-init's link to its last instance.
 const INSTANCE: &str = "var/lib/cloud/instance";
 const META_DATA: &str = "meta-data";
 const USER_DATA: &str = "user-data";
@@ -35,13 +35,13 @@ pub struct Place {
 /// What lies there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Present {
-    /// No seed, half of one, or a name made from an address that this node no longer has.
+    /// No seed, half of one, or a fallback name made from an address that this node no longer has.
     None,
-    /// A name and nothing else, of this node.
+    /// Only a name, made for this node.
     Fallback,
     /// The identity of this node, for this image.
     Identity,
-    /// Somebody else's: another board's, another image's, or the operator's own.
+    /// A seed for another board or another image, or an operator's own.
     Foreign,
 }
 
@@ -66,7 +66,7 @@ impl Place {
             return Present::None;
         };
         let own = found.split_once('-').and_then(|(mac, _)| Mac::parse(mac));
-        // A boot that sees no interface knows nothing that speaks against what another one wrote.
+        // A boot that sees no interface cannot contradict the address in the seed.
         let macs = if macs.is_empty() {
             own.as_slice()
         } else {
@@ -92,7 +92,7 @@ impl Place {
         self.instance_id().is_some()
     }
 
-    /// The address that this node was asked for by.
+    /// The address with which this node got its identity.
     #[must_use]
     pub fn mac(&self) -> Option<Mac> {
         let id = self.instance_id()?;
@@ -103,7 +103,7 @@ impl Place {
         let directory = self.root.join(SEED);
         fs::metadata(directory.join(USER_DATA)).ok()?;
         let text = fs::read_to_string(directory.join(META_DATA)).ok()?;
-        // An operator's own may be YAML: it has an instance id that is not of this form.
+        // An operator's own seed may be YAML, which does not parse here. Its instance id does not have our form anyway.
         let meta: Value = serde_json::from_str(&text).unwrap_or_default();
         Some(meta["instance-id"].as_str().unwrap_or_default().to_owned())
     }
@@ -117,8 +117,8 @@ impl Place {
         Said::parse(&meta_data, &user_data)
     }
 
-    /// Has the seed say something else of the instance that it is for. It is there at every moment: cloud-init needs it at each
-    /// boot, and a member's boots ask nobody for another.
+    /// Changes what the seed says about its instance. The seed exists at every moment: cloud-init needs it at each boot, and a member does
+    /// not ask for another one while it boots.
     pub fn update(&self, said: &Said) -> Result<(), SeedError> {
         let directory = self.root.join(SEED);
         let seed = Seed::of(self.instance_id().unwrap_or_default(), said);
@@ -129,13 +129,13 @@ impl Place {
         Ok(())
     }
 
-    /// Has cloud-init read the seed again at the next boot, although it is for the same instance.
+    /// Makes cloud-init read the seed again at the next boot, although its instance is the same.
     pub fn forget_instance(&self) -> Result<(), SeedError> {
         let link = self.root.join(INSTANCE);
         files::remove(&link).map_err(|error| SeedError("removing", link, error))
     }
 
-    /// Whether cloud-init has made the seed's instance the node's.
+    /// Whether cloud-init has made the seed's instance the current one.
     #[must_use]
     pub fn is_taken_on(&self) -> bool {
         let instance = self.instance();
@@ -143,15 +143,15 @@ impl Place {
         name.is_some_and(|name| self.instance_id().is_some_and(|id| name == id.as_str()))
     }
 
-    /// Where cloud-init keeps the instance it was last. Its link is absolute, whatever the root.
+    /// The folder of cloud-init's last instance. The link is absolute, so it cannot be followed below another root.
     fn instance(&self) -> Option<PathBuf> {
         let link = fs::read_link(self.root.join(INSTANCE)).ok()?;
         Some(self.root.join(INSTANCES).join(link.file_name()?))
     }
 
-    /// Between cloud-init's local stage and its steps: has it do all of them again if nothing says that they came to
-    /// their end. A power cut leaves empty what cloud-init wrote, because it does not wait for the disk, and leaves undone
-    /// what it was doing, because it never takes a step again.
+    /// Runs between cloud-init's local stage and its steps. If nothing says that the steps were finished, cloud-init takes all of them
+    /// again. A power cut can leave files of cloud-init empty, because it does not flush them. It can also leave a step half done, because
+    /// cloud-init never repeats a step.
     pub fn repeat_unfinished_steps(&self) -> Result<bool, SeedError> {
         let is_unfinished = self.is_taken_on()
             && self.instance().is_some_and(|instance| {
@@ -163,20 +163,20 @@ impl Place {
         Ok(is_unfinished)
     }
 
-    /// Has cloud-init do again, at the next boot, all that it does once.
+    /// Makes cloud-init take all its one-time steps again at the next boot.
     pub fn repeat_steps(&self) -> Result<(), SeedError> {
         let Some(instance) = self.instance() else {
             return Ok(());
         };
         let (finished, steps) = (instance.join(FINISHED), instance.join(STEPS));
-        // Else cloud-init would take the seed for what it was.
+        // Otherwise cloud-init would use its old copy of the seed.
         let remembered = instance.join(REMEMBERED);
         files::remove(&remembered).map_err(|error| SeedError("removing", remembered, error))?;
         files::remove(&finished).map_err(|error| SeedError("removing", finished, error))?;
         files::remove_directory(&steps).map_err(|error| SeedError("removing", steps, error))
     }
 
-    /// Once cloud-init has come to its end: waits for the disk to have all of it, then says so.
+    /// Called when cloud-init has finished: flushes what it wrote to the disk, then notes that.
     pub fn finish(&self) -> Result<(), SeedError> {
         let Some(finished) = self.instance().map(|instance| instance.join(FINISHED)) else {
             return Ok(());
@@ -188,7 +188,7 @@ impl Place {
         files::write_private(&finished, "").map_err(|error| SeedError("writing", finished, error))
     }
 
-    /// Replaces the seed. Without `meta-data` there is none, so no power cut leaves the halves of two.
+    /// Replaces the seed. There is no seed without `meta-data`, so a power cut cannot leave a mixture of two.
     pub fn write(&self, seed: &Seed) -> Result<(), SeedError> {
         let directory = self.root.join(SEED);
         let (meta_data, user_data) = (directory.join(META_DATA), directory.join(USER_DATA));
@@ -203,7 +203,7 @@ impl Place {
         self.forget_other_instance(&seed.instance_id)
     }
 
-    /// cloud-init takes the instance that it was last for the present one without looking for a seed again.
+    /// cloud-init would keep its last instance without looking for a new seed, so its link to another instance goes.
     fn forget_other_instance(&self, instance_id: &str) -> Result<(), SeedError> {
         let link = self.root.join(INSTANCE);
         match fs::read_link(&link) {
@@ -323,7 +323,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let place = Place::below(root.path());
         place.write(&Seed::fallback(Some(MAC))).expect("a seed");
-        // The power fails as user-data is being written: here, because a directory is in its way.
+        // Simulates a power cut while user-data is being written: a directory stands in its way.
         let in_the_way = root.path().join(SEED).join("user-data.new");
         fs::create_dir(&in_the_way).expect("a directory");
         place

@@ -1,4 +1,4 @@
-//! The story of a first boot: who am I, and a seed in any case.
+//! The story of a first boot: find out who this node is, and leave a seed in any case.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ use crate::settings::{Image, Settings};
 use crate::turn::Turn;
 
 const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
-/// Is there once the cluster has let this node in.
+/// This file exists once the cluster has let this node in.
 pub const PROVISIONED: &str = "var/lib/gild/provisioned";
 const REBOOTS: &str = "var/lib/gild/reboots";
-/// How often a node may start again to take its identity on.
+/// How often a node may restart to take its identity.
 const MOST_REBOOTS: u32 = 3;
-/// How long the timer's attempt may take: the next one comes anyway.
+/// How long the timer's attempt may take. A longer wait is not needed, because the timer tries again.
 const RETRY: Duration = Duration::from_secs(40);
 
 /// The machine as it is.
@@ -44,11 +44,11 @@ struct Machine<'a> {
 /// Who asks.
 #[derive(Clone, Default)]
 pub struct Asker {
-    /// The only address to ask with: a node that is somebody already must not become another one because one answer was lost.
+    /// The only address to ask with. A node that already has an identity must not get another one because one answer was lost.
     pub only: Option<Mac>,
     /// The board's unique number.
     pub board_number: Option<[u8; 16]>,
-    /// What it shows, so that gild's desk knows it again.
+    /// The proof by which gild's desk knows the node again.
     pub proof: Option<Proof>,
 }
 
@@ -92,9 +92,9 @@ impl World for Machine<'_> {
     }
 }
 
-/// At boot: leaves a seed, whatever happens. The error says why it is not the node's identity.
+/// Runs at boot, and leaves a seed whatever happens. The error says why it is not the node's identity.
 pub fn run(root: &Path) -> Result<()> {
-    // Whatever keeps it from its turn, a boot must not be without a seed.
+    // A boot must not be without a seed, even if waiting for the turn fails.
     let _turn = Turn::wait(root).inspect_err(|error| error!("{error:#}"));
     let place = Place::below(root);
     let macs = interface::macs(root);
@@ -122,7 +122,7 @@ pub fn run(root: &Path) -> Result<()> {
         info!("no metadata server is set, and there is a seed: it is left as it is");
         return Ok(());
     }
-    // First of all, so that no panic, no kill and no power cut leaves the node without a name to reach it by.
+    // The fallback comes first, so that neither a crash nor a power cut leaves the node without a name to reach it by.
     if present != Present::Fallback {
         place.write(&Seed::fallback(macs.first().copied()))?;
     }
@@ -134,7 +134,7 @@ pub fn run(root: &Path) -> Result<()> {
         return Ok(());
     };
     let node = identify(root, &settings, matchbox, settings.deadline).inspect_err(|error| {
-        // With a cable that came late there is a better name now than before.
+        // If a cable came late, there is a better name now.
         let macs = interface::macs(root);
         if place.present(&macs, &image) != Present::Fallback
             && let Err(error) = place.write(&Seed::fallback(macs.first().copied()))
@@ -150,7 +150,7 @@ pub fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Later: tries again. `true` means that the node has to start again to become who it is.
+/// Runs later and tries again. `true` means that the node must restart to take its identity.
 pub fn retry(root: &Path) -> Result<bool> {
     let Some(_turn) = Turn::take(root)? else {
         return Ok(false);
@@ -173,7 +173,7 @@ pub fn retry(root: &Path) -> Result<bool> {
         return Ok(true);
     }
     if present == Present::Identity {
-        // The reboot of an earlier attempt came to nothing, or cloud-init did.
+        // Either the reboot of an earlier attempt did not happen, or cloud-init failed.
         reboots.one_more()?;
         return Ok(true);
     }
@@ -238,7 +238,7 @@ fn identify(root: &Path, settings: &Settings, matchbox: &Url, time: Duration) ->
     ask_matchbox(root, settings, matchbox, asker(root), time)
 }
 
-/// Who asks with any address.
+/// Asks with any address.
 fn asker(root: &Path) -> Asker {
     let board_number = board_number::wait(root);
     if board_number.is_none() {
@@ -249,12 +249,12 @@ fn asker(root: &Path) -> Asker {
     Asker {
         only: None,
         board_number,
-        // The report that follows says why there is none.
+        // If there is no proof, the report that follows says why.
         proof: secret::proof(root).ok(),
     }
 }
 
-/// Says who this node is, and what is weak about its token.
+/// Logs who this node is, and any weakness of its token.
 pub fn announce(node: &Node) {
     info!(
         "this node is {} ({}), for the cluster at {}, with a {:?}",
@@ -272,7 +272,7 @@ pub fn warn_of_keys(refused: &[String]) {
     }
 }
 
-/// The image that runs. One that does not say what it is must still boot.
+/// The image that runs. An image that does not say what it is must still boot.
 #[must_use]
 pub fn image(root: &Path) -> Image {
     Image::read(root).unwrap_or_else(|error| {
@@ -281,7 +281,7 @@ pub fn image(root: &Path) -> Image {
     })
 }
 
-/// How often this node started again to take its identity on.
+/// Counts how often this node has restarted to take its identity.
 pub struct Reboots {
     path: PathBuf,
 }
@@ -295,7 +295,7 @@ impl Reboots {
         }
     }
 
-    /// Counts one, or refuses it.
+    /// Counts one more restart, or refuses it.
     pub fn one_more(&self) -> Result<()> {
         let so_far: u32 = fs::read_to_string(&self.path)
             .ok()

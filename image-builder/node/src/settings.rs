@@ -1,4 +1,4 @@
-//! What the image says: `/etc/gild/first-boot.toml` and `/usr/lib/gild/image-release`.
+//! The image's own settings: `/etc/gild/first-boot.toml` and `/usr/lib/gild/image-release`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::k3s_url::K3sUrl;
 /// Below a root directory, which is `/` outside of tests.
 const SETTINGS: &str = "etc/gild/first-boot.toml";
 const RELEASE: &str = "usr/lib/gild/image-release";
-/// `TimeoutStartSec=` of gild-seed.service is above the longest.
+/// `TimeoutStartSec=` of gild-seed.service must be above the longest value.
 const DEADLINE: std::ops::RangeInclusive<u64> = 5..=LONGEST_DEADLINE.as_secs();
 /// How long a boot may wait for Matchbox at most.
 pub const LONGEST_DEADLINE: Duration = Duration::from_mins(10);
@@ -21,11 +21,11 @@ pub const LONGEST_DEADLINE: Duration = Duration::from_mins(10);
 /// Where and how a node asks who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Matchbox' base URL. Without one there is nobody to ask.
+    /// Matchbox' base URL. Without it the node asks nobody.
     pub matchbox: Option<Url>,
-    /// Where signed orders are asked for.
+    /// The address from which the node fetches signed orders.
     pub order_url: Option<Url>,
-    /// The keys that may sign them. At least one where they are asked for.
+    /// The keys that may sign them. If there is an address, there is at least one key.
     pub order_keys: Vec<PublicKey>,
     /// The only certificate authority to trust, instead of the public ones.
     pub ca: Option<PathBuf>,
@@ -33,10 +33,10 @@ pub struct Settings {
     pub k3s_url: Option<K3sUrl>,
     /// How long the boot may wait for an answer.
     pub deadline: Duration,
-    /// Whether the answer for every unknown node is good enough to join the cluster with.
+    /// Whether the default answer, which every unknown node gets, is enough to join the cluster.
     pub accept_default_group: bool,
-    /// Whether the builder of the image wanted it to ask nobody. The node does the same without it; builder and inspection
-    /// tell by it a decision from an oversight.
+    /// Whether the builder chose an image without Matchbox. It does not change what the node does. It lets the builder and the inspection
+    /// tell a decision from an oversight.
     pub without_matchbox: bool,
 }
 
@@ -58,7 +58,7 @@ pub enum SettingsError {
     /// The file is not TOML, or not of this form.
     #[error("{0}: {1}")]
     Syntax(PathBuf, String),
-    /// A value that its key does not take.
+    /// A value that this key does not accept.
     #[error("{0}: `{1}` {2}")]
     Value(PathBuf, &'static str, String),
 }
@@ -99,7 +99,7 @@ impl Settings {
         })
     }
 
-    /// Reads the text of the file: the image's builder does, before a node has to.
+    /// Reads the text of the file. The builder of the image calls this too, so that an error is found before a node needs the file.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let file: File =
             toml::from_str(text).map_err(|error| Problem::Syntax(error.message().to_owned()))?;
@@ -154,7 +154,7 @@ pub enum Problem {
     /// It is not TOML, or not of this form.
     #[error("{0}")]
     Syntax(String),
-    /// A value that its key does not take.
+    /// A value that this key does not accept.
     #[error("`{0}` {1}")]
     Value(&'static str, String),
 }
@@ -181,7 +181,7 @@ fn base_url(text: &str) -> Result<Url, &'static str> {
 }
 
 impl Image {
-    /// One that does not say what it is.
+    /// An image that does not say what it is.
     #[must_use]
     pub fn unknown() -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! A public key of SSH, as a line of `authorized_keys` has it. sshd ignores a line that it cannot read, and does not report it,
-//! so the build finds a key that was cut off.
+//! A public ssh key, in the form of a line in `authorized_keys`. sshd ignores a line that it cannot read and reports nothing. So the build
+//! checks the keys, for example for one that was cut off.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,15 +17,15 @@ const KINDS: [(&str, usize); 7] = [
 const ED25519: &str = "ssh-ed25519";
 const DSS: &str = "ssh-dss";
 const CERTIFICATE: &str = "-cert-";
-/// What each key begins with in Base64: its kind has less than 256 letters.
+/// The beginning of each key in Base64. It is the length of the kind's name, which is less than 256.
 const BEGIN: &str = "AAAA";
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// It is something else.
+    /// It is not a key.
     NotAKey,
-    /// It begins as a key and is not all of one.
+    /// It begins like a key but is not complete.
     NotWhole,
     /// It has options before the key.
     Options,
@@ -35,7 +35,7 @@ pub enum Problem {
     Dss,
 }
 
-/// Judges a line: its kind, its key in Base64, and a comment.
+/// Checks a line: its kind, its key in Base64, and perhaps a comment.
 pub fn check(line: &str) -> Result<(), Problem> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let [kind, key, ..] = words[..] else {
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(check(&longer), Err(Problem::NotWhole));
     }
 
-    /// A key of this kind with so many fields.
+    /// A key of this kind with this many fields.
     fn composed(kind: &str, count: usize) -> String {
         let mut bytes = Vec::new();
         for field in std::iter::once(kind.as_bytes())

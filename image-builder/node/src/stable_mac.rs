@@ -1,4 +1,4 @@
-//! A MAC address that lasts, for Ethernet chips that have none: the same that the flasher gives.
+//! Lasting MAC addresses for Ethernet chips that have none. The flasher gives the same ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,10 +13,10 @@ use log::info;
 
 use crate::board_number::{LOOK, PATIENCE, board};
 
-/// The addresses that last, by interface.
+/// The lasting address of each interface.
 type Macs<'a> = BTreeMap<&'a Interface, Mac>;
 
-/// Gives every wired interface whose address is made up one that is made from the board's number.
+/// If the kernel made up a wired interface's address, gives it one that is made from the board's number.
 pub fn apply(root: &Path) -> Result<()> {
     let wired = Interface::wired(root);
     let random: Vec<&Interface> = wired

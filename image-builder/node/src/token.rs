@@ -10,7 +10,7 @@ use gild_boards::mac::Mac;
 const MAX_LENGTH: usize = 512;
 const SECURE: &str = "K10";
 
-/// A k3s token. It shows its kind and length, never itself.
+/// A k3s token. Its debug output shows its kind and length, never the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     text: String,
@@ -20,17 +20,17 @@ pub struct Token {
 /// What kind of token it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// With the hash of the cluster's certificate authority: the server is known before the token is sent.
+    /// It has the hash of the cluster's certificate authority, so the node can check the server before it sends the token.
     Secure,
-    /// The same, of the user `server`: anyone who has it is the cluster's administrator.
+    /// The same, but of the user `server`: anyone who has it is the cluster's administrator.
     SecureServer,
-    /// Made to expire.
+    /// A token that expires.
     Bootstrap,
-    /// A bare password: the server that gets it is not authenticated.
+    /// A bare password. The node cannot check the server that it sends it to.
     Password,
 }
 
-/// It is not a token, with a reason that gives nothing away.
+/// It is not a token. The reason reveals nothing of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Nothing.
@@ -44,24 +44,24 @@ pub enum TokenError {
     /// Text that does not survive YAML and HTTP headers.
     #[error("has a line break, a control character or a space at an end; next: remove it")]
     Unprintable,
-    /// `K10`, and then not what follows in a whole token.
+    /// It begins with `K10` but does not go on like a secure token.
     #[error(
         "begins like a secure token, but is not K10<64 hex digits>::<user>:<password>; next: copy the whole token"
     )]
     Malformed,
-    /// A whole token with something around it: quotes, or a line of a shell.
+    /// There is something around the token, such as quotes or a line of a shell.
     #[error(
         "has more than a token in it: K10... is whole from there on; next: leave out what is around it"
     )]
     Within,
-    /// Matchbox shows numbers as Go does.
+    /// It looks like a number in Go's notation, as Matchbox would print it.
     #[error(
         "looks like a number that the metadata server has rounded; next: write it in quotes in the group's metadata"
     )]
     Number,
 }
 
-/// How a token is shown to the cluster's server. k3s' agent does so as the user `node`, whatever user the token names
+/// How the cluster's server is shown a token. Like k3s' agent, a node shows it as the user `node`, whatever user the token names
 /// (`clientaccess.WithUser("node")` in its pkg/agent/run.go).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Credentials<'a> {
@@ -106,7 +106,7 @@ impl Token {
         self.kind
     }
 
-    /// What is weak about a token of its kind, with what to use.
+    /// The weakness of this kind of token, and what to use instead.
     #[must_use]
     pub fn weakness(&self) -> Option<&'static str> {
         match self.kind {
@@ -134,7 +134,7 @@ impl Token {
         Some(hash)
     }
 
-    /// What of it lets a node in.
+    /// The part of it that lets a node in.
     #[must_use]
     pub fn credentials(&self) -> Credentials<'_> {
         let secure = self.text.strip_prefix(SECURE);
@@ -150,8 +150,8 @@ impl Token {
         }
     }
 
-    /// A password of this node that is the same after each flash, for as long as the token is. Of another node's one misses the
-    /// board's number, which is not seen from the network; a board that shows none has a password that any node can compute.
+    /// A password for this node that stays the same after each flash, for as long as the token does. Another node cannot compute it without
+    /// the board's number, which the network does not show. If a board has no number, any node can compute its password.
     #[must_use]
     #[allow(clippy::missing_panics_doc, reason = "no length of key makes it panic")]
     pub fn node_password(&self, mac: Mac, board_number: Option<[u8; 16]>) -> String {
@@ -171,7 +171,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Text that means the same in JSON, in every version of YAML and in an HTTP header, and is what a person sees.
+/// Text that means the same in JSON, in every version of YAML and in an HTTP header, and that looks the same to a person.
 #[must_use]
 pub fn is_plain(text: &str) -> bool {
     text.trim() == text
@@ -205,7 +205,7 @@ fn is_bootstrap(text: &str) -> bool {
         .is_some_and(|(id, secret)| is_part(id, 6) && is_part(secret, 16))
 }
 
-/// Whether a secure token begins behind the text's own beginning.
+/// Whether a secure token begins somewhere after the beginning of the text.
 fn has_secure_within(text: &str) -> bool {
     let begins = |at: usize| {
         let rest = &text[at + SECURE.len()..];

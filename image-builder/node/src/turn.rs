@@ -1,4 +1,4 @@
-//! One gild-seed at a time changes the files of a node: a timer's, a person's, or that of the boot.
+//! Only one gild-seed at a time may change the files of a node. It may run from a timer, by hand, or at boot.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -13,14 +13,14 @@ const LOCK: &str = "run/gild/seed.lock";
 pub struct Turn(#[allow(dead_code, reason = "the lock lives as long as the file is open")] File);
 
 impl Turn {
-    /// Waits until nobody else has it.
+    /// Waits until no other program has the turn.
     pub fn wait(root: &Path) -> Result<Self> {
         let file = open(root)?;
         file.lock().context("waiting for another gild-seed")?;
         Ok(Self(file))
     }
 
-    /// Nothing if somebody else has it.
+    /// Takes the turn. `None` if another program has it.
     pub fn take(root: &Path) -> Result<Option<Self>> {
         let file = open(root)?;
         match file.try_lock() {

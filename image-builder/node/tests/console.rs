@@ -1,4 +1,4 @@
-//! What the programs say is shown on a serial console as it is, and some of it comes from the network.
+//! A serial console shows what the programs print, and some of that comes from the network.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! The groups that the operator is given as examples make nodes, and nothing of them is used before it is filled in.
+//! The example groups for operators make valid nodes once they are filled in. Nothing of them works before that.
 
 use std::fs;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ fn examples(folder: &str) -> Vec<(PathBuf, Value)> {
     examples
 }
 
-/// As Matchbox does it: keys in upper case, nested ones joined by `_`, values as they are.
+/// The lines that Matchbox makes of a group: keys in upper case, nested ones joined with `_`, values unchanged.
 fn lines(key: &str, value: &Value, body: &mut String) {
     match value {
         Value::Object(object) => {
@@ -105,7 +105,7 @@ fn an_example_as_it_is_joins_nothing() {
     }
 }
 
-/// Kubernetes drops a field that it does not know, and the policy would then allow or forbid something else.
+/// Kubernetes ignores an unknown field. Then the policy would allow or forbid something else.
 #[test]
 fn the_policy_for_pods_has_only_fields_that_kubernetes_knows() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -123,7 +123,7 @@ fn the_policy_for_pods_has_only_fields_that_kubernetes_knows() {
     fields(&policy["metadata"], &["name", "namespace"]);
     let spec = &policy["spec"];
     fields(spec, &["podSelector", "policyTypes", "egress"]);
-    // All pods of the namespace, and only what they send.
+    // The policy is for all pods of the namespace, and only for what they send.
     assert_eq!(spec["podSelector"], serde_json::json!({}));
     assert_eq!(spec["policyTypes"], serde_json::json!(["Egress"]));
     let mut kept_out = Vec::new();
@@ -133,7 +133,7 @@ fn the_policy_for_pods_has_only_fields_that_kubernetes_knows() {
             fields(peer, &["ipBlock"]);
             let block = &peer["ipBlock"];
             fields(block, &["cidr", "except"]);
-            // What is open on all ports keeps Matchbox out, or the machine's other addresses lead to it.
+            // A block that is open on all ports must exclude Matchbox. Otherwise pods would reach it through the machine's other addresses.
             assert!(
                 rule["ports"].is_array() || block["except"].is_array(),
                 "{block}"

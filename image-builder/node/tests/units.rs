@@ -10,7 +10,7 @@ fn unit(name: &str) -> String {
     std::fs::read_to_string(units.join(name)).expect("a unit")
 }
 
-/// Until the proof an image may be written again, so nothing that a node could lose may come before it.
+/// The flasher may write an image again until the proof. So nothing that a node could lose may come before the proof.
 #[test]
 fn k3s_waits_for_the_proof() {
     let unit = unit("k3s-init.service");
@@ -25,7 +25,7 @@ fn a_node_that_has_joined_is_not_restarted_for_its_card() {
     assert!(unit.lines().any(|line| line == condition));
 }
 
-/// The proof comes after cloud-init's network stage, which waits for an address and for Matchbox.
+/// The proof comes after cloud-init's network stage, and that waits for an address and for Matchbox.
 #[test]
 fn a_trial_has_more_time_than_the_network_and_matchbox_may_take() {
     let timer = unit("gild-trial-deadline.timer");
@@ -48,9 +48,9 @@ fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
     };
     let sync = step("/sync");
     assert!(step("gild-seed check") < step("start --no-block k3s-agent"));
-    // The timer's attempt would have cloud-init write the files again that the join corrects.
+    // The timer's attempt would make cloud-init write again the files that the join corrects.
     assert!(step("stop --no-block gild-seed-retry.timer") < step("gild-seed join"));
-    // An agent that is enabled holds up every boot until the cluster lets it in.
+    // An enabled agent would delay every boot until the cluster lets the node in.
     assert!(step("gild-seed join") < sync);
     for lasts in [
         "enable --no-reload k3s-agent",
@@ -61,7 +61,7 @@ fn all_is_on_the_disk_before_anything_lasts_that_ends_the_first_boot() {
     }
 }
 
-/// `matchbox` then is the same machine on the node as on the desk where the image was set up.
+/// With the site's domain, `matchbox` is the same machine on the node as on the computer where the image was set up.
 #[test]
 fn names_without_a_domain_are_looked_for_in_the_site_s() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -75,7 +75,7 @@ fn names_without_a_domain_are_looked_for_in_the_site_s() {
     }
 }
 
-/// What restarts the node by itself comes before what a restart must not interrupt.
+/// A restart by the node itself must come before anything that a restart must not interrupt.
 #[test]
 fn apt_waits_for_first_boot_and_for_the_proof() {
     for service in ["apt-daily.service", "apt-daily-upgrade.service"] {

@@ -1,17 +1,18 @@
-//! Files beside `config.yaml`, which is the node's own.
+//! The files in `config.yaml.d`, because `config.yaml` itself belongs to the node.
 
 use serde_json::Value;
 
 use crate::{Problem, mapping};
 
-/// k3s reads the files in this folder after `config.yaml`, by name; the last word of a key counts, and `key+` adds to a list.
+/// k3s reads the files in this folder after `config.yaml`, in the order of their names. For each key the last file wins, and `key+` adds to
+/// a list.
 pub const DROP_INS: &str = "etc/rancher/k3s/config.yaml.d";
 
 const MATCHBOX: &str =
     "the token comes from the metadata server (a desk or Matchbox), `k3s_token` in a node's group";
 const ONE_NODE: &str = "it belongs to one node, and an image is for all; next: leave it out, and set it in the node's group or in the network";
 
-/// Keys that k3s knows by one letter too.
+/// Keys that k3s also knows by a single letter.
 const LETTERS: [(&str, &str); 5] = [
     ("c", "config"),
     ("t", "token"),
@@ -23,7 +24,7 @@ const LETTERS: [(&str, &str); 5] = [
 /// Parts of the names of keys that are secrets.
 const SECRETS: [&str; 4] = ["token", "secret", "password", "access-key"];
 
-/// Keys that something else says, and what.
+/// Keys that belong elsewhere, and where.
 const ELSEWHERE: [(&str, &str); 11] = [
     (
         "data-dir",
@@ -64,14 +65,14 @@ const ELSEWHERE: [(&str, &str); 11] = [
     ),
 ];
 
-/// The name of a key that k3s knows by one letter too.
+/// The long name of a key that k3s also knows by a single letter.
 #[must_use]
 pub fn long_name(name: &str) -> &str {
     let long = LETTERS.iter().find(|(letter, _)| *letter == name);
     long.map_or(name, |(_, long)| long)
 }
 
-/// Checks a file of this name, with this text.
+/// Checks a file with this name and this text.
 pub fn check(name: &str, text: &str) -> Result<(), Problem> {
     let lower = name.to_ascii_lowercase();
     if name.starts_with('.') || ![".yaml", ".yml"].iter().any(|end| lower.ends_with(end)) {

@@ -1,7 +1,7 @@
-//! k3s' configuration files that a golden image may have. They are the same on all nodes and everybody can read them, so they hold
-//! no secret, and nothing that is one node's or that Matchbox says. No I/O.
+//! The configuration files of k3s that a golden image may have. They are the same on all nodes and everybody can read them. So they hold no
+//! secret, nothing that belongs to one node, and nothing that Matchbox says. No I/O.
 //!
-//! `gild image build` asks this of an overlay, and the inspection of a finished image.
+//! `gild image build` applies these rules to an overlay, and the inspection applies them to a finished image.
 
 mod drop_in;
 mod registries;
@@ -14,24 +14,24 @@ pub use registries::{REGISTRIES, check as check_registries};
 /// Why a file cannot be in an image. It never quotes a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// k3s passes over it without a word.
+    /// k3s would ignore it without a message.
     #[error("k3s does not read a file of this name; next: let it end in .yaml")]
     Name,
-    /// k3s does not start with it.
+    /// k3s would not start with it.
     #[error("it is not YAML, or has a key twice; next: correct it")]
     Syntax,
-    /// k3s does not start with it, or takes it for something else.
+    /// k3s would not start with it, or would misunderstand it.
     #[error(
         "it is not a mapping of keys to values; next: a line such as `kubelet-arg: [\"max-pods=50\"]`"
     )]
     Form,
-    /// A table where k3s takes a value or a list of values.
+    /// There is a table where k3s expects a value or a list of values.
     #[error("`{key}` is neither a value nor a list of values; next: correct it")]
     Value {
         /// The key.
         key: String,
     },
-    /// A secret that anyone with the image would have.
+    /// It has a secret, which anyone with the image could read.
     #[error("`{key}` is a secret, and anyone who has the image would have it; next: {instead}")]
     Secret {
         /// The key.
@@ -39,7 +39,7 @@ pub enum Problem {
         /// Where it belongs.
         instead: &'static str,
     },
-    /// Another place says this.
+    /// Another place sets this key.
     #[error("`{key}` does not belong in an image: {why}")]
     Elsewhere {
         /// The key.
@@ -52,7 +52,7 @@ pub enum Problem {
 fn mapping(text: &str) -> Result<Map<String, Value>, Problem> {
     match serde_saphyr::from_str::<Value>(text) {
         Ok(Value::Object(mapping)) => Ok(mapping),
-        // A file of comments.
+        // The file has only comments.
         Ok(Value::Null) => Ok(Map::new()),
         Ok(_) => Err(Problem::Form),
         // The parser's message would quote the line.

@@ -1,4 +1,4 @@
-//! Where containerd gets container images from.
+//! The file that says where containerd gets container images.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ pub const REGISTRIES: &str = "etc/rancher/k3s/registries.yaml";
 
 const MATCHBOX: &str = "let each node's group give registries with a login; an image may have only registries without a login";
 
-/// What containerd takes for a login.
+/// Keys that containerd treats as a login.
 const LOGIN: [&str; 6] = [
     "auth",
     "username",
@@ -31,7 +31,7 @@ pub fn check(text: &str) -> Result<(), Problem> {
     }
 }
 
-/// A key that has one, or whose address has one.
+/// The key that has a login, or whose address has one.
 fn login(value: &Value) -> Option<String> {
     match value {
         Value::Object(mapping) => mapping.iter().find_map(|(key, value)| {
@@ -39,7 +39,7 @@ fn login(value: &Value) -> Option<String> {
             if is_login || value.as_str().is_some_and(has_password) {
                 return Some(key.clone());
             }
-            // A list of addresses is named by its key.
+            // Entries of a list have no key of their own, so the list's key names them.
             login(value).map(|inner| if inner.is_empty() { key.clone() } else { inner })
         }),
         Value::Array(list) => list.iter().find_map(|value| match value {

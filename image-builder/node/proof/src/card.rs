@@ -1,4 +1,4 @@
-//! The flasher card in a slot of a running node, looked into without a change to it.
+//! The flasher card in a slot of a running node. This module only reads it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use gild_card_format::{
 
 use crate::disk::{BLOCKS, LABELS, has_card, is_card};
 
-/// No `gild.toml` is longer.
+/// A valid `gild.toml` is not longer than this.
 const LONGEST: u64 = 64 << 10;
 
 /// A card that a flasher starts from.
@@ -24,13 +24,13 @@ pub struct FlasherCard {
     rollback: PerBoard<u64>,
 }
 
-/// Why there is no card that would flash this node.
+/// Why no card would flash this node.
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
     /// The slot is empty, or the card is not seen.
     #[error("no SD card is in this node; next: put the flasher card in")]
     None,
-    /// A card that is not gild's.
+    /// The card in the slot is not gild's.
     #[error(
         "the SD card in this node is not gild's: it has no file system labelled {}; next: put the flasher card in",
         names::LABEL
@@ -45,7 +45,7 @@ pub enum CardError {
         /// Where it is.
         device: PathBuf,
     },
-    /// A damaged card, or a card that only has the label.
+    /// The card is damaged, or has nothing of gild's except the label.
     #[error(
         "{} cannot be read from the card in this node ({}); next: put a card in that `gild card build` has made",
         names::CONFIG, device.display()
@@ -78,7 +78,7 @@ pub enum CardError {
 }
 
 impl FlasherCard {
-    /// Where it looks for a file, in words.
+    /// The places where the flasher looks for a file, in words.
     #[must_use]
     pub fn places_of(&self, file: &str) -> String {
         let of = |server: &ServerUrl| server.join(file).to_string();
@@ -121,7 +121,7 @@ impl FlasherCard {
     }
 }
 
-/// `mmcblk1p1` is a part of `mmcblk1`.
+/// So that `mmcblk1p1` is found to be part of `mmcblk1`.
 fn is_on_a_card(root: &Path, partition: &Path) -> bool {
     let name = partition.file_name().map(|name| name.to_string_lossy());
     let name = name.unwrap_or_default();
@@ -130,7 +130,7 @@ fn is_on_a_card(root: &Path, partition: &Path) -> bool {
     is_card(&root.join(BLOCKS).join(disk))
 }
 
-/// The card's configuration, the file of its order, and that of its rollback counters; empty if there is none.
+/// The card's configuration, its order, and its rollback counters. A file that does not exist counts as empty.
 fn texts(device: &Path) -> io::Result<(String, String, String)> {
     let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
     let read = |name: &str| {
@@ -160,7 +160,7 @@ mod tests {
 
     const KEY: &str = "RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
 
-    /// A node with a disk of this name and kind, on which the file system has the label, and in it these texts.
+    /// A node with a disk of this name and kind. If `label` is set, its file system has the label and this configuration.
     fn node(disk: &str, kind: &str, label: bool, config: Option<&str>) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a folder");
         let at = |path: &str| root.path().join(path);

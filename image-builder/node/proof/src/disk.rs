@@ -1,4 +1,4 @@
-//! The disk that this node runs from, past every cache, and the card beside it.
+//! The disk that this node runs from, read past every cache, and the card beside it.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +15,7 @@ const PARTITIONS: &str = "dev/disk/by-partuuid";
 const BLOCK_NUMBERS: &str = "sys/dev/block";
 pub(crate) const BLOCKS: &str = "sys/class/block";
 pub(crate) const LABELS: &str = "dev/disk/by-label";
-/// Every alignment that a disk may ask of memory.
+/// A multiple of every alignment that a disk may need for memory.
 const PAGE: usize = 4096;
 
 /// The disk that the root file system lies on.
@@ -28,8 +28,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Finds the NVMe disk whose partition is mounted at `/`, or lies below an overlay that is. There is no other that this may
-    /// be.
+    /// Finds the NVMe disk whose partition is mounted at `/`, or lies below an overlay at `/`. No other disk counts.
     pub fn of_root(root: &Path) -> Result<Self> {
         let path = root.join(MOUNTS);
         let mounts =
@@ -106,8 +105,8 @@ impl Disk {
         is_virtual(number) || is_other
     }
 
-    /// Makes the first sector zero and proves it. Without it no partition table is valid, so neither the firmware nor the
-    /// flasher treats the disk as a node any more; and a disk writes one sector whole or not at all.
+    /// Zeroes the first sector and checks it. Without that sector no partition table is valid, so neither the firmware nor the flasher
+    /// still treats the disk as a node's. A power cut cannot leave half of it, because a disk writes a sector whole or not at all.
     pub fn make_unbootable(&self) -> Result<()> {
         self.replace(0, &vec![0; self.sector]).with_context(|| {
             format!(
@@ -117,7 +116,7 @@ impl Disk {
         })
     }
 
-    /// Reads what lies there, from the medium.
+    /// Reads this range from the medium, not from a cache.
     pub fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let mut memory = vec![0; length + PAGE];
         let place = aligned(&mut memory, length);
@@ -125,7 +124,7 @@ impl Disk {
         Ok(place.to_vec())
     }
 
-    /// Writes this, whole sectors, to the medium, and reads it back.
+    /// Writes these bytes to the medium and reads them back. They must be whole sectors.
     pub fn replace(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let mut memory = vec![0; bytes.len() + PAGE];
         let place = aligned(&mut memory, bytes.len());
@@ -156,8 +155,8 @@ fn aligned(memory: &mut [u8], length: usize) -> &mut [u8] {
     &mut memory[start..start + length]
 }
 
-/// The partition that the kernel was started with, by its name, where the root is an overlay over it. `None` where the root is not
-/// an overlay, or the kernel was not given a partition by its UUID, as gild's images give it.
+/// If the root is an overlay: the partition on which the kernel was started, by its name. `None` if the root is not an overlay, or the
+/// kernel's command line does not name a partition by UUID as gild's images do.
 fn below_overlay(root: &Path, number: &str) -> Option<io::Result<OsString>> {
     if !is_virtual(number) {
         return None;
@@ -180,7 +179,7 @@ fn is_virtual(number: &str) -> bool {
     number.starts_with("0:")
 }
 
-/// `major:minor` of what is mounted at `/`: the last line counts, because it covers those before.
+/// `major:minor` of the file system at `/`. The last line counts, because a later mount covers earlier ones.
 fn device_number(mounts: &str) -> Option<&str> {
     mounts
         .lines()
@@ -327,7 +326,7 @@ mod tests {
 
     #[test]
     fn one_sector_becomes_zero_and_nothing_else() {
-        // On a real file system: a memory one may refuse O_DIRECT.
+        // It needs a real file system, because one in memory may refuse O_DIRECT.
         let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).expect("a disk");
         fs::write(file.path(), vec![7; 64 << 10]).expect("its content");
         let disk = Disk {

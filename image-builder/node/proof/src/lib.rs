@@ -1,6 +1,5 @@
-//! The proof on a node's disk that its image starts ([`prove`]), and what leads a failed start back to the flasher card until
-//! then ([`trial`]). [`disk`] also makes the disk unbootable, when the operator wants the flasher to take over again, and [`card`]
-//! says which card it would take over with.
+//! The proof on a node's disk that its image starts ([`prove`]), and the way back to the flasher card until then ([`trial`]). [`disk`] can
+//! also make the disk unbootable, when the operator wants the flasher to take over again. [`card`] says which card would take over.
 
 pub mod card;
 pub mod disk;

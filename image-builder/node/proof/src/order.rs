@@ -1,4 +1,4 @@
-//! The orders that a disk has carried out, in its record.
+//! The orders that a disk has carried out, as its record lists them.
 
 use anyhow::{Context, Result, bail};
 use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
@@ -6,7 +6,7 @@ use gild_orders::carried_out_with;
 
 use crate::disk::Disk;
 
-/// Notes that the disk carries this order out. What was noted before it is kept.
+/// Notes that the disk carries this order out. Earlier notes are kept.
 pub fn note_order(disk: &Disk, id: &str) -> Result<()> {
     let record = proven_record(disk)?;
     let noted = Record {
@@ -17,7 +17,7 @@ pub fn note_order(disk: &Disk, id: &str) -> Result<()> {
         .with_context(|| format!("noting order {id} on {}", disk.device.display()))
 }
 
-/// The record of a proven image, which has the ids of the orders that the disk has carried out. Any other disk cannot note another one.
+/// The record of a proven image, which lists the orders that the disk has carried out. On any other disk an order cannot be noted.
 pub fn proven_record(disk: &Disk) -> Result<Record> {
     let shown = disk.device.display();
     let bytes = disk.read(RECORD_OFFSET, RECORD_LENGTH);
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn disk(bytes: &[u8]) -> (tempfile::NamedTempFile, Disk) {
-        // On a real file system: a memory one may refuse O_DIRECT.
+        // It needs a real file system, because one in memory may refuse O_DIRECT.
         let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).expect("a disk");
         let at = usize::try_from(RECORD_OFFSET).expect("one MiB");
         let mut content = vec![7; 1 << 20];

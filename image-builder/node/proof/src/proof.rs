@@ -1,10 +1,9 @@
 //! The proof that this image starts, in the record on its disk.
 //!
-//! A disk that was just flashed is on trial: as long as nothing has proven that its image starts, the flasher may write it
-//! again, and a failed start leads back to the card. The proof ends both, so it comes before k3s, and nothing that a
-//! node could lose comes before the proof. It asks for what every start of the image must reach by itself: a root file
-//! system that can be written, systemd's basic.target, which the unit waits for, and a wired interface. It never asks for
-//! what a site may lack: an address, Matchbox, a cluster.
+//! A disk that was just flashed is on trial. As long as nothing has proven that its image starts, the flasher may write it again, and a
+//! failed start leads back to the card. The proof ends both. So it comes before k3s, and a node must not store anything that it could lose
+//! before the proof. It requires what every start of the image must reach by itself: a writable root file system, systemd's basic.target
+//! (the unit waits for it), and a wired interface. It never requires what a site may lack: an address, Matchbox, a cluster.
 
 use std::fs::{self, File};
 use std::io;
@@ -23,11 +22,11 @@ use crate::trial::{BOOT_SCR, CONFIG_TXT, FOLDER, ON, without_trial};
 const BOOT: &str = "boot/firmware";
 /// Where the image keeps what it knows about itself.
 const STATE: &str = "var/lib/gild";
-/// Attempts to read the record for the deadline.
+/// How often [`note_trial`] tries to read the record.
 const READS: u32 = 3;
-/// Says that the image of this start is on trial. The units of the deadline know it by this name.
+/// This file says that the image of this start is on trial. The units of the deadline look for it by this name.
 const NOTE: &str = "run/gild/on-trial";
-/// Says that this node has restarted once for its boot order.
+/// This file says that this node has already restarted once for its boot order.
 const VISITED: &str = "var/lib/gild/visited-card";
 
 /// What the disk says about its image.
@@ -35,7 +34,7 @@ const VISITED: &str = "var/lib/gild/visited-card";
 pub enum Standing {
     /// The image is proven; this is its record.
     Proven(Record),
-    /// No flasher has left a record that could be proven; with the reason.
+    /// The disk has no record that could be proven; the text says why.
     NoRecord(String),
 }
 
@@ -55,7 +54,7 @@ pub fn prove(root: &Path) -> Result<Standing> {
     Ok(standing)
 }
 
-/// What the disk says about its image, and nothing is changed. An image on trial has no standing yet.
+/// What the disk says about its image. Changes nothing. An image on trial has no standing yet.
 pub fn standing(root: &Path) -> Result<Standing> {
     let disk = Disk::of_root(root)?;
     match found_on(&disk)? {
@@ -107,8 +106,8 @@ fn prove_on(root: &Path, disk: &Disk) -> Result<Standing> {
     }
 }
 
-/// Notes beside the disk that its image is on trial, if that is certain: the deadline of this start reads the note, and needs no
-/// disk. Doubt about the disk is never a reason to restart, because a node may live on it.
+/// If the image is certainly on trial, notes that in a file outside the disk. The deadline of this start reads the note and so does not
+/// need the disk. A doubtful disk is never a reason to restart, because a node may live on it.
 pub fn note_trial(root: &Path) -> Result<()> {
     let Ok(disk) = Disk::of_root(root) else {
         return Ok(());
@@ -126,7 +125,7 @@ pub fn note_trial(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the image of this start was on trial, and nothing has proven it since.
+/// Whether the image of this start was on trial and is still not proven.
 #[must_use]
 pub fn is_on_trial(root: &Path) -> bool {
     root.join(NOTE).exists()
@@ -172,8 +171,8 @@ fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes what leads a failed start back to the flasher card. It comes after the proof: without it a start that fails must
-/// still lead there. A node that fails to do it still runs, and tries again at its next start.
+/// Removes the way back to the flasher card. This comes after the proof: until then, a start that fails must lead back there. If the
+/// removal fails, the node still runs, and tries again at its next start.
 pub fn end_trial(root: &Path) -> io::Result<()> {
     let boot = root.join(BOOT);
     if !boot.join(CONFIG_TXT).exists() && !boot.join(BOOT_SCR).exists() {
@@ -182,7 +181,7 @@ pub fn end_trial(root: &Path) -> io::Result<()> {
             boot.display()
         )));
     }
-    // The tokens mean nothing without it.
+    // `ON` goes first, because the tokens mean nothing without it.
     for name in [ON].iter().chain(&trial::TOKENS) {
         remove(&boot.join(name))?;
     }
@@ -209,10 +208,10 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether this node should restart once, so that its flasher card sets the boot order. It says so only once, even if the
-/// card leaves the order as it is.
+/// Whether this node should restart once so that its flasher card can set the boot order. It says yes only once, even if the card leaves
+/// the order as it is.
 pub fn should_visit_card(root: &Path) -> Result<bool> {
-    // An overlay may forget that the card was visited, and the node would restart forever.
+    // An overlay may lose the note of the visit, and then the node would restart forever.
     if Disk::is_below_overlay(root) {
         return Ok(false);
     }
@@ -249,7 +248,7 @@ fn should_visit(root: &Path, is_pending: bool) -> Result<bool> {
         );
         return Ok(false);
     }
-    // Before the restart: without it the node could restart forever.
+    // Noted before the restart: otherwise the node could restart forever.
     fs::create_dir_all(root.join(STATE))
         .and_then(|()| File::create(&visited)?.sync_all())
         .and_then(|()| File::open(root.join(STATE))?.sync_all())
@@ -335,7 +334,7 @@ mod tests {
         assert!(error.to_string().contains("wired interface"), "{error:#}");
 
         let root = node(true);
-        // A file where the folder should be: not even root can write there.
+        // A file stands where the folder should be, so not even root can write there.
         fs::create_dir_all(root.path().join("var/lib")).expect("a folder");
         fs::write(root.path().join(STATE), "").expect("a file");
         let error = prove_on(root.path(), &disk).expect_err("no place to write");

@@ -1,23 +1,23 @@
-//! The way back of an image on trial: until it has proven that it starts, the firmware goes back to the flasher card.
+//! The way back of an image on trial: until the image has proven that it starts, the firmware returns to the flasher card.
 //!
-//! On the Raspberry Pi it is a few lines of `config.txt`, on U-Boot files that `boot.scr` uses up, one with each start. The
-//! builder writes them, and the node takes them out once it runs. This module handles only text; others read and write
-//! the files.
+//! On the Raspberry Pi it consists of a few lines in `config.txt`. On U-Boot it consists of files, of which `boot.scr` uses up one with
+//! each start. The builder adds them, and the node removes them once it runs. This module handles only text; others read and write the
+//! files.
 
 /// The firmware's file on the boot partition that has the lines.
 pub const CONFIG_TXT: &str = "config.txt";
-/// U-Boot's script on the boot partition. U-Boot looks for `extlinux/extlinux.conf` first, so that must not be there.
+/// U-Boot's script on the boot partition. U-Boot looks for `extlinux/extlinux.conf` first, so that file must not exist.
 pub const BOOT_SCR: &str = "boot.scr";
-/// The exact line before them.
+/// The exact line that begins the section.
 pub const BEGIN: &str = "# gild-trial: begin";
-/// The exact line after them.
+/// The exact line that ends the section.
 pub const END: &str = "# gild-trial: end";
-/// What the firmware does at the next restart: card, NVMe, and both again. The lowest digit is the first.
+/// What the firmware tries at the next restart: card, then NVMe, then both again. It reads the digits from the lowest.
 pub const REBOOT_ORDER: &str = "set_reboot_order=0xf61";
 
 /// The folder on the boot partition that U-Boot's script looks into.
 pub const FOLDER: &str = "gild-trial";
-/// The image is on trial while this file exists. Without it, the tokens mean nothing: it is the one to remove first.
+/// The image is on trial while this file exists. The tokens mean nothing without it, so it is removed first.
 pub const ON: &str = gild_card_format::ON_TRIAL;
 /// The starts that are left. The script removes the first that exists.
 pub const TOKENS: [&str; 3] = ["gild-trial/1", "gild-trial/2", "gild-trial/3"];
@@ -44,7 +44,7 @@ pub fn with_trial(config_txt: &str) -> String {
     )
 }
 
-/// `config.txt` without the way back; nothing if it has none, or if it does not have each mark once and in order.
+/// `config.txt` without the way back. `None` if there is none, or if the two marks are not there exactly once and in order.
 #[must_use]
 pub fn without_trial(config_txt: &str) -> Option<String> {
     let lines: Vec<&str> = config_txt.split_inclusive('\n').collect();
@@ -70,7 +70,7 @@ mod tests {
             assert!(on_trial.starts_with(config), "{on_trial}");
             assert_eq!(without_trial(&on_trial).as_deref(), Some(config));
         }
-        // A node's owner has added lines meanwhile, on Windows.
+        // Meanwhile the node's owner has added lines, on Windows.
         let edited = with_trial(CONFIG).replace('\n', "\r\n") + "dtparam=fan\r\n";
         let wanted = CONFIG.replace('\n', "\r\n") + "dtparam=fan\r\n";
         assert_eq!(without_trial(&edited), Some(wanted));

@@ -9,7 +9,7 @@ const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
 const NUMBER: [u8; 16] = *b"a1b2c3d4e5f60718";
 const TWO_MINUTES: Duration = Duration::from_mins(2);
 
-/// A world whose clock runs as one waits, with a Matchbox that gives the answers of the test.
+/// A world whose clock advances only while the code waits. Its Matchbox gives the test's answers.
 struct Scene<'a> {
     macs: &'a [Mac],
     answer: &'a dyn Fn(&str, Duration) -> Result<String, FetchError>,
@@ -249,7 +249,7 @@ fn a_matchbox_by_an_unknown_authority_is_said_with_where_the_image_gets_that() {
     assert!(!said.contains("next: "), "{said}");
 }
 
-/// As the desk answers anyone who shows it no proof.
+/// The desk's answer to a request without a proof.
 fn withheld(query: &str, reason: &str) -> String {
     dedicated(query).replace("K3S_TOKEN=t", &format!("K3S_TOKEN_WITHHELD={reason}"))
 }

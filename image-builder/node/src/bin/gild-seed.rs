@@ -100,7 +100,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The boot goes on in any case; the seed is on the disk before anything is asked.
+/// Whatever happens here, the boot goes on. The seed is on the disk before the node asks anybody.
 fn run() {
     let root = Path::new(ROOT);
     match catch_unwind(AssertUnwindSafe(|| seeding::run(root))) {
@@ -152,7 +152,7 @@ fn prove() -> Result<()> {
     }
 }
 
-/// It comes before k3s, so it ends only when nothing is pending, or when the restart ends it.
+/// k3s comes after this, so it returns only if there is nothing to do. Otherwise it waits until the restart ends it.
 fn visit_card() -> Result<()> {
     if !gild_proof::should_visit_card(Path::new(ROOT))? {
         return Ok(());
@@ -164,7 +164,7 @@ fn visit_card() -> Result<()> {
     }
 }
 
-/// It is followed by what ends the first boot, so it ends only when this node is a member, or when the restart ends it.
+/// The end of the first boot comes after this, so it returns only if this node is a member. Otherwise it waits until the restart ends it.
 fn join(pause: Duration) -> Result<()> {
     match join::wait_until_member(Path::new(ROOT), pause)? {
         Entry::Member => return Ok(()),
@@ -176,7 +176,7 @@ fn join(pause: Duration) -> Result<()> {
     }
 }
 
-/// The desk may be away for longer than this waits: then the next start reports it.
+/// If the desk is away for longer than this waits, the next start reports it.
 fn report() -> Result<()> {
     let root = Path::new(ROOT);
     if !root.join(seeding::PROVISIONED).exists() {
@@ -186,7 +186,7 @@ fn report() -> Result<()> {
     Ok(())
 }
 
-/// An image that names nobody to ask needs no timer.
+/// If the image does not say whom to ask, the timer is not needed.
 fn orders() -> Result<()> {
     match orders::look(Path::new(ROOT), flash_for)? {
         Outcome::Looked => Ok(()),
@@ -194,7 +194,7 @@ fn orders() -> Result<()> {
     }
 }
 
-/// Its last words are those of the report.
+/// The last lines of the program's output go into the report.
 fn flash_for(id: &OrderId) -> Result<()> {
     let output = Command::new(REPROVISION)
         .args(["--yes", "--drain", "--order", id.as_str()])
@@ -224,7 +224,7 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// With the priorities that the journal reads at the start of a line.
+/// Logs with the priority marks that the journal reads at the start of a line.
 fn log_to_the_journal() {
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
@@ -247,7 +247,7 @@ fn log_to_the_journal() {
         .init();
 }
 
-/// Some of it comes from the network, and a serial console does what control characters say.
+/// Some of the text comes from the network, and a serial console obeys control characters.
 fn printable(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars() {

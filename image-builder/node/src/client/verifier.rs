@@ -1,4 +1,4 @@
-//! How k3s' agent verifies its servers: not at all while it gets their authority, and then by it, under one name.
+//! Verifies servers as k3s' agent does: not at all while it fetches the authority, and then by that authority, under one name.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,23 +11,23 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-/// Takes a server that has the key of its certificate, if that is by the cluster's authority.
+/// Accepts a server that has the key of its certificate, if the cluster's authority signed the certificate.
 #[derive(Debug)]
 pub struct OfCluster {
     algorithms: WebPkiSupportedAlgorithms,
-    /// Without one every certificate is good.
+    /// If there is none, every certificate is accepted.
     authority: Option<Authority>,
 }
 
 #[derive(Debug)]
 struct Authority {
     verifier: Arc<WebPkiServerVerifier>,
-    /// Certificates that may lie between an authority and a server.
+    /// Certificates that may stand between an authority and a server.
     bundle: Vec<CertificateDer<'static>>,
 }
 
 impl OfCluster {
-    /// Takes anybody for a server.
+    /// Accepts any server.
     pub fn not_known_yet() -> Self {
         Self {
             algorithms: ring::default_provider().signature_verification_algorithms,
@@ -35,7 +35,7 @@ impl OfCluster {
         }
     }
 
-    /// Takes servers of these authorities for 127.0.0.1, which the certificates of k3s' servers have as a name.
+    /// Accepts servers of these authorities under the name 127.0.0.1, which the certificates of k3s' servers have.
     pub fn of(
         roots: RootCertStore,
         bundle: Vec<CertificateDer<'static>>,

@@ -5,11 +5,11 @@ use super::*;
 use crate::test_server::{authority, authority_by, serve};
 
 const PASSWORD: &str = "s3cret";
-/// Of `node:s3cret`, by `base64`.
+/// `node:s3cret` in Base64.
 const BASIC: &str = "Basic bm9kZTpzM2NyZXQ=";
 const BOOTSTRAP: &str = "abcdef.0123456789abcdef";
 
-/// A stand-in for a server of k3s: it has the two pages, and lets in who shows the password or the bootstrap token.
+/// A stand-in for a server of k3s: it has the two pages, and accepts the password or the bootstrap token.
 struct Stub {
     server: Server,
     bundle: String,
@@ -44,7 +44,7 @@ impl Stub {
         .map(drop)
     }
 
-    /// Whether anyone has shown it something.
+    /// Whether a client has shown it a token.
     fn was_shown_a_token(&self) -> bool {
         let requests = self.server.requests();
         requests
@@ -86,7 +86,7 @@ fn a_server_of_another_cluster_never_sees_the_token() {
     assert!(!server.was_shown_a_token());
 }
 
-/// k3s with certificates of one's own: the hash is that of the root, which alone is believed.
+/// k3s with the site's own certificates: the hash is that of the root, and only the root is trusted.
 #[test]
 fn of_several_authorities_the_one_with_the_hash_is_believed() {
     let root = authority();
@@ -95,10 +95,10 @@ fn of_several_authorities_the_one_with_the_hash_is_believed() {
     let token = format!("K10{}::node:{PASSWORD}", digest(root.der()));
     let server = Stub::start(&root, bundle.clone());
     assert_eq!(server.look(&token), Ok(()));
-    // By an authority between the root and the server, which shows its own certificate alone.
+    // An authority between the root and the server has signed. The server shows only its own certificate.
     let server = Stub::start(&other, bundle);
     assert_eq!(server.look(&token), Ok(()));
-    // A false server, which has the true root in its bundle and a certificate by its own.
+    // A false server: the true root is in its bundle, but its own authority signed its certificate.
     let false_authority = authority();
     let bundle = format!("{}{}", false_authority.pem(), root.pem());
     let false_server = Stub::start(&false_authority, bundle);

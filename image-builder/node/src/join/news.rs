@@ -1,4 +1,4 @@
-//! What a node that waits for its cluster reports: each change of what hinders it, and now and then that it is still there.
+//! What a node reports while it waits for its cluster: each change of what hinders it, and now and then that it is still there.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use log::info;
 
 use crate::report::{Outcome, Stage, report};
 
-/// After this long the same is reported again. The desk takes a node on its way that says nothing for twice as long for one that hangs.
+/// The same report is sent again after this time. The desk treats a joining node as hanging if it is silent for twice as long.
 const AGAIN: Duration = Duration::from_mins(5);
 
 /// What was reported last.
@@ -28,9 +28,9 @@ impl News {
         }
     }
 
-    /// Reports what hinders the node now, if that is something else. What nobody has taken is reported again at the next call.
+    /// Reports what hinders the node, if that has changed. If nobody takes the report, the next call sends it again.
     pub fn report(&mut self, hindrances: &[String]) {
-        // k3s names ports and times that are other ones each time.
+        // Digits do not count, because k3s names other ports and times each time.
         let mut key = hindrances.join("\n");
         key.retain(|c| !c.is_ascii_digit());
         let is_known = self
@@ -73,7 +73,7 @@ mod tests {
         let root = node(&desk.url());
         name(&root);
         let mut news = News::of(root.path());
-        // What came for these hindrances.
+        // The reports that arrive for these hindrances.
         let mut report = |text: &str| -> Vec<Option<String>> {
             let before = desk.requests().len();
             let hindrances: Vec<String> = text.lines().map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! What a node that waits for its cluster says, and how often: a console must stay readable for days.
+//! What a node prints while it waits for its cluster, and how often: a console must stay readable for days.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use log::{error, info, warn};
 use crate::cluster::Trouble;
 use crate::seeding::warn_of_keys;
 
-/// After this long the same trouble is said again, for anyone who opens the console late.
+/// The same trouble is printed again after this time, for anyone who opens the console late.
 const AGAIN: Duration = Duration::from_mins(15);
 
 /// What was said last.
@@ -30,7 +30,7 @@ impl Voice {
         }
     }
 
-    /// What was said counts no more, because something else is in effect. The keys are those of the answer that has brought it.
+    /// Forgets what was printed, because a new answer is in effect. The refused keys stay, because they belong to that answer.
     pub fn begin_again(&mut self) {
         *self = Self {
             refused_keys: std::mem::take(&mut self.refused_keys),
@@ -49,7 +49,7 @@ impl Voice {
             return;
         };
         self.is_silent = false;
-        // k3s names ports and times that are other ones each time.
+        // Digits do not count, because k3s names other ports and times each time.
         let mut key = trouble.to_string();
         key.retain(|c| !c.is_ascii_digit());
         let is_known = self
@@ -81,7 +81,7 @@ impl Voice {
         }
     }
 
-    /// Which keys of its group let nobody in, as far as the metadata server was asked.
+    /// What is wrong with the keys of the node's group, by the last answer.
     pub fn of_keys(&self) -> &[String] {
         &self.refused_keys
     }

@@ -1,4 +1,4 @@
-//! A node's labels: those that Kubernetes takes, and that a node may give itself.
+//! A node's labels: those that Kubernetes accepts, and that a node may set itself.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use gild_matchbox::Values;
 
 use super::{NodeError, wrong};
 
-/// What a node says itself of its hardware.
+/// The label in which a node names its hardware.
 pub const BOARD: &str = "gild/board";
-/// What a node says itself of its image.
+/// The label in which a node names its image.
 pub const IMAGE: &str = "gild/image";
 const LABELS: &str = "K3S_NODE_LABELS_";
 
@@ -76,7 +76,7 @@ fn is_dns_name(text: &str) -> bool {
         })
 }
 
-/// The kubelet ends with an error if it is to give itself such a label and it is none of those it knows.
+/// The kubelet fails if it is to set such a label on itself and does not know the label.
 fn is_reserved(prefix: &str, name: &str) -> bool {
     let is_in = |domain: &str| {
         prefix == domain

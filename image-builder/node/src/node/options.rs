@@ -1,7 +1,6 @@
-//! Settings of k3s from Matchbox: `k3s_config`, as its agent's options are called, and registries with their credentials.
+//! Settings of k3s from Matchbox: `k3s_config` with the options of its agent, and registries with their credentials.
 //!
-//! Matchbox joins nested keys by `_`, in upper case, and drops lists: `k3s_config.node-taint.a` arrives as
-//! `K3S_CONFIG_NODE-TAINT_A`.
+//! Matchbox joins nested keys with `_`, in upper case, and drops lists: `k3s_config.node-taint.a` arrives as `K3S_CONFIG_NODE-TAINT_A`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +15,7 @@ use crate::token::is_plain;
 const CONFIG: &str = "K3S_CONFIG_";
 const REGISTRIES: &str = "K3S_REGISTRIES_";
 
-/// What another key of the group says, or what would make the node another one, and what to do instead.
+/// Options that another key of the group sets, or that would change the node's identity, and what to do instead.
 const NOT_HERE: [(&str, &str); 10] = [
     (
         "with-node-id",
@@ -36,7 +35,7 @@ const NOT_HERE: [(&str, &str); 10] = [
     ("private-registry", "is `k3s_registries`"),
 ];
 
-/// The options by the names that k3s has for them. One that is nested is a list, because Matchbox drops lists.
+/// The options by k3s' names for them. A nested option stands for a list, because Matchbox drops lists.
 pub fn config(values: &Values) -> Result<Map<String, Value>, NodeError> {
     let mut options: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut scalars = BTreeSet::new();
@@ -83,7 +82,7 @@ fn problem(name: &str, value: &str) -> Option<String> {
     (!is_plain(value)).then(|| "has a control character or a space at an end".to_owned())
 }
 
-/// Each registry by a name that is for the operator alone.
+/// The registries. The operator chose the name of each; k3s does not see it.
 pub fn registries(values: &Values) -> Result<Option<Registries>, NodeError> {
     let mut by_name: BTreeMap<String, Registry> = BTreeMap::new();
     for (key, value) in values.below(REGISTRIES)? {
@@ -156,7 +155,7 @@ struct Registry {
     password: Option<String>,
 }
 
-/// Host and port of a URL, as k3s wants them for credentials.
+/// Host and port of a URL, in the form that k3s expects for credentials.
 fn authority(endpoint: &str) -> Option<String> {
     let url = Url::parse(endpoint).ok()?;
     let is_web = ["http", "https"].contains(&url.scheme());

@@ -15,7 +15,7 @@ fn read(lines: &[&str]) -> Result<Node, NodeError> {
     read_in(None, lines)
 }
 
-/// The same in an image that has a `k3s_url` of its own.
+/// Reads the lines in an image that has a `k3s_url` of its own.
 fn read_in(k3s_url: Option<&str>, lines: &[&str]) -> Result<Node, NodeError> {
     let answer = Answer::parse(&lines.join("\n"), MAC).expect("an answer");
     let k3s_url = k3s_url.map(|url| K3sUrl::parse(url).expect("an address"));
@@ -26,7 +26,7 @@ fn read_in(k3s_url: Option<&str>, lines: &[&str]) -> Result<Node, NodeError> {
     Node::read(MAC, &answer, known)
 }
 
-/// The good lines with one more, which replaces the one of the same key.
+/// The good lines with this one, which replaces the line with the same key.
 fn with(line: &str) -> Result<Node, NodeError> {
     let key = line.split_once('=').expect("a key").0;
     let mut lines: Vec<&str> = GOOD
@@ -56,7 +56,7 @@ fn a_group_without_the_cluster_s_address_takes_the_image_s_and_another_s_own_cou
     assert_eq!(node.server.as_str(), "https://10.0.0.1:6443");
     let error = read(&minimal).expect_err("no address").to_string();
     assert!(error.contains("--k3s-url"), "{error}");
-    // A value that is there counts, even if it is wrong.
+    // A value in the group counts even if it is wrong.
     for wrong in ["K3S_URL=", "K3S_URL=https://10.0.0.1"] {
         let lines = [&minimal[..], &[wrong]].concat();
         let error = read_in(common, &lines).expect_err(wrong);
@@ -125,7 +125,7 @@ fn a_value_that_could_do_harm_is_refused_and_a_secret_is_not_repeated() {
     }
 }
 
-/// Somebody may have copied half of it into a group. The cluster needs the node all the same.
+/// Somebody may have copied half a key into a group. The cluster needs the node all the same.
 #[test]
 fn a_key_that_lets_nobody_in_is_left_out_and_reported_and_the_node_goes_on() {
     let cut = &KEY[..60];
@@ -163,7 +163,7 @@ fn a_key_that_lets_nobody_in_is_left_out_and_reported_and_the_node_goes_on() {
     }
 }
 
-/// A group that was made from a file has the end of its line.
+/// A group that was made from a file has the file's line break.
 #[test]
 fn the_end_of_a_line_behind_a_key_is_not_part_of_it() {
     for end in ["\n", "\r", "\r\n", " "] {

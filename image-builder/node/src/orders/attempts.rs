@@ -1,5 +1,5 @@
-//! How often this node has begun to carry out an order. Each attempt stops k3s and ends the pods, so that one that cannot succeed must
-//! not be repeated forever.
+//! How often this node has begun to carry out an order. Each attempt stops k3s and ends the pods. So an order that cannot succeed must not
+//! be tried forever.
 
 use std::fs;
 use std::path::{Path, PathBuf};

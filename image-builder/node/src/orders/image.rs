@@ -1,8 +1,8 @@
-//! Whether the flasher will find the image that an order chooses: it is asked for with the flasher's own readers, and judged by its rules,
-//! as far as a node knows them.
+//! Whether the flasher would find the image that an order chooses. The node reads it with the flasher's own code and judges it by the
+//! flasher's rules, as far as a node knows them.
 //!
-//! What cannot be asked for is refused. A node that makes its disk blank for an image that is not there is down until somebody publishes
-//! it; one that waits loses nothing, and looks again.
+//! If the answer is uncertain, the order is refused. A node that made its disk blank for a missing image would be down until somebody
+//! publishes it. A node that waits loses nothing, and looks again.
 
 use std::sync::Arc;
 use std::thread;
@@ -17,13 +17,13 @@ use gild_proof::card::FlasherCard;
 use gild_share::Share;
 use gild_source::{Backoff, Options, within};
 
-/// For all that is asked. A server that starts its disks has time for it.
+/// The time for all requests together. It is enough for a server that has to start its disks.
 const WHOLE: Duration = Duration::from_mins(1);
-/// How often servers are asked that fail.
+/// How often a server that fails is asked.
 const ATTEMPTS: u32 = 2;
 
 /// Refuses an image that no server has, that no key of the card has signed, that is for another board, or that is older than the card or
-/// this disk allow. For which agent it is made is not looked at, because the card does not say which one it has.
+/// this disk allows. It cannot check for which agent the image is made, because the card does not say which agent it has.
 pub fn check(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: u64) -> Result<()> {
     let least = card.least_rollback(board).max(least_on_disk);
     let (config, board, choice) = (card.config.clone(), board.to_owned(), choice.clone());

@@ -1,4 +1,4 @@
-//! What this node has said of its orders, so that it says each thing once.
+//! What this node has said about its orders, so that it says each thing only once.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use crate::files;
 use crate::report::{self, Outcome, Stage};
 use crate::seeding::PROVISIONED;
 
-/// The trouble that was said last; a line that has an end is on the desk. It is forgotten with the next start.
+/// The trouble that was said last. If the line is complete, the desk has it too. The note is lost at the next start.
 const NOTE: &str = "run/gild/order-trouble";
 
 /// What has been said.
@@ -21,7 +21,7 @@ pub struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// What this start has said.
+    /// What the node has said since it started.
     pub fn of(root: &'a Path) -> Self {
         let note = root.join(NOTE);
         Self {
@@ -31,7 +31,8 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// Says this trouble, or that there is none any more: in the journal, and on the desk, to which a member alone reports.
+    /// Says that there is this trouble, or that there is none any more. It says so in the journal, and a member also reports it to the
+    /// desk.
     pub fn say(&self, trouble: Option<&str>) -> io::Result<()> {
         let now = trouble.unwrap_or_default().replace('\n', " ");
         let is_news = self.before.trim_end() != now;

@@ -1,4 +1,4 @@
-//! Facts about what a running node does with an answer, with a server of the test's.
+//! Facts about what a running node does with an answer. A server in the test gives the answers.
 
 use std::cell::RefCell;
 use std::fs;
@@ -39,7 +39,7 @@ fn now() -> u64 {
     now.expect("our days").as_secs()
 }
 
-/// The id of an order that was made so many hours from now.
+/// The id of an order that was made this many hours from now.
 fn id(hours: u64) -> OrderId {
     OrderId::made(now() + hours * HOUR, [0x1a, 0x2b, 0x3c]).expect("our days")
 }
@@ -113,7 +113,7 @@ fn pair() -> KeyPair {
     KeyPair::generate_unencrypted_keypair().expect("a key pair")
 }
 
-/// A node whose disk has carried out these, with this answer of the server's.
+/// A node whose disk has carried out these orders. The server gives this answer.
 fn site(pair: &KeyPair, answer: String, carried_out: &[&str], card: Option<&str>) -> Site {
     let mut files = published(pair, "golden.json", &manifest("rock5b", "rock5b-2", 1));
     files.extend(published(
@@ -227,7 +227,7 @@ impl Site {
         written.expect("its text");
     }
 
-    /// The orders that this node would be flashed for after a look, and what it says.
+    /// The ids of the orders for which this node would be flashed after a look, and what it says.
     fn looks(&self) -> (Vec<String>, String) {
         let flashed = RefCell::new(Vec::new());
         let flash = |id: &OrderId| {
@@ -485,7 +485,7 @@ fn a_node_is_not_flashed_for_an_image_that_its_flasher_would_not_find() {
         assert!(flashed.is_empty(), "{name}");
         assert!(found.contains(said), "{name}: {found}");
     }
-    // A server of images that does not answer: the flasher may not reach it either.
+    // A server of images that does not answer. The flasher might not reach it either.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = closed.local_addr().expect("an address");
     drop(closed);
@@ -498,7 +498,7 @@ fn a_node_is_not_flashed_for_an_image_that_its_flasher_would_not_find() {
     );
 }
 
-/// It was in another board, whose image has proven itself.
+/// The card was in another board before, whose image has proven itself.
 #[test]
 fn a_node_is_not_flashed_for_an_image_that_is_older_than_its_card_allows() {
     for (counters, is_flashed) in [

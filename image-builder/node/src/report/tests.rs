@@ -12,7 +12,7 @@ use crate::test_server::{authority, serve};
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 0x01, 0x02, 0x03]);
 const HASH: &str = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f";
 
-/// A node's root directory with two wired interfaces, whose image asks this server.
+/// The root directory of a node with two wired interfaces. Its image asks this server.
 pub fn node(matchbox: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().expect("a directory");
     for (name, mac) in [
@@ -49,7 +49,7 @@ fn token() -> String {
     format!("K10{HASH}::node:s3cret-of-the-cluster")
 }
 
-/// Gives the node its identity, with everything in it that a seed may have.
+/// Gives the node an identity with everything that a seed may have.
 pub fn name(root: &tempfile::TempDir) -> Said {
     let config = json!({ "server": "https://a:6443", "token": token(), "node-label": ["a=b"] });
     let said = Said {
@@ -161,7 +161,7 @@ fn a_node_without_an_identity_says_why() {
     assert_eq!(found["message"], "Matchbox does not know it");
 }
 
-/// Its disk may be full, or read-only: it boots all the same.
+/// The node's disk may be full or read-only. The node must boot all the same.
 #[test]
 fn a_node_that_cannot_keep_a_secret_says_so_and_shows_none() {
     let desk = desk();
@@ -184,7 +184,7 @@ fn a_node_that_cannot_keep_a_secret_says_so_and_shows_none() {
     );
 }
 
-/// The token is not what the desk knows a node by.
+/// The desk does not know a node by its token.
 #[test]
 fn another_token_another_name_and_a_seed_that_is_gone_change_nothing_of_what_a_node_shows() {
     let desk = desk();
@@ -240,7 +240,7 @@ fn a_desk_that_hangs_costs_its_five_seconds_and_no_more() {
     assert!(why.contains("this node is named: "), "{why}");
 }
 
-/// The desk closes its door by it.
+/// The desk closes its door because of this report.
 #[test]
 fn that_a_node_has_joined_is_repeated_until_it_is_taken() {
     let count = AtomicUsize::new(0);

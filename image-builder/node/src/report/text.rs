@@ -1,10 +1,10 @@
-//! The words of a report: those of the console, in two parts, bounded and without secrets.
+//! The text of a report: that of the console in two parts, limited and without secrets.
 
 /// Longest message and longest advice, characters.
 const LONGEST: usize = 1000;
-/// What comes before the advice in a message of gild's.
+/// Separates the advice from the rest in gild's messages.
 const NEXT: &str = "; next: ";
-/// Stands where a secret would.
+/// Replaces a secret.
 const SECRET: &str = "[secret]";
 
 /// What is wrong, and what to do about it.
@@ -24,7 +24,7 @@ pub fn of(texts: &[String], secrets: &[String]) -> (Option<String>, Option<Strin
     (whole(messages), whole(advice))
 }
 
-/// gild's own messages show none, but k3s' log and a server's answer are not gild's.
+/// gild's own messages have no secrets, but k3s' log or a server's answer may have some.
 fn without(text: &str, secrets: &[String]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {

@@ -39,7 +39,7 @@ fn node(port: Option<u16>) -> tempfile::TempDir {
     root
 }
 
-/// The port of a server that answers every request like this.
+/// The port of a server that gives every request this reply.
 fn server(reply: Reply) -> u16 {
     Server::start(move |_| reply.clone()).port()
 }
@@ -55,18 +55,18 @@ fn good_answer() -> String {
     )
 }
 
-/// A port on which nobody listens, and which is given to no other test.
+/// A port on which nobody listens and that no other test gets.
 const CLOSED: u16 = 1;
 
 fn meta_data(root: &Path) -> String {
     fs::read_to_string(root.join("var/lib/cloud/seed/nocloud/meta-data")).expect("a seed")
 }
 
-/// What cloud-init writes once, and notes.
+/// A file by which cloud-init notes a one-time step.
 const STEP: &str = "sem/config_write_files";
 const CONFIG: &str = "{\"server\": \"https://a:6443\", \"token\": \"s3cret\"}";
 
-/// Makes an instance the node's and begins it, as cloud-init does.
+/// Makes this instance the node's and begins its steps, as cloud-init does.
 fn take_on(root: &Path, instance: &str) {
     let link = root.join("var/lib/cloud/instance");
     let _ = fs::remove_file(&link);
@@ -142,7 +142,7 @@ fn whatever_fails_a_fallback_is_left() {
         (server(Reply::new(200, another)), "another node"),
         (server(Reply::new(200, wrong)), "k3s_url"),
     ];
-    // Each waits for its deadline.
+    // In parallel, because each waits for its deadline.
     thread::scope(|scope| {
         for (port, reason) in cases {
             scope.spawn(move || {
@@ -225,7 +225,7 @@ fn a_later_attempt_takes_the_identity_on_and_reboots_a_bounded_number_of_times()
         );
         take_on(root.path(), IDENTITY);
         assert!(!retry(root.path()).expect("done already"));
-        // Something puts the fallback back.
+        // Something brings the fallback back.
         Place::below(root.path()).write(&fallback).expect("a seed");
     }
     let error = retry(root.path()).expect_err("no end");
@@ -249,7 +249,7 @@ fn what_a_power_cut_left_behind_is_written_again() {
     let root = node(Some(good_server()));
     run(root.path()).expect("an identity");
     take_on(root.path(), IDENTITY);
-    // The next boot: nothing said that cloud-init came to its end.
+    // The next boot finds no note that cloud-init finished.
     run(root.path()).expect("an identity");
     assert!(!step(root.path(), IDENTITY).exists(), "to be taken again");
     take_on(root.path(), IDENTITY);
@@ -341,7 +341,7 @@ fn a_node_without_an_identity_says_why_on_the_desk() {
     );
 }
 
-/// Its seed was for another board or another image, or is gone.
+/// The seed was for another board or another image, or it is gone.
 #[test]
 fn a_node_shows_the_secret_that_it_made_at_first_when_it_asks_again() {
     let root = node(Some(good_server()));
@@ -367,7 +367,7 @@ fn a_node_shows_the_secret_that_it_made_at_first_when_it_asks_again() {
     settings(&without);
     run(root.path()).expect_err("no group");
     asks_with_proof(&without);
-    // The seed is a fallback by now.
+    // The seed is the fallback at this point.
     let with = desk(200, good_answer());
     settings(&with);
     assert!(retry(root.path()).expect("an identity"));

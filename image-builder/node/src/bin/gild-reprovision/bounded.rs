@@ -1,4 +1,4 @@
-//! Programs that may never end, because they wait for a disk or a server that does not answer.
+//! Runs programs that may never end, because they may wait for a disk or a server that does not answer.
 
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
@@ -9,8 +9,8 @@ use crate::systemd::apart;
 
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How the program ended, if it did within this time. One that waits for a disk cannot even be killed, and is left: nobody must wait for
-/// what it has open.
+/// How the program ended, or `None` if it did not end in time. A program that waits for a disk cannot even be killed, so it is left alone.
+/// Nothing may wait for the files that it has open.
 pub fn run(program: &mut Command, patience: Duration) -> io::Result<Option<ExitStatus>> {
     let mut child = apart(program)
         .stdin(Stdio::null())

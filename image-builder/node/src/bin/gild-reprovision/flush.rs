@@ -1,4 +1,4 @@
-//! What is in memory, and is to be on a disk.
+//! Writes what is still in memory to the disks.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::say::say;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Writes the root file system out, and all others if they take it: one on a server that does not answer would hold this up
-/// forever.
+/// Flushes the root file system. It also flushes all others, but waits for them only for a limited time: one on a server that does not
+/// answer would take forever.
 pub fn all(root: &Path) -> Result<()> {
     let root = File::open(root).context("opening the root directory")?;
     nix::unistd::syncfs(&root).context("writing the root file system out")?;

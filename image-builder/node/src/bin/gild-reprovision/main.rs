@@ -120,13 +120,13 @@ fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
     };
     flush::all(root).map_err(|error| undrained(error, &stopped, arguments.order.as_ref()))?;
     if let Some(order) = &arguments.order {
-        // Before the wipe: a power cut after it must not have this node flashed for the same order twice.
+        // Noted before the wipe: a power cut after the wipe must not lead to a second flash for the same order.
         gild_proof::note_order(&disk, order.as_str())
             .and_then(|()| stopped.forget())
             .map_err(|error| undrained(error, &stopped, Some(order)))?;
     }
     if let Err(error) = disk.make_unbootable() {
-        // Nobody is there to do it for an order, which is spent.
+        // For an order nobody is there to start the units by hand, and the order is used up.
         if arguments.order.is_some() {
             stopped.start_again(say)?;
         }
@@ -140,7 +140,7 @@ fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
         .context("the disk does not boot any more, but systemctl reboot failed; next: reboot this node by hand")
 }
 
-/// Nobody is there to start again what was stopped for an order.
+/// For an order nobody is there to start what was stopped, so this starts it.
 fn undrained(error: anyhow::Error, stopped: &Stopped, order: Option<&OrderId>) -> anyhow::Error {
     if order.is_some() && stopped.start_again(say).is_ok() {
         return error.context("the disk was not changed, and what was stopped runs again");
@@ -155,7 +155,7 @@ fn order_id(text: &str) -> Result<OrderId> {
     OrderId::parse(text).context("it is not the id of a signed order")
 }
 
-/// A connection that is lost from here on would leave k3s stopped, or a node that runs on without its first sector.
+/// If a lost connection ended this program from here on, k3s would stay stopped, or the node would run on without its first sector.
 fn stay_when_the_terminal_goes() -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGHUP);
@@ -164,7 +164,7 @@ fn stay_when_the_terminal_goes() -> Result<()> {
         .context("putting off the signal of a lost terminal")
 }
 
-/// The share's file that names the image of this board.
+/// The file on the share that names the current image of this board.
 fn manifest(root: &Path) -> String {
     let image = Image::read(root).ok();
     let board = image.map_or_else(|| "<board>".to_owned(), |image| image.board);
@@ -185,7 +185,7 @@ fn of_pods(pods: usize, hostname: &str, drain: bool) -> String {
     )
 }
 
-/// Nothing of k3s runs or has a volume afterwards, and no gild-seed starts it while the turn is kept.
+/// Afterwards nothing of k3s runs or has a volume, and no gild-seed can start k3s while the turn is held.
 fn drain(pods: &Pods<'_>, root: &Path, stopped: &mut Stopped) -> Result<Turn> {
     stopped.stop(say)?;
     let turn = take_turn(root)?;

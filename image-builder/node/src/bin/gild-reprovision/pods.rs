@@ -1,5 +1,5 @@
-//! The pods that run on this node, as its processes show them: each has a containerd-shim, whose children are its containers.
-//! They run on when k3s is stopped.
+//! The pods of this node, found by their processes. Each pod has a containerd-shim, and its containers are children of the shim. They keep
+//! running when k3s stops.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,9 +16,9 @@ use nix::unistd::Pid;
 use crate::say::say;
 
 const SHIM: &str = "containerd-shim";
-/// As long as Kubernetes gives a pod, if the pod does not say otherwise.
+/// The time that Kubernetes gives a pod to end, unless the pod asks for another.
 const GRACE: Duration = Duration::from_secs(30);
-/// What has been killed goes at once, unless it waits for a disk.
+/// A killed process ends at once, unless it waits for a disk.
 const AFTER_KILL: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(200);
 struct Process {
     id: i32,
     parent: i32,
-    /// When it was started, in clock ticks: another process may get its id.
+    /// When it started, in clock ticks. It tells this process from a later one with the same id.
     start: u64,
     program: String,
 }
@@ -35,14 +35,14 @@ struct Process {
 /// The pods of this node.
 pub struct Pods<'a> {
     root: &'a Path,
-    /// How the path of a shim's program begins.
+    /// The beginning of the path of a shim's program.
     data: &'a str,
     grace: Duration,
     after_kill: Duration,
 }
 
 impl<'a> Pods<'a> {
-    /// Those of the machine with this root directory.
+    /// The pods of the machine with this root directory.
     pub fn of(root: &'a Path) -> Self {
         Self {
             root,
@@ -57,7 +57,7 @@ impl<'a> Pods<'a> {
         Ok(self.shims(&processes(self.root)?).len())
     }
 
-    /// Ends all of them: first as a shutdown does, then by force. Returns once they are gone.
+    /// Ends all of them, first with the signal of a normal shutdown, then by force. Returns when they are gone.
     pub fn end(&self) -> Result<()> {
         let mut known = Known::default();
         self.look(&mut known)?;
@@ -73,7 +73,7 @@ impl<'a> Pods<'a> {
             }
             sleep(LOOK);
         }
-        // A shim dies at once, and what it started may not.
+        // A shim dies at once, but the processes that it started may live on.
         let start = Instant::now();
         loop {
             let all = self.look(&mut known)?;
@@ -91,7 +91,7 @@ impl<'a> Pods<'a> {
         }
     }
 
-    /// The processes that are there, of which `known` learns those of pods.
+    /// The present processes. Adds those of pods to `known`.
     fn look(&self, known: &mut Known) -> Result<Vec<Process>> {
         let all = processes(self.root)?;
         let first = [self.shims(&all), known.left(&all)].concat();
@@ -99,7 +99,7 @@ impl<'a> Pods<'a> {
         Ok(all)
     }
 
-    /// k3s has its programs in `<its folder>/data/<hash>/bin`. The shims of another containerd are not its own.
+    /// k3s has its programs in `<its folder>/data/<hash>/bin`. The shims of another containerd are elsewhere, and do not count.
     fn shims(&self, all: &[Process]) -> Vec<i32> {
         let is_shim = |process: &&Process| {
             let parts: Vec<&str> = process.program.rsplit('/').take(4).collect();
@@ -128,7 +128,7 @@ impl Known {
             .extend(found.map(|process| (process.id, process.start)));
     }
 
-    /// Those that are still there.
+    /// Those that still exist.
     fn left(&self, all: &[Process]) -> Vec<i32> {
         let is_known = |process: &&Process| self.0.contains(&(process.id, process.start));
         let left = all.iter().filter(is_known);
@@ -139,7 +139,7 @@ impl Known {
 fn signal(ids: &[i32], signal: Signal) -> Result<()> {
     for id in ids {
         match kill(Pid::from_raw(*id), signal) {
-            // It has ended meanwhile.
+            // It ended in the meantime.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error).with_context(|| format!("ending process {id}")),
         }
@@ -147,7 +147,7 @@ fn signal(ids: &[i32], signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// These and all that they have started.
+/// These processes and everything that they started.
 fn descendants(all: &[Process], first: &[i32]) -> Vec<i32> {
     let mut found = first.to_vec();
     let mut next = 0;
@@ -166,7 +166,7 @@ fn processes(root: &Path) -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root.join("proc"))? {
         let path = entry?.path();
-        // One that has ended meanwhile can be read no more.
+        // A process that ended in the meantime cannot be read.
         let stat = fs::read_to_string(path.join("stat"));
         let command = fs::read(path.join("cmdline"));
         if let (Ok(stat), Ok(command)) = (stat, command) {
@@ -176,14 +176,14 @@ fn processes(root: &Path) -> io::Result<Vec<Process>> {
     Ok(found)
 }
 
-/// One of `/proc`: its `stat`, in which a program's name may have anything between its brackets, and its `cmdline`.
+/// Reads a process from `/proc`: its `stat` and its `cmdline`. In `stat` the program's name may have any characters between its brackets.
 fn process(stat: &str, command: &[u8]) -> Option<Process> {
     let id = stat.split(' ').next()?.parse().ok()?;
     let (_, rest) = stat.rsplit_once(") ")?;
     let words: Vec<&str> = rest.split_whitespace().collect();
-    // The fields of proc(5), of which the third is the first here.
+    // The numbers of proc(5). The first word here is its field 3.
     let number = |field: usize| words.get(field - 3)?.parse::<u64>().ok();
-    // A zombie has ended, unless it is the first of several threads.
+    // A zombie has ended, unless it is the main thread of a program whose other threads run.
     if words.first() == Some(&"Z") && number(20)? < 2 {
         return None;
     }
@@ -243,7 +243,7 @@ mod tests {
     fn a_process_that_has_ended_or_is_not_one_does_not_count() {
         assert_eq!(process(&stat(7, 'Z', 20, 1, 77), b""), None);
         assert_eq!(process("version 6.12\n", b""), None);
-        // Its other threads run.
+        // Its other threads still run.
         assert!(process(&stat(7, 'Z', 20, 2, 77), b"").is_some());
     }
 
@@ -280,7 +280,7 @@ mod tests {
         let error = std::thread::scope(|scope| {
             let end = scope.spawn(|| pods.end());
             sleep(Duration::from_secs(2));
-            // The shim has been killed by now; its container waits for a server.
+            // The shim has been killed, and its container waits for a server.
             gone(shim);
             end.join().expect("no panic").expect_err("an end")
         });
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn pods_end_whether_they_want_to_or_not() {
-        // A shell of this name with two children, of which one ignores the signal. Nothing else on this machine has the name.
+        // A shell with this name and two children, one of which ignores the signal. Nothing else on this machine has the name.
         let data = format!("/gild-test-{}/", std::process::id());
         let script = "sh -c 'trap \"\" TERM; sleep 50; sleep 50' & sleep 50 & wait";
         let mut shim = Command::new("sh")

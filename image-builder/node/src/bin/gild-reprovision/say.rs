@@ -1,8 +1,8 @@
-//! What this program says as it goes on.
+//! What this program tells the operator.
 
 use std::io::{self, Write};
 
-/// Prints a line. Nobody may be there to read it any more: a lost connection must not end this program between two steps.
+/// Prints a line. The connection may be lost by now, and that must not end this program between two steps.
 pub fn say(line: &str) {
     say_to(&mut io::stdout(), line);
 }

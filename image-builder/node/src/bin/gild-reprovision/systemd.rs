@@ -7,8 +7,8 @@ use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 
-/// What would start the agent again or restart the node, before the agent itself, which stops nothing but itself:
-/// `KillMode=process`. A timer comes before its service.
+/// The units to stop, in this order. First come those that would start the agent again or restart the node. Then comes the agent, which
+/// leaves its pods running (`KillMode=process`). A timer comes before its service.
 const UNITS: [&str; 4] = [
     "k3s-init.service",
     "gild-seed-refresh.timer",
@@ -19,15 +19,15 @@ const UNITS: [&str; 4] = [
 /// What systemd knows of a unit.
 #[derive(Debug, PartialEq, Eq)]
 enum Unit {
-    /// Nothing: an image without k3s has no agent.
+    /// systemd does not know it: an image without k3s has no agent.
     Unknown,
-    /// It does not run, and may be about to.
+    /// It does not run, but may be about to.
     Idle,
     Runs,
 }
 
-/// The units that ran until they were stopped for an order, one in a line. Whoever ends this program without its doing, as systemd does
-/// after its time, has them started again by this note.
+/// The units that were running when they were stopped for an order, one in each line. If something else ends this program, for example
+/// systemd after its time limit, the note says which units to start again.
 const NOTE: &str = "run/gild/stopped-for-order";
 
 /// The units that ran until they were stopped.
@@ -38,7 +38,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// None yet. They will be noted below this root.
+    /// No unit yet. They will be noted below this root.
     pub fn noted(root: &Path) -> Self {
         Self {
             units: Vec::new(),
@@ -46,7 +46,7 @@ impl Stopped {
         }
     }
 
-    /// Those of a program that was ended, if it had not begun to make the disk blank.
+    /// The units that an earlier run stopped, if that run was ended before it began to make the disk blank.
     pub fn by_note(root: &Path) -> Result<Self> {
         let note = root.join(NOTE);
         let text = match fs::read_to_string(&note) {
@@ -61,7 +61,7 @@ impl Stopped {
         })
     }
 
-    /// Stops them all, and remembers each before it does.
+    /// Stops all of them. Each is noted before it is stopped.
     pub fn stop(&mut self, say: impl Fn(&str)) -> Result<()> {
         for unit in UNITS {
             match look(unit)? {
@@ -87,7 +87,7 @@ impl Stopped {
         write().context("noting which units are stopped")
     }
 
-    /// Starts them all again, the last that was stopped first.
+    /// Starts them again, the one that was stopped last first.
     pub fn start_again(&self, say: impl Fn(&str)) -> Result<()> {
         for unit in self.units.iter().rev() {
             say(&format!("starting {unit} again"));
@@ -96,7 +96,7 @@ impl Stopped {
         self.forget()
     }
 
-    /// From now on nobody starts them again: the disk is made blank.
+    /// From now on nothing may start them again, because the disk is about to become blank.
     pub fn forget(&self) -> Result<()> {
         match self.note.as_deref().map(fs::remove_file) {
             None | Some(Ok(())) => Ok(()),
@@ -105,7 +105,7 @@ impl Stopped {
         }
     }
 
-    /// How to go on as before.
+    /// How to get back to normal.
     pub fn next_step(&self) -> String {
         if self.units.is_empty() {
             return "next: try again".to_owned();
@@ -128,7 +128,7 @@ fn look(unit: &str) -> Result<Unit> {
     Ok(state(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// As `systemctl show` says it. A unit whose file was removed while it ran still runs.
+/// The state in the output of `systemctl show`. A unit whose file was removed while it ran still runs.
 fn state(shown: &str) -> Unit {
     let is = |line: &str| shown.lines().any(|shown| shown == line);
     if !is("ActiveState=inactive") && !is("ActiveState=failed") {
@@ -153,7 +153,7 @@ pub fn systemctl(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A program that a lost terminal does not end: its signal goes to a group of processes.
+/// Puts the program into its own process group. A lost terminal sends its signal to the whole group, so it does not end this program.
 pub fn apart(command: &mut Command) -> &mut Command {
     command.process_group(0)
 }
@@ -168,7 +168,7 @@ mod tests {
             ("not-found", "inactive", Unit::Unknown),
             ("not-found", "active", Unit::Runs),
             ("loaded", "activating", Unit::Runs),
-            // A job to start it may be waiting: stopping takes that away.
+            // A job that starts it may be waiting. Stopping the unit cancels the job.
             ("loaded", "inactive", Unit::Idle),
             ("masked", "failed", Unit::Idle),
         ] {
@@ -200,7 +200,7 @@ mod tests {
         stopped.remember("gild-seed-refresh.timer").expect("a note");
         stopped.remember("k3s-agent.service").expect("a note");
         assert_eq!(by_note(), ["gild-seed-refresh.timer", "k3s-agent.service"]);
-        // By hand nothing is noted: the unit of orders would start again what an operator has stopped.
+        // If a person runs it, nothing is noted: the unit for orders would start again what the operator stopped.
         let mut by_hand = Stopped::default();
         by_hand.remember("k3s-init.service").expect("no note");
         assert_eq!(by_note().len(), 2);

@@ -11,13 +11,13 @@ use nix::mount::{MntFlags, umount2};
 use crate::bounded;
 use crate::say::say;
 
-/// What a volume has in memory may be much, for a slow server.
+/// A volume may have much data in memory, and its server may be slow.
 const PATIENCE: Duration = Duration::from_mins(3);
 const MOUNTS: &str = "proc/self/mountinfo";
-/// Where kubelet mounts what holds data: disks of the network, iSCSI, NFS, local ones.
+/// Where kubelet mounts volumes with data: network disks, iSCSI, NFS, local disks.
 const KUBELET: &str = "/var/lib/kubelet/";
 
-/// Unmounts them, so that what they have in memory reaches the disk or server that it is for.
+/// Unmounts them, so that their data in memory reaches its disk or server.
 pub fn unmount(root: &Path) -> Result<()> {
     let mounts = fs::read_to_string(root.join(MOUNTS)).context("reading what is mounted")?;
     for volume in volumes(&mounts) {
@@ -30,7 +30,8 @@ pub fn unmount(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Unmounts one, in a process of its own, which a server that does not answer holds up. The status is the number of the error.
+/// Unmounts one volume. This runs in a process of its own, because a server that does not answer blocks it. The exit status is the number
+/// of the error.
 pub fn unmount_one(volume: &Path) -> ExitCode {
     match umount2(volume, MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,7 +53,7 @@ fn ended(status: io::Result<Option<ExitStatus>>) -> Result<()> {
     }
 }
 
-/// In the order in which they can be unmounted: the last that was mounted first.
+/// In the order in which they can be unmounted: the one that was mounted last comes first.
 fn volumes(mounts: &str) -> Vec<String> {
     let place = |line: &str| Some(unescaped(line.split(' ').nth(4)?));
     let places = mounts.lines().filter_map(place);
