@@ -1,5 +1,5 @@
-//! Stored chunks that are fetched before a worker asks for them. Some parts of an image compress better than others, so now the
-//! wire is the slower one and now the disk: with some chunks in between both are busy.
+//! Fetches stored chunks before a worker asks for them. Some parts of an image compress better than others, so sometimes the network is
+//! slower and sometimes the disk. With a few chunks in reserve, both stay busy.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use gild_source::{Options, Source, SourceError};
 
 use crate::run::lock;
 
-/// Bytes of stored chunks that are fetched ahead at most.
+/// At most this many bytes of stored chunks are fetched ahead.
 pub const BUDGET: usize = 16 << 20;
 
-/// Chunks that are fetched ahead at most: a power cut costs that they are fetched again.
+/// At most this many chunks are fetched ahead. After a power cut they must be fetched again.
 pub const MOST_CHUNKS: usize = 16;
 
 /// Fetches ahead, in the order in which the workers will ask.
@@ -23,17 +23,17 @@ pub struct Ahead<'a> {
 }
 
 struct State {
-    /// Not begun yet: where it lies, and how long it is.
+    /// The chunks that no thread has begun: where each lies, and its length.
     queue: VecDeque<(u64, usize)>,
-    /// Begun, and not asked for yet, by where it lies; `None` while it is under way.
+    /// The chunks that were begun and that no worker has taken yet, by where they lie. `None` while a chunk is being fetched.
     begun: BTreeMap<u64, Option<Fetched>>,
-    /// Bytes of what was begun.
+    /// The bytes of the chunks in `begun`.
     held: usize,
     distrusts: usize,
     is_over: bool,
 }
 
-/// How often the source had been distrusted when a chunk was asked of it.
+/// How often the source had been distrusted at the time when it was asked for a chunk.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked(usize);
 
@@ -43,7 +43,7 @@ struct Fetched {
 }
 
 impl<'a> Ahead<'a> {
-    /// Of these stored chunks: where each lies, and how long it is.
+    /// `chunks` says where each stored chunk lies, and how long it is.
     pub fn new(source: &'a dyn Source, chunks: impl Iterator<Item = (u64, usize)>) -> Self {
         Self {
             source,
@@ -58,17 +58,17 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Fetches, in threads of this scope, until the value that comes back is dropped.
+    /// Fetches in threads of this scope, until the returned value is dropped.
     pub fn start<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) -> Fetching<'scope> {
-        // No more than there are connections: others would only wait.
+        // There is one thread for each connection, because more threads would only wait.
         for _ in 0..Options::default().connections {
-            // Without a thread nothing is lost: a worker fetches what nobody has begun.
+            // If a thread cannot start, nothing is lost: a worker fetches a chunk that nobody has begun.
             let _ = Builder::new().spawn_scoped(scope, || self.fetch());
         }
         Fetching(self)
     }
 
-    /// Gives a stored chunk, which is fetched now if it has not been.
+    /// Returns a stored chunk. If no thread has begun it, the caller fetches it now.
     pub fn read(&self, offset: u64, length: usize) -> Result<(Vec<u8>, Asked), SourceError> {
         if let Some(fetched) = self.take(offset) {
             return Ok((fetched.stored?, fetched.asked));
@@ -79,8 +79,8 @@ impl<'a> Ahead<'a> {
         Ok((stored, asked))
     }
 
-    /// Distrusts the source for what came then. For all that one server has sent this happens once: else the next one would be left for
-    /// what was fetched ahead from the one before.
+    /// Distrusts the source because of what it sent then. This happens only once for everything that one server sent. Otherwise chunks that
+    /// were fetched ahead from the old server would make the source leave the next server too.
     pub fn distrust(&self, asked: Asked) {
         let mut state = lock(&self.state);
         if asked.0 == state.distrusts {
@@ -89,12 +89,12 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// What was fetched from there, when it has come. `None` if nobody has begun; and then nobody will.
+    /// Waits for the chunk that lies there. `None` if no thread has begun it; then none ever will.
     fn take(&self, offset: u64) -> Option<Fetched> {
         let mut state = lock(&self.state);
         if let Some(place) = state.queue.iter().position(|(at, _)| *at == offset) {
             state.queue.remove(place);
-            // The one behind it may be short enough.
+            // The next chunk may be short enough for the room that is left.
             self.changed.notify_all();
             return None;
         }
@@ -118,7 +118,7 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// The next one to fetch, once there is room for it.
+    /// The next chunk to fetch, once there is room for it.
     fn begin(&self) -> Option<Errand<'_>> {
         let mut state = lock(&self.state);
         loop {
@@ -145,8 +145,8 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// A chunk that is under way. When this is dropped, a worker gets what came of it. If the source panicked, that is nothing, and the
-/// worker asks the source itself.
+/// A chunk that is being fetched. When this is dropped, the waiting worker gets the result. If the source panicked there is no result, and
+/// the worker asks the source itself.
 struct Errand<'a> {
     ahead: &'a Ahead<'a>,
     offset: u64,
@@ -173,7 +173,7 @@ impl Drop for Errand<'_> {
     }
 }
 
-/// The threads begin nothing more once this is dropped.
+/// When this is dropped, the threads begin no further chunk.
 pub struct Fetching<'a>(&'a Ahead<'a>);
 
 impl Drop for Fetching<'_> {
@@ -196,7 +196,7 @@ mod tests {
 
     const CHUNK: usize = 1 << 20;
 
-    /// Every byte is the number of its chunk.
+    /// Every byte of a chunk is the chunk's number.
     #[derive(Default)]
     struct Numbers {
         reads: AtomicUsize,
@@ -285,7 +285,7 @@ mod tests {
             while source.reads.load(Ordering::SeqCst) < MOST_CHUNKS {
                 thread::sleep(Duration::from_millis(1));
             }
-            // Another one would come now.
+            // Enough time for another chunk to come.
             thread::sleep(Duration::from_millis(20));
             assert_eq!(lock(&ahead.state).queue.len(), 100 - MOST_CHUNKS);
         });
@@ -338,7 +338,7 @@ mod tests {
                 panic!("as a source may");
             }
         }
-        // Whoever waits forever must not keep the test from its end.
+        // A thread that waits forever must not keep the test from ending.
         let ahead: &'static Ahead<'static> = Box::leak(Box::new(Ahead::new(&Panics, chunks(2))));
         let (say, hear) = std::sync::mpsc::channel();
         thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! The workers. One worker carries one piece from start to finish, so network, cores and disk are busy at once as soon
-//! as the workers are in different phases, and the memory is that of the buffers, allocated once.
+//! The workers. Each worker carries one piece from start to finish. Because the workers are in different phases, network, cores and disk
+//! are busy at the same time. All memory is in the buffers, which are allocated once.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -38,7 +38,7 @@ impl Crew {
         self.0.len()
     }
 
-    /// Does the work for every item that there is. The first error ends it: no worker begins another item.
+    /// Does the work for every item. After the first error no worker begins another item.
     pub fn run<T>(
         &mut self,
         next: impl Fn() -> Option<T> + Sync,

@@ -41,7 +41,7 @@ pub fn inspect(
 
 /// Makes the target carry the image, verified and committed.
 ///
-/// When it fails, or the power goes, the target does not boot, and the next call goes on from there.
+/// If it fails or the power goes, the target does not boot, and the next call continues from there.
 pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
     let state = inspect(job.manifest, job.manifest_sha256, job.target)?;
     let tally = Tally::default();
@@ -49,7 +49,7 @@ pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
     if state == TargetState::Done && !job.options.again && !job.options.erase {
         return Ok(flash.report(Outcome::AlreadyDone));
     }
-    // Nothing of what is there is kept.
+    // Erasing keeps nothing that is on the disk.
     let state = if job.options.erase {
         TargetState::Other
     } else {
@@ -94,8 +94,8 @@ impl Flash<'_> {
         Ok(())
     }
 
-    /// Drops from the pieces the chunks that are already on the target. Holes are made zero again: that is cheaper
-    /// than to know.
+    /// Removes from `pieces` the chunks that are already on the target. Holes stay, because zeroing them again is cheaper than checking
+    /// them.
     fn scan(&mut self, crew: &mut Crew, pieces: &mut Vec<Piece>) -> Result<(), FlashError> {
         let (candidates, others): (Vec<_>, Vec<_>) =
             pieces.drain(..).partition(|piece| match piece {

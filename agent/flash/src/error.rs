@@ -6,7 +6,7 @@ use gild_faults::{Fault, HasFault};
 
 use gild_source::SourceError;
 
-/// A flash failed. Nothing that failed looks committed.
+/// Why a flash failed. The target never looks committed afterwards.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashError {
     /// No memory, or no threads.
@@ -33,7 +33,7 @@ pub enum FlashError {
         /// Bytes the manifest says.
         expected: u64,
     },
-    /// A chunk came damaged, each time.
+    /// A chunk was damaged at every attempt.
     #[error(
         "chunk {chunk} of the image came damaged {attempts} times: {reason}; next: check it with `gild image verify`, and publish it again"
     )]
@@ -55,7 +55,7 @@ pub enum FlashError {
         /// What the kernel said.
         error: io::Error,
     },
-    /// A range reads back wrong however often it is written.
+    /// A range reads back wrong, however often it is written.
     #[error(
         "{target} does not give back what was written at {offset} ({attempts} attempts): {reason}; next: replace the disk"
     )]
@@ -81,7 +81,7 @@ pub enum FlashError {
     },
 }
 
-/// What helps a target that fails. It is not always the disk.
+/// What helps against an error of the target. The cause is not always the disk.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -1,8 +1,8 @@
 //! The first MiB, and with it what the disk claims to be.
 //!
-//! The very first sector decides: without it no partition table is valid, with it the disk boots. Disks write one sector
-//! whole or not at all, so taking it away first and writing it last makes both ends of a flash atomic, whatever order
-//! the disk writes other sectors in, and whatever it loses when the power goes.
+//! The very first sector decides: without it no partition table is valid, and with it the disk boots. Disks write a sector whole or not at
+//! all. So the flash removes it first and writes it last. That makes both ends of a flash atomic, in whatever order the disk writes other
+//! sectors, and whatever it loses when the power goes.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ pub const LENGTH: usize = FIRST_MIB as usize;
 pub enum TargetState {
     /// This image, committed: there is nothing to write.
     Done,
-    /// This image, not committed: what is there is kept.
+    /// This image, not committed. The chunks that are there may be kept.
     Resumable,
     /// Anything else.
     Other,
@@ -54,7 +54,7 @@ pub fn record(job: &Job<'_>, state: State, is_discarded: bool) -> Record {
     }
 }
 
-/// What a committed image counts as. One that does not prove itself is never on trial, so that its node is never lost.
+/// The state of an image after its commit. An image that does not prove itself is never on trial, because its node would be lost.
 pub const fn committed(manifest: &Manifest) -> State {
     if manifest.proves_itself {
         State::Trial
@@ -63,7 +63,7 @@ pub const fn committed(manifest: &Manifest) -> State {
     }
 }
 
-/// What lies where the record belongs.
+/// What is at the record's place.
 pub fn found(target: &dyn Target) -> std::io::Result<Found> {
     let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
     target.read_at(&mut bytes, RECORD_OFFSET)?;
@@ -94,7 +94,7 @@ pub fn state(
         Found::Version1(image_id) => (true, image_id),
         Found::Damaged | Found::Nothing => (false, String::new()),
     };
-    // An image id names one content forever. A manifest that was only made again must not cost a node its data.
+    // An image id always stands for the same content. If only its manifest was made again, that must not cost a node its data.
     if is_committed && image_id == manifest.image_id {
         let table = target.partition_table()?.unwrap_or_default();
         if manifest
@@ -104,21 +104,22 @@ pub fn state(
         {
             return Ok(TargetState::Done);
         }
-        // Interrupted just before the first sector, or made unbootable on purpose: the chunks are worth a look.
+        // Either the flash was interrupted just before the first sector, or the disk was made unbootable on purpose. Some chunks may still
+        // be right.
         return Ok(TargetState::Resumable);
     }
     Ok(TargetState::Other)
 }
 
-/// A node grows its root partition, so only the start counts.
+/// Only the start counts, because a node grows its root partition.
 fn starts_as(wanted: &Partition, table: &[Partition]) -> bool {
     table
         .iter()
         .any(|found| found.number == wanted.number && found.start == wanted.start)
 }
 
-/// Makes the disk unbootable, has it forget what is not resumed, and says on it which image is coming. Gives whether it has
-/// forgotten everything for this image, now or before.
+/// Makes the disk unbootable, discards what will not be resumed, and writes a record of the image that is coming. Returns whether
+/// everything has been discarded for this image, in this flash or before it was interrupted.
 pub fn prepare(
     medium: &Medium<'_>,
     job: &Job<'_>,
@@ -129,11 +130,11 @@ pub fn prepare(
         .map_err(|error| medium.failed("reading the record of".to_owned(), error))?;
     let sector = medium.target.sector_size() as usize;
     let mut bytes = AlignedBuffer::new(LENGTH);
-    // Before anything else changes, or a cut here could leave an old commit that still looks whole.
+    // This comes first: otherwise a power cut could leave an old commit that still looks whole.
     medium.write(&bytes[..sector], 0, progress)?;
     medium.flush()?;
     let is_discarded = match state {
-        // An interrupted flash goes on: it has discarded the disk before its first chunk.
+        // An interrupted flash continues. It has already discarded the disk before its first chunk.
         TargetState::Resumable if is_flashing(&before) => {
             matches!(before, Found::Record(record) if record.is_discarded)
         }
@@ -145,7 +146,7 @@ pub fn prepare(
             }
             is_discarded
         }
-        // What the image covers is written, made zero, or kept because it is right: to discard it gains nothing.
+        // Only what the image does not cover: the rest is written, zeroed, or kept because it is right. To discard that would gain nothing.
         TargetState::Other | TargetState::Resumable | TargetState::Done => {
             let end = job.manifest.raw_size.next_multiple_of(sector as u64);
             medium.discard(end..medium.target.size(), progress)
@@ -153,8 +154,8 @@ pub fn prepare(
     };
     put_record(&mut bytes, &record(job, State::Flashing, is_discarded));
     medium.write(&bytes[sector..], sector as u64, progress)?;
-    // The backup of the old partition table, from which some firmware would repair it. What the image itself has
-    // there stays if it may be kept.
+    // This removes the backup of the old partition table, because some firmware would repair the table from it. If the image's own data
+    // there may be kept, it stays.
     let size = medium.target.size();
     let end = size.saturating_sub(FIRST_MIB).max(match state {
         TargetState::Resumable | TargetState::Done => job.manifest.raw_size,
@@ -168,8 +169,8 @@ pub fn prepare(
     Ok(is_discarded)
 }
 
-/// Writes the first MiB with the record and the network block, its first sector last. Everything else is on the medium and
-/// verified.
+/// Writes the first MiB, with the record and the network block in it. Its first sector comes last. Everything else is already on the medium
+/// and verified.
 pub fn commit(
     medium: &Medium<'_>,
     head: &mut [u8],
@@ -186,7 +187,7 @@ pub fn commit(
     let bootable = write_verified(medium, &head[..sector], 0, progress)
         .and_then(|()| check_partitions(medium, partitions));
     if bootable.is_err() {
-        // Best effort: the error that counts is the one before.
+        // Best effort: the earlier error is the one that counts.
         let nothing = AlignedBuffer::new(sector);
         if let Err(error) = medium
             .write(&nothing, 0, progress)

@@ -13,28 +13,28 @@ use crate::Observer;
 pub struct Options {
     /// Threads; `None` is 8. Never more than [`BUFFER_BUDGET`](crate::BUFFER_BUDGET) allows.
     pub workers: Option<usize>,
-    /// Write the image again where the target carries it already. What is right on the target is kept.
+    /// Write the image again even if the target already carries it. Data that is right on the target is kept.
     pub again: bool,
-    /// Keep nothing of what is on the target: it is made to forget everything, and what it does not forget is written over with zeros.
+    /// Keep nothing that is on the target. The target is discarded, or overwritten with zeros if it cannot discard.
     pub erase: bool,
-    /// Read holes back in full. Else samples of those that the target made zero itself are read.
+    /// Read holes back in full. Otherwise, where the target itself made them zero, only samples are read.
     pub read_holes: bool,
-    /// What the record is to say besides the image.
+    /// What the record says besides the image.
     pub terms: Terms,
-    /// What the network block is to say.
+    /// What the network block says.
     pub network: Settings,
 }
 
 /// What the record says besides the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// Ids of the orders to flash that are carried out with it, the last one first.
+    /// Ids of the orders to flash that this flash carries out, the last one first.
     pub orders: Vec<String>,
-    /// Least rollback counter of the image that comes after this one.
+    /// Least rollback counter that the next image must have.
     pub rollback_floor: u64,
-    /// Starts of this image that have proven nothing so far.
+    /// How often this image has been started without proving itself.
     pub trial_starts: u32,
-    /// The board's boot order is to be changed once the image is proven.
+    /// Whether the board's boot order must be changed once the image is proven.
     pub is_boot_order_pending: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct Job<'a> {
     pub target: &'a dyn Target,
     /// The time.
     pub clock: &'a dyn Clock,
-    /// Who watches.
+    /// Who gets the events.
     pub observer: &'a dyn Observer,
     /// How to work.
     pub options: &'a Options,

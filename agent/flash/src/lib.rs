@@ -1,7 +1,7 @@
 //! The flash engine: a signed image goes from a [`Source`](gild_source::Source) to a [`Target`](gild_disk::Target), verified.
 //!
-//! [`inspect`] says what a target carries, [`flash`] makes it carry the image of a manifest. Both stand on small seams
-//! (source, target, clock, observer), so that one engine runs on the board, on a workstation and in a test with faults.
+//! [`inspect`] says what a target carries, and [`flash`] makes it carry the image of a manifest. Source, target, clock and observer are
+//! small traits. So the same engine runs on the board, on a workstation, and in a test with simulated faults.
 
 mod ahead;
 mod crew;

@@ -1,4 +1,4 @@
-//! The target as the engine uses it: in short transfers that are counted, reported, and named when they fail.
+//! The target as the engine uses it: in short transfers. Each is counted and reported, and named if it fails.
 
 use std::io;
 use std::ops::Range;
@@ -8,9 +8,9 @@ use gild_disk::{TRANSFER, Target, ZeroMethod};
 use crate::FlashError;
 use crate::progress::{Progress, Tally};
 
-/// Bytes that the target forgets in one call. A disk may take seconds for a large range, and each call is a sign of life.
+/// The most bytes to discard in one call. A disk may take seconds for a large range, and each call is a sign of life.
 const DISCARD: u64 = 4 << 30;
-/// Bytes that are made zero in one call: a disk without a command for it writes them all.
+/// The most bytes to zero in one call. A disk without a command for it writes every zero.
 const ZEROS: u64 = 256 << 20;
 
 #[derive(Clone, Copy)]
@@ -57,7 +57,7 @@ impl Medium<'_> {
         Ok(())
     }
 
-    /// Reads a few bytes that were read back before, and are not counted again.
+    /// Reads a few bytes that were read back before. They are not counted a second time.
     pub fn read_sample(&self, buffer: &mut [u8], offset: u64) -> Result<(), FlashError> {
         let length = buffer.len();
         self.target
@@ -83,7 +83,7 @@ impl Medium<'_> {
         Ok(method)
     }
 
-    /// The same for a range of any length, a sign of life in each piece.
+    /// The same for a range of any length. Each part is a sign of life.
     pub fn zero_all(&self, range: Range<u64>, progress: &Progress<'_>) -> Result<(), FlashError> {
         let mut at = range.start;
         while at < range.end {
@@ -94,8 +94,8 @@ impl Medium<'_> {
         Ok(())
     }
 
-    /// Has the target forget the range. Nothing depends on it: what it then reads is not known, and everything that matters is
-    /// written. Says whether the target has done so.
+    /// Discards the range, and returns whether the target did so. Nothing depends on it: nobody knows what a discarded range reads as, and
+    /// everything that matters is written later.
     pub fn discard(&self, range: Range<u64>, progress: &Progress<'_>) -> bool {
         if !range.is_empty() && !progress.may_discard() {
             return false;

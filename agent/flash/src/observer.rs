@@ -7,10 +7,10 @@ pub enum Stage {
     Prepare,
     /// After an interruption: what is already on the target is hashed.
     Scan,
-    /// Chunks are fetched, decoded, verified and written, holes are made zero; what a flush has put on the medium is read back
-    /// meanwhile.
+    /// Chunks are fetched, decoded, checked and written, and holes are zeroed. In the same stage, data that a flush has put on the medium
+    /// is read back.
     Write,
-    /// What is left is read back from the medium.
+    /// The rest is read back from the medium.
     Verify,
     /// The first MiB is written, the partition table checked.
     Commit,
@@ -30,13 +30,13 @@ impl Stage {
     }
 }
 
-/// Something happened. Each event is a sign of life: none comes later than the disk needs for a few MiB, except that
-/// a source that waits for its server says so by its own means.
+/// Something happened. Each event is a sign of life: the next one comes at the latest after the time that the disk needs for a few MiB.
+/// The exception is a source that waits for its server. It reports that in its own way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A stage begins.
     Stage(Stage),
-    /// Bytes of the image dealt with in this stage, of all that the stage has to do.
+    /// How much of a stage is done, in bytes of the image.
     Progress {
         /// The stage.
         stage: Stage,
@@ -45,14 +45,14 @@ pub enum Event<'a> {
         /// Bytes in all.
         total: u64,
     },
-    /// An interrupted flash goes on.
+    /// An interrupted flash continues.
     Resumed {
         /// Data chunks that are already right.
         kept: usize,
         /// Data chunks of the image.
         total: usize,
     },
-    /// A chunk came damaged from the source, or damaged back from the target, and is fetched once more.
+    /// A chunk was damaged when it came from the source or was read back from the target. It is fetched once more.
     Retry {
         /// Index of the chunk in the manifest.
         chunk: usize,
@@ -61,14 +61,14 @@ pub enum Event<'a> {
         /// What was wrong.
         reason: &'a str,
     },
-    /// A hole could not be read back: it is made zero once more.
+    /// A hole could not be read back. It is zeroed once more.
     HoleUnreadable {
         /// How often it was tried so far.
         attempt: u32,
         /// What was read, and what the kernel said.
         reason: &'a str,
     },
-    /// The target said it had made a range zero, and it reads otherwise: all holes are now written out.
+    /// The target reported a range as zeroed, but it is not zero. From now on all holes are written with zeros.
     ZeroingFailed {
         /// Where a byte other than zero was found.
         offset: u64,
@@ -80,8 +80,8 @@ pub trait Observer: Send + Sync {
     /// Takes one event.
     fn event(&self, event: Event<'_>);
 
-    /// Whether the target may be made to forget what it holds; asked right before that. Some disks hang in it. It has ended once
-    /// the stage after [`Stage::Prepare`] begins.
+    /// Whether the target may be discarded; asked right before a discard, because some disks hang in it. The discard has ended when the
+    /// stage after [`Stage::Prepare`] begins.
     fn may_discard(&self) -> bool {
         true
     }

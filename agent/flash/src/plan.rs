@@ -8,22 +8,22 @@ use gild_format::record::FIRST_MIB;
 
 use crate::ahead;
 
-/// Bytes all chunk buffers together may take, whatever the chunk size.
+/// At most this many bytes for all chunk buffers together, whatever the chunk size.
 ///
-/// A worker has one raw chunk and at times a stored chunk. With chunks of 4 MiB that is at most 8 MiB and some KiB, so eight workers
-/// take 64 MiB, and what is fetched ahead 16 MiB; on top of that 1 MiB for the withheld first MiB, 1 MiB to read it back, and
-/// some 160 KiB per worker inside zstd, which decodes into the raw buffer and needs no window of its own.
+/// A worker has one raw chunk and at times a stored chunk. With chunks of 4 MiB that is at most 8 MiB and some KiB. So eight workers take
+/// 64 MiB, and chunks fetched ahead take 16 MiB. In addition there is 1 MiB for the withheld first MiB, 1 MiB to read it back, and some 160
+/// KiB per worker inside zstd, which decodes into the raw buffer and needs no window of its own.
 pub const BUFFER_BUDGET: usize = 96 << 20;
 
-/// As many workers as two for each core of a Pi 5: while half of them wait for the disk, the others keep the cores busy. A machine with
-/// fewer cores gains by them, too, because its disk has more to do at once.
+/// Two workers for each core of a Pi 5: while half of them wait for the disk, the others keep the cores busy. A machine with fewer cores
+/// also gains, because its disk has more to do at a time.
 pub const WORKERS: usize = 8;
 
-/// How often anything that came out wrong is tried before it is a fault.
+/// How often a failed operation is tried before it is a fault.
 pub const ATTEMPTS: u32 = 3;
 
-/// Largest range that is made zero at once, so that a sign of life comes every few seconds, as with [`TRANSFER`]: some disks
-/// write every zero, and all workers may be at it at the same time.
+/// The largest range that is zeroed in one call, like [`TRANSFER`]. It gives a sign of life every few seconds: some disks write every zero,
+/// and all workers may be zeroing at the same time.
 const ZERO_PIECE: u64 = 4 << 20;
 
 /// A piece of the image.
@@ -35,7 +35,7 @@ pub enum Piece {
     Hole(Range<u64>),
 }
 
-/// All pieces of the image in order. The first MiB belongs to none of the holes: it is written last, in full.
+/// All pieces of the image in order. No hole includes a part of the first MiB, because that is written last and in full.
 pub fn pieces(manifest: &Manifest) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for (index, chunk) in manifest.chunks.iter().enumerate() {
@@ -58,7 +58,7 @@ pub fn pieces(manifest: &Manifest) -> Vec<Piece> {
     pieces
 }
 
-/// How many bytes of a chunk lie in the first MiB.
+/// How many bytes of a chunk lie in the first MiB and are therefore written last.
 pub fn withheld(chunk: &Chunk) -> usize {
     let before = FIRST_MIB.saturating_sub(chunk.raw_offset);
     // At most the chunk's length, a u32.
@@ -70,7 +70,7 @@ pub fn raw_buffer(manifest: &Manifest) -> usize {
     (manifest.chunk_size as usize).max(TRANSFER)
 }
 
-/// How many workers: as asked, but never more than the buffers' budget allows.
+/// The number of workers: as many as asked for, within the budget for buffers.
 pub fn workers(manifest: &Manifest, asked: Option<usize>) -> usize {
     let data = manifest.chunks.iter().filter(|chunk| !chunk.hole);
     let stored = data.map(|chunk| chunk.stored_length as usize).max();

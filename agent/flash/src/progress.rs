@@ -33,7 +33,7 @@ pub struct Tally {
     pub chunks_rewritten: Count,
 }
 
-/// How far a stage is. The measure is data: making zeros is so much faster that it would spoil every forecast.
+/// The progress of a stage. It counts only data: zeroing is so much faster that it would spoil every forecast.
 pub struct Progress<'a> {
     observer: &'a dyn Observer,
     stage: Stage,
@@ -51,13 +51,13 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// So many bytes are dealt with.
+    /// This many bytes are done.
     pub fn advance(&self, bytes: u64) {
         self.done.add(bytes);
         self.alive();
     }
 
-    /// Whether the target may be made to forget what it holds.
+    /// Whether the target may be discarded.
     pub fn may_discard(&self) -> bool {
         self.observer.may_discard()
     }

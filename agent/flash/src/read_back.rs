@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::run::{Flash, lock};
 use crate::{FlashError, Stage};
 
-/// Bytes looked at in a hole that the target itself made zero: so many at each end and in the middle of every piece.
+/// The size of a sample in a hole that the target itself zeroed. Each piece has one at each end and one in the middle.
 const SAMPLE: usize = 4096;
 
 /// A piece that reads back wrong.
@@ -33,7 +33,7 @@ pub enum Finding {
 }
 
 impl Flash<'_> {
-    /// Reads the pieces back from the medium; gives those that are not as they should be, in order.
+    /// Reads the pieces back from the medium and returns those that are wrong, in order.
     pub fn read_back(
         &self,
         crew: &mut Crew,
@@ -97,7 +97,8 @@ impl Flash<'_> {
             .map_err(|error| (chunk.raw_offset, Finding::Differs(error.to_string())))
     }
 
-    /// A hole that the target made zero itself is sampled; where that was found to fail, or is not enough, holes are read whole.
+    /// Reads back a hole. If the target itself zeroed it, samples are enough, unless its zeroing was found to fail or the job wants holes
+    /// read in full.
     fn check_hole(
         &self,
         worker: &mut Worker,
@@ -124,7 +125,7 @@ impl Flash<'_> {
     }
 }
 
-/// Places in a range: its ends and its middle, or all of it if it is short.
+/// The places to sample in a range: both ends and the middle, or everything if it is short.
 pub fn samples(range: &Range<u64>) -> Vec<(u64, usize)> {
     let sample = SAMPLE as u64;
     if range.end - range.start <= 3 * sample {

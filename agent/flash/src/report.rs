@@ -28,7 +28,7 @@ pub struct Report {
     pub bytes_written: u64,
     /// Bytes the target was asked to make zero.
     pub bytes_zeroed: u64,
-    /// Bytes that the target was asked to forget before the first was written; 0 if it does not do that, or if what was on it was kept.
+    /// Bytes that the target was asked to discard before the first write. 0 if it cannot discard, or if its data was kept.
     pub bytes_discarded: u64,
     /// Bytes read back from the target.
     pub bytes_read_back: u64,
@@ -42,13 +42,13 @@ pub struct Report {
     pub chunks_kept: usize,
     /// Fetches of a chunk, repetitions included.
     pub chunks_fetched: u64,
-    /// Fetches that had to be repeated: the stored bytes did not match the manifest.
+    /// Fetches that were repeated because the stored bytes did not match the manifest.
     pub chunks_damaged: u64,
     /// Chunks that read back wrong and were written again.
     pub chunks_rewritten: u64,
     /// How holes were made zero; `None` if there are none.
     pub zero_method: Option<ZeroMethod>,
-    /// The target's own zeroing was found lying and every hole was written out and read back whole.
+    /// The target's own zeroing failed, so every hole was written with zeros and read back in full.
     pub zeroing_failed: bool,
     /// Time per stage, in the order they ran.
     pub stages: Vec<(Stage, Duration)>,

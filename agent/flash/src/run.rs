@@ -128,7 +128,7 @@ impl<'a> Flash<'a> {
     }
 }
 
-/// A worker that panicked has ended the flash already: what it held is looked at no more.
+/// If a worker panicked, the flash has ended and nobody uses its data any more. So a poisoned lock does no harm.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

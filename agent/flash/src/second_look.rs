@@ -1,7 +1,7 @@
-//! A second look at everything that was read back, when nothing is left to write.
+//! Reads samples of everything a second time, when nothing is left to write.
 //!
-//! A disk that is smaller than it says has one place for two addresses, and another may write where it was not asked to. Such a disk
-//! damages with a later write what was read back right. So samples of each chunk are read once more at the end.
+//! A disk that is smaller than it claims uses one place for two addresses. Another disk may write to the wrong place. On such disks a later
+//! write damages data that was already read back correctly, so samples of each chunk are read once more at the end.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::read_back::{Finding, Wrong, samples};
 use crate::run::{Flash, lock};
 
 impl Flash<'_> {
-    /// Keeps in mind what the samples of this chunk are. The worker has just read it back, and it was right.
+    /// Remembers the samples of this chunk, which the worker has just read back correctly.
     pub fn remember(&self, worker: &Worker, index: usize) {
         let chunk = self.chunk(index);
         let rest = &worker.raw[plan::withheld(chunk)..chunk.raw_length as usize];
@@ -28,7 +28,7 @@ impl Flash<'_> {
         lock(&self.fingerprints).insert(index, sha256(&bytes));
     }
 
-    /// Looks at the samples of all pieces that are kept in mind; gives those that are not as they were.
+    /// Reads all samples again and returns the pieces whose samples have changed.
     pub fn look_again(&self, crew: &mut Crew) -> Result<Vec<Wrong>, FlashError> {
         let fingerprints = lock(&self.fingerprints).clone();
         let left = Mutex::new(fingerprints.into_iter());

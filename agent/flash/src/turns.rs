@@ -1,22 +1,23 @@
-//! What a worker does next while the image is written. It only decides; the worker that asks does the work.
+//! Decides what a worker does next while the image is written. The worker that asks does the work.
 //!
-//! A piece is read back only after a flush that began when it was written already, because a read before that proves no more
-//! than the disk's cache. What the last flush leaves is read back when all is written, and nothing else is done meanwhile: that is
-//! why flushes come closer together towards the end. Holes are read last, too: their samples are small reads, which would wait
-//! behind the large transfers of all other workers.
+//! A piece is read back only after a flush that began after the piece was written. An earlier read might show only the disk's cache. Pieces
+//! after the last flush are read back when everything is written, and nothing else happens meanwhile. That is why flushes come closer
+//! together towards the end. Holes are read last too: their samples are small reads, which would wait behind the large transfers of all
+//! other workers.
 
 use std::collections::VecDeque;
 
-/// Least number of whole chunks between two flushes, because a disk writes many of them faster than one by one.
+/// At least this many whole chunks come between two flushes, because a disk writes many chunks faster than single ones.
 const LEAST_CHUNKS: u64 = 16;
 
-/// The same towards the end.
+/// The least number of chunks towards the end.
 const LEAST_CHUNKS_AT_THE_END: u64 = 4;
 
-/// Most flushes while an image is written, before they come closer together.
+/// At most this many flushes, before they come closer together towards the end.
 const MOST_FLUSHES: u64 = 16;
 
-/// Of eight workers, so many read back while there is something to write. They keep a disk busy with reads; all others write.
+/// How many of eight workers may read back while there is something to write. They are enough to keep a disk busy with reads, and the
+/// others write.
 const READERS_OF_EIGHT: usize = 3;
 
 /// What a worker does, by the numbers of the pieces.
@@ -24,7 +25,7 @@ const READERS_OF_EIGHT: usize = 3;
 pub enum Turn {
     /// Gets a piece onto the disk.
     Write(usize),
-    /// Flushes the disk: these pieces were written before.
+    /// Flushes the disk. These pieces were written before.
     Flush(Vec<usize>),
     /// Reads back a piece that was flushed.
     ReadBack(usize),
@@ -34,25 +35,25 @@ pub enum Turn {
 pub struct Turns {
     /// Bytes of data in each piece; none in a hole.
     lengths: Vec<u64>,
-    /// So many bytes are written, and then flushed.
+    /// After this many bytes the disk is flushed.
     window: u64,
-    /// The same towards the end, at least.
+    /// The least window towards the end.
     least_window: u64,
-    /// Bytes of data of which nobody has begun to write anything.
+    /// Bytes of data that no worker has begun to write.
     ahead: u64,
     /// The next one to write.
     next: usize,
     written: Vec<usize>,
     written_bytes: u64,
     flushed: VecDeque<usize>,
-    /// Pieces that are read back now.
+    /// How many pieces are being read back now.
     reading: usize,
-    /// Most of them while there is something to write.
+    /// At most this many are read back at a time while there is something to write.
     most_readers: usize,
     holes: Vec<usize>,
     is_flushing: bool,
     was_flushed: bool,
-    /// A worker had nothing to do.
+    /// A worker has already found nothing to do.
     is_ended: bool,
 }
 
@@ -77,9 +78,9 @@ impl Turns {
         }
     }
 
-    /// What a worker that asks is to do, until it comes back with [`end`](Self::end). `None` when all is written, and what was
-    /// flushed is read back, or in the hands of others; and from then on forever: what a last flush leaves is for all workers,
-    /// and not for the one that has flushed.
+    /// What the worker that asks does next. It must call [`end`](Self::end) afterwards. `None` when everything is written, and every
+    /// flushed piece has been read back or is in another worker's hands. After the first `None` there is never another turn: all workers
+    /// share what the last flush leaves, not only the one that flushed.
     pub fn begin(&mut self) -> Option<Turn> {
         if self.is_ended {
             return None;
@@ -128,14 +129,14 @@ impl Turns {
         }
     }
 
-    /// What is to be read back after one more flush.
+    /// What must be read back after one more flush.
     pub fn left(self) -> impl Iterator<Item = usize> {
         let data = self.flushed.into_iter().chain(self.written);
         data.chain(self.holes)
     }
 
     fn is_flush_due(&self) -> bool {
-        // An image that fits into one window is flushed once, at its end.
+        // An image that fits into one window needs only the flush at its end.
         let window = if self.was_flushed {
             self.window.min((self.ahead / 2).max(self.least_window))
         } else {
@@ -175,8 +176,7 @@ mod tests {
             .collect()
     }
 
-    /// Workers that begin and end their turns in an order that nobody knows. Gives how often each piece was read back, and
-    /// the number of flushes.
+    /// Workers begin and end their turns in a random order. Returns how often each piece was read back, and the number of flushes.
     fn play(count: usize, workers: usize, seed: u64) -> (Vec<usize>, usize) {
         let mut dice = Dice(seed);
         let mut turns = Turns::new(pieces(count), CHUNK, workers);
@@ -253,7 +253,7 @@ mod tests {
         assert!(left.ends_with(&[16, 17, 18, 19]), "{left:?}");
     }
 
-    /// Begins and ends so many turns, each a write.
+    /// Begins and ends this many turns, each of which is a write.
     fn write(turns: &mut Turns, count: usize) {
         for _ in 0..count {
             let turn = turns.begin().expect("a piece to write");
@@ -269,7 +269,7 @@ mod tests {
         let flush = turns.begin().expect("a flush is due");
         assert_eq!(flush, Turn::Flush((0..16).collect()));
         turns.end(flush);
-        // None of them ends: so many workers are busy at once.
+        // None of the turns ends, so all these workers are busy at the same time.
         let begun: Vec<_> = (0..8).map_while(|_| turns.begin()).collect();
         let reads = (0..READERS_OF_EIGHT).map(Turn::ReadBack);
         let writes = (16..21).map(Turn::Write);

@@ -8,7 +8,7 @@ use crate::write::Written;
 use crate::{Event, FlashError, Stage};
 
 impl Flash<'_> {
-    /// Reads back from the medium what has not been yet, and writes again what is wrong.
+    /// Reads back what has not been read back yet, and writes again what is wrong.
     pub fn verify(
         &mut self,
         crew: &mut Crew,
@@ -62,7 +62,7 @@ impl Flash<'_> {
             });
             let mut again: Vec<Piece> = wrong.into_iter().map(|wrong| wrong.piece).collect();
             if hole_lied && !self.zeroing_failed {
-                // One lie, and no hole can be trusted to a sample any more.
+                // After one false report, samples of a hole prove nothing any more.
                 self.zeroing_failed = true;
                 again.retain(|piece| matches!(piece, Piece::Data(_)));
                 pieces.retain(|piece| matches!(piece, Piece::Hole(_)));

@@ -1,4 +1,4 @@
-//! Chunks go from the source to the target, holes are made zero, and what is on the medium is read back meanwhile.
+//! Writes chunks from the source to the target, zeroes holes, and meanwhile reads back what is already on the medium.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,7 @@ use crate::{FlashError, Stage};
 
 /// What was written.
 pub struct Written {
-    /// Not read back yet. It may still be in the target's cache.
+    /// These are not read back yet, and may still be in the target's cache.
     pub unread: Vec<Piece>,
     /// Read back, and wrong.
     pub wrong: Vec<Wrong>,
@@ -95,7 +95,7 @@ impl Flash<'_> {
         Ok(())
     }
 
-    /// Gets the raw bytes of a chunk into the worker's buffer: they are those of the manifest, or it fails.
+    /// Gets the raw bytes of a chunk into the worker's buffer. It fails unless they match the manifest.
     fn fetch(
         &self,
         worker: &mut Worker,
@@ -129,7 +129,7 @@ impl Flash<'_> {
         }
     }
 
-    /// Writes the worker's raw bytes to the target, except what lies in the first MiB: that is kept until the commit.
+    /// Writes the worker's raw bytes to the target. Bytes in the first MiB are kept for the commit.
     fn place(
         &self,
         worker: &Worker,

@@ -14,7 +14,7 @@ use crate::{assert_carries, flash, flash_with};
 
 const SIZE: usize = 6 << 20;
 
-/// A file full of the remains of something else.
+/// A file full of the remains of other data.
 fn used_file(directory: &Path) -> PathBuf {
     let path = directory.join("disk.img");
     let mut bytes = vec![0; SIZE];
@@ -133,7 +133,7 @@ fn a_loop_device_with_large_sectors_is_flashed() {
         sector_size: 4096,
         ..Shape::default()
     };
-    // libblkid takes the sector size from the device, so the image is looked at on this one.
+    // libblkid takes the sector size from the device, so it must examine the image on this one.
     let image = Image::probed(shape, |raw| {
         std::fs::write(&path, raw)?;
         target.reread_partition_table()?;

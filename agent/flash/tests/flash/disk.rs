@@ -1,5 +1,5 @@
-//! A simulated disk with a volatile write cache, whose power can be cut at any operation and which can be made to
-//! misbehave. libblkid, which reads its partition table, is real.
+//! A simulated disk with a volatile write cache. Its power can be cut at any operation, and it can be made to misbehave. The partition
+//! table is read by the real libblkid.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,13 +17,13 @@ use crate::image::Noise;
 pub enum Defect {
     /// Zeroing a range that covers this byte reports success and does nothing.
     LiesOnZero(u64),
-    /// Writes that cover this byte flip a bit of it, so many times.
+    /// Writes that cover this byte flip one of its bits, this many times.
     FlipsOnWrite(u64, u32),
-    /// Reads that cover this byte flip a bit of it, so many times.
+    /// Reads that cover this byte flip one of its bits, this many times.
     FlipsOnRead(u64, u32),
     /// Writes that cover this byte fail.
     FailsWrite(u64),
-    /// Reads that cover this byte fail, so many times.
+    /// Reads that cover this byte fail, this many times.
     FailsRead(u64, u32),
     /// Writes that cover this byte are acknowledged and dropped.
     DropsWrite(u64),
@@ -38,9 +38,9 @@ pub enum Defect {
 pub enum Loss {
     /// None reaches the medium.
     All,
-    /// All do, and a random half of the sectors of the one in flight.
+    /// All of them reach it, and in addition a random half of the sectors of the operation in flight.
     Torn,
-    /// Each sector of each either does or does not.
+    /// Each sector of each write does or does not, at random.
     Random,
 }
 
@@ -53,7 +53,7 @@ pub struct Cut {
     pub seed: u64,
 }
 
-/// What a disk is asked to do that changes it.
+/// An operation that changes the disk.
 pub enum Operation {
     Write(Vec<u8>, u64),
     Zero(u64, u64),
@@ -63,9 +63,9 @@ pub enum Operation {
 
 #[derive(Default)]
 struct Inner {
-    /// What reads give.
+    /// What a read returns.
     seen: Vec<u8>,
-    /// What survives; not kept where the power stays on.
+    /// What survives a power cut; not kept if the power stays on.
     durable: Vec<u8>,
     /// Ranges written since the last flush.
     pending: Vec<(usize, Vec<u8>)>,
@@ -76,7 +76,7 @@ struct Inner {
     is_off: bool,
 }
 
-/// What is on a disk. Nothing else can be done with the disk meanwhile.
+/// The content of a disk. While this exists, nothing else can use the disk.
 pub struct Content<'a>(MutexGuard<'a, Inner>);
 
 impl Deref for Content<'_> {
@@ -113,7 +113,7 @@ impl Disk {
         }
     }
 
-    /// A disk full of the remains of something else.
+    /// A disk full of the remains of other data.
     pub fn used(size: usize) -> Self {
         let mut content = vec![0; size];
         Noise(size as u64).fill(&mut content);
@@ -131,7 +131,7 @@ impl Disk {
         }
     }
 
-    /// It records what is done to it.
+    /// Makes the disk record what is done to it.
     pub fn that_records(self) -> Self {
         self.lock().record = Some(Vec::new());
         self
@@ -143,7 +143,7 @@ impl Disk {
         inner.record.expect("it records")
     }
 
-    /// Has the same done to this disk, until the power goes.
+    /// Repeats recorded operations on this disk, until the power goes.
     pub fn repeat(&self, record: &[Operation]) {
         let all_done = record.iter().try_for_each(|operation| match operation {
             Operation::Write(data, offset) => self.write(data.clone(), *offset),
@@ -154,7 +154,7 @@ impl Disk {
         all_done.expect_err("the power goes");
     }
 
-    /// It has no discard.
+    /// Makes a disk that cannot discard.
     pub fn that_remembers(self) -> Self {
         Self {
             remembers: true,
@@ -187,7 +187,7 @@ impl Disk {
         Content(self.lock())
     }
 
-    /// Power off and on again: what the cache held is gone as the cut says.
+    /// Turns the power off and on again. The cut decides what the cache loses.
     pub fn reboot(self) -> Self {
         let inner = self.inner.into_inner().expect("no test thread panicked");
         let content = if inner.is_off {
@@ -202,7 +202,7 @@ impl Disk {
         self.inner.lock().expect("no test thread panicked")
     }
 
-    /// Whether the defect strikes at this range; the ones that strike only so often are counted down.
+    /// Where in this range the defect strikes, if it does. A defect that strikes a limited number of times is counted down.
     fn strikes(&self, offset: u64, length: usize, wanted: fn(Defect) -> bool) -> Option<usize> {
         let mut defect = self.defect.lock().expect("no test thread panicked");
         let current = (*defect)?;
@@ -367,7 +367,7 @@ impl Target for Disk {
         Ok(ZeroMethod::ZeroOut)
     }
 
-    /// What is forgotten reads as something that nobody has written.
+    /// A discarded range reads as something that nobody has written.
     fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
         self.check(offset, index(length));
         let mut inner = self.lock();
@@ -421,7 +421,8 @@ impl Target for Disk {
     }
 }
 
-/// What libblkid says about these bytes, for which it needs a file; one in memory, as it is asked some thousand times.
+/// The partition table that libblkid finds in these bytes. It needs a file; this one is in memory, because the tests ask some thousand
+/// times.
 pub fn partition_table(bytes: &[u8]) -> io::Result<Option<Vec<Partition>>> {
     thread_local! {
         static PROBED: RefCell<Option<Probed>> = const { RefCell::new(None) };
@@ -437,7 +438,7 @@ pub fn partition_table(bytes: &[u8]) -> io::Result<Option<Vec<Partition>>> {
     })
 }
 
-/// The file that libblkid reads, and what it holds. One for each thread: a new one costs the kernel more than the probe.
+/// The file that libblkid reads, and its content. Each thread has one, because a new file costs the kernel more than the probe.
 struct Probed {
     file: tempfile::NamedTempFile,
     holds: Vec<u8>,
@@ -451,7 +452,7 @@ impl Probed {
         Ok(Self { file, holds })
     }
 
-    /// Brings the file to these bytes, all of them, and asks. Only what differs from what it holds is written.
+    /// Makes the file equal to these bytes and probes it. Only the differences are written.
     fn table(&mut self, bytes: &[u8]) -> io::Result<Option<Vec<Partition>>> {
         const PART: usize = 16 << 10;
         let parts = self.holds.chunks_mut(PART).zip(bytes.chunks(PART));

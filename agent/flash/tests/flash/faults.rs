@@ -58,7 +58,7 @@ fn stale_data_under_holes_is_gone_even_if_the_disk_lies_about_zeroing() {
     assert!(diary.count("ZeroingFailed") > 0);
 }
 
-/// What samples cannot find, and what it takes to find it.
+/// What samples cannot find is found when holes are read in full.
 #[test]
 fn a_disk_that_is_wrong_between_the_samples_of_a_hole_is_found_when_holes_are_read() {
     let image = Image::new(Shape::default());
@@ -174,7 +174,7 @@ fn a_write_error_or_a_flush_error_ends_the_flash_at_once() {
 
 #[test]
 fn a_first_mib_that_does_not_read_back_is_no_commit() {
-    // The commit record, the network block, the end of the partition table, and the very first sector.
+    // Bytes in the commit record, in the network block, at the end of the partition table, and in the very first sector.
     for byte in [0xff_000, 0xfe_000, 2000, 100] {
         assert_refused(Defect::FlipsOnRead(byte, u32::MAX));
         assert_refused(Defect::DropsWrite(byte));
@@ -219,7 +219,7 @@ fn a_bit_flipped_in_the_file_is_fault_6_and_the_chunk_is_never_written() {
 fn a_frame_that_decodes_to_other_bytes_is_refused_by_its_hash() {
     let image = Image::new(Shape::default());
     let mut swapped = image.clone();
-    // A sound frame of the right length, but of other content: only the hash can tell.
+    // A valid frame of the right length with other content: only the hash can tell.
     let data: Vec<usize> = (0..image.manifest.chunks.len())
         .filter(|&index| !image.manifest.chunks[index].hole)
         .collect();
@@ -268,7 +268,7 @@ fn an_image_whose_partitions_are_not_those_of_its_manifest_is_not_left_bootable(
     assert_not_committed(&disk, &image);
 }
 
-/// Two servers, of which the first sends nothing but wrong bytes.
+/// Two servers. The first sends nothing but wrong bytes.
 struct Pair {
     good: MemorySource,
     distrusted: AtomicUsize,

@@ -43,7 +43,7 @@ impl Image {
         Self::probed(shape, crate::disk::partition_table)
     }
 
-    /// The same, with libblkid's view of the raw image from somewhere else.
+    /// The same, but `probe` gives libblkid's view of the raw image.
     pub fn probed(
         shape: Shape,
         probe: impl FnOnce(&[u8]) -> std::io::Result<Option<Vec<Partition>>>,
@@ -152,7 +152,7 @@ fn raw_image(shape: Shape) -> Vec<u8> {
     raw
 }
 
-/// Bytes that do not compress away, the same for the same seed.
+/// Bytes that hardly compress. The same seed gives the same bytes.
 pub struct Noise(pub u64);
 
 impl Noise {
@@ -173,7 +173,7 @@ impl Noise {
     }
 }
 
-/// The stored file in memory, with a bit flipped in the first so many reads of a chunk.
+/// The stored file in memory. The first reads of a chunk may flip a bit.
 pub struct MemorySource {
     pub bytes: Vec<u8>,
     flip: Option<(u64, std::sync::atomic::AtomicU32)>,

@@ -18,7 +18,8 @@ use gild_source::Source;
 use crate::disk::Disk;
 use crate::image::{Image, MemorySource};
 
-/// The agent's. The C library gives the memory of each simulated disk back to the kernel, and half of the time goes into that.
+/// The allocator of the agent. With the C library's, half of the time would go into giving the memory of simulated disks back to the
+/// kernel.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

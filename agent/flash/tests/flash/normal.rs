@@ -49,10 +49,10 @@ fn each_data_byte_is_fetched_hashed_written_and_read_back_once() {
     assert_eq!(report.chunks_fetched, image.data_chunks() as u64);
     assert_eq!(report.chunks, image.data_chunks());
     assert_eq!(report.chunks_kept, 0);
-    // Once as it comes, once as it is read back; no hole is hashed.
+    // Each byte is hashed once when it arrives and once when it is read back. No hole is hashed.
     assert_eq!(report.bytes_hashed, 2 * data);
-    // Besides the data: the first MiB cleared and then written in full, its first sector apart, and the old backup
-    // table.
+    // Besides the data: the first MiB is cleared and later written in full, with its first sector separate each time, and the old backup
+    // table is cleared.
     let withheld: u64 = image
         .manifest
         .chunks
@@ -169,11 +169,11 @@ fn no_write_is_so_long_that_the_watchdog_would_not_hear_of_it() {
     let diary = Diary::default();
     flash_with(&image, &MemorySource::new(&image), &disk, &diary, None).expect("nothing is wrong");
     assert!(disk.largest_write() <= 32 * MIB);
-    // A sign of life for each transfer of a MiB at most, written and read back.
+    // There is a sign of life for each transfer, of at most a MiB, in both directions.
     assert!(diary.count("Progress") as u64 >= 2 * (image.data_raw() >> 20));
 }
 
-/// All that the image does not cover.
+/// Only what the image does not cover is discarded.
 #[test]
 fn the_disk_forgets_once_what_the_image_does_not_cover_and_a_resume_forgets_nothing() {
     let image = Image::new(Shape::default());
@@ -184,7 +184,7 @@ fn the_disk_forgets_once_what_the_image_does_not_cover_and_a_resume_forgets_noth
     assert!(record_on(&disk).is_discarded);
     assert_carries(&disk.content(), &image);
 
-    // A node lived on it, and is to be flashed again.
+    // A node lived on the disk, and is to be flashed again.
     disk.write_at(&AlignedBuffer::new(512), 0).expect("a disk");
     let report = flash(&image, &disk).expect("nothing is wrong");
     assert_eq!(
@@ -194,7 +194,7 @@ fn the_disk_forgets_once_what_the_image_does_not_cover_and_a_resume_forgets_noth
     );
     assert_carries(&disk.content(), &image);
 
-    // A flash that was interrupted.
+    // The record of an interrupted flash.
     let flashing = Record {
         state: State::Flashing,
         ..record_on(&disk)
@@ -207,7 +207,7 @@ fn the_disk_forgets_once_what_the_image_does_not_cover_and_a_resume_forgets_noth
     assert!(record_on(&disk).is_discarded);
 }
 
-/// The same image, with what a node has left on it: nothing of that stays, also where the disk cannot forget.
+/// It is the same image, and a node has left data on the disk. None of that stays, even if the disk cannot discard.
 #[test]
 fn an_erased_disk_has_nothing_that_was_on_it_before() {
     let image = Image::new(Shape::default());
@@ -268,7 +268,7 @@ fn each_flash_writes_the_network_block_that_counts_then() {
     flash_as(&image, &disk, &first).expect("nothing is wrong");
     assert_eq!(network_on(&disk), expected(&first));
 
-    // Interrupted before the commit, and resumed.
+    // The flash was interrupted before the commit, and resumed.
     disk.write_at(&AlignedBuffer::new(512), 0).expect("a disk");
     let second = with(Some(8));
     flash_as(&image, &disk, &second).expect("nothing is wrong");
@@ -336,7 +336,7 @@ fn a_disk_that_must_not_be_discarded_is_written_all_the_same() {
         assert_carries(&disk.content(), &image);
         assert_eq!(seen[..3], ["prepare", "asked", "write"], "{seen:?}");
 
-        // A flash that goes on after a power cut discards nothing, and asks nobody.
+        // A flash that continues after a power cut discards nothing, so it does not ask the observer.
         let flashing = Record {
             state: State::Flashing,
             ..record_on(&disk)

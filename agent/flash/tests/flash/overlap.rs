@@ -1,4 +1,4 @@
-//! What is written is read back while more is written: the order, what is found, and what a power cut costs.
+//! What is written is read back while more is written: in which order, what is found, and what a power cut costs.
 
 use std::io;
 use std::ops::Range;
@@ -19,13 +19,13 @@ use crate::{Diary, assert_carries, flash, flash_with};
 
 const SIZE: usize = 12 << 20;
 
-/// Chunks between two flushes, at least.
+/// At least this many chunks come between two flushes.
 const WINDOW: usize = 16;
 
-/// Flushes of a flash whose image is too short for one in the middle: two before it, one after it, and two of the commit.
+/// The flushes of a flash whose image is too short for one in the middle: two before the write, one after it, and two for the commit.
 const OTHER_FLUSHES: usize = 5;
 
-/// So many chunks that there are flushes in the middle.
+/// An image with enough chunks for flushes in the middle.
 fn new_image() -> Image {
     let image = Image::new(Shape {
         raw_size: SIZE,
@@ -76,7 +76,7 @@ struct Operation {
     end: u64,
 }
 
-/// Keeps the operations of a disk in mind.
+/// Records the operations of a disk.
 struct Recorder {
     disk: Disk,
     now: AtomicU64,
@@ -159,7 +159,7 @@ fn overlaps(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-/// Each read of these bytes came after a flush that began after the last write of them had ended, and there was one.
+/// There was a read of these bytes. Each one came after a flush, and the flush began after the last write of them had ended.
 fn assert_proven(recorder: &Recorder, bytes: &Range<u64>) {
     let writes = recorder.all(|what| matches!(what, What::Write(range) if overlaps(range, bytes)));
     let reads = recorder.all(|what| matches!(what, What::Read(range) if overlaps(range, bytes)));
@@ -217,7 +217,7 @@ fn most_is_read_back_before_all_is_written_and_flushes_are_few() {
         };
         let writes = recorder.all(|what| matches!(what, What::Write(range) if is_data(range)));
         let last = writes.iter().map(|write| write.begin).max().expect("data");
-        // A shorter one is a sample, at the end.
+        // A shorter read is a sample, at the end.
         let is_whole =
             |bytes: &Range<u64>| chunks(&image).iter().any(|chunk| range(chunk) == *bytes);
         let reads = recorder.all(|what| matches!(what, What::Read(range) if is_whole(range)));
@@ -238,7 +238,7 @@ fn most_is_read_back_before_all_is_written_and_flushes_are_few() {
     }
 }
 
-/// A disk whose flush in the middle of an image ends with the next write of somebody else.
+/// A disk whose flush in the middle of an image ends only when another worker has written.
 struct SlowToFlush {
     disk: Disk,
     chunks: usize,
@@ -328,7 +328,7 @@ fn workers_write_on_while_the_disk_flushes() {
     assert!(disk.waits.into_inner() > 0, "no flush in the middle");
 }
 
-/// As `what_the_disk_still_holds_in_its_cache_is_no_proof`, in the middle of the image.
+/// The same as `what_the_disk_still_holds_in_its_cache_is_no_proof`, but in the middle of the image.
 #[test]
 fn what_the_cache_still_holds_while_more_is_written_is_no_proof() {
     let image = new_image();
@@ -418,8 +418,8 @@ fn a_power_cut_costs_what_was_written_since_the_last_flush_and_what_was_fetched_
     let source = MemorySource::new(&image);
     let whole = Disk::used(SIZE);
     flash_with(&image, &source, &whole, &(), Some(1)).expect("nothing is wrong");
-    // A window is a sixteenth of the data or 16 chunks, whichever is more; a chunk that was fetched and not written; and 16 that were
-    // fetched ahead.
+    // At most this is fetched again: a window (a sixteenth of the data or 16 chunks, whichever is more), one chunk that was fetched and not
+    // written, and 16 that were fetched ahead.
     let window = WINDOW.max(image.data_chunks().div_ceil(16));
     let withheld = image.data_chunks() - chunks(&image).len();
     let mut most = 0;
@@ -452,7 +452,7 @@ fn a_power_cut_costs_what_was_written_since_the_last_flush_and_what_was_fetched_
     );
 }
 
-/// A disk that is smaller than it says: what lies beyond its real end is written over what lies from the second MiB on.
+/// A disk that is smaller than it claims. What is written beyond its real end lands on the data from the second MiB on.
 struct Smaller {
     disk: Disk,
     real: u64,

@@ -1,4 +1,4 @@
-//! The power goes, at every point.
+//! The power is cut at every point.
 
 use gild_boards_testkit::Campaign;
 use gild_flash::{Outcome, TargetState, inspect};
@@ -9,7 +9,7 @@ use crate::image::{Image, MemorySource, Noise, Shape};
 use crate::{assert_carries, expected, flash, flash_with};
 
 const SIZE: usize = 5 << 19;
-/// Of 256 random cuts, so many interrupt the engine itself.
+/// Of 256 random cuts, this many interrupt the engine itself.
 const INTERRUPTS: u8 = 8;
 const LOSSES: [(Loss, u64); 6] = [
     (Loss::All, 0),
@@ -28,7 +28,7 @@ fn new_image() -> Image {
     })
 }
 
-/// The disks a flash may start on, and the image each carries and may go on carrying until the flash has begun.
+/// The disks on which a flash may start. Each has a name, its content, and the image that it carries until the flash has begun.
 fn starts(image: &Image) -> Vec<(&'static str, Vec<u8>, Option<Image>)> {
     let used = Disk::used(SIZE).content().to_vec();
     let old = Image::new(Shape {
@@ -48,7 +48,7 @@ fn starts(image: &Image) -> Vec<(&'static str, Vec<u8>, Option<Image>)> {
     ]
 }
 
-/// A disk that claims an image carries all of it.
+/// A disk that claims an image must carry all of it.
 fn assert_honest(disk: &Disk, image: &Image) -> TargetState {
     let state = inspect(&image.manifest, image.manifest_sha256, disk).expect("it can be read");
     if state == TargetState::Done {
@@ -63,14 +63,14 @@ fn is_bootable(disk: &Disk) -> bool {
     table.expect("it can be read").is_some()
 }
 
-/// Cuts the power of a flash that starts on this content: the disk is honest, and the next flash completes.
+/// Cuts the power of a flash that starts on this content. Then the disk must be honest, and the next flash must complete.
 fn survives(image: &Image, before: &[u8], old: Option<&Image>, cut: Cut, start: &str) {
     let disk = Disk::new(before.to_vec(), 512).with_cut(cut);
     flash_with(image, &MemorySource::new(image), &disk, &(), Some(1)).expect_err("the power went");
     recovers(image, &disk.reboot(), old, cut, start);
 }
 
-/// After the power went the disk is honest, and the next flash completes.
+/// After the power cut the disk is honest, and the next flash completes.
 fn recovers(image: &Image, disk: &Disk, old: Option<&Image>, cut: Cut, start: &str) {
     let which = format!("{start}, {cut:?}");
     let state = assert_honest(disk, image);
@@ -91,11 +91,11 @@ fn recovers(image: &Image, disk: &Disk, old: Option<&Image>, cut: Cut, start: &s
     );
 }
 
-/// What `make campaign` runs for long.
+/// `make campaign` runs this for longer.
 ///
-/// A single worker does the same to a disk each time, up to the cut. So each start is flashed once, and recorded; a cut repeats
-/// the record up to where the power goes, without the engine's reading and hashing. The disk's cache, and what is torn and lost of it,
-/// are those of [`survives`]: some of the cuts interrupt the engine itself, and must leave the same disk.
+/// With a single worker, a flash always does the same to a disk. So each start is flashed once and recorded. A cut only repeats the record
+/// up to where the power goes, which saves the engine's reading and hashing. The disk treats its cache and torn writes as in [`survives`].
+/// As a check, some of the cuts interrupt the engine itself, and must leave the same disk.
 #[test]
 fn no_random_cut_of_the_engine_is_unrecoverable() {
     let image = new_image();
@@ -171,7 +171,7 @@ fn a_node_whose_power_goes_again_and_again_gets_there() {
                 },
                 seed,
             };
-            // Several workers: the order of the operations is another one each time.
+            // With several workers the operations come in a different order each time.
             disk = disk.with_cut(cut);
             let source = MemorySource::new(&image);
             let result = flash_with(&image, &source, &disk, &(), Some(4));
@@ -194,7 +194,7 @@ fn a_resumed_flash_fetches_only_what_is_missing() {
     let whole = Disk::used(SIZE);
     let source = MemorySource::new(&image);
     flash_with(&image, &source, &whole, &(), Some(1)).expect("nothing is wrong");
-    // From the flush after the record on.
+    // From the flush that follows the record.
     for operation in 6..whole.operations() {
         let cut = Cut {
             operation,
