@@ -1,4 +1,4 @@
-//! Step 2, board: what this machine is, and the kernel modules it needs.
+//! Step 2, board: find out which board this is, and load the kernel modules that it needs.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -38,13 +38,13 @@ impl HasFault for BoardError {
 
 impl StepError for BoardError {}
 
-/// The board this is, whatever its drivers.
+/// The board that this is, whether its drivers work or not.
 pub fn detect() -> Result<&'static Board, BoardError> {
     let compatible = fs::read(COMPATIBLE).map_err(BoardError::NoDeviceTree)?;
     Ok(gild_boards::detect(&compatible)?)
 }
 
-/// Finds out which board this is, and gets its drivers, LED and watchdog working.
+/// Finds out which board this is, and gets its drivers, LED and watchdog to work.
 pub fn identify(machine: &Machine) -> Result<&'static Board, BoardError> {
     let board = detect()?;
     info!("board {} ({})", board.name, board.model);
@@ -56,9 +56,9 @@ pub fn identify(machine: &Machine) -> Result<&'static Board, BoardError> {
     Ok(board)
 }
 
-/// Loads what can be loaded. A driver that is missing shows itself later, by the device that is missing.
+/// Loads the modules that can be loaded. If a driver is missing, a later step notices that its device is missing.
 ///
-/// The watchdog's driver is the first of the list, and runs from then on: a driver that hangs must not end the node.
+/// The watchdog's driver is the first of the list, and the watchdog starts with it: a driver that hangs must not leave the node dead.
 fn load_modules(machine: &Machine, list: &Path) {
     let modules = match fs::read_to_string(list) {
         Ok(text) => text,
@@ -75,7 +75,7 @@ fn load_modules(machine: &Machine, list: &Path) {
         if let Err(error) = load(Path::new(path), &command_line) {
             warn!("kernel module {path} was not loaded: {error}");
         }
-        // Whether there is one is said when all drivers are there.
+        // An error is reported later, when all drivers are loaded.
         let _ = machine.start_watchdog();
         machine.alive();
     }
@@ -84,14 +84,14 @@ fn load_modules(machine: &Machine, list: &Path) {
 fn load(path: &Path, command_line: &str) -> io::Result<()> {
     let parameters = CString::new(parameters(path, command_line))?;
     match finit_module(File::open(path)?, &parameters, ModuleInitFlags::empty()) {
-        // Loaded or built in already, or its hardware is not there.
+        // The module is loaded or built in already, or its hardware is missing.
         Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A module's parameters. The kernel leaves those on its command line to anyone who loads the module; `-` and `_` are the
-/// same in its name. The last value of a parameter counts.
+/// A module's parameters. The kernel leaves those on its command line to the program that loads the module. In the module's name `-` and
+/// `_` mean the same. If a parameter has several values, the last one counts.
 fn parameters(path: &Path, command_line: &str) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let module = stem.replace('-', "_");
@@ -102,7 +102,7 @@ fn parameters(path: &Path, command_line: &str) -> String {
     given.collect::<Vec<_>>().join(" ")
 }
 
-/// The board's serial number, where its firmware hands one on.
+/// The board's serial number, if its firmware passes one on.
 pub fn serial() -> Option<String> {
     let bytes = fs::read("/proc/device-tree/serial-number").ok()?;
     let text = String::from_utf8(bytes).ok()?;

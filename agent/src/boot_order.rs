@@ -1,7 +1,7 @@
-//! Step 10, boot order: the board's firmware is pointed at the NVMe disk, after the disk is good and not before.
+//! Step 10, boot order: point the board's firmware at the NVMe disk, but only after the disk is good.
 //!
-//! One seam, [`set`], with an implementation for each board. What has been done already is found done; what a power cut
-//! interrupted is completed by the next call.
+//! There is one interface, [`set`], with an implementation for each board. If the work is already done, the next call finds that. If a
+//! power cut interrupted it, the next call completes it.
 
 mod backup;
 mod environment;
@@ -30,35 +30,35 @@ use crate::card::folder::Folder;
 use crate::machine::Machine;
 use crate::node::Node;
 
-/// Attempts at a change that failed.
+/// How often a change is tried before it has failed.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 const BY_HAND_OR_CARD: &str = "set the boot order by hand, or replace the card";
-/// The copies of boot flashes are what fills a card.
+/// Only copies of boot flashes are large enough to fill a card.
 const MAKE_ROOM: &str = "the card is full: copy flash-*.bin.zst and flash-*.bin from it to another computer, and delete them on the card";
 
-/// What became of the boot order.
+/// The outcome for the boot order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BootOrder {
     /// The firmware looks at the disk first.
     AlreadyRight,
     /// The board's ROM changes it at the restart.
     Staged,
-    /// It was changed.
+    /// The agent has changed it.
     Written,
-    /// It is as it was.
+    /// It is unchanged.
     Left(BootOrderError),
 }
 
 impl BootOrder {
-    /// Whether another start of this card is of no use for it.
+    /// Whether another start with this card would not improve anything.
     pub fn is_settled(&self) -> bool {
         self.trouble()
             .is_none_or(|trouble| matches!(trouble.kind, Kind::Known | Kind::NotPossible))
     }
 
-    /// Why it is as it was.
+    /// Why it is unchanged, if it is.
     pub fn trouble(&self) -> Option<&BootOrderError> {
         match self {
             Self::Left(error) => Some(error),
@@ -67,7 +67,7 @@ impl BootOrder {
     }
 }
 
-/// As the receipt says it.
+/// In the words of the receipt.
 impl fmt::Display for BootOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -83,11 +83,11 @@ impl fmt::Display for BootOrder {
     }
 }
 
-/// Why the boot order is as it was.
+/// Why the boot order is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct BootOrderError {
-    /// Whether another attempt is of use, and whether the operator knows.
+    /// Whether another attempt may help, and whether the operator already knows.
     pub kind: Kind,
     /// What was found.
     pub reason: String,
@@ -98,15 +98,15 @@ pub struct BootOrderError {
 /// Kinds of [`BootOrderError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The order is meant to stay as it is, or the card was made without firmware files: the operator knows.
+    /// The order is meant to stay, or the card was made without firmware files. The operator knows.
     Known,
     /// Nothing this agent does will change it.
     NotPossible,
-    /// Something went wrong that may go right the next time.
+    /// Something went wrong, but the next attempt may succeed.
     Failed,
-    /// The same, and the flash is half written: only this card starts the board now.
+    /// The same, but the flash is half written: only this card can start the board now.
     Unfinished,
-    /// It is changed once the disk has proven that it starts.
+    /// It will be changed once the disk has proven that it starts.
     Waits,
 }
 
@@ -151,7 +151,7 @@ impl BootOrderError {
         }
     }
 
-    /// Whether the order is unchanged for a reason that the operator knows, or that ends by itself.
+    /// Whether the operator already knows why the order is unchanged, or the reason ends by itself.
     pub fn is_expected(&self) -> bool {
         matches!(self.kind, Kind::Known | Kind::Waits)
     }
@@ -177,16 +177,15 @@ impl From<io::Error> for BootOrderError {
 /// What both implementations work with.
 struct Job<'a> {
     board: &'a Board,
-    /// The name of this one board in the names of files.
+    /// This board's name in the names of files.
     id: String,
     card: &'a dyn Folder,
     /// Whether the board's firmware can start from the card.
     is_boot_medium: bool,
     policy: BootOrderPolicy,
-    /// What is known of the disk. One that has not proven yet that it starts must not become the only one that the firmware
-    /// looks at.
+    /// What is known of the disk. Until it has proven that it starts, it must not become the only medium that the firmware tries.
     standing: Standing,
-    /// Called with each change on the board, in words.
+    /// Called with a description of each change on the board.
     changed: &'a dyn Fn(String),
     alive: &'a dyn Fn(),
 }
@@ -194,20 +193,20 @@ struct Job<'a> {
 /// What is known of the disk that the firmware is to look at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The disk is not written yet: nothing is changed.
+    /// The disk is not written yet. Nothing may change.
     Planned,
-    /// Its image has not proven yet that it starts: only what the start needs is changed.
+    /// Its image has not proven yet that it starts. Only what the start needs may change.
     OnTrial,
-    /// The same, and the board came back without a proof.
+    /// The same, but the board came back without a proof.
     TrialCameBack,
     /// Its image has started.
     Proven,
-    /// The same, and the board came back without having started it.
+    /// The same, but the board came back without having started the disk.
     CameBack,
 }
 
 impl Standing {
-    /// Whether the board came back without having started the disk.
+    /// Whether the board came back without starting the disk.
     fn came_back(self) -> bool {
         matches!(self, Self::CameBack | Self::TrialCameBack)
     }
@@ -217,10 +216,10 @@ impl Standing {
     }
 }
 
-/// Points the firmware at the disk. A failure never stops the node: the disk is good, and the card's gate starts it even if the
-/// firmware looks at the card first. Also returns what was changed, in words.
+/// Points the firmware at the disk. A failure never stops the node, because the disk is good and the card's gate starts it even if the
+/// firmware tries the card first. Also returns descriptions of the changes.
 ///
-/// A board that came back without having started its finished disk may need a setting that other boards do not need.
+/// If a board came back without starting its finished disk, it may need a setting that other boards do not need.
 pub fn set(
     machine: &Machine,
     board: &Board,
@@ -272,11 +271,11 @@ pub fn set(
 /// Whether the order will be changed once the disk has proven that it starts.
 pub fn is_pending(machine: &Machine, board: &Board, policy: BootOrderPolicy, node: &Node) -> bool {
     let (outcome, _) = set(machine, board, Some(policy), node, Standing::Planned);
-    // What failed now may work at the next visit.
+    // What failed now may work during the next start from the card.
     !outcome.is_settled()
 }
 
-/// It is left as it is, and the maker of the card knows why.
+/// The order stays as it is. The maker of the card knows why.
 fn kept(reason: &str, next_step: &'static str) -> BootOrder {
     BootOrder::Left(BootOrderError::known(reason, next_step))
 }
@@ -303,12 +302,12 @@ fn try_to_set(
     }
 }
 
-/// What the agent asks of a kind of boot firmware.
+/// What the agent needs from a kind of boot firmware.
 trait Firmware {
-    /// Has the firmware of this board look at the disk first, and at the card after it.
+    /// Makes the firmware of this board try the disk first and the card after it.
     fn set(&self, job: &Job, card: &Card) -> Result<BootOrder, BootOrderError>;
 
-    /// Whether it takes the order of a restart from the card.
+    /// Whether the card can give this firmware the order for one restart.
     fn knows_reboot_order(&self) -> bool;
 
     /// Whether it runs the card's script, which starts a disk on trial once if the agent leaves a file for that.
@@ -327,7 +326,7 @@ pub fn runs_script(board: &Board) -> bool {
     of(board.boot_firmware).runs_script()
 }
 
-/// Whether the board's firmware takes the order of a restart from the card.
+/// Whether the card can give the board's firmware the order for one restart.
 pub fn knows_reboot_order(board: &Board) -> bool {
     of(board.boot_firmware).knows_reboot_order()
 }
@@ -369,7 +368,7 @@ mod tests {
         assert_eq!([full.kind, other.kind], [Kind::Failed; 2]);
     }
 
-    /// A node without a card has nothing to change the order with: the reason shows how far it got.
+    /// The node has no card, and without one nothing could change the order. The reason shows that the code did not get that far.
     #[test]
     fn what_the_configuration_keeps_is_not_looked_at() {
         let machine = Machine::new(Led::start(), Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Step 3, card: the configuration on it, and the place where this node's outcome is written.
+//! Step 3, card: its configuration, and the place where this node's outcome is written.
 
 pub mod folder;
 pub mod values;
@@ -25,10 +25,10 @@ const MAX_TEXT: u64 = 64 << 10;
 const MOUNT_POINT: &str = "/run/card";
 /// The device tree's devices, with or without a driver.
 const DEVICES: &str = "/sys/bus/platform/devices";
-/// How long cards may take to show where the board's own slot does not exist, as on a virtual board.
+/// How long to wait for cards if the board's own slot does not exist, as on a virtual board.
 const SETTLE: Duration = Duration::from_secs(1);
 const BLOCK_DEVICES: &str = "/sys/class/block";
-/// Disks the card cannot be: the kernel's own, and targets, which might carry an old copy of a card.
+/// Disks that cannot be the card: those of the kernel itself, and targets, which may carry an old copy of a card.
 const NEVER_A_CARD: [&str; 6] = ["nvme", "ram", "loop", "zram", "mtdblock", "dm-"];
 /// How often block devices are looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -43,11 +43,11 @@ pub struct Card {
     in_slot: bool,
     /// The same, or the kernel knows no such slot.
     pub is_boot_medium: bool,
-    /// Only the outcome and the log of the console are written to it.
+    /// If set, the agent writes only the outcome and the console's log to it.
     pub is_dry: bool,
 }
 
-/// The card is there and cannot be used.
+/// There is a card, but it cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
     /// Mounting, reading or writing failed.
@@ -62,18 +62,18 @@ pub enum CardError {
         /// What the kernel said.
         error: io::Error,
     },
-    /// More than one looks like it.
+    /// Several partitions look like the card.
     #[error(
         "several partitions are labelled {LABEL}: {0}; next: remove all cards except one, or name one by its UUID with gild.card="
     )]
     Several(String),
-    /// What it says cannot be used.
+    /// Its configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
 impl HasFault for CardError {
-    /// A card that does not say where the image is leaves the node where a server that is off does.
+    /// A card that does not say where the image is has the same effect as a server that is off.
     fn fault(&self) -> Fault {
         Fault::ServerUnreachable
     }
@@ -85,8 +85,8 @@ impl StepError for CardError {
     }
 }
 
-/// Finds the card and reads the configuration. Without a card the kernel arguments may suffice. With one that cannot be read they
-/// do not: what it says of orders, disks and the boot order would count for nothing. A disk may be started all the same.
+/// Finds the card and reads the configuration. If there is no card, kernel arguments may be enough. If there is one that cannot be read,
+/// they are not: its rules about orders, disks and the boot order would be ignored. A disk may be started all the same.
 pub fn read(
     machine: &Machine,
     board: &Board,
@@ -110,13 +110,13 @@ pub fn read(
     (Some(card), config)
 }
 
-/// Waits until the card shows, or for as long as it is worth it.
+/// Waits for the card, as long as it may still appear.
 fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<Card>, CardError> {
     let start = Instant::now();
     let deadline = start + machine.patience() / 3;
     let has_slot = Path::new(DEVICES).join(&board.card.controller).exists();
     let last_resort = match uuid {
-        // A copy of the card has its UUID, too.
+        // A copy of the card has the same UUID.
         _ if has_slot => deadline,
         Some(_) => start,
         None => start + SETTLE,
@@ -137,8 +137,8 @@ fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<C
     }
 }
 
-/// A card in the slot is taken at once. Any other is the last resort: an old copy of a card, as on an eMMC, may be
-/// found before the card itself.
+/// Takes a card in the slot at once. Any other is the last resort, because an old copy of a card, for example on an eMMC, may appear before
+/// the card itself.
 fn choose(cards: Vec<Card>, is_last_resort: bool) -> Result<Option<Card>, CardError> {
     let (mut in_slot, elsewhere): (Vec<_>, Vec<_>) =
         cards.into_iter().partition(|card| card.in_slot);
@@ -167,7 +167,7 @@ fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| !NEVER_A_CARD.iter().any(|kind| name.starts_with(kind)))
         .filter_map(|name| {
-            // A disk without a medium cannot be read, and is not a card.
+            // A drive without a medium cannot be read, so it is not a card.
             let found = gild_probe::filesystem(&Path::new("/dev").join(&name)).ok()??;
             let wanted = match uuid {
                 Some(uuid) => found.uuid.eq_ignore_ascii_case(uuid),
@@ -195,11 +195,11 @@ fn is_in_slot(name: &str, board: &Board) -> bool {
 
 impl Card {
     fn config(&self) -> Result<String, CardError> {
-        // A card that says nothing: what is missing is named when it is missed.
+        // If there is no file, the text is empty. The step that needs a value reports that it is missing.
         self.read(CONFIG)
     }
 
-    /// Reads a text file; one that does not exist says nothing.
+    /// Reads a text file. A file that does not exist counts as empty.
     pub fn read(&self, name: &str) -> Result<String, CardError> {
         let mounted = self.mount(MsFlags::MS_RDONLY)?;
         let mut text = String::new();
@@ -212,7 +212,7 @@ impl Card {
             if length as u64 <= MAX_TEXT {
                 return Ok(());
             }
-            // The rest may say the opposite.
+            // The part that was not read might say the opposite.
             let reason = format!("it has more than {MAX_TEXT} bytes");
             Err(io::Error::other(reason))
         })
@@ -220,7 +220,7 @@ impl Card {
         Ok(text)
     }
 
-    /// Writes files, each whole or not at all.
+    /// Writes files, each completely or not at all.
     pub fn write(&self, files: &[(String, String)]) -> Result<(), CardError> {
         let mounted = self.mount(MsFlags::empty())?;
         for (name, text) in files {
@@ -230,7 +230,7 @@ impl Card {
         Ok(())
     }
 
-    /// Reads this part of the disk that the partition lies on: where a Rock 5B finds its U-Boot.
+    /// Reads this part of the disk on which the partition lies. A Rock 5B finds its U-Boot there.
     pub fn read_disk(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let partition = fs::canonicalize(Path::new(BLOCK_DEVICES).join(&self.name))?;
         let disk = partition
@@ -276,7 +276,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
-        // Half a file helps nobody, and its space may be all there is.
+        // Half a file is useless, and it may take the last space on the card.
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
@@ -284,10 +284,10 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
-/// A mount of the card is exclusive: there is one mount point, and the watcher of stalls writes to the card too.
+/// Only one thread may mount the card, because there is one mount point and the watcher of stalls also writes to the card.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The mounted card; unmounted when done, so that it can be pulled at any other time.
+/// The mounted card. It is unmounted when this is dropped, so that it can be pulled at any other time.
 struct Mounted {
     _turn: MutexGuard<'static, ()>,
 }

@@ -1,4 +1,4 @@
-//! The clock, as far as TLS needs it: a board without a battery starts in 1970, when no certificate is valid yet.
+//! Sets the clock, because TLS needs the time: a board without a battery starts in 1970, when no certificate is valid yet.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,22 +10,22 @@ use rsntp::{Config, SntpClient};
 
 /// How long one time server may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// As many are asked.
+/// At most this many time servers are asked.
 const SERVERS: usize = 4;
-/// No certificate is judged by less.
+/// A smaller error does not matter for certificates.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// The first of June 2026, in days since 1970: it had passed when this agent was written. A constant keeps the build reproducible.
+/// The first of June 2026, which was already past when this was written. It is a constant because the build must be reproducible.
 pub const FLOOR: Duration = Duration::from_hours(20_605 * 24);
 
-/// What became of the clock.
+/// The outcome for the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// It was right.
     Right,
-    /// It was wrong by so much.
+    /// It was wrong by this much.
     Moved {
-        /// In which direction it was set, or was to be set.
+        /// The direction in which it was set, or should have been set.
         way: &'static str,
         /// How far.
         by: Duration,
@@ -34,8 +34,8 @@ pub enum Setting {
     Unknown,
 }
 
-/// Sets the clock by the first time server that answers, forwards or back: a board's own clock may be months behind or ahead, and
-/// certificates are judged by it. If none answers, the clock is set no earlier than [`FLOOR`].
+/// Sets the clock by the first time server that answers, forwards or back. A board's own clock may be months wrong, and certificates are
+/// checked against it. If no server answers, a clock that is behind [`FLOOR`] is set to it.
 pub fn set(servers: impl Iterator<Item = Ipv4Addr>) -> Setting {
     let client = SntpClient::with_config(Config::default().timeout(PATIENCE));
     let answer = servers.take(SERVERS).find_map(|server| {
@@ -61,18 +61,18 @@ pub fn set(servers: impl Iterator<Item = Ipv4Addr>) -> Setting {
     }
 }
 
-/// A clock that is behind or ahead.
+/// Whether the clock is behind or ahead by too much.
 fn is_wrong(own: Duration, right: Duration) -> bool {
     own.abs_diff(right) > CLOSE
 }
 
-/// Which way the clock goes, and by how many seconds.
+/// In which direction the clock must move, and by how many seconds.
 fn step(own: Duration, time: Duration) -> (&'static str, u64) {
     let way = if time > own { "forwards" } else { "back" };
     (way, own.abs_diff(time).as_secs())
 }
 
-/// Sets the clock to a time that has passed, if it is behind.
+/// If the clock is behind this time, which is certainly past, sets it to that.
 pub fn not_before(passed: Duration) {
     if now() < passed {
         set_to(

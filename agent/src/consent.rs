@@ -1,6 +1,6 @@
-//! Whether a disk may be written. A disk that may hold what a node cannot lose is written only on positive evidence: its
-//! first sector is zero, which `gild-reprovision` makes it, or an order to flash names this node: one of the card's, or a signed one.
-//! docs/card.md has the table.
+//! Whether a disk may be written. If the disk may hold something that a node cannot lose, the agent writes it only on positive evidence.
+//! Either its first sector is zero, as `gild-reprovision` leaves it, or an order to flash names this node. The order may be the card's or a
+//! signed one. docs/card.md has the table.
 
 use std::fmt;
 use std::io;
@@ -9,15 +9,15 @@ use gild_disk::{AlignedBuffer, Target};
 use gild_format::record::{Found, RECORD_LENGTH, RECORD_OFFSET, Record, State};
 use gild_orders::OrderId;
 
-/// Starts of an image on trial before another image, or the same one again, is taken from the share.
+/// An image on trial gets this many starts. After them another image, or the same one again, may come from the share.
 pub const TRIAL_STARTS: u32 = 3;
 
 /// What a disk holds, as far as it matters for writing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// Its first sector is zero: it is new, half written, or somebody wants it written again.
+    /// Its first sector is zero: it is new, it is half written, or somebody wants it written again.
     Blank(Option<Record>),
-    /// Something that gild has not written.
+    /// It has data that gild has not written.
     Foreign,
     /// An image of gild's that has not proven yet that it starts.
     Trial(Record),
@@ -30,33 +30,33 @@ pub enum Holds {
 pub enum Proven {
     /// Its record says so.
     Record(Record),
-    /// Its record is of an earlier gild, which knew no trial; with the image's id.
+    /// Its record is of an earlier gild that had no trials. The text is the image's id.
     Version1(String),
-    /// It has a record that is damaged or of a later gild: what it says is not known.
+    /// Its record is damaged or of a later gild, so its content is not known.
     Damaged,
     /// The place of its record cannot be read.
     Unreadable,
 }
 
-/// What a disk holds is not known, because it cannot be read.
+/// The disk cannot be read, so its content is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// Its first sector, or the place of a record below an empty one.
     #[error(transparent)]
     Disk(io::Error),
-    /// The place of its record, and its first sector is not empty.
+    /// The place of its record cannot be read, and its first sector is not empty.
     #[error("the place of gild's record: {0}")]
     Record(io::Error),
 }
 
-/// What is to be done with a disk.
+/// What the agent does with a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is started as it is, and nothing is asked of network or share.
+    /// The disk is started as it is, without asking network or share.
     Start(Proven),
     /// The image on trial is started once more.
     Try(Record),
-    /// The image on trial has had its starts: another one may be taken at once, the same one after a pause.
+    /// The image on trial has had all its starts. Another image may be taken at once, the same one only after a pause.
     Replace(Record),
     /// It is written.
     Write(Reason),
@@ -69,12 +69,12 @@ pub enum Reason {
     Blank,
     /// Gild has never written it.
     Foreign,
-    /// An order names this node, and the disk does not say that the order was carried out.
+    /// An order names this node, and the disk's record does not say that the order was carried out.
     Order(String),
 }
 
 impl Decision {
-    /// Whether the disk is started as it is, without a question to the share.
+    /// Whether the disk is started as it is, without asking the share.
     pub fn is_start(&self) -> bool {
         matches!(self, Self::Start(_) | Self::Try(_))
     }
@@ -91,7 +91,7 @@ impl fmt::Display for Reason {
 }
 
 impl Proven {
-    /// The image, if the record says which.
+    /// The image, if the record names it.
     pub fn image_id(&self) -> Option<&str> {
         match self {
             Self::Record(record) => Some(&record.image_id),
@@ -102,8 +102,8 @@ impl Proven {
 }
 
 impl LookError {
-    /// What the disk counts as if the error stays. A disk with a first sector may hold a node's data, and one bad sector must not
-    /// keep the node from starting.
+    /// What the disk counts as if the error stays. A disk whose first sector is not zero may hold a node's data, and one bad sector must
+    /// not keep the node from starting.
     pub fn lasting(self) -> Result<Holds, Self> {
         match self {
             Self::Disk(_) => Err(self),
@@ -133,7 +133,7 @@ impl Holds {
             (false, Found::Record(record)) => match record.state {
                 State::Proven => Self::Proven(Proven::Record(record)),
                 State::Trial => Self::Trial(record),
-                // Until its commit a disk that gild writes has no first sector: this one is somebody else's.
+                // A disk that gild is writing has no first sector until its commit. So this disk is not gild's.
                 State::Flashing => Self::Foreign,
             },
             (false, Found::Version1(image_id)) => Self::Proven(Proven::Version1(image_id)),
@@ -142,12 +142,12 @@ impl Holds {
         }
     }
 
-    /// The ids of the orders that it has carried out, as far as they are known.
+    /// The ids of the orders that the disk has carried out, as far as they are known.
     pub fn carried_out(&self) -> &[String] {
         self.record().map_or(&[], |record| &record.orders)
     }
 
-    /// The record that a new one takes the order and the rollback floor from.
+    /// The record from which the next record takes its orders and its rollback floor.
     pub fn record(&self) -> Option<&Record> {
         match self {
             Self::Blank(record) => record.as_ref(),
@@ -158,9 +158,10 @@ impl Holds {
     }
 }
 
-/// Reads what lies there twice: one read that went wrong must not cost a node its data.
+/// Reads this range twice, because a single wrong read must not cost a node its data.
 fn read_twice(disk: &dyn Target, offset: u64, length: usize) -> io::Result<AlignedBuffer> {
-    // A read that reports success and leaves the buffer alone must look neither like an empty sector nor like itself.
+    // The buffer is filled first. A read that reports success without filling it must not look like an empty sector, and the two reads must
+    // not look equal.
     let read = |fill: u8| -> io::Result<AlignedBuffer> {
         let mut bytes = AlignedBuffer::new(length);
         bytes.fill(fill);
@@ -180,7 +181,7 @@ fn read_twice(disk: &dyn Target, offset: u64, length: usize) -> io::Result<Align
 pub fn decide(holds: Holds, order: Option<&str>, signed: Option<&OrderId>) -> Decision {
     let done = holds.carried_out();
     let by_card = order.filter(|id| done.iter().all(|done| done != id));
-    // A signed order waits until the image on trial has used up its starts, which takes no operator.
+    // A signed order waits until the image on trial has had all its starts, because that needs no operator.
     let has_starts = matches!(&holds, Holds::Trial(record) if record.trial_starts < TRIAL_STARTS);
     let by_signature = signed.filter(|id| !has_starts && !id.is_spent_by(done));
     let open = by_signature.map(OrderId::as_str).or(by_card);
@@ -188,7 +189,7 @@ pub fn decide(holds: Holds, order: Option<&str>, signed: Option<&OrderId>) -> De
     match (holds, open) {
         (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
         (Holds::Foreign, None) => Decision::Write(Reason::Foreign),
-        // Which orders were carried out is not known: an old one must not be carried out again.
+        // It is not known which orders were carried out, and an old one must not be carried out again.
         (Holds::Proven(proven @ (Proven::Damaged | Proven::Unreadable)), _) => {
             Decision::Start(proven)
         }
@@ -219,11 +220,11 @@ mod tests {
         }
     }
 
-    /// A disk whose reads of first sector and record give this; `None` fails.
+    /// A disk whose first sector and record read like this. `None` makes the read fail.
     struct Disk {
         first: [Option<u8>; 2],
         record: Option<[u8; RECORD_LENGTH]>,
-        /// The second read of the record gives other bytes.
+        /// The second read of the record returns other bytes.
         flips: bool,
         record_reads: std::sync::atomic::AtomicUsize,
         reads: std::sync::atomic::AtomicUsize,
@@ -309,8 +310,7 @@ mod tests {
         ]
     }
 
-    /// Every kind of first sector, of record and of order, with what comes of it in one word. Only the rows of docs/card.md
-    /// write.
+    /// Every kind of first sector, record and order, with the outcome in one word. The agent writes only in the rows of docs/card.md.
     #[test]
     fn nothing_but_an_empty_first_sector_an_unknown_disk_or_an_order_writes() {
         let records = records();
@@ -325,7 +325,7 @@ mod tests {
         let mut cases = 0;
         for (first_name, first) in firsts {
             for (record_name, record) in &records {
-                // A record that flips reads as something else the second time.
+                // A record that flips differs between the two reads.
                 for flips in [false, true] {
                     let is_readable =
                         !flips && record.is_some() && !first_name.starts_with("unreadable");
@@ -401,8 +401,8 @@ mod tests {
         assert_eq!(writes, expected);
     }
 
-    /// Every kind of record below a first sector, with each answer that a signed order to flash may be. Only a good one writes, and never
-    /// a disk on trial that has starts left, nor one whose orders are not known.
+    /// Every kind of record on a disk with a first sector, with each possible answer of a signed order to flash. Only a good order writes.
+    /// It never writes a disk on trial that has starts left, nor a disk whose orders are not known.
     #[test]
     fn a_signed_order_writes_a_disk_that_would_be_started_once_and_nothing_else_does() {
         let id = OrderId::parse("20261228T101500Z-1a2b3c").expect("an id");

@@ -1,7 +1,7 @@
 //! The agent's lines on the serial console and in the kernel's log.
 //!
-//! A serial port whose transmitter does not get on must not stop PID 1: no write to a terminal waits longer than
-//! [`WRITABLE`], and a terminal that made it wait so long loses lines until it takes bytes again.
+//! A serial port that cannot send must not stop PID 1. No write to a terminal waits longer than [`WRITABLE`]. A terminal that waited so
+//! long loses lines until it accepts bytes again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -23,8 +23,8 @@ use crate::uptime::uptime;
 /// What each line on the console begins with.
 const PREFIX: &str = "gild: ";
 
-/// Sends the log to the console, to the board's serial port if that is not the console, and to the kernel's log. Returns the
-/// journal, which keeps the lines for the card, and the sender to a log server.
+/// Sends the log to the console, to the kernel's log, and to the board's serial port if that is not the console. Returns the journal, which
+/// keeps the lines for the card, and the sender to a log server.
 pub fn start(board: Option<&Board>) -> (Journal, Syslog) {
     let console = Console::open(board);
     let copies = (console.journal.clone(), console.syslog.clone());
@@ -44,7 +44,7 @@ pub fn start(board: Option<&Board>) -> (Journal, Syslog) {
     copies
 }
 
-/// Every line with its prefix, and nothing in it that a terminal would obey: some of it comes from the network.
+/// Every line with its prefix, without control characters that a terminal would obey: some of the text comes from the network.
 fn lines(message: &str) -> String {
     let clean = message
         .lines()
@@ -77,8 +77,8 @@ impl Console {
     }
 }
 
-/// Serial ports to write to beside `/dev/console`. A kernel command line may name a console that this board does not
-/// have: then `/dev/console` cannot be opened, and a silent board looks like a dead one.
+/// Serial ports to write to in addition to `/dev/console`. If the kernel's command line names a console that this board does not have,
+/// `/dev/console` cannot be opened, and a silent board looks like a dead one.
 fn other_ports(board: Option<&Board>, active: &str, console_works: bool) -> Vec<String> {
     let wanted = board.map(|board| board.console.device.as_str());
     match wanted.filter(|device| Path::new("/dev").join(device).exists()) {
@@ -89,7 +89,7 @@ fn other_ports(board: Option<&Board>, active: &str, console_works: bool) -> Vec<
     }
 }
 
-/// The serial ports that have hardware behind them: the 8250 driver also makes empty ones, of type 0.
+/// The serial ports with real hardware. The 8250 driver also makes empty ones, of type 0.
 fn real_serial_ports() -> Vec<String> {
     let Ok(ports) = fs::read_dir("/sys/class/tty") else {
         return Vec::new();
@@ -103,11 +103,10 @@ fn real_serial_ports() -> Vec<String> {
         .collect()
 }
 
-/// How long a terminal may keep the agent from going on. A port of 115 200 bit/s sends the kernel's whole buffer of 4 KiB
-/// in less.
+/// How long a terminal may block the agent. A port of 115 200 bit/s sends the kernel's whole buffer of 4 KiB in less time.
 const WRITABLE: Duration = Duration::from_secs(1);
 
-/// A terminal that is written to without waiting for it for long.
+/// A terminal. Writing to it never waits long.
 struct Terminal {
     device: File,
     is_stuck: bool,
@@ -121,7 +120,7 @@ impl Terminal {
         }
     }
 
-    /// Writes what the terminal takes in time. What it does not take is lost.
+    /// Writes what the terminal accepts in time. The rest is lost.
     fn write(&mut self, mut text: &[u8]) {
         let patience = if self.is_stuck {
             Duration::ZERO
@@ -141,7 +140,7 @@ impl Terminal {
                         return;
                     }
                 }
-                // A console that fails must not stop the work, nor the other outputs.
+                // If a console fails, the work and the other outputs must go on.
                 Err(_) => return,
             }
         }
@@ -158,7 +157,7 @@ impl Terminal {
 /// The kernel opens the console for PID 1 in blocking mode, and the panic hook writes to it.
 pub fn never_block_standard_streams() {
     for stream in [io::stdout().as_fd(), io::stderr().as_fd()] {
-        // A failure is harmless: without the flag, a stuck port can only hold up a panic that comes before there is a log.
+        // A failure is harmless: then a stuck port can only delay a panic that comes before there is a log.
         let _ = fcntl(stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
     }
 }
@@ -171,7 +170,7 @@ fn terminal(path: impl AsRef<Path>) -> Option<File> {
         .ok()
 }
 
-/// A port that is not a console still has the speed of its reset state.
+/// If a port is not a console, it still has the speed that it had after reset.
 fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
     let port = terminal(Path::new("/dev").join(device))?;
     let baud = match board.map(|board| board.console.baud) {
@@ -181,7 +180,7 @@ fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
     if let Ok(mut settings) = tcgetattr(&port)
         && cfsetspeed(&mut settings, baud).is_ok()
     {
-        // At the wrong speed the lines are unreadable, and there is no better place to say so.
+        // At the wrong speed nobody can read the lines, and there is no better place to report that.
         let _ = tcsetattr(&port, SetArg::TCSANOW, &settings);
     }
     Some(port)
@@ -198,7 +197,7 @@ impl Write for Console {
         }
         if let Some(kernel_log) = &mut self.kernel_log {
             for line in text.split_inclusive(|byte| *byte == b'\n') {
-                // Level 7, debug: the kernel keeps it and does not print it on the console a second time.
+                // At level 7 (debug) the kernel keeps the line but does not print it on the console again.
                 let _ = kernel_log.write_all(&[b"<7>", line].concat());
             }
         }
@@ -229,7 +228,7 @@ mod tests {
         let mut terminal = Terminal::new(File::from(pair.slave));
         let (done, is_done) = mpsc::channel();
         let writer = std::thread::spawn(move || {
-            // More than a terminal's buffer holds, and nobody reads.
+            // This is more than a terminal's buffer holds, and nobody reads it.
             for _ in 0..100 {
                 terminal.write(&[b'x'; 4096]);
             }

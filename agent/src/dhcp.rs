@@ -1,4 +1,4 @@
-//! DHCP: a client at work on one interface, in its own thread.
+//! DHCP: a client that runs on one interface in its own thread.
 
 use std::io;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use gild_dhcp::News;
 use gild_identity::Interface;
 use log::{info, warn};
 
-/// A client. It ends when this is dropped, or when it is stopped.
+/// A client. It ends when this value is dropped or when it is stopped.
 #[derive(Debug)]
 pub struct Client {
     news: Receiver<News>,
@@ -23,14 +23,14 @@ pub struct Client {
 pub struct Stop(Arc<AtomicBool>);
 
 impl Client {
-    /// Begins to ask.
+    /// Starts a client.
     pub fn start(interface: &str, mac: Mac) -> Self {
         let stop = Stop(Arc::default());
         let (news, received) = mpsc::channel();
         let (interface, stopped) = (interface.to_owned(), stop.clone());
         thread::spawn(move || {
             gild_dhcp::run(&interface, mac.0, &stopped.0, |new| {
-                // Nobody listens any more: it is about to be stopped.
+                // If nobody listens any more, the client is about to be stopped.
                 let _ = news.send(new);
             });
         });
@@ -40,24 +40,24 @@ impl Client {
         }
     }
 
-    /// What it has said, if it has said anything.
+    /// What the client has reported, if there is anything.
     pub fn news(&self) -> Option<News> {
         self.news.try_recv().ok()
     }
 
-    /// What it says next. An error: the client has ended.
+    /// Waits for the client's next report. An error means that the client has ended.
     pub fn next_news(&self) -> Result<News, RecvError> {
         self.news.recv()
     }
 
-    /// By which it can be stopped from elsewhere.
+    /// A handle that can stop the client from elsewhere.
     pub fn stop(&self) -> Stop {
         self.stop.clone()
     }
 }
 
 impl Stop {
-    /// Has the client end soon.
+    /// Makes the client end soon.
     pub fn stop(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ impl Drop for Client {
     }
 }
 
-/// Says that a client cannot ask.
+/// Logs that a client cannot send requests.
 pub fn report_mute(interface: &Interface, error: &io::Error) {
     warn!(
         "DHCP on {} cannot ask, and tries again: {error}",
@@ -77,7 +77,7 @@ pub fn report_mute(interface: &Interface, error: &io::Error) {
     );
 }
 
-/// Says that it can again.
+/// Logs that it can again.
 pub fn report_asking(interface: &Interface) {
     info!("DHCP on {} can ask now", interface.name);
 }

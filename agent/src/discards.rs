@@ -1,5 +1,5 @@
-//! Discards of the disk that were begun, counted on the card. Some disks hang or die in a discard: a node must be flashed without
-//! it then, because each start would begin it again.
+//! Counts on the card the discards of a disk that were begun. Some disks hang or die in a discard. Such a node must be flashed without one,
+//! because otherwise each start would begin it again.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,30 +10,30 @@ use crate::card::folder::Folder;
 use crate::node::Node;
 use crate::restarts::{self, Tally};
 
-/// Discards of a disk that may be begun and not end. After them it is written without one.
+/// After this many discards that began but did not end, the disk is written without one.
 const ATTEMPTS: u32 = 2;
 
 /// Whether the disk that was written was discarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Discard {
-    /// If it can be. The engine's report says how much of it.
+    /// The disk was asked to. The engine's report says how much was discarded.
     #[default]
     Asked,
-    /// It was not, because earlier discards of it did not end.
+    /// It was not, because earlier discards of this disk did not end.
     LeftOut,
 }
 
-/// The discards of the disk that is flashed now. Without a card nothing counts them, and none is left out.
+/// The discards of the disk that is being flashed. Without a card they are not counted, and none is left out.
 pub struct Discards {
     card: Option<Box<dyn Folder + Send + Sync>>,
     name: String,
     serial: String,
-    /// Whether this flash has one in the count.
+    /// Whether the count includes a discard of this flash.
     is_counted: AtomicBool,
 }
 
 impl Discards {
-    /// Those of the disk with this serial number.
+    /// The discards of the disk with this serial number.
     pub fn of(node: &Node, serial: &str) -> Self {
         let card = node.card.clone().map(|card| Box::new(card) as _);
         Self::on(card, node.lasting_id(), serial)
@@ -48,7 +48,7 @@ impl Discards {
         }
     }
 
-    /// Counts the one that is about to begin. Says no if it has to be left out.
+    /// Counts the discard that is about to begin. `false` if it must be left out.
     pub fn begin(&self) -> bool {
         let Some(card) = &self.card else {
             return true;
@@ -71,7 +71,7 @@ impl Discards {
         true
     }
 
-    /// The disk has taken what was written after its discard.
+    /// Called when the disk has accepted a write after its discard.
     pub fn end(&self) {
         if self.is_counted.swap(false, Ordering::Relaxed)
             && let Some(card) = &self.card
@@ -81,7 +81,7 @@ impl Discards {
         }
     }
 
-    /// Whether discards of this disk are left out.
+    /// Whether this disk must be written without a discard.
     pub fn are_left_out(&self) -> bool {
         let Some(card) = &self.card else {
             return false;
@@ -99,7 +99,7 @@ fn begun(tally: &Tally, serial: &str) -> u32 {
     }
 }
 
-/// Counts one more, unless it must not begin.
+/// Counts one more discard, or returns `false` if it must not begin.
 fn begin_on(card: &dyn Folder, name: &str, serial: &str) -> io::Result<bool> {
     let mut may_begin = false;
     restarts::change(card, name, |tally| {
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(Tally::read(&card, "a").expect("a card"), hang);
     }
 
-    /// The engine's events in a flash that gets this far: whether it was allowed to discard the disk.
+    /// Sends the engine's events of a flash that gets this far. Returns whether it was allowed to discard the disk.
     fn flash(discards: &Discards, stages: &[Stage]) -> bool {
         let machine = Machine::new(Led::start(), Duration::from_secs(1));
         let progress = Progress::new(Box::leak(Box::new(machine)), discards);

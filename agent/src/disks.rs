@@ -1,4 +1,4 @@
-//! The disks that a board had: where one of several is missing, the other one must not be taken for it.
+//! Remembers the disks that a board had. If one of several is missing, the agent must not take another one for it.
 
 use gild_card_format::names::disk_list;
 use gild_disk::select::{Candidate, System, Wanted, survey};
@@ -8,7 +8,7 @@ use log::warn;
 use crate::card::folder::Folder;
 use crate::failure::StepError;
 
-/// The disk may not be the one that is meant.
+/// The disk may be the wrong one.
 #[derive(Debug, thiserror::Error)]
 pub enum DisksError {
     /// A disk of this board is missing.
@@ -16,9 +16,9 @@ pub enum DisksError {
         "this board had the disks {had}, by their serial numbers, and {absent} is not there: {target} could be taken for it; the list is in {file} on the card"
     )]
     Missing {
-        /// All of them.
+        /// The serial numbers of all of them.
         had: String,
-        /// The first that is not there.
+        /// The first one that is missing.
         absent: String,
         /// The one that is.
         target: String,
@@ -60,7 +60,7 @@ pub fn present() -> Vec<String> {
     serials.collect()
 }
 
-/// Remembers that this board has several disks, so that none is taken for another when that one is missing.
+/// Remembers that this board has several disks, so that the agent will not take one for another.
 pub fn remember(card: &dyn Folder, id: &str, mut present: Vec<String>) {
     let Ok(had) = on_card(card, id) else {
         return;
@@ -76,7 +76,7 @@ pub fn remember(card: &dyn Folder, id: &str, mut present: Vec<String>) {
     }
 }
 
-/// Says so if this board had several disks and one of them is missing.
+/// Fails if this board had several disks and one of them is missing.
 pub fn check(
     card: &dyn Folder,
     id: &str,

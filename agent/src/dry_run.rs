@@ -1,4 +1,4 @@
-//! A dry run: all steps except those that write, and then what would have been done.
+//! A dry run takes all steps except those that write, and then says what it would have done.
 
 use gild_boards::Board;
 use gild_card_format::{Arguments, BootOrderPolicy, Config};
@@ -13,25 +13,25 @@ use crate::manifest::Image;
 use crate::node::Node;
 use crate::receipt;
 
-/// What is known of a dry run.
+/// The state of a dry run.
 #[derive(Clone, Debug, Default)]
 pub struct DryRun {
     /// What would be written.
     pub would_write: Option<String>,
-    /// What was said last.
+    /// What was said last, so that it is not repeated.
     said: Option<String>,
 }
 
 /// The ending of the card's mark that a Rock 5B's flash is half written.
 const HALF_WRITTEN: &str = ".writing";
 
-/// Whether this is one. The kernel argument counts also where the card's configuration cannot be used.
+/// Whether this is a dry run. The kernel argument counts even if the card's configuration cannot be used.
 pub fn is_on(arguments: &Arguments, config: Option<&Config>) -> bool {
     let by_argument = matches!(arguments.get("dry_run"), Some("1" | "true"));
     config.map_or(by_argument, |config| config.dry_run)
 }
 
-/// What is written where nothing is, in words.
+/// Describes the write that is left out.
 pub fn writing(image: &Image, seen: &Seen) -> String {
     let manifest = &image.manifest;
     let why = match &seen.decision {
@@ -49,7 +49,7 @@ pub fn writing(image: &Image, seen: &Seen) -> String {
     )
 }
 
-/// Says what would be done: on the console, in the receipt and in the reports. Once, unless it changes.
+/// Says what would be done, on the console, in the receipt and in the reports. It says the same thing only once.
 pub fn say(
     machine: &Machine,
     board: &Board,
@@ -88,7 +88,7 @@ fn of_boot_order(
     node: &Node,
     policy: Option<BootOrderPolicy>,
 ) -> String {
-    // A question alone would complete it.
+    // Only asking would already complete a half-written flash, so the agent looks for the mark instead.
     let names = node.card.as_ref().map(Folder::names);
     let names = names.and_then(Result::ok).unwrap_or_default();
     if names.iter().any(|name| name.ends_with(HALF_WRITTEN)) {

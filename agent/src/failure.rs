@@ -1,13 +1,13 @@
-//! What the failure of a step means to the node.
+//! What the failure of a step means for the node.
 
 use std::borrow::Cow;
 
 use gild_faults::{Fault, HasFault, message};
 
-/// Attempts of a fault that is not retried forever.
+/// How often a fault is retried that is not retried forever.
 pub const ATTEMPTS: u32 = 3;
 
-/// What stands in an error's text before what to do.
+/// In an error's text this stands before the advice.
 const NEXT: &str = "; next: ";
 
 /// A step failed.
@@ -15,24 +15,24 @@ const NEXT: &str = "; next: ";
 pub struct Failure {
     /// Its number.
     pub fault: Fault,
-    /// What was being done, to what, and what came of it.
+    /// What was being done, to what, and with what result.
     pub message: String,
     /// What the operator does about it.
     pub next_step: Cow<'static, str>,
-    /// What the node does besides looking again.
+    /// What the node does apart from trying again.
     pub remedy: Remedy,
 }
 
-/// What a node does besides looking again once a hold, when a fault stays.
+/// What a node does when a fault stays, apart from trying again after each hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Nothing.
     LookAgain,
-    /// It holds once, as long as a node holds that restarted so often (see [`restarts::pause`]), and goes on.
+    /// It waits once for a pause that grows with this number of restarts (see [`restarts::pause`]), and then continues.
     Pause(Option<u32>),
-    /// Hardware that a restart may bring back: it restarts the board, with pauses that grow.
+    /// A restart may bring the hardware back, so the node restarts the board, with growing pauses.
     Restart,
-    /// The same, after so many restarts that another count knows of.
+    /// The same, but another counter gives the number of restarts.
     CountedRestart(Option<u32>),
 }
 
@@ -50,7 +50,7 @@ pub trait StepError: HasFault {
 }
 
 impl Failure {
-    /// What this error means. If its text ends with what to do, that is the next step, and nothing else is.
+    /// What this error means. If its text ends with advice, that is the next step. Otherwise the error type gives one.
     pub fn of(error: &dyn StepError) -> Self {
         let said = message(error);
         let (message, next_step) = match said.split_once(NEXT) {

@@ -1,4 +1,4 @@
-//! Steps 7 to 9: the target carries the image already, or it is made to.
+//! Steps 7 to 9: make the target carry the image, or find that it already does.
 
 use std::io;
 
@@ -19,14 +19,14 @@ use crate::progress::Progress;
 pub struct Finished {
     /// The disk.
     pub target: Candidate,
-    /// The image; unknown where the record is damaged.
+    /// The image, or `None` if the record is damaged.
     pub image_id: Option<String>,
 }
 
 /// The target does not carry the image.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashStepError {
-    /// The disk cannot be had.
+    /// The disk cannot be opened.
     #[error("opening {disk} failed: {error}")]
     Disk {
         /// Device.
@@ -34,7 +34,7 @@ pub enum FlashStepError {
         /// What the kernel said.
         error: io::Error,
     },
-    /// The stored image cannot be had.
+    /// The stored image cannot be read.
     #[error("opening the image: {0}")]
     Image(ShareError),
     /// The engine gave up.

@@ -1,4 +1,4 @@
-//! The least rollback counter of an image: the highest that has proven itself, as the disk and the card remember it.
+//! The least rollback counter that an image must have: the highest that has proven itself, as the disk and the card remember it.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use log::{info, warn};
 
 use crate::card::folder::Folder;
 
-/// The least counter that the card knows for boards of this kind.
+/// The least counter that the card has for boards of this kind.
 pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> io::Result<u64> {
     let read = |card: &dyn Folder| {
         Ok(counters(card, ROLLBACK)?
@@ -20,16 +20,16 @@ pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> io::Result<u64> {
     card.map_or(Ok(0), read)
 }
 
-/// Keeps the counter of an image whose signature fits a key of this card.
+/// Notes the counter of an image, because a key of this card has signed it.
 pub fn keep_signed(card: &dyn Folder, board: &Board, counter: u64) {
     if let Err(error) = raise_in(card, SIGNED, board, counter) {
         warn!("the card does not remember that rollback counter {counter} was signed: {error}");
     }
 }
 
-/// Raises the card's counter to that of an image that has proven itself. It never lowers it. What a disk says of itself is signed by
-/// nobody, and one with too high a counter would have all boards of its kind refuse their images: only what the card has
-/// seen signed counts.
+/// Raises the card's counter to that of an image that has proven itself, and never lowers it. Only a counter that the card has seen in a
+/// signed manifest counts. Nobody signs what a disk says of itself, and a counter that is too high would make all boards of this kind
+/// refuse their images.
 pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
     let raise = || -> io::Result<()> {
         let signed = counters(card, SIGNED)?.get(&board.name).copied();

@@ -9,7 +9,7 @@ use gild_format::ImageId;
 
 use crate::card::folder::Folder;
 
-/// Says on the card that this image has proven itself on boards of this kind.
+/// Notes on the card that this image has proven itself on boards of this kind.
 pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<()> {
     let mut gate = read(card)?;
     let image_id = ImageId::parse(image_id).map_err(io::Error::other)?;
@@ -20,15 +20,15 @@ pub fn remember(card: &dyn Folder, board: &Board, image_id: &str) -> io::Result<
     card.write(GATE, gate.to_text().as_bytes())
 }
 
-/// Closes the gate for boards of this kind, before their boot flash is written: after a power cut an open gate would start the
-/// disk, and the flash would stay half written.
+/// Closes the gate for boards of this kind before their boot flash is written. After a power cut an open gate would start the disk, and the
+/// flash would stay half written.
 pub fn close(card: &dyn Folder, board: &Board) -> io::Result<()> {
     let mut gate = read(card)?;
     if gate.get(&board.name).is_none() {
         return Ok(());
     }
     gate.remove(&board.name);
-    // A full card has no room for the new file. Without the file the gate is closed too.
+    // A full card has no room for the new file. If there is no file, the gate is closed too.
     card.write(GATE, gate.to_text().as_bytes())
         .or_else(|_| card.remove(GATE))
 }

@@ -1,4 +1,4 @@
-//! A disk that stops answering, counted on the card, so that the next start waits before it tries the same disk again.
+//! Counts on the card how often a disk stopped answering, so that the next start waits before it tries the same disk again.
 
 use std::io;
 
@@ -33,14 +33,14 @@ impl StepError for HungBefore {
     }
 }
 
-/// Fails once if this disk hung before, so that the fault is shown; the next attempt tries the disk again. A hang of another disk
-/// does not count. If the card does not say which disk hung, it may have been this one. `None` asks for such a hang alone,
-/// because the search for a disk may hang too.
+/// Fails once if this disk hung before, so that the fault is shown. The next attempt tries the disk again. A hang of another disk does not
+/// count. If the card does not say which disk hung, it may have been this one. With `None` only such a hang counts, because the search for
+/// a disk may hang too.
 pub fn show_last(node: &mut Node, target: Option<&Candidate>) -> Result<(), HungBefore> {
     if node.has_shown_hangs {
         return Ok(());
     }
-    // A hang of this start is not one of before, so one look at the card is enough.
+    // One look at the card is enough, because a hang in this start does not count as an earlier one.
     if node.hung_before.is_none()
         && let Some(card) = &node.card
     {
@@ -66,7 +66,7 @@ fn shown(before: &Tally, target: Option<&Candidate>) -> Result<(), HungBefore> {
     }
 }
 
-/// How often this disk hung, or one that is not known.
+/// How often this disk hung, or an unknown one.
 fn hangs_of(tally: &Tally, serial: Option<&str>) -> u32 {
     if tally.disk.is_empty() || serial == Some(&tally.disk) {
         tally.hangs
@@ -82,7 +82,7 @@ pub struct Counted {
     after: Tally,
 }
 
-/// Counts a hang on the card, which is another device; `None` if nothing can count it.
+/// Counts a hang on the card, which is another device than the disk. `None` if it cannot be counted.
 pub fn count(node: &Node) -> Option<Counted> {
     let serial = node.target.as_ref().map(|target| target.serial.as_str());
     count_on(node.card.as_ref()?, &node.lasting_id(), serial)
@@ -92,7 +92,7 @@ pub fn count(node: &Node) -> Option<Counted> {
         .ok()
 }
 
-/// If it is not known which disk hung, the count of whichever disk hung before goes on, so that these pauses grow too.
+/// If it is not known which disk hung, the count of the last disk continues. So these pauses grow too.
 fn count_on(card: &dyn Folder, name: &str, serial: Option<&str>) -> io::Result<Counted> {
     let mut before = Tally::default();
     let after = restarts::change(card, name, |tally| {
@@ -107,7 +107,7 @@ fn count_on(card: &dyn Folder, name: &str, serial: Option<&str>) -> io::Result<C
     Ok(Counted { before, after })
 }
 
-/// Takes a hang back: the disk has answered after all.
+/// Takes back the count of a hang, because the disk has answered after all.
 pub fn take_back(node: &Node, counted: &Counted) {
     if let Some(card) = &node.card
         && let Err(error) = take_back_on(card, &node.lasting_id(), counted)
@@ -116,7 +116,7 @@ pub fn take_back(node: &Node, counted: &Counted) {
     }
 }
 
-/// Only while the card still says what was counted: a node that is finished has forgotten it.
+/// Only if the card still has this count: a node that is finished has forgotten it.
 fn take_back_on(card: &dyn Folder, name: &str, counted: &Counted) -> io::Result<()> {
     let Counted { before, after } = counted;
     restarts::change(card, name, |tally| {
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// The card of a node, in whose starts disks hang.
+    /// The card of a node whose disks hang.
     struct Scene(MemoryCard);
 
     impl Scene {
@@ -163,7 +163,7 @@ mod tests {
             Tally::read(&self.0, "a").expect("a card")
         }
 
-        /// What the next start shows of this disk: how many holds it waits, if it does.
+        /// What the next start shows for this disk: the number of holds that it waits, if it waits.
         fn next_start(&self, target: Option<&Candidate>) -> Option<Remedy> {
             let mut node = Node {
                 hung_before: Some(self.tally()),

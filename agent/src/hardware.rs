@@ -1,4 +1,4 @@
-//! Hardware that is slow or ill: found, and said on the console and in the reports. Nothing of it ever changes what is written.
+//! Finds hardware that is slow or failing, and reports it on the console and in the reports. The findings never change what is written.
 
 mod clock;
 mod pcie;
@@ -20,7 +20,7 @@ use log::{info, warn};
 use crate::clock::Setting;
 use crate::machine::Machine;
 
-/// How long the work waits for what a disk says of itself. One that takes longer is reported when it answers.
+/// How long the work waits for a disk's answer about itself. A later answer is reported when it comes.
 const ANSWER: Duration = Duration::from_secs(2);
 const SYS: &str = "/sys";
 
@@ -36,14 +36,14 @@ pub fn look_at_link(machine: &Machine, interface: &str) {
     tell(machine, wired::SUBJECT, found.into_iter().collect());
 }
 
-/// Says what setting the clock has shown. A clock that has been set is right from then on: what was found stays.
+/// Logs and reports what setting the clock has revealed. The clock is right after that, so the finding stays.
 pub fn look_at_clock(machine: &Machine, setting: &Setting) {
     if let Some(found) = clock::judge(setting) {
         tell(machine, clock::SUBJECT, vec![found]);
     }
 }
 
-/// Looks at the disk's link and health. A disk that does not answer holds nothing up: the story finds out by itself.
+/// Checks the disk's link and health. A disk that does not answer delays nothing, because the story notices that by itself.
 pub fn look_at_disk(machine: &'static Machine, disk: &Candidate) {
     let disk = disk.clone();
     let (done, is_done) = mpsc::channel();
@@ -53,7 +53,7 @@ pub fn look_at_disk(machine: &'static Machine, disk: &Candidate) {
             Ok(smart) => tell(machine, smart::SUBJECT, smart::judge(smart)),
             Err(error) => info!("{} does not say how it is: {error}", disk.path.display()),
         }
-        // Nobody waits any more if it took longer.
+        // If it took longer, nobody waits any more.
         let _ = done.send(());
     });
     if is_done.recv_timeout(ANSWER).is_err() {

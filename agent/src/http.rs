@@ -12,7 +12,7 @@ const WHOLE: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// A request came to nothing.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No runtime.
@@ -21,13 +21,13 @@ pub enum HttpError {
     /// No connection, or no answer in time.
     #[error("{0}")]
     Request(String),
-    /// Nothing shows that the server itself answers.
+    /// The certificate does not prove that this is the server.
     #[error("the server's certificate is refused: {0}; next: {next}", next = .0.next_step("`ca` in gild.toml"))]
     Certificate(RefusedCertificate),
-    /// The server refuses.
+    /// The server refused with this status.
     #[error("the server answers {0}")]
     Status(reqwest::StatusCode),
-    /// The answer has no end.
+    /// The answer is too long.
     #[error("the answer is longer than {MAX_ANSWER} bytes")]
     TooLong,
     /// The answer is not text.
@@ -35,7 +35,7 @@ pub enum HttpError {
     NotText,
 }
 
-/// reqwest's own text leaves out why, and has the address in it, which may hold a password.
+/// reqwest's own text leaves out the cause. It also has the address in it, which may hold a password.
 impl From<reqwest::Error> for HttpError {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
@@ -64,7 +64,7 @@ pub fn get(access: &Access, url: &Url) -> Result<String, HttpError> {
     String::from_utf8(answer).map_err(|_| HttpError::NotText)
 }
 
-/// The same, whatever its bytes are. After this time it is given up with all that it waits for.
+/// The answer with any bytes. After this time it gives up, with everything that it waits for.
 pub fn get_within(access: &Access, url: &Url, time: Duration) -> Result<Vec<u8>, HttpError> {
     let runtime = runtime()?;
     let answer = runtime.block_on(async {
@@ -79,19 +79,19 @@ pub fn get_within(access: &Access, url: &Url, time: Duration) -> Result<Vec<u8>,
         }
         Ok(body)
     });
-    // It would wait for the look-up of a name.
+    // A normal end would wait for the look-up of a name.
     runtime.shutdown_background();
     answer
 }
 
-/// Posts to a server that one of these authorities, or a public one, knows, and keeps the connection.
+/// Posts to a server whose certificate is signed by one of these authorities or a public one, and keeps the connection.
 pub struct Poster {
     runtime: Runtime,
     client: Client,
 }
 
 impl Poster {
-    /// Nothing is connected yet.
+    /// Does not connect yet.
     pub fn new(authorities: Option<&str>) -> Result<Self, HttpError> {
         Ok(Self {
             runtime: runtime()?,
@@ -99,7 +99,7 @@ impl Poster {
         })
     }
 
-    /// Posts JSON with this header; the answer is not read.
+    /// Posts JSON with this header. It does not read the answer.
     pub fn post_json(
         &self,
         url: &Url,

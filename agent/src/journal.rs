@@ -1,7 +1,7 @@
-//! The lines of the console on the card, of this start and of the last ones before it, for anyone who was not there.
+//! Keeps the lines of the console on the card, those of this start and of the last starts before it, for anyone who was not there.
 //!
-//! The card is written with a receipt only, whole as all its files are, and not in the middle of a flash. No line has a secret,
-//! because none is on the console.
+//! It writes the card only together with a receipt, and not in the middle of a flash. Like every file, this one is replaced as a whole. No
+//! line has a secret, because the console has none.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,17 +15,17 @@ use crate::card::folder::Folder;
 use crate::machine::Machine;
 use crate::node::Node;
 
-/// The longest file, bytes: a start that goes well has 4 KiB.
+/// The longest file, bytes. A start without trouble has 4 KiB.
 const MOST: usize = 256 << 10;
-/// As much of this start's first and of its last lines is kept, bytes.
+/// How many bytes of this start's first lines are kept, and of its last lines.
 const FIRST: usize = 16 << 10;
 const LAST: usize = 48 << 10;
-/// Faults that take turns write it no more often: a card wears.
+/// The shortest time between writes when faults alternate, because a card wears.
 const PAUSE: Duration = Duration::from_mins(10);
-/// What the line begins with that begins a start.
+/// The beginning of the line that begins a start.
 const START: &str = "=== start ";
 
-/// The lines of this start. All clones are one.
+/// The lines of this start. All clones share them.
 #[derive(Clone, Default)]
 pub struct Journal(Arc<Mutex<Lines>>);
 
@@ -97,7 +97,7 @@ pub fn keep(machine: &Machine, node: &Node) {
     machine.journal.lines().written = Some(Instant::now());
 }
 
-/// The same, unless the card has been written not long ago.
+/// The same, unless the card was written a short time ago.
 pub fn keep_if_due(machine: &Machine, node: &Node) {
     if machine.journal.is_due() {
         keep(machine, node);
@@ -111,7 +111,7 @@ fn keep_on(card: &dyn Folder, id: &str, boot: &str, text: &str) -> io::Result<()
     card.write(&name, after.as_bytes())
 }
 
-/// The file with what this start has to say by now. Whole lines are left out at its beginning where it gets too long.
+/// The file with the lines of this start added. If it gets too long, it loses whole lines at its beginning.
 fn joined(before: &str, boot: &str, text: &str) -> String {
     let head = format!("{START}{boot}, gild {} ===\n", env!("CARGO_PKG_VERSION"));
     let own = before.find(&format!("{START}{boot},"));
@@ -197,7 +197,7 @@ mod tests {
             alone.starts_with("=== start huge"),
             "no earlier line has room"
         );
-        // Somebody else's file, without an end of a line.
+        // Another program's file without a line break.
         let other = joined(&"x".repeat(2 * MOST), "a", "1\n");
         assert!(other.starts_with("=== start a"));
     }

@@ -1,4 +1,4 @@
-//! The status LED: what the agent says to someone without a screen.
+//! The status LED. It informs a person who has no screen.
 //!
 //! A pattern is a cycle of phases, lit or dark. The table of patterns is [`Pattern::phases`]; `docs/failures.md`
 //! and `docs/led-card.md` are tested against it.
@@ -27,8 +27,8 @@ pub enum Pattern {
     Verifying,
     /// The target is being written.
     Writing,
-    /// The board restarts, and the next start still needs the card: the image has not proven itself, or the ROM is to write the
-    /// EEPROM.
+    /// The board restarts, and the next start still needs the card. Either the image has not proven itself, or the ROM is about to write
+    /// the EEPROM.
     Trying,
     /// The target carries an image that has proven itself, and nothing is pending: the card may be taken out.
     Done,
@@ -57,7 +57,7 @@ impl Pattern {
         }
     }
 
-    /// Whether the LED is lit this long after the pattern began, and how long it stays so.
+    /// Whether the LED is lit this long after the pattern began, and for how much longer it stays like that.
     fn at(self, elapsed: Duration) -> (bool, Duration) {
         let phases = self.phases();
         let cycle: u64 = phases.iter().map(|(_, millis)| millis).sum();
@@ -83,7 +83,7 @@ fn blinks_each_second(count: u64) -> Vec<Phase> {
     phases
 }
 
-/// A flicker first, because the Raspberry Pi's own firmware blinks numbers too, but never flickers.
+/// It begins with a flicker. The Raspberry Pi's own firmware blinks numbers too, but never flickers.
 fn fault_cycle(number: u8) -> Vec<Phase> {
     let mut phases = [(true, 50), (false, 50)].repeat(10);
     phases.push((false, 1000));
@@ -106,9 +106,9 @@ struct Shared {
 struct State {
     pattern: Pattern,
     since: Instant,
-    /// Until then it shows which board this is, from the first of these times on, unless there is a fault.
+    /// From the first of these times to the second, the LED identifies the board, unless there is a fault.
     identify: Option<(Instant, Instant)>,
-    /// Names under `/sys/class/leds`, preferred first; a board may have none of them.
+    /// Names under `/sys/class/leds`, in order of preference. A board may have none of them.
     names: &'static [String],
 }
 
@@ -137,7 +137,7 @@ impl Led {
         self.shared.changed.notify_all();
     }
 
-    /// Shows a pattern, from its beginning unless it is shown already.
+    /// Shows a pattern from its beginning. If the pattern is already shown, it continues.
     pub fn show(&self, pattern: Pattern) {
         let mut state = self.state();
         if state.pattern != pattern {
@@ -147,7 +147,7 @@ impl Led {
         }
     }
 
-    /// Shows for so long which board this is, whatever else is shown, unless that is a fault.
+    /// Identifies the board for this time, whatever else is shown. A fault still has priority.
     pub fn identify(&self, time: Option<Duration>) {
         let now = Instant::now();
         let mut state = self.state();
@@ -179,7 +179,7 @@ impl State {
     }
 }
 
-/// The LED goes on blinking after a thread has panicked.
+/// The LED continues to blink after a thread has panicked.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -197,7 +197,7 @@ fn drive(shared: &Shared) {
         if let Some(led) = &found
             && shown != Some(lit)
         {
-            // An LED that cannot be written is not worth a word: the console and the card say the same.
+            // If an LED cannot be written, that is not worth a message: the console and the card say the same as the LED.
             let _ = fs::write(led.join("brightness"), if lit { "255" } else { "0" });
             shown = Some(lit);
         }
@@ -209,7 +209,7 @@ fn drive(shared: &Shared) {
     }
 }
 
-/// The first LED that exists, taken from the kernel's own trigger.
+/// The first LED that exists. It is taken from the kernel's own trigger.
 fn find(leds: &Path, names: &[String]) -> Option<PathBuf> {
     let led = names
         .iter()
@@ -318,7 +318,7 @@ mod tests {
     const FAILURES: (&str, &str) = ("docs/failures.md", include_str!("../../docs/failures.md"));
     const CARD: (&str, &str) = ("docs/led-card.md", include_str!("../../docs/led-card.md"));
 
-    /// The whole table stands there: a row that does not hold any more is found as well.
+    /// The page must have the whole table, so the test also finds a row that is wrong by now.
     fn assert_tells((name, text): (&str, &str), head: &str, rows: &[String]) {
         let line = head
             .split(" | ")

@@ -1,4 +1,4 @@
-//! Step 4, disk: what the board's disk holds, and what the agent does with it, before it asks anybody.
+//! Step 4, disk: find out what the board's disk holds, and decide what to do with it, before asking any server.
 
 use gild_card_format::Order;
 use gild_disk::select::{self, Candidate, System, Wanted};
@@ -15,10 +15,10 @@ use crate::node::Node;
 use crate::stall::Watcher;
 use crate::{disks, flash, hangs, restarts, trial, waited};
 
-/// Restarts that may cure a record that cannot be read. After them the disk counts as proven.
+/// A restart may make a record readable. After this many restarts the disk counts as proven.
 const RESTARTS: u32 = 2;
 
-/// The disk cannot be read. What it holds is not known, so nothing is written.
+/// The disk cannot be read. Its content is unknown, so nothing is written.
 #[derive(Debug, thiserror::Error)]
 #[error("reading {disk}, which may hold a node's data, failed: {error}")]
 pub struct Unreadable {
@@ -26,7 +26,7 @@ pub struct Unreadable {
     error: LookError,
 }
 
-/// A disk that was just written is not what it was found to be a moment before.
+/// The disk has just been written, but it no longer holds what it held a moment ago.
 #[derive(Debug, thiserror::Error)]
 #[error("looking at {disk}, which was just written: {what}")]
 pub struct NotKept {
@@ -58,13 +58,13 @@ impl StepError for Unreadable {
     }
 }
 
-/// A disk that was looked at.
+/// A disk, its content, and the decision about it.
 pub struct Seen {
     /// The disk.
     pub target: Candidate,
-    /// What it holds.
+    /// Its content.
     pub holds: Holds,
-    /// What is to be done with it.
+    /// What the agent does with it.
     pub decision: Decision,
 }
 
@@ -79,7 +79,7 @@ impl Seen {
     }
 }
 
-/// Looks once more at a disk that was just written: the next start acts on what the disk says now.
+/// Looks once more at a disk that was just written, because the next start acts on what the disk says now.
 pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     let failed = |what: String| NotKept {
         disk: seen.target.to_string(),
@@ -87,7 +87,7 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     };
     let holds = Holds::on(disk).map_err(|error| failed(error.to_string()))?;
     let decision = match &holds {
-        // An image that was just written gets one start, whatever the count is.
+        // An image that was just written gets a start, whatever its count is.
         Holds::Trial(record) => Decision::Try(record.clone()),
         Holds::Proven(proven) => Decision::Start(proven.clone()),
         Holds::Blank(_) | Holds::Foreign => {
@@ -101,8 +101,8 @@ pub fn again(disk: &dyn Target, seen: Seen) -> Result<Seen, NotKept> {
     })
 }
 
-/// What can be done where the share does not say what to write: an image that has had its starts gets another one after its
-/// pause. It may have been power cuts that kept it from proving itself.
+/// What to do if the share does not say what to write. An image that has had its starts gets another one after its pause, because power
+/// cuts may have kept it from proving itself.
 pub fn without_share(
     machine: &Machine,
     node: &mut Node,
@@ -142,8 +142,7 @@ pub fn without_share(
                 decision: Decision::Try(record),
             })
         }
-        // A signed order asks for a write, but a node that can start does not wait for the share: it asks again at its next
-        // start.
+        // A signed order asks for a write, but a node that can start does not wait for the share. It asks again at its next start.
         Some(seen)
             if is_share
                 && matches!(seen.decision, Decision::Start(_))
@@ -157,7 +156,7 @@ pub fn without_share(
     }
 }
 
-/// Whether the disk still holds what it held: a disk that is being written has no image on trial any more.
+/// Whether the disk still holds this image on trial. It does not if the write has already begun.
 fn still_carries(target: &Candidate, record: &Record) -> bool {
     still_holds(target, &Holds::Trial(record.clone()))
 }
@@ -167,8 +166,8 @@ fn still_holds(target: &Candidate, holds: &Holds) -> bool {
     matches!(found, Ok(Ok(found)) if found == *holds)
 }
 
-/// Looks at the disk. `None` if there are several and only the share can say which one to write. A disk that hung in an earlier
-/// start waits before it is looked at again; one that the kernel may have lost is a failure, which restarts the board.
+/// Looks at the disk. `None` if there are several disks and only the share can say which one to write. If the disk hung in an earlier
+/// start, the agent waits before it looks. If the kernel may have lost the disk, that is a failure, which restarts the board.
 pub fn at_disk(
     machine: &Machine,
     node: &mut Node,
@@ -197,7 +196,7 @@ pub fn at_disk(
     }
 }
 
-/// Looks at this disk. `signed`: a signed order to flash it.
+/// Looks at this disk. `signed` is a signed order to flash it.
 pub fn seen(
     node: &mut Node,
     target: Candidate,
@@ -218,7 +217,7 @@ pub fn seen(
         Decision::Replace(record) => Some(waited::pause_of(&target.serial, record)),
         _ => None,
     };
-    // A disk that is named is meant.
+    // If the configuration names the disk, no other one can be meant.
     if matches!(decision, Decision::Write(_) | Decision::Replace(_))
         && serial.is_none()
         && let Some(card) = &node.card
@@ -233,8 +232,8 @@ pub fn seen(
     })
 }
 
-/// What the disk holds. An error may pass with a restart, and the disk may be on trial: so the board restarts a few times before
-/// a record that cannot be read counts as proven. Where restarts are not counted, it does so at once.
+/// The content of the disk. If the record cannot be read, a restart may help, and the disk may be on trial. So the board restarts a few
+/// times before the disk counts as proven. If restarts cannot be counted, it counts as proven at once.
 fn holds(
     disk: &dyn Target,
     target: &Candidate,
@@ -306,7 +305,7 @@ mod tests {
         }
     }
 
-    /// A disk that ends before the record: reading that fails.
+    /// A disk that ends before its record, so that reading the record fails.
     fn half_a_disk(first: u8) -> (tempfile::TempDir, BlockDevice) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("disk");
@@ -337,7 +336,7 @@ mod tests {
         }
     }
 
-    /// What was decided before the disk was written does not count any more.
+    /// A decision from before the write does not count any more.
     #[test]
     fn a_disk_that_was_just_written_goes_by_what_it_says_now() {
         let directory = tempfile::tempdir().expect("a directory");
@@ -377,7 +376,7 @@ mod tests {
         }
     }
 
-    /// Its pause is over, and the share does not answer. The disk is not there any more.
+    /// The pause is over and the share does not answer, but the disk has disappeared.
     #[test]
     fn an_image_whose_disk_cannot_be_read_any_more_is_not_started_once_more() {
         let machine = Machine::new(Led::start(), Duration::ZERO);

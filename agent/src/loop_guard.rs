@@ -1,9 +1,9 @@
-//! The loop guard: a node that comes back to the agent again and again without having started its disk says so, and restarts
-//! with pauses that grow. It never stops: what kept the disk from starting may have been two power cuts.
+//! The loop guard. If a node comes back to the agent again and again without having started its disk, the loop guard reports that. The node
+//! then restarts with growing pauses. It never gives up, because two power cuts may have kept the disk from starting.
 //!
-//! Mounting the disk's file systems for writing changes their first bytes. So equal bytes mean that nothing has started
-//! from the disk since, whatever reset the board, and other ones that something has, even if the disk must be written
-//! again. docs/card.md has the rule.
+//! Mounting the disk's file systems for writing changes their first bytes. If the bytes are equal, nothing has started from the disk since,
+//! whatever reset the board. If they differ, something has started from it, even if the disk must be written again. docs/card.md has the
+//! rule.
 
 mod count_file;
 mod mark;
@@ -31,12 +31,12 @@ use crate::trial;
 use count_file::Count;
 use mark::mark;
 
-/// How many restarts may fail before that is a fault.
+/// After this many failed restarts it is a fault.
 pub const ATTEMPTS: u32 = 2;
-/// The node does not start its disk.
+/// Why the node does not start its disk.
 #[derive(Debug, thiserror::Error)]
 pub enum LoopError {
-    /// It came back.
+    /// The board came back.
     #[error(
         "image {image_id} is on {disk}, and the board came back to this agent {times} times without starting it (boot order: {boot_order}); the count is in {file} on the card"
     )]
@@ -52,7 +52,7 @@ pub enum LoopError {
         /// How often it came back.
         times: u32,
     },
-    /// It would come back, and nothing could count that.
+    /// The board would come back, and nothing could count that.
     #[error(
         "image {image_id} is on {disk}, but a restart would come back to this agent: boot order: {boot_order}; and the card cannot be written: {error}"
     )]
@@ -74,7 +74,7 @@ pub enum LoopError {
         /// What the kernel said.
         error: io::Error,
     },
-    /// The disk cannot be had.
+    /// The disk cannot be opened.
     #[error(transparent)]
     Open(#[from] FlashStepError),
 }
@@ -108,16 +108,16 @@ impl StepError for LoopError {
     }
 }
 
-/// A restart that may be made.
+/// A restart that is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
-    /// It is in the count on the card: so many since the disk was last started.
+    /// The card counts it: this many since the disk was last started.
     Counted(u32),
-    /// Nothing could count it, and it is worth it all the same.
+    /// It cannot be counted, but it is worth trying.
     Uncounted,
 }
 
-/// Whether this board has come back often enough without having started its disk that it cannot be chance.
+/// Whether this board has come back without starting its disk more often than chance explains.
 pub fn has_come_back(node: &Node, finished: &Finished) -> bool {
     let Some(card) = &node.card else {
         return false;
@@ -128,16 +128,16 @@ pub fn has_come_back(node: &Node, finished: &Finished) -> bool {
         let before = before.filter(|before| before.is_same(&now));
         Ok(before.map_or(0, |before| before.attempts))
     };
-    // What cannot be read must not change anything; counting the restart says why it cannot be read.
+    // An error must not change anything here. When the restart is counted, the same error is reported.
     before().is_ok_and(|before| before >= ATTEMPTS)
 }
 
-/// An image whose record is damaged has no name that is known.
+/// The name of the image. It is unknown if the record is damaged.
 fn shown(image_id: Option<&String>) -> &str {
     image_id.map_or("(unknown)", String::as_str)
 }
 
-/// A restart, not counted yet.
+/// This restart, not counted yet.
 fn restart_of(finished: &Finished) -> Result<Count, LoopError> {
     let Finished { target, image_id } = finished;
     let disk = flash::open(target)?;
@@ -154,7 +154,7 @@ fn restart_of(finished: &Finished) -> Result<Count, LoopError> {
     })
 }
 
-/// Counts the restart that is about to come, once in each start. Says so where there have been too many.
+/// Counts the coming restart, once in each start. Fails if there have been too many.
 pub fn count(
     machine: &Machine,
     board: &Board,
@@ -210,15 +210,15 @@ fn judged(attempts: u32, came_back: impl FnOnce() -> LoopError) -> Result<Restar
     }
 }
 
-/// What is known of a finished disk when it is decided who starts it next.
+/// The facts about a finished disk that decide who starts it next.
 pub struct Verdict<'a> {
     /// The image, if its record can be read.
     pub image_id: Option<&'a str>,
-    /// By which U-Boot knows the disk, as [`first_partition`] says.
+    /// The UUID by which U-Boot knows the disk; see [`first_partition`].
     pub first_partition: Option<&'a str>,
     /// What has become of the boot order.
     pub boot_order: &'a BootOrder,
-    /// What was counted.
+    /// The result of counting the restart.
     pub counted: &'a Result<Restart, LoopError>,
 }
 
@@ -237,11 +237,11 @@ impl Verdict<'_> {
     }
 }
 
-/// Opens the gate for a disk that was just found good, if that is right after what was counted.
+/// Opens the gate for a disk that is good, if the count allows that.
 ///
-/// While the boot flash is half written the gate stays closed, because the next start has to finish the flash. If the attempts to
-/// finish it have failed, the gate opens: a node that runs is worth more. It also opens if the board came back, because the
-/// closed gate may be what kept the disk from starting.
+/// While the boot flash is half written the gate stays closed, because the next start must finish the flash. If the attempts to finish it
+/// have failed, the gate opens, because a running node is worth more. The gate also opens if the board came back, because the closed gate
+/// may have kept the disk from starting.
 pub fn open_gate(card: &dyn Folder, board: &Board, verdict: &Verdict) {
     if verdict.may_start()
         && let Some(image_id) = verdict.image_id
@@ -257,9 +257,9 @@ pub fn first_partition(finished: &Finished) -> Option<String> {
     Some(table.partitions.into_iter().next()?.uuid)
 }
 
-/// Leaves the token for one start if nothing else starts the disk. The gate cannot name an image whose record is damaged. It also
-/// has no effect while the image's own files still say that the image is on trial, and then the board comes back. The token names
-/// the disk's first partition if there is one, because the file that names the image to U-Boot may be gone.
+/// Leaves the token for one start if nothing else starts the disk. That is so in two cases. If the record is damaged, the gate cannot name
+/// the image. If the image's own files still say that it is on trial, the gate has no effect and the board comes back. The token names the
+/// disk's first partition if there is one, because the file with the image's name for U-Boot may be missing.
 pub fn allow_one_start(card: &dyn Folder, board: &Board, verdict: &Verdict) {
     let has_come_back = match verdict.counted {
         Ok(Restart::Counted(restarts)) => *restarts >= ATTEMPTS,
@@ -277,9 +277,9 @@ pub fn allow_one_start(card: &dyn Folder, board: &Board, verdict: &Verdict) {
     }
 }
 
-/// A restart is worth a try after the disk was written, after the boot order was changed, and with a firmware that takes the
-/// order of a restart from the card. It is not if the order was right already: that firmware looked at the disk first and did not
-/// start it, or this agent would not run.
+/// Whether a restart is worth trying although nothing counts it. It is after a write of the disk, after a change of the boot order, and if
+/// the card can give the firmware an order for one restart. It is not if the boot order was already right: then the firmware tried the disk
+/// first and did not start it, because otherwise this agent would not run.
 fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: bool) -> bool {
     let may_start = match boot_order {
         BootOrder::AlreadyRight => false,
@@ -289,8 +289,8 @@ fn may_restart_uncounted(is_written: bool, boot_order: &BootOrder, knows_order: 
     is_written || may_start
 }
 
-/// Whether the next start may differ from the ones before. It need not after an update that was staged because the board came
-/// back: the ROM may skip that update again and again.
+/// Whether the next start may end differently from earlier ones. An update that was staged because the board came back does not count,
+/// because the ROM may ignore that update every time.
 fn is_news(boot_order: &BootOrder, came_back: bool) -> bool {
     match boot_order {
         BootOrder::Written => true,
@@ -299,7 +299,7 @@ fn is_news(boot_order: &BootOrder, came_back: bool) -> bool {
     }
 }
 
-/// Forgets the count if the disk was started since: somebody wants it written again. `partitions` are those of the image, because
+/// Forgets the count if the disk has been started since: then somebody wants it written again. `partitions` are those of the image, because
 /// a disk that is to be written again may have no partition table.
 pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition]) {
     let Some(card) = &node.card else {
@@ -319,7 +319,7 @@ pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition
     }
 }
 
-/// Only if the disk still has the commit of the counted image: any other disk may be one that loses what is written to it.
+/// Forgets the count only if the disk still has the commit of the counted image. Any other disk may be one that loses its data.
 fn forget_if(card: &dyn Folder, file: &str, (record, mark): &(Record, String)) -> io::Result<()> {
     let before = Count::read(card, file)?;
     let is_started = before.is_some_and(|before| {
@@ -333,7 +333,7 @@ fn forget_if(card: &dyn Folder, file: &str, (record, mark): &(Record, String)) -
     Ok(())
 }
 
-/// Forgets the count: the disk is written again after a pause that was long enough.
+/// Forgets the count, because the disk is written again after a pause that was long enough.
 pub fn forget(card: &dyn Folder, id: &str) {
     if let Err(error) = card.remove(&loop_count(id)) {
         warn!("restarts before this one still count: {error}");

@@ -1,4 +1,4 @@
-//! What every step reports to: the stages, the LED, the status URL and the watchdog.
+//! The machine, to which every step reports. It has the stages, the LED, the status URL and the watchdog.
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,11 +20,11 @@ use crate::watchdog::Watchdog;
 /// The longest sleep between two feedings of the watchdog.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Two thirds of it are longer than the kernel usually takes to give up an NVMe disk that hangs: 30 s until it aborts a
-/// command, 30 s until it resets the controller, and twice up to 25.6 s for the reset (CAP.TO of common disks). One that
-/// comes back from the reset and then hangs takes a minute more.
+/// Two thirds of this are longer than the kernel usually needs to give up an NVMe disk that hangs. It needs 30 s to abort a command, 30 s
+/// until it resets the controller, and twice up to 25.6 s for the reset (CAP.TO of common disks). If the disk survives the reset and then
+/// hangs again, that takes a minute more.
 pub const WATCHDOG: Duration = Duration::from_mins(3);
-/// Least and longest wait of a step; a short hold, as in tests, makes the waits short too.
+/// Shortest and longest wait of a step. A short hold, as in tests, makes the waits short too.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// The machine as the steps see it.
@@ -49,9 +49,9 @@ pub struct Machine {
 
 struct Progress {
     stages: Stages,
-    /// The stage that failed last: its fault stays on the LED until the work gets past that stage.
+    /// The stage that failed last. Its fault stays on the LED until the work gets past that stage.
     failed: Option<Stage>,
-    /// The agent ends with a fault: nothing may be shown instead of it.
+    /// The agent is ending with a fault, and nothing may replace that on the LED.
     is_over: bool,
 }
 
@@ -94,7 +94,7 @@ impl Machine {
         Self { syslog, ..self }
     }
 
-    /// Passes what is known of the node by now to the status URL and the log server.
+    /// Passes on what is known of the node to the status URL and the log server.
     pub fn knows(&self, node: &Node) {
         self.reporter.knows(node);
         self.syslog.knows(node);
@@ -107,12 +107,12 @@ impl Machine {
         granted.unwrap_or(self.wanted_timeout)
     }
 
-    /// How long a step waits for a network, a server or a disk before it calls that a fault.
+    /// How long a step waits for a network, a server or a disk before that is a fault.
     pub fn patience(&self) -> Duration {
         self.hold.clamp(PATIENCE.0, PATIENCE.1)
     }
 
-    /// Starts the board's watchdog, unless it runs.
+    /// Starts the board's watchdog if it is not running.
     pub fn start_watchdog(&self) -> io::Result<()> {
         let mut watchdog = lock(&self.watchdog);
         if watchdog.is_none() {
@@ -155,7 +155,7 @@ impl Machine {
         lock(&self.progress).stages.spent()
     }
 
-    /// Shows a pattern, unless a fault is shown that the work has not got past.
+    /// Shows a pattern, unless the LED shows a fault that the work has not passed yet.
     pub fn show(&self, pattern: Pattern) {
         let progress = lock(&self.progress);
         if progress.failed.is_none() && !progress.is_over {
@@ -172,13 +172,13 @@ impl Machine {
         }
     }
 
-    /// Shows a fault that the agent ends with, whatever its other threads still do.
+    /// Shows the fault with which the agent ends, whatever its other threads still do.
     pub fn show_last_fault(&self, fault: Fault) {
         lock(&self.progress).is_over = true;
         self.led.show(Pattern::Fault(fault));
     }
 
-    /// The work got on: what failed before is over.
+    /// The work has advanced, so the earlier failure is over.
     pub fn got_on(&self, pattern: Pattern) {
         lock(&self.progress).failed = None;
         self.reporter.got_on();
@@ -186,7 +186,7 @@ impl Machine {
         self.alive();
     }
 
-    /// The work is alive.
+    /// Notes that the work is alive.
     pub fn alive(&self) {
         *lock(&self.alive) = Instant::now();
         if let Some(watchdog) = &mut *lock(&self.watchdog) {
@@ -194,12 +194,12 @@ impl Machine {
         }
     }
 
-    /// For how long nothing has said that the work is alive.
+    /// How long it has been since the work last showed that it is alive.
     pub fn silence(&self) -> Duration {
         lock(&self.alive).elapsed()
     }
 
-    /// Waits, alive.
+    /// Waits, and meanwhile shows that the work is alive.
     pub fn wait(&self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -213,12 +213,12 @@ impl Machine {
     }
 }
 
-/// A panic ends the agent anyway, and its hook still shows the fault through here.
+/// A panic ends the agent anyway, and the panic hook must still get at the data to show the fault.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The engine's waits are alive too.
+/// The engine's waits also show that the work is alive.
 impl Clock for Machine {
     fn now(&self) -> Duration {
         self.start.elapsed()

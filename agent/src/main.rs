@@ -83,14 +83,14 @@ use crate::signed_order::Chosen;
 use crate::stage::Stage;
 use crate::stall::Watcher;
 
-/// musl's own allocator costs several times the processor time when data comes in at the speed of the network.
+/// musl's own allocator takes several times as much processor time when data arrives at the full speed of the network.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long the LED says that all is well: the kernel turns it off for the reboot.
+/// How long the LED shows success, because the kernel turns it off for the reboot.
 const SHOWN: Duration = Duration::from_secs(2);
 
-/// How long a boot order that could not be changed is shown: three cycles of fault 8, because one is easily miscounted.
+/// How long the LED shows that the boot order could not be changed: three cycles of fault 8, because a person easily miscounts one.
 const FAULT_SHOWN: Duration = Duration::from_secs(38);
 
 const HELP: &str = "\
@@ -102,7 +102,7 @@ from the initramfs that `gild initramfs build` makes. To write a disk from a wor
 Options: --help, --version";
 
 fn main() -> ExitCode {
-    // Before any argument is looked at: the kernel hands PID 1 the words of its command line that it does not know.
+    // This comes before the arguments are read, because the kernel passes unknown words of its command line to PID 1.
     if std::process::id() == 1 {
         run();
     }
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Tells the story until it has a good end.
+/// Runs the story again and again until it ends well.
 fn run() -> ! {
     let (machine, arguments) = takeover::take_over();
     let mut node = Node::default();
@@ -137,7 +137,7 @@ fn run() -> ! {
             Err(failure) => failure,
         };
         if node.dry_run.is_some() {
-            // Nobody counts its restarts.
+            // The restarts of a dry run are not counted, so it must not restart.
             failure.remedy = Remedy::LookAgain;
         }
         if failure.fault == Fault::ServerUnreachable
@@ -182,7 +182,7 @@ fn run() -> ! {
     reboot::reboot()
 }
 
-/// The story. After a failure it begins again from the start: what has been done already is found done.
+/// The story. After a failure it starts from the beginning, and finds that finished steps are already done.
 fn story(
     machine: &'static Machine,
     arguments: &Arguments,
@@ -216,8 +216,8 @@ fn story(
     let serial = known.and_then(|config| config.target_serial.as_deref());
     let seen = look::at_disk(machine, node, serial, known_order, watcher)?;
     let seen = match seen {
-        // The share is not needed: a proven node starts without it, and a node on trial may. A proven node asks for a short time
-        // whether a signed order says otherwise.
+        // The share is not needed: a proven node starts without it, and so may a node on trial. But a proven node asks for a short time
+        // whether a signed order wants its disk written.
         Some(seen)
             if seen.decision.is_start()
                 && !known.is_some_and(|config| {
@@ -258,7 +258,7 @@ fn story(
     }
 }
 
-/// Where reports go, if the card says so.
+/// Where reports go, if the card names a status URL.
 fn destination(config: &Config) -> Option<Destination> {
     Some(Destination {
         url: config.status_url.clone()?,
@@ -267,8 +267,8 @@ fn destination(config: &Config) -> Option<Destination> {
     })
 }
 
-/// Makes the disk carry the image that the share has for this board, or finds that the disk may not be written. `before`: what
-/// the agent saw on the disk before it asked any server.
+/// Makes the disk carry the image that the share has for this board, or finds that the disk may not be written. `before` is what the agent
+/// saw on the disk before it asked any server.
 fn install(
     machine: &'static Machine,
     board: &'static Board,
@@ -279,7 +279,7 @@ fn install(
     watcher: &Watcher,
 ) -> Result<Seen, Failure> {
     machine.enter(Stage::Network);
-    // The others are asked only where this one fails.
+    // The other servers are asked only if this one fails.
     let server = config.servers.first().map_or("", ServerUrl::host);
     // A disk that can be started waits only for a short time, even if an order would have it written.
     let can_start = before.is_some_and(|seen| seen.decision.is_start());
@@ -292,12 +292,12 @@ fn install(
     let network = network::up(machine, board, &config.networks, server, network, effort)?;
     let mac = network.mac;
     hardware::look_at_link(machine, &network.interface.name);
-    // An order ends by the clock, too.
+    // The clock also decides when an order expires.
     if !can_start && (config.may_use_tls() || config.order_url.is_some()) {
         let setting = clock::set(network.time_servers());
         hardware::look_at_clock(machine, &setting);
     }
-    // Before anything newer is sent.
+    // Older receipts must be sent first.
     unsent::take_up(machine, node);
     machine.knows(node);
     let carried_out = before.map_or(&[][..], |seen| seen.holds.carried_out());
@@ -370,7 +370,7 @@ fn install(
     write(machine, board, config, node, &image, orders, seen)
 }
 
-/// The orders for this node that are carried out when its disk is written.
+/// The orders for this node that the write of its disk carries out.
 #[derive(Clone, Copy)]
 struct Orders<'a> {
     by_card: Option<&'a Order>,
@@ -378,7 +378,7 @@ struct Orders<'a> {
 }
 
 impl Orders<'_> {
-    /// What the record says of them, after these.
+    /// The list of orders for the record: the earlier ones and these.
     fn after(self, before: &[String]) -> Vec<String> {
         let by_card = self.by_card.map(|order| order.id.as_str());
         let signed = self.signed.map(|chosen| chosen.id.as_str());
@@ -390,7 +390,7 @@ impl Orders<'_> {
     }
 }
 
-/// Writes the disk. Its image is on trial then, or counts as proven if it is one that does not prove itself.
+/// Writes the disk. Afterwards its image is on trial, or proven if it is an image that does not prove itself.
 fn write(
     machine: &'static Machine,
     board: &'static Board,
@@ -429,7 +429,7 @@ fn write(
     };
     node.order = last_signed(&terms.orders).map(|id| id.to_string());
     machine.knows(node);
-    // U-Boot would start the new image as a proven one: after a power cut nothing would count its starts.
+    // With an open gate U-Boot would start the new image like a proven one, and after a power cut its starts would not be counted.
     if let Some(card) = &node.card
         && let Err(error) = gate::close(card, board)
     {
@@ -454,7 +454,7 @@ fn write(
     Ok(look::again(&disk, seen)?)
 }
 
-/// Starts a disk on trial by means that work once.
+/// Makes the board start a disk on trial, in a way that works only once.
 fn begin_trial(
     machine: &Machine,
     board: &Board,
@@ -472,7 +472,7 @@ fn begin_trial(
     node.boot_order_changes = changes;
     node.boot_order = Some(boot_order.clone());
     if node.report.is_some() {
-        // A disk that forgets what is written to it must not be written forever.
+        // A disk that loses its data must not be written again forever.
         let finished = Finished {
             target: target.clone(),
             image_id: Some(record.image_id.clone()),
@@ -480,7 +480,7 @@ fn begin_trial(
         loop_guard::count(machine, board, node, &finished, &boot_order, false)?;
     }
     let record = Record {
-        // If the update had to come before the proof and went well, no change of the boot order is left to do.
+        // If the EEPROM had to be updated before the proof and that succeeded, the boot order needs no further change.
         is_boot_order_pending: record.is_boot_order_pending && boot_order.trouble().is_some(),
         ..record
     };
@@ -490,7 +490,7 @@ fn begin_trial(
     Ok(())
 }
 
-/// Settles what a proven disk makes permanent: boot order, gate, rollback counter.
+/// Does what only a proven disk allows to make permanent: boot order, gate, rollback counter.
 fn finish(
     machine: &Machine,
     board: &Board,
@@ -505,7 +505,7 @@ fn finish(
     let record = seen.holds.record().cloned();
     let came_back = loop_guard::has_come_back(node, &finished);
     let standing = match seen.holds {
-        // It may be on trial: nothing permanent rests on what cannot be read.
+        // It may be on trial. Nothing permanent may depend on a record that cannot be read.
         Holds::Proven(Proven::Unreadable) => Standing::OnTrial,
         _ if came_back => Standing::CameBack,
         _ => Standing::Proven,

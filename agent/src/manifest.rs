@@ -1,4 +1,4 @@
-//! Step 5, manifest: the one signed statement the node trusts.
+//! Step 5, manifest: get the one signed statement that the node trusts.
 
 use std::io;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::machine::Machine;
 use crate::patience::ServerPatience;
 use crate::signed_order::Chosen;
 
-/// The first question is put off by up to this part of a hold: two seconds, with the usual one of a minute.
+/// The first request is delayed by up to this fraction of a hold: two seconds, if a hold is a minute.
 const START_SHARE: u32 = 30;
 const LONGEST_START: Duration = Duration::from_secs(2);
-/// How often the work shows that it goes on while an answer is waited for.
+/// How often the work shows that it is alive while it waits for an answer.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// An image, ready to be read.
@@ -43,7 +43,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Refuses an image that is older than one that has proven itself on this disk.
+    /// Refuses an image that is older than one that has already proven itself on this disk.
     pub fn check_floor(&self, holds: &Holds) -> Result<(), FetchError> {
         let least = holds.record().map_or(0, Record::next_floor);
         check_rollback(
@@ -59,25 +59,25 @@ impl Image {
     }
 }
 
-/// There is no image for this node.
+/// Why there is no image for this node.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The server, or a file on it.
+    /// The server or a file on it failed.
     #[error(transparent)]
     Server(#[from] ShareError),
-    /// What the card says of HTTP cannot be used.
+    /// The card's settings for HTTP cannot be used.
     #[error(transparent)]
     Access(#[from] HttpError),
-    /// An older image than the card allows could be taken.
+    /// The card's rollback counter cannot be read, so the image might be too old.
     #[error("the card's rollback counters cannot be read: {0}")]
     Floor(io::Error),
-    /// The disk can be started, and waits no longer.
+    /// The disk can be started, so the node does not wait longer.
     #[error(
         "the image's manifest did not come within {} seconds, and a disk that can be started waits no longer; next: look whether the server is slow",
         .0.as_secs()
     )]
     Late(Duration),
-    /// The manifest is not one that this node may follow.
+    /// The manifest is not valid for this node.
     #[error("{name} in {folder} is refused: {reason}")]
     Refused {
         /// The manifest.
@@ -102,27 +102,27 @@ impl HasFault for FetchError {
 
 impl StepError for FetchError {}
 
-/// Whom to believe, and what lets this node in, by the card.
+/// The card's settings for servers: which authorities to trust, and the login.
 pub fn access(config: &Config) -> Result<Access, FetchError> {
     let authorities = config.authorities.as_deref();
     Ok(Access::new(authorities, config.header.as_ref())?)
 }
 
-/// What is asked for.
+/// What to fetch.
 #[derive(Clone)]
 pub struct Request<'a> {
     /// What the card says.
     pub config: &'a Config,
-    /// Whom to believe.
+    /// Which authorities to trust.
     pub access: &'a Access,
     /// The order that chooses the image.
     pub chosen: Option<&'a Chosen>,
-    /// The least rollback counter that the card has seen, or the disk has proven.
+    /// The least rollback counter, from what the card has seen and the disk has proven.
     pub least: u64,
 }
 
-/// Fetches this board's current manifest, or the one that an order chooses, and checks everything about it before anything of it
-/// is used. It gives up after the limit, so that a server that sends byte after byte does not hold up a disk that can be started.
+/// Fetches this board's current manifest, or the one that an order chooses. It checks everything about it before anything is used. It gives
+/// up after the limit, so that a server that sends single bytes cannot delay a disk that can be started.
 pub fn fetch(
     machine: &'static Machine,
     board: &'static Board,
@@ -147,8 +147,8 @@ pub fn fetch(
     });
     loop {
         if let Some(outcome) = begun.after(LOOK) {
-            // The limit was for the manifest. When the image is read, the write of the disk has begun, so the usual patience with
-            // the server applies.
+            // The limit was only for the manifest. When the image is read, writing the disk has begun, so the server gets the usual
+            // patience.
             let share = share(board, request, patience());
             return outcome.map(|image| Image { share, ..image });
         }
@@ -166,7 +166,7 @@ fn read(
     patience: ServerPatience,
 ) -> Result<Image, FetchError> {
     let config = request.config;
-    // A rack that is switched on at once does not ask at once.
+    // Spread out, because a whole rack may be switched on at the same time.
     let longest = (machine.hold / START_SHARE).min(LONGEST_START);
     machine.wait(longest.mul_f64(fastrand::f64()));
     let share = share(board, request, patience);
@@ -177,7 +177,7 @@ fn read(
         let choice = request.chosen.map(|chosen| &chosen.flash.choice);
         choice.map_or(Ok(()), |choice| choice.check(&manifest.image_id))
     };
-    // A server whose manifest is refused is skipped, like one that does not answer.
+    // If the manifest of one server is refused, the next server is asked, as if the first had not answered.
     let keys = config.keys();
     let (signed, folder) = share.on_one(|place| {
         let wait = |time| machine.wait(time);
@@ -247,7 +247,7 @@ mod tests {
         pair.pk.to_base64()
     }
 
-    /// What a node with these keys makes of a manifest that this one signed.
+    /// The result for a node with these keys and a manifest that this signer signed.
     fn judged(config: &Config, signer: &KeyPair) -> Result<(Vec<u8>, String), SignatureError> {
         let bytes = b"{}".to_vec();
         let minisig = minisign::sign(
@@ -265,7 +265,7 @@ mod tests {
         Ok((found.0, signed_with(config, found.1)))
     }
 
-    /// The manifest of an image that is one hole.
+    /// The manifest of an image that is a single hole.
     fn manifest() -> Manifest {
         Manifest {
             format_version: FORMAT_VERSION,

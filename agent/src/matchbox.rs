@@ -1,7 +1,7 @@
-//! Which node this is going to be, for the operator's eyes: Matchbox is asked for this MAC address.
+//! Asks Matchbox which node this MAC address will be, to show the operator.
 //!
-//! The golden image asks again on its first boot and acts on it; here the answer is only shown. It also holds the
-//! cluster's token, so no value but the host name is ever shown or kept.
+//! The golden image asks again at its first boot and acts on the answer. Here the answer is only shown. It also has the cluster's token in
+//! it, so only the host name is ever shown or kept.
 
 use gild_boards::mac::Mac;
 use gild_http::Access;
@@ -11,7 +11,7 @@ use reqwest::Url;
 
 use crate::http::{self, HttpError};
 
-/// Says which node this is going to be, or why it has no name yet, and gives the name. Never fails: nothing depends on it.
+/// Logs which node this will be, or why it has no name yet, and returns the name. Never fails, because nothing depends on it.
 pub fn announce(access: &Access, matchbox: &Url, mac: Mac) -> Option<String> {
     let answer = http::get(access, &metadata_address(matchbox, mac));
     match answer.map(|body| name(&body, mac)) {
@@ -30,7 +30,7 @@ pub fn announce(access: &Access, matchbox: &Url, mac: Mac) -> Option<String> {
     None
 }
 
-/// Why the node will not have a name of Matchbox, as things are.
+/// Why Matchbox has no name for this node at present.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 enum Nameless {
     #[error("the metadata server (a desk or Matchbox) does not know {0}: the node will call itself {name}", name = fallback_name(Some(*.0)))]

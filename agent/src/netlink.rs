@@ -18,7 +18,7 @@ use neli::types::{Buffer, RtBuffer};
 use neli::utils::Groups;
 use neli::{FromBytesWithInput, Size, ToBytes};
 
-/// Every failure but the kernel's own answer would be a mistake in a message built here.
+/// The kernel's own answer is the only expected failure. Any other would be a mistake in a message built here.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// A connection to the kernel's routing tables.
@@ -63,7 +63,7 @@ impl Netlink {
         self.address(Rtm::Newaddr, flags, interface, address, prefix)
     }
 
-    /// Takes an address from an interface, and with it the routes that it brought.
+    /// Removes an address from an interface, and with it the routes that it brought.
     pub fn remove_address(&self, interface: u32, address: Ipv4Addr, prefix: u8) -> Result<()> {
         self.address(Rtm::Deladdr, NlmF::empty(), interface, address, prefix)
     }
@@ -88,7 +88,7 @@ impl Netlink {
         self.request(request, flags, message.build()?)
     }
 
-    /// Adds a route, or replaces the one to the same network.
+    /// Adds a route, or replaces the route to the same network.
     pub fn add_route(&self, interface: u32, route: &Route) -> Result<()> {
         self.route(
             Rtm::Newroute,
@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
 
-    /// The loopback interface of a network namespace of this thread's own: real netlink, and nobody's network.
+    /// The loopback interface in a network namespace of this thread's own. So netlink is real, but no real network changes.
     const LOOPBACK: u32 = 1;
 
     fn routes() -> Vec<(String, String)> {
@@ -214,12 +214,12 @@ mod tests {
         netlink
             .add_address(LOOPBACK, address, 32)
             .expect("an address");
-        // The router lies outside the prefix.
+        // The router is outside the prefix.
         let routes_by = [Route::on_link(router, 32), Route::to_all_by(router)];
         for route in &routes_by {
             netlink.add_route(LOOPBACK, route).expect("a route");
         }
-        // Once more, as after a lease that was renewed.
+        // The same again, as after a renewed lease.
         netlink
             .add_address(LOOPBACK, address, 32)
             .expect("the same address");
@@ -270,7 +270,7 @@ mod tests {
         netlink.add_route(LOOPBACK, &route).expect("a route again");
     }
 
-    /// As the kernel prints addresses in its routing table.
+    /// An address in the form of the kernel's routing table.
     fn reversed(address: Ipv4Addr) -> Vec<u8> {
         address.octets().into_iter().rev().collect()
     }

@@ -1,6 +1,6 @@
 //! Step 4, network: link, stable MAC address, IP address.
 //!
-//! Every wired interface with a carrier asks for an address; the first one that gets it is used. One that did not lead to the
+//! Every wired interface with a carrier asks for an address, and the first one that gets it is used. An interface that did not lead to the
 //! image server comes after the others the next time.
 
 mod asked;
@@ -35,7 +35,8 @@ use search::Search;
 
 /// How often carriers and answers are looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// If the server is reached by IPv6 only, DHCP and a router's announcement are both waited for: how long the later one has.
+/// If the server can be reached only by IPv6, the agent waits for both DHCP and a router's announcement. This is how long it waits for the
+/// second one.
 const OTHER_KIND: Duration = Duration::from_secs(5);
 
 /// The node's place in the network.
@@ -47,19 +48,19 @@ pub struct Network {
     pub mac: Mac,
     /// What the card says about the network of this board.
     pub settings: Settings,
-    /// What the interface was set up with. `None`: the kernel has an IPv6 address, and nobody gave an IPv4 address.
+    /// How the interface was set up. `None` if the kernel has an IPv6 address and there is no IPv4 address.
     configuration: Option<Configuration>,
     /// Keeps the lease, if there is one.
     keeper: Option<Keeper>,
     carrier_changes: Option<u64>,
-    /// Packets sent when the network was last found good.
+    /// How many packets had been sent when the network was last found good.
     sent: Option<u64>,
     /// The interfaces that did not lead to the server, by the kernel's numbers.
     failed: Vec<u32>,
 }
 
 impl Network {
-    /// Who may know the time: the servers that the card and DHCP name, and the router. Those of the card are asked first.
+    /// The servers that may know the time: first those of the card, then those of DHCP, then the router.
     pub fn time_servers(&self) -> impl Iterator<Item = Ipv4Addr> {
         let given = self.configuration.iter();
         let given = given.flat_map(|given| given.ntp.iter().copied().chain(given.gateway()));
@@ -72,14 +73,14 @@ impl Network {
         given.map(|given| given.address.to_string())
     }
 
-    /// Takes note that the image server was not reached by this interface.
+    /// Notes that this interface did not lead to the image server.
     pub fn did_not_lead_to_server(&mut self) {
         if !self.failed.contains(&self.interface.index) {
             self.failed.push(self.interface.index);
         }
     }
 
-    /// Whether the card says what it said, the link has stayed up and the node still has its address.
+    /// Whether the card's settings are the same, the link has stayed up, and the node still has its address.
     fn is_good(&self, settings: &Settings) -> bool {
         let has_address = match &self.configuration {
             Some(_) => !self.is_lost(),
@@ -100,7 +101,7 @@ impl Network {
         !self.is_lost() && link::has_stalled(&self.interface, self.sent)
     }
 
-    /// Gives up the address: another network is plugged in now, or the server was not reached from this address.
+    /// Gives up the address, because there is another network now or the server was not reached from this address.
     fn give_up(&self, netlink: &Netlink) {
         match (&self.keeper, &self.configuration) {
             (Some(keeper), _) => keeper.give_up(netlink, &self.interface),
@@ -110,17 +111,16 @@ impl Network {
     }
 }
 
-/// How much is done to get an address.
+/// How hard to try to get an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// Try everything that may help, for as long as a step waits.
+    /// Try everything that may help, for as long as a step may wait.
     Full,
-    /// Only wait, for this long at most: the disk can also be started without a network.
+    /// Only wait, and at most this long, because the disk can also be started without a network.
     Brief(Duration),
 }
 
-/// Gets the node an address, or keeps the one it has. If `present` is not empty after an error, that
-/// network still works.
+/// Gets an address for the node, or keeps the one that it has. If this fails and `present` is still set, that network still works.
 pub fn up<'a>(
     machine: &Machine,
     board: &Board,
@@ -131,8 +131,8 @@ pub fn up<'a>(
 ) -> Result<&'a mut Network, NetworkError> {
     let wired = setup::wired();
     let settings = networks.of_board(&macs(&wired))?;
-    // This can fail, so it comes before the present network is taken out: from there on it must be kept or given up, or the
-    // keeper of its lease would run forever.
+    // This can fail, so it comes before the present network is taken out of `present`. From there on the network must be kept or given up.
+    // Otherwise the keeper of its lease would run forever.
     let netlink = setup::open()?;
     let failed = present.as_ref().map_or_else(Vec::new, |present| {
         others::others_first(&present.failed, present.interface.index, &wired)
@@ -149,7 +149,7 @@ pub fn up<'a>(
         other => other,
     };
     if let Some(before) = before {
-        // Asked before the network is given up, because a lost lease must not look like a stalled chip.
+        // This is asked before the network is given up. A lost lease must not look like a stalled chip.
         let has_stalled = before.has_stalled();
         before.give_up(&netlink);
         if has_stalled {
@@ -183,7 +183,7 @@ pub fn up<'a>(
     Ok(present.insert(network))
 }
 
-/// Gives the kernel time for an IPv6 address if the server's name has no other kind.
+/// If the server's name has only IPv6 addresses, waits for the kernel to get one too.
 fn wait_for_ipv6(machine: &Machine, server: &str, interface: &Interface) {
     let deadline = Instant::now() + OTHER_KIND;
     let is_up = || ipv6::is_up(Path::new("/"), interface);

@@ -33,7 +33,7 @@ pub struct Node {
     pub status: Option<Destination>,
     /// Where the lines of the console go.
     pub log_server: Option<LogServer>,
-    /// The name that Matchbox has for it.
+    /// The name that Matchbox has for this node.
     pub hostname: Option<String>,
     /// The image it should carry.
     pub image_id: Option<String>,
@@ -41,29 +41,29 @@ pub struct Node {
     pub target: Option<Candidate>,
     /// What was done to the disk.
     pub report: Option<Report>,
-    /// Whether the disk was discarded with that.
+    /// Whether the disk was discarded before the write.
     pub discard: Discard,
     /// Whether the board restarts to start an image that has not proven itself.
     pub is_on_trial: bool,
-    /// The image on the share, where the node keeps another one because nobody ordered it to be replaced.
+    /// The image on the share, if the node keeps another one because nobody ordered a replacement.
     pub offered: Option<String>,
-    /// What the server of signed orders has said.
+    /// What the server of signed orders has answered.
     pub heard: Heard,
-    /// Nothing is written in this start.
+    /// The state of a dry run. If it is set, this start writes nothing.
     pub dry_run: Option<DryRun>,
-    /// What keeps it from being written, in words: an order, or the dry run with what it would do.
+    /// What keeps the disk from being written, in words: an order, or the dry run with what it would do.
     pub held: Option<String>,
-    /// The last signed order that its disk has carried out, or carries out now.
+    /// The last signed order that its disk has carried out or is carrying out.
     pub order: Option<String>,
     /// What was done to the boot order.
     pub boot_order: Option<BootOrder>,
-    /// What that changed on the board, for people.
+    /// What changed on the board with that, in words.
     pub boot_order_changes: Vec<String>,
-    /// Receipts of earlier starts on the card that the status URL had not taken, once they are read.
+    /// Receipts of earlier starts that the card keeps because the status URL has not taken them. `None` until they are read.
     pub unsent: Option<Vec<String>>,
-    /// What the card said of hangs at the first look of this start.
+    /// What the card said about hangs when this start first looked.
     pub hung_before: Option<Tally>,
-    /// Whether a disk that hung before this start has been shown.
+    /// Whether this start has already shown that the disk hung before.
     pub has_shown_hangs: bool,
     /// The pause of an image on trial that has had its starts, as [`waited`](crate::waited) names it.
     pub pause: Option<String>,
@@ -89,7 +89,7 @@ impl Node {
         self.boot_order_changes.clear();
     }
 
-    /// Its identity: the address in use, else the one of the first wired interface.
+    /// Its identity: the address in use, or else that of the first wired interface.
     pub fn mac(&self) -> Option<Mac> {
         if let Some(network) = &self.network {
             return Some(network.mac);
@@ -99,12 +99,12 @@ impl Node {
         self.lasting_mac(&wired, first).or_else(|| first.mac())
     }
 
-    /// The address that an interface without one gets when the network is brought up.
+    /// The address that the agent gives an interface that has none of its own.
     fn lasting_mac(&self, wired: &[Interface], interface: &Interface) -> Option<Mac> {
         lasting_macs(Path::new("/"), self.board?, wired)?.remove(interface)
     }
 
-    /// Its name in the names of files on the card: the same after each start that finds the same network interfaces.
+    /// Its name in the names of files on the card. It stays the same as long as each start finds the same network interfaces.
     pub fn id(&self) -> String {
         let is_random = |mac| {
             let mut all = Interface::wired(Path::new("/")).into_iter();
@@ -128,15 +128,15 @@ impl Node {
         self.mac().into_iter().chain(own).collect()
     }
 
-    /// Whether an order names it, by any of its names.
+    /// Whether an order names this node, by any of its names.
     pub fn is_meant_by(&self, order: &Order) -> bool {
         let macs = self.macs().into_iter().map(|mac| mac.to_string());
         let names: Vec<String> = macs.chain(board::serial()).collect();
         order.is_for(names.iter().map(String::as_str))
     }
 
-    /// Its name in the names of files that must be found again after a start without a network interface, or before the
-    /// network is up: the board's serial number, if the firmware hands one on.
+    /// Its name in the names of files that must be found again even without a network interface, or before the network is up. It is the
+    /// board's serial number, if the firmware passes one on.
     pub fn lasting_id(&self) -> String {
         lasting_id(board::serial(), || self.id())
     }

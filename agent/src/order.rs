@@ -1,4 +1,4 @@
-//! The order to flash that this node was given: by `gild.toml`, by kernel arguments, or by its own file on the card.
+//! The order to flash for this node. It comes from `gild.toml`, from kernel arguments, or from a file of its own on the card.
 
 use std::io;
 

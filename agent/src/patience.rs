@@ -1,4 +1,4 @@
-//! Patience with the image server: waits that say so, and an end to them.
+//! Patience with the image server: waits that are logged, and a limit to them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,16 +13,16 @@ use log::info;
 use crate::led::Pattern;
 use crate::machine::Machine;
 
-/// Longest wait between two attempts: a server that is back should not stand idle.
+/// Longest wait between two attempts, because a server that is back should not stand idle.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// A server that is busy for longer is a fault, however often it asks to be left alone.
+/// A server that is busy for longer than this is a fault, however often it asks to be left alone.
 const LONGEST_LEFT_ALONE: Duration = Duration::from_mins(10);
 
-/// Waits for the server until the machine's patience has run out; then it is a fault, and the story starts again.
+/// Waits for the server until the machine's patience is over. Then it is a fault, and the story starts again.
 pub struct ServerPatience {
     machine: &'static Machine,
-    /// How long one answer is waited for.
+    /// How long to wait for one answer.
     answer: Duration,
     backoff: Backoff,
     reminder: Reminder,
@@ -30,10 +30,10 @@ pub struct ServerPatience {
     troubles: Mutex<HashMap<ThreadId, Failures>>,
     /// When a thread last got what it asked for.
     served: Mutex<Option<Instant>>,
-    /// Patience has ended for one thread, and so for all: otherwise each thread would wait for its own answers, one after the
+    /// The patience of one thread has ended, and so that of all threads. Otherwise each thread would wait for its own answer, one after the
     /// other.
     is_over: AtomicBool,
-    /// When nobody waits for the answer any more.
+    /// After this time nobody waits for the answer any more.
     end: Option<Instant>,
 }
 
@@ -54,7 +54,7 @@ impl ServerPatience {
         }
     }
 
-    /// Patience that ends after this time in any case. A thread that still runs then does not count as a sign of life.
+    /// Patience that ends after this time in any case. If a thread still runs then, it does not count as a sign of life.
     pub fn until(self, limit: Duration) -> Self {
         Self {
             end: Some(Instant::now() + limit),
@@ -149,9 +149,9 @@ struct Failures {
 }
 
 impl Failures {
-    /// How long the trouble that ends this attempt has lasted, less the longest silence: a server whose disks are starting may
-    /// use up its time for one answer, and is asked once more. If the server has served another thread in the meantime, the
-    /// trouble counts from then: this thread had to wait for its turn.
+    /// How long the trouble has lasted at the end of this attempt. The longest silence is subtracted: a server that starts its disks may
+    /// use the whole time for one answer and still deserves a second request. If the server has served another thread meanwhile, the
+    /// trouble counts from then, because this thread had to wait for its turn.
     fn failed(
         &mut self,
         attempt: u32,
@@ -174,7 +174,7 @@ impl Failures {
             .saturating_sub(self.asked.min(LONGEST_LEFT_ALONE))
     }
 
-    /// The wait that follows is the server's wish: it is there.
+    /// The server asks to be left alone for this time. So it is there.
     fn is_left_alone_for(&mut self, time: Duration) {
         self.asked = self.asked.saturating_add(time);
     }
@@ -187,8 +187,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
     const ANSWER: Duration = Duration::from_mins(1);
 
-    /// The number of the attempt after which the patience ends. Each attempt fails after so many seconds, in so many of
-    /// which the server held the connection and was silent.
+    /// The number of the attempt after which the patience ends. Each attempt fails after the first number of seconds. For the second number
+    /// of them, the server held the connection and was silent.
     fn attempts(failures: &[(u64, u64)]) -> Option<usize> {
         let mut trouble = Failures::default();
         let mut now = Instant::now() + Duration::from_hours(1);

@@ -1,4 +1,4 @@
-//! What the flash engine reports, turned into LED patterns, food for the watchdog and lines for a serial console.
+//! Turns the reports of the flash engine into LED patterns, signs of life for the watchdog, and lines for the console.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::led::Pattern;
 use crate::machine::Machine;
 use crate::stage::Stage;
 
-/// A line is due each time another tenth is done, and when none came for this long.
+/// A line is due whenever another tenth is done, or when there was no line for this long.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// How far a stage has got.
@@ -49,7 +49,7 @@ impl<'a> Progress<'a> {
             self.discards.end();
         }
         match work {
-            // The step has begun with the stage `flash`.
+            // The stage `flash` has already begun with the step, so only the pattern changes.
             Work::Prepare | Work::Scan | Work::Write => self.machine.show(pattern(work)),
             Work::Verify => self.machine.enter(Stage::Verify),
             Work::Commit => self.machine.enter(Stage::Commit),
@@ -125,7 +125,7 @@ impl Meter {
         }
     }
 
-    /// How far the stage has got; `None` for late news of the one before.
+    /// How far the stage has got. `None` for a late report about the previous stage.
     fn measure(&self, work: Work, done: u64, total: u64, now: Instant) -> Option<Measure> {
         if work != self.work || total == 0 {
             return None;

@@ -19,8 +19,7 @@ use crate::node::Node;
 use keep::keeps;
 use text::text;
 
-/// Reports what happened, everywhere. What cannot be reported in one place is reported in the others. `held`: the node waits for
-/// the operator.
+/// Reports what happened, everywhere. If one place fails, the others still get the report. `held`: the node waits for the operator.
 pub fn tell(machine: &Machine, node: &Node, failure: Option<&Failure>, held: bool) {
     let receipt = content::make(machine, node, failure, held);
     let json = serde_json::to_string(&receipt).unwrap_or_else(|error| {

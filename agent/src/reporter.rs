@@ -1,7 +1,7 @@
-//! What the node does, at the status URL while it happens.
+//! Reports to the status URL what the node does, while it does it.
 //!
-//! A separate thread sends the latest there is to say, so that a status server that is slow, dead or hostile costs the work
-//! nothing: a step leaves its news in the [`Outbox`] and goes on.
+//! A separate thread always sends the latest state. A step only puts its news into the [`Outbox`] and continues. So a status server that is
+//! slow, dead or hostile cannot delay the work.
 
 mod about;
 mod line;
@@ -29,9 +29,9 @@ use crate::receipt::Receipt;
 use crate::stage::Stage;
 use crate::uptime::uptime;
 
-/// How long the agent waits before a restart for its receipt to be taken.
+/// How long the agent waits before a restart for the server to take its receipt.
 const PARTING: Duration = Duration::from_secs(5);
-/// The longest single wait for a receipt to be taken: the watchdog is fed in between.
+/// The longest single wait for that, because the watchdog must be fed in between.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Where reports go.
@@ -39,7 +39,7 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Destination {
     /// The status URL.
     pub url: Url,
-    /// Who may prove whose address that is, beside public authorities: certificates in PEM form.
+    /// Certificates of authorities that may vouch for that address, in PEM form. Public authorities may vouch for it too.
     pub authorities: Option<String>,
     /// What reports are signed with.
     pub key: Option<ReportKey>,
@@ -54,12 +54,12 @@ pub struct Reporter {
 #[derive(Default)]
 struct Shared {
     outbox: Mutex<Outbox>,
-    /// There is something to send, or something has been taken.
+    /// Signals that there is something to send, or that something was taken.
     changed: Condvar,
 }
 
 impl Reporter {
-    /// Starts to send.
+    /// Starts the thread that sends.
     pub fn start(&self) {
         let shared = Arc::clone(&self.shared);
         thread::spawn(move || shared.send());
@@ -70,7 +70,7 @@ impl Reporter {
         self.shared.outbox().boot().to_owned()
     }
 
-    /// What is known of the node by now. Nothing is sent before it has a network.
+    /// Updates what is known of the node. Nothing is sent before it has a network.
     pub fn knows(&self, node: &Node) {
         let to = node.status.clone().filter(|_| node.network.is_some());
         let about = about(node);
@@ -78,17 +78,17 @@ impl Reporter {
         self.shared.changed.notify_all();
     }
 
-    /// A stage begins; the fault before it is over, unless it is still shown.
+    /// A stage begins. The earlier fault is over, unless the LED still shows it.
     pub fn enters(&self, stage: Stage, is_fault_over: bool) {
         self.change(|outbox| outbox.enters(stage.name(), is_fault_over));
     }
 
-    /// So much of the present stage is done.
+    /// This much of the present stage is done.
     pub fn measured(&self, measure: Measure) {
         self.change(|outbox| outbox.measured(measure));
     }
 
-    /// What failed before is over.
+    /// The earlier failure is over.
     pub fn got_on(&self) {
         self.change(Outbox::got_on);
     }
@@ -103,19 +103,19 @@ impl Reporter {
         self.change(|outbox| outbox.held(message));
     }
 
-    /// What was found of one subject of the hardware. Says whether that is news.
+    /// The findings about one part of the hardware. Returns whether they are news.
     pub fn found(&self, subject: &str, found: &[Finding]) -> bool {
         let mut is_news = false;
         self.change(|outbox| is_news = outbox.found(subject, found));
         is_news
     }
 
-    /// A report of this start of which nothing is known yet but this.
+    /// Adds the identity of this start and the present time to a report.
     pub fn stamp(&self, report: Report) -> Report {
         self.shared.outbox().stamp(report, seconds())
     }
 
-    /// A receipt is to be taken. `is_news`: by the next start, if not by now.
+    /// Hands over a receipt. `is_news`: if it is not taken before the restart, the next start must send it.
     pub fn receipt(&self, receipt: Receipt, is_news: bool) {
         self.change(|outbox| outbox.receipt(receipt, is_news));
     }
@@ -125,7 +125,7 @@ impl Reporter {
         self.change(|outbox| outbox.earlier(receipts));
     }
 
-    /// Waits a moment for the receipts to be taken, if there is a way to the status URL.
+    /// Before a restart, waits a moment for the receipts to be taken, if there is a way to the status URL.
     pub fn part(&self, machine: &Machine) {
         let end = Instant::now() + PARTING;
         let mut outbox = self.shared.outbox();
@@ -142,7 +142,7 @@ impl Reporter {
         }
     }
 
-    /// What the next start is to send: a receipt a line.
+    /// What the next start must send, one receipt in each line.
     pub fn unsent(&self) -> Vec<String> {
         self.shared.outbox().unsent()
     }
@@ -151,7 +151,7 @@ impl Reporter {
         let mut outbox = self.shared.outbox();
         let before = outbox.contents();
         change(&mut outbox);
-        // The engine measures thousands of times: the sender is woken for the first.
+        // The engine reports thousands of times, but only the first report must wake the sender.
         let is_new = before != outbox.contents();
         drop(outbox);
         if is_new {

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 /// musl asks each name server for five seconds by default, longer than a step may be silent.
 const RESOLVER_OPTIONS: &str = "options timeout:2 attempts:2\n";
-/// musl passes over a line that does not fit into 255 bytes with its end.
+/// musl ignores a line that, together with its end, is longer than 255 bytes.
 const LONGEST_LINE: usize = 254;
 const SEARCH: &str = "search";
 

@@ -1,7 +1,7 @@
-//! Restarts that faults ask for, counted on the card, so that the pauses between them grow.
+//! Restarts because of faults. They are counted on the card, so that the pauses between them grow.
 //!
-//! What a restart may cure is tried again forever, and never in a tight loop: the first restart comes after one hold, each
-//! next one after twice as many, up to [`LONGEST`]. docs/failures.md has the rule.
+//! If a restart may help, it is tried again forever, but never in a tight loop. The first restart comes after one hold, each further one
+//! after twice as many, up to [`LONGEST`]. docs/failures.md has the rule.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -14,10 +14,10 @@ use crate::card::folder::Folder;
 use crate::card::values::value;
 use crate::node::Node;
 
-/// Holds in the longest pause: an hour, where a hold is a minute.
+/// The longest pause in holds: an hour, if a hold is a minute.
 const LONGEST: u32 = 60;
 
-/// How long a node holds before the restart that follows so many others. `None`: nothing can count them.
+/// How long a node waits before the next restart, after this many restarts. `None`: they cannot be counted.
 pub fn pause(restarts: Option<u32>, hold: Duration) -> Duration {
     let holds = match restarts {
         Some(restarts) => 2_u32.saturating_pow(restarts).min(LONGEST),
@@ -29,10 +29,10 @@ pub fn pause(restarts: Option<u32>, hold: Duration) -> Duration {
 /// Where restarts are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Counting {
-    /// On the card, as far as is known.
+    /// On the card, as long as no write of a count has failed.
     #[default]
     OnCard,
-    /// Nowhere: the card took no count. Then nothing says how many there were.
+    /// Nowhere, because the card could not be written. Then the number of restarts is unknown.
     Nowhere,
 }
 
@@ -41,17 +41,17 @@ pub enum Counting {
 pub struct Tally {
     /// Restarts because of a fault that a restart may cure, since the node was last finished.
     pub restarts: u32,
-    /// Starts in which the disk stopped answering and did not go on before the watchdog reset the board.
+    /// Starts in which the disk stopped answering until the watchdog reset the board.
     pub hangs: u32,
-    /// The serial number of that disk; empty where it was not known which disk it was.
+    /// The serial number of that disk. Empty if it is not known which disk it was.
     pub disk: String,
-    /// Seconds of a pause that was not over when the agent restarted the board.
+    /// How many seconds of a pause had passed when the agent restarted the board.
     pub waited: u64,
     /// Which pause that is.
     pub pause: String,
     /// Discards that were begun and did not end.
     pub discards: u32,
-    /// The serial number of the disk that they are of.
+    /// The serial number of the disk that was being discarded.
     pub discarding: String,
 }
 
@@ -96,10 +96,10 @@ impl Tally {
     }
 }
 
-/// A change of a count reads it, too: the watcher of stalls counts while the work does.
+/// A change reads the count and writes it, and the watcher of stalls changes it too. So only one thread may do that at a time.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Changes what the card says of this node, and gives what it says then. A file that counts nothing is removed.
+/// Changes the card's counts for this node and returns the new ones. A file without any count is removed.
 pub fn change(
     card: &dyn Folder,
     name: &str,
@@ -118,7 +118,7 @@ pub fn change(
     Ok(after)
 }
 
-/// Counts a restart that is about to come; `None` if nothing can count it.
+/// Counts the coming restart. `None` if it cannot be counted.
 pub fn count(node: &mut Node) -> Option<u32> {
     let name = node.lasting_id();
     let card = node.card.as_ref().map(|card| card as &dyn Folder);
@@ -140,7 +140,7 @@ fn count_on(card: &dyn Folder, name: &str) -> Option<u32> {
         .map(|tally| tally.restarts)
 }
 
-/// How many restarts came before; `None` if nothing can say it.
+/// How many restarts came before. `None` if that is unknown.
 pub fn before(node: &Node) -> Option<u32> {
     if node.counting == Counting::Nowhere {
         return None;
@@ -149,7 +149,7 @@ pub fn before(node: &Node) -> Option<u32> {
     Some(tally.restarts)
 }
 
-/// The node is finished: the next trouble is a new one.
+/// Forgets the counts, because the node is finished and the next trouble is a new one.
 pub fn forget(node: &Node) {
     if let Some(card) = &node.card
         && let Err(error) = forget_on(card, &node.lasting_id())
@@ -158,7 +158,7 @@ pub fn forget(node: &Node) {
     }
 }
 
-/// What is counted for boards without a name goes with it: it may be of a time when this one had none.
+/// The counts for boards without a name are removed too: they may be from a time when this board had no name.
 fn forget_on(card: &dyn Folder, name: &str) -> io::Result<()> {
     change(card, name, |_| Tally::default())?;
     change(card, UNKNOWN, |_| Tally::default())?;
@@ -253,7 +253,7 @@ pub mod tests {
         assert_eq!(names, ["gild-b.restarts"], "another board's stays");
     }
 
-    /// A card for several threads, on which somebody else always comes between two calls.
+    /// A card for several threads. Between any two calls of a thread, another thread always has a turn.
     #[derive(Default)]
     pub struct BusyCard(Mutex<Option<Vec<u8>>>);
 

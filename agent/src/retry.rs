@@ -1,4 +1,4 @@
-//! What a node does when a step failed: show it, wait as the fault's policy asks, and start the story again.
+//! What a node does when a step has failed: it shows the failure, waits as the fault requires, and starts the story again.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::stage::Stage;
 use crate::trouble::Troubles;
 use crate::{journal, reboot, restarts, unsent, waited};
 
-/// First wait of a fault that is retried; each next one is twice as long, up to the time of a hold.
+/// First wait of a fault that is retried. Each further wait is twice as long, up to a hold.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 /// The failures of the story so far, as far as the next wait depends on them.
@@ -28,10 +28,10 @@ pub struct Failures {
     troubles: Troubles,
 }
 
-/// What is to be said of a failure.
+/// What must be said about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noted {
-    /// It is another one than the last: the receipt reports it.
+    /// It differs from the last one, so there is a receipt about it.
     pub is_news: bool,
     /// The node waits for the operator.
     pub is_held: bool,
@@ -61,7 +61,7 @@ impl Failures {
         }
     }
 
-    /// Waits; afterwards the story may start again.
+    /// Waits. Afterwards the story starts again.
     pub fn wait(&mut self, machine: &Machine, node: &mut Node, failure: Failure, noted: Noted) {
         let remedy = failure.remedy;
         let lasting = self
@@ -92,7 +92,7 @@ impl Failures {
         }
     }
 
-    /// Counts a failure. Another fault, or a fault in a later stage than any before, starts a new count of attempts.
+    /// Counts a failure. If the fault is another one, or it is in a later stage than any before, the count of attempts starts again.
     fn count(&mut self, fault: Fault, stage: Stage, hold: Duration) -> Next {
         let is_other = self.last.as_ref().is_none_or(|last| last.fault != fault);
         if is_other || self.furthest < Some(stage) {
@@ -109,8 +109,8 @@ impl Failures {
     }
 }
 
-/// Looks again, and restarts the board if the fault is still there when the pause before a restart is over: a disk or a
-/// network interface that the kernel has lost may come back with it.
+/// Tries again, and restarts the board if the fault is still there at the end of the pause. The kernel may have lost a disk or a network
+/// interface, and a restart may bring that back.
 fn retry_then_restart(
     machine: &Machine,
     node: &mut Node,

@@ -1,7 +1,7 @@
-//! Step 6, signed order: what an operator's key has this node do. The server that `order_url` names is asked; it can keep
-//! an order back, and cannot make one.
+//! Step 6, signed order: find out what an operator's key wants this node to do. The agent asks the server that `order_url` names. That
+//! server can withhold an order, but cannot make one.
 //!
-//! Nothing depends on the answer. What is not a good order is said in words, and is never a reason to write or to wait.
+//! Nothing depends on the answer. If it is not a valid order, the agent says so, but that is never a reason to write or to wait.
 
 mod heard;
 #[cfg(test)]
@@ -29,17 +29,17 @@ use crate::node::Node;
 use crate::stage::Stage;
 use crate::{clock, network, receipt};
 
-/// How long a disk that is to be started waits for a network and for an answer.
+/// How long a disk that can be started waits for a network and an answer.
 const BEFORE_START: Duration = Duration::from_secs(10);
-/// How much of that the network may take: the rest is for a time server and for the answer.
+/// How much of that the network may take. The rest is for a time server and the answer.
 pub const FOR_NETWORK: Duration = Duration::from_secs(7);
-/// How long such a disk waits after that for the image that a good order chooses. After that time the disk is started, and the
-/// order counts at the next start.
+/// How long such a disk then waits for the image that a valid order chooses. After that the disk is started, and the order counts at the
+/// next start.
 pub const FOR_IMAGE: Duration = Duration::from_secs(20);
-/// How long one answer may take where the disk is to be written.
+/// How long one answer may take if the disk is to be written anyway.
 const FOR_ANSWER: Duration = Duration::from_secs(10);
 
-/// The server has said nothing that counts.
+/// Why the answer does not count.
 #[derive(Debug, thiserror::Error)]
 pub enum NotHeard {
     /// Nobody answers.
@@ -50,19 +50,19 @@ pub enum NotHeard {
     Refused(#[from] Refusal),
 }
 
-/// Whom to ask, and whom to believe.
+/// Whom to ask, and which keys to trust.
 struct Question<'a> {
     server: &'a Url,
     access: &'a Access,
     keys: &'a [&'a PublicKey],
     macs: &'a [Mac],
-    /// The address that it is asked under.
+    /// The MAC address under which the agent asks.
     mac: Mac,
     board: &'a str,
 }
 
 impl Question<'_> {
-    /// Asks, until this time at the latest.
+    /// Asks until this time at the latest.
     fn ask(&self, end: Instant, now: u64) -> Result<Option<Order>, NotHeard> {
         let answer = gild_orders::ask(self.server, self.mac, self.board, |url| {
             let left = end.saturating_duration_since(Instant::now());
@@ -82,8 +82,7 @@ impl Question<'_> {
     }
 }
 
-/// Whether a signed order has this disk written, which would be started otherwise. Network and answer share the time of
-/// [`BEFORE_START`].
+/// Whether a signed order wants a disk written that would otherwise be started. Network and answer share the time of [`BEFORE_START`].
 pub fn has_it_written(
     machine: &Machine,
     board: &Board,
@@ -119,7 +118,7 @@ pub fn has_it_written(
     matches!(decision, Decision::Write(_))
 }
 
-/// Asks once in each attempt, and then again as long as a hold counts.
+/// Asks once in each attempt, and again while an order to hold counts.
 pub fn hear(
     machine: &Machine,
     board: &Board,
@@ -147,7 +146,7 @@ pub fn hear(
     node.held = None;
 }
 
-/// Asks, and takes note of the answer.
+/// Asks, and remembers the answer.
 fn ask(
     machine: &Machine,
     board: &Board,

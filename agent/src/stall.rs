@@ -1,8 +1,7 @@
-//! A step that makes no progress: shown as a fault before the watchdog resets the board, and again after the reset.
+//! Notices a step that makes no progress. It shows that as a fault before the watchdog resets the board, and again after the reset.
 //!
-//! A disk that hangs keeps the threads that wait for it in the kernel, so that no error ever comes. The watchdog resets the
-//! board then, and without a trace the same would happen forever, with a dark LED. This watcher only looks: it never feeds
-//! the watchdog.
+//! If a disk hangs, the kernel blocks the threads that wait for it, so there is never an error. Then the watchdog resets the board. Without
+//! this module that would leave no trace and would repeat forever, with a dark LED. The watcher only looks: it never feeds the watchdog.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,14 +18,14 @@ use crate::{hangs, reboot, receipt};
 
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Watches the work, and knows what to report of the node when it hangs.
+/// Watches the work, and knows what to report about the node when the work hangs.
 #[derive(Clone, Default)]
 pub struct Watcher {
     node: Arc<Mutex<Node>>,
 }
 
 impl Watcher {
-    /// Starts to watch. Its thread touches neither card nor disk, so that it goes on when they hang.
+    /// Starts to watch. Its thread uses neither card nor disk, so it continues when they hang.
     pub fn start(machine: &'static Machine) -> Self {
         let watcher = Self::default();
         let watching = watcher.clone();
@@ -39,12 +38,12 @@ impl Watcher {
         watcher
     }
 
-    /// What is known of the node by now.
+    /// Updates what is known of the node.
     pub fn knows(&self, node: &Node) {
         *self.node.lock().unwrap_or_else(PoisonError::into_inner) = node.clone();
     }
 
-    /// Shows a stall once two thirds of the watchdog's time have passed without a sign of life, and follows it to its end.
+    /// Once the work has been silent for two thirds of the watchdog's time, shows that as a fault, and watches until it ends.
     fn look(&self, machine: &'static Machine) {
         let timeout = machine.watchdog_timeout();
         let limit = timeout * 2 / 3;
@@ -66,7 +65,7 @@ impl Watcher {
             })
         });
         while machine.silence() >= limit {
-            // A board whose watchdog is missing or broken.
+            // The board's watchdog is missing or broken.
             if machine.silence() >= timeout * 3 / 2 {
                 error!("the watchdog did not reset the board: restarting it");
                 reboot::at_once();
@@ -76,7 +75,7 @@ impl Watcher {
         warn!("the work goes on");
         if let Some(reporting) = reporting {
             thread::spawn(move || {
-                // Only what was counted is taken back. A report that panicked has ended the agent already.
+                // A hang that was not counted cannot be taken back. If the report panicked, the agent has already ended.
                 if let Ok(Some((node, counted))) = reporting.join() {
                     hangs::take_back(&node, &counted);
                 }
@@ -90,8 +89,8 @@ impl Watcher {
     }
 }
 
-/// The fault of a stage that does not get on. In these stages all waits for the server and the network are short, or say
-/// that they are alive.
+/// The fault of a stage that makes no progress. In these stages all waits for the server and the network are short or show that they are
+/// alive.
 fn stalled(stage: Stage, time: Duration) -> Failure {
     let (fault, what) = match stage {
         Stage::Disk => (Fault::TargetFailed, "the disk or the card has not answered"),

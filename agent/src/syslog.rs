@@ -1,6 +1,7 @@
-//! The lines of the console at a log server, as RFC 5424 has them, over UDP.
+//! Sends the lines of the console to a log server, in the form of RFC 5424 over UDP.
 //!
-//! A separate thread sends them. A line that cannot be sent is lost, and nobody waits: what counts is on the card and in the reports.
+//! A separate thread sends them. If a line cannot be sent it is lost, because nothing may wait for it. What matters is also on the card and
+//! in the reports.
 
 use std::collections::VecDeque;
 use std::net::{ToSocketAddrs, UdpSocket};
@@ -12,18 +13,18 @@ use gild_card_format::LogServer;
 
 use crate::node::Node;
 
-/// So many lines wait for a network at most: the oldest go first.
+/// At most this many lines wait for a network. If there are more, the oldest are dropped.
 const MOST: usize = 512;
 /// The longest line that is sent, bytes: it fits one packet.
 const LONGEST: usize = 1200;
 /// Between two attempts to find the server.
 const AGAIN: Duration = Duration::from_secs(10);
-/// Between two lines: a server that is slow loses less.
+/// The pause between two lines, so that a slow server loses fewer of them.
 const BETWEEN: Duration = Duration::from_millis(2);
 /// The facility of system programs, times eight.
 const DAEMON: u8 = 3 << 3;
 
-/// Takes lines, and never waits for the network. All clones are one.
+/// Takes lines and never waits for the network. All clones share them.
 #[derive(Clone, Default)]
 pub struct Syslog(Arc<Shared>);
 
@@ -93,7 +94,7 @@ impl Shared {
             };
             match socket {
                 Some(socket) => {
-                    // Nobody says whether it came.
+                    // UDP does not say whether the line arrived.
                     let _ = socket.send(message(&to.host, &line).as_bytes());
                     open = Some((to, socket));
                     thread::sleep(BETWEEN);
@@ -103,7 +104,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a line and for somebody to send it to.
+    /// Waits for a line and for a server to send it to.
     fn next(&self) -> (Destination, String) {
         let mut outbox = self.outbox();
         loop {
@@ -129,7 +130,7 @@ fn connected(server: &LogServer) -> Option<UdpSocket> {
     to.into_iter().find_map(connect)
 }
 
-/// One line. It has no time: the board may have no clock, and the server has one.
+/// One message. It has no time, because the board may have no clock and the server has one.
 fn message(host: &str, line: &str) -> String {
     let text = line.strip_prefix("gild: ").unwrap_or(line);
     let severity = if text.starts_with("FAULT ") {

@@ -1,4 +1,4 @@
-//! Step 1, take over: from the kernel's hands into a state where every later step can speak and be heard.
+//! Step 1, take over: from the kernel's start to a state in which every later step can report.
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,15 +21,14 @@ use crate::stage::Stage;
 use crate::{board, console, reboot};
 
 const HOLD: Duration = Duration::from_mins(1);
-/// Shortest and longest hold, in seconds. Without a hold the agent would run in a tight loop; with an endless one it would never
-/// look again.
+/// Shortest and longest hold, in seconds. Without a hold the agent would run in a tight loop. With an endless one it would never try again.
 const HOLDS: (u64, u64) = (1, 86_400);
 /// Shortest and longest time-out of the watchdog, in seconds.
 const WATCHDOGS: (u64, u64) = (10, 3600);
 /// How long a panic is shown before the board starts again.
 const SHOWN: Duration = Duration::from_mins(1);
 
-/// Mounts the kernel's file systems, starts the log, and makes sure that nothing ends this process in silence.
+/// Mounts the kernel's file systems, starts the log, and makes sure that this process never ends without a message.
 pub fn take_over() -> (&'static Machine, Arguments) {
     // Before there is a machine that can show a panic, a panic restarts the board too.
     panic::set_hook(Box::new(|panic| {
@@ -68,7 +67,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     (machine, arguments)
 }
 
-/// A time that the kernel arguments may give in seconds, within limits.
+/// A time in seconds from the kernel arguments, within limits.
 fn seconds(
     arguments: &Arguments,
     name: &str,
@@ -88,7 +87,7 @@ fn seconds(
     usual
 }
 
-/// What could not be mounted: the log does not run yet.
+/// Returns what could not be mounted, because the log does not run yet.
 fn mount_all() -> Vec<(&'static str, io::Error)> {
     [
         ("proc", "/proc", "proc"),
@@ -106,7 +105,7 @@ fn mount_all() -> Vec<(&'static str, io::Error)> {
                 MsFlags::empty(),
                 None::<&str>,
             ) {
-                // Mounted by the kernel itself.
+                // The kernel has already mounted it.
                 Ok(()) | Err(Errno::EBUSY) => Ok(()),
                 Err(error) => Err(error.into()),
             }
@@ -126,11 +125,11 @@ fn quiet_kernel(command_line: &str) {
     }
 }
 
-/// The agent starts no process, but PID 1 inherits every orphan, the kernel's helpers among them.
+/// The agent starts no process, but PID 1 inherits every orphan, including the kernel's helpers.
 fn reap_children() {
     let mut ended = SigSet::empty();
     ended.add(Signal::SIGCHLD);
-    // Threads inherit the mask, so it must be set before the first one: then only this one gets the signal.
+    // Threads inherit the mask, so it is set before the first one starts. Then only this thread gets the signal.
     if let Err(error) = ended.thread_block() {
         warn!("orphans will not be reaped: {error}");
         return;
@@ -144,7 +143,7 @@ fn reap_children() {
     });
 }
 
-/// A panic of PID 1 would panic the kernel: the hook shows the fault instead, and the board starts again.
+/// A panic of PID 1 would panic the kernel. The hook shows the fault instead and restarts the board.
 fn end_panics_in_a_reboot(machine: &'static Machine) {
     panic::set_hook(Box::new(move |panic| {
         machine.show_last_fault(Fault::Internal);

@@ -1,4 +1,4 @@
-//! A disk on trial: it is started by means that work once, so that a start that fails leads back to this agent.
+//! Starts a disk on trial in a way that works only once, so that a failed start leads back to this agent.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::consent::TRIAL_STARTS;
 use crate::failure::{Remedy, StepError};
 use crate::gate;
 
-/// Holds before the image that has had its starts gets another one: an hour, where a hold is a minute.
+/// After this many holds, an image that has had its starts gets another one: an hour, if a hold is a minute.
 const PAUSE: u32 = 60;
 /// The longest such pause, in the same unit: a day.
 const LONGEST: u32 = 24 * PAUSE;
@@ -23,7 +23,7 @@ const LONGEST: u32 = 24 * PAUSE;
 /// Why a disk on trial is not started.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    /// It had its starts, and the share has nothing else.
+    /// The image has had its starts, and the share has no other image.
     #[error(
         "image {image_id} was started {starts} times and has not proven that it starts; the share has no other one, and the same one is tried again {} minutes after the agent's start",
         pause.as_secs().div_ceil(60)
@@ -33,7 +33,7 @@ pub enum TrialError {
         image_id: String,
         /// How often it was started.
         starts: u32,
-        /// When it gets another start, from the agent's start on.
+        /// When it gets another start, counted from the agent's start.
         pause: Duration,
     },
     /// The record cannot be written.
@@ -75,8 +75,8 @@ impl StepError for TrialError {
     }
 }
 
-/// Whether an image that has had its starts gets another one, so long after the agent's start, and after it has `waited` before
-/// that.
+/// Whether an image that has had its starts gets another one. `since_start` is the time since the agent's start, and `waited` is how long
+/// the image waited before that.
 pub fn may_try_again(
     record: &Record,
     waited: Duration,
@@ -98,14 +98,14 @@ pub fn may_try_again(
     })
 }
 
-/// The starts that an image has had whose disk was being written again when the power was cut: a cut gives it no new ones. It may
-/// have come just before the record said *flashing*, or just after it did.
+/// The number of starts that an image keeps if a power cut interrupted the repeated write of its disk. A cut must not give it new starts.
+/// It may come just before the record says *flashing*, or just after.
 pub fn starts_before_a_cut(before: Option<&Record>, image_id: &str) -> u32 {
     let is_it = |record: &&Record| record.state != State::Proven && record.image_id == image_id;
     before.filter(is_it).map_or(0, |record| record.trial_starts)
 }
 
-/// Counts the start that is about to come, and leaves what makes it one.
+/// Counts the coming start, and leaves on the card what it needs.
 pub fn begin(
     board: &Board,
     card: Option<&dyn Folder>,
@@ -132,8 +132,8 @@ pub fn begin(
     Ok(record)
 }
 
-/// Leaves the token on the card with which U-Boot's script starts a disk once, whatever the gate says: the one with this image, or with
-/// the first partition of this UUID.
+/// Leaves a token on the card. With it U-Boot's script starts a disk once, whatever the gate says. `disk` is the disk's image, or the UUID
+/// of its first partition.
 pub fn allow_one_start(board: &Board, card: &dyn Folder, disk: &str) -> std::io::Result<()> {
     if !boot_order::runs_script(board) {
         return Ok(());
@@ -142,7 +142,7 @@ pub fn allow_one_start(board: &Board, card: &dyn Folder, disk: &str) -> std::io:
     card.write(TRIAL, token.as_bytes())
 }
 
-/// The boot order of a proven disk is settled: the node need not come back for it.
+/// Notes in the record that the boot order is settled. So the node need not come back for it.
 pub fn settle(disk: &dyn Target, record: Record) -> Result<(), TrialError> {
     write(
         disk,
@@ -153,7 +153,7 @@ pub fn settle(disk: &dyn Target, record: Record) -> Result<(), TrialError> {
     )
 }
 
-/// Replaces the record, and reads it back. It lies in one sector, so a power cut leaves the old one or the new one.
+/// Replaces the record and reads it back. The record is in one sector, so a power cut leaves the old one or the new one.
 fn write(disk: &dyn Target, record: &Record) -> Result<(), TrialError> {
     debug_assert_ne!(record.state, State::Flashing, "that is the engine's");
     let failed = |action, reason: String| TrialError::Record {

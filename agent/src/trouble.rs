@@ -7,7 +7,7 @@ use gild_faults::{Fault, Policy};
 use crate::failure::{ATTEMPTS, Failure, Remedy};
 use crate::stage::Stage;
 
-/// One that lasts: the same fault with the same kind of remedy, until the work gets past the stage that fails.
+/// A trouble that lasts: the same fault with the same kind of remedy, until the work gets past the failing stage.
 struct Trouble {
     fault: Fault,
     is_counted: bool,
@@ -17,19 +17,19 @@ struct Trouble {
     since: Duration,
 }
 
-/// All that last. Each has its own time, so that none shortens the pause of another.
+/// All troubles that last. Each has its own time, so that none shortens the pause of another.
 #[derive(Default)]
 pub struct Troubles(Vec<Trouble>);
 
 impl Troubles {
-    /// Takes note of a failure in this stage, at this time. If a restart may cure it, gives how long that trouble has lasted.
+    /// Notes a failure in this stage, at this time. If a restart may help, returns how long the trouble has lasted.
     ///
-    /// If a step is tried a few times, the trouble counts from the last of these attempts. A failure that a restart cannot cure,
-    /// for example a server that is away, only changes how far the work got.
+    /// If a step is tried several times, the trouble counts from the last of these attempts. If a restart cannot help, for example because
+    /// a server is away, the failure only shows how far the work got.
     pub fn lasting(&mut self, failure: &Failure, stage: Stage, now: Duration) -> Option<Duration> {
         let fault = failure.fault;
         let stage = match fault {
-            // A missing disk is noticed before the network is up, but the work is past that trouble only once a disk is chosen.
+            // A missing disk is noticed before the network is up. But the work is past that trouble only when a disk is chosen.
             Fault::NoTarget | Fault::TargetFailed => stage.max(Stage::Target),
             _ => stage,
         };
@@ -77,7 +77,7 @@ mod tests {
     }
 
     impl Scene {
-        /// For how many minutes the trouble has lasted.
+        /// Reports a failure, and returns for how many minutes the trouble has lasted.
         fn fails(&mut self, fault: Fault, remedy: Remedy, stage: Stage) -> Option<u64> {
             let failure = Failure {
                 fault,
@@ -146,7 +146,7 @@ mod tests {
         let mut scene = Scene::default();
         scene.has_no_disk(Stage::Target);
         assert_eq!(scene.has_no_disk(Stage::Target), Some(1));
-        // The disk comes, and fails when it is written.
+        // The disk appears, but fails when it is written.
         let failures: Vec<_> = (0..5).map(|_| scene.disk_fails(Stage::Flash)).collect();
         assert_eq!(failures, [None, None, Some(0), Some(1), Some(2)]);
         assert_eq!(scene.has_no_disk(Stage::Target), Some(0), "it was there");

@@ -1,4 +1,4 @@
-//! Receipts that the status URL has not taken before a restart: the card keeps them for the next start that has a network.
+//! Receipts that the status URL did not take before a restart. The card keeps them for the next start that has a network.
 
 use std::io;
 
@@ -11,10 +11,10 @@ use crate::card::folder::Folder;
 use crate::machine::Machine;
 use crate::node::Node;
 
-/// So many are kept: the oldest goes first.
+/// At most this many are kept. If there are more, the oldest is dropped.
 const MOST: usize = 4;
 
-/// Takes up the receipts of earlier starts, once in each start. The card is not read before there is a network to send them by.
+/// Reads the receipts of earlier starts, once in each start. It does not read the card before there is a network to send them.
 pub fn take_up(machine: &Machine, node: &mut Node) {
     let (Some(_), Some(card), None) = (&node.status, &node.card, &node.unsent) else {
         return;
@@ -34,7 +34,7 @@ pub fn take_up(machine: &Machine, node: &mut Node) {
     }
 }
 
-/// Leaves what was not taken to the next start.
+/// Leaves for the next start what was not taken.
 pub fn keep(machine: &Machine, node: &Node) {
     let Some(card) = &node.card else { return };
     let receipts = machine.reporter.unsent();
@@ -43,7 +43,7 @@ pub fn keep(machine: &Machine, node: &Node) {
     }
 }
 
-/// `on_card`: what was taken up, if that was. The card is written only for something new.
+/// `on_card` is what was read earlier, if it was. The card is written only if there is something new.
 fn keep_on(
     card: &dyn Folder,
     id: &str,
@@ -73,7 +73,7 @@ fn keep_on(
     card.write(&unsent_receipts(id), text.as_bytes())
 }
 
-/// What is not a receipt is left out.
+/// Ignores what is not a receipt.
 fn read(card: &dyn Folder, id: &str) -> io::Result<Vec<String>> {
     let text = card.read(&unsent_receipts(id))?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -1,8 +1,8 @@
-//! How long an image on trial that has had its starts has waited for another one, kept on the card over the restarts that the
-//! agent makes itself. Else a fault that restarts the board before the pause is over would begin the pause again each time, and a
-//! disk that is fine would never be started.
+//! Remembers how long an image on trial that has had its starts has already waited for another one. The card keeps that across restarts by
+//! the agent. Otherwise, if a fault restarts the board before the pause is over, the pause would begin again each time, and a good disk
+//! would never be started.
 //!
-//! A power cut loses the time of the start that it ends: so a pause can get longer, never shorter.
+//! A power cut loses the time of the start that it ends. So a pause can get longer, but never shorter.
 
 use std::io;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::card::folder::Folder;
 use crate::node::Node;
 use crate::restarts::{self, Tally};
 
-/// Names one pause: another disk, and the same one after another start, has its own pause.
+/// The name of one pause. Another disk has another pause, and so has the same disk after another start.
 pub fn pause_of(serial: &str, record: &Record) -> String {
     format!("{} {serial}", record.trial_starts)
 }
 
-/// How long this disk waited before this start; no time where the card does not say it.
+/// How long this disk waited before this start. Zero if the card does not say.
 pub fn before(node: &Node, serial: &str, record: &Record) -> Duration {
     let Some(card) = &node.card else {
         return Duration::ZERO;
@@ -37,7 +37,7 @@ fn of(tally: &Tally, pause: &str) -> Duration {
     }
 }
 
-/// Keeps the time since the agent's start, right before it restarts the board.
+/// Saves the time since the agent's start, right before the agent restarts the board.
 pub fn keep(node: &Node, since_start: Duration) {
     if let (Some(card), Some(pause)) = (&node.card, &node.pause)
         && let Err(error) = keep_on(card, &node.lasting_id(), pause, since_start)

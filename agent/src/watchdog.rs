@@ -1,6 +1,6 @@
 //! The hardware watchdog: it resets the board if the work stops.
 //!
-//! It is fed by the work itself, never by a separate thread: a thread would feed it while the work hangs.
+//! The work itself feeds it, never a separate thread, because a thread would still feed it while the work hangs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use log::{info, warn};
 /// Its device.
 pub const DEVICE: &str = "/dev/watchdog0";
 const SYSFS: &str = "/sys/class/watchdog/watchdog0";
-/// Time-outs to try after one that the driver does not take, in seconds.
+/// Time-outs in seconds to try if the driver refuses another one.
 const FALLBACKS: [u32; 2] = [60, 30];
-/// More often is of no use to any watchdog, and the work reports several times a second.
+/// No watchdog needs food more often, and the work reports several times a second.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The watchdog, once it runs.
@@ -27,9 +27,9 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the board's watchdog: opening its device does. A board without one works as well.
+    /// Starts the board's watchdog by opening its device. A board without one works too.
     ///
-    /// The time-out is longer than the kernel needs to give up a disk that hangs, or the reset would come before the fault.
+    /// The time-out is longer than the kernel needs to give up a disk that hangs. Otherwise the reset would come before the fault.
     pub fn start(timeout: Duration) -> io::Result<Self> {
         let device = OpenOptions::new().write(true).open(DEVICE)?;
         let wanted = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
@@ -54,7 +54,7 @@ impl Watchdog {
         self.timeout
     }
 
-    /// Keeps the board from being reset for another period.
+    /// Prevents a reset for another period.
     pub fn feed(&mut self) {
         if self.fed.elapsed() >= PAUSE {
             self.fed = Instant::now();

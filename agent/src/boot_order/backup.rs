@@ -1,4 +1,4 @@
-//! What a flash held before it was changed, on the card: for the operator, and for the attempt after a power cut.
+//! Keeps on the card what a flash held before it was changed, for the operator and for the attempt after a power cut.
 
 use gild_card_format::names::{BACKUP, PACKED_BACKUP};
 use log::info;
@@ -8,8 +8,8 @@ use super::mark::{self, What};
 use super::packed::{pack, unpack};
 use super::{BootOrderError, Job};
 
-/// Keeps the content of a boot flash; each content has its own file. A content that starts nothing is kept only if
-/// nothing was kept before, because a power cut may have made it out of the content that is already kept.
+/// Keeps the content of a boot flash. Each content has its own file. A content that cannot start the board is kept only if there is no
+/// backup yet, because a power cut may have made it from the content that is already kept.
 pub fn of_flash(
     job: &Job,
     content: &[u8],
@@ -38,8 +38,7 @@ pub fn of_flash(
     )
 }
 
-/// What the boot flash held before this program began to change it and did not end, as far as the card can say: nothing,
-/// or one of the backups.
+/// What the boot flash held before an unfinished change by this program, as far as the card can say: `None`, or one of the backups.
 pub fn flash_before(
     job: &Job,
     size: usize,
@@ -77,7 +76,7 @@ fn flashes(job: &Job, serial: &str) -> Result<Vec<String>, BootOrderError> {
     Ok(job.card.names()?.into_iter().filter(is_one).collect())
 }
 
-/// Keeps a valid environment. An earlier one gets its own name.
+/// Keeps a valid environment. An earlier backup gets another name.
 pub fn of_environment(job: &Job, content: &[u8], serial: &str) -> Result<(), BootOrderError> {
     let name = environment_file(serial);
     if let Some(earlier) = job.card.read(&name)?
@@ -96,7 +95,7 @@ pub fn environment(job: &Job, serial: &str) -> Result<Option<Vec<u8>>, BootOrder
     Ok(job.card.read(&environment_file(serial))?)
 }
 
-/// The same, if this program began to change it and did not end.
+/// The same, if a change by this program is unfinished.
 pub fn environment_before(job: &Job, serial: &str) -> Result<Option<Vec<u8>>, BootOrderError> {
     let kept = environment(job, serial)?;
     kept.map_or(Ok(None), |kept| {
@@ -109,7 +108,7 @@ fn environment_file(serial: &str) -> String {
     format!("{}{BACKUP}", What::Environment.stem(serial))
 }
 
-/// Writes a backup, unless the one on the card is right already, and reads it back.
+/// Writes a backup and reads it back, unless the one on the card is already right.
 fn keep(
     job: &Job,
     name: &str,

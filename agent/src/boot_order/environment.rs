@@ -1,7 +1,8 @@
 //! The boot order in the environment that a U-Boot keeps in flash.
 //!
-//! A valid environment replaces the built-in one whole, so it is changed and written whole. Between erase and write there
-//! is none, and U-Boot takes its built-in order; the next attempt goes on from the backup on the card, if the card's mark
+//! A valid environment replaces the whole built-in one, so it is changed and written as a whole. Between erase and write there is none, and
+//! U-Boot uses its built-in order. The next attempt continues from the backup on the card. It does so only if the card's mark says that a
+//! change has begun, and the backup is what was there before.
 //! says that a change has begun and the backup is what was there before it.
 
 use gild_boards::nor;
@@ -58,7 +59,7 @@ pub fn set(job: &Job, flash: &dyn Nor, serial: &str) -> Result<BootOrder, BootOr
     Ok(BootOrder::Written)
 }
 
-/// What the environment was before this program began to change it, if a power cut left none where it is kept.
+/// What the environment was before this program began to change it, if a power cut has left none in the flash.
 pub fn interrupted(
     job: &Job,
     flash: &dyn Nor,
@@ -115,7 +116,7 @@ fn with_nvme_first(block: &Block) -> Result<Vec<u8>, BootOrderError> {
         .environment
         .get(ORDER)
         .ok_or_else(|| refused("U-Boot's environment has no boot_targets"))?;
-    // Old U-Boots number their disks.
+    // Old versions of U-Boot number their disks.
     let is_nvme = |name: &&[u8]| {
         let number = name.strip_prefix(NVME);
         number.is_some_and(|number| number.iter().all(u8::is_ascii_digit))

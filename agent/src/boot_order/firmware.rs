@@ -7,7 +7,7 @@ use crate::card::folder::Folder;
 
 const REPAIR: &str = "write the card again: its firmware files are damaged";
 
-/// The files, if the card has any of them; all of them must be there and whole then.
+/// The files, or `None` if the card has none of them. If it has one, all must be there and undamaged.
 pub fn read<const N: usize>(
     card: &dyn Folder,
     paths: [&str; N],

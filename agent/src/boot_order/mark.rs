@@ -1,7 +1,7 @@
 //! The mark on the card that a change of a flash has begun, from before the first erase until all is read back right.
 //!
-//! A power cut in an erase or a write leaves bits that are neither old nor new, so the flash itself does not show who changed it.
-//! The mark shows that the agent did, and which content was there before: the backup on the card with the same digest.
+//! A power cut in an erase or a write leaves bits that are neither old nor new. So the flash itself does not show who changed it. The mark
+//! shows that the agent did, and what was there before: the backup on the card with the same digest.
 
 use gild_card_format::names::{WRITING, environment_stem, flash_stem};
 use log::warn;
@@ -58,8 +58,8 @@ pub fn is_there(job: &Job, what: What, serial: &str) -> Result<bool, BootOrderEr
     Ok(job.card.names()?.contains(&what.mark(serial)))
 }
 
-/// Removes the mark. A mark that stays does no harm while the flash is right: the agent reads it only if the flash is not right,
-/// and the next attempt removes it.
+/// Removes the mark. If it cannot be removed, that does no harm: the agent reads it only if the flash is not right, and the next attempt
+/// removes it.
 pub fn remove(job: &Job, what: What, serial: &str) {
     let removed = match is_there(job, what, serial) {
         Ok(false) => Ok(()),

@@ -1,4 +1,4 @@
-//! A board's boot flash: found by what it is, and changed in the order of [`gild_boards::nor`].
+//! A board's boot flash. It is found by its properties, and changed in the order of [`gild_boards::nor`].
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use log::info;
 
 use super::{BootOrderError, Kind};
 
-/// How often progress is reported: erasing and writing a block takes some tenths of a second.
+/// How often progress is reported, in steps: erasing and writing a block takes some tenths of a second.
 const SOME_STEPS: usize = 100;
 
 /// A flash, or a part of one.
@@ -23,7 +23,7 @@ pub trait Nor {
     fn block(&self) -> usize;
     /// Reads from the chip, through a fresh open.
     fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>>;
-    /// Takes away the protection of all of it, where it has one.
+    /// Removes the write protection of the whole flash, if it has one.
     fn unlock(&self);
     /// Erases whole blocks.
     fn erase(&self, place: Range<usize>) -> io::Result<()>;
@@ -104,8 +104,8 @@ pub fn read_all(flash: &dyn Nor) -> Result<Vec<u8>, BootOrderError> {
         .map_err(|error| BootOrderError::failed(format!("reading the boot flash: {error}")))
 }
 
-/// Gives the flash the wanted content, the page at `commit` last. Stops at the first thing that goes wrong, so that the
-/// firmware passes the flash over until another attempt has finished.
+/// Gives the flash the wanted content, the page at `commit` last. It stops at the first error. Then the firmware ignores the flash until
+/// another attempt has finished.
 pub fn rewrite(
     flash: &dyn Nor,
     current: &[u8],
@@ -115,7 +115,7 @@ pub fn rewrite(
 ) -> Result<(), BootOrderError> {
     let steps = plan(current, wanted, flash.block(), commit)
         .map_err(|error| BootOrderError::failed(error.to_string()))?;
-    // As one: flash protects ranges from one of its ends, and none in its middle.
+    // All at once: a flash can protect ranges at its ends, but none in its middle.
     flash.unlock();
     for (done, step) in steps.iter().enumerate() {
         alive();
@@ -123,7 +123,7 @@ pub fn rewrite(
             info!("boot flash: step {done} of {}", steps.len());
         }
         carry_out(flash, step, wanted).map_err(|error| match flash.read(0..current.len()) {
-            // Locked flash takes nothing.
+            // A locked flash ignores writes.
             Ok(found) if found == current => BootOrderError {
                 kind: Kind::Failed,
                 ..error
@@ -184,7 +184,7 @@ pub struct Device {
     pub size: usize,
     /// The `compatible` entries of its own node in the device tree.
     pub own: Vec<String>,
-    /// Those of what it is connected to.
+    /// The entries of the device that it is connected to.
     pub parents: Vec<String>,
 }
 

@@ -1,16 +1,16 @@
-//! Packs what a flash holds, most of which is usually one byte over and over: a file that `zstd -d` unpacks.
+//! Packs the content of a flash, which is mostly one repeated byte, into a file that `zstd -d` unpacks.
 //!
-//! The agent has room for zstd's decoder and none for its encoder. So this writes the simplest frames that the format has
-//! (RFC 8878): blocks as they are, and blocks of one repeated byte.
+//! The agent has room for zstd's decoder but not for its encoder. So this writes the simplest frames of the format (RFC 8878): unpacked
+//! blocks, and blocks of one repeated byte.
 
 use std::io;
 
 const MAGIC: [u8; 4] = 0xfd2f_b528_u32.to_le_bytes();
 /// One segment, whose length stands in the next four bytes; no checksum.
 const DESCRIPTOR: u8 = 0b1010_0000;
-/// The longest block that a decoder takes.
+/// The longest block that a decoder accepts.
 const BLOCK: usize = 128 << 10;
-/// What is looked at as one: an erase block of the flash.
+/// The unit that is examined: an erase block of the flash.
 const PART: usize = 4096;
 
 const RAW: usize = 0;
@@ -50,14 +50,14 @@ fn first_block(bytes: &[u8]) -> (usize, usize) {
     (kind, length.min(BLOCK).min(bytes.len()))
 }
 
-/// The byte that is all there is in this part.
+/// The byte of which this part entirely consists.
 fn repeated(part: &[u8]) -> Option<u8> {
     let first = *part.first()?;
-    // As one comparison, which is fast however the program is compiled.
+    // A single comparison is fast however the program is compiled.
     (part[1..] == part[..part.len() - 1]).then_some(first)
 }
 
-/// Unpacks a file to so many bytes; fails if it is another kind of file, or has another length.
+/// Unpacks a file to this many bytes. Fails if it is another kind of file or has another length.
 pub fn unpack(file: &[u8], length: usize) -> io::Result<Vec<u8>> {
     let content = zstd::bulk::decompress(file, length)?;
     if content.len() == length {

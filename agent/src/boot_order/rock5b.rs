@@ -1,8 +1,8 @@
 //! Rock 5B: the boot order is in U-Boot, and U-Boot is in the SPI NOR flash.
 //!
-//! The whole image is written, with the NVMe first in its built-in order. If the card has no image, the order is
-//! set in the environment of a U-Boot that keeps one. Either way what makes the flash valid is erased first and written last, so
-//! that the processor's ROM, or U-Boot, falls back to what starts this agent again.
+//! The whole image is written, with the NVMe first in its built-in order. If the card has no image, the order is set in the environment of
+//! a U-Boot that has one. Either way, what makes the flash valid is erased first and written last. Until then the processor's ROM or U-Boot
+//! falls back to something that starts this agent again.
 
 use std::path::Path;
 
@@ -79,7 +79,7 @@ impl Firmware for SpiFlash {
         true
     }
 
-    /// U-Boot starts the card's script, which decides.
+    /// U-Boot starts the card's script, and the script decides.
     fn knows_reboot_order(&self) -> bool {
         false
     }
@@ -91,7 +91,7 @@ pub fn set(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrde
     match (file, flash.boot) {
         (Some([file]), Some(boot)) => {
             let image = write_image(job, boot, file, flash, serial)?;
-            // A valid environment would overrule the order that is built into the image.
+            // A valid environment would override the order that is built into the image.
             match flash.environment {
                 Some(declared) if has_environment(job, declared, serial)? => {
                     let order = environment::set(job, declared, serial)?;
@@ -133,7 +133,7 @@ fn write_image(
         flash_content(before, flash.layout, &image, None)
             .map_err(|error| BootOrderError::not_possible(error.to_string(), STAYS_IN))
     };
-    // Another U-Boot that does it is as good, and may be newer.
+    // Another U-Boot with the right order is just as good, and may be newer.
     let is_right = !environment::is_valid(&current[flash.layout.environment.clone()])
         && is_for_this_board(job, current.clone(), Medium::Spi).is_ok();
     if is_right || current == wanted_of(&current)? {
@@ -152,8 +152,8 @@ fn write_image(
             "make the card again with --rock5b-u-boot as well, and put it into the board's slot",
         ));
     }
-    // A flash that a power cut has left half written is always completed. A U-Boot that is not the mainline one for this board
-    // may be unable to start the disk at all: the vendor's cannot unpack the kernel.
+    // A flash that a power cut has left half written is always completed. A U-Boot that is not the mainline one for this board may not be
+    // able to start the disk: the vendor's cannot unpack the kernel.
     let is_foreign = starts
         && Image::parse(current.clone(), Medium::Spi)
             .map_or(true, |found| found.validate_for(job.board).is_err());
@@ -163,7 +163,7 @@ fn write_image(
     {
         return Err(BootOrderError::waits());
     }
-    // The bytes around the image keep their content, even in the block that the image's last bytes share with them.
+    // The bytes around the image stay, even those that share its last block.
     let before = interrupted.as_ref().unwrap_or(&current);
     let wanted = wanted_of(before)?;
     backup::of_flash(job, before, serial, starts)?;
@@ -176,7 +176,7 @@ fn write_image(
     Ok(BootOrder::Written)
 }
 
-/// Whether the ROM may find something to start in the flash. A content that this program cannot read may be another vendor's.
+/// Whether the ROM may find something to start in the flash. A content that this program cannot read may be from another vendor.
 fn may_start(flash: &[u8]) -> bool {
     let block = &flash[Medium::Spi.id_block_offset()..];
     match IdBlock::parse(block) {
@@ -186,13 +186,13 @@ fn may_start(flash: &[u8]) -> bool {
     }
 }
 
-/// What can be done with what is in the flash already.
+/// What can be done with the present content of the flash.
 fn without_file(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, BootOrderError> {
     let declared = flash
         .environment
         .map(|environment| environment::set(job, environment, serial));
     match &declared {
-        // A U-Boot that has never saved its environment may have the order built in.
+        // A U-Boot that has never saved its environment may have the right order built in.
         Some(Err(error)) if error.kind == Kind::NotPossible && flash.boot.is_some() => {}
         Some(outcome) => return outcome.clone(),
         None => {}
@@ -217,14 +217,14 @@ fn without_file(job: &Job, flash: &Flash, serial: &str) -> Result<BootOrder, Boo
     })
 }
 
-/// Whether U-Boot has an environment here, or had one until a power cut interrupted a change of it.
+/// Whether U-Boot has an environment here, or had one before a power cut interrupted a change.
 fn has_environment(job: &Job, flash: &dyn Nor, serial: &str) -> Result<bool, BootOrderError> {
     let current = read_all(flash)?;
     let is_valid = environment::is_valid(&current);
     Ok(is_valid || environment::interrupted(job, flash, &current, serial)?.is_some())
 }
 
-/// Whether these bytes start this board, and in the SPI flash with the NVMe first.
+/// Whether these bytes start this board. In the SPI flash they must also try the NVMe first.
 fn is_for_this_board(job: &Job, bytes: Vec<u8>, medium: Medium) -> Result<Image, String> {
     let image = Image::parse(bytes, medium).map_err(|error| error.to_string())?;
     image

@@ -1,8 +1,8 @@
-//! Raspberry Pi 5: the boot order is in the EEPROM, and the boot ROM is the one who writes it.
+//! Raspberry Pi 5: the boot order is in the EEPROM, and only the boot ROM writes it.
 //!
-//! The ROM looks for `recovery.bin` on the card before it looks at the EEPROM. Staged there, it writes `pieeprom.upd`,
-//! renames itself and restarts the board; if the power goes before it is done, it is found again. So the update is
-//! safe at every moment, and the agent touches files only, `recovery.bin` last.
+//! The ROM looks for `recovery.bin` on the card before it looks at the EEPROM. If that file is there, it writes `pieeprom.upd`, renames
+//! itself and restarts the board. If the power goes before it is done, the ROM finds it again. So the update is safe at every moment, and
+//! the agent only writes files, `recovery.bin` last.
 
 mod count;
 mod running;
@@ -20,7 +20,7 @@ use running::{Running, knows_reboot_order};
 use staging::{is_staged, stage, staged, tidy, was_cut};
 use update::Update;
 
-/// Updates that are staged for one image before it is given up.
+/// After this many updates have been staged for one image, the agent gives up.
 const ATTEMPTS: u32 = 2;
 const BY_HAND: &str =
     "set BOOT_ORDER=0xf416 in the EEPROM by hand (rpi-eeprom-config), or take the card out";
@@ -42,7 +42,7 @@ impl Firmware for Eeprom {
     }
 }
 
-/// Stages the update, unless the order is right already. The device tree says what the ROM made of an earlier one.
+/// Stages the update, unless the order is already right. The device tree shows what the ROM did with an earlier one.
 pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     let config = running.config.as_deref();
     let order = config.and_then(Order::of);
@@ -58,7 +58,8 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         return without_files(job, order, lacks_probe);
     };
     let update = Update::check(upd, sig, recovery, running, job.policy.allow_older)
-        // One that was staged before, for another board or before this was known, must not be taken either.
+        // An update that was staged earlier must not be written either. It may be for another board, or from a time when this was not
+        // known.
         .inspect_err(|_| tidy(job))?;
     if !job.is_boot_medium {
         return Err(BootOrderError::not_possible(
@@ -67,7 +68,7 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         ));
     }
     match config {
-        // The update holds the right one.
+        // The last update that the ROM wrote is this one, and it has the right order.
         None if running.update == Some(update.time) => return Ok(done(job)),
         None if !job.policy.replace_settings => {
             tidy(job);
@@ -95,8 +96,8 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
         info!("the update of the EEPROM is on the card already, and waits for a restart");
         return Ok(staged(job, &update));
     }
-    // Only a restart lets the ROM try, so everything that was staged since the last restart is one attempt. An attempt that the
-    // ROM could not see does not count.
+    // The ROM tries only at a restart. So everything that was staged since the last restart is one attempt. An attempt that the ROM could
+    // not see does not count.
     let is_same = is_of_this_start || (count.attempts > 0 && was_cut(job)?);
     let attempt = count.attempts + u32::from(!is_same);
     if attempt > ATTEMPTS {
@@ -116,9 +117,9 @@ pub fn set(job: &Job, running: &Running) -> Result<BootOrder, BootOrderError> {
     outcome
 }
 
-/// Whether the board cannot start a disk on trial without the update: firmware that takes no order of a restart from the card
-/// comes back to the card, and so does one that does not find the disk. With the update a start that fails leads back to the card
-/// all the same, because the image's own `config.txt` asks for that, if the update's firmware is new enough to know it.
+/// Whether the board cannot start a disk on trial without the update. That is so if the card cannot give its firmware an order for one
+/// restart, or if the firmware does not find the disk: then the board comes back to the card. After the update, a failed start still leads
+/// back to the card if the update's firmware is new enough, because the image's own `config.txt` asks for that.
 fn needs_update_to_start(running: &Running, update: &Update, lacks_probe: bool) -> bool {
     update.knows_reboot_order && (lacks_probe || !knows_reboot_order(running.build))
 }
@@ -127,7 +128,7 @@ fn probes(config: &[u8]) -> bool {
     get_key(config, PCIE_PROBE.0) == Some(PCIE_PROBE.1.as_bytes())
 }
 
-/// The outcome if nothing can be changed. An order with the disk first starts the disk, whatever comes after it.
+/// The outcome if nothing can be changed. If the disk is first in the order, the disk starts, whatever comes after it.
 fn without_files(
     job: &Job,
     order: Option<Order>,
@@ -153,7 +154,7 @@ fn without_files(
     Ok(done(job))
 }
 
-/// The order is right. Should somebody change it, the count begins at nothing.
+/// The order is right. If somebody changes it later, the count starts at zero.
 fn done(job: &Job) -> BootOrder {
     tidy(job);
     let count = eeprom_count(&job.id);

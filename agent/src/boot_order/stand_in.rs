@@ -1,7 +1,7 @@
-//! Stand-ins for the card and the flash, in memory, whose power can be cut at every single change.
+//! Stand-ins in memory for the card and the flash. Their power can be cut at every single change.
 //!
-//! A change that is cut is half done: half of a file beside the old one, half of the pages written. The block or the page
-//! in which the power went is [torn](Torn). What a real FAT looks like after a cut is not shown.
+//! An interrupted change is half done: half of a file beside the old one, or half of the pages. The block or page at which the power went
+//! is [torn](Torn). The stand-in does not show what a real FAT looks like after a cut.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::nor::Nor;
 use crate::card::folder::Folder;
 
-/// Power for so many changes, shared by all that is on one board.
+/// Power for a limited number of changes. Everything on one board shares it.
 #[derive(Clone)]
 pub struct Power(Rc<Cell<Option<u32>>>);
 
@@ -26,17 +26,17 @@ enum Supply {
 }
 
 impl Power {
-    /// Power without end.
+    /// Unlimited power.
     pub fn on() -> Self {
         Self(Rc::new(Cell::new(None)))
     }
 
-    /// Cuts the power in the middle of the change after so many.
+    /// Cuts the power in the middle of the change that comes after this many.
     pub fn cut_after(&self, changes: u32) {
         self.0.set(Some(changes));
     }
 
-    /// How many changes it is still good for, once that is limited.
+    /// How many changes are left, if the power is limited.
     pub fn left(&self) -> Option<u32> {
         self.0.get()
     }
@@ -74,13 +74,13 @@ impl Power {
     }
 }
 
-/// What a cut leaves in the block or the page in which the power went.
+/// The state of the block or page in which the power went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Torn {
     /// The first half is done, the second is not.
     Half,
-    /// Arbitrary bytes after this many bytes, which a cut erase has not touched yet in a block, and a cut write has already written
-    /// in a page.
+    /// Arbitrary bytes after this many bytes. Those first bytes are untouched in an interrupted erase, and already written in an
+    /// interrupted write.
     Nonsense(usize),
 }
 
@@ -237,7 +237,7 @@ pub struct MemoryNor {
     pub is_locked: Cell<bool>,
     /// What a cut leaves.
     pub torn: Cell<Torn>,
-    /// A byte that takes nothing any more.
+    /// A byte that can no longer be programmed.
     pub worn: Cell<Option<usize>>,
 }
 
@@ -268,7 +268,7 @@ impl Nor for MemoryNor {
         Ok(self.bytes.borrow()[place].to_vec())
     }
 
-    /// Its lock is a pin of the chip: no program opens it.
+    /// A pin of the chip locks it, so no program can unlock it.
     fn unlock(&self) {}
 
     fn erase(&self, place: Range<usize>) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! The card's files as the steps see them that must survive a power cut: one call, one change, durable when it returns.
+//! The card's files, for steps that must survive a power cut. Each call makes one change, which is durable when the call returns.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use nix::mount::MsFlags;
 
 use super::{Card, replace};
 
-/// Longest file that is read: the image of a whole boot flash is the longest there is.
+/// Longest file that is read. The longest one there is has the image of a whole boot flash.
 const MAX_FILE: u64 = 16 << 20;
 
 /// A directory of files, the card or a stand-in for it.
@@ -25,8 +25,7 @@ pub trait Folder {
     fn names(&self) -> io::Result<Vec<String>>;
 }
 
-/// Each call mounts the card and unmounts it. With that the kernel forgets all of it, so that the next call sees the
-/// medium.
+/// Each call mounts the card and unmounts it. After that the kernel has forgotten the content, so the next call reads the medium.
 impl Folder for Card {
     fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let mounted = self.mount(MsFlags::MS_RDONLY).map_err(io::Error::other)?;
@@ -89,7 +88,7 @@ impl Folder for Card {
 }
 
 impl Card {
-    /// In a dry run the card is as it was afterwards, except for what this node says of itself.
+    /// After a dry run the card is as it was before, except for what this node reports about itself.
     fn leaves_alone(&self, name: &str) -> bool {
         let is_left = self.is_dry && !is_log(name);
         if is_left {

@@ -1,4 +1,4 @@
-//! What setting the clock says of it. Numbers in, a finding out.
+//! What setting the clock shows about it. Numbers in, a finding out.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::finding;
 use crate::clock::Setting;
 
 pub const SUBJECT: &str = "clock";
-/// Less is what any clock loses in some months.
+/// Any clock may lose less than this in some months.
 const OFF: Duration = Duration::from_mins(5);
 
-/// A clock that is off is set, so that this is to know.
+/// A clock that is wrong gets set, so the finding is only for information.
 pub fn judge(setting: &Setting) -> Option<Finding> {
     let message = match setting {
         Setting::Moved { way, by } if *by >= OFF => format!(

@@ -38,8 +38,8 @@ impl fmt::Display for Link {
     }
 }
 
-/// A link that is less than both of its ends can is ill. One that is as good as the board's port, and less than the disk can, is
-/// how the board is made: a Raspberry Pi 5 has one lane, at 5 GT/s.
+/// A link that is below what both of its ends support is failing. A link that is as good as the board's port but below what the disk
+/// supports is normal: a Raspberry Pi 5 has one lane, at 5 GT/s.
 pub fn judge(now: Link, disk: Link, port: Link) -> Vec<Finding> {
     let best = Link {
         speed: disk.speed.min(port.speed),

@@ -6,14 +6,14 @@ use gild_report::{Finding, Level};
 use super::finding;
 
 pub const SUBJECT: &str = "nvme";
-/// Common disks slow down from here on, degrees Celsius.
+/// Common disks slow down from this temperature, degrees Celsius.
 const WARM: u16 = 75;
-/// From here on a disk is near the end of the life that its maker promised, percent.
+/// From this percentage a disk is near the end of the life that its maker promised.
 const OLD: u8 = 90;
 /// 0 degrees Celsius, kelvin.
 const ZERO: u16 = 273;
 
-/// All that the operator may want to do something about.
+/// Everything that may need the operator.
 pub fn judge(smart: Smart) -> Vec<Finding> {
     let says = |warning| smart.critical_warning & warning != 0;
     let mut found = Vec::new();

@@ -5,7 +5,7 @@ use gild_report::{Finding, Level};
 use super::finding;
 
 pub const SUBJECT: &str = "link";
-/// Every supported board, and every switch that is worth its name, has so many.
+/// Every supported board and every usable switch reaches this speed.
 const EXPECTED: u32 = 1000;
 
 /// What sysfs says in `speed`, in Mbit/s: nothing or -1 if the driver does not know it.

@@ -25,7 +25,7 @@ impl Count {
         })
     }
 
-    /// What the card says; `None` if that is nothing, or cannot be understood.
+    /// The count on the card. `None` if there is none or it cannot be understood.
     pub fn read(card: &dyn Folder, file: &str) -> io::Result<Option<Self>> {
         let text = card.read(file)?.unwrap_or_default();
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
@@ -41,13 +41,13 @@ impl Count {
         format!("image_id={image_id}\ndisk={disk}\nmark={mark}\nattempts={attempts}\n")
     }
 
-    /// The same restart: of this image on this disk, which nothing has started since.
+    /// Whether it is the same restart: of this image on this disk, and nothing has started from the disk since.
     pub fn is_same(&self, other: &Self) -> bool {
         self.image_id == other.image_id && self.disk == other.disk && self.mark == other.mark
     }
 }
 
-/// Writes the count with this restart in it, unless this start has counted it already.
+/// Writes the count including this restart, unless this start has already counted it.
 pub fn write(
     card: &dyn Folder,
     file: &str,

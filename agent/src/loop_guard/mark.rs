@@ -1,4 +1,4 @@
-//! The mark of a disk: a digest by which a start from it is seen.
+//! The mark of a disk: a digest that changes when something starts from the disk.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 /// Bytes of each partition that the mark covers: the superblock of every usual file system is among them.
 pub const HEAD: u64 = 128 << 10;
 
-/// A digest of what changes as soon as something starts from the disk.
+/// A digest of the bytes that change as soon as something starts from the disk.
 pub fn mark(disk: &dyn Target, partitions: &[Partition]) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = AlignedBuffer::new(usize::try_from(HEAD).map_err(io::Error::other)?);

@@ -56,7 +56,7 @@ fn an_update_that_the_rom_leaves_undone_does_not_start_the_count_again() {
     let counts: Vec<_> = (0..5)
         .map(|_| {
             let came_back = attempts() >= ATTEMPTS;
-            // Only what has come back stages an update here; else the order is right.
+            // Here an update is staged only if the board came back. Otherwise the order is right.
             let is_news = came_back && is_news(&BootOrder::Staged, came_back);
             write(&card, "count", now("a"), is_news, false).expect("a card")
         })
@@ -93,7 +93,7 @@ fn verdict<'a>(boot_order: &'a BootOrder, counted: &'a Result<Restart, LoopError
     }
 }
 
-/// A power cut came before the gate was opened, twice; or each start closes it, because the flash is worn.
+/// Either a power cut came before the gate was opened, twice, or each start closes the gate because the flash is worn.
 #[test]
 fn a_rock_5b_that_comes_back_with_its_gate_closed_gets_it_opened() {
     let board = gild_boards::by_name("rock5b").expect("a board");

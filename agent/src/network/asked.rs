@@ -1,4 +1,4 @@
-//! An interface that is asked for: what its DHCP client has said, and why it has no address.
+//! An interface on which the agent asks for an address: what its DHCP client has reported, and why it has no address.
 
 use std::net::Ipv4Addr;
 
@@ -19,9 +19,9 @@ pub struct Asked {
     pub given: Option<Configuration>,
     /// The server that refused last.
     pub refused_by: Option<Ipv4Addr>,
-    /// Why it cannot ask.
+    /// Why its client cannot send requests.
     pub is_mute: Option<NetworkError>,
-    /// Why it cannot be set up with the address that it was given.
+    /// Why the kernel did not accept the address that it was given.
     pub is_refused_by_kernel: Option<NetworkError>,
     /// Packets sent before it asked.
     pub sent: Option<u64>,
@@ -74,7 +74,7 @@ impl Asked {
         }
     }
 
-    /// Whether what it asked has not left the chip.
+    /// Whether its requests have not left the chip.
     pub fn has_stalled(&self) -> bool {
         let has_asked = self.is_mute.is_none() && self.is_refused_by_kernel.is_none();
         has_asked && link::has_stalled(&self.interface, self.sent)

@@ -7,7 +7,7 @@ use gild_faults::{Fault, HasFault};
 
 use crate::failure::{Remedy, StepError};
 
-/// There is no network.
+/// Why there is no network.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     /// The kernel shows none.
@@ -22,7 +22,7 @@ pub enum NetworkError {
     /// No router announces a network, and nobody answers.
     #[error("neither an IPv6 network nor a DHCP answer on {0} within {1} s")]
     NoIpv6(String, u64),
-    /// A server takes back what it offers.
+    /// A server offers an address and then refuses it.
     #[error("the DHCP server {server} refused on {interface} what it had offered (NAK)")]
     Refused {
         /// The interface that asked.
@@ -30,7 +30,7 @@ pub enum NetworkError {
         /// The server that refused last.
         server: Ipv4Addr,
     },
-    /// The card does not say which.
+    /// Two sections of the card's configuration are for this board.
     #[error(transparent)]
     TwoSections(#[from] TwoSections),
     /// The kernel refuses.

@@ -1,4 +1,4 @@
-//! IPv6: the kernel itself takes addresses and the default route from what routers announce (SLAAC). Here is seen when it has.
+//! IPv6: the kernel itself takes addresses and the default route from routers' announcements (SLAAC). This module notices when it has.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, ToSocketAddrs};
@@ -10,7 +10,7 @@ const ADDRESSES: &str = "proc/net/if_inet6";
 /// Scopes that end at the machine and at the link.
 const HOST: u32 = 0x10;
 const LINK: u32 = 0x20;
-/// `IFA_F_TENTATIVE`: another machine may have it. `IFA_F_DADFAILED`: another machine has it.
+/// Flags of an address that cannot be used. `IFA_F_TENTATIVE`: another machine may have it. `IFA_F_DADFAILED`: another machine has it.
 const UNUSABLE: u32 = 0x40 | 0x08;
 
 /// Whether a server with this address, or of this name, is reached by IPv6 only.
@@ -22,7 +22,7 @@ pub fn is_only_way_to(host: &str) -> bool {
         })
 }
 
-/// Whether an interface has an address that reaches beyond its link, and may use it.
+/// Whether an interface has an address that reaches beyond its link and that it may use.
 pub fn is_up(root: &Path, interface: &Interface) -> bool {
     let table = fs::read_to_string(root.join(ADDRESSES)).unwrap_or_default();
     table

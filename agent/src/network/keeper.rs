@@ -1,5 +1,5 @@
-//! The lease of the interface in use, kept while the story goes on. It never says that the work is alive: a board whose disk
-//! hangs is reset however well its lease is renewed.
+//! Keeps the lease of the interface in use while the story continues. It never shows that the work is alive: a board whose disk hangs must
+//! be reset, however well its lease is renewed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -24,9 +24,9 @@ pub struct Keeper {
 enum Standing {
     /// The lease's address.
     Kept(Configuration),
-    /// Nothing any more, because the lease is over.
+    /// It has no address, because the lease is over.
     Lost,
-    /// Nothing any more, because it was given up.
+    /// It has no address, because it was given up.
     GivenUp,
 }
 
@@ -39,7 +39,7 @@ impl Keeper {
         };
         let keeping = keeper.clone();
         thread::spawn(move || {
-            // Some leases are renewed every few seconds: that is said once.
+            // Some leases are renewed every few seconds, so only the first renewal is logged.
             let mut is_first = true;
             while let Ok(news) = client.next_news() {
                 match news {
@@ -61,15 +61,15 @@ impl Keeper {
         keeper
     }
 
-    /// Whether the address has been taken off, because it was not the node's any more.
+    /// Whether the address was removed because it was no longer the node's.
     pub fn is_lost(&self) -> bool {
         *self.lock() == Standing::Lost
     }
 
-    /// Ends it, and takes the address off.
+    /// Ends the keeper and removes the address.
     pub fn give_up(&self, netlink: &Netlink, interface: &Interface) {
         self.stop.stop();
-        // What comes from here on changes nothing.
+        // From here on, news from the client changes nothing.
         let before = std::mem::replace(&mut *self.lock(), Standing::GivenUp);
         if let Standing::Kept(configuration) = before {
             setup::end(netlink, interface, &configuration);
@@ -105,13 +105,13 @@ impl Keeper {
                 *standing = Standing::Lost;
                 self.stop.stop();
             }
-            // Only a client that has lost its lease gets another one.
+            // The client gets another lease only after it has lost the present one.
             Event::Bound(_) | Event::Refused(_) => (),
         }
     }
 }
 
-/// Sets up what has changed. Another MTU waits for the next start of the network: the link may have to go down for it.
+/// Applies what has changed. Another MTU has to wait until the network is set up again, because the link may have to go down for it.
 fn renewed(
     interface: &Interface,
     present: &mut Configuration,

@@ -1,4 +1,4 @@
-//! The link of an interface: brought up with a MAC address that lasts, and again where its chip has stalled.
+//! The link of an interface. It is brought up with a lasting MAC address, and again if its chip has stalled.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use log::{info, warn};
 use super::error::{NetworkError, kernel};
 use crate::netlink::Netlink;
 
-/// Takes an interface over: a MAC address that lasts, link up.
+/// Takes an interface over: gives it a lasting MAC address and brings the link up.
 pub fn prepare(
     netlink: &Netlink,
     board: &Board,
@@ -39,13 +39,13 @@ pub fn prepare(
         .map_err(kernel(format!("bringing {} up", interface.name)))
 }
 
-/// Whether an interface with a carrier has sent nothing since. The MAC of the Raspberry Pi 5 (macb) can stop like this, with
-/// no word from its driver, until the link is taken down and up again (raspberrypi/linux#7339).
+/// Whether an interface with a carrier has sent nothing since then. The MAC of the Raspberry Pi 5 (macb) can stop like this without any
+/// message from its driver. It works again after the link has been down and up (raspberrypi/linux#7339).
 pub fn has_stalled(interface: &Interface, sent: Option<u64>) -> bool {
     sent.is_some() && interface.packets_sent() == sent && interface.has_carrier()
 }
 
-/// Takes the link down and up, which has the driver set up the chip again.
+/// Takes the link down and up, so that the driver sets up the chip again.
 pub fn toggle(netlink: &Netlink, interface: &Interface) {
     let name = &interface.name;
     warn!("{name} has a carrier and sends nothing: taking its link down and up again");

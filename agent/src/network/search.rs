@@ -1,4 +1,4 @@
-//! The search for an interface with an address: all that have a carrier ask at once.
+//! The search for an interface with an address. All interfaces with a carrier ask at the same time.
 
 use std::path::Path;
 use std::thread;
@@ -19,7 +19,7 @@ use super::{Effort, LOOK, Network, OTHER_KIND, ipv6, link, macs, setup, verdict}
 use crate::machine::Machine;
 use crate::netlink::Netlink;
 
-/// How long the other interfaces have before an interface that did not lead to the server is used again.
+/// How long the other interfaces have to get an address, before one that did not lead to the server is used again.
 const OTHERS: Duration = Duration::from_secs(10);
 
 /// The search for an interface with an address.
@@ -33,13 +33,13 @@ pub struct Search<'a> {
     pub effort: Effort,
     /// The interfaces that come after the others.
     pub failed: Vec<u32>,
-    /// Those that were to be brought up, and why one was not.
+    /// The interfaces that the search has tried to bring up, and the error if one could not be.
     pub seen: Vec<(Interface, Option<NetworkError>)>,
     /// Those that have a carrier.
     pub asked: Vec<Asked>,
 }
 
-/// The address that the agent gives itself. One in a VLAN is the node's: the agent stays outside.
+/// The agent's own static address. An address in a VLAN is only for the node: the agent stays outside the VLAN.
 fn own(settings: &Settings) -> Option<&Static> {
     match settings.vlan {
         None => settings.address.as_ref(),
@@ -60,7 +60,7 @@ impl Search<'_> {
             self.machine.alive();
             let wired = setup::wired();
             self.prepare(&wired);
-            // Only now, because a chip without its own address has got the one that lasts.
+            // This comes late, because only now a chip without its own address has its lasting one.
             let settings = self.networks.of_board(&macs(&wired))?;
             self.ask(wired, settings);
             self.asked.iter_mut().for_each(Asked::listen);
@@ -92,7 +92,7 @@ impl Search<'_> {
     fn prepare(&mut self, wired: &[Interface]) {
         for interface in wired {
             if !self.seen.iter().any(|(seen, _)| seen == interface) {
-                // The others may do.
+                // After an error the other interfaces may still do.
                 let error = link::prepare(self.netlink, self.board, wired, interface).err();
                 if let Some(error) = &error {
                     warn!("{error}: {} is left out", interface.name);
@@ -103,8 +103,8 @@ impl Search<'_> {
     }
 
     fn ask(&mut self, wired: Vec<Interface>, settings: &Settings) {
-        // An interface that comes back has another number and gets a new client. Its former client has to end, because it would
-        // also ask on the interface of that name.
+        // An interface that comes back has another number and gets a new client. Its old client must end, because it would also send
+        // requests on the interface with that name.
         self.asked.retain(|asked| wired.contains(&asked.interface));
         for interface in wired {
             let is_asked = self.asked.iter().any(|asked| asked.interface == interface);
@@ -118,7 +118,7 @@ impl Search<'_> {
         }
     }
 
-    /// Whether every interface with a carrier has got as far as it can.
+    /// Whether no interface with a carrier can get any further.
     pub fn has_no_hope(&self) -> bool {
         let mut asked = self.asked.iter().peekable();
         asked.peek().is_some() && asked.all(|asked| asked.is_refused_by_kernel.is_some())
@@ -163,7 +163,7 @@ impl Search<'_> {
         None
     }
 
-    /// After an error the interface has nothing, and its client has ended.
+    /// Uses this interface. After an error the interface has no address, and its client has ended.
     fn adopt(&mut self, place: usize, settings: &Settings) -> Result<Network, NetworkError> {
         let asked = &mut self.asked[place];
         let interface = asked.interface.clone();

@@ -1,4 +1,4 @@
-//! What an interface is set up with: longest packet, address, routes, name servers.
+//! How an interface is set up: longest packet, address, routes, name servers.
 
 use std::error::Error;
 use std::io;
@@ -17,7 +17,7 @@ use super::error::{NetworkError, kernel};
 use crate::netlink::Netlink;
 use crate::resolv_conf;
 
-/// How long a link may take that was down for a moment.
+/// How long a link may need after it was down for a moment.
 const LINK: Duration = Duration::from_secs(10);
 /// The longest packet of Ethernet, bytes.
 const ETHERNET: u16 = 1500;
@@ -52,7 +52,7 @@ pub fn begin(
         .inspect_err(|_| end(netlink, interface, configuration))
 }
 
-/// Sets the MTU that a lease has. Without one it is Ethernet's: a former lease may have set another.
+/// Sets the MTU of a lease. If the lease has none, sets that of Ethernet, because an earlier lease may have set another.
 pub fn longest_packet(netlink: &Netlink, interface: &Interface, given: Option<u16>) {
     let mtu = given.unwrap_or(ETHERNET);
     if interface.mtu() != Some(mtu.into())
@@ -68,7 +68,7 @@ pub fn longest_packet(netlink: &Netlink, interface: &Interface, given: Option<u1
     }
 }
 
-/// Sets up what another lease of the same address has. Routes that only the former one had are taken away.
+/// Sets up what differs in a new lease of the same address. Routes of the old lease alone are removed.
 pub fn change(
     netlink: &Netlink,
     interface: &Interface,
@@ -81,7 +81,7 @@ pub fn change(
     }
     give_address(netlink, interface, configuration)?;
     let result = give_rest(netlink, interface, configuration);
-    // The address has taken its routes along.
+    // Removing the address has already removed its routes.
     if keeps_address {
         for route in gone(former, configuration) {
             if let Err(error) = netlink.remove_route(interface.index, &route) {
@@ -118,7 +118,7 @@ fn give_rest(
     configuration: &Configuration,
 ) -> Result<(), NetworkError> {
     for route in in_order(configuration) {
-        // One odd route must not cost the board its address.
+        // A single bad route must not cost the board its address.
         if let Err(error) = netlink.add_route(interface.index, &route) {
             let Route {
                 network,
@@ -133,8 +133,8 @@ fn give_rest(
         .map_err(kernel("writing /etc/resolv.conf"))
 }
 
-/// The routes that a former lease brought and the present one does not. One to the same network has been replaced, and the one to
-/// the interface's own network belongs to the address.
+/// The routes that only the former lease has. A route to the same network has been replaced, and the route to the interface's own network
+/// belongs to the address.
 fn gone(former: &Configuration, present: &Configuration) -> Vec<Route> {
     let own = Route::on_link(present.address, present.prefix);
     let mut kept = in_order(present);
@@ -145,13 +145,13 @@ fn gone(former: &Configuration, present: &Configuration) -> Vec<Route> {
     };
     let mut gone = in_order(former);
     gone.retain(|route| !is_kept(route));
-    // Those by a router come before the way to it, which the kernel wants as long as they are there.
+    // Routes by a router come before the route to that router. The kernel needs the latter as long as the former exist.
     gone.reverse();
     gone
 }
 
-/// Routes that the kernel takes one after the other. It takes a router only if there is a way to it, and some networks hand
-/// out a /32 and a router outside it.
+/// The routes in an order that the kernel accepts. It accepts a router only if there already is a route to it, and some networks hand out a
+/// /32 address and a router outside it.
 fn in_order(configuration: &Configuration) -> Vec<Route> {
     let (on_link, by_router): (Vec<Route>, Vec<Route>) = configuration
         .routes
@@ -174,11 +174,11 @@ fn in_order(configuration: &Configuration) -> Vec<Route> {
     ordered
 }
 
-/// Sets the longest packet. Some drivers take one only while the link is down, that of the Raspberry Pi 5 (macb) among them.
+/// Sets the longest packet. Some drivers accept one only while the link is down, for example that of the Raspberry Pi 5 (macb).
 fn set_mtu(netlink: &Netlink, interface: &Interface, mtu: u16) -> Result<(), Box<dyn Error>> {
     let index = interface.index;
     match netlink.set_mtu(index, mtu) {
-        // No state of the link makes the chip take it.
+        // The chip cannot do that in any state of the link.
         Err(error) if is_out_of_range(&*error) => return Err(error),
         Err(_) => (),
         Ok(()) => return Ok(()),
@@ -198,7 +198,7 @@ fn is_out_of_range(error: &(dyn Error + 'static)) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidInput)
 }
 
-/// Takes the address from an interface, and with it the name servers: the next network may bring none.
+/// Removes the address of an interface, and the name servers too, because the next network may bring none.
 pub fn end(netlink: &Netlink, interface: &Interface, configuration: &Configuration) {
     let Configuration {
         address, prefix, ..

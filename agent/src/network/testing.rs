@@ -1,4 +1,4 @@
-//! What the tests of the network have in common.
+//! What the network's tests share.
 
 pub mod cable;
 

@@ -1,4 +1,4 @@
-//! What is wrong where no interface has an address.
+//! Finds out what is wrong if no interface has an address.
 
 use gild_identity::Interface;
 

@@ -19,7 +19,7 @@ use crate::reporter::about;
 pub const FLASHED: &str = "flashed";
 /// The outcome of one that needed nothing.
 pub const ALREADY_DONE: &str = "already-done";
-/// The outcome of a node that an order keeps from being written.
+/// The outcome of a node that an order holds, so that its disk is not written.
 pub const HELD: &str = "held";
 /// The outcome of a dry run.
 pub const DRY_RUN: &str = "dry-run";
@@ -30,18 +30,18 @@ pub struct Receipt {
     /// What every report says.
     #[serde(flatten)]
     pub report: Report,
-    /// `already-right`, `staged`, `written`, or why it is as it was; unknown if the story did not get that far.
+    /// `already-right`, `staged`, `written`, or why it is unchanged. Missing if the story did not get that far.
     pub boot_order: Option<String>,
-    /// What is changed on the board with that: settings by their old and new values.
+    /// What changes on the board with that: settings with their old and new values.
     pub boot_order_changes: Vec<String>,
-    /// What was done to the disk; unknown after a fault, which may come before the first byte or after the last.
+    /// What was done to the disk. Missing after a fault, which may come before the first byte or after the last.
     pub bytes_fetched: Option<u64>,
     pub bytes_written: Option<u64>,
     pub bytes_read_back: Option<u64>,
     pub bytes_zeroed: Option<u64>,
-    /// How much the disk was asked to forget before it was written.
+    /// How much the disk was asked to discard before it was written.
     pub bytes_discarded: Option<u64>,
-    /// Whether the disk was written without a discard, because earlier ones did not end.
+    /// Whether the disk was written without a discard, because earlier discards did not end.
     pub discard_left_out: bool,
     /// How much of the image is holes, and how much of them was read back.
     pub hole_bytes: Option<u64>,
@@ -63,7 +63,7 @@ pub struct Disk {
     pub size: u64,
 }
 
-/// What was done to the disk. All zero where nothing had to be done.
+/// What was done to the disk. All zero if nothing had to be done.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     bytes_fetched: u64,

@@ -1,10 +1,10 @@
-//! Which of two receipts the card keeps.
+//! Decides which of two receipts the card keeps.
 
 use serde::Deserialize;
 
 use super::content::{ALREADY_DONE, FLASHED, Receipt};
 
-/// What counts of the receipt on the card.
+/// The parts that matter of the receipt on the card.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct OnCard {
@@ -21,8 +21,8 @@ struct Disk {
     serial: String,
 }
 
-/// Whether the receipt on the card says more than this one: it says how the image got onto the disk. Otherwise a card that stays
-/// in a board that boots from it first would lose that at the next start. News of the boot order is worth more.
+/// Whether the receipt on the card says more than this one. It does if it says how the image got onto the disk. Without this rule a card
+/// that stays in a board which boots from it first would lose that at the next start. News of the boot order matters more.
 pub fn keeps(on_card: &str, new: &Receipt) -> bool {
     let Ok(old) = serde_json::from_str::<OnCard>(on_card) else {
         return false;

@@ -101,7 +101,7 @@ fn a_disk_that_was_written_without_a_discard_may_have_a_former_owner_s_data() {
     }
 }
 
-/// What the LED does not show is not a fault of a report either: a rolling order stops at the first one.
+/// A fault that the LED does not show must not be in a report either, because a rolling order stops at the first fault.
 #[test]
 fn a_boot_order_that_stayed_is_said_beside_the_good_disk_and_is_a_fault_if_nobody_expects_it() {
     let machine = Machine::new(Led::start(), Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! The way to the status URL: one connection, kept while it works.
+//! The connection to the status URL. It is kept while it works.
 
 use gild_report::SIGNATURE_HEADER;
 
@@ -19,7 +19,7 @@ impl Line {
         let signature = to.key.as_ref().map(|key| key.sign(json.as_bytes()));
         let signature = signature.map(|signature| (SIGNATURE_HEADER, signature));
         poster.post_json(&to.url, signature, json)?;
-        // After a failure the next attempt begins from the start, with the server's name.
+        // After a failure the next attempt starts from the beginning, with a look-up of the server's name.
         self.0 = Some((to.clone(), poster));
         Ok(())
     }

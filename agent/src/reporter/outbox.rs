@@ -1,6 +1,6 @@
-//! What waits to be sent, and when it is its turn. No I/O.
+//! What waits to be sent, and when it is sent. No I/O.
 //!
-//! Only the latest is kept: one state of the work, the last receipt of this start, and a few of earlier starts.
+//! It keeps only the latest: one state of the work, the last receipt of this start, and a few receipts of earlier starts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,24 +13,24 @@ use crate::failure::Failure;
 use crate::progress::Measure;
 use crate::receipt::Receipt;
 
-/// How often the progress of a stage is reported, shortened or lengthened by up to a fifth at random, so that a rack of nodes
-/// does not report in step.
+/// How often the progress of a stage is reported. A random part of up to a fifth is added or subtracted, so that the nodes of a rack do not
+/// report in step.
 const EVERY: Duration = Duration::from_secs(5);
 /// First and longest wait after a failure.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
-/// What is new of the state.
+/// How urgent the news of the state is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum News {
     #[default]
     None,
-    /// It is sent at its time.
+    /// It is sent at the next regular time.
     Measured,
     /// It is sent at once.
     Changed,
 }
 
-/// What takes its turn, in this order: receipts of earlier starts come before what is newer.
+/// The kinds of reports, in the order of their turns: receipts of earlier starts come before newer reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Earlier,
@@ -40,11 +40,11 @@ enum Turn {
 
 const TURNS: [Turn; 3] = [Turn::Earlier, Turn::Receipt, Turn::State];
 
-/// What was not taken. Each kind has its own, so that one that is never taken stands before no other.
+/// The failures of one kind of report. Each kind has its own, so that a report that is never taken does not block the others.
 #[derive(Clone, Copy, Debug, Default)]
 struct Trouble {
     failures: u32,
-    /// Nothing of this kind is sent before.
+    /// Until then nothing of this kind is sent.
     rest: Option<Instant>,
 }
 
@@ -66,18 +66,18 @@ pub struct Letter {
 pub enum Next {
     /// This is sent.
     Send(Letter),
-    /// Nothing until then, or until there is something new.
+    /// Nothing can be sent for this long, unless something new comes.
     Wait(Option<Duration>),
 }
 
-/// What a sending has changed.
+/// What changed with the sending of a letter.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing.
+    /// Nothing changed.
     AsBefore,
-    /// It is the first that was not taken.
+    /// It is the first report that was not taken.
     Trouble,
-    /// It is the first that was taken again.
+    /// It is the first report that was taken again.
     Over,
 }
 
@@ -95,17 +95,17 @@ pub struct Outbox {
     to: Option<Destination>,
     /// What is known of the node.
     about: Report,
-    /// What of its hardware is slow or ill.
+    /// Which parts of its hardware are slow or failing.
     hardware: Vec<Finding>,
     /// What the work does: stage, progress, fault.
     state: Report,
     news: News,
-    /// When the progress is due.
+    /// When the next report of the progress is due.
     due: Option<Instant>,
     own: Option<Own>,
     receipts: u64,
     earlier: VecDeque<String>,
-    /// By their turns.
+    /// In the order of the turns.
     troubles: [Trouble; TURNS.len()],
 }
 
@@ -134,10 +134,10 @@ impl Outbox {
         &self.boot
     }
 
-    /// What is known of the node, and where reports go, if there is a network.
+    /// What is known of the node. If there is a network, also where reports go.
     pub fn knows(&mut self, to: Option<Destination>, about: Report) {
         if to != self.to {
-            // A network that is new, or another server, may do better.
+            // A new network or another server may work better.
             self.hurry();
             self.to = to;
         }
@@ -219,12 +219,12 @@ impl Outbox {
         });
     }
 
-    /// Receipts of earlier starts that nobody has taken, the oldest first.
+    /// Adds receipts of earlier starts that nobody has taken, the oldest first.
     pub fn earlier(&mut self, receipts: Vec<String>) {
         self.earlier = receipts.into();
     }
 
-    /// Puts the marks of this start and of now on a report.
+    /// Adds the identity of this start and the present time to a report.
     pub fn stamp(&mut self, report: Report, uptime: Option<u64>) -> Report {
         Report {
             boot: self.boot.clone(),
@@ -240,25 +240,25 @@ impl Outbox {
         self.sequence
     }
 
-    /// What there is to send. While it is the same, the sender may sleep until its time.
+    /// Identifies what there is to send. As long as it does not change, the sender may sleep until its time.
     pub fn contents(&self) -> impl PartialEq + use<> {
         let own = self.own.as_ref().map(|own| own.number);
         (self.news, own, self.earlier.len())
     }
 
-    /// The board is about to restart: what waits after a failure is sent once more.
+    /// Before a restart: everything that waits after a failure is sent once more.
     pub fn hurry(&mut self) {
         for trouble in &mut self.troubles {
             trouble.rest = None;
         }
     }
 
-    /// Whether receipts may still be taken.
+    /// Whether there are receipts that may still be taken.
     pub fn is_sending_receipts(&self) -> bool {
         self.to.is_some() && (self.own.is_some() || !self.earlier.is_empty())
     }
 
-    /// What the next start is to send, the oldest first.
+    /// The receipts that the next start must send, the oldest first.
     pub fn unsent(&mut self) -> Vec<String> {
         let own = self.own.as_ref().filter(|own| own.is_news);
         let own = own.map(|own| own.receipt.clone());
@@ -266,7 +266,7 @@ impl Outbox {
         self.earlier.iter().cloned().chain(own).collect()
     }
 
-    /// What is sent now, or how long nothing is.
+    /// What to send now, or how long to wait.
     pub fn next(&mut self, now: Instant, uptime: Option<u64>) -> Next {
         let Some(to) = self.to.clone() else {
             return Next::Wait(None);
@@ -309,7 +309,7 @@ impl Outbox {
             (Turn::Receipt, Some(own)) => {
                 number = own.number;
                 let receipt = own.receipt.clone();
-                // The desk takes nothing that was numbered before what it has.
+                // The desk ignores a report whose number is lower than one that it already has.
                 json(&numbered(receipt, self.count()))
             }
             (Turn::Earlier, _) => self.earlier.front().cloned().unwrap_or_default(),
@@ -346,7 +346,7 @@ impl Outbox {
         }
     }
 
-    /// What became of a letter.
+    /// Notes whether a letter was taken.
     pub fn posted(&mut self, letter: &Letter, is_taken: bool, now: Instant) -> Outcome {
         let trouble = &mut self.troubles[letter.turn as usize];
         let before = trouble.failures;
@@ -383,7 +383,7 @@ fn numbered(mut receipt: Receipt, sequence: u64) -> Receipt {
     receipt
 }
 
-/// Nothing in these can fail to be written.
+/// Nothing in these reports can fail to be serialised.
 fn json(report: &impl serde::Serialize) -> String {
     serde_json::to_string(report).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Facts about what is sent, when, and what it costs the work. The server is a socket of this test; the boards' network is this
-//! machine's loopback.
+//! Facts about what is sent, when, and what it costs the work. The server is a socket of this test, and this machine's loopback is the
+//! boards' network.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -92,7 +92,7 @@ impl Scene {
         }
     }
 
-    /// Goes on to the time of what is sent again.
+    /// Advances to the time when the report is sent again.
     fn rests(&mut self) {
         let wait = self.waits().expect("it is sent again");
         self.now += wait;
@@ -220,7 +220,7 @@ fn a_receipt_is_repeated_until_it_is_taken_with_a_number_above_all_before() {
             (&"receipt".into(), &"a".into())
         );
         numbers.push(report["sequence"].as_u64().expect("a number"));
-        // The work goes on, and is reported meanwhile.
+        // The work continues and is reported meanwhile.
         scene.outbox.enters("flash", true);
         let report = scene.posted(true).0;
         assert_eq!(report["kind"], "progress");

@@ -1,4 +1,4 @@
-//! What has been heard in this start of the board.
+//! What this start of the board has heard.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Heard {
     flash: Option<Chosen>,
     /// The last order to hold or to identify.
     other: Option<Order>,
-    /// Why the last answer does not count, if that is worth a word.
+    /// Why the last answer does not count, if that should be said.
     trouble: Option<String>,
     is_fresh: bool,
 }
@@ -47,7 +47,7 @@ impl Chosen {
 }
 
 impl Heard {
-    /// Another attempt begins: the server is asked again.
+    /// Another attempt begins, so the server is asked again.
     pub fn start_over(&mut self) {
         self.is_fresh = false;
         self.trouble = None;
@@ -58,9 +58,9 @@ impl Heard {
         self.is_fresh
     }
 
-    /// Takes note of an answer. An order that was heard before is signed, so it counts until another answer comes: trouble of the
-    /// network does not end it. If the disk's record already names an order to flash, that order has begun, and the agent carries
-    /// it out whatever the server says now.
+    /// Takes in an answer. An order that was heard before is signed, so it counts until another answer comes; trouble of the network does
+    /// not end it. If the disk's record already names an order to flash, that order has begun, and the agent carries it out whatever the
+    /// server says now.
     pub fn takes(
         &mut self,
         answer: Result<Option<Order>, NotHeard>,
@@ -106,7 +106,7 @@ impl Heard {
         Ok(())
     }
 
-    /// The order to flash that names the disk with this serial number, or no disk.
+    /// The order to flash, if it names the disk with this serial number or no disk.
     pub fn order_for(&self, serial: &str, now: u64) -> Option<&OrderId> {
         let flash = self.flash.as_ref().filter(|flash| now < flash.expires)?;
         flash.is_for(serial).then_some(&flash.id)
@@ -133,14 +133,14 @@ impl Heard {
         self.trouble = Some(refusal.to_string());
     }
 
-    /// The serial number of the disk that it names, if that is there.
+    /// The serial number of the disk that the order names, if that disk is present.
     pub fn disk(&self, present: &[String]) -> Option<String> {
         let disk = self.flash.as_ref()?.flash.disk.as_ref()?;
         present.contains(disk).then(|| disk.clone())
     }
 
-    /// The order that has the disk written, if there is one: it says with which image. If a blank disk's record names the order,
-    /// the disk was made blank for it, or was being written when the power was cut.
+    /// The order because of which the disk is written, if there is one. It says with which image. If a blank disk's record names the order,
+    /// either the disk was made blank for it, or a power cut interrupted the write.
     pub fn chosen(&self, holds: &Holds, serial: &str) -> Option<&Chosen> {
         let chosen = self.flash.as_ref().filter(|chosen| chosen.is_for(serial))?;
         let signed = self.order_for(serial, clock::seconds());
@@ -170,7 +170,7 @@ impl Heard {
         (order.action == Action::Hold && order.counts_at(now)).then_some(&order.id)
     }
 
-    /// For how long the LED shows which board this is.
+    /// For how long the LED must identify the board.
     pub fn identify(&self, now: u64) -> Option<Duration> {
         let order = self.other.as_ref()?;
         let left = order.expires.saturating_sub(now);

@@ -1,4 +1,4 @@
-//! Facts about what is asked and heard, with a server of the test's.
+//! Facts about what the agent asks and hears. The server belongs to the test.
 
 use std::io::{Cursor, Read};
 use std::net::TcpListener;
@@ -55,7 +55,7 @@ fn flash() -> Action {
     Action::Flash(Flash::default())
 }
 
-/// What this key's holder takes an answer of this server for.
+/// The result of an answer from this server, for a node that trusts this key.
 fn asked(server: &str, key: &PublicKey, time: Duration) -> Result<Option<Order>, NotHeard> {
     let access = Access::new(None, None).expect("access");
     let question = Question {
@@ -98,7 +98,7 @@ fn proven(orders: &[&str]) -> Holds {
     Holds::Proven(Proven::Record(record(orders)))
 }
 
-/// Whether a disk that would be started is written after this was heard.
+/// Whether a disk that would be started is written after this answer.
 fn writes(answer: Result<Option<Order>, NotHeard>, orders: &[&str]) -> bool {
     let mut heard = Heard::default();
     let holds = proven(orders);
@@ -120,7 +120,7 @@ fn a_good_order_is_heard_under_the_node_s_name_and_under_its_board_s() {
     }
 }
 
-/// Each answer that is not a good order to flash for this node, which this disk is not done with: the disk is started.
+/// For each answer that is not a valid order to flash this node, or that this disk has already carried out, the disk is started.
 #[test]
 fn nothing_but_a_good_order_to_flash_has_a_proven_disk_written() {
     let (operator, stranger) = (Operator::new(), Operator::new());
@@ -212,7 +212,7 @@ fn a_server_without_an_order_one_that_is_away_and_one_that_never_answers_have_no
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
-/// What is signed outlives a network that fails, and ends with another answer.
+/// A signed order survives a network that fails, and ends with another answer.
 #[test]
 fn a_hold_ends_with_another_answer_and_not_with_the_network() {
     let away = || Err(NotHeard::Unreachable(HttpError::TooLong));
@@ -246,7 +246,7 @@ fn an_order_that_the_server_takes_back_is_forgotten_unless_the_disk_notes_it() {
     assert!(heard.any(None).is_none());
 }
 
-/// A node notes the order and makes its disk blank; the power may fail while the agent writes it.
+/// A node notes the order and makes its disk blank. Then the power may fail while the agent writes the disk.
 #[test]
 fn a_blank_disk_that_notes_an_order_gets_the_image_that_it_chooses() {
     let mut heard = Heard::default();
@@ -300,7 +300,7 @@ fn an_order_for_one_disk_is_not_for_another() {
     );
 }
 
-/// The disk that was looked at is spent, and another one is found once the image is known.
+/// The disk that was looked at has already carried out the order, and another disk is found once the image is known.
 #[test]
 fn a_disk_that_comes_late_is_not_written_by_an_order_that_was_judged_by_another_disk() {
     let mut heard = Heard::default();

@@ -1,4 +1,4 @@
-//! The power is cut in the middle of every change to card and flash, and the next power-on finishes.
+//! The power is cut in the middle of every change to card and flash, and the next power-on completes the change.
 
 mod campaign;
 
@@ -20,7 +20,7 @@ fn is_closed(card: &MemoryCard) -> bool {
     card.text("gate.env").as_deref() == Some("rpi5=rpi5-1\n")
 }
 
-/// What says that a change has begun.
+/// The files that say that a change has begun.
 fn marks(card: &MemoryCard) -> Vec<String> {
     let names = card.names().expect("the names").into_iter();
     names.filter(|name| name.ends_with(".writing")).collect()
@@ -77,8 +77,7 @@ fn a_cut_at_every_step_of_a_new_order_is_completed_by_the_next_power_on() {
 
 #[test]
 fn a_cut_at_every_step_of_the_first_write_is_completed_by_the_next_power_on() {
-    // Nothing starts from an empty flash, so nothing can be lost: no matter what the card has. Blocks are large here,
-    // because each costs a start.
+    // An empty flash starts nothing, so nothing can be lost, whatever the card has. The blocks are large here, because each costs a start.
     survives_every_cut(&chip(&[]), 64 << 10, false);
 }
 
@@ -91,7 +90,7 @@ struct Board {
 }
 
 impl Board {
-    /// The two flashes, and what is to become of them.
+    /// The content of the two flashes after the change to `new`.
     fn environments(&self, new: &[u8]) -> [Option<Vec<u8>>; 2] {
         let declared = self.declared.as_ref().map(|_| new.to_vec());
         let mut boot = self.boot.clone();
@@ -167,7 +166,7 @@ fn a_cut_at_every_step_of_a_new_environment_is_completed_by_the_next_power_on() 
     board.survives_every_cut(&variables(CHANGED, size));
 }
 
-/// The order stands in a block that does not hold the checksum.
+/// The order is in a block other than that of the checksum.
 #[test]
 fn a_cut_in_the_middle_of_an_environment_is_completed_by_the_next_power_on() {
     let size = 64 << 10;
@@ -181,7 +180,7 @@ fn a_cut_in_the_middle_of_an_environment_is_completed_by_the_next_power_on() {
     board.survives_every_cut(&long(CHANGED));
 }
 
-/// What is built in has the disk first, so that the board starts it: the environment is lost if nobody looks.
+/// The built-in order has the disk first, so the board starts the disk. If nobody looked, the environment would be lost.
 #[test]
 fn a_cut_of_an_environment_is_completed_where_the_built_in_order_is_right() {
     let own = chip(&Workshop::new().rock5b_spi("nvme mmc1 mmc0 usb scsi pxe dhcp spi"));
@@ -205,7 +204,7 @@ fn a_cut_of_an_environment_is_completed_where_the_built_in_order_is_right() {
     }
 }
 
-/// A flash whose change was cut in the middle of its first erase, and the card with the mark of it.
+/// A flash whose change was cut in the middle of its first erase, and the card with the mark of that change.
 fn interrupted(old: &[u8], file: Option<&[u8]>) -> (MemoryCard, MemoryNor) {
     let power = Power::on();
     let card = MemoryCard::new(&power);
@@ -266,7 +265,7 @@ fn what_came_into_the_boot_flash_after_a_cut_is_left_alone_when_nothing_else_sta
     let (card, boot) = interrupted(&old, Some(&image));
     let set = || set_with(&card, Some(&boot), None, false);
     let torn = boot.bytes.borrow().clone();
-    // Put back by hand, and one that this program cannot read.
+    // One content was put back by hand, and this program cannot read the other.
     for found in [old.clone(), vec![7; FLASH_SIZE]] {
         boot.bytes.borrow_mut().clone_from(&found);
         let error = set().expect_err("no way back");
@@ -291,7 +290,7 @@ fn a_card_that_does_not_keep_the_mark_changes_nothing() {
     assert!(*flash.bytes.borrow() == old);
 }
 
-/// U-Boot's environment is erased by hand to have the built-in order again.
+/// An operator erases U-Boot's environment by hand, to get the built-in order back.
 #[test]
 fn an_environment_removed_after_a_cut_is_not_put_back_where_the_built_in_order_is_right() {
     let mut own = chip(&wanted());
@@ -322,7 +321,7 @@ fn an_image_ends_the_change_of_an_environment() {
     let card = MemoryCard::new(&power);
     let boot = MemoryNor::new(&power, BLOCK, old.clone());
     let set = || set_with(&card, Some(&boot), None, true);
-    // Backup and mark, and the first erase is cut.
+    // Two changes are the backup and the mark. Then the first erase is cut.
     power.cut_after(2);
     set().expect_err("the power went");
     power.restore();

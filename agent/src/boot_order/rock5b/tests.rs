@@ -12,7 +12,7 @@ pub const BLOCK: usize = 4096;
 const ID_BLOCK: usize = 0x8000;
 pub const SERIAL: &str = "5b00c0ffee123456";
 
-/// The image that `gild card build` makes of mainline's.
+/// The image that `gild card build` makes from the mainline one.
 pub fn wanted() -> Vec<u8> {
     let image = Image::parse(Workshop::new().rock5b_spi(MAINLINE), Medium::Spi).expect("an image");
     let image = image.with_boot_targets(&NVME_FIRST).expect("an order");
@@ -93,7 +93,7 @@ fn set_all(
     set(&job, &flash, SERIAL)
 }
 
-/// What the backups unpack to, by the stock tool.
+/// The content of the backups, unpacked with the stock tool.
 pub fn backups(card: &MemoryCard) -> Vec<Vec<u8>> {
     let names = card.names().expect("the names");
     let backups = names.iter().filter(|name| name.starts_with("flash-"));
@@ -118,7 +118,7 @@ fn unzstd(packed: &[u8]) -> Vec<u8> {
     std::fs::read(path.with_extension("")).expect("what it unpacks")
 }
 
-/// The ROM starts what a header with a right hash leads to: then all must be in its place.
+/// The ROM starts what a header with a right hash leads to. If there is such a header, everything must be in its place.
 pub fn is_safe(flash: &[u8], whole: [&[u8]; 2]) -> bool {
     let header = &flash[ID_BLOCK..ID_BLOCK + 0x620];
     let is_started = IdBlock::begins(header)
@@ -343,7 +343,7 @@ fn a_backup_that_reads_back_wrong_leaves_the_flash_as_it_is() {
     }
 }
 
-/// 16 MiB each would fill a card after some dozens of boards.
+/// Backups of 16 MiB each would fill a card after some dozens of boards.
 #[test]
 fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
     let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
@@ -366,7 +366,7 @@ fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
     assert!(name.ends_with(".bin.zst"), "{name}");
     assert!(card.get(name).expect("the backup").len() < 100_000);
 
-    // Half of it gone: what starts nothing does not count as what the board had.
+    // Half of the content is missing. A content that starts nothing does not count as what the board had.
     let mut half = old.clone();
     half[ID_BLOCK..ID_BLOCK + BLOCK].fill(0xff);
     assert_eq!(run(&card, &half), names);
@@ -377,7 +377,7 @@ fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
     card.put(unpacked, &old);
     assert_eq!(run(&card, &old), [unpacked]);
     assert_eq!(run(&card, &half), [unpacked]);
-    // A damaged file is not a backup of a flash that can still be read.
+    // A damaged file does not count as a backup while the flash can still be read.
     card.put(unpacked, &old[1..]);
     assert_eq!(run(&card, &old), [unpacked, name]);
 }
@@ -399,7 +399,7 @@ fn a_card_without_room_for_the_backup_says_what_to_delete() {
     assert!(*boot.bytes.borrow() == old);
 }
 
-/// A flash that came with the vendor's image has its U-Boot at 8 MiB: nothing starts it.
+/// A flash that came with the vendor's image has that image's U-Boot at 8 MiB, where nothing starts it.
 #[test]
 fn what_an_earlier_u_boot_left_in_the_flash_is_no_reason_to_write() {
     let shop = Workshop::new();
@@ -420,7 +420,7 @@ fn what_an_earlier_u_boot_left_in_the_flash_is_no_reason_to_write() {
     }
 }
 
-/// U-Boot looks at the checksum alone, so such a block overrules what is built in.
+/// U-Boot checks only the checksum. So such a block overrides the built-in order.
 #[test]
 fn an_environment_that_is_not_text_counts_and_keeps_its_bytes() {
     let block = |order: &str, size: usize| {
@@ -437,7 +437,7 @@ fn an_environment_that_is_not_text_counts_and_keeps_its_bytes() {
     assert!(*flash.bytes.borrow() == block("nvme0 mmc1 mmc0", size));
     assert_eq!(set(), Ok(BootOrder::AlreadyRight));
 
-    // In the boot flash it stands against the image that is right otherwise.
+    // In the boot flash it overrides the order of an image that is right otherwise.
     let mut old = chip(&wanted());
     old[ENVIRONMENT].copy_from_slice(&block("mmc1 nvme", ENVIRONMENT.len()));
     let boot = MemoryNor::new(&Power::on(), BLOCK, old);

@@ -1,15 +1,15 @@
-//! How often the ROM has had an update to take.
+//! Counts how often the ROM has had the chance to write an update.
 
 use gild_card_format::names::eeprom_count;
 
 use crate::boot_order::{BootOrderError, Job};
 use crate::card::values::value;
 
-/// How often an update has been staged for this board, once for each restart that the ROM has had to take it.
+/// How often an update has been staged for this board. It counts once for each restart in which the ROM could write it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub attempts: u32,
-    /// The start of the kernel in which the last one was staged. Cards of earlier agents do not have it.
+    /// The start of the kernel in which the last update was staged. Cards of earlier agents do not have it.
     pub start: Option<String>,
 }
 

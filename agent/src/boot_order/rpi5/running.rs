@@ -1,4 +1,4 @@
-//! What the running firmware says of itself, by way of the device tree.
+//! What the running firmware reports of itself in the device tree.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub struct Running {
     pub update: Option<u32>,
     /// Whether secure boot is on.
     pub is_signed: bool,
-    /// The least version that the board's parts ask for.
+    /// The oldest version that works with the board's parts.
     pub least_version: u32,
     /// Its configuration, if the firmware shows one.
     pub config: Option<Vec<u8>>,
@@ -31,7 +31,7 @@ impl Running {
         Self::read(Path::new("/proc"), Path::new("/sys"))
     }
 
-    /// Reads it from the device tree, and the configuration from the memory that the firmware left it in.
+    /// Reads the device tree, and the configuration from the memory where the firmware left it.
     pub fn read(proc: &Path, sys: &Path) -> Self {
         let chosen = proc.join("device-tree/chosen");
         let number = |name: &str| {
@@ -60,7 +60,7 @@ impl Running {
     }
 }
 
-/// The text in this memory, without what fills it up: any byte but the zero byte may belong to it.
+/// The text in this memory, without the filling. Any byte except zero may belong to the text.
 fn text_in(memory: &[u8]) -> Option<Vec<u8>> {
     let text = memory.split(|byte| *byte == 0).next()?;
     let last = text.iter().rposition(|byte| *byte != 0xff)?;
@@ -68,8 +68,8 @@ fn text_in(memory: &[u8]) -> Option<Vec<u8>> {
     (!text.trim_ascii().is_empty()).then(|| text.to_vec())
 }
 
-/// Whether firmware that was built then takes the order of a restart from what it has started: that of the Raspberry Pi 5
-/// does since January 2025.
+/// Whether firmware of this build time takes the order for one restart from the system that it started. The Raspberry Pi 5's does since
+/// January 2025.
 pub fn knows_reboot_order(build: Option<u32>) -> bool {
     const SINCE: u32 = 1_736_812_800;
     build.is_some_and(|build| build >= SINCE)
@@ -130,7 +130,7 @@ mod tests {
                 start: Some("6ee9".to_owned()),
             }
         );
-        // Bytes that are not text are the board's settings too; only what fills up the memory is not.
+        // Bytes that are not text also belong to the board's settings. Only the filling of the memory does not.
         let umlaut = b"# \xff K\xfcche\nBOOT_ORDER=0xf41\n";
         for fill in [0, 0xff] {
             let memory = [&umlaut[..], &[fill; 50]].concat();

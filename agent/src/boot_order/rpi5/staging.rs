@@ -26,7 +26,7 @@ pub fn stage(
         job.card.write(name, content)?;
         check(job, name, content)?;
     }
-    // Before the ROM can take it: an update that fails and is not counted would be tried forever.
+    // Counted before the ROM can take it: otherwise an update that fails would be tried forever.
     let count = Count {
         attempts: attempt,
         start: running.start.clone(),
@@ -47,7 +47,7 @@ pub fn staged(job: &Job, update: &Update) -> BootOrder {
     BootOrder::Staged
 }
 
-/// Whether what the ROM will take is all there, and is this update.
+/// Whether everything that the ROM will take is there, and belongs to this update.
 pub fn is_staged(job: &Job, update: &Update) -> Result<bool, BootOrderError> {
     for (name, content) in [
         (UPD, &update.upd),
@@ -71,15 +71,15 @@ fn check(job: &Job, name: &str, content: &[u8]) -> Result<(), BootOrderError> {
     )))
 }
 
-/// Whether the power was cut after the attempt was counted and before the ROM could see it. A cut just before
-/// the count, and another board's file on this card, look the same: each allows one attempt more.
+/// Whether the power was cut after the attempt was counted and before the ROM could see it. A cut just before the count looks the same, and
+/// so does another board's file on this card. In both cases one more attempt is allowed.
 pub fn was_cut(job: &Job) -> Result<bool, BootOrderError> {
     let names = job.card.names()?;
     let has = |known: &str| names.iter().any(|name| name.eq_ignore_ascii_case(known));
     Ok(has(RECOVERY_BEFORE) && !has(RECOVERY))
 }
 
-/// Removes what an earlier update left in the root, `recovery.bin` first, except for these files, which are replaced whole.
+/// Removes what an earlier update left in the root, `recovery.bin` first. The files in `keep` stay, because they are replaced as a whole.
 fn remove_leftovers(job: &Job, keep: &[&str]) -> Result<(), BootOrderError> {
     let mut names = job.card.names()?;
     names.sort_by_key(|name| !name.eq_ignore_ascii_case(RECOVERY));
@@ -93,7 +93,7 @@ fn remove_leftovers(job: &Job, keep: &[&str]) -> Result<(), BootOrderError> {
     Ok(())
 }
 
-/// Removes what is left of an update, where nothing depends on it.
+/// Removes the rest of an update on which nothing depends.
 pub fn tidy(job: &Job) {
     if let Err(error) = remove_leftovers(job, &[]) {
         warn!("files of an EEPROM update are left on the card: {error}");

@@ -92,7 +92,7 @@ fn set_after_coming_back(
     .0
 }
 
-/// With what is changed.
+/// Sets the order, and also returns the changes.
 fn set_and_tell(
     policy: BootOrderPolicy,
     card: &MemoryCard,
@@ -114,8 +114,8 @@ fn set_and_tell(
     (outcome, changes.into_inner())
 }
 
-/// What the board's ROM does at a restart, as the vendor documents it: nothing without `recovery.bin`, else it checks
-/// the digest, writes the EEPROM and renames the file.
+/// What the board's ROM does at a restart, by the vendor's documentation. Without `recovery.bin` it does nothing. Otherwise it checks the
+/// digest, writes the EEPROM and renames the file.
 fn rom(card: &MemoryCard, running: &mut Running) {
     restart(running);
     if card.get(RECOVERY).as_deref() != Some(RECOVERY_BIN) {
@@ -150,7 +150,7 @@ fn an_update_is_staged_taken_by_the_rom_and_found_done() {
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
     let left = card.names().expect("the names");
     assert_eq!(left, ["SHA256SUMS"]);
-    // Where the firmware does not show its configuration, the time of the update says the same.
+    // If the firmware does not show its configuration, the time of the update shows the same.
     running.config = None;
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
@@ -173,7 +173,7 @@ fn what_is_right_already_needs_no_files_and_no_card_that_can_be_written() {
 fn the_disk_first_is_right_without_pcie_probe() {
     let running = Running {
         config: Some("[all]\nBOOT_ORDER=0xf416\n".into()),
-        // Newer than the card's: to replace it would be a fault.
+        // The board's firmware is newer than the card's, so replacing it would be wrong.
         build: Some(NEW + 1),
         ..factory()
     };
@@ -204,7 +204,7 @@ fn a_board_that_did_not_start_its_disk_gets_pcie_probe() {
         running.config.as_deref(),
         Some(&b"[all]\nBOOT_ORDER=0xf2416\nPCIE_PROBE=1\n"[..])
     );
-    // It has all that this step can give it.
+    // It already has everything that this step can give it.
     assert_eq!(
         set_after_coming_back(&card, &running),
         Ok(BootOrder::AlreadyRight)
@@ -316,7 +316,7 @@ fn nothing_is_staged_for_a_disk_on_trial_and_what_was_staged_is_removed() {
     for standing in [Standing::Planned, Standing::OnTrial] {
         assert_eq!(ask(&modern, standing), (Kind::Waits, None));
     }
-    // A board that could not start the disk otherwise: the question alone changes nothing.
+    // This board cannot start the disk otherwise. Only asking still changes nothing.
     let old = Running {
         build: Some(1_736_812_799),
         ..factory()

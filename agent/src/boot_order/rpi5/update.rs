@@ -1,4 +1,4 @@
-//! An update of the EEPROM: the files on the card that make one, and which must not get into this board.
+//! An update of the EEPROM: the files on the card that it consists of, and the checks whether this board may get it.
 
 use gild_boards::rpi_eeprom::{
     BootOrder as Order, Chip, Image, Signature, changes, day, with_nvme_first,
@@ -17,9 +17,9 @@ pub struct Update {
     pub upd: Vec<u8>,
     pub sig: Vec<u8>,
     pub recovery: Vec<u8>,
-    /// The time by which the firmware reports it done.
+    /// The time by which the firmware reports that it is done.
     pub time: u32,
-    /// Whether its firmware takes the order of a restart from what it has started.
+    /// Whether its firmware takes the order for one restart from the system that it started.
     pub knows_reboot_order: bool,
     /// What it changes, for people.
     pub changes: Vec<String>,
@@ -135,8 +135,8 @@ fn is_new_enough(
     }
 }
 
-/// Gives the image the board's own configuration, with the disk first; gives the new `.sig`, and what is changed. Its time
-/// stays, because it shows that the update is done.
+/// Puts the board's own configuration into the image, with the disk first. Returns the new `.sig` and what changes. The image keeps its
+/// time, because that time shows that the update is done.
 fn keep_settings(
     image: &mut Image,
     old: &[u8],

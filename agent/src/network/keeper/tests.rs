@@ -20,7 +20,7 @@ use super::*;
 
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits for something. Only a test that fails waits to the end.
+/// Waits for a condition. Only a failing test waits until the end.
 fn wait_until(is_so: impl Fn() -> bool) {
     for _ in 0..1000 {
         if is_so() {
@@ -31,8 +31,8 @@ fn wait_until(is_so: impl Fn() -> bool) {
     panic!("it has not happened");
 }
 
-/// A server at the other end of the cable, in its own network. Leases are to be renewed after two seconds. Renewals move
-/// the router, have no route to 10.20.0.0/16 any more, and are refused once the test says so.
+/// A server at the other end of the cable, in its own network. It asks for a renewal after two seconds. A renewed lease has another router
+/// and no route to 10.20.0.0/16. The server refuses renewals once the test says so.
 fn serve(refuses: Arc<AtomicBool>) -> Pid {
     let (tell, heard) = mpsc::channel();
     thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! Random cuts, one after the other, each torn in another place. `make campaign` runs this for long.
+//! Random cuts in a row, each torn at another place. `make campaign` runs this for longer.
 
 use fastrand::Rng;
 use gild_boards::nor::PAGE;
@@ -9,13 +9,13 @@ use super::super::tests::{chip_of, set_in};
 use super::*;
 use crate::boot_order::stand_in::Files;
 
-/// The most cuts in a row.
+/// At most this many cuts in a row.
 const IN_A_ROW: usize = 3;
 
-/// Most of the time goes into reading, hashing and comparing 16 MiB, nearly all of it blocks that no step touches. So most cuts
-/// happen to a flash that ends shortly after the image. The code is the same, and so are the blocks that change, their order and
-/// number, the pages and what is torn of them; the test fails if a start has other changes on this flash. Of 256 cuts one happens
-/// to a flash of the boards' size, and so do all in [`super`].
+/// Most of the time would go into reading, hashing and comparing 16 MiB, and no step touches most of those blocks. So most cuts happen to a
+/// flash that ends shortly after the image. The code is the same, and so are the changed blocks, their order and number, the pages, and
+/// what is torn of them. The test fails if a start makes other changes on this flash. One of 256 cuts happens to a flash of the boards'
+/// size, and so do all cuts in [`super`].
 const SHORT: Layout = Layout {
     size: 1 << 20,
     environment: 0xe_0000..0x10_0000,
@@ -29,7 +29,7 @@ fn torn(random: &mut Rng) -> Torn {
     }
 }
 
-/// What a board may have, what the card has, and how many changes lead to `new`.
+/// A state from which the board may start, what the card has, and how many changes lead to `new`.
 struct Start {
     layout: Layout,
     block: usize,
@@ -128,7 +128,7 @@ fn no_random_cut_of_the_boot_order_is_unrecoverable() {
     }
     Campaign::from_environment(50).run("the boot order of the Rock 5B", |random| {
         let start = random.usize(..starts[0].len());
-        // A number of its own, so that all other cuts are the same whatever it is.
+        // It has its own random number, so that all other cuts are the same whatever it is.
         let is_whole = random.fork().u8(..) == 0;
         starts[usize::from(is_whole)][start].survives(random);
     });

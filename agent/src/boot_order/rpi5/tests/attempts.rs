@@ -1,4 +1,4 @@
-//! Facts about the way of an update onto the card: cuts, counted attempts, cards that fail.
+//! Facts about an update on its way onto the card: cuts, counted attempts, cards that fail.
 
 use super::*;
 
@@ -47,7 +47,7 @@ fn nothing_is_left_for_the_rom_before_it_is_counted() {
         let power = Power::on();
         let card = card(&power);
         power.cut_after(changes);
-        // All of these end differently; what counts is what is on the card.
+        // These attempts end in different ways. Only the content of the card matters.
         let _ = set_on(&card, &factory());
         power.restore();
         let is_counted = card.get("gild-d83add123456.eeprom").is_some();
@@ -67,7 +67,7 @@ fn two_fruitless_attempts_are_enough() {
     let mut running = factory();
     for _ in 0..2 {
         assert_eq!(set_on(&card, &running), Ok(BootOrder::Staged));
-        // A ROM that does not find the file.
+        // The ROM does not find the file.
         restart(&mut running);
     }
     let error = set_on(&card, &running).expect_err("a third attempt");
@@ -80,7 +80,7 @@ fn two_fruitless_attempts_are_enough() {
     );
 }
 
-/// The count comes before the rename that the ROM waits for.
+/// The count is written before the rename for which the ROM waits.
 #[test]
 fn a_power_cut_before_the_rom_could_see_the_update_is_no_attempt() {
     let mut running = factory();
@@ -96,7 +96,7 @@ fn a_power_cut_before_the_rom_could_see_the_update_is_no_attempt() {
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
 
-/// The ROM tries at a restart. A node that holds, and looks again each minute, has not tried anything.
+/// The ROM tries only at a restart. A node that holds and looks again each minute has not tried anything.
 #[test]
 fn an_attempt_is_a_restart_and_not_a_look() {
     let card = card(&Power::on());
@@ -115,7 +115,7 @@ fn an_attempt_is_a_restart_and_not_a_look() {
             assert!(count.contains(&format!("attempts={attempt}\n")), "{count}");
             assert_eq!(card.get(RECOVERY).as_deref(), Some(RECOVERY_BIN));
         }
-        // What is not there any more, or is not what was staged, is staged again and is the same attempt.
+        // A file that is missing, or that is not the staged one, is staged again. That is still the same attempt.
         for name in [RECOVERY, SIG, UPD] {
             for damage in [None, Some(b"half a fi")] {
                 match damage {
@@ -131,7 +131,7 @@ fn an_attempt_is_a_restart_and_not_a_look() {
         restart(&mut running);
     }
     set_on(&card, &running).expect_err("a third attempt");
-    // A count of an earlier agent, and a kernel that does not say which start this is.
+    // Either an earlier agent has counted, or the kernel does not say which start this is.
     for start in [&running.start, &None] {
         let time = update().2;
         card.put(

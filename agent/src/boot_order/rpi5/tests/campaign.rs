@@ -1,4 +1,4 @@
-//! Random cuts. `make campaign` runs this for long.
+//! Random cuts. `make campaign` runs this for longer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -42,8 +42,8 @@ impl Moment {
         u32::MAX / 2 - power.left().expect("limited")
     }
 
-    /// The agent's attempt, whose power may go after so many changes, and the next power-on: the ROM runs at every one,
-    /// before the agent.
+    /// Returns the moment after the agent's attempt, in which the power may go after this many changes, and after the next power-on. At
+    /// every power-on the ROM runs before the agent.
     fn next(&self, cut_after: Option<u32>) -> (Self, Outcome) {
         let power = Power::on();
         let card = MemoryCard::holding(&power, self.files.clone());
@@ -59,10 +59,10 @@ impl Moment {
     }
 }
 
-/// All moments that were met, and what came next.
+/// All moments so far, and what followed each.
 ///
-/// What the agent and the ROM do depends on the card, the running firmware and the place of the cut alone: they know neither time
-/// nor chance. So each of them is carried out once, with all that it checks, and looked up when another cut leads to it.
+/// Agent and ROM depend only on the card, the running firmware and the place of the cut. They know neither time nor chance. So each case is
+/// carried out and checked once, and looked up when another cut leads to it.
 struct Known {
     moments: Mutex<Vec<Arc<Moment>>>,
     next: Mutex<HashMap<Attempt, (usize, Outcome)>>,

@@ -1,4 +1,4 @@
-//! Facts about what may get into the EEPROM, and what stays of its settings.
+//! Facts about what may get into the EEPROM, and which of its settings stay.
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn an_older_image_is_taken_where_the_configuration_allows_it() {
         allow_older: true,
         ..BootOrderPolicy::default()
     };
-    // Where the board's firmware does not say when it was built, any may be older.
+    // If the board's firmware does not say when it was built, any update may be older.
     for build in [Some(NEW + 1), None] {
         let card = card(&Power::on());
         let running = Running { build, ..factory() };
@@ -134,7 +134,7 @@ fn the_board_keeps_its_own_settings() {
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
 
-/// Settings that nobody can read may be worth something.
+/// Settings that nobody can read may still be important.
 #[test]
 fn settings_that_are_not_shown_are_replaced_only_where_the_card_allows_it() {
     let hidden = Running {
@@ -158,7 +158,7 @@ fn settings_that_are_not_shown_are_replaced_only_where_the_card_allows_it() {
     let (outcome, changes) = set_and_tell(policy, &card, &hidden, Standing::Proven);
     assert_eq!(outcome, Ok(BootOrder::Staged));
     assert!(changes[0].contains("all settings"), "{changes:?}");
-    // What can be read is kept all the same.
+    // What can be read is kept in any case.
     let shown = Running {
         config: Some(b"X=1\nBOOT_ORDER=0xf41\n".to_vec()),
         ..factory()
