@@ -1,8 +1,7 @@
-//! The Makefile refuses a wrong value before it installs, compiles or registers anything, and `toolchain/setup` says which of its
-//! parts failed.
+//! The Makefile refuses a wrong value before it installs, compiles or registers anything. `toolchain/setup` says which of its parts failed.
 //!
-//! Real: the Makefile, the boards' folders, `toolchain/install --look`, and `toolchain/setup` on its own. Stand-ins, which only say
-//! that they were started: the programs of `toolchain/` that those start, and cargo.
+//! Real: the Makefile, the boards' folders, `toolchain/install --look`, and `toolchain/setup` by itself. Stand-ins: the programs of
+//! `toolchain/` that these start, and cargo. A stand-in only says that it was started.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -54,7 +53,7 @@ impl Checkout {
         fs::set_permissions(self.path(name), mode).expect("a mode");
     }
 
-    /// What `make` says, and whether it ended well. Four jobs at once must not change the order.
+    /// What `make` prints, and whether it succeeded. With four jobs the order must be the same.
     fn make(&self, words: &str) -> (String, bool) {
         self.make_with(&words.split_whitespace().collect::<Vec<_>>())
     }
@@ -188,7 +187,7 @@ fn what_a_part_of_the_setup_says_has_the_name_of_that_part() {
     let checkout = Checkout::new();
     let setup = workspace::root().join("toolchain/setup");
     fs::copy(setup, checkout.path("toolchain/setup")).expect("a copy");
-    // Nothing is to be installed.
+    // There is nothing to install.
     checkout.write("toolchain/packages", "");
     for part in ["rust", "fetch-kernel", "e2fsprogs"] {
         checkout.script(&format!("toolchain/{part}"), "");

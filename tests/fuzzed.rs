@@ -1,5 +1,5 @@
-//! The fuzz targets, without cargo-fuzz and with this compiler: each over its corpus and over damaged copies of it, the same ones in
-//! each run. They find what a careless change breaks; `make fuzz` looks for what nobody has thought of.
+//! The fuzz targets, without cargo-fuzz and with this compiler. Each runs over its corpus and over damaged copies of it, which are the same
+//! in each run. That finds what a careless change breaks; `make fuzz` looks for what nobody has thought of.
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -33,7 +33,7 @@ fn corpus(target: &str) -> Result<Vec<Vec<u8>>> {
     paths.iter().map(|path| Ok(fs::read(path)?)).collect()
 }
 
-/// Bits turned over, bytes set, parts cut out and doubled, the end cut off.
+/// Flips bits, sets bytes, cuts out or doubles parts, and cuts off the end.
 fn damage(input: &mut Vec<u8>, random: &mut Rng) {
     for _ in 0..random.usize(1..4) {
         if input.is_empty() {
@@ -55,7 +55,7 @@ fn damage(input: &mut Vec<u8>, random: &mut Rng) {
     }
 }
 
-/// What the target panics on, if it does.
+/// The message of the target's panic, if it panics.
 fn failure((name, check): Target, input: &[u8]) -> Option<String> {
     catch_unwind(|| check(input)).err().map(|_| {
         let hex = hex::encode(input);

@@ -1,4 +1,4 @@
-//! Facts about the folders: which way the arrows between them go, and that ARCHITECTURE.md draws the ones there are.
+//! Facts about the folders: the arrows between them point one way only, and ARCHITECTURE.md draws the arrows that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,7 +21,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// All crates by name, and the folder of each name that a dependency may have.
+/// All crates by name, and the folder of each name that a dependency may use.
 fn crates() -> Result<(BTreeMap<String, House>, BTreeMap<String, PathBuf>)> {
     let root = workspace::root();
     let workspace: Table = read(&root.join("Cargo.toml"))?.parse()?;
@@ -43,7 +43,7 @@ fn crates() -> Result<(BTreeMap<String, House>, BTreeMap<String, PathBuf>)> {
     Ok((crates, folders))
 }
 
-/// The names in the tables of dependencies, those of one platform too.
+/// The names in the tables of dependencies, including those for a single platform.
 fn dependencies(manifest: &Table, kinds: &[&str]) -> BTreeSet<String> {
     let platforms = manifest
         .get("target")
@@ -90,8 +90,8 @@ fn no_crate_depends_on_one_in_a_folder_above_its_own() -> Result<()> {
     Ok(())
 }
 
-/// What several crates' tests share is a crate for tests. A module by its path would be compiled in each, and belong to
-/// none.
+/// If tests of several crates share something, it is in a crate for tests. A module included by its path would be compiled in each of them
+/// and would belong to none.
 #[test]
 fn no_module_is_taken_from_another_crate() -> Result<()> {
     const START: &str = "#[path = \"";

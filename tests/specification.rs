@@ -1,4 +1,4 @@
-//! SPECIFICATION.md names tests that exist, and at least one for each promise. Whether a test holds its promise is for people to read.
+//! The tests that SPECIFICATION.md names exist, and each promise has at least one. A person must judge whether a test holds its promise.
 //! CONTRIBUTING.md names the tests that `make test` leaves out.
 
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ fn named(line: &str) -> Option<(&str, &str)> {
     code.split_once(": ")
 }
 
-/// All promises of the page. What stands in the last section is none of them.
+/// All promises of the page. The last section has none.
 fn promises(page: &str) -> Result<Vec<Promise>> {
     let (held, unheld) = page
         .split_once(&format!("\n{UNHELD}\n"))

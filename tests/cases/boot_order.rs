@@ -1,8 +1,8 @@
 //! The boot order of the Raspberry Pi 5, from the factory's to the disk first, with the card left in.
 //!
-//! Real: the agent, the card's FAT, the device tree and the memory in which Linux finds the firmware's configuration.
-//! Simulated: the EEPROM, the boot ROM and `recovery.bin`, by what the vendor documents of them (`gild_tests::eeprom`);
-//! the vendor's files are stand-ins made from their documented format.
+//! Real: the agent, the card's FAT, the device tree, and the memory in which Linux finds the firmware's configuration. Simulated: the
+//! EEPROM, the boot ROM and `recovery.bin`, from the vendor's documentation (`gild_tests::eeprom`). The vendor's files are stand-ins made
+//! from their documented format.
 
 use anyhow::{Context, Result};
 use gild_tests::board_dtb::Product;
@@ -18,7 +18,7 @@ fn scene(name: &str) -> Result<Scene> {
     Ok(scene)
 }
 
-/// A restart of the board, up to where its firmware chooses what to start.
+/// Restarts the board, up to the point where its firmware chooses what to start.
 fn rom(scene: &mut Scene) -> Result<bool> {
     let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
     eeprom.start(&scene.card)
@@ -50,7 +50,7 @@ fn the_order_is_changed_after_the_disk_is_good_and_the_disk_starts() -> Result<(
     assert_eq!(node.wait_end(PATIENCE)?, End::PowerOff);
     drop(node);
 
-    // Somebody starts from the card all the same: no server is asked, and what the update left is removed.
+    // If somebody starts from the card anyway, the agent asks no server and removes what the update left.
     let mut board = scene.power_on()?;
     board.wait_for("gild: already done", PATIENCE)?;
     board.wait_for("gild: boot order already-right", PATIENCE)?;
@@ -78,7 +78,7 @@ fn a_power_cut_while_the_update_is_staged_is_completed_by_the_next_power_on() ->
     board.wait_for("gild: stage boot-order", PATIENCE)?;
     board.cut_power()?;
 
-    // Cold start: the ROM first. Only a whole update may have an effect.
+    // At a cold start the ROM comes first. Only a complete update may have an effect.
     rom(&mut scene)?;
     let receipt = scene.flash()?;
     assert_eq!(receipt["outcome"], "already-done");
@@ -87,7 +87,7 @@ fn a_power_cut_while_the_update_is_staged_is_completed_by_the_next_power_on() ->
     scene.assert_disk_is_the_image()
 }
 
-/// Its ROM never takes the update, and its firmware knows no `set_reboot_order`.
+/// The board's ROM never takes the update, and its firmware does not know `set_reboot_order`.
 #[test]
 fn a_board_that_comes_back_again_and_again_says_so_and_never_stops_trying() -> Result<()> {
     let scene = scene("comes-back")?;

@@ -1,8 +1,8 @@
 //! The whole chain of the Rock 5B, in one QEMU process: from power-on with an empty disk to the golden image.
 //!
-//! Real: U-Boot (Debian's for QEMU), its environment in a flash chip, the card as `gild card build` makes it with the gate
-//! in its script, agent, flash driver, NVMe, golden image. Simulated: the hardware. That U-Boot stands in for the board's
-//! own; the card hangs on virtio, and the chip is not an SPI NOR (`gild_tests::u_boot` says more).
+//! Real: U-Boot (Debian's for QEMU), its environment in a flash chip, the card from `gild card build` with the gate in its script, agent,
+//! flash driver, NVMe, golden image. Simulated: the hardware. Debian's U-Boot stands in for the board's own, the card is on virtio, and the
+//! chip is not an SPI NOR (`gild_tests::u_boot` says more).
 
 use std::fs;
 use std::ops::Range;
@@ -32,7 +32,7 @@ fn bare(name: &str, firmware: &Firmware) -> Result<(Scene, UBoot)> {
     Ok((scene, u_boot))
 }
 
-/// Leaves the board alone until its golden image has run; gives the console.
+/// Leaves the board alone until its golden image has run. Returns the console.
 fn until_the_golden_image(scene: &Scene, mut board: VirtualBoard) -> Result<String> {
     let line = board.wait_for("golden: image", PATIENCE)?;
     let image_id = &scene.share.golden.image_id;
@@ -76,14 +76,14 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     let console = power_on(&scene)?;
     assert!(!console.contains("gild: agent"), "the disk comes first now");
 
-    // Somebody puts the card first again: the gate in its script starts the disk.
+    // Somebody puts the card first in the order again. Then the gate in the card's script starts the disk.
     u_boot.set_environment(factory)?;
     let console = power_on(&scene)?;
     assert!(console.contains("finished: starting it"), "{console}");
     assert!(!console.contains("gild: agent"), "{console}");
     u_boot.set_environment(wanted.clone())?;
 
-    // A new disk instead of the old one.
+    // The old disk is replaced by a new one.
     disk::blank(&scene.nvme(), DISK_SIZE)?;
     scene.hardware.nvme[0].serial = "NVME-SIM-0002".into();
     let console = power_on(&scene)?;
@@ -92,7 +92,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
         "{console}"
     );
 
-    // `gild-reprovision` leaves a disk without a partition table, and may do so as often as somebody likes.
+    // `gild-reprovision` leaves a disk without a partition table. Somebody may run it any number of times.
     for _ in 0..3 {
         fs::OpenOptions::new()
             .write(true)
@@ -108,7 +108,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     Ok(())
 }
 
-/// What a power cut in the middle of this step leaves of the bytes.
+/// Applies what a power cut in the middle of this step would leave of the bytes.
 fn half(step: &Step, bytes: &mut [u8], wanted: &[u8]) {
     let first = |place: &Range<usize>| place.start..place.start + place.len() / 2;
     match step {
@@ -126,7 +126,7 @@ fn whole(step: &Step, bytes: &mut [u8], wanted: &[u8]) {
     }
 }
 
-/// Every state that a power cut can leave while this is written, in their order.
+/// Every state that a power cut can leave during this write, in order.
 fn states(current: &[u8], wanted: &[u8], commit: usize) -> Result<Vec<Vec<u8>>> {
     let mut bytes = current.to_vec();
     let mut states = vec![bytes.clone()];
@@ -140,8 +140,8 @@ fn states(current: &[u8], wanted: &[u8], commit: usize) -> Result<Vec<Vec<u8>>> 
     Ok(states)
 }
 
-/// The first cut is a real one, wherever it falls. The others are made from the plan that the agent follows: those that
-/// `chosen` picks by their number, of so many.
+/// The first cut is real, and comes at a random moment. The others are simulated from the plan that the agent follows. `chosen` gets the
+/// number of a state and the number of all states, and picks some of them.
 fn a_power_cut_in_the_order_s_change(
     name: &str,
     chosen: impl Fn(usize, usize) -> bool,
@@ -185,8 +185,8 @@ fn chip(start: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The U-Boot in it is a stand-in made with mkimage, which nothing here runs: the machine goes on with its own. What starts it
-/// after the cut is the environment, in a part of the chip that is not half written.
+/// The U-Boot in the image is a stand-in made with mkimage. Nothing runs it, because the machine keeps its own. After the cut, the
+/// environment starts the machine; it is in a part of the chip that is not half written.
 #[test]
 fn the_whole_boot_flash_is_written_and_a_power_cut_in_the_middle_is_completed() -> Result<()> {
     let workshop = Workshop::new();
@@ -223,7 +223,7 @@ fn the_whole_boot_flash_is_written_and_a_power_cut_in_the_middle_is_completed() 
     assert!(*half != before && *half != image);
     u_boot.write(BOOT_FLASH.start, half)?;
     u_boot.set_environment(factory)?;
-    // As the agent leaves it before the first block is erased.
+    // The agent removes this file before it erases the first block.
     scene.card.remove("gate.env")?;
     let console = power_on(&scene)?;
     assert!(console.contains("gild: already done"), "{console}");

@@ -1,9 +1,8 @@
-//! The whole chain of the Raspberry Pi 5: from power-on with an empty disk to the golden image, the card as `gild card build`
-//! makes it.
+//! The whole chain of the Raspberry Pi 5, from power-on with an empty disk to the golden image. The card is from `gild card build`.
 //!
-//! Real: kernel, initramfs, command line and configuration on the card and on the disk, and the agent. Simulated: the
-//! hardware and the board's firmware, which the harness plays at each start (`gild_tests::pi5`, `gild_tests::eeprom`); the
-//! vendor's files are stand-ins made from their documented format.
+//! Real: kernel, initramfs, command line and configuration on the card and on the disk, and the agent. Simulated: the hardware, and the
+//! board's firmware, which the harness plays at each start (`gild_tests::pi5`, `gild_tests::eeprom`). The vendor's files are stand-ins made
+//! from their documented format.
 
 use anyhow::{Context, Result};
 use gild_boards::rpi_eeprom::set_keys;
@@ -30,7 +29,7 @@ fn is_the_golden_image(scene: &Scene, medium: Medium, mut board: VirtualBoard) -
     Ok(())
 }
 
-/// Applies power and leaves the board alone until its golden image has run; gives what the agent said, if it was there.
+/// Applies power and leaves the board alone until its golden image has run. Returns what the agent said, if it ran.
 fn power_on(scene: &mut Scene, pi5: &mut Pi5) -> Result<Option<String>> {
     let (medium, mut board) = pi5.power_on(scene)?;
     if medium == Medium::Nvme {
@@ -71,7 +70,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     let agent = power_on(&mut scene, &mut pi5)?;
     assert_eq!(agent, None, "the disk comes first now");
 
-    // Somebody puts the card first again, in the EEPROM: the agent reports that, leaves it so, and starts the disk all the same.
+    // Somebody puts the card first again in the EEPROM. The agent reports that and leaves it so, but still starts the disk.
     eeprom_order(&mut scene, "0xf461")?;
     let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;
     assert!(agent.contains("gild: already done"), "{agent}");
@@ -82,7 +81,7 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     assert!(!agent.contains("gild: stage network"), "{agent}");
     eeprom_order(&mut scene, "0xf416")?;
 
-    // A new disk instead of the old one.
+    // The old disk is replaced by a new one.
     disk::blank(&scene.nvme(), DISK_SIZE)?;
     scene.hardware.nvme[0].serial = "NVME-SIM-0002".into();
     let agent = power_on(&mut scene, &mut pi5)?.context("the card was started")?;
@@ -93,8 +92,8 @@ fn one_power_on_takes_a_bare_board_to_its_golden_image_and_it_stays_there() -> R
     Ok(())
 }
 
-/// The first cut is a real one, just before the first file. The others are made of the files that the agent writes, in its
-/// order, the last of them half written: those with so many whole files that `chosen` takes.
+/// The first cut is real, just before the first file. The others are simulated from the files that the agent writes, in its order. The last
+/// file of each is half written. `chosen` picks them by the number of whole files.
 fn a_power_cut_in_the_update(name: &str, chosen: impl Fn(usize) -> bool) -> Result<()> {
     let (mut scene, mut pi5) = bare(name)?;
     let (_, mut board) = pi5.power_on(&mut scene)?;
@@ -121,7 +120,7 @@ fn a_power_cut_in_the_update(name: &str, chosen: impl Fn(usize) -> bool) -> Resu
         for (name, content) in &writes[..done] {
             scene.card.put(name, content)?;
         }
-        // The last one appears by a rename, whole or not at all.
+        // A rename makes the last file appear, so it is never half written.
         if let Some((name, content)) = writes[..writes.len() - 1].get(done) {
             scene.card.put(name, &content[..content.len() / 2])?;
         }

@@ -1,4 +1,4 @@
-//! `gild check` against a rack's servers: NFS, Matchbox' rules, and a cluster's first two pages.
+//! `gild check` against a rack's servers: NFS, Matchbox' rules, and the first two pages of a cluster.
 //!
 //! Real: the program, the images, NFS (a server in this process). Simulated: Matchbox and the cluster (the stand-ins of this crate).
 
@@ -20,13 +20,13 @@ use tempfile::TempDir;
 const PASSWORD: &str = "s3cret-of-the-rack";
 const BOARD: &str = "rpi5";
 
-/// Servers that a rack has, all in order, and the folder that they serve.
+/// A rack's servers, with nothing wrong, and the folder that they serve.
 struct Rack {
     folder: TempDir,
     nfs: NfsServer,
     matchbox: Matchbox,
     cluster: Cluster,
-    /// As a node reaches it: nodes refuse a cluster at an address of their own.
+    /// The address by which a node reaches the cluster. Nodes refuse a cluster at an address of their own.
     k3s_url: String,
 }
 
@@ -95,7 +95,7 @@ impl Said {
         findings.filter(|line| line["level"] == level).collect()
     }
 
-    /// One line says error, about this part and with these words, perhaps in what to do, and the program ends with 1.
+    /// There must be exactly one error. It is about this part and has these words in its message or advice, and the program ends with 1.
     #[track_caller]
     fn has_one_error(&self, check: &str, words: &str) {
         let errors = self.of("error");
@@ -122,7 +122,7 @@ fn own_address() -> Result<IpAddr> {
     Ok(socket.local_addr()?.ip())
 }
 
-/// An image of today, with a partition and nothing in it but a boot sector's worth of text.
+/// Publishes an image in today's format. It has one partition with only a little text in it.
 fn publish(folder: &Path) -> Result<()> {
     let gild = host_program("gild")?;
     let gild = || {
@@ -167,7 +167,7 @@ fn a_rack_that_is_in_order_is_found_in_order() -> Result<()> {
         "cluster",
     ];
     assert_eq!(checks, expected, "{}", said.text);
-    // The servers have addresses of this machine, and Matchbox has no TLS.
+    // These warnings are that the servers have addresses of this machine, and that Matchbox has no TLS.
     assert_eq!(said.of("warning").len(), 3, "{}", said.text);
     let asked = rack.matchbox.requests();
     assert_eq!(
@@ -197,7 +197,7 @@ fn each_fault_of_a_rack_is_found_before_anybody_walks_to_it() -> Result<()> {
     let said = rack.check()?;
     said.has_one_error("cluster", "does not take the token");
 
-    // The hash of another cluster's authority: the token is not shown to this one.
+    // The token has the hash of another cluster's authority, so this cluster must not be shown it.
     let other = format!("K10{}::node:{PASSWORD}", "0f".repeat(32));
     rack.group("node-2", 2, &other)?;
     let refused = rack.cluster.refused().len();

@@ -134,7 +134,7 @@ fn matchbox_s_name_is_on_the_console_and_its_token_is_nowhere() -> Result<()> {
     Ok(())
 }
 
-/// A board with its own static address, which Matchbox does not know.
+/// The board has a static address of its own, and Matchbox does not know it.
 #[test]
 fn a_static_address_reaches_the_disk_and_a_node_without_a_group_is_flashed() -> Result<()> {
     let scene = Scene::new("matchbox-unknown", Product::Rock5b)?;

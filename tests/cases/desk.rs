@@ -1,8 +1,8 @@
-//! A board that is flashed from a desk: `gild init` and `gild serve` are all that it talks to.
+//! A board that is flashed from a desk. It talks only to `gild init`'s card and `gild serve`.
 //!
-//! Real: gild's commands, the desk's three ports and TLS, the agent with the card's configuration that `gild init` wrote. Simulated:
-//! the board; the node's own programs, which the tests' image does not have: its reports are sent for it, and its image is proven by its
-//! commit. `make test-desk` goes on until the node has joined.
+//! Real: gild's commands, the desk's three ports and TLS, and the agent with the card's configuration from `gild init`. Simulated: the
+//! board. The tests' image lacks the node's own programs, so the test sends the node's reports, and the commit proves the image. `make
+//! test-desk` goes on until the node has joined.
 
 use std::fs;
 use std::thread;
@@ -29,7 +29,7 @@ fn desk(scene: &Scene, name: &str) -> Result<Desk> {
     let k3s = "https://k3s.invalid:6443";
     let desk = Desk::init(&directory.join("desk"), HOST, k3s, &token, &keys)?;
     desk.add_node(Product::Rpi5.mac(), "node-1")?;
-    // Images that another key has signed: the desk serves what lies there.
+    // The images are signed with another key. The desk serves whatever is in the folder.
     let images = desk.path("images");
     fs::remove_dir(&images)?;
     let share = scene.share.copy_to(&images)?;
@@ -71,7 +71,7 @@ fn a_board_that_a_desk_flashes_has_its_door_open_and_its_name_on_the_console() -
 
     let node = desk.node(product.mac())?;
     ensure!(node["trust"] == "card", "{node}");
-    // The card has no firmware files, so that the boot order stays. Who made the card knows, and it is not a fault.
+    // The card has no firmware files, so the boot order stays. The maker of the card knows that, so it is not a fault.
     ensure!(
         node["state"] == "booting" && node["fault"].is_null(),
         "{node}"
@@ -86,7 +86,7 @@ fn a_board_that_a_desk_flashes_has_its_door_open_and_its_name_on_the_console() -
     Ok(())
 }
 
-/// From the operator's `gild order` to *done*: the board asks the desk at its start, writes its proven disk once, and no second time.
+/// From the operator's `gild order` to *done*. The board asks the desk at its start and writes its proven disk once, but not a second time.
 #[test]
 fn a_board_flashes_itself_by_an_order_that_the_operator_signs_at_the_desk() -> Result<()> {
     let product = Product::Rpi5;
@@ -100,7 +100,7 @@ fn a_board_flashes_itself_by_an_order_that_the_operator_signs_at_the_desk() -> R
     ensure!(desk.node(product.mac())?["state"] == "joined");
 
     desk.order("new", &["--action", "flash", "--node", "node-1"])?;
-    // The folder is read every two seconds.
+    // The desk reads the folder every two seconds.
     wait_until("it is queued", || {
         Ok(desk.latest_order()?["state"] == "queued")
     })?;
@@ -119,12 +119,12 @@ fn a_board_flashes_itself_by_an_order_that_the_operator_signs_at_the_desk() -> R
     ensure!(said.contains("gild: stage flash"), "it was not written");
     scene.assert_disk_is_the_image()?;
     let order = desk.latest_order()?;
-    // The card has no firmware files, so that the boot order stays. A rolling order would stop if that were a fault.
+    // The card has no firmware files, so the boot order stays. If that were a fault, a rolling order would stop.
     ensure!(order["nodes"][0]["state"] == "begun", "{order}");
     ensure!(order["state"] == "signed", "{order}");
     ensure!(desk.node(product.mac())?["door"]["state"] == "open");
     joins(&desk, 2, Some(&id), &image)?;
-    // As after a power cut.
+    // The desk ends without warning, as in a power cut.
     drop(serving);
     let _serving = desk.serve()?;
     let order = desk.latest_order()?;
@@ -140,7 +140,7 @@ fn a_board_flashes_itself_by_an_order_that_the_operator_signs_at_the_desk() -> R
     scene.assert_disk_is_the_image()
 }
 
-/// What the node reports that has joined. Each flash gives it another secret.
+/// Reports as a node that has joined. Each flash gives the node another secret.
 fn joins(desk: &Desk, start: u8, order: Option<&str>, image: &str) -> Result<()> {
     let report = Report {
         kind: Kind::Node,
@@ -155,8 +155,7 @@ fn joins(desk: &Desk, start: u8, order: Option<&str>, image: &str) -> Result<()>
     desk.report(&Proof::of([start; 32]), &report)
 }
 
-/// Starts the card's agent, and gives what its console says. Nothing starts from the disk here, so the count of the loop guard is taken
-/// away first.
+/// Starts the card's agent and returns its console. Nothing starts from the disk in this test, so the loop guard's count is removed first.
 fn start(scene: &Scene) -> Result<String> {
     let count = format!("gild-{}.boot", Product::Rpi5.mac12());
     scene.card.remove(&count)?;

@@ -1,7 +1,7 @@
-//! Disks that fail, lie, crawl or were used before.
+//! Disks that fail, lie, are very slow, or were used before.
 //!
-//! Simulated: QEMU's blkdebug answers the requests with errors, and its throttling makes the disk slow. The kernel's
-//! NVMe driver and the agent see them as from a real disk.
+//! Simulated: QEMU's blkdebug answers requests with errors, and its throttling makes the disk slow. The kernel's NVMe driver and the agent
+//! see the same as from a real disk.
 
 use anyhow::Result;
 use gild_tests::board_dtb::Product;
@@ -35,7 +35,7 @@ fn a_disk_that_refuses_a_write_is_fault_7_until_it_is_replaced() -> Result<()> {
 #[test]
 fn a_disk_that_cannot_be_read_back_is_fault_7_until_it_is_replaced() -> Result<()> {
     let mut scene = Scene::new("read-errors", Product::Rock5b)?;
-    // The board restarts after so long, if the disk does not get better before that.
+    // After this time the board restarts, unless the disk has recovered before that.
     scene.arguments = "gild.hold_seconds=8".into();
 
     let mut board = scene.power_on()?;
@@ -53,8 +53,9 @@ fn a_slow_disk_is_only_slow() -> Result<()> {
 
     let mut board = scene.power_on()?;
     board.wait_for("gild: stage verify", PATIENCE)?;
-    // Reading back the rest then takes more than a minute: longer than the watchdog waits, and than the agent bears silence, 40 s. On a
-    // busy machine the emulated disk itself may be silent until the kernel's driver looks after it, at 30 s.
+    // Then reading back the rest takes more than a minute. That is longer than the watchdog's time, and longer than the 40 s of silence
+    // after which the agent reports a fault. On a busy machine the emulated disk itself may be silent until the kernel's driver checks it,
+    // at 30 s.
     board.slow_disk_down(0, 3 << 18)?;
 
     assert_eq!(scene.finish(&mut board)?["outcome"], "flashed");
@@ -82,7 +83,7 @@ fn what_a_used_disk_held_under_the_holes_is_gone() -> Result<()> {
 fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_again() -> Result<()>
 {
     let mut scene = Scene::new("bit-on-the-disk", Product::Rpi5)?;
-    // Slow, so that the read-back has not come to the last data when the bit turns.
+    // The disk is slow, so that the last data has not been read back when the bit flips.
     scene.hardware.nvme[0].bytes_per_second = 12 << 20;
     let manifest = scene.share.manifest()?;
     let Some(last) = manifest.chunks.iter().rev().find(|chunk| !chunk.hole) else {
@@ -99,7 +100,7 @@ fn a_bit_that_turns_over_on_the_disk_before_the_read_back_is_found_and_written_a
     scene.assert_disk_is_the_image()
 }
 
-/// The kernel's driver gives up a disk that hangs after a minute or two. Here it waits for an hour, as for a disk that hangs
+/// The kernel's driver gives up a hanging disk after a minute or two. In this test it waits for an hour, as it would for a disk that hangs
 /// in a way that keeps the driver waiting.
 #[test]
 fn a_disk_that_hangs_is_fault_7_before_the_watchdog_resets_the_board_and_after_it() -> Result<()> {

@@ -1,5 +1,5 @@
-//! A node that boots the golden image for the first time takes its identity from Matchbox and starts k3s; nobody is
-//! near it. What is real here and what is not: see `gild_tests::nspawn`.
+//! A node that boots the golden image for the first time takes its identity from Matchbox and starts k3s. Nobody touches it.
+//! `gild_tests::nspawn` says what is real here and what is not.
 
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use gild_tests::nspawn::{
 };
 use serde_json::{Value, json};
 
-/// Everything in it is something else in YAML, in a shell or in a template, unless it is quoted.
+/// Without quotes, every part of this means something else in YAML, in a shell or in a template.
 const TOKEN: &str = "s3cret: {\"a\": 'b'} #c = %s $HOME \\n `d` é&*!|>-";
 
-/// What of a machine must be its own.
+/// What must differ between machines.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
     machine_id: String,
@@ -23,7 +23,7 @@ struct Identity {
 
 impl Identity {
     fn of(machine: &Machine<'_>) -> Result<Self> {
-        // The first step of iscsid's unit, which would go on to ask for a driver that the host's kernel may not have.
+        // Only the first step of iscsid's unit. The unit would then ask for a driver that the host's kernel may not have.
         machine.output("/usr/lib/open-iscsi/startup-checks.sh", &[])?;
         Ok(Self {
             machine_id: machine.read("etc/machine-id")?,
@@ -34,7 +34,7 @@ impl Identity {
 }
 
 fn config(machine: &Machine<'_>) -> Result<Value> {
-    // By the YAML reader that cloud-init uses; k3s has one of its own.
+    // This uses cloud-init's YAML reader. k3s has its own.
     let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))";
     let path = "/etc/rancher/k3s/config.yaml";
     let text = machine.output("python3", &["-c", script, path])?;
@@ -59,7 +59,7 @@ fn assert_private(machine: &Machine<'_>, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// What was made with the image is not made again, and the network does not wait until Python has read cloud-init.
+/// What was made together with the image is not made again, and the network does not wait until Python has loaded cloud-init.
 fn assert_no_needless_wait(machine: &Machine<'_>) -> Result<()> {
     for unit in [
         "ldconfig.service",
@@ -128,8 +128,8 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     let keys = machine.read("home/debian/.ssh/authorized_keys")?;
     assert!(keys.contains(&ssh_key), "{keys}");
     assert_eq!(machine.output("cloud-init", &["status"])?, "status: done");
-    // A machine id that is not there yet must not make systemd take this for its own kind of first boot: that would
-    // enable every unit by its preset.
+    // If there is no machine id yet, systemd must not treat this as its own kind of first boot. Then it would enable every unit by its
+    // preset.
     assert_eq!(
         machine.unit("systemd-firstboot.service", "ConditionResult")?,
         "no"
@@ -143,7 +143,7 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     assert_eq!(matchbox.requests(), [format!("/metadata?mac={MAC}")]);
     machine.power_off()?;
 
-    // A second boot needs no Matchbox, and asks for none.
+    // A second boot does not need Matchbox, and does not ask it.
     machine.boot()?;
     assert_joined(&machine, "node-1")?;
     assert_eq!(Identity::of(&machine)?, first);
@@ -151,7 +151,7 @@ fn a_node_takes_its_identity_keeps_it_and_gets_the_same_place_after_a_flash() ->
     assert_eq!(machine.unit("gild-seed.service", "ConditionResult")?, "no");
     machine.power_off()?;
 
-    // The same board with the same image flashed again: another machine for itself, the same node for its cluster.
+    // The same board is flashed again with the same image. As a machine it is new. To the cluster it is the same node.
     let mut flashed = rack.machine(MAC)?;
     flashed.boot()?;
     assert_joined(&flashed, "node-1")?;
@@ -181,7 +181,7 @@ fn dhcp_may_come_late_and_the_cable_may_be_in_the_second_socket() -> Result<()> 
     machine.wait_until("it asks for an address", |machine| {
         Ok(machine.unit("systemd-networkd-wait-online.service", "ActiveState")? == "activating")
     })?;
-    // Long enough for the first questions to be lost.
+    // This is long enough for the first requests to be lost.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(
         machine.unit("gild-seed.service", "ActiveState")?,
@@ -189,7 +189,7 @@ fn dhcp_may_come_late_and_the_cable_may_be_in_the_second_socket() -> Result<()> 
     );
     rack.site.start_dhcp()?;
     machine.wait_until_up()?;
-    // One cable is enough: nothing has waited for the other until it gave up.
+    // One cable is enough. Nothing has waited for the other one.
     assert_eq!(
         machine.unit("systemd-networkd-wait-online.service", "Result")?,
         "success"

@@ -1,4 +1,4 @@
-//! Power fails in the middle of a first boot, a step fails, or the helper is broken: the node is never lost, and goes on.
+//! The power fails in the middle of a first boot, a step fails, or the helper is broken. The node is never lost, and continues.
 
 use anyhow::{Context, Result};
 use gild_tests::matchbox::Behaviour;
@@ -6,10 +6,10 @@ use gild_tests::nspawn::{End, FALLBACK_NAME, MAC, Machine, Rack, assert_joined, 
 
 const TOKEN: &str = "s3cret-of-the-cluster";
 const INIT_UNIT: &str = "usr/lib/systemd/system/k3s-init.service";
-/// What a test changes of it.
+/// A drop-in with the test's change of the unit.
 const CHANGE: &str = "etc/systemd/system/k3s-init.service.d/change.conf";
 
-/// The shipped unit's own steps, of which the machine goes down without a warning after the first so many.
+/// Keeps the shipped unit's own steps, but switches the machine off without warning after the first `steps` of them.
 fn cut_after(machine: &Machine<'_>, steps: usize) -> Result<()> {
     let unit = machine.read(INIT_UNIT)?;
     let mut lines: Vec<_> = unit
@@ -26,7 +26,7 @@ fn cut_after(machine: &Machine<'_>, steps: usize) -> Result<()> {
     )
 }
 
-/// With one power cut after each step that `chosen` takes.
+/// Cuts the power once after each step that `chosen` picks.
 fn the_entry_into_the_cluster_goes_on(chosen: impl Fn(&str) -> bool) -> Result<()> {
     let rack = Rack::new()?;
     rack.add_node(MAC, "node-1", TOKEN)?;
@@ -37,7 +37,7 @@ fn the_entry_into_the_cluster_goes_on(chosen: impl Fn(&str) -> bool) -> Result<(
         .lines()
         .filter(|line| line.starts_with("ExecStart="))
         .collect();
-    // The first only looks. Once the unit is disabled no boot runs it again.
+    // The first step changes nothing. Once a step has disabled the unit, no boot runs it again.
     let disable = steps
         .iter()
         .position(|step| step.contains("disable"))
@@ -55,13 +55,13 @@ fn the_entry_into_the_cluster_goes_on(chosen: impl Fn(&str) -> bool) -> Result<(
     Ok(())
 }
 
-/// The node is in its cluster by then, and has noted it nowhere.
+/// At that point the node is in its cluster but has not noted that anywhere.
 #[test]
 fn the_entry_into_the_cluster_goes_on_after_a_power_cut() -> Result<()> {
     the_entry_into_the_cluster_goes_on(|step| step.ends_with("gild-seed join"))
 }
 
-/// The files' lengths are on the disk some time after their names, which this harness cannot show: it empties them.
+/// A disk stores the lengths of files some time after their names. The harness cannot show that, so it empties the files.
 #[test]
 fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<()> {
     const CONFIG: &str = "etc/rancher/k3s/config.yaml";
@@ -71,7 +71,7 @@ fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<(
     rack.add_node(MAC, "node-1", TOKEN)?;
     let matchbox = rack.matchbox()?;
     let mut machine = rack.machine(MAC)?;
-    // cloud-init is done, and nothing has waited for the disk yet.
+    // At that point cloud-init has finished, but nothing has waited for the disk yet.
     cut_after(&machine, 1)?;
     machine.start()?;
     assert_eq!(machine.wait_for_end()?, End::PowerOff);
@@ -83,7 +83,7 @@ fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<(
     for instance in std::fs::read_dir(machine.path("var/lib/cloud/instances"))? {
         std::fs::write(instance?.path().join("obj.pkl"), "")?;
     }
-    // This one's step was noted, and not taken.
+    // The step for this file was noted but not taken.
     std::fs::remove_file(machine.path(PASSWORD))?;
     machine.boot()?;
     assert_joined(&machine, "node-1")?;
@@ -92,7 +92,7 @@ fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<(
     assert!(ssh_answers(&rack, &machine)?);
     assert_eq!(matchbox.requests().len(), 1);
 
-    // A member's ssh keys are made again too, though its first boot is over.
+    // A member's ssh keys are made again too, although its first boot is over.
     machine.cut_power()?;
     machine.write(HOST_KEY, "")?;
     machine.boot()?;
@@ -102,7 +102,7 @@ fn what_was_not_on_the_disk_yet_when_power_failed_is_written_again() -> Result<(
 
 #[test]
 fn an_entry_that_failed_for_a_while_is_made_without_a_reboot() -> Result<()> {
-    // The wait, which is a minute, and what is in the way. Nothing else of the unit is changed.
+    // Only this differs from the shipped unit: a shorter wait (it is a minute) and an obstacle.
     const HINDRANCE: &str =
         "[Service]\nRestartSec=3s\nExecStartPre=/usr/bin/test -e /run/it-has-passed\n";
     let rack = Rack::new()?;

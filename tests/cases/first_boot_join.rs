@@ -1,5 +1,5 @@
-//! A node that the cluster does not let in says why, and is healed by a correction in Matchbox alone: nobody logs in, and it
-//! does not start again. What is real here and what is not: see `gild_tests::nspawn`.
+//! If the cluster does not let a node in, the node says why. A correction in Matchbox alone is enough: nobody logs in, and the node does
+//! not restart. `gild_tests::nspawn` says what is real here and what is not.
 
 use anyhow::{Context, Result};
 use gild_report::{Kind, Proof, Report};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const PASSWORD: &str = "s3cret-of-the-cluster";
 const OTHER_PASSWORD: &str = "s3cret-of-yesterday";
 
-/// The wait between two questions, which is a minute. Nothing else of the unit is changed.
+/// Shortens the wait between two requests, which is a minute. Nothing else of the unit changes.
 fn ask_often(machine: &Machine<'_>) -> Result<()> {
     let unit = machine.read("usr/lib/systemd/system/k3s-init.service")?;
     let steps: String = unit
@@ -35,7 +35,7 @@ fn node(rack: &Rack, server: &str, token: &str, more: &Value) -> Result<()> {
     rack.group("node-1", &json!({"mac": MAC}), &metadata)
 }
 
-/// Waits until the console says so, and nothing of the entry has been taken for done meanwhile.
+/// Waits until the console has these words. Until then no part of the entry may count as done.
 fn hears(machine: &mut Machine<'_>, words: &str) -> Result<()> {
     machine.wait_until(&format!("the console says {words:?}"), |machine| {
         Ok(machine.console().contains(words))
@@ -59,7 +59,7 @@ fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<(
     rack.cluster.add_node("node-1", "of-another-node");
     let of_another = token.replace(&token[3..13], "0123456789");
     let none = json!({});
-    // Nobody listens there.
+    // Nothing listens at this address.
     node(&rack, "https://10.77.0.1:6444", &token, &none)?;
     let matchbox = rack.matchbox()?;
     let mut machine = rack.machine(MAC)?;
@@ -73,7 +73,7 @@ fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<(
     node(&rack, SERVER, &of_another, &none)?;
     hears(&mut machine, "the token is one of another cluster")?;
 
-    // A wrong one, and one that was right until it expired, are the same to anyone who shows them.
+    // The node cannot tell a wrong token from one that has expired.
     node(&rack, SERVER, &rack.cluster.token(OTHER_PASSWORD), &none)?;
     hears(
         &mut machine,
@@ -83,7 +83,7 @@ fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<(
     node(&rack, SERVER, &token, &none)?;
     hears(&mut machine, "the cluster knows another node as node-1")?;
 
-    // What Matchbox says of this node when it is down, or has lost the group, takes nothing away.
+    // If Matchbox is down or has lost the group, the node keeps what it has.
     rack.remove_node("node-1")?;
     hears(
         &mut machine,
@@ -99,10 +99,10 @@ fn each_wrong_value_is_named_and_heals_by_a_correction_in_matchbox() -> Result<(
         "disabled"
     );
     assert_eq!(rack.cluster.joins(), ["node-1"]);
-    // The first start, and one for each correction.
+    // One is the first start, and there is one for each correction.
     assert_eq!(starts(&machine)?.len(), 6);
     assert_secret(&machine, &["s3cret", "of-another-node", &of_another[..30]])?;
-    // It is a member: nothing asks any more, and a boot changes nothing of what was corrected.
+    // The node is a member. It asks nobody any more, and a boot keeps the corrections.
     let asked = matchbox.requests().len();
     machine.power_off()?;
     machine.boot()?;
@@ -167,12 +167,12 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
         Ok(())
     };
 
-    // The operator has changed Matchbox before the servers: the cluster does not take the new token yet.
+    // The operator has changed Matchbox before the servers, so the cluster does not accept the new token yet.
     with(&rack, "node-1", PASSWORD, "b2", &key("new"))?;
     refused(&machine, "does not take the token")?;
     with(&rack, "node-2", OTHER_PASSWORD, "a1", &key("gone"))?;
     refused(&machine, "a member keeps its name")?;
-    // Whose pods would it end?
+    // If the node followed this group, it would end the pods of its present cluster.
     let other = rack.site.cluster(7443)?;
     node(
         &rack,
@@ -199,11 +199,11 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
         keys.contains(&key("new")) && !keys.contains(&key("gone")),
         "{keys}"
     );
-    // Made from the token where Matchbox gives none, and the cluster knows this node by the first.
+    // Matchbox gives no password, so it was made from the first token. The cluster knows the node by it, so it stays.
     assert_eq!(machine.read("etc/rancher/node/password")?, password);
     assert_eq!(starts(&machine)?.len(), 2);
 
-    // k3s ends with an option that it does not have: it gets back what it had.
+    // k3s fails because of an unknown option, so it gets its old configuration back.
     let metadata = json!({
         "hostname": "node-1", "k3s_url": SERVER, "k3s_token": rack.cluster.token(PASSWORD),
         "k3s_config": {"no-such-option": "1"}, "ssh_keys": {"op": key("new")},
@@ -215,7 +215,7 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     })?;
     with(&rack, "node-1", PASSWORD, "b2", &key("new"))?;
 
-    // Nothing has changed since: k3s is left alone.
+    // Nothing has changed since, so k3s must not restart.
     let before = starts(&machine)?.len();
     machine.output(REFRESH, &["refresh"])?;
     assert_eq!(starts(&machine)?.len(), before);
@@ -226,7 +226,7 @@ fn a_member_takes_on_what_changed_in_matchbox_when_it_is_asked_to() -> Result<()
     assert_joined(&machine, "node-1")
 }
 
-/// The reports that came, each with the same secret of the node's own, which is this.
+/// The reports that arrived. Each has the same secret of the node, and it is this one.
 fn reports(matchbox: &Matchbox, token: &str, secret: &str) -> Result<Vec<Report>> {
     let mut reports = Vec::new();
     for request in matchbox.posted() {
@@ -244,7 +244,7 @@ fn stage(report: &Report) -> &str {
     report.stage.as_deref().unwrap_or_default()
 }
 
-/// Checks what a node reported on its way into the cluster, where at first nothing answered.
+/// Checks what a node reported on its way into the cluster. At first nothing answered.
 fn assert_way(first: &[Report]) -> Result<()> {
     let mut stages: Vec<&str> = first.iter().map(stage).collect();
     stages.dedup();
@@ -288,7 +288,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
     let rack = Rack::new()?;
     let token = rack.cluster.token(PASSWORD);
     rack.cluster.accept(PASSWORD);
-    // Nobody listens there.
+    // Nothing listens at this address.
     node(&rack, "https://10.77.0.1:6444", &token, &json!({}))?;
     let matchbox = rack.matchbox()?;
     matchbox.take_reports();
@@ -315,7 +315,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
     let shown: Vec<_> = asked.iter().map(|it| it.proof.as_deref()).collect();
     assert!(shown.len() > 1 && shown.iter().all(|it| *it == Some(secret)));
 
-    // A refresh shows it, too, and says what came of it.
+    // A refresh shows the same secret, and reports its result.
     let label = json!({"k3s_node_labels": {"rack": "example.com/rack=b2"}});
     node(&rack, SERVER, &token, &label)?;
     machine.output("/usr/sbin/gild-seed", &["refresh"])?;
@@ -332,13 +332,13 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
         Some("taken on from the metadata server: k3s_node_labels")
     );
 
-    // The token changes, and changes again.
+    // The token changes twice.
     for password in [OTHER_PASSWORD, "s3cret-of-tomorrow"] {
         let next = rack.cluster.token(password);
         rack.cluster.accept(password);
         node(&rack, SERVER, &next, &label)?;
         machine.output("/usr/sbin/gild-seed", &["refresh"])?;
-        // On a busy machine k3s writes that it has started after the refresh has ended.
+        // On a busy machine k3s may write that it has started after the refresh has already ended.
         machine.wait_until("k3s starts with the next token", |machine| {
             let config = starts(machine)?.pop().unwrap_or_default();
             Ok(config["config"]["token"] == json!(next))
@@ -354,7 +354,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
     }
     let asked = matchbox.asked();
 
-    // A member says once in each start that it is there, and asks nothing.
+    // A member reports once in each start that it is there, and asks nothing.
     machine.power_off()?;
     machine.boot()?;
     machine.wait_until("it reports in its next start", |_| has_joined(&matchbox, 5))?;
@@ -376,7 +376,7 @@ fn a_node_reports_its_way_into_the_cluster_and_shows_the_same_secret_whatever_it
     })?;
     assert_eq!(begun(&machine)?, before, "the node was not started again");
 
-    // A real Matchbox takes no reports, and is asked once.
+    // A real Matchbox takes no reports, so it is asked only once.
     machine.power_off()?;
     drop(matchbox);
     let matchbox = rack.matchbox()?;

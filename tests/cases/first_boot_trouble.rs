@@ -1,4 +1,4 @@
-//! A node whose Matchbox is down, wrong or hostile has a name and ssh, joins nothing, and heals by itself.
+//! A node whose Matchbox is down, wrong or hostile has a name and ssh. It joins no cluster, and recovers by itself.
 
 use anyhow::Result;
 use gild_tests::matchbox::tls::{Authority, Validity};
@@ -11,7 +11,7 @@ use serde_json::json;
 
 const TOKEN: &str = "s3cret-of-the-cluster";
 
-/// The waits of the retry timer, which are minutes. Nothing else of it is changed.
+/// Shortens the waits of the retry timer, which are minutes. Nothing else of it changes.
 const SHORT_TIMER: &str =
     "[Timer]\nOnActiveSec=\nOnActiveSec=3s\nOnUnitInactiveSec=3s\nRandomizedDelaySec=0\n";
 
@@ -61,7 +61,7 @@ fn a_node_heals_when_matchbox_comes_up_after_it() -> Result<()> {
     assert!(config.contains(TOKEN));
     assert_eq!(machine.read("etc/machine-id")?, before);
     assert_secret(&machine, &[TOKEN])?;
-    // It is what it is going to be: nothing asks or reboots any more.
+    // The node has its identity, so nothing asks or reboots any more.
     assert_eq!(
         machine.unit("gild-seed-retry.timer", "ActiveState")?,
         "inactive"
@@ -74,11 +74,11 @@ fn a_node_heals_when_matchbox_comes_up_after_it() -> Result<()> {
     Ok(())
 }
 
-/// Asks again on a running machine, as its next boot would, and gives what the helper said.
+/// Asks again on a running machine, as its next boot would. Returns what the helper said.
 fn ask_again(machine: &Machine<'_>) -> Result<String> {
     let cursor = machine.output("journalctl", &["--lines=0", "--show-cursor", "--quiet"])?;
     let cursor = cursor.trim_start_matches("-- cursor: ").to_owned();
-    // systemd takes many starts in a row for a fault.
+    // systemd treats many starts in a row as a fault.
     machine.output("systemctl", &["reset-failed", "gild-seed.service"])?;
     machine.output("systemctl", &["restart", "gild-seed.service"])?;
     machine.output("journalctl", &["--sync"])?;
@@ -160,7 +160,7 @@ fn no_answer_but_a_good_one_makes_a_node_of_it() -> Result<()> {
         check(&format!("{hostname} {token:?}"), said)?;
         rack.remove_node(hostname)?;
     }
-    // Certificates: of another authority, and of a time that the node's clock has not reached.
+    // Two bad certificates: one of another authority, and one that is not valid yet by the node's clock.
     drop(matchbox);
     node("n", TOKEN)?;
     let other = Authority::new()?.server(GATEWAY.into(), Validity::Now)?;
@@ -172,7 +172,7 @@ fn no_answer_but_a_good_one_makes_a_node_of_it() -> Result<()> {
     check("a certificate from the future", "not valid yet")?;
     drop(matchbox);
 
-    // A key that lets nobody in keeps no node out, and its name does not clear the screen.
+    // A key that cannot be used does not stop the node, and the key's name must not clear the screen.
     let _matchbox = rack.matchbox()?;
     rack.remove_node("n")?;
     let escape = json!({"\u{1b}[2J": "x"});

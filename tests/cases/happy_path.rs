@@ -24,11 +24,11 @@ fn assert_memory(receipt: &Value) {
 fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     let mut scene = Scene::new(&format!("node-{}", product.name()), product)?;
     scene.serve_by_ganesha()?;
-    // As on the smallest real board.
+    // The smallest real board has this much.
     scene.hardware.memory = 1024;
     scene.hardware.cores = product.cores();
 
-    // First start: the card's agent writes the disk.
+    // At the first start the card's agent writes the disk.
     let mut board = scene.power_on()?;
     board.wait_for(&format!("gild: board {}", product.name()), PATIENCE)?;
     board.wait_for(
@@ -56,7 +56,7 @@ fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     );
     drop(board);
 
-    // Second start, card left in: the disk's own boot partition, read by the stand-in for the firmware.
+    // At the second start the card is still in the slot. The stand-in for the firmware reads the disk's own boot partition.
     let boot = firmware::boot_from_disk(product, &scene.nvme(), scene.path())?;
     let mut node = scene.hardware.power_on(&boot)?;
     let image_id = &scene.share.golden.image_id;
@@ -74,7 +74,7 @@ fn a_bare_board_becomes_a_node_and_stays_one(product: Product) -> Result<()> {
     assert_eq!(node.wait_end(PATIENCE)?, End::PowerOff);
     drop(node);
 
-    // Third start, from the card again: nothing is written.
+    // At the third start, from the card again, nothing is written.
     let before = scene.path().join("before.img");
     fs::copy(scene.nvme(), &before)?;
     let mut board = scene.power_on()?;

@@ -1,4 +1,4 @@
-//! Images over HTTP and HTTPS, from nginx, by way of a cache, and with a server that goes away in the middle.
+//! Images over HTTP and HTTPS: from nginx, through a cache, and with a server that disappears in the middle.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -39,7 +39,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// What `gild flash` from this address makes of a file in `folder`.
+/// The result of `gild flash` from this address to a file in `folder`.
 fn flash(url: &str, key: &Path, folder: &Path, more: &[&str]) -> Result<Output> {
     let target = folder.join("disk.img");
     disk::blank(&target, 256 << 20)?;
@@ -85,7 +85,7 @@ fn a_disk_is_flashed_and_an_image_verified_from_nginx_and_through_a_cache() -> R
     );
 
     let cache = Nginx::cache_of(&origin.url())?;
-    // nginx writes its log when an answer is over, which may be after its reader has ended.
+    // nginx writes its log when an answer is finished, and the reader may have ended before that.
     let images = || {
         let count = || {
             let lines = origin.requests();
@@ -146,7 +146,7 @@ fn who_is_let_in_and_who_answers_are_proven_or_nothing_is_written() -> Result<()
     let written = disk::allocated(&folder.path().join("disk.img"))?;
     assert_eq!(written, 0, "nothing is written before the image is proven");
 
-    // Certificates of the right authority that do not count: of another time, and for another address.
+    // These certificates are of the right authority, but one is not valid yet and one is for another address.
     let other = authority.identity(Ipv4Addr::LOCALHOST.into(), Validity::NotYet)?;
     let young = Nginx::serve_members(&share.directory, TOKEN, &other)?;
     let both = ["--ca", &*ca, "--header-file", &*header];
@@ -201,7 +201,7 @@ fn a_file_that_nginx_replaces_in_the_middle_is_not_read_on() -> Result<()> {
 
     fs::write(folder.path().join("next"), vec![2; 4 << 20])?;
     fs::rename(folder.path().join("next"), &path)?;
-    // The time of change, of which nginx makes the tag, has seconds.
+    // nginx makes the tag from the time of change, and that has only seconds.
     let later = SystemTime::now() + Duration::from_secs(10);
     fs::File::open(&path)?.set_modified(later)?;
     let error = file
@@ -224,7 +224,7 @@ fn a_board_is_flashed_over_https_by_the_site_s_own_authority() -> Result<()> {
             scene.share.public_key,
         )
     };
-    // Without the authority: named, and nothing is written.
+    // Without the authority the board names the trouble and writes nothing.
     scene.card.write("gild.toml", &configuration(""))?;
     let mut board = scene.power_on()?;
     let console = board.wait_for("FAULT 3", gild_tests::scene::PATIENCE)?;
@@ -254,7 +254,7 @@ fn a_board_goes_on_with_the_next_server_in_the_middle_of_an_image() -> Result<()
             return Reply::new(404, "");
         };
         let reply = Reply::file(request, &bytes).with("ETag", "\"one\"");
-        // The third part of the image is its last: the connection ends in it, and so does every later one.
+        // The connection ends in the third part of the image, and so does every later one.
         if name.ends_with(".img.zst") && given.fetch_add(1, Ordering::SeqCst) >= 3 {
             reply.cut_after(0)
         } else {

@@ -1,7 +1,6 @@
-//! What gild promises, end to end. One program, so that its cases fill all cores until the last one ends.
+//! What gild promises, end to end. The cases are in one program, so that they keep all cores busy until the last one ends.
 //!
-//! `make test` runs one case of each kind. A variant that costs minutes stands in a module `campaign`, and `make campaign` runs
-//! it.
+//! `make test` runs one case of each kind. Variants that take minutes are in modules called `campaign`, and only `make campaign` runs them.
 
 mod boot_order;
 mod chain_rock5b;

@@ -1,5 +1,4 @@
-//! The stand-in for Matchbox answers as the real one: the values here were given by Matchbox' own Go code, or stand
-//! in its source.
+//! The stand-in for Matchbox answers like the real one. The values here were given by Matchbox' own Go code or are in its source.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -164,7 +163,7 @@ fn most_selectors_win_then_the_last_in_order() -> Result<()> {
         let line = format!("HOSTNAME={name}");
         assert!(lines(&body).contains(line.as_str()), "{query}: {body}");
     }
-    // Of one selector each, `region=` sorts after `mac=`.
+    // Of two groups with one selector each, the last one in the order of their text wins: `region=` comes after `mac=`.
     std::fs::remove_file(directory.path().join("groups/2.json"))?;
     let body = metadata(&matchbox, &format!("mac={MAC}&region=b"))?;
     assert!(lines(&body).contains("HOSTNAME=region"), "{body}");

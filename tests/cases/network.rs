@@ -1,7 +1,7 @@
-//! Networks: which interface is used, and a server that is reached by IPv6 only.
+//! Networks: which interface the agent uses, and a server that can be reached only by IPv6.
 //!
-//! Real: the kernel, the agent and its DHCP client, and dnsmasq for the lease that is lost. Simulated: the other routers and
-//! DHCP servers are those of QEMU's user-mode network. What else DHCP servers say is tried in agent/dhcp/tests.
+//! Real: the kernel, the agent and its DHCP client, and dnsmasq for the lease that is lost. Simulated: the other routers and DHCP servers
+//! are those of QEMU's user-mode network. agent/dhcp/tests tries other answers of DHCP servers.
 
 use std::process::{Child, Stdio};
 
@@ -12,13 +12,13 @@ use gild_tests::nfs_server::{EXPORT, NfsServer};
 use gild_tests::scene::{PATIENCE, Scene};
 use nix::sched::{CloneFlags, unshare};
 
-/// So slow that a lease is renewed and lost before the disk is written.
+/// This is slow enough for a lease to be renewed and lost before the disk is written.
 const SLOW: u64 = 4 << 20;
 
-/// The lease is to be renewed every three seconds.
+/// Makes the client renew the lease every three seconds.
 const SOON: &str = "--dhcp-option=option:T1,3";
 
-/// Puts this thread into its own network, with the board's cable. What is started from here on is in there too.
+/// Puts this thread into a network of its own, together with the board's cable. Programs started from here on are in it too.
 fn use_own_network(scene: &mut Scene) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace needs root: `make test`")?;
     for arguments in [
@@ -34,7 +34,7 @@ fn use_own_network(scene: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// dnsmasq with one address to give.
+/// A dnsmasq that has one address to give.
 struct Dnsmasq(Child);
 
 impl Dnsmasq {
@@ -71,7 +71,7 @@ fn the_interface_that_leads_to_the_server_wins() -> Result<()> {
     let mut scene = Scene::new("two-networks", Product::Rpi5)?;
     scene.hardware.dead_end = true;
 
-    // Which of two that answer at once is the first is chance.
+    // If two servers answer at the same time, either one may be first.
     let mut board = scene.power_on()?;
     board.set_cable(false)?;
     board.wait_for("gild: network eth0 ", PATIENCE)?;
@@ -146,7 +146,7 @@ fn a_short_name_with_only_an_ipv6_address_is_found_in_the_domain_of_dhcp() -> Re
         "10.0.2.50",
         &[
             "--domain=lan",
-            // It knows all names there, so the server's name has no IPv4 address.
+            // dnsmasq is the authority for all names there, so the server's name has no IPv4 address.
             "--local=/lan/",
             "--host-record=share.lan,fd00:1::2",
             "--enable-ra",

@@ -1,9 +1,8 @@
 //! Reading files from NFS servers that work, and from servers that do not.
 //!
-//! Real: three servers that no one here wrote the protocol of (nfs-ganesha as its own process, the kernel's in a
-//! virtual machine, the crate `nfs3_server` inside this one), TCP over the loopback interface, the reader.
-//! Simulated: the faults, by the relay and the file system of the embedded server; the waits
-//! between attempts, which are cut short.
+//! Real: three servers whose protocol somebody else wrote (nfs-ganesha as its own process, the kernel's in a virtual machine, the crate
+//! `nfs3_server` inside this one), TCP over the loopback interface, the reader. Simulated: the faults, which the relay and the file system
+//! of the embedded server make. The waits between attempts are cut short.
 
 mod changes;
 mod kernel;
@@ -29,14 +28,14 @@ use tempfile::TempDir;
 const NAME: &str = "image.bin";
 const SIZE: usize = (9 << 20) + 7;
 
-/// A patience that waits little, gives up at a limit and remembers what it waited for.
+/// A patience that waits only a short time, gives up at a limit, and remembers what it waited for.
 struct Watch {
     limit: u32,
     met: Mutex<Met>,
     changed: Condvar,
 }
 
-/// What the reader has said to its patience.
+/// What the reader has reported to its patience.
 #[derive(Default)]
 struct Met {
     seen: Vec<(u32, String)>,
@@ -71,7 +70,7 @@ impl Watch {
         drop(waited.expect("no panic"));
     }
 
-    /// Returns when the reader has waited for an answer for so many seconds, or has given it up.
+    /// Returns when the reader has waited this many seconds for an answer, or has given up.
     fn wait_until_waiting_for(&self, seconds: u64) {
         self.wait_until(|met| {
             !met.seen.is_empty() || met.waited.is_some_and(|waited| waited.as_secs() >= seconds)
@@ -171,7 +170,7 @@ fn served(server: &NfsServer) -> u64 {
         .unwrap_or(0)
 }
 
-/// Starts this test again by the given program, which sets something up for it. `true` in the test that was started so.
+/// Starts this test again through the given program, which sets something up for it. Returns `true` inside that second run.
 fn is_inside(test: &str, launcher: &[&str]) -> bool {
     const INSIDE: &str = "GILD_TEST_INSIDE";
     if std::env::var_os(INSIDE).is_some() {
@@ -188,14 +187,14 @@ fn is_inside(test: &str, launcher: &[&str]) -> bool {
     false
 }
 
-/// Root, except for the right to open privileged ports.
+/// Runs as root, but without the right to open privileged ports.
 const WITHOUT_PRIVILEGED_PORTS: [&str; 3] = [
     "setpriv",
     "--bounding-set=-net_bind_service",
     "--inh-caps=-net_bind_service",
 ];
 
-/// The server serves only those who can open such ports, and the reader says so.
+/// The server serves only clients that can open privileged ports, and the reader must say so.
 fn assert_wants_root(error: &NfsError) {
     assert!(!error.is_retryable(), "{error}");
     assert!(
@@ -204,7 +203,7 @@ fn assert_wants_root(error: &NfsError) {
     );
 }
 
-/// A separate network, with two addresses. nfs-ganesha resolves 127.0.0.1 only where there is another one too.
+/// A separate network with two addresses. nfs-ganesha resolves 127.0.0.1 only if there is another address too.
 const OWN_NETWORK: [&str; 6] = [
     "unshare",
     "--net",

@@ -23,15 +23,15 @@ use serde_json::Value;
 
 /// This machine, as a board sees it.
 const HOST: &str = "10.0.2.2";
-/// An order may not count long after the time in its id.
+/// Made when the test runs, because an order may not count long after the time in its id.
 static ID: LazyLock<OrderId> = LazyLock::new(|| {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     OrderId::made(now.unwrap_or_default().as_secs(), [0x1a, 0x2b, 0x3c]).expect("our days")
 });
-/// How long a disk waits for network and answer, with what a busy machine needs besides.
+/// How long a disk may wait for network and answer, and three seconds for a busy machine.
 const LONGEST_WAIT: f64 = 10.0 + 3.0;
 
-/// A board whose disk is flashed, and is proven by that. From now on the share has its image as the channel's alone.
+/// A board whose disk is flashed, which also proves its image. From then on the share has the board's image only in the channel.
 fn proven(name: &str) -> Result<Scene> {
     let scene = Scene::with_own_share(name, Product::Rpi5)?;
     let receipt = scene.flash()?;
@@ -44,8 +44,8 @@ fn proven(name: &str) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Powers the board on until it restarts to its disk, and gives the receipt of this start: the card keeps that of the flash. Nothing
-/// starts from the disk here, so the count of the loop guard is taken away first.
+/// Powers the board on until it restarts to its disk. Returns the receipt of this start from the console, because the card keeps that of
+/// the flash. Nothing starts from the disk in this test, so the loop guard's count is removed first.
 fn start(scene: &Scene, has_cable: bool, said: &str) -> Result<(Value, String)> {
     scene
         .card
@@ -64,7 +64,7 @@ fn start(scene: &Scene, has_cable: bool, said: &str) -> Result<(Value, String)> 
     Ok((serde_json::from_str(receipt.1)?, console.join("\n")))
 }
 
-/// The order that has this board written again with the image of the channel, signed by this key.
+/// An order to write this board again with the image of the channel, signed with this key.
 fn order(pair: &KeyPair) -> Result<String> {
     let choice = Choice::Channel(Channel::parse("canary").context("a channel")?);
     let flash = Flash {
@@ -87,7 +87,7 @@ fn signed(pair: &KeyPair, action: Action) -> Result<String> {
     Ok(SignedOrder::new(text, signature.into_string()).to_text())
 }
 
-/// The card asks there, and believes this key alone.
+/// Makes the card ask this server and trust only this key.
 fn ask(scene: &Scene, server: &str, pair: &KeyPair) -> Result<()> {
     let key = pair.pk.to_base64();
     let text = scene.configuration();
@@ -97,7 +97,7 @@ fn ask(scene: &Scene, server: &str, pair: &KeyPair) -> Result<()> {
     )
 }
 
-/// A web server with files, as far as a board can tell: the order lies there under the board's address.
+/// A web server with the order under the board's address. For a board it looks like any server with files.
 fn web_server(order: String) -> Server {
     let path = format!("/orders/{}", Product::Rpi5.mac12());
     Server::start(move |request| {
@@ -130,7 +130,7 @@ fn a_signed_order_has_a_proven_disk_written_once_with_the_image_that_it_chooses(
     assert_eq!(carried_out(&scene)?, [ID.as_str()]);
     scene.assert_disk_is_the_image()?;
 
-    // The order is still there.
+    // The server still has the order.
     let asked = server.requests().len();
     let (receipt, console) = start(&scene, true, "is spent: the disk has carried out")?;
     assert_eq!(receipt["outcome"], "already-done");
@@ -162,7 +162,7 @@ fn an_order_of_another_key_or_for_an_image_that_is_not_there_has_nothing_written
     let mut reports = requests.iter().filter(|request| request.method == "POST");
     assert!(reports.any(|report| report.body.contains("its signature does not count")));
 
-    // Its key counts now, and the image that the order chooses is not there: nobody waits for that.
+    // The card now trusts the order's key, but the image that the order chooses is missing. The board must not wait for it.
     ask(&scene, &server.url_at(HOST), &stranger)?;
     let board = scene.share.directory.join(Product::Rpi5.name());
     fs::remove_file(board.join("golden-canary.json"))?;
@@ -174,7 +174,7 @@ fn an_order_of_another_key_or_for_an_image_that_is_not_there_has_nothing_written
     Ok(())
 }
 
-/// A blank disk is written, but not while the order counts; and not one of the server's troubles lets go of it.
+/// A blank disk is written, but not while the hold counts. No trouble of the server ends the hold.
 #[test]
 fn a_held_board_is_not_written_until_the_hold_is_taken_back() -> Result<()> {
     let scene = Scene::new("order-hold", Product::Rpi5)?;
@@ -220,7 +220,7 @@ fn a_dry_run_says_what_it_would_do_and_writes_nothing() -> Result<()> {
     );
     let said = board.wait_for(&image, PATIENCE)?;
     assert!(said.contains("serial NVME-SIM-0001"), "{said}");
-    // It looks again, and does not restart.
+    // It looks again but does not restart.
     board.wait_for("gild: stage disk", PATIENCE)?;
     board.wait_for("gild: stage target", PATIENCE)?;
     let receipt = scene.receipt()?;
@@ -246,7 +246,7 @@ fn a_dry_run_says_what_it_would_do_and_writes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Nobody is a condition of starting the disk: neither a server that takes the connection and says nothing, nor the network.
+/// Starting the disk depends on nobody: not on a server that accepts the connection and says nothing, and not on the network.
 #[test]
 fn a_proven_disk_is_started_in_time_without_an_answer_and_without_a_network() -> Result<()> {
     let scene = proven("order-silence")?;
@@ -272,7 +272,7 @@ fn a_proven_disk_is_started_in_time_without_an_answer_and_without_a_network() ->
     Ok(())
 }
 
-/// A good order, and a server of images that sends byte after byte: the disk is started, and nothing of it is changed.
+/// The order is good, but the server of images sends single bytes. The disk is started and not changed.
 #[test]
 fn a_proven_disk_is_started_in_time_though_the_share_trickles() -> Result<()> {
     let scene = proven("order-trickle")?;

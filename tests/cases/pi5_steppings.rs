@@ -1,5 +1,5 @@
-//! Both steppings of the Raspberry Pi 5's processor start from the card and from the disk, as far as the firmware's stand-in
-//! says. No board is switched on here.
+//! Both steppings of the Raspberry Pi 5's processor start from the card and from the disk, by the rules of the firmware's stand-in. No
+//! virtual board runs here.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,7 +52,7 @@ fn starts_with_the_overlay_and_on_c0_without(
     start(Revision::C0)?;
     start(Revision::D0)?;
 
-    // Raspberry Pi's own overlay names what the mainline tree lacks.
+    // Raspberry Pi's own overlay refers to names that the mainline tree lacks.
     let other = directory.join("other.dtbo");
     std::fs::write(
         directory.join("other.dts"),
@@ -75,7 +75,7 @@ fn starts_with_the_overlay_and_on_c0_without(
     assert!(death.contains("brcmstb_pinconf_set"), "{death}");
     assert!(death.contains(OVERLAY), "{death}");
 
-    // The kernel's tree for D0 under the name that the firmware loads would only turn it round.
+    // Shipping the kernel's tree for D0 under the name that the firmware loads would only exchange the two.
     let newer = workspace::target().join("kernel/dtb/broadcom/bcm2712-d-rpi-5-b.dtb");
     let base = "::bcm2712-rpi-5-b.dtb";
     mtools("mcopy", &disk, &["-o", &newer.to_string_lossy(), base]);

@@ -1,7 +1,7 @@
 //! Power cuts, and what the next start makes of them.
 //!
-//! Simulated: the power cut is the killing of QEMU. What the disk had taken by then, flushed or not, is still there
-//! afterwards: the loss of a disk's volatile cache is not shown here.
+//! Simulated: a power cut means that QEMU is killed. Everything that the disk had accepted by then stays, flushed or not. So the loss of a
+//! disk's volatile cache is not shown here.
 
 use std::fs;
 

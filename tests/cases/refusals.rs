@@ -1,6 +1,6 @@
-//! What a board must not flash. In each test the disk is blank before and must not have been touched afterwards.
+//! What must not be flashed. In each test the disk is blank at first and must be untouched at the end.
 //!
-//! The faults are real ones: a wrong device tree, a foreign image, a broken signature.
+//! The faults are real: a wrong device tree, another board's image, a broken signature.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn an_unknown_board_is_fault_1_and_asks_the_server_nothing() -> Result<()> {
 
     let mut board = scene.power_on()?;
     board.tolerate_faults();
-    // No driver is loaded on a board nobody knows, so there is no LED to blink.
+    // On an unknown board no driver is loaded, so there is no LED that could blink.
     let line = board.wait_for("gild: FAULT 1:", PATIENCE)?;
     board.wait_for("gild: hold", PATIENCE)?;
 
@@ -38,7 +38,7 @@ fn another_board_s_image_is_fault_4() -> Result<()> {
         let file = file?;
         fs::copy(file.path(), own.join(file.file_name()))?;
     }
-    // The signature is good: only the board's name in the manifest is another's.
+    // The signature is good. Only the board's name in the manifest is wrong.
     scene.share.public_key.clone_from(&others.public_key);
     scene.card.write("gild.toml", &scene.configuration())?;
 

@@ -1,7 +1,7 @@
-//! What a node says of itself while it is flashed, as the status server gets it.
+//! What the status server gets from a node while it is flashed.
 //!
-//! Real: the agent, its network, the disk's speed limit. Simulated: the status server, by a web server of the tests;
-//! and a disk that says that it is ill, by QEMU's NVMe.
+//! Real: the agent, its network, the disk's speed limit. Simulated: the status server, by a web server of the tests, and a disk that
+//! reports that it is failing, by QEMU's NVMe.
 
 use std::fs::OpenOptions;
 use std::net::{Ipv4Addr, TcpListener};
@@ -21,7 +21,7 @@ const HOST: &str = "10.0.2.2";
 const SLOW: u64 = 4 << 20;
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-/// The card sends reports to this server, signed.
+/// Makes the card send signed reports to this server.
 fn report_to(scene: &Scene, desk: &str) -> Result<()> {
     scene.card.write(
         "gild.toml",
@@ -32,7 +32,7 @@ fn report_to(scene: &Scene, desk: &str) -> Result<()> {
     )
 }
 
-/// What came in, each with a signature of the card's key.
+/// The reports that arrived. The card's key has signed each.
 fn reports(requests: &[Request]) -> Result<Vec<Report>> {
     let key = ReportKey::parse(KEY)?;
     let report = |request: &Request| {
@@ -82,7 +82,7 @@ fn a_flash_is_reported_signed_while_it_happens_and_the_receipt_at_its_end() -> R
         let percents: Vec<u8> = of_stage().filter_map(|report| report.percent).collect();
         println!("{stage}: {percents:?} %");
         assert!(percents.is_sorted(), "{stage}: {percents:?}");
-        // Most was read back while the rest was written, so the last stage may be over before a report is due.
+        // Most data was read back while the rest was written, so the last stage may end before a report is due.
         assert!(
             stage == "verify" || percents.len() >= 2 && percents.first() < percents.last(),
             "{stage}: {percents:?}"
@@ -129,7 +129,7 @@ fn a_receipt_that_nobody_takes_does_not_hold_up_the_node_and_is_sent_at_the_next
     let left: Report = serde_json::from_str(unsent)?;
     assert_eq!(left.outcome.as_deref(), Some("flashed"));
 
-    // As `gild-reprovision` leaves it: the next start asks the share.
+    // `gild-reprovision` leaves the disk like this. The next start asks the share.
     let target = OpenOptions::new().write(true).open(scene.nvme())?;
     target.write_all_at(&[0; 512], 0)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;

@@ -130,7 +130,7 @@ fn a_bit_that_arrives_wrong_once_is_fetched_again_and_never_written() -> Result<
 
     let mut board = scene.power_on()?;
     board.wait_for("fetching it again", PATIENCE)?;
-    // Found before it was written, and not by reading it back.
+    // The error must be found before the write, not when the data is read back.
     board.wait_for("gild: stage verify", PATIENCE)?;
     let receipt = scene.finish(&mut board)?;
 

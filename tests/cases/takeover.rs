@@ -1,4 +1,4 @@
-//! The agent's start, and a node that is not left alone while it holds.
+//! The agent's start, and a node whose cable is moved while it holds.
 
 use anyhow::Result;
 use gild_tests::board_dtb::Product;
@@ -23,7 +23,7 @@ fn a_console_that_the_board_does_not_have_is_no_reason_to_be_silent() -> Result<
 #[test]
 fn a_cable_that_is_moved_while_the_node_holds_brings_a_new_address() -> Result<()> {
     let mut scene = Scene::new("moved-cable", Product::Rock5b)?;
-    // Two disks to choose from: the node holds, and never restarts by itself.
+    // With two disks to choose from, the node holds and never restarts by itself.
     let second = scene.path().join("second.img");
     disk::blank(&second, DISK_SIZE)?;
     scene.hardware.nvme.push(Nvme {

@@ -1,4 +1,4 @@
-//! Which disk is written, and what happens when there is no choice to be made.
+//! Which disk is written, and what happens if the choice is not clear.
 
 use anyhow::Result;
 use gild_tests::board_dtb::Product;
@@ -6,13 +6,13 @@ use gild_tests::disk;
 use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
 use gild_tests::virtual_board::{End, Nvme};
 
-/// No port has hot-plug here, as on the boards: the kernel looks at each once (`pcie_ports=compat` takes the service away).
+/// No port has hot-plug here, as on the boards. The kernel looks at each port only once (`pcie_ports=compat` removes the service).
 #[test]
 fn a_disk_that_comes_late_is_found_without_hot_plug() -> Result<()> {
     let mut scene = Scene::new("late-disk", Product::Rpi5)?;
     let nvme = scene.hardware.nvme.remove(0);
     scene.hardware.spare_slot = true;
-    // Without a disk the board restarts after so long: the new one comes before that.
+    // Without a disk the board restarts after this time. The new disk comes before that.
     scene.arguments = "gild.hold_seconds=6 pcie_ports=compat".into();
 
     let mut board = scene.power_on()?;
@@ -33,7 +33,7 @@ fn a_board_without_a_disk_restarts_with_growing_pauses() -> Result<()> {
 
     for pause in [2, 4] {
         let mut board = scene.power_on()?;
-        // The pauses are seconds here: on a busy machine the restart comes before the LED has blinked five times.
+        // The pauses are only seconds here, so on a busy machine the restart may come before the LED has blinked five times.
         board.tolerate_faults();
         board.wait_for("gild: FAULT 5:", PATIENCE)?;
         board.wait_for(&format!("and restarting the board in {pause} s"), PATIENCE)?;

@@ -1,8 +1,8 @@
-//! Consent and proof, on virtual boards with their firmware: an image on trial has its starts, what is permanent waits for its
-//! proof, and a proven disk is written by an order only.
+//! Consent and proof, on virtual boards with their firmware. An image on trial gets its starts, permanent changes wait for its proof, and
+//! only an order writes a proven disk.
 //!
-//! Real: the agent, the card with its script, U-Boot, the code of the proof. Simulated: the hardware, the firmware of the
-//! Pi 5 (`gild_tests::pi5`), and systemd: the golden image of the tests proves itself in its one program.
+//! Real: the agent, the card with its script, U-Boot, the code of the proof. Simulated: the hardware, the firmware of the Pi 5
+//! (`gild_tests::pi5`), and systemd: the tests' golden image proves itself in its single program.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -25,11 +25,11 @@ const WATCH: Watch = Watch {
     show: None,
     failure: Some("golden: FAILED"),
 };
-/// The agent's file for one start, on the card of a Rock 5B.
+/// The file on a Rock 5B's card with which the agent allows one start.
 const TOKEN: &str = "trial.env";
 const GATE: &str = "gate.env";
 
-/// A bare board with the card first, and with firmware that does `set_reboot_order`; an image on trial on its own share.
+/// A bare board that starts from the card first, with firmware that knows `set_reboot_order`. The test's own share has an image on trial.
 fn bare(name: &str, product: Product, start: Start) -> Result<Scene> {
     let copy = workspace::fresh(&format!("{name}-share"))?;
     let share = share::published_on_trial(product, start)?.copy_to(&copy)?;
@@ -37,7 +37,7 @@ fn bare(name: &str, product: Product, start: Start) -> Result<Scene> {
     scene.use_firmware()?;
     if product.has_eeprom() {
         let mut eeprom = Eeprom::of_2025()?;
-        // A board that comes back without it is taken for one that does not find its disk, and gets its update before the proof.
+        // If a board comes back without this setting, the agent assumes that it does not find its disk, and updates it before the proof.
         let config = set_keys(eeprom.config()?.as_bytes(), &[("PCIE_PROBE", "1")])?;
         eeprom.set_config(str::from_utf8(&config)?)?;
         scene.hardware.eeprom = Some(eeprom);
@@ -71,7 +71,7 @@ fn is_disk_first(scene: &Scene) -> Result<bool> {
     Ok(eeprom.boot_order()?.is_nvme_first())
 }
 
-/// What leads a start of the disk that fails back to the card: the lines in `config.txt`, or the starts that U-Boot has left.
+/// The way back to the card after a failed start of the disk: the lines in `config.txt`, or the starts that U-Boot has left.
 fn way_back(scene: &Scene) -> Result<Vec<String>> {
     let (product, disk) = (scene.hardware.product, scene.nvme());
     if product.has_eeprom() {
@@ -89,7 +89,7 @@ fn way_back(scene: &Scene) -> Result<Vec<String>> {
     firmware::names_in_boot_partition(product, &disk, trial::FOLDER)
 }
 
-/// The image is on trial and was started so often, and nothing permanent has happened.
+/// The image is on trial and has been started this often. Nothing permanent has happened.
 fn assert_on_trial(scene: &Scene, image_id: &str, starts: u32) -> Result<()> {
     let record = record(scene)?;
     assert_eq!(
@@ -102,7 +102,7 @@ fn assert_on_trial(scene: &Scene, image_id: &str, starts: u32) -> Result<()> {
     Ok(())
 }
 
-/// From the start of a disk on trial, which proves itself, to its second start, and a power-on that needs no card.
+/// From the start of a disk on trial, which proves itself, to its second start and to a power-on without a card.
 fn proves_itself_and_stays(mut chain: Chain, image_id: &str) -> Result<()> {
     chain.wait_for(&format!("golden: image {image_id} is proven"))?;
     let asked = chain.restart(Medium::Card, |scene, _| {
@@ -172,8 +172,8 @@ fn a_bare_rock5b_gets_its_boot_order_after_the_proof() -> Result<()> {
     a_bare_board_gets_its_boot_order_after_the_proof(Product::Rock5b)
 }
 
-/// The board loses its card, and its power, right after the flash. Its disk starts and proves itself without the card; the boot
-/// order waits until a card is back.
+/// The board loses its card and its power right after the flash. Its disk starts and proves itself without the card. The boot order waits
+/// until a card is back.
 fn without_its_card_a_flashed_board_lacks_only_the_boot_order(product: Product) -> Result<()> {
     let mut scene = bare(
         &format!("trial-pulled-{}", product.name()),
@@ -219,9 +219,9 @@ fn a_rock5b_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> 
     without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rock5b)
 }
 
-/// Each start comes back to the agent. After the last one it says so, and looks at the share again and again.
+/// Each start comes back to the agent. After the last one the agent says so, and keeps looking at the share.
 fn uses_up_its_starts<'a>(scene: &'a mut Scene, image_id: &str) -> Result<Chain<'a>> {
-    // It looks again after so long, and gives the same image another start after ten minutes.
+    // It looks again after this time, and starts the same image again after ten minutes.
     scene.use_argument("gild.hold_seconds=10")?;
     let mut chain = Chain::power_on(scene, Medium::Card, WATCH)?;
     for starts in 1..=3 {
@@ -237,7 +237,7 @@ fn uses_up_its_starts<'a>(scene: &'a mut Scene, image_id: &str) -> Result<Chain<
     let fault = format!("gild: FAULT 8: image {image_id} was started 3 times and has not proven");
     chain.wait_for(&fault)?;
     chain.tolerate_faults();
-    // It has looked at the share once more.
+    // The second fault shows that it has looked at the share again.
     chain.wait_for(&fault)?;
     assert_on_trial(chain.scene(), image_id, 3)?;
     Ok(chain)
@@ -266,7 +266,7 @@ fn a_rock5b_whose_image_panics_starts_it_three_times_and_never_without_the_agent
     let mut scene = bare("trial-panic-rock5b", Product::Rock5b, Start::Panics)?;
     let image_id = scene.share.golden.image_id.clone();
     let mut chain = uses_up_its_starts(&mut scene, &image_id)?;
-    // One of the image's own went with each start.
+    // Each start used up one of the image's own three.
     assert_eq!(way_back(chain.scene())?, ["on"]);
     let console = chain.console();
     assert_eq!(console.matches("Kernel panic").count(), 3);
@@ -274,7 +274,7 @@ fn a_rock5b_whose_image_panics_starts_it_three_times_and_never_without_the_agent
     Ok(())
 }
 
-/// Nothing resets a board that hangs so early; somebody switches it off and on.
+/// Nothing resets a board that hangs so early. A person switches it off and on.
 #[test]
 fn a_start_that_hangs_is_counted_and_leads_back_to_the_card_at_the_next_power_on() -> Result<()> {
     let mut scene = bare("trial-hang-rock5b", Product::Rock5b, Start::Hangs)?;
@@ -290,15 +290,15 @@ fn a_start_that_hangs_is_counted_and_leads_back_to_the_card_at_the_next_power_on
     Ok(())
 }
 
-/// A board whose firmware comes back to the card at each restart: only the update makes a start of the disk possible, so it comes
-/// before the proof.
+/// The firmware of this board comes back to the card at each restart. Only an update lets it start the disk, so the update comes before the
+/// proof.
 fn with_firmware_of_2023(name: &str, start: Start) -> Result<Scene> {
     let mut scene = bare(name, Product::Rpi5, start)?;
     scene.hardware.eeprom = Some(Eeprom::new()?);
     Ok(scene)
 }
 
-/// The agent's start on such a board: the update is on the card, and nothing is pending afterwards.
+/// The state after the agent's start on such a board: the update is on the card, and no change is pending after that.
 fn is_updated_before_the_proof(scene: &Scene, _: &str) -> Result<()> {
     let record = record(scene)?;
     assert_eq!((record.state, record.trial_starts), (State::Trial, 1));
@@ -326,7 +326,7 @@ fn an_rpi5_with_old_firmware_proves_itself_without_another_visit() -> Result<()>
     Ok(())
 }
 
-/// The disk comes first in its EEPROM by then.
+/// At that point its EEPROM has the disk first.
 #[test]
 fn an_rpi5_with_old_firmware_comes_back_to_the_card_after_a_panic() -> Result<()> {
     let mut scene = with_firmware_of_2023("trial-old-panic", Start::Panics)?;
@@ -351,7 +351,7 @@ struct AgentStart {
     counters: DiskCounters,
 }
 
-/// Starts the agent, instead of the firmware, and waits until it restarts the board.
+/// Starts the agent without the firmware, and waits until it restarts the board.
 fn start_agent(scene: &Scene) -> Result<AgentStart> {
     let mut board = scene.power_on()?;
     board.wait_until("the restart", PATIENCE, |line| {
@@ -363,7 +363,7 @@ fn start_agent(scene: &Scene) -> Result<AgentStart> {
     Ok(AgentStart { console, counters })
 }
 
-/// Starts the disk, instead of the firmware; gives the console of its image.
+/// Starts the disk without the firmware. Returns the console of its image.
 fn start_disk(scene: &Scene) -> Result<String> {
     let boot = firmware::boot_from_disk(scene.hardware.product, &scene.nvme(), scene.path())?;
     let mut node = scene.hardware.power_on(&boot)?;
@@ -373,7 +373,7 @@ fn start_disk(scene: &Scene) -> Result<String> {
     Ok(console)
 }
 
-/// Starts the agent, which leaves the disk alone and asks nobody about it; gives the console.
+/// Starts the agent. It must leave the disk alone and ask nobody. Returns the console.
 fn agent_leaves_the_disk_alone(scene: &Scene) -> Result<String> {
     let before = scene.path().join("before.img");
     disk::copy(&scene.nvme(), &before)?;
@@ -393,7 +393,7 @@ fn order(scene: &Scene, id: &str, node: &str) -> Result<()> {
         .write("gild.toml", &(scene.configuration() + &order))
 }
 
-/// The second image needs no proof, so that its start after the order is that of a proven disk, too.
+/// The second image needs no proof, so its start after the order is that of a proven disk too.
 #[test]
 fn a_proven_disk_is_written_by_an_order_that_names_the_node_and_by_nothing_else() -> Result<()> {
     let product = Product::Rpi5;
@@ -423,7 +423,7 @@ fn a_proven_disk_is_written_by_an_order_that_names_the_node_and_by_nothing_else(
     );
     assert_eq!(&record(&scene)?.image_id, image_id);
 
-    // The file goes before gild.toml, whose order stays.
+    // The order's file overrides the order in gild.toml, which stays.
     let file = format!("2026-12\n\n# this one\n{}\n", product.serial_number());
     scene.card.write("gild-order.txt", &file)?;
     start_agent(&scene)?;
@@ -454,7 +454,7 @@ fn a_disk_on_trial_and_a_proven_one_start_while_no_server_is_there() -> Result<(
     assert_eq!(record(&scene)?.trial_starts, 1);
 
     scene.server.stop();
-    // Nobody listens there.
+    // Nothing listens at this address.
     let matchbox = "matchbox = \"http://10.0.2.2:9\"\n";
     scene
         .card
@@ -475,7 +475,7 @@ fn a_disk_on_trial_and_a_proven_one_start_while_no_server_is_there() -> Result<(
     assert!(!console.contains("gild: stage network"), "{console}");
     assert_eq!(image_in(&scene, GATE)?, Some(image_id));
 
-    // The boot order needs it, so there is a fault to see before the restart.
+    // The boot order step needs the configuration, so a fault is shown before the restart.
     scene.card.write("gild.toml", "server = nfs://")?;
     let mut board = scene.power_on()?;
     board.tolerate_faults();
@@ -496,8 +496,8 @@ mod campaign {
         without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rpi5)
     }
 
-    /// The agent sees none of the three starts that the image counts by itself. The card has its turn after them: its own file gives
-    /// the start that the agent has counted at first, and then the agent gives two more.
+    /// The image itself counts three starts, which the agent does not see. The card's turn comes after them. First its own file gives the
+    /// start that the agent has counted. Then the agent gives two more.
     #[test]
     fn a_rock5b_with_the_disk_first_comes_back_to_its_card_and_takes_the_next_image() -> Result<()>
     {

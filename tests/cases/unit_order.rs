@@ -1,5 +1,5 @@
-//! systemd breaks an ordering cycle by leaving out one of its units, not always the same one, and says so in a log that
-//! nobody reads. A boot that went well proves nothing, so the order itself is checked, by systemd.
+//! If units have an ordering cycle, systemd leaves one of them out, not always the same one, and reports that only in a log that nobody
+//! reads. So a boot that went well proves nothing. This test lets systemd check the order itself.
 
 use anyhow::{Context, Result};
 use gild_tests::nspawn::{End, Image, Machine, Site};
@@ -7,7 +7,7 @@ use gild_tests::nspawn::{End, Image, Machine, Site};
 const SEED: &str = "usr/lib/systemd/system/gild-seed.service";
 const INIT: &str = "usr/lib/systemd/system/k3s-init.service";
 
-/// What systemd finds wrong with everything that a boot starts.
+/// What systemd reports about the units that a boot starts.
 fn complaints(change: impl FnOnce(&Machine<'_>) -> Result<()>) -> Result<String> {
     let site = Site::new()?;
     let machine = Machine::new(&site, &Image::golden()?, &[])?;
@@ -69,7 +69,7 @@ fn each_of_the_three_tempting_orders_is_a_cycle() -> Result<()> {
     Ok(())
 }
 
-/// What fails in a start may be what the proof needs, so nothing that may fail stops the clock.
+/// A failing unit may be one that the proof needs. So no failure may stop the deadline's clock.
 #[test]
 fn the_deadline_of_a_trial_counts_in_emergency_mode_too() -> Result<()> {
     let site = Site::new()?;
@@ -87,14 +87,14 @@ fn the_deadline_of_a_trial_counts_in_emergency_mode_too() -> Result<()> {
     };
     let timer = "gild-trial-deadline.timer";
 
-    // Its root is on no NVMe disk here, so it is not on trial, and nothing restarts it.
+    // In this test the root is not on an NVMe disk. So the image is not on trial, and nothing restarts the machine.
     machine.start()?;
     machine.wait_until("it is in emergency mode", emergency)?;
     assert_eq!(machine.unit(timer, "ActiveState")?, "inactive");
     machine.output("systemctl", &["start", "gild-trial-deadline.service"])?;
     machine.cut_power()?;
 
-    // What the record would say is said in its place, and the time is shorter.
+    // The test sets what the record would say, and shortens the time.
     machine.write(
         "etc/systemd/system/gild-on-trial.service.d/test.conf",
         "[Service]\nExecStart=/usr/bin/mkdir -p /run/gild\nExecStart=/usr/bin/touch /run/gild/on-trial\n",

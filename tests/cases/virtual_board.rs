@@ -1,4 +1,4 @@
-//! The harness itself: without gild in between, its golden image boots, and its faults are faults.
+//! The harness itself. Without gild, its golden image boots and its faults are faults.
 
 use std::fs;
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn the_golden_image_of_rock5b_boots_from_its_own_partitions() -> Result<()> {
     golden_image_boots_from_its_own_partitions(Product::Rock5b)
 }
 
-/// Else tests that go from one start of a board to the next would wait for each other forever.
+/// Otherwise tests that start a board again and again would wait for each other forever.
 #[test]
 fn a_board_that_has_ended_keeps_no_slot() -> Result<()> {
     let directory = workspace::fresh("slots")?;

@@ -1,7 +1,7 @@
 //! The device tree of a virtual board: QEMU's own for `virt`, with the identity of the board laid over it.
 //!
-//! The guest sees these parts of the board as real: compatible, model, serial number, LED and, for `rpi5`, the EEPROM
-//! configuration. All other hardware is QEMU's.
+//! In the guest these parts look like the board's: compatible, model, serial number, LED and, for `rpi5`, the EEPROM configuration. All
+//! other hardware is QEMU's.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +61,7 @@ impl Product {
         })
     }
 
-    /// The product whose golden image it is offered: an unknown board is offered another's.
+    /// The product whose golden image this board is offered. An unknown board is offered another board's.
     #[must_use]
     pub fn image(self) -> Self {
         if self == Self::Unknown {
@@ -91,7 +91,7 @@ impl Product {
         }
     }
 
-    /// A MAC address with the maker's prefix, where the maker has one.
+    /// A MAC address with the maker's prefix, if the maker has one.
     #[must_use]
     pub fn mac(self) -> &'static str {
         match self {
@@ -166,7 +166,7 @@ impl Product {
         } else {
             String::new()
         };
-        // The dumped seeds are removed: frozen, they would give every run the same random numbers.
+        // The dump's seeds are removed. Otherwise every run would have the same random numbers.
         format!(
             r#"/ {{
                 compatible = {};
@@ -184,7 +184,7 @@ impl Product {
     }
 }
 
-/// Writes the device tree of `product` to `dtb`, for QEMU with so many cores, and with what the board's firmware adds to it.
+/// Writes the device tree of `product` to `dtb`, for QEMU with this many cores, and with what the board's firmware adds.
 pub fn write(product: Product, firmware: &str, cores: u32, qemu: &str, dtb: &Path) -> Result<()> {
     let dump = dtb.with_extension("virt.dtb");
     run(command(qemu)

@@ -1,7 +1,7 @@
 //! The flasher card as the board sees it: an MBR disk with one FAT32 partition labelled `GILD`.
 //!
-//! [`Card::make`] gives one with the configuration only: QEMU hands kernel and agent to the virtual board, instead
-//! of the board's firmware. [`Card::whole`] gives the card that `gild card build` makes, with all that is on it.
+//! [`Card::make`] makes a card that has only the configuration: QEMU gives kernel and agent to the virtual board, instead of the board's
+//! firmware. [`Card::whole`] makes the complete card of `gild card build`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::{disk, flasher, workspace};
 
 const SIZE: u64 = 64 << 20;
 const PARTITION_OFFSET: u64 = 1 << 20;
-/// Drivers of what else a board has if U-Boot starts it: the card on virtio, and the flash.
-/// The last one asks the others what the chip is, and would find none.
+/// Drivers of the hardware that a board also has if U-Boot starts it: the card on virtio, and the flash. The last one asks the others what
+/// the chip is, so it must come after them.
 const WITH_U_BOOT: [&str; 4] = ["virtio_blk", "cfi_probe", "cfi_cmdset_0001", "physmap"];
-/// Of nobody: each test writes its own configuration over it.
+/// A key that belongs to nobody. Each test replaces the configuration by its own.
 const ANY_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 /// A card image in a file.
@@ -57,7 +57,7 @@ impl Card {
     /// A card with everything on it, for both boards, with these firmware files and drivers of QEMU's hardware.
     pub fn whole(image: &Path, firmware: &Firmware, configuration: &str) -> Result<Self> {
         disk::copy(&built(firmware)?, image)?;
-        // QEMU's cards have a power of two, as the smallest ones that are sold.
+        // QEMU's cards have a power of two as their size. This is that of the smallest cards that are sold.
         File::options().write(true).open(image)?.set_len(1 << 30)?;
         let card = Self {
             image: image.to_path_buf(),
@@ -134,7 +134,7 @@ impl Card {
         for power in (9..=SIZE.ilog2()).rev() {
             let filler = tempfile::NamedTempFile::new()?;
             filler.as_file().set_len(1 << power)?;
-            // A file that is too large for the rest is refused whole; a smaller one may fit.
+            // If a file is too large for the rest, mcopy writes nothing of it. A smaller one may fit.
             let _ = run(command("mcopy")
                 .arg("-i")
                 .arg(self.drive())
@@ -177,7 +177,7 @@ impl Card {
     }
 }
 
-/// The image of a whole card, with some configuration, made when what goes on it has changed.
+/// The image of a whole card with some configuration. It is made again only if its contents have changed.
 fn built(firmware: &Firmware) -> Result<PathBuf> {
     let kernel = Kernel::with_flash()?;
     let agent = board_program("gild-agent")?;
@@ -214,7 +214,7 @@ fn built(firmware: &Firmware) -> Result<PathBuf> {
         &format!("{firmware:?}"),
     ];
     let key = workspace::key(&inputs, &words.map(String::as_str))?;
-    // Boards have different firmware files on their cards, and each its own card in the cache.
+    // Boards have different firmware files on their cards, so each has its own card in the cache.
     let name = format!("card-{}", workspace::key(&[], &[words[2]])?);
     let place = workspace::cached(&name, &key, |directory| {
         gild_card::build(&contents)?.write(&directory.join("card.img"))?;

@@ -26,7 +26,7 @@ pub fn board_program(package: &str) -> Result<PathBuf> {
     program(package, &arguments, &format!("{BOARD_TARGET}/agent"), &[])
 }
 
-/// As [`board_program`], for a program that goes into an image: it names no folder of its builder.
+/// Like [`board_program`], for a program that goes into an image. It names no folder of the machine that built it.
 pub fn image_program(package: &str) -> Result<PathBuf> {
     let home = std::env::var("HOME").unwrap_or_default();
     let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
@@ -53,8 +53,8 @@ pub fn image_program(package: &str) -> Result<PathBuf> {
     )
 }
 
-/// Builds a program that runs on the workstation, with the profile this harness was built with. Cargo looks at the whole
-/// workspace, as `cargo test --workspace` does: for one package alone, crates would have fewer features, and be built again.
+/// Builds a program for the workstation, with the profile of this harness. Cargo gets the whole workspace, as with `cargo test
+/// --workspace`. For one package alone, crates would have fewer features and would be compiled again.
 pub fn host_program(name: &str) -> Result<PathBuf> {
     let (profile, directory): (&[_], _) = if cfg!(debug_assertions) {
         (&[], "debug")
@@ -65,8 +65,8 @@ pub fn host_program(name: &str) -> Result<PathBuf> {
     program(name, &arguments, directory, &[])
 }
 
-/// Builds the programs that run on a node, and the stub of k3s, for this machine's processor, linked as those for the boards
-/// are, and gives their folder.
+/// Builds the programs of a node and the stub of k3s for this machine's processor. They are linked like those for the boards. Returns their
+/// folder.
 pub fn node_programs() -> Result<PathBuf> {
     let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let directory = format!("{target}/debug");
@@ -107,8 +107,8 @@ fn program(
     Ok(path)
 }
 
-/// Whether cargo gave this variable to the program that it runs, this one. Some build scripts compile again when one of them
-/// changes (ring's does), and everything that needs their crates.
+/// Whether cargo set this variable for the program that it runs, which is this one. Some build scripts (ring's, for example) run again when
+/// such a variable changes, and then every crate that needs them is compiled again.
 fn is_of_this_run(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with("CARGO_PKG_")

@@ -1,7 +1,7 @@
 //! A board from a power-on through all its restarts.
 //!
-//! The Rock 5B goes through them by itself, in one QEMU process: U-Boot decides what is started. For the Pi 5 the harness
-//! plays the firmware at each restart.
+//! The Rock 5B restarts by itself, in one QEMU process, and U-Boot decides what starts. For the Pi 5 the harness plays the firmware at each
+//! restart.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ const BANNER: &str = "U-Boot 20";
 /// How a board's console is watched.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
-    /// Time for one step. It only ends a run that hangs.
+    /// Time for one step. Its only purpose is to end a run that hangs.
     pub patience: Duration,
-    /// What shows a line of the console of the board with this name.
+    /// Shows a line from the console of the board with this name.
     pub show: Option<fn(&str, &str)>,
-    /// What the console says when the run cannot go on.
+    /// A text on the console which means that the run cannot continue.
     pub failure: Option<&'static str>,
 }
 
@@ -37,7 +37,7 @@ pub struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    /// Applies power to a board with firmware ([`Scene::use_firmware`]), which has to start from `first`.
+    /// Applies power to a board with firmware ([`Scene::use_firmware`]). It must start from `first`.
     pub fn power_on(scene: &'a mut Scene, first: Medium, watch: Watch) -> Result<Self> {
         let (board, firmware) = if scene.hardware.u_boot.is_some() {
             (scene.hardware.switch_on()?, None)
@@ -69,7 +69,7 @@ impl<'a> Chain<'a> {
         self.scene
     }
 
-    /// From here on a fault on the console is part of the story.
+    /// From here on a fault on the console is expected.
     pub fn tolerate_faults(&mut self) {
         self.board.tolerate_faults();
     }
@@ -79,7 +79,7 @@ impl<'a> Chain<'a> {
         &mut self.board
     }
 
-    /// Gives a slow disk its speed back, for later starts too.
+    /// Removes the speed limit of a slow disk, for later starts too.
     pub fn let_disk_run(&mut self) -> Result<()> {
         self.scene.hardware.nvme[0].bytes_per_second = 0;
         self.board.let_disk_run(0)
@@ -95,13 +95,13 @@ impl<'a> Chain<'a> {
         self.wait_until(pattern, |line| line.contains(pattern))
     }
 
-    /// Waits until the agent has done so many per cent of a stage.
+    /// Waits until the agent has done this many per cent of a stage.
     pub fn wait_for_progress(&mut self, percent: u64) -> Result<String> {
         let what = format!("progress of at least {percent} %");
         self.wait_until(&what, |line| has_come_to(line, percent))
     }
 
-    /// Waits until the console and the LED show a fault and what to do about it; gives the line of the fault.
+    /// Waits until the console and the LED show a fault and the next step. Returns the line of the fault.
     pub fn wait_for_fault_on_the_led(&mut self, number: u8) -> Result<String> {
         self.tolerate_faults();
         let line = self.wait_for(&format!("gild: FAULT {number}:"))?;
@@ -131,8 +131,7 @@ impl<'a> Chain<'a> {
         Ok(line)
     }
 
-    /// Waits until the board restarts, and gives what `look` sees before anything runs again. The board goes on from
-    /// `next`.
+    /// Waits until the board restarts. Returns what `look` sees before anything runs again. The board continues from `next`.
     pub fn restart<T>(
         &mut self,
         next: Medium,
@@ -156,7 +155,7 @@ impl<'a> Chain<'a> {
         Ok(seen)
     }
 
-    /// Switches the board off and on, as a person does with a board that hangs. For QEMU it is a reset.
+    /// Switches the board off and on, as a person would if it hangs. For QEMU it is a reset.
     pub fn power_cycle(&mut self, next: Medium) -> Result<()> {
         self.board.qmp().execute("system_reset", json!({}))?;
         let Some(firmware) = &mut self.firmware else {

@@ -1,5 +1,5 @@
-//! A stub instead of the cluster's server: it lets a node in as k3s does, by the token and the node's password, over TLS.
-//! It has the three pages that a node asks for on its way in, and no Kubernetes.
+//! A stub instead of the cluster's server. Like k3s, it lets a node in by the token and the node's password, over TLS. It has the three
+//! pages that a node requests on its way in, and no Kubernetes.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::matchbox::tls::{Authority, Validity};
 
-/// A running stub. It lives as long as the test's process.
+/// A running stub. It runs as long as the test's process.
 pub struct Cluster {
     authority: Authority,
     server: Server,
@@ -27,16 +27,16 @@ struct Shared {
 
 #[derive(Default)]
 struct Seen {
-    /// The token's password. Without one every token is good.
+    /// The password of a valid token. Without one every token is valid.
     password: Option<String>,
-    /// What each node came with.
+    /// The password that each node showed.
     nodes: BTreeMap<String, String>,
     joins: Vec<String>,
     refused: Vec<&'static str>,
 }
 
 impl Cluster {
-    /// A cluster with a server that nodes may reach by any address: its certificate is for 127.0.0.1, as all of k3s are.
+    /// A cluster whose server nodes may reach by any address. Its certificate is for 127.0.0.1, like those of k3s.
     pub fn serve(listener: TcpListener) -> Result<Self> {
         let authority = Authority::new()?;
         let tls = authority.server(Ipv4Addr::LOCALHOST.into(), Validity::Now)?;
@@ -66,25 +66,25 @@ impl Cluster {
         format!("K10{hash}::node:{password}")
     }
 
-    /// From now on only a token with this password is good.
+    /// From now on only a token with this password is accepted.
     pub fn accept(&self, password: &str) {
         self.seen().password = Some(password.to_owned());
     }
 
-    /// Has another node come by this name.
+    /// Registers another node under this name.
     pub fn add_node(&self, name: &str, password: &str) {
         self.seen()
             .nodes
             .insert(name.to_owned(), password.to_owned());
     }
 
-    /// The names of nodes that were let in, once for each time.
+    /// The names of nodes that were let in. A name appears once for each time.
     #[must_use]
     pub fn joins(&self) -> Vec<String> {
         self.seen().joins.clone()
     }
 
-    /// Why nodes were not.
+    /// Why nodes were refused.
     #[must_use]
     pub fn refused(&self) -> Vec<&'static str> {
         self.seen().refused.clone()

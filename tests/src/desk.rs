@@ -1,4 +1,4 @@
-//! A desk as an operator runs it: the real `gild`, with its folder, its ports and its page's data.
+//! A desk as an operator runs it: the real `gild`, with its folder, its ports and the data of its page.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use crate::cargo::host_program;
 use crate::command::{command, run};
 use crate::ports::free_port;
 
-/// The last thing that `gild serve` says before it serves.
+/// The last line of `gild serve` before it serves.
 const SERVES: &str = "the page: https://";
 
 /// The folder of a desk, and how it is reached.
@@ -28,7 +28,7 @@ pub struct Desk {
 pub struct Serving(Child);
 
 impl Desk {
-    /// `gild init`, for boards that reach this machine at `host`.
+    /// Runs `gild init` for boards that reach this machine at `host`.
     pub fn init(
         folder: &Path,
         host: &str,
@@ -98,7 +98,7 @@ impl Desk {
         while !said.contains(SERVES) {
             said = lines.next().context("gild serve has ended")??;
         }
-        // Nobody reads the rest, and a full pipe would stop it.
+        // The rest is read and dropped, because a full pipe would stop the program.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(serving)
     }
@@ -130,12 +130,12 @@ impl Desk {
             .clone())
     }
 
-    /// What a pod would be answered that asks with this address.
+    /// The answer that a pod gets if it asks with this address.
     pub fn metadata(&self, mac: &str) -> Result<String> {
         self.get(&format!("/metadata?mac={mac}"))
     }
 
-    /// Reports as a node does that has this secret.
+    /// Reports as the node with this secret.
     pub fn report(&self, secret: &Proof, report: &Report) -> Result<()> {
         let body = serde_json::to_vec(report)?;
         let answer = self.ask("/report", |client, url| {

@@ -32,7 +32,7 @@ pub fn filled(path: &Path, size: u64, value: u8) -> Result<()> {
     Ok(())
 }
 
-/// Copies a disk; what is zero takes no room.
+/// Copies a disk. Zeros take no space in the copy.
 pub fn copy(from: &Path, to: &Path) -> Result<()> {
     run(command("cp").arg("--sparse=always").args([from, to]))?;
     Ok(())
@@ -59,8 +59,8 @@ pub fn flip_bit(path: &Path, offset: u64) -> Result<()> {
     Ok(())
 }
 
-/// The offsets of the first differing blocks of 4 KiB between `image` and the start of `disk`; empty when the disk
-/// carries the image byte for byte.
+/// The offsets of the first blocks of 4 KiB that differ between `image` and the start of `disk`. Empty if the disk carries the image byte
+/// for byte.
 pub fn differences(image: &Path, disk: &Path) -> Result<Vec<u64>> {
     const PAGE: usize = 4096;
     const ENOUGH: usize = 16;

@@ -1,8 +1,8 @@
 //! A stand-in for the boot EEPROM of a Raspberry Pi 5, and for the boot ROM that updates it from the card.
 //!
-//! None of the vendor's programs run here. It does what the vendor documents of them: the ROM looks for `recovery.bin` in
-//! the root of the card before it looks at the EEPROM; that program checks `pieeprom.upd` against `pieeprom.sig`, writes
-//! it, renames itself to `recovery.000` and restarts the board; the firmware shows Linux what it is.
+//! The vendor's programs do not run here. The stand-in does what the vendor documents. The ROM looks for `recovery.bin` in the root of the
+//! card before it looks at the EEPROM. That program checks `pieeprom.upd` against `pieeprom.sig`, writes it, renames itself to
+//! `recovery.000` and restarts the board. The firmware shows Linux which version it is.
 
 use anyhow::{Context, Result, ensure};
 use gild_boards::rpi_eeprom::{BootOrder, Image, Signature};
@@ -15,7 +15,7 @@ use crate::card::Card;
 const BUILT: [u32; 2] = [1_700_000_000, 1_780_000_000];
 /// The same of a board that was made in 2025.
 const BUILT_IN_2025: u32 = 1_745_000_000;
-/// Firmware from then on does `set_reboot_order`: 2025-01-14.
+/// Firmware built since this time knows `set_reboot_order`: 2025-01-14.
 const KNOWS_REBOOT_ORDER: u32 = 1_736_812_800;
 
 /// What the EEPROM holds.
@@ -26,7 +26,7 @@ pub struct Eeprom {
     update: u32,
 }
 
-/// What `gild card build` makes of the vendor's files.
+/// The files that `gild card build` makes from the vendor's.
 pub fn files_for_the_card() -> Result<Rpi5> {
     let (upd, sig) = firmware::eeprom(published(BUILT[1])?)?;
     let recovery = firmware::recovery(recovery())?;
@@ -52,7 +52,7 @@ impl Eeprom {
         Self::built(BUILT[0])
     }
 
-    /// The same for a board whose firmware looks where a restart asks it to look.
+    /// The same for a board whose firmware obeys the order for one restart.
     pub fn of_2025() -> Result<Self> {
         Self::built(BUILT_IN_2025)
     }
@@ -95,7 +95,7 @@ impl Eeprom {
         )
     }
 
-    /// What the ROM does at every start, cold or warm; gives whether it updated the EEPROM.
+    /// What the ROM does at every start, cold or warm. Returns whether it updated the EEPROM.
     pub fn start(&mut self, card: &Card) -> Result<bool> {
         let Some(found) = card.get("recovery.bin")? else {
             return Ok(false);

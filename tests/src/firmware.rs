@@ -1,8 +1,8 @@
-//! A stand-in for the board's firmware where it starts a disk or a card.
+//! A stand-in for the board's firmware when it starts a disk or a card.
 //!
-//! It is not the board's firmware: no EEPROM and no U-Boot run here. It does what they do with a disk that is made
-//! to boot: reads the disk's own partition table, the configuration in the disk's own boot partition, and from there
-//! the kernel, the initramfs and the command line that the configuration names. Nothing comes from anywhere else.
+//! It is not the board's firmware: no EEPROM and no U-Boot run here. It does what they do with a bootable disk. It reads the disk's own
+//! partition table and the configuration in the disk's own boot partition. From that partition it takes the kernel, the initramfs and the
+//! command line that the configuration names. Nothing comes from anywhere else.
 
 mod device_tree;
 
@@ -24,8 +24,8 @@ pub use device_tree::Revision;
 const FAT_IN_GPT: Option<&str> = Some("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7");
 const FAT_IN_MBR: Option<&str> = Some("c");
 
-/// Finds what the disk would boot, as the firmware of `product` would, and puts it into `directory`. The kernel
-/// on it must survive its start on the newest revision of the board.
+/// Finds what the disk would boot, as the firmware of `product` would, and copies it into `directory`. The kernel on it must survive its
+/// start on the newest revision of the board.
 pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result<Boot> {
     let boot = files_on_disk(product, disk, directory)?;
     if product.has_eeprom() {
@@ -34,7 +34,7 @@ pub fn boot_from_disk(product: Product, disk: &Path, directory: &Path) -> Result
     Ok(boot)
 }
 
-/// Hands the kernel of a disk for the Raspberry Pi 5 its device tree; an error says why it dies.
+/// Gives the kernel of a disk for the Raspberry Pi 5 its device tree. An error says why the kernel would die.
 pub fn start_tree(revision: Revision, disk: &Path, directory: &Path) -> Result<()> {
     let drive = boot_drive(Product::Rpi5, disk)?;
     let config = text(&drive, "config.txt")?;
@@ -107,7 +107,7 @@ pub fn names_in_boot_partition(product: Product, disk: &Path, folder: &str) -> R
     Ok(names)
 }
 
-/// The command line for a machine that has neither board's serial port: QEMU's instead of theirs.
+/// The kernel's command line with QEMU's serial port instead of those of the boards, which QEMU lacks.
 #[must_use]
 pub fn on_qemu(command_line: &str, more: &str) -> String {
     let words = command_line.split_whitespace();
@@ -192,7 +192,7 @@ fn from_config_txt(config: &str, command_line: &str) -> Result<Wanted> {
     })
 }
 
-/// What the script starts where it does not go back to the card.
+/// What the script starts if it does not return to the card.
 fn from_boot_script(script: &[u8]) -> Result<Wanted> {
     from_boot_text(&String::from_utf8(Script::parse(script)?.text)?)
 }

@@ -1,4 +1,4 @@
-//! What a real card holds beside its configuration: the kernel and the initramfs with the agent.
+//! What a real card has in addition to its configuration: the kernel, and the initramfs with the agent.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub const MODULES: [&str; 5] = [
     "leds_gpio",
 ];
 
-/// The kernel and the flasher's initramfs, built when the agent or the kernel has changed.
+/// The kernel and the flasher's initramfs. They are built again if the agent or the kernel has changed.
 pub fn boot(arguments: &str) -> Result<Boot> {
     let kernel = Kernel::fetched()?;
     let agent = board_program("gild-agent")?;

@@ -21,8 +21,8 @@ pub const EXPORT: &str = "/gild";
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const LOG_TAIL_LINES: usize = 15;
 
-/// Runs as the first process of its own namespaces; all die with it. The input ends when the
-/// process that started it is gone, however that ended: then ganesha is ended too.
+/// Runs as the first process of its own namespaces, so everything in them dies with it. Its input ends when the process that started it has
+/// gone, however that happened. Then it ends ganesha too.
 const SCRIPT: &str = r#"
 set -e
 mount --make-rprivate /
@@ -43,7 +43,7 @@ exec ganesha.nfsd -F -f "$1" -L "$2" -p /run/ganesha.pid -N NIV_EVENT
 pub struct Export {
     /// The address of this machine at which it is served.
     pub address: Ipv4Addr,
-    /// Its name for clients, where `by_pseudo` is set. Otherwise they mount it by the directory's own path.
+    /// Its name for clients if `by_pseudo` is set. Otherwise they mount it by the directory's own path.
     pub pseudo: String,
     /// Whether clients know it by its pseudo path.
     pub by_pseudo: bool,
@@ -91,8 +91,8 @@ impl Ganesha {
         Self::start_with(directory, export, "unshare --net")
     }
 
-    /// The same with its rpcbind at port 111, as on most NFS servers. For callers in a network
-    /// namespace for them, where that port is free.
+    /// The same with its rpcbind at port 111, as on most NFS servers. Callers must be in a network namespace of their own, where that port
+    /// is free.
     pub fn start_with_portmapper(directory: &Path) -> Result<Self> {
         Self::start_with(directory, Export::default(), "")
     }
@@ -150,8 +150,7 @@ impl Ganesha {
         self.url_at(&self.address.to_string())
     }
 
-    /// The share's address for a reader that reaches this machine by another address, as the guest of
-    /// QEMU's user-mode network does by 10.0.2.2.
+    /// The share's address for a reader that reaches this machine by another address, such as 10.0.2.2 in QEMU's user-mode network.
     #[must_use]
     pub fn url_at(&self, host: &str) -> String {
         format!(
@@ -225,7 +224,7 @@ impl Ganesha {
         }
     }
 
-    /// The processes of a killed server go one after the other.
+    /// Waits, because the processes of a killed server end one after the other.
     fn wait_for_ports_to_close(&self) -> Result<()> {
         let deadline = Instant::now() + START_TIMEOUT;
         while self.is_open(self.nfs_port) || self.is_open(self.mount_port) {
@@ -318,8 +317,8 @@ fn configuration(
     let max_read = export
         .max_read
         .map_or_else(String::new, |bytes| format!("MaxRead = {bytes};"));
-    // Ganesha 6 asks the kernel for CAP_SYS_RESOURCE, which containers do not have, and gives up without it; 4 does not
-    // know the option and goes on.
+    // Ganesha 6 asks the kernel for CAP_SYS_RESOURCE, which containers do not have, and ends without it. Ganesha 4 does not know this
+    // option and ignores it.
     Ok(format!(
         r#"NFS_CORE_PARAM {{
     NFS_Protocols = 3;

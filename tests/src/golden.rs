@@ -1,4 +1,4 @@
-//! The golden image of the tests: small, but a real one, that a board's firmware can start.
+//! The tests' golden image: small, but real enough for a board's firmware to start.
 //!
 //! GPT with the first 16 MiB free; p1 FAT32 with what the firmware reads (`config.txt` or `boot.scr`),
 //! Debian's kernel gzipped, an initramfs and `gild-image.env`; p2 ext4 root with one static program and data.
@@ -67,12 +67,12 @@ impl Start {
     }
 }
 
-/// The golden image for a board, built when its inputs have changed. It counts as proven when it is on the disk.
+/// The golden image for a board. It is built again if its inputs have changed. It counts as proven as soon as it is on the disk.
 pub fn image(product: Product) -> Result<Golden> {
     image_for(product, None)
 }
 
-/// The same with a way back, whose starts do this.
+/// The same on trial, with a way back. Its starts do this.
 pub fn image_on_trial(product: Product, start: Start) -> Result<Golden> {
     image_for(product, Some(start))
 }
@@ -100,8 +100,8 @@ fn image_for(product: Product, on_trial: Option<Start>) -> Result<Golden> {
     })
 }
 
-/// What the firmware makes the kernel's device tree of, by its path on the boot partition: on the Raspberry Pi 5 the tree for
-/// all boards and the overlay for newer ones. U-Boot has its own tree in these tests.
+/// The files from which the firmware makes the kernel's device tree, by their paths on the boot partition. For the Raspberry Pi 5 they are
+/// the tree for all boards and the overlay for newer ones. In these tests U-Boot has its own tree.
 fn device_trees(product: Product, kernel: &Kernel) -> Result<Vec<(String, Vec<u8>)>> {
     let board = gild_boards::by_name(product.name());
     let Some((board, stepping)) = board.and_then(|board| Some((board, board.stepping.as_ref()?)))
@@ -184,7 +184,7 @@ impl Identity {
     }
 
     fn command_line(&self) -> String {
-        // A real board's image names that board's UART: this one runs on QEMU's.
+        // A real board's image names that board's UART, but this one runs on QEMU's.
         format!(
             "console=ttyAMA0 quiet panic=-1 root=PARTUUID={}",
             self.root.to_lowercase()
@@ -328,8 +328,8 @@ fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The modules the golden image's own initramfs loads: to reach its root, to see whether a card is plugged in, and for what an
-/// image on trial needs to prove itself, its boot partition and a wired interface.
+/// The modules that the golden image's own initramfs loads: to reach its root, to see whether a card is plugged in, and for the proof of an
+/// image on trial, which needs its boot partition and a wired interface.
 const MODULES: [&str; 8] = [
     "nvme",
     "ext4",

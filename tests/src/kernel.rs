@@ -16,7 +16,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel in `target/kernel`; fetched now when it is not there.
+    /// The kernel in `target/kernel`. If it is not there, it is fetched now.
     pub fn fetched() -> Result<Self> {
         let directory = workspace::target().join("kernel");
         if !directory.join("modules/modules.dep").exists() {
@@ -32,7 +32,7 @@ impl Kernel {
         Ok(Self { directory })
     }
 
-    /// The same with drivers of QEMU's flash in it, which Debian leaves out of its kernel; built now when they are not there.
+    /// The same with drivers for QEMU's flash, which Debian leaves out of its kernel. They are built now if they are not there.
     pub fn with_flash() -> Result<Self> {
         Self::fetched()?;
         let _lock = workspace::lock("kernel-flash")?;
@@ -62,8 +62,8 @@ impl Kernel {
             .to_owned())
     }
 
-    /// These modules and all they need, as `(name, bytes)` in load order, uncompressed. Names that the kernel has built in
-    /// are not in the list.
+    /// These modules and all that they need, as `(name, bytes)` in load order, uncompressed. Modules that are built into the kernel are
+    /// left out.
     pub fn modules(&self, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
         let modules = self.directory.join("modules");
         let dependencies =

@@ -1,8 +1,7 @@
-//! The kernel's own NFS server, with Debian's programs for it, in a virtual machine: this machine's kernel may have none.
+//! The kernel's own NFS server, with Debian's programs for it, in a virtual machine, because this machine's kernel may have none.
 //!
-//! Real: Debian's arm64 kernel (the virtual boards' own), its nfsd, mountd and exportfs. Simulated: the machine, and the
-//! network, which is QEMU's user-mode one. It hands a caller's port on, so that the server sees whether it is a privileged
-//! one.
+//! Real: Debian's arm64 kernel (the virtual boards' own), its nfsd, mountd and exportfs. Simulated: the machine, and the network, which is
+//! QEMU's user-mode one. It keeps a caller's port, so the server sees whether that is a privileged one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use crate::slot::Slot;
 use crate::workspace;
 
 const SUITE: &str = "trixie";
-/// With the libraries of those that come first, and what they read at their start.
+/// The programs come first, then their libraries and the files that they read at their start.
 const PACKAGES: [&str; 24] = [
     "nfs-kernel-server",
     "rpcbind",
@@ -114,7 +113,7 @@ impl KernelNfsd {
         }
     }
 
-    /// Applies power again; waits until it serves. Everything is there as it was at the first start.
+    /// Applies power again and waits until it serves. Everything is as at the first start.
     pub fn restart(&mut self) -> Result<()> {
         self.kill();
         let slot = Slot::take()?;
@@ -124,7 +123,7 @@ impl KernelNfsd {
             .path()
             .join(format!("serial-{}.log", self.starts));
         let errors = fs::File::create(self.files.path().join("qemu.log"))?;
-        // The kernel ends QEMU when the tests end, in whatever way that happens.
+        // The kernel ends QEMU when the tests end, however they end.
         let mut qemu = command("setpriv");
         qemu.args([
             "--pdeathsig",
@@ -189,7 +188,7 @@ impl Drop for KernelNfsd {
     }
 }
 
-/// The machine's initramfs without what is served, fetched and built once.
+/// The machine's initramfs without the served directory. It is fetched and built once.
 fn system() -> Result<PathBuf> {
     let kernel = Kernel::fetched()?;
     let key = workspace::key(

@@ -8,18 +8,18 @@ use anyhow::{Context, Result};
 
 /// The PL061's line that the device tree gives to the LED.
 const LINE: &str = "setting output 5 to ";
-/// A dark stretch above this ends a group of blinks.
+/// A dark stretch longer than this ends a group of blinks.
 const GROUP_GAP: f64 = 0.275;
-/// A blink from this on is a slow one.
+/// A blink of at least this length is a slow one.
 const SLOW_BLINK: f64 = 0.3;
 /// The dark stretch after a fault number, a second and a half: it separates a complete number from one that was cut off.
 const FAULT_PAUSE: std::ops::RangeInclusive<f64> = 1.2..=60.0;
-/// Blinks in the flicker before a fault number: ten, less what a busy machine swallows.
+/// Blinks in the flicker before a fault number: ten, but a busy machine loses some.
 const FLICKER: std::ops::RangeInclusive<usize> = 7..=11;
-/// So many quick blinks on end are the pattern of writing, and no flicker.
+/// At least this many quick blinks in a row are the pattern of writing, not a flicker.
 const WRITING: usize = 12;
 
-/// Only the pattern of a good end is lit for so long.
+/// Only the pattern of success is lit for this long.
 const STEADY: f64 = 1.0;
 
 /// One lit stretch, in seconds of the trace's clock.
@@ -36,7 +36,7 @@ pub struct Blink {
 pub struct Seen {
     /// Fault numbers that were blinked to their end.
     pub faults: BTreeSet<u8>,
-    /// Blinks a second of the waiting and verifying patterns: 1 network, 2 server, 3 verifying.
+    /// Blinks in each second of the waiting and verifying patterns: 1 network, 2 server, 3 verifying.
     pub blinks_each_second: BTreeSet<usize>,
     /// Was the fast pattern of writing shown?
     pub writing: bool,
@@ -151,7 +151,7 @@ fn recognise(blinks: &[Blink]) -> Seen {
 mod tests {
     use super::*;
 
-    /// A trace of phases: lit or dark, for so many milliseconds.
+    /// A trace of phases. Each is lit or dark, for this many milliseconds.
     fn trace(phases: &[(bool, u32)], active_low: bool) -> String {
         let mut millis = 1_795_380_449_000_u64;
         let mut text = String::new();

@@ -1,8 +1,8 @@
-//! A stand-in for Matchbox: answers `/metadata` from `groups/*.json` by the rules of the real one, and misbehaves on
-//! request. The rules come from `gild serve`, which `cases/matchbox.rs` compares with the values that Matchbox' Go code gave.
+//! A stand-in for Matchbox. It answers `/metadata` from `groups/*.json` by the rules of the real one, and misbehaves on request. The rules
+//! come from `gild serve`, and `cases/matchbox.rs` compares that with the values of Matchbox' Go code.
 //!
-//! It has `/metadata` and `/` and nothing else, no signatures and no templates. Of gild's desk it can take the reports of nodes, and no
-//! more: it withholds nothing.
+//! It has only `/metadata` and `/`, and no signatures or templates. Of gild's desk it has only one part: it can take the reports of nodes.
+//! It never withholds anything.
 
 pub mod tls;
 
@@ -20,7 +20,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use gild_desk::metadata::{Groups, Question, Scope};
 use gild_report::PROOF_HEADER;
 
-/// Go's HTTP server knows the length of a body up to this; a longer one it sends in chunks.
+/// Go's HTTP server gives the length of a body up to this size. It sends a longer one in chunks.
 const BUFFERED: usize = 2048;
 const POLL: Duration = Duration::from_millis(10);
 
@@ -35,13 +35,13 @@ pub enum Behaviour {
     Slow(Duration),
     /// Breaks off in the middle of the body.
     Truncated,
-    /// An error of a proxy in front of it, or of the server itself.
+    /// Answers with an error, as from a proxy in front of it or from the server itself.
     Status(u16),
-    /// A body without end.
+    /// Sends a body without end.
     Endless,
     /// Sends the client elsewhere.
     Redirect(String),
-    /// Says that another machine has asked.
+    /// Claims that another machine has asked.
     WrongEcho(String),
     /// These bytes as the body, whatever was asked.
     Body(String),
@@ -83,14 +83,14 @@ impl Matchbox {
         Self::serve(listener, directory, None)
     }
 
-    /// Serves on a socket of the caller's, which may be in another network namespace; over TLS if the test says how.
+    /// Serves on a socket of the caller's, which may be in another network namespace. With `tls` it uses TLS.
     pub fn serve(
         listener: TcpListener,
         directory: &Path,
         tls: Option<Arc<ServerConfig>>,
     ) -> Result<Self> {
         let address = listener.local_addr()?;
-        // So that the thread sees when it is to end.
+        // So that the thread notices when it is to end.
         listener.set_nonblocking(true)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
@@ -123,17 +123,17 @@ impl Matchbox {
         format!("{}://{host}:{}", self.scheme, self.address.port())
     }
 
-    /// From the next request on.
+    /// Behaves like this from the next request on.
     pub fn behave(&self, behaviour: Behaviour) {
         *lock(&self.shared.behaviour) = behaviour;
     }
 
-    /// Takes the reports of nodes from now on, as gild's desk does. Matchbox answers that it has no such page.
+    /// Takes the reports of nodes from now on, as gild's desk does. Matchbox itself answers that there is no such page.
     pub fn take_reports(&self) {
         self.shared.takes_reports.store(true, Ordering::Relaxed);
     }
 
-    /// The path and query of each question so far, also of those that were not answered.
+    /// The path and query of each request so far, including those that were not answered.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         let asked = self.asked().into_iter();
@@ -148,7 +148,7 @@ impl Matchbox {
         requests
     }
 
-    /// All posts so far, also those that were refused.
+    /// All posts so far, including those that were refused.
     #[must_use]
     pub fn posted(&self) -> Vec<Request> {
         let mut requests = lock(&self.shared.requests).clone();
@@ -161,7 +161,7 @@ impl Drop for Matchbox {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by itself.
+            // If the thread panicked, that has already been reported.
             let _ = thread.join();
         }
     }
@@ -173,7 +173,7 @@ impl Shared {
             match listener.accept() {
                 Ok((stream, _)) => {
                     let shared = Arc::clone(self);
-                    // A client that goes away is its own business.
+                    // If the client goes away, there is nothing to do.
                     thread::spawn(move || shared.serve(stream).ok());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(POLL),
@@ -283,7 +283,7 @@ struct Response {
 }
 
 impl Response {
-    /// With the type that Matchbox has always given, which does not exist.
+    /// Matchbox has always given this type, although it does not exist.
     fn metadata(body: String) -> Self {
         Self {
             status: "200 OK",
@@ -303,7 +303,7 @@ impl Response {
 
 /// A request; of its headers only the proof matters.
 fn read_request(stream: &mut impl Read) -> Result<Request> {
-    // More than a request is not read: a client sends nothing after it.
+    // Only one request is read, because a client sends nothing after it.
     let mut reader = BufReader::with_capacity(1, stream);
     let mut line = String::new();
     reader.read_line(&mut line)?;

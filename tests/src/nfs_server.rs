@@ -1,9 +1,8 @@
 //! An NFSv3 server inside this process, whose faults are chosen at run time.
 //!
-//! Real: the protocol (crate `nfs3_server`), the sockets, the files. Simulated: every fault. They
-//! sit in two places: in the file system that answers the calls ([`Faults`], the fields about
-//! READ and MOUNT), and in a relay in front of the server that passes the bytes on (the fields
-//! about connections).
+//! Real: the protocol (crate `nfs3_server`), the sockets, the files. Simulated: every fault. Some faults are in the file system that
+//! answers the calls (the fields of [`Faults`] about READ and MOUNT). The others are in a relay in front of the server (the fields about
+//! connections).
 
 mod faults;
 mod files;
@@ -30,7 +29,7 @@ use self::files::Files;
 use self::handles::Table;
 use self::relay::relay;
 
-/// A port that was ours is waited for so long.
+/// How long to wait for a port that this server had before.
 const FREE_AGAIN: Duration = Duration::from_secs(10);
 
 /// The path at which the directory is exported.
@@ -41,7 +40,7 @@ pub const EXPORT: &str = "/gild";
 pub struct Counters {
     /// Connections accepted.
     pub connections: u64,
-    /// READ calls, with those that were answered with an error.
+    /// READ calls, including those that were answered with an error.
     pub read_calls: u64,
     /// Bytes of file data in answers.
     pub bytes_served: u64,
@@ -101,8 +100,7 @@ impl NfsServer {
         self.url_at("127.0.0.1")
     }
 
-    /// The share's address for a reader that reaches this machine by another address, as the guest of
-    /// QEMU's user-mode network does by 10.0.2.2.
+    /// The share's address for a reader that reaches this machine by another address, such as 10.0.2.2 in QEMU's user-mode network.
     #[must_use]
     pub fn url_at(&self, host: &str) -> String {
         format!("nfs://{host}:{}{EXPORT}", self.port())
@@ -113,7 +111,7 @@ impl NfsServer {
         change(&mut self.shared.faults());
     }
 
-    /// The faults as they are now: counted faults have been counted down.
+    /// The faults as they are now. Faults with a number have been counted down.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.shared.faults().clone()
@@ -132,7 +130,7 @@ impl NfsServer {
         }
     }
 
-    /// Starts again, on the same port. A connection of another program may have got this port for a moment.
+    /// Starts again on the same port. For a moment a connection of another program may have that port.
     pub fn restart(&mut self, handles: Handles) -> Result<()> {
         self.stop();
         if handles == Handles::Stale {
@@ -203,7 +201,7 @@ async fn serve(
     Ok(address)
 }
 
-/// What the calls of all connections and all runs of the server have in common.
+/// What all connections and all runs of the server share.
 struct Shared {
     faults: Mutex<Faults>,
     counters: Mutex<Counters>,

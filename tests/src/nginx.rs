@@ -1,4 +1,4 @@
-//! nginx, a web server that no one here wrote, on 127.0.0.1; and a cache of nginx' before another server.
+//! nginx, a web server that somebody else wrote, on 127.0.0.1. It can also be a cache in front of another server.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -46,7 +46,7 @@ impl Nginx {
         Self::start(address, &location, None)
     }
 
-    /// The same over TLS, for those alone who send `Authorization: Bearer <token>`.
+    /// The same over TLS, but only for clients that send `Authorization: Bearer <token>`.
     pub fn serve_members(directory: &Path, token: &str, identity: &Identity) -> Result<Self> {
         let location = format!(
             "location / {{ if ($http_authorization != \"Bearer {token}\") {{ return 403; }} root {}; }}",
@@ -55,7 +55,7 @@ impl Nginx {
         Self::start(LOCAL, &location, Some(identity))
     }
 
-    /// A cache before another server, which keeps parts of 1 MiB.
+    /// A cache in front of another server. It keeps parts of 1 MiB.
     pub fn cache_of(origin: &str) -> Result<Self> {
         Self::cache_on(LOCAL, origin)
     }
@@ -121,7 +121,7 @@ impl Nginx {
             }}"
         );
         fs::write(files.path().join("nginx.conf"), configuration)?;
-        // It ends when the process that started it is gone, however that ended.
+        // It ends when the process that started it has gone, however that happened.
         let process = command("setpriv")
             .args(["--pdeathsig", "TERM", "nginx", "-e"])
             .arg(files.path().join("error.log"))

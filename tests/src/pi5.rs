@@ -1,8 +1,8 @@
-//! The firmware of the Raspberry Pi 5, played by the harness at each start: its ROM, its EEPROM's boot order, and what it
-//! reads on the medium that it starts.
+//! The firmware of the Raspberry Pi 5, which the harness plays at each start: its ROM, its EEPROM's boot order, and what it reads from the
+//! medium that it starts.
 //!
-//! Simulated: all of that, by what the vendor documents. Real: the files that it reads, from the card's and the disk's own
-//! file systems, and what they start.
+//! Simulated: all of that, from the vendor's documentation. Real: the files that it reads from the file systems of card and disk, and what
+//! they start.
 
 use anyhow::{Context, Result, bail};
 
@@ -27,9 +27,9 @@ pub enum Medium {
 /// The firmware of one board.
 #[derive(Debug, Default)]
 pub struct Pi5 {
-    /// The stepping of its processor: a new board's, unless a test says otherwise.
+    /// The stepping of its processor. It is that of a new board, unless a test says otherwise.
     pub revision: Revision,
-    /// What the medium that was started last asked for at a restart, in its `config.txt`.
+    /// The order for one restart, which `config.txt` on the last medium asked for.
     reboot_order: Option<u32>,
 }
 
@@ -40,7 +40,7 @@ impl Pi5 {
         self.restart(scene)
     }
 
-    /// Starts again what has asked for a restart.
+    /// Starts again after a restart that the running system asked for.
     pub fn restart(&mut self, scene: &mut Scene) -> Result<(Medium, VirtualBoard)> {
         let (medium, boot) = self.choose(scene)?;
         Ok((medium, scene.hardware.power_on(&boot)?))
@@ -49,7 +49,7 @@ impl Pi5 {
     fn choose(&mut self, scene: &mut Scene) -> Result<(Medium, Boot)> {
         let eeprom = scene.hardware.eeprom.as_mut().context("an EEPROM")?;
         if scene.hardware.card.is_some() {
-            // An update ends with its own restart, which forgets what had been asked for.
+            // An update ends with its own restart, and that forgets the order for one restart.
             while eeprom.start(&scene.card)? {
                 self.reboot_order = None;
             }
@@ -61,14 +61,14 @@ impl Pi5 {
             let (medium, disk) = match digit {
                 CARD => (Medium::Card, scene.hardware.card.clone()),
                 NVME => (Medium::Nvme, Some(scene.nvme())),
-                // Nothing hangs there; 0xf begins again, with the same media.
+                // No medium is connected there. 0xf starts the order again, with the same media.
                 _ => continue,
             };
             let Some(disk) = disk else { continue };
             let Ok(mut boot) = firmware::files_on_disk(Product::Rpi5, &disk, scene.path()) else {
                 continue;
             };
-            // What the firmware has started it does not take back: a kernel that dies does not have it look at another medium.
+            // Once the firmware has started a kernel, it does not look at another medium, even if the kernel dies.
             firmware::start_tree(self.revision, &disk, scene.path())?;
             boot.command_line = firmware::on_qemu(&boot.command_line, "quiet");
             let config = firmware::file_in_boot_partition(Product::Rpi5, &disk, "config.txt")?;

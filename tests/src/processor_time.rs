@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Of a process that runs and of all that it started and that run still.
+/// The processor time of a running process, and of all processes below it that are still running.
 pub fn of_tree(process: u32) -> Result<Duration> {
     let mut all = HashMap::new();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -17,7 +17,7 @@ pub fn of_tree(process: u32) -> Result<Duration> {
         else {
             continue;
         };
-        // It may have ended since.
+        // The process may have ended in the meantime.
         if let Ok(stat) = fs::read_to_string(entry.path().join("stat")) {
             all.insert(
                 number,

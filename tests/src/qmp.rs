@@ -53,7 +53,7 @@ impl Qmp {
         Ok(qmp)
     }
 
-    /// Runs a command and gives what it returns.
+    /// Runs a command and returns its result.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         let mut request = json!({ "execute": command });
         request["arguments"] = arguments;
@@ -68,7 +68,7 @@ impl Qmp {
         Ok(answer["return"].take())
     }
 
-    /// Waits for the last words of a QEMU that has ended.
+    /// Waits until everything from a QEMU that has ended is read.
     pub fn read_to_the_end(&mut self) {
         if let Some(reader) = self.reader.take() {
             // A reader that panicked has nothing more to say.

@@ -10,7 +10,7 @@ use crate::command::{command, run, run_with_text};
 pub const SERVER: &str = "10.88.0.1";
 const NETWORK: &str = "10.88.0.0/16";
 
-/// Runs this program again, with these arguments, in its own namespaces. All that it makes there ends with it.
+/// Runs this program again, with these arguments, in its own namespaces. Everything that it makes there ends with it.
 pub fn enter(arguments: &[String]) -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),
@@ -33,7 +33,7 @@ pub fn enter(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Lays the cables: the server's link carries so many bits a second to all nodes together.
+/// Connects the nodes. The server's link carries this many bits a second for all of them together.
 pub fn build(nodes: usize, rate: u64) -> Result<()> {
     run(command("mount").args(["-t", "tmpfs", "tmpfs", "/run"]))?;
     let mut links = vec![
@@ -52,7 +52,7 @@ pub fn build(nodes: usize, rate: u64) -> Result<()> {
         "link set port up".to_owned(),
         format!("address add {SERVER}/16 dev server"),
         "link set server up".to_owned(),
-        // The congestion control of Debian's kernels, whatever this machine's default is.
+        // This is the congestion control of Debian's kernels, whatever this machine's default is.
         format!("route replace {NETWORK} dev server src {SERVER} congctl cubic"),
     ];
     for node in 0..nodes {
@@ -68,14 +68,14 @@ pub fn build(nodes: usize, rate: u64) -> Result<()> {
     for words in links {
         run(command("ip").args(words.split_whitespace()))?;
     }
-    // A queue as a switch's port has it: 20 ms. It is not at the server's own end, because a kernel lets its own sockets
-    // know of a full queue, and then no packet is lost: a few connections would keep most of the link.
+    // A queue of 20 ms, as in a switch's port. It is not at the server's own end: there a kernel tells its own sockets when the queue is
+    // full, so no packet would be lost, and a few connections would keep most of the link.
     let shape = format!("qdisc add dev shaped root tbf rate {rate}bit burst 256k latency 20ms");
     run_with_text(command("tc").args(["-batch", "-"]), &shape)?;
     Ok(())
 }
 
-/// This program again, in the network stack of a node.
+/// A command that runs this program again in the network stack of a node.
 pub fn node(node: usize) -> Result<Command> {
     let mut program = command("ip");
     program

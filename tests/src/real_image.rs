@@ -101,7 +101,7 @@ fn must_succeed(build: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The board's recipe with QEMU's serial port in the kernel's command line, and patience for its slow processor.
+/// The board's recipe with QEMU's serial port on the kernel's command line, and with longer time-outs for its slow processor.
 fn on_qemu(product: Product) -> String {
     let recipe = workspace::root().join(format!("boards/{}/image.toml", product.name()));
     format!(

@@ -18,19 +18,19 @@ use crate::u_boot::UBoot;
 use crate::virtual_board::{End, Hardware, Nvme, VirtualBoard};
 use crate::{disk, flasher, workspace};
 
-/// Time for one step of the agent on a busy machine. Nothing is measured with it: it only ends a test that hangs.
+/// Time for one step of the agent on a busy machine. It measures nothing; it only ends a test that hangs.
 pub const PATIENCE: Duration = Duration::from_mins(4);
-/// Kernel argument for a fault that comes back only after the work has made progress for a while: the LED shows a fault until
-/// then, and must have the time to blink its number to the end.
+/// Kernel argument for a fault that returns only after the work has made progress for a while. The LED shows a fault until then, and must
+/// have time to blink its whole number.
 pub const HOLD_FOR_THE_LED: &str = "gild.hold_seconds=20";
-/// Bytes per second of a disk that is slow enough to step in while it is written.
+/// Bytes per second of a slow disk, so that there is time to act while it is written.
 pub const SLOW: u64 = 12 << 20;
 /// Size of the target unless a test needs another.
 pub const DISK_SIZE: u64 = 512 << 20;
 /// This machine, as a board in QEMU's user-mode network sees it.
 const HOST: &str = "10.0.2.2";
 
-/// A setting in which a flash succeeds. A test spoils one part of it.
+/// A setting in which a flash succeeds. A test changes one part of it.
 pub struct Scene {
     /// What is published.
     pub share: Share,
@@ -99,8 +99,8 @@ impl Scene {
         })
     }
 
-    /// Gives the board its firmware, with the card before the disk, and puts a whole card into the slot from which the
-    /// agent changes that order.
+    /// Gives the board its firmware, with the card before the disk, and puts a whole card into the slot. From that card the agent changes
+    /// the order.
     pub fn use_firmware(&mut self) -> Result<()> {
         match self.hardware.product {
             Product::Rpi5 => self.use_eeprom(),
@@ -128,7 +128,7 @@ impl Scene {
         )
     }
 
-    /// Gives the board a U-Boot that starts it, and the memory that one counts on.
+    /// Gives the board a U-Boot that starts it, and as much memory as that U-Boot expects.
     pub fn use_u_boot(&mut self) -> Result<UBoot> {
         let u_boot = UBoot::new(&self.path().join("flash.img"))?;
         self.hardware.u_boot = Some(u_boot.clone());
@@ -172,7 +172,7 @@ impl Scene {
         self.hardware.power_on(&flasher::boot(&self.arguments)?)
     }
 
-    /// Waits until the agent has done its work and asked for the reboot; gives the receipt on the card.
+    /// Waits until the agent has finished and asked for the reboot. Returns the receipt on the card.
     pub fn finish(&self, board: &mut VirtualBoard) -> Result<Value> {
         board.wait_for("gild: done, rebooting", PATIENCE)?;
         let end = board.wait_end(PATIENCE)?;
@@ -211,13 +211,13 @@ impl Scene {
         Ok(())
     }
 
-    /// Leaves the disks for a look at them.
+    /// Keeps the disks, so that they can be examined.
     pub fn keep(self) {
         eprintln!("the files of this test are in {}", self.path().display());
         std::mem::forget(self);
     }
 
-    /// Not a byte was ever written to the blank disk.
+    /// Checks that nothing was ever written to the blank disk.
     pub fn assert_disk_is_untouched(&self) -> Result<()> {
         let allocated = disk::allocated(&self.nvme())?;
         ensure!(
@@ -229,7 +229,7 @@ impl Scene {
 }
 
 impl Drop for Scene {
-    /// The logs stay for a look at them; the disks stay after a failed assertion only.
+    /// The logs stay, so that they can be examined. The disks stay only after a failed assertion.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the files of this test are in {}", self.path().display());

@@ -31,7 +31,7 @@ pub fn published(product: Product) -> Result<Share> {
     pack_once(golden::image(product)?)
 }
 
-/// The same of an image on trial, whose starts do this.
+/// The same for an image on trial. Its starts do this.
 pub fn published_on_trial(product: Product, start: Start) -> Result<Share> {
     pack_once(golden::image_on_trial(product, start)?)
 }
@@ -102,8 +102,7 @@ impl Share {
         })
     }
 
-    /// Publishes another image instead of this one, signed with the same key, as the operator does it: while the share is
-    /// served.
+    /// Publishes another image instead of this one, signed with the same key. As an operator may, it does this while the share is served.
     pub fn publish(&self, golden: &Golden) -> Result<()> {
         publish(&host_program("gild")?, golden, &self.key, &self.directory)
     }
@@ -120,8 +119,8 @@ impl Share {
         Path::new(self.golden.product.name()).join(format!("{}.img.zst", self.golden.image_id))
     }
 
-    /// Changes one number in the published manifest, and gives what it was before. It is still a sound manifest: the signature
-    /// is all that tells.
+    /// Changes one number in the published manifest and returns the old one. The manifest is still valid in itself, so only the signature
+    /// shows the change.
     pub fn spoil_manifest(&self) -> Result<String> {
         let path = self.manifest_file();
         let good = fs::read_to_string(&path)?;

@@ -1,5 +1,5 @@
-//! One virtual board more than this machine has cores runs at once, over all test processes. An emulated core takes a whole
-//! real one while it works, and most of the time it waits for a clock.
+//! Limits how many virtual boards run at a time, across all test processes: one more than this machine has cores. An emulated core takes a
+//! whole real one while it works, but most of the time it waits for a clock.
 
 use std::fs::{File, TryLockError};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace;
 
-/// No test needs a board for so long. Nothing is measured with it: it only ends tests that wait for each other.
+/// No test needs a board for this long. It measures nothing; it only ends tests that wait for each other.
 const PATIENCE: Duration = Duration::from_mins(30);
 
-/// Most boards that run at once.
+/// At most this many boards run at a time.
 #[must_use]
 pub fn count() -> usize {
     1 + std::thread::available_parallelism().map_or(1, usize::from)

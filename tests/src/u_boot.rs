@@ -1,8 +1,8 @@
 //! Debian's U-Boot for QEMU, instead of the Rock 5B's, and the flash chip that it keeps its environment in.
 //!
-//! Real: U-Boot, the chip (QEMU's model of a CFI flash), what is written to it and what U-Boot reads from it. Simulated:
-//! that U-Boot is started from a separate chip, which nothing here writes to; that the chip is a CFI one with blocks of
-//! 256 KiB, where the board has SPI NOR with blocks of 4 KiB; that it lies behind the Rock 5B's flash controller.
+//! Real: U-Boot, the chip (QEMU's model of a CFI flash), what is written to it, and what U-Boot reads from it. Simulated: U-Boot starts
+//! from a separate chip, which nothing here writes to. The chip is a CFI one with blocks of 256 KiB, but the board has SPI NOR with blocks
+//! of 4 KiB. It appears behind the Rock 5B's flash controller.
 
 use std::fs::{self, File, OpenOptions};
 use std::ops::Range;
@@ -24,15 +24,15 @@ pub const BOOT_FLASH: Range<u64> = 0x100_0000..0x200_0000;
 /// Bytes of an erase block.
 pub const BLOCK: usize = 0x4_0000;
 
-/// What a Rock 5B's U-Boot has built in and Debian's for QEMU has not: a place to unpack the kernel, and here the console.
-/// Nobody is given two seconds to press a key.
+/// Settings that a Rock 5B's U-Boot has built in and Debian's for QEMU lacks: a place to unpack the kernel, and for this machine the
+/// console. It does not wait two seconds for a key.
 const SETTINGS: [(&str, &str); 4] = [
     ("bootdelay", "0"),
     ("kernel_comp_addr_r", "0x50000000"),
     ("kernel_comp_size", "0x4000000"),
     ("gild_args", "console=ttyAMA0 quiet"),
 ];
-/// What goes out of the built-in environment for it, which has no room to grow. Nothing reads these here.
+/// Settings that are removed from the built-in environment to make room for those, because it cannot grow. Nothing reads them here.
 const GIVEN_UP: [&str; 7] = [
     "arch",
     "cpu",
@@ -57,7 +57,7 @@ impl UBoot {
     pub fn new(flash: &Path) -> Result<Self> {
         let program = program()?;
         let chip = File::create(flash).with_context(|| format!("creating {}", flash.display()))?;
-        // Erased flash reads as ones, and a file of 64 MiB of them is small enough.
+        // Erased flash reads as ones. A file with 64 MiB of them is small enough.
         chip.write_all_at(&vec![0xff; usize::try_from(CHIP_SIZE)?], 0)?;
         let environment = Environment::built_into(&fs::read(&program)?)
             .context("no built-in environment in U-Boot")?;
@@ -91,7 +91,7 @@ impl UBoot {
         Ok(bytes)
     }
 
-    /// Changes the chip from outside, as with a clip.
+    /// Changes the chip from outside, like a programmer with a clip.
     pub fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
         let chip = OpenOptions::new().write(true).open(&self.flash)?;
         Ok(chip.write_all_at(bytes, at)?)
@@ -122,7 +122,7 @@ impl UBoot {
     }
 }
 
-/// The first chip: Debian 13's U-Boot, whatever this machine runs, with [`SETTINGS`] built in.
+/// The first chip: always Debian 13's U-Boot, with [`SETTINGS`] built in.
 fn program() -> Result<PathBuf> {
     let key = workspace::key(&[], &[include_str!("u_boot.rs")])?;
     let place = workspace::cached("u-boot", &key, |directory| {

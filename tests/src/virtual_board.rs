@@ -52,14 +52,14 @@ pub struct VirtualBoard {
 }
 
 impl VirtualBoard {
-    /// From here on a fault on the console is part of the test: waiting for another line goes on past it.
+    /// From here on a fault on the console is expected: waiting for another line continues after it.
     pub fn tolerate_faults(&mut self) {
         self.tolerate_faults = true;
     }
 
     /// Waits for the next console line that contains `pattern` and gives that line.
     ///
-    /// Ends early, with the end of the log, when the guest ends, panics, or reports a fault nobody waits for.
+    /// Fails early, with the end of the log, if the guest ends, panics, or reports an unexpected fault.
     pub fn wait_for(&mut self, pattern: &str, timeout: Duration) -> Result<String> {
         self.wait_until(pattern, timeout, |line| line.contains(pattern))
     }
@@ -73,7 +73,7 @@ impl VirtualBoard {
     ) -> Result<String> {
         let deadline = Instant::now() + timeout;
         loop {
-            // Looked at before the log, so that the last lines of a guest that has just ended are still read.
+            // This is checked before the log is read. So the last lines of a guest that has just ended are still read.
             let ended = self.child.try_wait().context("asking after QEMU")?;
             while let Some(line) = self.serial.next_line() {
                 if wanted(line) {
@@ -107,7 +107,7 @@ impl VirtualBoard {
         }
     }
 
-    /// Waits until the agent has done so many per cent of a stage.
+    /// Waits until the agent has done this many per cent of a stage.
     pub fn wait_for_progress(&mut self, percent: u64, timeout: Duration) -> Result<String> {
         let what = format!("progress of at least {percent} %");
         self.wait_until(&what, timeout, |line| has_come_to(line, percent))
@@ -126,7 +126,7 @@ impl VirtualBoard {
         Ok(line)
     }
 
-    /// Waits until the LED has blinked the number of a fault to the end, which takes so many seconds and three more.
+    /// Waits until the LED has blinked the whole number of a fault. That takes as many seconds as the number, and three more.
     pub fn wait_for_the_led(&mut self, number: u8, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -167,7 +167,7 @@ impl VirtualBoard {
             }
             std::thread::sleep(POLL);
         }
-        // A test that keeps a board that has ended may start the next one: boards that wait for each other's slots would wait
+        // A test may keep a board that has ended and start the next one. If ended boards kept their slots, tests could wait for each other
         // forever.
         self.slot = None;
         self.qmp.read_to_the_end();
@@ -212,7 +212,7 @@ impl VirtualBoard {
     }
 }
 
-/// Whether a line says that the agent has done so many per cent of a stage.
+/// Whether a line says that the agent has done this many per cent of a stage.
 pub(crate) fn has_come_to(line: &str, percent: u64) -> bool {
     progress(line).is_some_and(|(done, _)| done >= percent)
 }

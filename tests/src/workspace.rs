@@ -73,7 +73,7 @@ pub fn fresh(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Holds a named lock among all processes of the harness until dropped: artefacts are built by one, used by all.
+/// Holds a named lock among all processes of the harness until it is dropped. So one process builds an artefact, and all use it.
 pub fn lock(name: &str) -> Result<File> {
     let path = directory("locks")?.join(name);
     let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
@@ -90,8 +90,8 @@ fn use_lock(artefact: &str) -> Result<File> {
     File::create(&path).with_context(|| format!("creating {}", path.display()))
 }
 
-/// Builds an artefact once: `build` fills a fresh directory, which then takes its place under the given key. A second
-/// call with the same key, from any process, returns at once. It stays as long as this process runs.
+/// Builds an artefact once. `build` fills a new directory, which is then stored under the given key. If any process has already built it
+/// under the same key, the call returns at once. The artefact stays as long as this process runs.
 pub fn cached(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = directory("cache")?;
     let place = parent.join(format!("{name}-{key}"));
@@ -111,7 +111,7 @@ pub fn cached(name: &str, key: &str, build: impl FnOnce(&Path) -> Result<()>) ->
         .prefix(&format!(".{name}-"))
         .tempdir_in(&parent)?;
     build(work.path()).with_context(|| format!("building {name}"))?;
-    // The files of earlier inputs are deleted, unless another process still uses them: a demo beside the tests has other inputs.
+    // The files of earlier inputs are deleted, unless another process still uses them: a demo that runs beside the tests has other inputs.
     for entry in fs::read_dir(&parent)?.flatten() {
         let stem = entry.file_name().to_string_lossy().into_owned();
         if stem
@@ -156,7 +156,7 @@ mod tests {
             cached(&name, key, build).expect("a new folder")
         };
         let (old, unused) = (make("1"), make("2"));
-        // What another process that has ended does not use any more.
+        // As if another process had used it and ended.
         IN_USE.lock().expect("this test's own").remove(&unused);
         let new = make("3");
         assert!(old.exists() && !unused.exists() && new.exists());

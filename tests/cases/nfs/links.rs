@@ -92,7 +92,7 @@ fn the_way_up_from_a_folder_that_is_a_link_starts_where_the_folder_is() {
     let at = |path: &str| directory.path().join(path);
     symlink("releases/7/rpi5", at("rpi5")).expect("a link");
     symlink("../common/image", at("releases/7/rpi5/image")).expect("a link");
-    // What a client would find that takes the names of the path for the way.
+    // A client that treats the path only as text would find this file.
     fs::create_dir(at("common")).expect("a folder");
     fs::write(at("common/image"), "another release").expect("a file");
     on_both_servers(directory.path(), |url| {

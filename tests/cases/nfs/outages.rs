@@ -65,7 +65,7 @@ fn a_restarted_ganesha_is_read_on_where_the_reader_stood() {
     );
 }
 
-/// Readers are at it, with calls in flight, when the server goes and comes back.
+/// Readers have calls in flight when the server goes away and comes back.
 fn readers_outlive_an_outage<S>(
     server: &mut S,
     url: &str,
@@ -161,7 +161,7 @@ fn a_share_that_was_mounted_before_is_waited_for_when_the_server_refuses_it() {
     server
         .restart(Handles::Stale)
         .expect("the server starts again");
-    // An attempt to mount asks for /gild/rpi5 and for /gild; / is none of the server's exports.
+    // An attempt to mount asks for /gild/rpi5 and for /gild. The server does not export /.
     server.set_faults(|faults| faults.refused_mounts = 4);
     assert_same(&read_all(&file).expect("the share is back"), &content);
     let seen = patience.seen();

@@ -1,4 +1,4 @@
-//! Whole files, from servers that do as they should.
+//! Whole files, from servers that work as they should.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -66,7 +66,7 @@ fn the_portmapper_is_asked_for_the_ports_that_the_address_does_not_name() {
         format!("nfs://127.0.0.1:{port}/gild"),
         format!("nfs://127.0.0.1/gild?mountport={}", server.mount_port()),
     ] {
-        // A server that is starting opens its ports before the portmapper knows them.
+        // A starting server opens its ports before the portmapper knows them.
         let (_share, file) = open(&url, &Watch::up_to(PATIENT));
         assert_same(&read_all(&file).expect("it arrives"), &content);
     }

@@ -1,4 +1,4 @@
-//! What cannot be opened or read, and the words for it.
+//! What cannot be opened or read, and how the reader explains it.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use gild_tests::ganesha::Ganesha;
 
 use super::{NAME, SIZE, Watch, connect, embedded, exported, options};
 
-/// The error of connecting to the share or of opening the file, which no waiting can end.
+/// The error when connecting to the share or opening the file. Waiting cannot solve it.
 fn permanent_error(url: &str, name: &str) -> NfsError {
     let patience = Watch::up_to(1);
     let error = NfsUrl::parse(url)

@@ -1,4 +1,4 @@
-//! How servers are set up: names, sizes, rights and ports. By nfs-ganesha, where that can be set there.
+//! How servers are set up: names, sizes, rights and ports. The tests use nfs-ganesha for what can be set there.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -101,7 +101,7 @@ fn where_root_is_nobody_a_file_for_everyone_is_read_and_another_is_refused() {
     let mode = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("its mode");
     };
-    // Each with its own server: ganesha remembers the rights for a minute.
+    // Each case has its own server, because ganesha remembers the rights for a minute.
     let server = || {
         let export = Export {
             squashes_root: true,

@@ -36,7 +36,7 @@ fn a_silent_server_is_waited_for_without_using_the_cpu() {
     let used = thread_cpu_time().saturating_sub(before);
     assert_eq!(patience.attempts(), [1, 2, 3]);
     assert!(error.to_string().contains("no answer for 500ms"), "{error}");
-    // The three attempts together wait for 1.5 s; a loop that asks again and again uses all of it.
+    // The three attempts together wait for 1.5 s. A loop that asks again and again would use all of it.
     assert!(used < Duration::from_millis(300), "{used:?} of CPU time");
 
     server.set_faults(|faults| faults.silent = false);
@@ -124,7 +124,7 @@ fn the_patience_decides_when_to_give_up() {
     assert_eq!(patience.attempts(), [1, 2, 3, 4]);
 }
 
-/// Patient with an answer, as a node is.
+/// Waits patiently for an answer, as a node does.
 fn slowly(url: &str, patience: &Arc<Watch>) -> Share {
     let url = NfsUrl::parse(url).expect("an address").join("rpi5");
     let options = Options {

@@ -55,7 +55,7 @@ fn load(module: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What an image on trial does at its start, if it is not to come up.
+/// What an image on trial does at its start if it is to fail.
 fn begin_as(start: &str) {
     match start {
         "panics" => {
@@ -79,7 +79,7 @@ fn wanted_partition() -> Result<String> {
         .ok_or_else(|| anyhow!("no root=PARTUUID= on the kernel command line"))
 }
 
-/// The rest of the word on the kernel command line that begins with this.
+/// The rest of the word on the kernel's command line that begins with `beginning`.
 pub fn argument(beginning: &str) -> Result<Option<String>> {
     let command_line = fs::read_to_string("/proc/cmdline")?;
     let mut words = command_line.split_whitespace();

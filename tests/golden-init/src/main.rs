@@ -1,8 +1,8 @@
 //! The one program of the test's golden image.
 //!
-//! As `/init` of the initramfs it loads modules, mounts the root file system that the kernel command line names and
-//! goes there. As `/sbin/init` of the root it says which image is running and on what, and switches the machine off.
-//! What it reports, it found by itself on the disk it was started from. Only the proof of an image on trial is gild's code.
+//! As `/init` of the initramfs it loads modules, mounts the root file system that the kernel's command line names, and switches to it. As
+//! `/sbin/init` of the root it says which image is running and on what, and switches the machine off. Everything that it reports it has
+//! found on the disk from which it was started. Only the proof of an image on trial is gild's code.
 
 mod initramfs;
 mod root;
@@ -25,6 +25,6 @@ fn main() {
 /// One line on the console.
 fn say(text: &str) {
     let mut console = std::io::stdout();
-    // Nobody is left to tell when the console is gone.
+    // If the console is gone, nobody can read the line anyway.
     let _ = writeln!(console, "golden: {text}").and_then(|()| console.flush());
 }

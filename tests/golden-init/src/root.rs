@@ -1,4 +1,4 @@
-//! What the golden image does once it runs: it says so.
+//! What the golden image does once it runs: it reports itself.
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ pub fn report() -> Result<()> {
     Ok(())
 }
 
-/// As the units of a real image do it, with the same code.
+/// Proves the image, as the units of a real image do, with the same code.
 fn prove() -> Result<()> {
     let root = Path::new("/");
     let boot = Path::new("/boot/firmware");
@@ -63,7 +63,7 @@ fn prove() -> Result<()> {
         Standing::NoRecord(reason) => format!("nothing is proven: {reason}"),
     });
     call_virtio_card_an_sd_card()?;
-    // The labels of partitions are udev's, which this image lacks.
+    // udev would make the labels of partitions, and this image has no udev.
     let labels = Path::new("/dev/disk/by-label");
     fs::create_dir_all(labels)?;
     for card in ["mmcblk0p1", "mmcblk1p1", "vda1", "vdb1"] {
@@ -80,8 +80,8 @@ fn prove() -> Result<()> {
     Ok(())
 }
 
-/// Where U-Boot starts the board the card hangs on virtio, and a node goes back to SD cards only: what the kernel shows of the
-/// card's device is replaced by what it shows of an SD card's.
+/// If U-Boot starts the board, the card is on virtio. But a node restarts only to an SD card. So this replaces what the kernel shows of the
+/// card's device by what it shows of an SD card.
 fn call_virtio_card_an_sd_card() -> Result<()> {
     let Ok(device) = fs::canonicalize("/sys/class/block/vda/device") else {
         return Ok(());
@@ -99,7 +99,7 @@ fn call_virtio_card_an_sd_card() -> Result<()> {
     Ok(fs::write(shown.join("type"), "SD\n")?)
 }
 
-/// FNV-1a, 64 bits: enough to say that the file system gave the bytes that were put into it.
+/// FNV-1a, 64 bits: enough to show that the file system returns the bytes that were written.
 fn sum(data: &[u8]) -> u64 {
     data.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

@@ -1,8 +1,8 @@
-//! A stub instead of k3s: it writes down how it was started, asks the stub server to be let in as k3s' agent asks a real
-//! one, says of a refusal what k3s says, and, once it is let in, that it is ready. It joins no cluster and runs nothing.
+//! A stub instead of k3s. It records how it was started, and asks the stub server to let it in, as k3s' agent asks a real server. If it is
+//! refused, it says the same as k3s. Once it is let in, it says that it is ready. It joins no cluster and runs nothing.
 //!
-//! Its steps are those of k3s' pkg/clientaccess and pkg/agent/config: the authority, its hash, the configuration, the node's
-//! password. It shares no code with gild.
+//! Its steps are those of k3s' pkg/clientaccess and pkg/agent/config: the authority, its hash, the configuration, the node's password. It
+//! shares no code with gild.
 
 mod server;
 
@@ -22,16 +22,16 @@ use server::{Refusal, Server};
 /// Where k3s itself looks.
 const CONFIG: &str = "/etc/rancher/k3s/config.yaml";
 const NODE_PASSWORD: &str = "/etc/rancher/node/password";
-/// What it keeps of a cluster that has let it in.
+/// Where it keeps the certificates of a cluster that has let it in.
 const AGENT: &str = "/var/lib/rancher/k3s/agent";
-/// An option that it does not have, as k3s ends for one.
+/// An unknown option, with which it ends like k3s.
 const NO_OPTION: &str = "no-such-option";
 const RECORD: &str = "/var/lib/k3s-stub";
-/// k3s waits 2 or 5 seconds, by what has failed.
+/// k3s waits 2 or 5 seconds, depending on what has failed.
 const RETRY: Duration = Duration::from_secs(2);
 
 fn main() -> Result<()> {
-    // gild writes JSON, which is YAML: the stub has no reader for the rest of it.
+    // gild writes JSON, which is also YAML. The stub cannot read other YAML.
     let config: Value = serde_json::from_str(&read(CONFIG)?)
         .with_context(|| format!("{CONFIG} is not the JSON that gild writes"))?;
     record(&config)?;

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What k3s says of one.
+/// A refusal in k3s' words.
 pub struct Refusal {
     /// Its level in the log.
     pub level: &'static str,
@@ -24,7 +24,7 @@ fn error(message: &str) -> Refusal {
     }
 }
 
-/// The server, and what the token says of it.
+/// The server, and what the token says about it.
 pub struct Server {
     url: String,
     authority: Option<String>,
@@ -33,7 +33,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Of the configuration. `K10<hash>::<user>:<password>`, or a bare password; the user does not matter.
+    /// The server in the configuration. The token is `K10<hash>::<user>:<password>` or a bare password; the user does not matter.
     pub fn new(url: &str, token: &str) -> Result<Self> {
         let secure = token.strip_prefix("K10");
         let secure = secure.and_then(|rest| rest.split_once("::"));
@@ -42,7 +42,7 @@ impl Server {
                 .split_once(':')
                 .map_or("", |(_, password)| password)
         });
-        // The process has one provider of TLS, which reqwest takes.
+        // reqwest uses the TLS provider of the process.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             url: url.to_owned(),
@@ -55,7 +55,7 @@ impl Server {
         })
     }
 
-    /// Asks to be let in, and gives the certificates of the cluster's authority; or says what k3s says of the refusal.
+    /// Asks to be let in. Returns the certificates of the cluster's authority, or the refusal in k3s' words.
     pub fn enter(&self, node: &str, password: &str) -> Result<Vec<u8>, Refusal> {
         let anybody = Client::builder().tls_danger_accept_invalid_certs(true);
         let bundle = self
@@ -72,7 +72,7 @@ impl Server {
         }
         let roots =
             Certificate::from_pem(&bundle).map_err(|problem| error(&problem.to_string()))?;
-        // k3s asks through a proxy at 127.0.0.1, and so does not look at the server's own name.
+        // k3s asks through a proxy at 127.0.0.1, so it does not check the server's own name.
         let client = || {
             let client = Client::builder().tls_certs_only([roots.clone()]);
             client.tls_danger_accept_invalid_hostnames(true).build()
@@ -90,7 +90,7 @@ impl Server {
                 .header("k3s-Node-Password", password)
         })?;
         if status != StatusCode::OK {
-            // Older releases call it an error.
+            // Older releases log it as an error.
             return Err(Refusal {
                 level: "info",
                 message: "Waiting to retrieve agent configuration; server is not ready: Node password rejected, duplicate hostname \

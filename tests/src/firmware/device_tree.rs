@@ -1,8 +1,8 @@
 //! The device tree that the firmware of a Raspberry Pi 5 hands to the kernel, and what the kernel makes of it.
 //!
-//! Logs of real boards say what the firmware does: it loads `bcm2712-rpi-5-b.dtb` on every board, refuses a tree of
-//! another processor, and on a board with the D0 stepping applies `overlays/bcm2712d0.dtbo`. An overlay that is missing or
-//! does not apply is dropped with a message, and the kernel still starts; it dies when it sets up the pins.
+//! Logs of real boards show what the firmware does. It loads `bcm2712-rpi-5-b.dtb` on every board, refuses a tree of another processor, and
+//! applies `overlays/bcm2712d0.dtbo` on a board with the D0 stepping. If an overlay is missing or does not apply, the firmware prints a
+//! message and starts the kernel without it. Then the kernel dies when it sets up the pins.
 //!
 //! Simulated: the virtual machine gets its own tree, so the tree's `compatible` decides whether the kernel would die.
 //! Debian's fdtoverlay stands in for the firmware's own code.
@@ -38,7 +38,7 @@ impl Revision {
     }
 }
 
-/// Starts the kernel with what the boot partition has for a board of this revision, as far as its pins.
+/// Starts the kernel with the files on the boot partition, for a board of this revision, as far as the setup of its pins.
 pub fn start(drive: &str, config: &str, revision: Revision, directory: &Path) -> Result<()> {
     let base = directory.join("firmware-base.dtb");
     let overlay = directory.join("firmware-overlay.dtbo");

@@ -22,12 +22,12 @@ pub struct Authority {
 pub enum Validity {
     /// Now.
     Now,
-    /// Not before the year 2090: so a certificate looks to a machine whose clock is behind.
+    /// Not before the year 2090. To a machine whose clock is behind, a normal certificate looks like this.
     NotYet,
 }
 
 impl Authority {
-    /// A new authority, unlike any other.
+    /// A new authority that differs from every other.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -42,7 +42,7 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A server at this address and at 127.0.0.1, by this authority.
+    /// A server at this address and at 127.0.0.1, with a certificate by this authority.
     pub fn server(&self, address: IpAddr, validity: Validity) -> Result<Arc<ServerConfig>> {
         let (certificate, key) = self.sign(address, validity)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -18,34 +18,33 @@ pub struct Faults {
     pub read_errors: VecDeque<nfsstat3>,
     /// Bits that arrive wrong.
     pub flips: Vec<BitFlip>,
-    /// So many READs bring four bytes more than were asked for.
+    /// This many READs return four bytes more than were asked for.
     pub oversized_reads: u32,
     /// The read size that FSINFO names, when it is not 1 MiB.
     pub read_size: Option<u32>,
     /// Answers come without the attributes of the file, as the protocol allows.
     pub no_attributes: bool,
-    /// So often the server does not know the attributes of a file or folder. A LOOKUP asks twice.
+    /// This many times the server does not know the attributes of a file or folder. A LOOKUP asks twice.
     pub missing_attributes: u32,
     /// Only the export itself can be mounted, not a directory below it.
     pub only_whole_export: bool,
-    /// So many mounts are refused.
+    /// This many mounts are refused.
     pub refused_mounts: u32,
-    /// No caller is good enough: every call is rejected.
+    /// Every call is rejected because of its caller.
     pub refuse_callers: bool,
-    /// Answers are kept back: they come when this is over.
+    /// Answers are held back, and are sent when this is over.
     pub held: bool,
-    /// Answers come in fragments of so many bytes, with an empty one first.
+    /// Answers come in fragments of this many bytes, after an empty one.
     pub fragments: Option<usize>,
-    /// Answers stop: connections are accepted, and nothing comes back.
+    /// Connections are accepted, but no answer comes.
     pub silent: bool,
-    /// A connection is closed once so many more bytes of answers have been sent, on all
-    /// connections together. Then the fault is over.
+    /// A connection is closed after this many more bytes of answers, on all connections together. Then the fault is over.
     pub close_after: Option<u64>,
-    /// Connections are closed as soon as they are accepted. For refused ones, stop the server.
+    /// Connections are closed as soon as they are accepted. To refuse connections, stop the server.
     pub close_on_accept: bool,
 }
 
-/// One bit of a file that arrives wrong in so many READs.
+/// A bit of a file that arrives wrong in this many READs.
 #[derive(Clone, Debug)]
 pub struct BitFlip {
     /// The file, relative to the exported directory.

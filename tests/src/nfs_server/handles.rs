@@ -10,8 +10,8 @@ use nfs3_server::vfs::FileHandleU64;
 /// The handle of the exported directory. The others count from 1, and 0 is reserved.
 pub const ROOT: u64 = u64::MAX;
 
-/// The file behind a handle. Like a real server's, a handle means the file and not its name: it is
-/// stale when another file has taken the name.
+/// The file behind a handle. As on a real server, a handle means the file and not its name. It is stale when another file has taken the
+/// name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Inode {
     pub path: PathBuf,
@@ -51,7 +51,7 @@ impl Table {
         }
     }
 
-    /// The handle of a path; the same file has the same handle for as long as this server lives.
+    /// The handle of a path. The same file keeps its handle for as long as this server runs.
     pub fn of(&mut self, path: PathBuf) -> Result<FileHandleU64, nfsstat3> {
         let metadata = fs::symlink_metadata(&path).map_err(|_| nfsstat3::NFS3ERR_NOENT)?;
         let inode = Inode::new(path, &metadata);

@@ -1,7 +1,7 @@
 //! The writing half of a file system, which refuses everything.
 //!
-//! `nfs3_server` has an adapter for this, which drops what the file system says about its read size
-//! and how it finds a mounted directory.
+//! `nfs3_server` has an adapter for this. But it ignores what the file system says about its read size and how it finds a mounted
+//! directory.
 
 use nfs3_server::nfs3_types::nfs3::{
     createverf3, fattr3, filename3, nfspath3, nfsstat3, sattr3, stable_how,

@@ -1,5 +1,5 @@
-//! The golden image's root file system for this machine's own processor: the same recipe, files, programs and seal by the
-//! same code, but without a kernel and without hardware's packages, and with a stub instead of k3s.
+//! The golden image's root file system for this machine's own processor. Recipe, files, programs and seal are the same, by the same code.
+//! But it has no kernel and no packages for hardware, and a stub instead of k3s.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -28,13 +28,13 @@ const STUB: &str = "k3s-stub";
 /// Packages for hardware and for the kernel. The image here has neither.
 const LEFT_OUT: [&str; 2] = ["firmware-realtek", "initramfs-tools"];
 
-/// Only whole seconds since 1970 matter: some date in the past.
+/// A date in the past. Only the whole seconds since 1970 matter.
 const SOURCE_DATE: u64 = 1_760_000_000;
 
-/// The network is a pair of virtual interfaces, which the golden image leaves to k3s.
+/// The golden image leaves virtual interfaces to k3s, but here the network is a pair of them. So this file is changed.
 const WIRED: &str = "usr/lib/systemd/network/20-gild-wired.network";
 
-/// The image's inputs except packages and programs; the code that makes it too.
+/// The image's inputs except packages and programs. The code that makes it is one of them.
 const INPUTS: [&str; 4] = [
     "boards",
     "image-builder/node/rootfs",
@@ -48,7 +48,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// The golden image, from the cache if nothing that it is made of has changed.
+    /// The golden image. It comes from the cache if none of its inputs has changed.
     pub fn golden() -> Result<Self> {
         // The sources do not change under a running test.
         static MADE: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -165,7 +165,7 @@ impl Inputs {
     }
 }
 
-/// As `gild image build` makes it, in the same order.
+/// Makes the tree as `gild image build` does, in the same order.
 fn tree(recipe: &Recipe, base: &Path, programs: &Path) -> Result<Tree> {
     let mut tree = Tree::from_tar(base)?;
     early_network::start(&mut tree)?;

@@ -1,4 +1,4 @@
-//! One machine: a disk that lasts, and boots of it.
+//! One machine: a disk that lasts, and boots from it.
 
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
@@ -15,11 +15,11 @@ use super::site::{Cable, Site, child_of};
 use crate::command::run;
 use crate::workspace;
 
-/// A boot takes some seconds; a machine that has other work to do takes longer.
+/// A boot takes some seconds, or longer on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(100);
 
-/// What systemd-nspawn ends with when the machine wants to start again.
+/// The exit code of systemd-nspawn when the machine wants to restart.
 const REBOOT: i32 = 133;
 
 /// How a run of the machine came to its end.
@@ -44,7 +44,7 @@ struct Running {
     process: Child,
     /// PID 1 of the machine.
     init: u32,
-    /// One machine at a time over all test processes, or none of them is done in time.
+    /// Only one machine at a time runs, across all test processes. With more, none would finish in time.
     _turn: File,
 }
 
@@ -75,8 +75,8 @@ impl<'a> Machine<'a> {
         Ok(machine)
     }
 
-    /// A file of the machine: of its disk while it is off, as the machine sees it while it runs. Absolute links lead
-    /// astray.
+    /// A file of the machine. While the machine is off, it is that of its disk; while it runs, it is as the machine sees it. Absolute links
+    /// lead to the wrong place.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         match &self.running {
@@ -145,7 +145,7 @@ impl<'a> Machine<'a> {
         }
         let process = command
             .args(["--boot", "--", "systemd.firstboot=off"])
-            // The golden image's kernel has no other; the host may have the old ones.
+            // The golden image's kernel has only this hierarchy, but the host may also have the old ones.
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .stdin(Stdio::null())
             .stdout(console)
@@ -196,7 +196,7 @@ impl<'a> Machine<'a> {
         self.run_under(&[], program, arguments)
     }
 
-    /// Runs a program that is killed as it begins one of these system calls for the so-manieth time.
+    /// Runs a program that is killed when it begins one of these system calls, at the given count.
     pub fn killed_at(
         &self,
         calls: &str,
@@ -224,14 +224,14 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Tools of the host enter the machine with the program they run.
+    /// A tool of the host enters the machine with the program that it runs.
     fn run_under(&self, tool: &[&str], program: &str, arguments: &[&str]) -> Result<Output> {
         let running = self.running.as_ref().context("the machine is off")?;
         let init = format!("--target={}", running.init);
         let nsenter = [
             "nsenter", &init, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--",
         ];
-        // A program that hangs must not take the test with it.
+        // A program that hangs must not hang the test.
         let words = [&["timeout", "60"], tool, &nsenter, &[program], arguments].concat();
         Command::new("/usr/bin/env")
             .args(words)
@@ -266,7 +266,7 @@ impl<'a> Machine<'a> {
         )
     }
 
-    /// Waits until something is so on the running machine. Another program on it may not be ready to answer yet.
+    /// Waits until a condition is true on the running machine. Another program on it may not be ready to answer yet.
     pub fn wait_until(
         &mut self,
         what: &str,
@@ -322,8 +322,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Takes the power away. All earlier writes are on the disk: no write is lost or torn, as on a real disk
-    /// one could be.
+    /// Cuts the power. All earlier writes are on the disk. On a real disk a write could be lost or torn, but not here.
     pub fn cut_power(&mut self) -> Result<()> {
         let mut running = self.running.take().context("the machine is off")?;
         running.kill()
@@ -345,7 +344,7 @@ impl<'a> Machine<'a> {
         self.disk.path().join(format!("console-{}", self.boots))
     }
 
-    /// What a person would look at if something is wrong.
+    /// What a person would look at in case of trouble.
     fn troubles(&self) -> String {
         let jobs = self.output("systemctl", &["list-jobs", "--no-pager"]);
         let journal = self.journal().unwrap_or_default();
@@ -356,7 +355,7 @@ impl<'a> Machine<'a> {
 }
 
 impl Running {
-    /// All of the machine goes with PID 1.
+    /// Everything on the machine ends with PID 1.
     fn kill(&mut self) -> Result<()> {
         let init = i32::try_from(self.init)?;
         nix::sys::signal::kill(

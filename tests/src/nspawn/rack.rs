@@ -19,19 +19,19 @@ use crate::matchbox::tls::{Authority, Validity};
 /// The machine of most tests: an address of Raspberry Pi's.
 pub const MAC: &str = "2c:cf:67:0a:0b:0c";
 
-/// What it is called without an identity.
+/// Its name without an identity.
 pub const FALLBACK_NAME: &str = "k3s-0a0b0c";
 
-/// What the groups of the rack say of every node's cluster.
+/// The cluster's address in every group of the rack.
 pub const SERVER: &str = "https://10.77.0.1:6443";
 
 /// A site, the golden image that its machines are flashed with, and what its Matchbox says.
 pub struct Rack {
     /// The network.
     pub site: Site,
-    /// Who signs for the site's servers.
+    /// The authority that signs for the site's servers.
     pub authority: Authority,
-    /// The cluster, which lets in every node that knows its password; every password is right until one is set.
+    /// The cluster. It lets in every node that knows its password. Until one is set, every password is right.
     pub cluster: Cluster,
     image: Image,
     data: TempDir,
@@ -68,7 +68,7 @@ impl Rack {
         fs::write(&path, group.to_string()).with_context(|| format!("writing {}", path.display()))
     }
 
-    /// Adds a node: the group that an operator writes after the documentation.
+    /// Adds a node with the group that the documentation asks an operator to write.
     pub fn add_node(&self, mac: &str, hostname: &str, token: &str) -> Result<()> {
         let metadata = json!({"hostname": hostname, "k3s_url": SERVER, "k3s_token": token});
         self.group(hostname, &json!({"mac": mac}), &metadata)
@@ -90,7 +90,7 @@ impl Rack {
         self.site.matchbox(self.data.path(), Some(tls))
     }
 
-    /// Where Matchbox is, which is not a server of k3s.
+    /// The address of Matchbox, where there is no server of k3s.
     #[must_use]
     pub fn matchbox_address() -> String {
         Site::matchbox_url("https")
@@ -105,7 +105,7 @@ impl Rack {
         }])
     }
 
-    /// A machine that was just flashed. Its image asks the rack's Matchbox, and gives up sooner than a real one.
+    /// A machine that was just flashed. Its image asks the rack's Matchbox, but gives up sooner than a real one.
     pub fn machine_with(&self, cables: &[Cable]) -> Result<Machine<'_>> {
         let machine = Machine::new(&self.site, &self.image, cables)?;
         let url = Site::matchbox_url("https");
@@ -136,7 +136,7 @@ pub fn ssh_answers(rack: &Rack, machine: &Machine<'_>) -> Result<bool> {
     Ok(String::from_utf8_lossy(&output.stdout).contains(" ssh-ed25519 "))
 }
 
-/// Checks that the machine is a member of its cluster under this name, and that nothing of its entry is left to do.
+/// Checks that the machine is a member of its cluster under this name, and that every step of its entry is done.
 pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
     let name = machine.output("hostname", &[])?;
     ensure!(name == hostname, "its name is {name}, not {hostname}");
@@ -144,7 +144,7 @@ pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
         ("k3s-agent.service", "ActiveState", "active"),
         ("k3s-agent.service", "UnitFileState", "enabled"),
         ("k3s-init.service", "UnitFileState", "disabled"),
-        // The server.
+        // The server of k3s must not be on a node.
         ("k3s.service", "LoadState", "not-found"),
     ] {
         let found = machine.unit(unit, property)?;
@@ -154,7 +154,7 @@ pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
             machine.journal()?
         );
     }
-    // What k3s' stub found when it was started, and how often it was started in this boot.
+    // How k3s' stub was started, and how often in this boot.
     let starts = starts(machine)?;
     let [start] = &starts[..] else {
         bail!("k3s was started {} times in this boot", starts.len());
@@ -171,7 +171,7 @@ pub fn assert_joined(machine: &Machine<'_>, hostname: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the stub in k3s' place found at each of its starts in this boot.
+/// What k3s' stub recorded at each of its starts in this boot.
 pub fn starts(machine: &Machine<'_>) -> Result<Vec<Value>> {
     let boot = machine.output("cat", &["/proc/sys/kernel/random/boot_id"])?;
     let lines = machine.read("var/lib/k3s-stub/starts")?;
@@ -185,8 +185,7 @@ pub fn starts(machine: &Machine<'_>) -> Result<Vec<Value>> {
         .collect())
 }
 
-/// Checks that none of these words is in a file that users other than root can read, and that the journal and the console do
-/// not have them.
+/// Checks that none of these words is in a file that other users than root can read, nor in the journal or on the console.
 pub fn assert_secret(machine: &Machine<'_>, words: &[&str]) -> Result<()> {
     for (name, text) in [
         ("journal", machine.journal()?),
@@ -202,7 +201,7 @@ pub fn assert_secret(machine: &Machine<'_>, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Directories that only root may enter hide what is in them, whatever its own mode.
+/// If only root may enter a directory, its files are hidden whatever their own mode.
 fn search(directory: &Path, words: &[&str], open: bool) -> Result<()> {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     let Ok(entries) = fs::read_dir(directory) else {

@@ -24,14 +24,14 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// The port of the cluster's server.
 pub const CLUSTER_PORT: u16 = 6443;
 
-/// The port of Matchbox in every site, so that it may come later than the machine that knows of it.
+/// Matchbox has the same port in every site, so that it may start later than the machine that asks it.
 const MATCHBOX_PORT: u16 = 8080;
-/// How often, and after which pause, a port is asked for again.
+/// How often a port is tried again, and after which pause.
 const TRIES: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The first process of its own namespaces; all die with it. Its input ends when the process that started it is
-/// gone, however that ended.
+/// The first process of its own namespaces, so everything in them dies with it. Its input ends when the process that started it has gone,
+/// however that happened.
 const SCRIPT: &str = r#"
 set -e
 mount --make-rprivate /
@@ -48,7 +48,7 @@ echo ready
 exec cat >/dev/null
 "#;
 
-/// A network with nothing in it but a bridge, and processes that see no other.
+/// A network that has only a bridge. The processes in it see no other network.
 pub struct Site {
     files: TempDir,
     process: Child,
@@ -116,14 +116,14 @@ impl Site {
         command
     }
 
-    /// A path as the site's processes see it. The site has its own mounts.
+    /// A path as the site's processes see it, because the site has its own mounts.
     #[must_use]
     pub fn path(&self, path: &Path) -> PathBuf {
         let inside = path.strip_prefix("/").unwrap_or(path);
         PathBuf::from(format!("/proc/{}/root", self.holder)).join(inside)
     }
 
-    /// Gives out addresses from now on.
+    /// Starts a DHCP server.
     pub fn start_dhcp(&self) -> Result<()> {
         let leases = self.files.path().join("leases");
         let mut child = self
@@ -158,7 +158,7 @@ impl Site {
                 "dnsmasq ended before it was ready: {words}"
             );
         }
-        // A pipe that nobody reads would stop it.
+        // The log is read to its end, because a full pipe would stop the program.
         thread::spawn(move || log.read_to_end(&mut Vec::new()));
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Site {
         Cluster::serve(self.listen(port)?)
     }
 
-    /// Where machines of the site find Matchbox, whether it is there or not.
+    /// The address at which the site's machines look for Matchbox, whether it runs or not.
     #[must_use]
     pub fn matchbox_url(scheme: &str) -> String {
         format!("{scheme}://{GATEWAY}:{MATCHBOX_PORT}")
@@ -182,7 +182,7 @@ impl Site {
     fn listen(&self, port: u16) -> Result<TcpListener> {
         let namespace = fs::File::open(format!("/proc/{}/ns/net", self.holder))
             .context("opening the site's network")?;
-        // A separate thread, because it never comes back into this process' network.
+        // A separate thread does this, because it can never return to this process' network.
         let thread = thread::spawn(move || -> Result<TcpListener> {
             setns(namespace, CloneFlags::CLONE_NEWNET).context("entering the site's network")?;
             bind(port).context("listening in the site's network")
@@ -215,7 +215,7 @@ impl Drop for Site {
             let _ = dhcp.kill();
             let _ = dhcp.wait();
         }
-        // Its namespaces and all that runs in them go with it.
+        // Its namespaces and everything in them end with it.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -232,7 +232,8 @@ pub fn child_of(process: u32) -> Result<u32> {
     Ok(child.parse()?)
 }
 
-/// A program that another test starts at this moment has the socket of a server that has just ended, until it is the program.
+/// Tries again, because the port may still be in use. If another test starts a program at this moment, its process briefly holds the socket
+/// of a server that has just ended.
 fn bind(port: u16) -> io::Result<TcpListener> {
     let mut tries = 0;
     loop {

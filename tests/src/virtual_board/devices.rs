@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Boot, Nvme};
 use crate::u_boot::UBoot;
 
-/// The firmware's part played by QEMU.
+/// The arguments with which QEMU plays the firmware.
 pub fn kernel_arguments(boot: &Boot) -> Vec<String> {
     let path = |path: &Path| path.display().to_string();
     let (kernel, initramfs) = (path(&boot.kernel), path(&boot.initramfs));
@@ -35,7 +35,7 @@ pub fn firmware_arguments(u_boot: &UBoot) -> Vec<String> {
     ]
 }
 
-/// The card in its slot. Debian's U-Boot has no driver for SD cards: if it must start one, the card is on virtio.
+/// The card in its slot. Debian's U-Boot has no driver for SD cards. If U-Boot must start the card, it is on virtio.
 pub fn card_arguments(card: &Path, on_virtio: bool) -> Vec<String> {
     let devices: &[&str] = if on_virtio {
         &["virtio-blk-pci,drive=card,id=card-slot"]
@@ -49,7 +49,7 @@ pub fn card_arguments(card: &Path, on_virtio: bool) -> Vec<String> {
     arguments
 }
 
-/// A file, the errors it is to have, and above both the node that a device is plugged into.
+/// A file, the errors that it must have, and above both the node that a device uses.
 fn file_arguments(node: &str, file: &Path, errors: &[Value]) -> Vec<String> {
     let storage = json!({
         "driver": "file", "node-name": format!("{node}-file"), "filename": file,

@@ -8,8 +8,8 @@ use super::{Nvme, VirtualBoard};
 /// A sector in the root file system's data, 96 MiB into the image.
 const SECTOR: u64 = 96 * 2048;
 
-/// An error of a disk, an element of blkdebug's `inject-error`: every request of this kind, `read` or `write`, that touches
-/// one sector of the image fails.
+/// An error of a disk, as an element of blkdebug's `inject-error`. Every request of this kind, `read` or `write`, that touches one sector
+/// of the image fails.
 #[must_use]
 pub fn failing(kind: &str) -> Value {
     json!({ "event": "none", "iotype": kind, "errno": 5, "sector": SECTOR, "once": false })
@@ -47,12 +47,12 @@ impl VirtualBoard {
         Ok(())
     }
 
-    /// Lets an NVMe answer nothing any more, neither with data nor with errors.
+    /// Makes an NVMe stop answering, with data or with errors.
     pub fn freeze_disk(&mut self, index: usize) -> Result<()> {
         self.slow_disk_down(index, 1)
     }
 
-    /// Lets an NVMe move only so many bytes a second, from now on.
+    /// Limits an NVMe to this many bytes a second, from now on.
     pub fn slow_disk_down(&mut self, index: usize, bytes_per_second: u64) -> Result<()> {
         let mut limits = json!({ "id": format!("nvme{index}-slot"), "bps": bytes_per_second });
         for unlimited in ["bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
@@ -96,7 +96,7 @@ impl VirtualBoard {
     /// What an NVMe has done so far.
     pub fn disk_counters(&mut self, index: usize) -> Result<DiskCounters> {
         let answer = self.qmp.execute("query-blockstats", json!({}))?;
-        // Whatever the disk is plugged into is counted: the disk itself, or the throttle above it.
+        // The counters are in the node that the disk uses: the disk itself, or the throttle above it.
         let nodes = [format!("nvme{index}"), format!("nvme{index}-slow")];
         let disks = answer.as_array().context("query-blockstats gives a list")?;
         let disk = disks

@@ -43,7 +43,7 @@ pub struct Nvme {
     pub serial: String,
     /// Logical sector size.
     pub sector_size: u32,
-    /// Most bytes per second it takes and gives until [`VirtualBoard::let_disk_run`]; 0 stands for any number.
+    /// Most bytes per second that it takes and gives until [`VirtualBoard::let_disk_run`]; 0 means no limit.
     pub bytes_per_second: u64,
     /// Errors it has from the start: elements of blkdebug's `inject-error`.
     pub errors: Vec<Value>,
@@ -112,12 +112,12 @@ impl Hardware {
         }
     }
 
-    /// Applies power; QEMU starts this kernel instead of the firmware, and a restart ends the run.
+    /// Applies power. QEMU starts this kernel instead of the firmware, and a restart ends the run.
     pub fn power_on(&self, boot: &Boot) -> Result<VirtualBoard> {
         self.start(&kernel_arguments(boot), &self.firmware_tree())
     }
 
-    /// Applies power; the board's U-Boot starts what it finds, and after a restart again.
+    /// Applies power. The board's U-Boot starts what it finds, and does so again after a restart.
     pub fn switch_on(&self) -> Result<VirtualBoard> {
         let u_boot = self.u_boot.as_ref().context("a board without a U-Boot")?;
         self.start(&firmware_arguments(u_boot), &UBoot::device_tree())
@@ -139,11 +139,11 @@ impl Hardware {
         let led = self.directory.join(format!("led-{start}.trace"));
         let errors = self.directory.join(format!("qemu-{start}.log"));
 
-        // The kernel ends QEMU when the harness ends, in whatever way that happens.
+        // The kernel ends QEMU when the harness ends, however it ends.
         let mut qemu = command("setpriv");
         qemu.args(["--pdeathsig", "KILL", QEMU, "-M", "virt,acpi=off"])
             .args(MACHINE);
-        // QEMU writes the size into the device tree that it is given; the last of an option counts.
+        // QEMU writes the size into its device tree. If an option is given twice, the last one counts.
         qemu.args(["-m", &format!("{}M", self.memory)]);
         qemu.args(["-smp", &self.cores.to_string()]);
         qemu.args(starter).arg("-dtb").arg(&dtb);
@@ -153,7 +153,7 @@ impl Hardware {
             .arg(format!("enable=pl061_set_output,file={}", led.display()));
         qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
         if self.spare_slot {
-            // Always powered, so that a disk in it answers without the kernel's help.
+            // The slot always has power, so that a disk in it answers without the kernel's help.
             qemu.args([
                 "-device",
                 "pcie-root-port,id=spare-slot,power_controller_present=off",
@@ -231,7 +231,7 @@ impl Hardware {
     }
 }
 
-/// The number of the next start in a directory: a board is often started more than once.
+/// The number of the next start in a directory, because a board is often started more than once.
 fn next_free(directory: &Path) -> u32 {
     let taken = |start: &u32| directory.join(format!("serial-{start}.log")).exists();
     (1..=u32::MAX)

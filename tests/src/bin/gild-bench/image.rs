@@ -36,7 +36,7 @@ impl Image {
     }
 }
 
-/// The image, made when there is none of this recipe yet.
+/// The image. It is made if there is none of this recipe yet.
 pub fn published() -> Result<Image> {
     let gild = host_program("gild")?;
     let key = workspace::key(&[], &[include_str!("image.rs"), "3"])?;
@@ -56,7 +56,7 @@ fn build(gild: &Path, directory: &Path) -> Result<()> {
     eprintln!("making the image of the bench, once (some minutes)");
     let tree = directory.join("tree");
     let mut left = CONTENT;
-    // In an order that mixes programs, libraries and texts.
+    // This order mixes programs, libraries and texts.
     for part in ["bin", "sbin", "share", "lib"] {
         gather(
             &Path::new("/usr").join(part),

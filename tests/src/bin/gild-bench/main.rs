@@ -1,8 +1,8 @@
 //! `make bench`: the flash engine beside the manual methods, with the same NFS server, image and target.
 //!
-//! Everything is real: nfs-ganesha, the stock tools, the kernel's loop device or a file. What a board adds (a wire, an
-//! NVMe, slower cores) is not here, so the ratios are true for this kind of machine only. `--model` has the wire and the
-//! disk of a board, `--beside` compares with another build of gild alone.
+//! Everything is real: nfs-ganesha, the stock tools, the kernel's loop device or a file. A board's network, NVMe and slower cores are
+//! missing, so the ratios are true only for this kind of machine. `--model` has the network and the disk of a board. `--beside` compares
+//! only with another build of gild.
 
 mod image;
 mod measure;
@@ -20,7 +20,7 @@ use gild_tests::ganesha::Ganesha;
 
 use crate::method::Method;
 
-/// Interleaved, so that other load on the machine affects all methods equally.
+/// Rounds are interleaved, so that other load on the machine affects all methods equally.
 const ROUNDS: usize = 5;
 
 fn main() -> Result<()> {
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// `times`: how many rounds, and how many times the time is stretched.
+/// `times` has the number of rounds and the factor by which time is stretched.
 fn on_model(board: &str, images: Option<&Path>, times: &[&str]) -> Result<()> {
     let rounds = times.first().map_or(Ok(ROUNDS), |rounds| rounds.parse())?;
     let stretch = times.get(1).map(|stretch| stretch.parse()).transpose()?;
@@ -64,7 +64,7 @@ fn bench(rounds: usize, other: Option<&Path>) -> Result<()> {
     let mut runs: Vec<Vec<measure::Run>> = methods.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for turn in 0..methods.len() {
-            // Another one is first each time.
+            // In each round another method is first.
             let index = (round + turn) % methods.len();
             target.reset()?;
             let run = methods[index].run(&image, &server, &target, other)?;

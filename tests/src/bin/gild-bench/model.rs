@@ -1,9 +1,9 @@
-//! The engine on a model of a board: a network stack behind a link that the kernel shapes to the board's rate, and a disk in
-//! memory that takes the time that its rates ask for, and sleeps it. Servers, network stacks, the agent's readers, decoding and
-//! hashing are real, on this machine's cores.
+//! The engine on a model of a board. The network stack is behind a link that the kernel limits to the board's rate. The disk is in memory,
+//! and sleeps for as long as its rates require. Servers, network stacks, the agent's readers, decoding and hashing are real, on this
+//! machine's cores.
 //!
 //! This machine may have fewer cores than the board, and the server and others use them. So the time of the link and the disk can be
-//! stretched, until cores do not matter; what is printed is divided by that again.
+//! stretched until cores do not matter. The printed times are divided by the same factor.
 //!
 //! Not modelled: a disk's cache, whose writes are fast until it is full, and the board's cores.
 
@@ -37,9 +37,9 @@ pub const BOARD: &str = "board";
 #[derive(Deserialize, Serialize)]
 struct Plan {
     model: Model,
-    /// Of a share with published images.
+    /// The folder of a share with published images.
     folder: PathBuf,
-    /// Of which board the image is.
+    /// The board that the image is for.
     board: String,
     rounds: usize,
 }
@@ -50,8 +50,8 @@ impl Plan {
     }
 }
 
-/// Flashes so often onto each disk of this board from each server, in turn: the image of the bench, or the board's
-/// current one in a folder of published images.
+/// Flashes this often onto each disk of this board from each server, in turn. It uses the bench's image, or the board's current one in a
+/// folder of published images.
 pub fn bench(name: &str, images: Option<&Path>, rounds: usize, stretch: Option<u32>) -> Result<()> {
     let model = Model::of(name, stretch)?;
     let (folder, board) = if let Some(folder) = images {
@@ -70,7 +70,7 @@ pub fn bench(name: &str, images: Option<&Path>, rounds: usize, stretch: Option<u
     rack::enter(&[INSIDE.to_owned(), serde_json::to_string(&plan)?])
 }
 
-/// In a separate network, which ends with this process.
+/// Runs in a separate network, which ends with this process.
 pub fn inside(plan: &str) -> Result<()> {
     let plan: Plan = serde_json::from_str(plan)?;
     let model = &plan.model;

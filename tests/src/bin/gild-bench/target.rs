@@ -50,8 +50,8 @@ impl Target {
         self.device.is_some()
     }
 
-    /// Every byte written by something else, all of it allocated and on the disk: no method finds room made or zeros
-    /// left by another.
+    /// Overwrites every byte with other data, so that all of it is allocated and on the disk. No method then profits from space or zeros
+    /// that another has left.
     pub fn reset(&self) -> Result<()> {
         let block: Vec<u8> = (0..BLOCK)
             .map(|index| u8::try_from(index % 251).unwrap_or(1) | 1)

@@ -1,4 +1,4 @@
-//! `make demo FAULT=`: one thing goes wrong while a board is flashed, the board says so, and it gets well.
+//! `make demo FAULT=`: one thing goes wrong while a board is flashed. The board reports it and recovers.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Fault {
         })
     }
 
-    /// What was seen, once all of it was.
+    /// What the demo has shown, once it is complete.
     fn outcome(self) -> &'static str {
         match self {
             Self::Cable => "waited while its cable was out, and went on where it was",
@@ -119,7 +119,7 @@ fn cable(scene: &mut Scene) -> Result<Chain<'_>> {
     let mut chain = on_a_slow_disk(scene, "pull the cable")?;
     // Later there would be nothing to wait for: the agent fetches ahead of a slow disk, and the image is small.
     chain.wait_for("gild: progress")?;
-    // What follows may be fault 2 or 3, where the server's answer takes long.
+    // After this, fault 2 or 3 may appear if the server's answer takes long.
     chain.tolerate_faults();
     chain.board().set_cable(false)?;
     say(product, "FAULT=cable: the network cable is pulled");

@@ -1,4 +1,4 @@
-//! What a board's LED shows, by what its console says (docs/failures.md).
+//! The LED of a board, derived from its console (docs/failures.md).
 
 use crate::screen::News;
 use crate::summary::STAGES;
@@ -30,7 +30,7 @@ impl Led {
             News::Stage(name) => {
                 self.is_golden = false;
                 self.stage = STAGES.iter().position(|stage| stage == name);
-                // It stays until the work has got past the stage that failed.
+                // The fault stays until the work gets past the failed stage.
                 self.fault = self.fault.filter(|(_, failed)| self.stage <= *failed);
             }
             News::Fault(number) => self.fault = Some((*number, self.stage)),

@@ -1,5 +1,5 @@
-//! `make demo`: virtual boards from power-on with an empty disk to the first line of their golden image, with the boot
-//! order changed; and then a second power-on, which goes straight to the disk. Or what a fault on the way does (fault.rs).
+//! `make demo`: virtual boards from power-on with an empty disk to the first line of their golden image, with a changed boot order. A
+//! second power-on then goes straight to the disk. With `FAULT=` it shows a fault on the way instead (fault.rs).
 //!
 //! Kernel, card, agent, golden image, disks and network are real; the hardware is QEMU's. This program plays the firmware of
 //! the Pi 5, and Debian's U-Boot for QEMU plays the Rock 5B's (docs/virtual-boards.md).

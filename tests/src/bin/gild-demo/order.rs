@@ -1,4 +1,4 @@
-//! The order in which a board's firmware looks for something to start, as the firmware itself has it.
+//! The order in which a board's firmware looks for something to start, read from the firmware itself.
 
 use std::fmt;
 
@@ -60,7 +60,7 @@ pub fn who_plays_the_firmware(product: Product) -> &'static str {
     }
 }
 
-/// Lines on the console that look like failures and are none.
+/// Lines on the console that look like failures but are not.
 pub fn expected_complaints(product: Product) -> Option<&'static str> {
     match product {
         Product::Rpi5 => None,

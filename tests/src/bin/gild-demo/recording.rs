@@ -1,4 +1,4 @@
-//! A run of the demo as a picture: a terminal whose lines come as they came, in SVG with CSS, which every browser shows.
+//! A run of the demo as a picture. It is a terminal whose lines appear as they came, in SVG with CSS, which every browser can show.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +11,7 @@ const LINE: usize = 19;
 const MARGIN: usize = 14;
 const WIDTH: usize = COLUMNS * 8 + 2 * MARGIN;
 const HEIGHT: usize = ROWS * LINE + 2 * MARGIN;
-/// Nobody wants to watch a wait: it takes this long at most.
+/// Nobody wants to watch a wait, so the picture shortens it to this.
 const LONGEST_WAIT: Duration = Duration::from_millis(900);
 /// How long the end stays.
 const REST: Duration = Duration::from_secs(6);

@@ -1,4 +1,5 @@
-//! What the demo shows: on a terminal the boards' lines, and below them the LED, the stage and a bar; elsewhere the lines alone.
+//! What the demo shows. On a terminal it shows the boards' lines, and below them the LED, the stage and a bar. Elsewhere it shows only the
+//! lines.
 
 use std::io::{IsTerminal, stdout};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -23,7 +24,7 @@ static SCREEN: OnceLock<Mutex<Screen>> = OnceLock::new();
 pub enum News<'a> {
     /// A stage begins.
     Stage(&'a str),
-    /// So many per cent of it are done, in words.
+    /// This many per cent of it are done, in words.
     Progress(u64, &'a str),
     /// The agent waits for its server.
     Waiting,
@@ -78,7 +79,7 @@ pub fn say(board: &str, text: &str) {
     });
 }
 
-/// Takes the last line away, and gives all that was shown.
+/// Removes the last line and returns everything that was shown.
 pub fn end() -> Recording {
     with_screen(|screen| {
         if let Some(bar) = screen.bar.take() {
@@ -108,13 +109,13 @@ impl Screen {
         }
     }
 
-    /// Has the last line show the news, if there is one.
+    /// Updates the last line with the news, if there is such a line.
     fn hear(&mut self, board: &str, news: &News) {
         let Some(bar) = &self.bar else { return };
         let before = self.led.ticks();
         self.led.hear(news);
         let ticks = self.led.ticks();
-        // A style begins its blinks again.
+        // A new style restarts the blinking.
         if ticks != before {
             bar.set_style(style(&ticks));
         }

@@ -1,8 +1,8 @@
 //! `make fleet`: many nodes read an image from one server at once, over one shaped link.
 //!
-//! Real: the agent's readers with the agent's connections, one network stack for each node (namespaces), the server, the link's
-//! queue. Left out: what a node does with the bytes (decoding, hashing, writing), because a hundred nodes would do it on this
-//! machine's few cores; so all times are the times of network and server.
+//! Real: the agent's readers with its connections, one network stack for each node (namespaces), the server, the link's queue. Left out:
+//! what a node does with the bytes (decoding, hashing, writing), because a hundred nodes would do it on this machine's few cores. So all
+//! times are those of network and server.
 
 mod node;
 mod race;
@@ -16,13 +16,13 @@ use gild_tests::{processor_time, rack};
 use crate::node::Outcome;
 use crate::table::Row;
 
-/// Nodes that are on at once, unless others are asked for.
+/// How many nodes run at a time, unless the caller asks for other numbers.
 const FLEETS: [usize; 4] = [1, 8, 30, 100];
-/// Of the only way from the server to the nodes, in bits a second.
+/// The rate of the only link from the server to the nodes, bits a second.
 const LINK: u64 = 1_000_000_000;
 /// The first word of the process in the namespace.
 const INSIDE: &str = "inside";
-/// What goes over the link in one run, all nodes together, as long as no node reads more than the image.
+/// How many bytes go over the link in one run, for all nodes together. No node reads more than the image.
 const BYTES: u64 = 4 << 30;
 
 fn main() -> Result<()> {
@@ -105,7 +105,7 @@ impl Served {
 
 fn run_all(server: &Served, fleets: &[usize]) -> Result<()> {
     let mut alone = None;
-    // Once, so that nothing is read from a disk or from behind a cache while it counts.
+    // Read once before measuring, so that nothing comes from a disk or from behind a cache while time counts.
     one(server, 1)?;
     for nodes in fleets {
         let row = one(server, *nodes)?;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub const IMAGE: &str = "image.img.zst";
 /// Its length.
 pub const SIZE: u64 = 1 << 30;
-/// As long as a stored chunk of a golden image is on average.
+/// The average length of a stored chunk of a golden image.
 const PART: u64 = 1 << 20;
 
 /// What came of it.
@@ -45,7 +45,7 @@ impl Patience for Counting {
     }
 }
 
-/// Waits for a line, then reads so many bytes.
+/// Waits for a line, then reads this many bytes.
 pub fn run(url: &str, bytes: u64) -> Result<()> {
     let url = ServerUrl::parse(url).map_err(|reason| anyhow!(reason))?;
     let patience = Arc::new(Counting::default());

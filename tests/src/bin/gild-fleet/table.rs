@@ -17,7 +17,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// All bytes of all nodes by the time from the first start to the last end, in bytes a second.
+    /// All bytes of all nodes divided by the time from the first start to the last end, bytes a second.
     pub fn total(&self) -> f64 {
         let began = self.outcomes.iter().map(|outcome| outcome.began);
         let ended = self
@@ -47,7 +47,7 @@ impl Row {
     }
 }
 
-/// No count here is near the limit of what a float holds.
+/// No count here comes near the limit of a float.
 #[allow(clippy::cast_precision_loss)]
 fn float(count: u64) -> f64 {
     count as f64

@@ -1,10 +1,10 @@
-//! `make test-desk`: two bare boards become members of a cluster through `gild init`, `gild node add`, `gild image build`, `gild card
-//! build` and `gild serve`, and nothing else: no NFS server, no Matchbox, no root.
+//! `make test-desk`: two bare boards become members of a cluster with nothing but `gild init`, `gild node add`, `gild image build`, `gild
+//! card build` and `gild serve`. It needs no NFS server, no Matchbox and no root.
 //!
 //! Real: all commands of gild, the image with its packages, the card and the agent on it, the desk with its three ports and TLS, NVMe,
-//! network and first boot, and on the Rock 5B a U-Boot. Simulated: the hardware, the firmware of the Pi 5 (docs/virtual-boards.md), k3s
-//! and its server: stubs replace both. The image differs in three things from an operator's: the stub, the service of
-//! `tests/image-overlay` and QEMU's serial port on the kernel's command line.
+//! network and first boot, and on the Rock 5B a U-Boot. Simulated: the hardware, the firmware of the Pi 5 (docs/virtual-boards.md), k3s and
+//! its server: stubs replace both. The image differs from an operator's in three things: the stub, the service of `tests/image-overlay`,
+//! and QEMU's serial port on the kernel's command line.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -86,7 +86,7 @@ fn init(directory: &Path, cluster: &Cluster) -> Result<Desk> {
     )
 }
 
-/// One power-on, and nobody touches the board.
+/// Applies power once. Nobody touches the board.
 fn joins(product: Product, desk: &Desk, cluster: &Cluster, say: &dyn Fn(&str)) -> Result<()> {
     let (name, mac) = (product.name(), product.mac());
     let secret = cluster.token(PASSWORD);
@@ -147,7 +147,7 @@ fn joins(product: Product, desk: &Desk, cluster: &Cluster, say: &dyn Fn(&str)) -
     Ok(())
 }
 
-/// What the desk shows once it shows this state. A report takes a moment.
+/// Waits until the desk shows this state, because a report takes a moment. Returns what it shows.
 fn is_seen(desk: &Desk, mac: &str, state: &str) -> Result<serde_json::Value> {
     let end = Instant::now() + Duration::from_mins(3);
     loop {

@@ -61,7 +61,7 @@ impl Defect {
                 return Ok(());
             }
             Self::Panic => "rdinit=/bin/true",
-            // It shows a file of the initramfs, and then what a person types on the console.
+            // It shows a file of the initramfs, and then waits for what a person types on the console.
             Self::Hang => "rdinit=/bin/cat -- /conf/initramfs.conf -",
         };
         firmware::add_kernel_arguments(product, raw, arguments)
@@ -100,7 +100,7 @@ pub fn made_from(good: &Share, defect: Defect, directory: &Path) -> Result<Share
     })
 }
 
-/// The boot partition says which image it is, and U-Boot starts no other one than the agent wants.
+/// Renames the image. The boot partition says which image it is, and U-Boot starts only the one that the agent wants.
 fn rename(raw: &Path, from: &str, to: &str) -> Result<()> {
     let mut start = Vec::new();
     File::open(raw)?.take(ROOT_OFFSET).read_to_end(&mut start)?;
@@ -113,8 +113,8 @@ fn rename(raw: &Path, from: &str, to: &str) -> Result<()> {
     Ok(file.write_all_at(to.as_bytes(), place as u64)?)
 }
 
-/// Each of its three starts fails, and leads back to the card: by itself, or after a hang at the next power-on. Then the agent
-/// waits for another image.
+/// Each of its three starts fails and leads back to the card. The board returns by itself, or at the next power-on after a hang. Then the
+/// agent waits for another image.
 pub fn uses_up_its_starts(defect: Defect, chain: &mut Chain) -> Result<()> {
     for _ in 0..3 {
         chain.wait_for("gild: rebooting to start the disk")?;
@@ -131,7 +131,7 @@ pub fn uses_up_its_starts(defect: Defect, chain: &mut Chain) -> Result<()> {
     Ok(())
 }
 
-/// Publishes the good image, as an operator does who has seen what happened.
+/// Publishes the good image, as an operator would after seeing the failure.
 pub fn replace(bad: &Path, good: &Share) -> Result<()> {
     let public_key = good.key.with_extension("pub");
     let folder = good.board_directory();

@@ -1,4 +1,4 @@
-//! The cluster of the test, and the node's entry in Matchbox: with a wrong token first, which is corrected there.
+//! The cluster of the test, and the node's group in Matchbox. At first the group has a wrong token, and the correction is made there.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -20,7 +20,7 @@ pub const NODE_PASSWORD: &str = "5ec2e7-of-the-node";
 /// The node's name.
 pub const NAME: &str = "node-1";
 
-/// A cluster that nodes reach at [`HOST`], and that takes the right token alone.
+/// A cluster that nodes reach at [`HOST`]. It accepts only the right token.
 pub fn start() -> Result<Cluster> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let cluster = Cluster::serve(listener)?;

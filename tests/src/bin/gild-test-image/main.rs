@@ -1,13 +1,12 @@
-//! `make test-image`: the real golden image of each board, from the build to the node that was flashed a second time, by one
-//! power-on. `--demo` shows the console and ends with the first boot. `--bad-release=root`, `panic` or `hang` begins with an image
-//! whose root file system is not found, whose kernel panics or whose initramfs hangs: its three starts fail, the good image is
-//! published, and the node becomes what it should be. Nobody touches it, except that a board that hangs is switched off and on.
+//! `make test-image`: the real golden image of each board, from the build to the node that was flashed a second time, with one power-on.
+//! `--demo` shows the console and ends with the first boot. `--bad-release=root`, `panic` or `hang` begins with a bad image: its root file
+//! system is not found, its kernel panics, or its initramfs hangs. Its three starts fail, then the good image is published and the node
+//! recovers. Nobody touches the board, except that a board that hangs is switched off and on.
 //!
-//! Real: the image, its kernel and all its packages, the card and the agent on it, NVMe, network, first boot, and on the
-//! Rock 5B a U-Boot and its environment in flash. Simulated: the hardware, the firmware of the Pi 5
-//! (docs/virtual-boards.md), Matchbox, k3s and its server: stubs replace both. The image differs in three things from an
-//! operator's: the stub, a service that reports what became of the node (`tests/image-overlay`), and QEMU's serial port on the
-//! kernel's command line.
+//! Real: the image, its kernel and all its packages, the card and the agent on it, NVMe, network, first boot, and on the Rock 5B a U-Boot
+//! and its environment in flash. Simulated: the hardware, the firmware of the Pi 5 (docs/virtual-boards.md), Matchbox, k3s and its server:
+//! stubs replace the last three. The image differs from an operator's in three things: the stub, a service that reports the state of the
+//! node (`tests/image-overlay`), and QEMU's serial port on the kernel's command line.
 
 mod bad_release;
 mod cluster;
@@ -40,7 +39,7 @@ const DEMO: &str = "--demo";
 const BAD_RELEASE: &str = "--bad-release=";
 /// What the test's service in the image says when it cannot go on.
 const FAILED: &str = "gild-witness: FAILED";
-/// Containers aside, this is what a node needs at least.
+/// The least that a node needs, without its containers.
 const MEMORY: u32 = 2048;
 
 fn main() -> ExitCode {
@@ -124,7 +123,7 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     scene.use_argument("gild.hold_seconds=10")?;
     match product {
         Product::Rpi5 => scene.hardware.eeprom = Some(eeprom_that_waits_for_the_proof()?),
-        // The address by DHCP is seen on the other board.
+        // The other board shows that an address by DHCP works.
         Product::Rock5b | Product::Unknown => {
             let config = format!("{}{}", scene.configuration(), proof::STATIC_NETWORK);
             scene.card.write("gild.toml", &config)?;
@@ -170,7 +169,7 @@ fn one_board(product: Product, options: Options) -> Result<()> {
     outcome
 }
 
-/// A board with older firmware, or without this setting, gets its update before the disk starts for the first time.
+/// A board with older firmware or without this setting would get its update before the disk starts for the first time.
 fn eeprom_that_waits_for_the_proof() -> Result<Eeprom> {
     let mut eeprom = Eeprom::of_2025()?;
     let config = set_keys(eeprom.config()?.as_bytes(), &[("PCIE_PROBE", "1")])?;
@@ -200,7 +199,7 @@ struct Life<'a> {
 impl Life<'_> {
     fn becomes_a_node(&mut self) -> Result<Report> {
         self.is_flashed()?;
-        // A card on virtio, which a U-Boot starts from here, is not a card that the node would restart to.
+        // U-Boot starts this card on virtio, and the node does not restart to such a card.
         let next = if self.site.product.has_eeprom() {
             self.chain.wait_for(VISIT)?;
             self.chain.restart(Medium::Card, |_, _| Ok(()))?;
@@ -225,7 +224,7 @@ impl Life<'_> {
         Ok(report)
     }
 
-    /// The operator wrote a wrong token. The node names it, and is a member once Matchbox has the right one.
+    /// The operator wrote a wrong token. The node reports that, and becomes a member once Matchbox has the right token.
     fn is_corrected_in_matchbox(&mut self) -> Result<()> {
         self.chain.wait_for("does not take the token")?;
         self.story
@@ -252,7 +251,7 @@ impl Life<'_> {
             .say("gild-reprovision has made the disk unbootable");
 
         self.is_flashed()?;
-        // The Pi's firmware read the way back in config.txt before the proof took it out, and it holds for the next restart.
+        // The Pi's firmware read the way back in config.txt before the proof removed it. So it still applies to the next restart.
         let next = if self.site.product.has_eeprom() {
             Medium::Card
         } else {
@@ -302,7 +301,7 @@ impl Life<'_> {
         Ok(())
     }
 
-    /// A boot of the image to its end, and what must be true of it before the board starts from `next`.
+    /// Waits for a boot of the image to end, and checks what must be true before the board starts from `next`.
     fn boot(
         &mut self,
         number: u32,

@@ -15,7 +15,7 @@ pub const ROOT_OFFSET: u64 = 528 << 20;
 /// `key=value` lines of the test's service in the image.
 pub struct Report(String);
 
-/// What the node wrote on its disk in this boot. Nothing secret may be on the console.
+/// What the node wrote on its disk in this boot. The console must not show any of the secrets.
 pub fn report(scene: &Scene, console: &str, number: u32, secrets: &[&str]) -> Result<Report> {
     ensure!(
         !console.contains("gild-witness: FAILED"),
@@ -32,7 +32,7 @@ pub fn report(scene: &Scene, console: &str, number: u32, secrets: &[&str]) -> Re
     Ok(report)
 }
 
-/// A file of the root file system, read from the disk of a board that is off or stopped, even of one without a partition table.
+/// A file of the root file system, read from the disk of a board that is off or stopped. The disk may have no partition table.
 pub fn file_of_root(disk: &Path, path: &str) -> Result<String> {
     let text = debugfs(disk, &format!("cat {path}"))?;
     ensure!(
@@ -42,7 +42,7 @@ pub fn file_of_root(disk: &Path, path: &str) -> Result<String> {
     Ok(text)
 }
 
-/// The length of the root file system by its own account.
+/// The length of the root file system according to its superblock.
 pub fn size_of_root(disk: &Path) -> Result<u64> {
     let statistics = debugfs(disk, "stats -h")?;
     let number = |name: &str| -> Result<u64> {

@@ -17,7 +17,7 @@ use crate::cluster::{self, NAME, NODE_PASSWORD, PASSWORD};
 use crate::node::{self, Report};
 use gild_tests::real_image::AUTHORIZED_KEY;
 
-/// The end of the disk that the copy of the partition table takes, and what is lost to alignment.
+/// The end of the disk that the copy of the partition table takes, and the loss by alignment.
 const LOST_AT_THE_END: u64 = 2 << 20;
 /// What the Rock 5B's card says about the network, for the agent and for the node.
 pub const STATIC_NETWORK: &str =
@@ -83,7 +83,7 @@ pub fn a_node_of_this_image(report: &Report, site: &Site, disk: &Path) -> Result
     Ok(())
 }
 
-/// The node has the address that its card says, or one by DHCP if the card says nothing; and its kernel knows VLANs.
+/// The node has the address from its card, or one by DHCP if the card gives none. Its kernel supports VLANs.
 fn network(report: &Report, product: Product) -> Result<()> {
     let address = report.one("address")?;
     let (wanted, is_lasting) = match product {
@@ -200,8 +200,8 @@ fn configuration(report: &Report, site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// k3s, which is a stub, was started as an agent, once with each of these passwords, and the stub server has let in the right
-/// one. From then on Matchbox was not asked.
+/// The stub of k3s was started as an agent, once with each of these passwords. The stub server accepted only the right one. After that
+/// nobody asked Matchbox.
 pub fn joined(scene: &Scene, site: &Site, passwords: &[&str]) -> Result<()> {
     let starts = node::file_of_root(&scene.nvme(), "/var/lib/k3s-stub/starts")?;
     let starts: Vec<Value> = starts
@@ -249,7 +249,7 @@ pub fn joined(scene: &Scene, site: &Site, passwords: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The second boot changed nothing of who the node is.
+/// The second boot has not changed the node's identity.
 pub fn same_node(product: Product, first: &Report, second: &Report) -> Result<()> {
     equal("systemd's state", &second.one("state")?, &"running")?;
     equal("the list of ordering cycles", &second.all("cycle"), &vec![])?;
@@ -264,7 +264,7 @@ pub fn same_node(product: Product, first: &Report, second: &Report) -> Result<()
     ] {
         equal(key, &second.one(key)?, &first.one(key)?)?;
     }
-    // Before the boot that is reported first, the Pi was on trial and visited its card.
+    // The Pi was on trial and visited its card before the boot that is reported first.
     let journals = match product {
         Product::Rpi5 => "3",
         Product::Rock5b | Product::Unknown => "2",
@@ -279,7 +279,7 @@ pub fn same_node(product: Product, first: &Report, second: &Report) -> Result<()
         &second.one("unit k3s-agent.service")?,
         &"enabled active",
     )?;
-    // It has done its work, and is not wanted any more.
+    // It has done its work and is not needed any more.
     equal(
         "k3s-init.service",
         &second.one("unit k3s-init.service")?,
@@ -287,7 +287,7 @@ pub fn same_node(product: Product, first: &Report, second: &Report) -> Result<()
     )
 }
 
-/// A node that was flashed again is the same to the cluster, and new in all that the image may not carry.
+/// After a second flash the node is the same for the cluster, but everything that an image may not carry is new.
 pub fn same_place_other_identity(before: &Report, after: &Report) -> Result<()> {
     for key in ["hostname", "instance", "config", "password"] {
         equal(key, &after.one(key)?, &before.one(key)?)?;

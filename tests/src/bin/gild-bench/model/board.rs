@@ -10,23 +10,23 @@ use serde::{Deserialize, Serialize};
 pub struct Model {
     pub name: String,
     pub cores: usize,
-    /// Bits of files that the link carries in a second.
+    /// Bits of file data that the link carries in a second.
     pub link: u64,
     /// From a request to the first byte of its answer.
     pub latency: Duration,
-    /// Bytes that the disk takes in a second, and gives.
+    /// Bytes that the disk writes in a second, and reads.
     pub write: u64,
     pub read: u64,
-    /// What a flush costs once all is written.
+    /// How long a flush takes once everything is written.
     pub flush: Duration,
-    /// Whether the disk either writes or reads, so that the one waits for the other.
+    /// Whether the disk can only write or read at a time, so that one waits for the other.
     pub is_shared: bool,
-    /// How many times as long all that takes.
+    /// The factor by which all times are stretched.
     pub stretch: u32,
 }
 
 impl Model {
-    /// Time is stretched so that this machine's cores stand for the board's, or as asked.
+    /// Without a given factor, time is stretched until this machine's cores can stand for the board's.
     pub fn of(name: &str, stretch: Option<u32>) -> Result<Self> {
         let (cores, link, write, read) = match name {
             "rpi5" => Some((4, 940, 430, 440)),
@@ -49,7 +49,7 @@ impl Model {
         })
     }
 
-    /// The disk that writes and reads at once, and the one that does not.
+    /// A disk that writes and reads at the same time, and one that does not.
     pub fn disks(&self) -> [Self; 2] {
         [false, true].map(|is_shared| Self {
             is_shared,
@@ -57,12 +57,13 @@ impl Model {
         })
     }
 
-    /// What the kernel shapes the link to, in bits a second: with the headers that it counts, 66 bytes for 1448 of a file.
+    /// The rate to which the kernel shapes the link, bits a second. It includes the headers that the kernel counts: 66 bytes for each 1448
+    /// of a file.
     pub fn shaped(&self) -> u64 {
         self.link / 1448 * (1448 + 66) / u64::from(self.stretch)
     }
 
-    /// How long so many bytes take at this many in a second.
+    /// How long this many bytes take at this rate, bytes a second.
     pub fn time(&self, bytes: usize, rate: u64) -> Duration {
         Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate) * self.stretch
     }

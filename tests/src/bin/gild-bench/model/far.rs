@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use gild_source::{Source, SourceError};
 
-/// Waits before each request as long as it takes the first byte of an answer to come. The kernel's queues could do it, but not
-/// each kernel has the one for it (netem).
+/// Before each request, waits as long as the first byte of an answer needs to arrive. A queue of the kernel (netem) could do that, but not
+/// every kernel has it.
 pub struct Far<S> {
     pub source: S,
     pub latency: Duration,

@@ -20,7 +20,7 @@ use super::board::Model;
 use super::disk::Disk;
 use super::far::Far;
 
-/// Of both boards: twice the cores, at most 8.
+/// Twice the cores, at most 8. It is the same for both boards.
 const WORKERS: usize = 8;
 
 /// What is flashed, from where, onto what.
@@ -32,7 +32,7 @@ pub struct Task {
     pub manifest: PathBuf,
 }
 
-/// What came of it. Times are stretched.
+/// The result. Times are stretched.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Run {
     pub wall: Duration,
@@ -47,7 +47,7 @@ pub struct Run {
     pub read_back: u64,
 }
 
-/// Does it, and prints what came of it as JSON.
+/// Carries out the task and prints the result as JSON.
 pub fn run(task: &str) -> Result<()> {
     let Task {
         model,

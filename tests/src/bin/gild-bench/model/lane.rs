@@ -1,4 +1,4 @@
-//! What does one thing at a time, and takes its time.
+//! Something that does one thing at a time, and each thing takes its time.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,7 +11,7 @@ impl Lane {
         Self(Mutex::new(Instant::now()))
     }
 
-    /// Does the work in so much of the lane's time, after all that came before.
+    /// Does the work in this much of the lane's time, after everything that came before.
     pub fn spend<T>(&self, time: Duration, work: impl FnOnce() -> T) -> T {
         let end = {
             let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
