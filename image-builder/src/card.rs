@@ -2,6 +2,7 @@
 
 mod build;
 mod inspect;
+mod new_key;
 pub mod settings;
 mod write;
 
@@ -13,7 +14,7 @@ pub const IMAGE: (&str, &str) = (
     "give a card image of `gild card build` or `make card`, or the device of a card",
 );
 
-/// Build, check and write the flasher card
+/// Build, check and write the flasher card, and change its key
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build a card image for both boards
@@ -22,6 +23,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Write a card image to an SD card of this machine
     Write(write::Args),
+    /// Give a desk and its cards another `status_key`, because a card is lost
+    NewKey(new_key::Args),
 }
 
 /// Runs `gild card`.
@@ -30,5 +33,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Write(args) => write::run(&args),
+        Command::NewKey(args) => new_key::run(&args),
     }
 }

@@ -86,6 +86,13 @@ fn with_suffix(name: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
+/// 64 hex digits that nobody can guess.
+pub fn random() -> Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow!("no random numbers: {error}"))?;
+    Ok(hex::encode(bytes))
+}
+
 /// Writes a file that was not there, with its permissions from the first moment on.
 pub fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
     let context = || format!("cannot create {}", path.display());

@@ -72,7 +72,9 @@ fn text(card: &Inspection) -> String {
             line(
                 "reports",
                 &match config.status_key {
-                    Some(_) => "signed with the card's status key",
+                    Some(_) => {
+                        "signed with `status_key`: keep the card like a key (docs/recovery.md, a lost card)"
+                    }
                     None => "not signed: no status_key",
                 },
             );

@@ -243,9 +243,9 @@ fn fill(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
     private_folder(&folder.orders())?;
     let public_key = key::make(&folder.site_key())?;
     tls::make(&folder.tls(), &settings.names)?;
-    let report_key = random_key()?;
+    let report_key = key::random()?;
     create(&folder.report_key(), SECRET, &format!("{report_key}\n"))?;
-    create(&folder.login(), SECRET, &format!("{}\n", random_key()?))?;
+    create(&folder.login(), SECRET, &format!("{}\n", key::random()?))?;
     create(&folder.settings(), OPEN, &settings.text())?;
     let ssh_keys = &cluster.ssh_keys;
     let cluster = serde_json::to_string_pretty(&cluster.metadata())?;
@@ -265,13 +265,6 @@ fn fill(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// 64 hex digits that nobody can guess.
-fn random_key() -> Result<String> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    Ok(hex::encode(bytes))
-}
-
 /// The configuration of the cards.
 fn card(settings: &Settings, public_key: &str, report_key: &str, authority: &str) -> String {
     let [nfs, http] = settings.servers();
@@ -281,7 +274,7 @@ fn card(settings: &Settings, public_key: &str, report_key: &str, authority: &str
          public_key = \"{public_key}\"\n\
          matchbox = \"{}\"\n\
          status_url = \"{}\"\n\
-         # Anyone who has the card can report in the name of each of its boards.\n\
+         # Anyone who has the card can report in the name of each board, and a report opens the door to its token: keep cards like keys.\n\
          status_key = \"{report_key}\"\n\
          # Where boards ask for signed orders: docs/orders.md\n\
          order_url = \"{}\"\n\

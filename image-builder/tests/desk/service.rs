@@ -8,9 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
+use gild_card_format::{Arguments, Config};
 use gild_http::Access;
 use gild_nfs::{NfsUrl, Share};
-use gild_report::{PROOF_HEADER, Proof, SIGNATURE_HEADER};
+use gild_report::{PROOF_HEADER, Proof, ReportKey, SIGNATURE_HEADER};
 use gild_source::{Backoff, Options};
 use serde_json::{Value, json};
 
@@ -212,6 +213,53 @@ fn nothing_that_the_desk_shows_has_a_secret_in_it() {
             .mode();
         assert_eq!(mode & 0o077, 0, "{name} can be read by others");
     }
+}
+
+/// The key in the configuration that cards are built with.
+fn key_of_cards(bench: &Bench) -> ReportKey {
+    let text = fs::read_to_string(bench.path("desk/gild.toml")).expect("a configuration");
+    let config = Config::parse(Some(&text), &Arguments::default()).expect("a configuration");
+    config.status_key.expect("a key")
+}
+
+#[test]
+fn a_lost_card_opens_no_door_once_the_desk_has_another_key() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let lost = key_of_cards(&bench);
+    let changed = bench.gild(["card", "new-key", "desk"]).succeeds();
+    let key = fs::read_to_string(bench.path("desk/report.key")).expect("a key");
+    assert!(
+        !format!("{changed:?}").contains(key.trim()),
+        "the key is not shown"
+    );
+    for name in ["desk/report.key", "desk/gild.toml"] {
+        let about = fs::metadata(bench.path(name)).expect(name);
+        assert_eq!(about.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+
+    let serve = Serve::start(&bench);
+    assert_eq!(serve.report_by(&lost, &flash(1, 10)), 403);
+    assert_eq!(serve.report_by(&key_of_cards(&bench), &flash(1, 10)), 204);
+}
+
+#[test]
+fn a_folder_that_is_not_a_desk_gets_no_new_key() {
+    let bench = Bench::new();
+    bench
+        .gild(["card", "new-key", "desk"])
+        .fails_saying(&["desk/report.key", "next: "]);
+    init(&bench, &[]).succeeds();
+    let before = bench.bytes("desk/report.key");
+    fs::write(
+        bench.path("desk/gild.toml"),
+        "server = \"nfs://nas/images\"\n",
+    )
+    .expect("a file");
+    bench
+        .gild(["card", "new-key", "desk"])
+        .fails_saying(&["one line `status_key", "next: "]);
+    assert_eq!(bench.bytes("desk/report.key"), before);
 }
 
 #[test]
