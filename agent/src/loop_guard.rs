@@ -175,7 +175,10 @@ pub fn count(
     match written {
         Ok(attempts) => {
             node.has_counted_restart = true;
-            info!("restart {attempts} without a start from the disk in between");
+            // Each flash has a first one.
+            if attempts > 1 {
+                info!("restart {attempts} without a start from the disk in between");
+            }
             judged(attempts, || LoopError::CameBack {
                 image_id: shown(image_id.as_ref()).to_owned(),
                 disk: target.to_string(),
