@@ -17,6 +17,12 @@ impl Mac {
         Some(Self(bytes))
     }
 
+    /// Reads what a person writes: as boxes, switches and other systems show it, with hyphens too.
+    #[must_use]
+    pub fn of_person(text: &str) -> Option<Self> {
+        Self::parse(&text.replace('-', ":"))
+    }
+
     /// Whether an interface can have it: it is not a group's, as broadcast is, and not all zero.
     #[must_use]
     pub fn is_of_one_interface(self) -> bool {
@@ -67,6 +73,16 @@ mod tests {
         assert_eq!(mac.digits(), "d83add123456");
         assert_eq!(Mac::parse("d8:3a:dd:12:34"), None);
         assert_eq!(Mac::parse(""), None);
+    }
+
+    #[test]
+    fn a_person_may_write_hyphens_and_a_program_may_not() {
+        let mac = Mac::parse("d8:3a:dd:12:34:56");
+        for text in ["d8:3a:dd:12:34:56", "D8-3A-DD-12-34-56", "d83add123456"] {
+            assert_eq!(Mac::of_person(text), mac, "{text}");
+        }
+        assert_eq!(Mac::of_person("d8-3a-dd-12-34"), None);
+        assert_eq!(Mac::parse("d8-3a-dd-12-34-56"), None);
     }
 
     #[test]

@@ -248,7 +248,7 @@ fn no_matchbox() -> Answers {
 }
 
 fn mac(text: &str) -> Result<Mac> {
-    Mac::parse(&text.replace('-', ":"))
+    Mac::of_person(text)
         .ok_or_else(|| anyhow!("it is not a MAC address; next: write it like 2c:cf:67:00:00:01"))
 }
 

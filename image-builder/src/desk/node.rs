@@ -35,7 +35,7 @@ pub fn run(command: Command) -> Result<()> {
 
 /// The MAC address in a text that the operator gave.
 fn mac(text: &str) -> Result<Mac> {
-    let mac = Mac::parse(text).with_context(|| {
+    let mac = Mac::of_person(text).with_context(|| {
         format!("`{text}` is not a MAC address; next: write it as d8:3a:dd:01:02:03")
     })?;
     ensure!(
