@@ -76,6 +76,7 @@ impl Server {
         server.set_port(port);
         Stream::connect(server, self.waits.clone()).map_err(|source| NfsError::Connect {
             server: server.to_string(),
+            lacks_port: port == PMAP_PORT && self.url.port.is_none(),
             source,
         })
     }

@@ -69,11 +69,14 @@ pub enum NfsError {
     },
     /// No connection to the server.
     #[error(
-        "no connection to {server}: {source}; next: start the server, let this machine reach it, or correct its address"
+        "no connection to {server}: {source}; next: start the server, let this machine reach it, or correct its address{}",
+        if *.lacks_port { ": it needs the port of NFS where no portmapper runs, as nfs://host:2049/... of a desk" } else { "" }
     )]
     Connect {
         /// Address and port.
         server: String,
+        /// Whether it is the portmapper that does not answer, and the address of the share has no port.
+        lacks_port: bool,
         /// The reason.
         source: io::Error,
     },
@@ -349,6 +352,28 @@ mod tests {
     use io::ErrorKind;
 
     use super::*;
+
+    #[test]
+    fn an_address_without_a_port_is_named_where_no_portmapper_answers() {
+        let said = |lacks_port| {
+            let error = NfsError::Connect {
+                server: "192.0.2.2:111".to_owned(),
+                lacks_port,
+                source: ErrorKind::ConnectionRefused.into(),
+            };
+            error.to_string()
+        };
+        assert!(
+            said(true).contains("needs the port of NFS"),
+            "{}",
+            said(true)
+        );
+        assert!(
+            said(false).ends_with("or correct its address"),
+            "{}",
+            said(false)
+        );
+    }
 
     #[test]
     fn a_closed_connection_is_not_a_silent_one() {
