@@ -65,6 +65,8 @@ pub fn run(args: &Args) -> Result<()> {
         board::named(name).map_err(|error| Refused::manifest(error.to_string()))?;
     }
     let (place, name) = Place::of_manifest(&args.manifest, &args.server)?;
+    // Before any server is waited for.
+    disk::look(&args.target, args.allow_file)?;
     let refusing = || format!("refusing {}", place.shown(&name));
     let bytes = signed_manifest(&place, &name, &key)?.with_context(refusing)?;
     let manifest = Manifest::parse(&bytes).with_context(refusing)?;

@@ -115,6 +115,24 @@ fn a_target_that_is_not_there_is_said_with_what_may_be_given() {
     refuses(&bench, ran, 5, &["; next: give a file that is as large as"]);
 }
 
+/// What is wrong on this machine is said before a server is waited for.
+#[test]
+fn a_wrong_target_is_said_before_the_server_is_asked() {
+    let bench = packed();
+    for (target, words) in [
+        ("none", "give a disk that `lsblk` shows"),
+        ("target.img", "target.img is a regular file"),
+        ("out", "out is neither a disk nor a file"),
+    ] {
+        let mut command = bench.command();
+        let nobody = "nfs://127.0.0.1/images/rpi5/golden.json";
+        command.args(["flash", "--manifest", nobody, "--key", "signing.pub"]);
+        let ran = Ran::of(command.args(["--target", target]));
+        assert!(!ran.stderr.contains("127.0.0.1"), "{}", ran.stderr);
+        refuses(&bench, ran, 5, &[words]);
+    }
+}
+
 #[test]
 fn without_a_yes_nothing_is_written() {
     let bench = packed();

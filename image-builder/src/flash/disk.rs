@@ -1,6 +1,6 @@
 //! The disk of this machine to write, and the reasons not to write it.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
@@ -20,10 +20,8 @@ pub struct Disk {
     pub description: String,
 }
 
-/// Opens the target if there is no reason against it.
-///
-/// What the command reads is not written over: it would be gone before it is read.
-pub fn open(path: &Path, allow_file: bool, sector_size: u32, inputs: &[&Path]) -> Result<Disk> {
+/// Looks whether the target is there, and is a disk, or a file if that is allowed.
+pub fn look(path: &Path, allow_file: bool) -> Result<Metadata> {
     let shown = path.display();
     let metadata = fs::metadata(path).map_err(|error| {
         let next = if allow_file {
@@ -33,7 +31,6 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32, inputs: &[&Path]) -
         };
         Refused::target(format!("cannot look at {shown}: {error}; next: {next}"))
     })?;
-    must_not_hold(path, inputs).map_err(|error| Refused::target(error.to_string()))?;
     if metadata.is_file() {
         ensure!(
             allow_file,
@@ -41,6 +38,25 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32, inputs: &[&Path]) -
                 "{shown} is a regular file; next: give a disk that `lsblk` shows, or add --allow-file to write into the file"
             ))
         );
+        return Ok(metadata);
+    }
+    ensure!(
+        metadata.file_type().is_block_device(),
+        Refused::target(format!(
+            "{shown} is neither a disk nor a file; next: give a disk that `lsblk` shows"
+        ))
+    );
+    Ok(metadata)
+}
+
+/// Opens the target if there is no reason against it.
+///
+/// What the command reads is not written over: it would be gone before it is read.
+pub fn open(path: &Path, allow_file: bool, sector_size: u32, inputs: &[&Path]) -> Result<Disk> {
+    let metadata = look(path, allow_file)?;
+    let shown = path.display();
+    must_not_hold(path, inputs).map_err(|error| Refused::target(error.to_string()))?;
+    if metadata.is_file() {
         let target =
             BlockDevice::open_file(path, sector_size).map_err(|error| not_opened(&error))?;
         if !target.is_direct() {
@@ -54,12 +70,6 @@ pub fn open(path: &Path, allow_file: bool, sector_size: u32, inputs: &[&Path]) -
             description,
         });
     }
-    ensure!(
-        metadata.file_type().is_block_device(),
-        Refused::target(format!(
-            "{shown} is neither a disk nor a file; next: give a disk that `lsblk` shows"
-        ))
-    );
     let system = System::default();
     // From /dev/disk/by-id and similar links to the kernel's name.
     let node = path
