@@ -17,6 +17,9 @@ pub enum OutputError {
         .0.display()
     )]
     NotFile(PathBuf),
+    /// There is no folder for it.
+    #[error("the folder of {} is not there; next: make it, or choose another name", .0.display())]
+    NoFolder(PathBuf),
     /// A link that leads nowhere.
     #[error("{} is a link to nothing; next: remove it, or choose another name", .0.display())]
     Dangling(PathBuf),
@@ -57,6 +60,10 @@ pub fn place(path: &Path, inputs: &[&Path]) -> Result<PathBuf, OutputError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if path.is_symlink() {
                 return Err(OutputError::Dangling(path.to_owned()));
+            }
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            if folder.is_some_and(|folder| !folder.exists()) {
+                return Err(OutputError::NoFolder(path.to_owned()));
             }
             return Ok(path.to_owned());
         }
@@ -184,6 +191,8 @@ mod tests {
             assert_eq!(folder, folder_of(&at(found)), "{name}");
             assert_eq!(place.file_name(), Some(found.as_ref()));
         }
+        let error = place(&at("none/new"), &inputs).expect_err("no folder");
+        assert!(matches!(error, OutputError::NoFolder(_)), "{error}");
         let error = place(&at("dangling"), &inputs).expect_err("a link to nothing");
         assert!(matches!(error, OutputError::Dangling(_)), "{error}");
         for path in [folder.path(), Path::new("/dev/null")] {

@@ -37,6 +37,10 @@ fn an_image_without_k3s_is_built_only_on_request() {
         &["--without-k3s", "--k3s", "k3s-arm64", "--k3s-sha256", "00"],
     )
     .fails_saying(&["cannot be used with"]);
+    let digest = "00".repeat(32);
+    build(&bench, &["--k3s", "k3s-arm64", "--k3s-sha256", &digest]).fails_saying(&[
+        "the program of k3s k3s-arm64 is not there; next: give k3s-arm64 of a k3s release",
+    ]);
     assert!(bench.names("out").is_empty());
 }
 

@@ -30,7 +30,9 @@ pub enum InspectError {
     )]
     Short,
     /// No card.
-    #[error("it is not a flasher card: {0}")]
+    #[error(
+        "it is not a flasher card: {0}; next: give the file that `gild card build` made, or the device with the card"
+    )]
     NoCard(#[from] layout::TableError),
     /// A file system that cannot be read.
     #[error("the card's file system cannot be read: {0}")]

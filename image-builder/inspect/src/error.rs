@@ -15,7 +15,9 @@ pub enum InspectError {
         source: io::Error,
     },
     /// This is not a disk image of gild's layout.
-    #[error("{path} is not a golden image that can be inspected: {why}")]
+    #[error(
+        "{path} is not a golden image that can be inspected: {why}; next: give a disk image of `gild image build`, or a published golden.json"
+    )]
     NotAnImage {
         /// The image.
         path: PathBuf,

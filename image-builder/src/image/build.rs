@@ -16,6 +16,7 @@ use super::pack;
 use super::release::{ABOUT, Folder};
 use crate::board;
 use crate::image::verify::read_key;
+use crate::input::must_be_file;
 use crate::key::Signer;
 use crate::own_files;
 use crate::progress::Stages;
@@ -217,7 +218,7 @@ impl Args {
         let Some(desk) = &self.desk else {
             return Ok(());
         };
-        let folder = gild_desk::folder::Folder::new(desk);
+        let folder = gild_desk::folder::Folder::open(desk)?;
         let settings = gild_desk::settings::Settings::read(&folder.settings())?;
         self.key
             .get_or_insert_with(|| folder.site_key().with_extension("key"));
@@ -248,6 +249,22 @@ impl Args {
             "an image without k3s cannot join a cluster; next: give --k3s FILE and --k3s-sha256 HEX of a k3s release, \
              or say --without-k3s"
         );
+        for (file, what, next_step) in [
+            (
+                &self.k3s,
+                "the program of k3s",
+                "give k3s-arm64 of a k3s release",
+            ),
+            (
+                &self.k3s_airgap_images,
+                "the file of k3s' container images",
+                "give k3s-airgap-images-arm64.tar.zst of the same release",
+            ),
+        ] {
+            if let Some(file) = file {
+                must_be_file(file, what, next_step)?;
+            }
+        }
         ensure!(
             self.matchbox.is_some() || self.without_matchbox || self.has_own_settings(),
             "nodes of an image without a metadata server (a desk or Matchbox) do not learn who they are, and join no cluster; next: give --desk DIR, or --matchbox URL, \

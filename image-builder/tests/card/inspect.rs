@@ -91,7 +91,11 @@ fn inspect_says_what_is_wrong_with_a_card() {
     let wrong = |change: &dyn Fn(&Desk), words: &[&str]| is_wrong(&desk, change, words);
     wrong(
         &|desk| desk.bench.poke("card.img", 510, &[0, 0]),
-        &["it is not a flasher card", "no MBR"],
+        &[
+            "it is not a flasher card",
+            "no MBR",
+            "; next: give the file that `gild card build` made",
+        ],
     );
     wrong(
         &|desk| desk.bench.poke("card.img", 446 + 16 + 4, &[0x0c]),
