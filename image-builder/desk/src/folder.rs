@@ -1,6 +1,7 @@
 //! The folder of a desk: what lies where.
 
-use std::io;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use gild_report::ReportKey;
@@ -15,10 +16,14 @@ pub struct Folder(PathBuf);
 /// A file of the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It is not there, or not readable.
-    #[error(
-        "cannot read {path}: {error}; next: make the folder with `gild init`, or give the one that it made"
-    )]
+    /// There is no folder.
+    #[error("{0} is not a folder; next: make one: gild init {0}, or give the one that it made")]
+    Missing(PathBuf),
+    /// It is another one.
+    #[error("{0} is not the folder of a desk; next: give the folder that `gild init` made")]
+    NotADesk(PathBuf),
+    /// The file is not there, or not readable.
+    #[error("cannot read {path}: {error}; next: {}", next_step(error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -33,6 +38,24 @@ pub enum FolderError {
 }
 
 impl Folder {
+    /// Opens the folder that `gild init` made: looks whether it is there, and may be looked into.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let folder = Self::new(path);
+        let settings = folder.settings();
+        match fs::metadata(&settings) {
+            Ok(_) => Ok(folder),
+            Err(error) if is_missing(&error) => Err(if path.is_dir() {
+                FolderError::NotADesk(folder.0)
+            } else {
+                FolderError::Missing(folder.0)
+            }),
+            Err(error) => Err(FolderError::Read {
+                path: settings,
+                error,
+            }),
+        }
+    }
+
     /// This folder.
     #[must_use]
     pub fn new(path: &Path) -> Self {
@@ -139,6 +162,19 @@ impl Folder {
         } else {
             Err(FolderError::NotAKey(path))
         }
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+/// What to do where a file of a desk's folder cannot be read.
+#[must_use]
+pub fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => "run this as the user who owns the folder of the desk",
+        _ => "make the folder with `gild init`, or give the one that it made",
     }
 }
 

@@ -29,7 +29,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// Runs the desk of this folder on this address of the machine, until the program is asked to end.
 pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
-    let folder = Folder::new(folder);
+    let folder = Folder::open(folder)?;
     let settings = Settings::read(&folder.settings())?;
     for (path, next) in [
         (

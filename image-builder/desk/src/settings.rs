@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::folder::next_step;
+
 /// Where boards reach the desk.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,10 +26,13 @@ pub struct Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// It is not there, or not readable.
-    #[error(
-        "cannot read {0}: {1}; next: make the folder with `gild init`, or give the one that it made"
-    )]
-    Read(PathBuf, io::Error),
+    #[error("cannot read {path}: {error}; next: {}", next_step(error))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// It is not TOML, or not of this form.
     #[error("{0}: {1}")]
     Syntax(PathBuf, String),
@@ -46,8 +51,10 @@ pub enum SettingsError {
 impl Settings {
     /// Reads the file.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        let text = fs::read_to_string(path)
-            .map_err(|error| SettingsError::Read(path.to_owned(), error))?;
+        let text = fs::read_to_string(path).map_err(|error| SettingsError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
         let settings: Self = toml::from_str(&text)
             .map_err(|error| SettingsError::Syntax(path.to_owned(), error.message().to_owned()))?;
         if settings.names.is_empty() {

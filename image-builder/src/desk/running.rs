@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use gild_desk::folder::Folder;
+use gild_desk::folder::{Folder, FolderError};
 use gild_desk::settings::Settings;
 use gild_desk::tls;
 use gild_http::RefusedCertificate;
@@ -132,10 +132,9 @@ impl Desk {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| {
-        format!(
-            "cannot read {}; next: give a folder that `gild init` made",
-            path.display()
-        )
-    })
+    let read = fs::read(path).map_err(|error| FolderError::Read {
+        path: path.to_owned(),
+        error,
+    });
+    Ok(read?)
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 /// Arguments of `gild serve`.
 #[derive(Debug, clap::Args)]
@@ -18,12 +18,6 @@ pub struct Args {
 
 /// Runs `gild serve`.
 pub fn run(args: &Args) -> Result<()> {
-    ensure!(
-        args.folder.is_dir(),
-        "{} is not a folder; next: make one: gild init {}",
-        args.folder.display(),
-        args.folder.display()
-    );
     gild_desk::serve::serve(&args.folder, args.listen.unwrap_or_else(all))
 }
 

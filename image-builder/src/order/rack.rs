@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use gild_boards::mac::Mac;
 use gild_desk::folder::Folder;
 use gild_desk::journal;
@@ -19,12 +19,7 @@ pub struct Desk {
 impl Desk {
     /// Opens the folder that `gild init` made.
     pub fn open(path: &Path) -> Result<Self> {
-        let folder = Folder::new(path);
-        ensure!(
-            folder.settings().exists(),
-            "{} is not the folder of a desk; next: give the folder that `gild init` made",
-            path.display()
-        );
+        let folder = Folder::open(path)?;
         Ok(Self {
             groups: Groups::read(path),
             folder,

@@ -23,7 +23,7 @@ pub struct Args {
 
 /// Opens or closes the door of a node.
 pub fn run(args: &Args, open: bool) -> Result<()> {
-    let folder = Folder::new(&args.folder);
+    let folder = Folder::open(&args.folder)?;
     let mac = mac(&args.mac)?;
     let has_group = Groups::read(folder.path()).has(&mac.to_string());
     Desk::of(&folder)?.post("/door", &json!({"mac": mac.to_string(), "open": open}))?;

@@ -44,12 +44,18 @@ struct Node {
     next_step: Option<String>,
 }
 
+impl Node {
+    fn is(&self, mac: &String) -> bool {
+        self.mac == *mac || self.other_macs.contains(mac)
+    }
+}
+
 /// One line of the table.
 type Line = [String; 6];
 
 /// Runs `gild node list`.
 pub fn run(args: &Args) -> Result<()> {
-    let folder = Folder::new(&args.folder);
+    let folder = Folder::open(&args.folder)?;
     let mut answer = Desk::of(&folder)?.get("/rack.json")?;
     let rack: Rack = serde_json::from_value(answer.clone())
         .context("the desk is of another version; next: start it again with this program")?;
@@ -69,9 +75,8 @@ pub fn run(args: &Args) -> Result<()> {
 /// The names and addresses of the nodes that have a group, and that nobody has heard.
 fn unheard(known: &Known, rack: &Rack) -> Vec<[String; 2]> {
     let is_heard = |mac: &String| {
-        rack.nodes
-            .iter()
-            .any(|node| node.mac == *mac || node.other_macs.contains(mac))
+        let mut heard = rack.nodes.iter().filter(|node| node.heard > 0);
+        heard.any(|node| node.is(mac))
     };
     let nodes = known.nodes();
     let mut unheard: Vec<_> = nodes
@@ -85,7 +90,10 @@ fn unheard(known: &Known, rack: &Rack) -> Vec<[String; 2]> {
 fn table(rack: &Rack, unheard: &[[String; 2]]) -> String {
     let titles = ["NAME", "MAC", "STATE", "DOOR", "HEARD", ""].map(str::to_owned);
     let heard = rack.nodes.iter().map(|node| line(node, rack.now));
-    let unheard = unheard.iter().map(|[name, mac]| {
+    // Those that a group names by its `mac` are nodes of the desk already.
+    let is_there = |mac| rack.nodes.iter().any(|node| node.is(mac));
+    let unheard = unheard.iter().filter(|[_, mac]| !is_there(mac));
+    let unheard = unheard.map(|[name, mac]| {
         let [state, door, when] = ["expected", "closed", "never"].map(str::to_owned);
         [name.clone(), mac.clone(), state, door, when, String::new()]
     });
