@@ -70,6 +70,16 @@ pub enum Trouble {
     K3s(String),
 }
 
+impl Trouble {
+    /// What is wrong, without what to do about it where nodes have groups.
+    #[must_use]
+    pub fn what(&self) -> String {
+        let said = self.to_string();
+        said.split_once("; next: ")
+            .map_or_else(|| said.clone(), |(what, _)| what.to_owned())
+    }
+}
+
 /// Asks the cluster's server whether a node with this token may join, and gives the certificates of its authority.
 pub fn look(server: &K3sUrl, token: &Token) -> Result<Vec<CertificateDer<'static>>, Trouble> {
     let named = |error: FetchError| trouble(server, &error);

@@ -1,6 +1,7 @@
 //! `gild init`: makes the folder of a desk.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,13 @@ use gild_desk::folder::Folder;
 use gild_desk::settings::Settings;
 use gild_desk::tls;
 use gild_golden::site::public_keys;
-use gild_node::cluster;
+use gild_node::cluster::{self, Trouble};
 use gild_node::k3s_url::K3sUrl;
 use gild_node::reach::Reach;
 use gild_node::token::{Kind, Token};
 use serde_json::{Map, json};
 
-use super::question::given_or_asked;
+use super::question::{file, file_given_or_asked, given_or_asked};
 use crate::input::{must_be_regular, text_of};
 use crate::key::{self, create};
 
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     );
     let settings = settings(args)?;
     let cluster = Cluster::read(args)?;
-    cluster.look();
+    cluster.look(&Folder::new(&args.folder).cluster());
     private_folder(&args.folder)?;
     // It is ours from here on, and half made it would only stand in the way of the next attempt.
     if let Err(error) = fill(&args.folder, &settings, &cluster) {
@@ -153,24 +154,31 @@ impl Cluster {
         })?;
         let token_file = match &args.k3s_token_file {
             Some(file) => file.clone(),
-            None => given_or_asked(
+            None => file(&given_or_asked(
                 None,
                 "--k3s-token-file",
                 "File with the cluster's token (agent-token of a k3s server)",
-            )?
-            .into(),
+            )?),
         };
-        let token = given(&token_file, "the token")?;
+        let token = given(&token_file, "the file of the token")?;
         let token = Token::parse(token.trim()).map_err(|problem| {
             anyhow::anyhow!(
                 "the token in {} cannot be used: it {problem}",
                 token_file.display()
             )
         })?;
-        let ssh_keys = match &args.ssh_keys {
+        let ssh_keys = file_given_or_asked(
+            args.ssh_keys.as_ref(),
+            "File with the ssh public keys of who may log in to the nodes (Enter for none: then nobody can log in)",
+        )?;
+        let ssh_keys = match ssh_keys {
             Some(file) => {
-                must_be_regular(file, "the ssh keys", "give the file that has it")?;
-                public_keys(file)?
+                must_be_regular(
+                    &file,
+                    "the file of ssh keys",
+                    "give the file that has them, such as ~/.ssh/id_ed25519.pub",
+                )?;
+                public_keys(&file)?
             }
             None => Vec::new(),
         };
@@ -181,8 +189,9 @@ impl Cluster {
         })
     }
 
-    /// Asks the cluster whether it would take the token. It may be down today, so that this stops nothing.
-    fn look(&self) {
+    /// Asks the cluster whether it would take the token. It may be down today, so that this stops nothing. Where it is something else, the
+    /// file that is going to have the cluster is to be corrected: there are no groups yet.
+    fn look(&self, file: &Path) {
         match self.token.kind() {
             Kind::SecureServer => log::warn!(
                 "the token is one of servers: anyone who has it is the cluster's administrator; next: start the servers with \
@@ -197,7 +206,7 @@ impl Cluster {
         }
         match cluster::look(&self.url, &self.token) {
             Ok(_) => log::info!("the cluster at {} takes the token", self.url),
-            Err(trouble) => log::warn!("the token was not checked: {trouble}"),
+            Err(trouble) => log::warn!("{}", warning(&trouble, file)),
         }
         if self.ssh_keys.is_empty() {
             log::warn!(
@@ -223,6 +232,39 @@ impl Cluster {
     }
 }
 
+/// The words on a cluster that would not take nodes, or cannot be asked.
+fn warning(trouble: &Trouble, file: &Path) -> String {
+    let file = file.display();
+    let next = match trouble {
+        Trouble::Silent(..) => format!(
+            "start the cluster's servers, let this machine reach that port, or correct `k3s_url` in {file} before you add nodes"
+        ),
+        Trouble::NotK3s(..) => format!("correct `k3s_url` in {file} before you add nodes"),
+        Trouble::OtherCluster(..) => format!(
+            "put the token of this cluster into {file} as `k3s_token`, or correct `k3s_url` there, before you add nodes"
+        ),
+        Trouble::Token(_) => {
+            format!("put a valid one into {file} as `k3s_token` before you add nodes")
+        }
+        Trouble::Certificate(..) => format!(
+            "look whether `k3s_url` in {file} leads to the cluster's servers, and whether this machine's clock is right (`date`)"
+        ),
+        Trouble::Clock(_) => {
+            "correct the clock of this machine, or that of the cluster's servers".to_owned()
+        }
+        Trouble::Status(..) | Trouble::Name(_) | Trouble::K3s(_) => {
+            "look at the log of the cluster's server".to_owned()
+        }
+    };
+    let was_checked = matches!(trouble, Trouble::OtherCluster(..) | Trouble::Token(_));
+    let head = if was_checked {
+        ""
+    } else {
+        "the token was not checked: "
+    };
+    format!("{head}{}; next: {next}", trouble.what())
+}
+
 fn given(file: &Path, what: &str) -> Result<String> {
     must_be_regular(file, what, "give the file that has it")?;
     text_of(file, what)
@@ -233,7 +275,16 @@ fn private_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new()
         .mode(PRIVATE)
         .create(path)
-        .with_context(|| format!("cannot make {}", path.display()))
+        .map_err(|error| {
+            let next = match error.kind() {
+                ErrorKind::NotFound => {
+                    "; next: make the folder in which it is to be, or give another place"
+                }
+                _ => "",
+            };
+            let said = format!("cannot make {}: {error}{next}", path.display());
+            anyhow::Error::new(error).context(said)
+        })
 }
 
 fn fill(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
@@ -297,4 +348,34 @@ fn next_steps(path: &Path, settings: &Settings) {
          gild serve {shown}                                                                     # then open {}",
         settings.matchbox()
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_there_are_groups_the_cluster_is_corrected_in_the_folder() {
+        let (at, file) = (
+            "https://k3s:6443".to_owned(),
+            Path::new("desk/cluster.json"),
+        );
+        let why = "it has no such page".to_owned();
+        assert_eq!(
+            warning(&Trouble::NotK3s(at.clone(), why.clone()), file),
+            "the token was not checked: what answers at https://k3s:6443 is not a server of k3s: it has no such page; next: correct \
+             `k3s_url` in desk/cluster.json before you add nodes"
+        );
+        for trouble in [
+            Trouble::Silent(at.clone(), why.clone()),
+            Trouble::OtherCluster(at.clone(), why.clone(), why.clone()),
+            Trouble::Certificate(at.clone(), why),
+            Trouble::Token(at),
+        ] {
+            let said = warning(&trouble, file);
+            assert!(said.contains("desk/cluster.json"), "{said}");
+            assert!(!said.contains("node's group"), "{said}");
+            assert_eq!(said.matches("; next: ").count(), 1, "{said}");
+        }
+    }
 }
