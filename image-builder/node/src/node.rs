@@ -1,6 +1,6 @@
 //! Who the node is: Matchbox's values, each checked before it is used.
 
-pub(crate) mod labels;
+pub mod labels;
 mod options;
 
 use std::collections::BTreeMap;

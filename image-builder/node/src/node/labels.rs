@@ -16,12 +16,10 @@ const LABELS: &str = "K3S_NODE_LABELS_";
 pub fn read(values: &Values) -> Result<BTreeMap<String, String>, NodeError> {
     let mut labels = BTreeMap::new();
     for (key, label) in values.below(LABELS)? {
-        let (name, value) = label
-            .split_once('=')
-            .ok_or_else(|| wrong(key, "must be \"label=value\""))?;
-        if let Some(problem) = label_problem(name, value) {
-            return Err(wrong(key, problem));
-        }
+        let (name, value) = parse(label).map_err(|problem| match problem {
+            LabelProblem::NoValue => wrong(key, "must be \"label=value\""),
+            LabelProblem::Wrong(why) => wrong(key, format!("has a label {why}")),
+        })?;
         match labels.insert(name.to_owned(), value.to_owned()) {
             Some(before) if before != value => {
                 return Err(wrong(key, format!("gives the label {name} a second value")));
@@ -32,26 +30,46 @@ pub fn read(values: &Values) -> Result<BTreeMap<String, String>, NodeError> {
     Ok(labels)
 }
 
+/// Why a label is none that a node gives itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelProblem {
+    /// It has no `=`.
+    #[error("is not a label")]
+    NoValue,
+    /// Its name or its value.
+    #[error("is a label {0}")]
+    Wrong(&'static str),
+}
+
+/// The name and the value of a label: name=value.
+pub fn parse(label: &str) -> Result<(&str, &str), LabelProblem> {
+    let (name, value) = label.split_once('=').ok_or(LabelProblem::NoValue)?;
+    match label_problem(name, value) {
+        Some(why) => Err(LabelProblem::Wrong(why)),
+        None => Ok((name, value)),
+    }
+}
+
 fn label_problem(name: &str, value: &str) -> Option<&'static str> {
     let (prefix, last) = match name.split_once('/') {
         Some((prefix, last)) => (Some(prefix), last),
         None => (None, name),
     };
     if !is_label_part(last) || last.is_empty() {
-        return Some("has a label whose name Kubernetes does not take");
+        return Some("whose name Kubernetes does not take");
     }
     if prefix.is_some_and(|prefix| !is_dns_name(prefix)) {
-        return Some("has a label whose prefix is not a DNS name");
+        return Some("whose prefix is not a DNS name");
     }
     if [BOARD, IMAGE].contains(&name) {
-        return Some("has a label that the node gives itself, by its board and its image");
+        return Some("that the node gives itself, by its board and its image");
     }
     if prefix.is_some_and(|prefix| is_reserved(prefix, name)) {
         return Some(
-            "has a label of kubernetes.io or k8s.io that no node may give itself: k3s would not start",
+            "of kubernetes.io or k8s.io that no node may give itself: k3s would not start",
         );
     }
-    (!is_label_part(value)).then_some("has a label whose value Kubernetes does not take")
+    (!is_label_part(value)).then_some("whose value Kubernetes does not take")
 }
 
 fn is_label_part(text: &str) -> bool {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_boards::mac::Mac;
-use gild_desk::folder::Folder;
+use gild_desk::folder::{Folder, FolderError};
 use gild_desk::metadata::{Group, Question, Scope};
 use gild_matchbox::Answer;
+use gild_node::node::labels::{self, LabelProblem};
 use gild_node::node::{Known as KnownToNode, Node, NodeError};
 use serde_json::{Map, Value, json};
 
@@ -49,7 +50,7 @@ struct New {
 
 /// Runs `gild node add`.
 pub fn run(args: &Args) -> Result<()> {
-    let folder = Folder::new(&args.folder);
+    let folder = Folder::open(&args.folder)?;
     let cluster = read(&folder.cluster())?;
     let desk = Desk {
         known: Known::read(&folder.groups())?,
@@ -64,7 +65,11 @@ pub fn run(args: &Args) -> Result<()> {
                 name: name.clone(),
                 labels: args.label.clone(),
             };
-            desk.one(&row)?.into_iter().collect()
+            let new = desk.one(&row)?;
+            if new.is_none() {
+                log::info!("{name} is there already, as given");
+            }
+            new.into_iter().collect()
         }
         // The command line has been read with this rule.
         _ => bail!("--mac and --name are missing; next: give them, or --from"),
@@ -125,6 +130,7 @@ impl Desk {
     fn one(&self, row: &Row) -> Result<Option<New>> {
         let mac = mac(&row.mac)?;
         let name = &row.name;
+        row.labels.iter().try_for_each(|label| check_label(label))?;
         let group = group(&self.cluster, mac, name, &row.labels);
         check(&group, mac).map_err(|error| refused(&error, mac, name))?;
         let path = self.folder.join(format!("{name}.json"));
@@ -156,7 +162,7 @@ struct Seen {
 impl Seen {
     /// Refuses a line whose address or name another one has.
     fn first(&mut self, number: usize, row: &Row) -> Result<()> {
-        let by_mac = Mac::parse(&row.mac).and_then(|mac| self.macs.insert(mac, number));
+        let by_mac = Mac::of_person(&row.mac).and_then(|mac| self.macs.insert(mac, number));
         let by_name = self.names.insert(row.name.clone(), number);
         for (what, before) in [("MAC address", by_mac), ("name", by_name)] {
             if let Some(before) = before {
@@ -169,11 +175,9 @@ impl Seen {
 
 /// What every group of this site has.
 fn read(path: &Path) -> Result<Map<String, Value>> {
-    let text = fs::read_to_string(path).with_context(|| {
-        format!(
-            "cannot read {}; next: give a folder that `gild init` made",
-            path.display()
-        )
+    let text = fs::read_to_string(path).map_err(|error| FolderError::Read {
+        path: path.to_owned(),
+        error,
     })?;
     serde_json::from_str(&text).with_context(|| {
         format!(
@@ -200,6 +204,17 @@ fn group(cluster: &Map<String, Value>, mac: Mac, name: &str, labels: &[String]) 
         "profile": "gild",
         "selector": {"mac": mac.to_string()},
         "metadata": metadata,
+    })
+}
+
+/// Names a wrong label as it was given: the group has a key of its own for each.
+fn check_label(label: &str) -> Result<()> {
+    labels::parse(label).map(drop).map_err(|problem| {
+        let next = match problem {
+            LabelProblem::NoValue => "; next: write it as name=value",
+            LabelProblem::Wrong(_) => "; next: give another label",
+        };
+        anyhow!("`{label}` {problem}{next}")
     })
 }
 
