@@ -194,10 +194,11 @@ impl Desk {
         Some(question.answer(group, scope))
     }
 
-    /// Whether a group or a report names this address. A group without a selector matches every board and therefore names none.
+    /// Whether a group or a report names this address.
     #[must_use]
     pub fn knows(&self, mac: Mac) -> bool {
-        self.groups().name_mac(mac) || self.look(|rack| rack.node(mac).is_some())
+        let groups = self.groups();
+        self.look(|rack| is_known(mac, &groups, rack))
     }
 
     /// The operator opens or closes the door for a node.
@@ -335,6 +336,12 @@ impl Memory {
         }
         self.next = self.journal.length() + GROWTH;
     }
+}
+
+/// Whether a group or a report names this address. A group without a selector matches every board and therefore names none.
+#[must_use]
+pub fn is_known(mac: Mac, groups: &Groups, rack: &Rack) -> bool {
+    groups.name_mac(mac) || rack.node(mac).is_some()
 }
 
 /// Whether the node is known by this proof.

@@ -268,6 +268,38 @@ fn a_draft_that_counts_too_long_or_spends_those_to_come_is_not_signed() {
     sign("good.json", "erase", json!(true)).succeeds();
 }
 
+/// It may be a stranger, which only the running desk knows.
+#[test]
+fn an_order_for_an_address_that_nobody_knows_is_made_with_a_warning() {
+    let bench = desk();
+    let journal = json!({"what": "decided", "at": 1000, "mac": mac(8), "open": false});
+    fs::write(bench.path("desk/journal.jsonl"), format!("{journal}\n")).expect("written");
+    let warns = |node: &str| {
+        let order = [
+            "order", "new", "desk", "--action", "identify", "--node", node,
+        ];
+        let said = bench.gild(order).succeeds().stderr;
+        let warning = format!(
+            "no group says who {} is, and the desk has kept no report",
+            mac(9)
+        );
+        let next = "next: if that is a slip, take the order back: gild order cancel desk 2";
+        assert_eq!(said.contains(&warning), said.contains(next), "{said}");
+        said.contains(&warning)
+    };
+    assert!(warns(&mac(9)));
+    // With hyphens, as other systems show it.
+    assert!(warns(&mac(9).replace(':', "-")));
+    for known in [
+        "node-1",
+        &mac(1),
+        &mac(1).replace(':', "-").to_uppercase(),
+        &mac(8),
+    ] {
+        assert!(!warns(known), "{known}");
+    }
+}
+
 #[test]
 fn what_cannot_be_meant_is_not_queued() {
     let bench = desk();
@@ -289,6 +321,9 @@ fn what_cannot_be_meant_is_not_queued() {
         .fails_saying(&["are of an order to flash"]);
     bench
         .gild(["order", "list", "desk.toml"])
+        .fails_saying(&["is not a folder; next: make one: gild init desk.toml, or give the one"]);
+    bench
+        .gild(["order", "list", "."])
         .fails_saying(&["is not the folder of a desk"]);
 
     let serve = Serve::start(&bench);
