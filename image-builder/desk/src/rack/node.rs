@@ -90,7 +90,8 @@ pub struct Node {
 
 impl Node {
     /// A node of which nothing is known.
-    pub(super) fn new(mac: Mac) -> Self {
+    #[must_use]
+    pub fn new(mac: Mac) -> Self {
         Self {
             mac: mac.to_string(),
             ..Self::default()
