@@ -24,7 +24,7 @@ pub struct Args {
 
 /// Runs `gild card new-key`.
 pub fn run(args: &Args) -> Result<()> {
-    let folder = Folder::new(&args.desk);
+    let folder = Folder::open(&args.desk)?;
     folder.read_report_key()?;
     let of_cards = folder.card_configuration();
     must_be_file(
