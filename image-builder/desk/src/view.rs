@@ -1,7 +1,6 @@
 //! The picture of the rack for people and programs: where each board is on its way, in one word.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 
 use gild_boards::mac::Mac;
 use gild_faults::Fault;
@@ -74,12 +73,11 @@ impl State {
     /// Of this node at this time.
     #[must_use]
     pub fn of(node: &Node, now: u64) -> Self {
-        // Nobody vouches for it yet either, but a group or the operator names it.
-        if node.heard == 0 {
-            return Self::Expected;
-        }
         if node.is_stranger() {
             return Self::Stranger;
+        }
+        if node.heard == 0 {
+            return Self::Expected;
         }
         let silent_for = now.saturating_sub(node.heard);
         let state = match node.kind {
@@ -181,22 +179,6 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// The boards that are shown, by their addresses: those of the rack, and those that a group names and nobody has heard.
-#[must_use]
-pub fn boards<'a>(rack: &'a Rack, groups: &Groups) -> BTreeMap<Mac, Cow<'a, Node>> {
-    let known = rack.nodes();
-    let known = known.filter_map(|node| Some((Mac::parse(&node.mac)?, Cow::Borrowed(node))));
-    let mut boards: BTreeMap<_, _> = known.collect();
-    let others: BTreeSet<_> = rack.nodes().flat_map(|node| &node.other_macs).collect();
-    for mac in groups.macs() {
-        if !others.contains(&mac.to_string()) {
-            let expected = || Cow::Owned(Node::new(mac));
-            boards.entry(mac).or_insert_with(expected);
-        }
-    }
-    boards
-}
-
 /// The name of a board: the one that it reports, or else the one from its group, or else its address.
 #[must_use]
 pub fn name<'a>(node: &'a Node, groups: &Groups) -> Cow<'a, str> {
@@ -217,8 +199,8 @@ pub fn has_group(node: &Node, groups: &Groups) -> bool {
 
 /// How many nodes are in each state.
 #[must_use]
-pub fn count<'a>(nodes: impl Iterator<Item = &'a Node>, now: u64) -> Vec<(State, usize)> {
-    let states: Vec<_> = nodes.map(|node| State::of(node, now)).collect();
+pub fn count(rack: &Rack, now: u64) -> Vec<(State, usize)> {
+    let states: Vec<_> = rack.nodes().map(|node| State::of(node, now)).collect();
     State::ALL
         .map(|state| (state, states.iter().filter(|one| **one == state).count()))
         .to_vec()

@@ -135,13 +135,9 @@ impl Groups {
     /// Whether a group selects the board with this MAC address in particular. A group for every board does not count.
     #[must_use]
     pub fn name_mac(&self, mac: Mac) -> bool {
-        self.macs().any(|one| one == mac)
-    }
-
-    /// The MAC addresses of the boards that they are about.
-    pub fn macs(&self) -> impl Iterator<Item = Mac> {
-        let selectors = self.0.iter().map(|group| &group.selector);
-        selectors.filter_map(|selector| Mac::parse(selector.get("mac")?))
+        let mac = mac.to_string();
+        let mut selectors = self.0.iter().map(|group| &group.selector);
+        selectors.any(|selector| selector.get("mac") == Some(&mac))
     }
 
     /// Whether a group answers a node that asks with this MAC address, which is in lower case with colons.

@@ -90,8 +90,7 @@ pub struct Node {
 
 impl Node {
     /// A node of which nothing is known.
-    #[must_use]
-    pub fn new(mac: Mac) -> Self {
+    pub(super) fn new(mac: Mac) -> Self {
         Self {
             mac: mac.to_string(),
             ..Self::default()

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::metadata::Groups;
 use crate::rack::{Node, Rack};
-use crate::view::{State as NodeState, boards, count, name as name_of};
+use crate::view::{State as NodeState, count, name as name_of};
 
 /// One metric: its name, what it is, and its value for a node that has one.
 type Metric = (&'static str, &'static str, fn(&Node) -> Option<u64>);
@@ -40,10 +40,8 @@ const OF_NODES: [Metric; 5] = [
 /// All metrics.
 pub fn text(rack: &Rack, groups: &Groups, now: u64) -> String {
     let mut text = String::new();
-    let boards = boards(rack, groups);
-    let boards = || boards.values().map(|node| &**node);
     head(&mut text, "gild_nodes", "Boards in each state.");
-    for (state, number) in count(boards(), now) {
+    for (state, number) in count(rack, now) {
         add(
             &mut text,
             format_args!("gild_nodes{{state=\"{}\"}} {number}", state.name()),
@@ -51,7 +49,6 @@ pub fn text(rack: &Rack, groups: &Groups, now: u64) -> String {
     }
     for (name, help, value) in OF_NODES {
         head(&mut text, name, help);
-        // Of a board that was never heard there is nothing to measure.
         for node in rack.nodes().filter(|node| !node.is_stranger()) {
             if let Some(value) = value(node) {
                 let labels = labels(node, groups);
@@ -60,12 +57,9 @@ pub fn text(rack: &Rack, groups: &Groups, now: u64) -> String {
         }
     }
     head(&mut text, "gild_node_state", "The state of each board.");
-    for node in boards() {
-        let state = NodeState::of(node, now);
-        if state == NodeState::Stranger {
-            continue;
-        }
-        let (state, labels) = (state.name(), labels(node, groups));
+    for node in rack.nodes().filter(|node| !node.is_stranger()) {
+        let state = NodeState::of(node, now).name();
+        let labels = labels(node, groups);
         add(
             &mut text,
             format_args!("gild_node_state{{{labels},state=\"{state}\"}} 1"),

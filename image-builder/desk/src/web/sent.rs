@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::metadata::Groups;
 use crate::orders::{OfNode, OrderShown, of_node};
 use crate::rack::{Node, Rack};
-use crate::view::{Shown, State, boards, count, has_group, name};
+use crate::view::{Shown, State, count, has_group, name};
 
 /// One server-sent event.
 pub struct Message {
@@ -53,13 +53,14 @@ impl Sent {
     /// All nodes.
     pub fn all(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
         self.looks.clear();
-        let boards = boards(rack, groups);
-        let boards = || boards.values().map(|node| &**node);
-        for node in boards() {
+        for node in rack.nodes() {
             self.note(node, groups, now);
         }
-        let nodes: Vec<_> = boards().map(|node| self.shown(node, groups, now)).collect();
-        let counts: serde_json::Map<_, _> = count(boards(), now)
+        let nodes: Vec<_> = rack
+            .nodes()
+            .map(|node| self.shown(node, groups, now))
+            .collect();
+        let counts: serde_json::Map<_, _> = count(rack, now)
             .into_iter()
             .map(|(state, number)| (state.name().to_owned(), number.into()))
             .collect();
@@ -70,7 +71,7 @@ impl Sent {
         }
     }
 
-    /// These nodes of the rack.
+    /// These nodes.
     pub fn some(
         &mut self,
         rack: &Rack,
@@ -78,16 +79,12 @@ impl Sent {
         groups: &Groups,
         now: u64,
     ) -> Message {
-        let known = macs.iter().filter_map(|mac| rack.node(*mac));
-        self.these(&known.collect::<Vec<_>>(), groups, now)
-    }
-
-    fn these(&mut self, nodes: &[&Node], groups: &Groups, now: u64) -> Message {
-        for node in nodes {
+        let known: Vec<_> = macs.iter().filter_map(|mac| rack.node(*mac)).collect();
+        for node in &known {
             self.note(node, groups, now);
         }
-        let nodes = nodes.iter().map(|node| self.shown(node, groups, now));
-        let nodes: Vec<_> = nodes.collect();
+        let known = known.into_iter();
+        let nodes: Vec<_> = known.map(|node| self.shown(node, groups, now)).collect();
         Message {
             event: "nodes",
             data: json!({"now": now, "nodes": nodes}).to_string(),
@@ -96,15 +93,18 @@ impl Sent {
 
     /// The nodes that look different from what the page was sent. If a node is gone, all nodes.
     pub fn by_time(&mut self, rack: &Rack, groups: &Groups, now: u64) -> Message {
-        let present = boards(rack, groups);
+        let present: BTreeMap<_, _> = rack
+            .nodes()
+            .filter_map(|node| Some((Mac::parse(&node.mac)?, self.look(node, groups, now))))
+            .collect();
         if self.looks.keys().any(|mac| !present.contains_key(mac)) {
             return self.all(rack, groups, now);
         }
         let changed = present
-            .iter()
-            .filter(|(mac, node)| self.looks.get(mac) != Some(&self.look(node, groups, now)));
-        let changed: Vec<_> = changed.map(|(_, node)| &**node).collect();
-        self.these(&changed, groups, now)
+            .into_iter()
+            .filter(|(mac, look)| self.looks.get(mac) != Some(look));
+        let changed = changed.map(|(mac, _)| mac).collect();
+        self.some(rack, &changed, groups, now)
     }
 
     fn note(&mut self, node: &Node, groups: &Groups, now: u64) {
@@ -241,45 +241,6 @@ mod tests {
         let metrics = crate::web::metrics::text(&rack, &groups, 5000);
         let state = r#"name="node-1",board="",state="expected"} 1"#;
         assert!(metrics.contains(state), "{metrics}");
-    }
-
-    #[test]
-    fn a_page_has_who_is_named_before_anybody_has_heard_of_them() {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::create_dir(folder.path().join("groups")).expect("a folder");
-        let named = |last: u8| {
-            let mac = format!("d8:3a:dd:01:02:{last:02x}");
-            let group = json!({"selector": {"mac": mac}, "metadata": {"hostname": format!("node-{last}"), "k3s_token": "s3cret"}});
-            let file = folder.path().join(format!("groups/{last}.json"));
-            std::fs::write(file, group.to_string()).expect("written");
-            Groups::read(folder.path())
-        };
-        let is = |last: u8, state: &str| (format!("d8:3a:dd:01:02:{last:02x}"), state.to_owned());
-        let (mut rack, mut sent) = (Rack::default(), Sent::default());
-        let first = sent.all(&rack, &named(1), 1000);
-        assert_eq!(states(&first), [is(1, "expected")]);
-        assert!(first.data.contains(r#""expected":1"#), "{}", first.data);
-        assert!(first.data.contains(r#""name":"node-1""#) && !first.data.contains("s3cret"));
-        let next = sent.by_time(&rack, &named(2), 1001);
-        assert_eq!(states(&next), [is(2, "expected")]);
-        // It is known by the first of its addresses, and a group names the other one.
-        reported(&mut rack, 1002, 9, Trust::Card, &["d8:3a:dd:01:02:02"]);
-        let groups = Groups::read(folder.path());
-        let all = sent.by_time(&rack, &groups, 1003);
-        assert_eq!(all.event, "rack");
-        assert_eq!(states(&all), [is(1, "expected"), is(9, "flashing")]);
-        let metrics = crate::web::metrics::text(&rack, &groups, 1003);
-        assert!(
-            metrics.contains("gild_nodes{state=\"expected\"} 1\n"),
-            "{metrics}"
-        );
-        assert!(
-            !metrics.contains("gild_node_heard_seconds{mac=\"d8:3a:dd:01:02:01\""),
-            "{metrics}"
-        );
-        std::fs::remove_file(folder.path().join("groups/1.json")).expect("removed");
-        let all = sent.by_time(&rack, &Groups::read(folder.path()), 1004);
-        assert_eq!((all.event, states(&all)), ("rack", vec![is(9, "flashing")]));
     }
 
     #[test]
