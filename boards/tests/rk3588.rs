@@ -94,6 +94,26 @@ fn the_spi_image_and_the_card_image_are_read() {
     }
 }
 
+/// The file is written to sector 64, and the first partition begins at 16 MiB.
+#[test]
+fn the_card_s_image_ends_before_the_first_partition() {
+    assert_eq!(64 * 512 + Medium::Card.limit(), 16 << 20);
+}
+
+#[test]
+fn what_a_failed_test_shows_of_an_image_is_short() {
+    let shown = format!("{:?}", spi(Workshop::new().rock5b_spi(MAINLINE)));
+    assert!(
+        shown.contains("medium: Spi") && shown.len() < 100,
+        "{shown}"
+    );
+    let shown = format!("{:?}", gild_boards::rpi_eeprom::Image::parse(eeprom_2712()));
+    assert!(
+        shown.contains("chip: Bcm2712") && shown.len() < 2000,
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_file_for_another_board_is_refused() {
     let shop = Workshop::new();
@@ -143,7 +163,9 @@ fn a_file_that_is_not_whole_is_refused() {
     ));
     assert!(matches!(parse(&[]), Err(Rk3588Error::IdBlock { .. })));
     let mut long = whole.clone();
-    long.resize((16 << 20) + 1, 0xff);
+    long.resize(16 << 20, 0xff);
+    parse(&long).expect("what a whole flash holds");
+    long.push(0xff);
     assert!(matches!(parse(&long), Err(Rk3588Error::TooLong { .. })));
     // The card's file has its parts at other places, and the flash's file does not work on the card.
     assert!(Image::parse(whole, Medium::Card).is_err());
@@ -180,6 +202,12 @@ fn an_id_block_that_reaches_into_the_fit_is_refused() {
     image.extend(shop.id_block());
     let error = Image::parse(image, Medium::Spi).expect_err("overlap");
     assert!(matches!(error, Rk3588Error::Overlap(_)), "{error}");
+    // One that ends where the FIT begins is as long as it may be.
+    shop.write("spl", vec![1; 0x4_f800]);
+    shop.write("tpl", vec![2; 0x8000]);
+    let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
+    assert_eq!(0x8000 + shop.id_block().len(), 0x6_0000);
+    spi(shop.spi(&fit));
 }
 
 /// Wherever mkimage puts the data and however it hashes it: what a changed boot order makes of the file is what mkimage
