@@ -4,7 +4,6 @@ use gild_card_format::Order;
 use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
 use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
-use gild_format::record::Record;
 use gild_orders::{OrderId, last_signed};
 use log::{info, warn};
 
@@ -310,7 +309,7 @@ mod tests {
 
     use gild_disk::{AlignedBuffer, BlockDevice};
     use gild_format::manifest::Sha256Hex;
-    use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, State};
+    use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
     use super::*;
     use crate::led::Led;

@@ -131,8 +131,8 @@ fn the_sections_are_those_that_were_written() {
     assert_eq!(image.file("bootsys"), Some(&pattern(0xfe8)[..]));
     assert_eq!(image.file("pubkey.bin"), None);
     assert_eq!(parse(eeprom_2711()).chip(), Chip::Bcm2711);
-    let names = [eeprom_2711(), eeprom_2712()].map(|bytes| parse(bytes).chip().name());
-    assert_eq!(names, ["bcm2711", "bcm2712"], "as in the device tree");
+    let chips = [eeprom_2711(), eeprom_2712()].map(|bytes| parse(bytes).chip().name());
+    assert_eq!(chips, ["bcm2711", "bcm2712"], "as in the device tree");
     assert!(Image::begins(&eeprom_2712()[..4]), "whole or not");
     assert!(!Image::begins(b"boot") && !Image::begins(&[]));
     assert!(!parse(eeprom_2712()).is_ab());
