@@ -320,6 +320,9 @@ mod tests {
         for (order, kept) in [
             (0xf16, true),
             (0xf2416, true),
+            // The card need not be the next.
+            (0xf146, true),
+            (0xf1246, true),
             (0xf641, false),
             // The disk is not first, whatever comes after it.
             (0xf164, false),
