@@ -582,6 +582,42 @@ fn an_environment_that_would_leave_a_board_at_a_prompt_is_not_written() {
     assert!(error.reason.contains("built-in"), "{error}");
 }
 
+/// With the disk first, a board whose disk does not start would not come back to its card. What a cut has left half done is
+/// completed all the same.
+#[test]
+fn the_environment_of_a_board_on_trial_is_left_alone_unless_a_cut_has_left_none() {
+    let size = 64 << 10;
+    let (old, new) = (environment(FACTORY, size), environment(CHANGED, size));
+    let mut completed = 0;
+    for changes in 0.. {
+        let power = Power::on();
+        let flash = MemoryNor::new(&power, BLOCK, old.clone());
+        let card = MemoryCard::new(&power);
+        let set = |standing| set_as(&card, None, Some(&flash), true, standing);
+        for standing in [
+            Standing::Planned,
+            Standing::OnTrial,
+            Standing::TrialCameBack,
+        ] {
+            let error = set(standing).expect_err("it waits");
+            assert_eq!(error.kind, Kind::Waits, "{standing:?}");
+            assert!(*flash.bytes.borrow() == old, "{standing:?}");
+        }
+        power.cut_after(changes);
+        let cut = set(Standing::Proven);
+        power.restore();
+        if cut == Ok(BootOrder::Written) {
+            break;
+        }
+        if !super::environment::is_valid(&flash.bytes.borrow()) {
+            assert_eq!(set(Standing::OnTrial), Ok(BootOrder::Written), "{changes}");
+            assert!(*flash.bytes.borrow() == new, "{changes}");
+            completed += 1;
+        }
+    }
+    assert!(completed > 0);
+}
+
 #[test]
 fn the_flash_of_a_board_on_trial_is_left_alone_unless_its_u_boot_may_be_unable_to_start_the_disk() {
     let mainline = chip(&Workshop::new().rock5b_spi(MAINLINE));
