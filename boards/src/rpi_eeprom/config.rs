@@ -381,5 +381,10 @@ mod tests {
         assert_eq!(BootOrder::of(b"[all]\nBOOT_UART=1\n"), None);
         assert_eq!(BootOrder::of(b"BOOT_ORDER=sd\n"), None);
         assert_eq!(NVME_FIRST.to_string(), "0xf416 (NVMe, SD card, USB, again)");
+        let all = "again, stop, SD card detect, SD card, network, rpiboot, BCM USB, HTTP";
+        assert_eq!(
+            BootOrder(0x7532_10ef).to_string(),
+            format!("0x753210ef ({all})")
+        );
     }
 }
