@@ -253,10 +253,9 @@ pub fn set(
             "set the boot order by hand: the node was started without a card",
         ),
         (None, Some(_)) => BootOrder::Left(BootOrderError {
+            kind: Kind::Failed,
+            reason: "gild.toml on the card cannot be used, so what it says of the boot order is not known".to_owned(),
             next_step: "put the card in order: its gild.toml names the server and the public key",
-            ..BootOrderError::failed(
-                "gild.toml on the card cannot be used, so what it says of the boot order is not known".to_owned(),
-            )
         }),
         (Some(policy), Some(card)) => set(policy, card),
     };

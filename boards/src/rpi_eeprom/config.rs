@@ -323,6 +323,7 @@ mod tests {
             // The card need not be the next.
             (0xf146, true),
             (0xf1246, true),
+            (0x1444_4446, true),
             (0xf641, false),
             // The disk is not first, whatever comes after it.
             (0xf164, false),
