@@ -23,7 +23,7 @@ use gild_boards::{Board, BootFirmware};
 #[cfg(test)]
 use gild_boards_testkit as vendor;
 use gild_card_format::BootOrderPolicy;
-use log::{error, info, warn};
+use log::{Level, info, log, warn};
 
 use crate::card::Card;
 use crate::card::folder::Folder;
@@ -239,7 +239,9 @@ pub fn set(
             changed: &|change| changes.borrow_mut().push(change),
             alive: &|| machine.alive(),
         };
-        try_to_set(machine, &job, card, &changes)
+        let firmware = of(board.boot_firmware);
+        let wait = |time| machine.wait(time);
+        try_to_set(&wait, &changes, &|| firmware.set(&job, card))
     };
     let outcome = match (policy, &node.card) {
         (Some(policy), _) if policy.keep => kept(
@@ -251,10 +253,9 @@ pub fn set(
             "set the boot order by hand: the node was started without a card",
         ),
         (None, Some(_)) => BootOrder::Left(BootOrderError {
+            kind: Kind::Failed,
+            reason: "gild.toml on the card cannot be used, so what it says of the boot order is not known".to_owned(),
             next_step: "put the card in order: its gild.toml names the server and the public key",
-            ..BootOrderError::failed(
-                "gild.toml on the card cannot be used, so what it says of the boot order is not known".to_owned(),
-            )
         }),
         (Some(policy), Some(card)) => set(policy, card),
     };
@@ -265,7 +266,10 @@ pub fn set(
     for change in &changes {
         info!("boot order change: {change}");
     }
-    (told(outcome), changes)
+    for (level, line) in lines(&outcome) {
+        log!(level, "{line}");
+    }
+    (outcome, changes)
 }
 
 /// Whether the order will be changed once the disk has proven that it starts.
@@ -280,21 +284,20 @@ fn kept(reason: &str, next_step: &'static str) -> BootOrder {
     BootOrder::Left(BootOrderError::known(reason, next_step))
 }
 
+/// Tries a few times, and keeps the changes of the last attempt alone.
 fn try_to_set(
-    machine: &Machine,
-    job: &Job,
-    card: &Card,
+    wait: &dyn Fn(Duration),
     changes: &RefCell<Vec<String>>,
+    set: &dyn Fn() -> Result<BootOrder, BootOrderError>,
 ) -> BootOrder {
-    let firmware = of(job.board.boot_firmware);
     let mut attempt = 1;
     loop {
         changes.borrow_mut().clear();
-        match firmware.set(job, card) {
+        match set() {
             Ok(outcome) => return outcome,
             Err(error) if error.is_worth_another_try() && attempt < ATTEMPTS => {
                 warn!("boot order: {error}; trying again");
-                machine.wait(PAUSE * attempt);
+                wait(PAUSE * attempt);
                 attempt += 1;
             }
             Err(error) => return BootOrder::Left(error),
@@ -331,23 +334,23 @@ pub fn knows_reboot_order(board: &Board) -> bool {
     of(board.boot_firmware).knows_reboot_order()
 }
 
-fn told(outcome: BootOrder) -> BootOrder {
-    match outcome.trouble() {
-        None => info!("boot order {outcome}"),
-        Some(trouble) if trouble.kind == Kind::Waits => info!("boot order: {trouble}"),
-        Some(trouble) if trouble.kind == Kind::Known => {
-            warn!("boot order left as it is: {trouble}");
-            warn!("next: {}", trouble.next_step);
+/// The outcome, as the console says it.
+fn lines(outcome: &BootOrder) -> Vec<(Level, String)> {
+    let Some(trouble) = outcome.trouble() else {
+        return vec![(Level::Info, format!("boot order {outcome}"))];
+    };
+    let (level, what) = match trouble.kind {
+        Kind::Waits => return vec![(Level::Info, format!("boot order: {trouble}"))],
+        Kind::Known => (Level::Warn, format!("boot order left as it is: {trouble}")),
+        Kind::NotPossible | Kind::Failed | Kind::Unfinished => {
+            let fault = gild_faults::Fault::BootOrder.number();
+            (Level::Error, format!("FAULT {fault}: {trouble}"))
         }
-        Some(trouble) => {
-            error!(
-                "FAULT {}: {trouble}",
-                gild_faults::Fault::BootOrder.number()
-            );
-            error!("next: {}", trouble.next_step);
-        }
-    }
-    outcome
+    };
+    vec![
+        (level, what),
+        (level, format!("next: {}", trouble.next_step)),
+    ]
 }
 
 #[cfg(test)]
@@ -366,6 +369,112 @@ mod tests {
         let other = BootOrderError::from(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
         assert!(!other.next_step.contains("flash-"), "{}", other.next_step);
         assert_eq!([full.kind, other.kind], [Kind::Failed; 2]);
+    }
+
+    fn left(kind: Kind) -> BootOrder {
+        BootOrder::Left(BootOrderError {
+            kind,
+            reason: "it is so".to_owned(),
+            next_step: "do this",
+        })
+    }
+
+    /// The receipt says it, the operator's console says it, and the node comes back to its card as long as it is not settled.
+    #[test]
+    fn each_outcome_is_said_and_counts_as_settled_or_not() {
+        let next = || "next: do this".to_owned();
+        let fault = || (Level::Error, "FAULT 8: it is so".to_owned());
+        let info = |line: &str| vec![(Level::Info, line.to_owned())];
+        for (outcome, is_settled, in_receipt, on_console) in [
+            (
+                BootOrder::AlreadyRight,
+                true,
+                "already-right",
+                info("boot order already-right"),
+            ),
+            (BootOrder::Staged, true, "staged", info("boot order staged")),
+            (
+                BootOrder::Written,
+                true,
+                "written",
+                info("boot order written"),
+            ),
+            (
+                left(Kind::Known),
+                true,
+                "not-possible: it is so",
+                vec![
+                    (Level::Warn, "boot order left as it is: it is so".to_owned()),
+                    (Level::Warn, next()),
+                ],
+            ),
+            (
+                left(Kind::NotPossible),
+                true,
+                "not-possible: it is so",
+                vec![fault(), (Level::Error, next())],
+            ),
+            (
+                left(Kind::Failed),
+                false,
+                "failed: it is so",
+                vec![fault(), (Level::Error, next())],
+            ),
+            (
+                left(Kind::Unfinished),
+                false,
+                "failed: it is so",
+                vec![fault(), (Level::Error, next())],
+            ),
+            (
+                left(Kind::Waits),
+                false,
+                "waits-for-proof",
+                info("boot order: it is so"),
+            ),
+        ] {
+            assert_eq!(outcome.is_settled(), is_settled, "{outcome:?}");
+            assert_eq!(outcome.to_string(), in_receipt);
+            assert_eq!(lines(&outcome), on_console);
+            let is_expected = matches!(&outcome, BootOrder::Left(error) if error.is_expected());
+            let says_so = outcome == left(Kind::Known) || outcome == left(Kind::Waits);
+            assert_eq!(is_expected, says_so, "{outcome:?}");
+        }
+    }
+
+    /// A change that failed may go right a moment later. What is known not to work is not tried again.
+    #[test]
+    fn what_may_go_right_is_tried_three_times_with_pauses_that_grow() {
+        let (waits, calls) = (RefCell::new(Vec::new()), RefCell::new(0));
+        let tried = |outcomes: &[Result<BootOrder, BootOrderError>]| {
+            let changes = RefCell::new(Vec::new());
+            waits.borrow_mut().clear();
+            calls.replace(0);
+            let outcome = try_to_set(&|time| waits.borrow_mut().push(time), &changes, &|| {
+                changes.borrow_mut().push("a change".to_owned());
+                let call = calls.replace_with(|calls| *calls + 1);
+                outcomes[call].clone()
+            });
+            assert_eq!(changes.into_inner(), ["a change"], "of the last attempt");
+            (outcome, waits.borrow().len())
+        };
+        let failed = |kind| match left(kind) {
+            BootOrder::Left(error) => Err(error),
+            outcome => Ok(outcome),
+        };
+        let worn = || failed(Kind::Failed);
+        let half = || failed(Kind::Unfinished);
+        assert_eq!(tried(&[Ok(BootOrder::Staged)]), (BootOrder::Staged, 0));
+        for kind in [Kind::Known, Kind::NotPossible, Kind::Waits] {
+            assert_eq!(tried(&[failed(kind)]), (left(kind), 0));
+        }
+        let cured = [worn(), half(), Ok(BootOrder::Written)];
+        assert_eq!(tried(&cured), (BootOrder::Written, 2));
+        assert_eq!(
+            tried(&[worn(), worn(), half()]),
+            (left(Kind::Unfinished), 2)
+        );
+        assert_eq!(*waits.borrow(), [PAUSE, PAUSE * 2]);
     }
 
     /// The node has no card, and without one nothing could change the order. The reason shows that the code did not get that far.
@@ -389,6 +498,15 @@ mod tests {
             let trouble = outcome.trouble().expect("the order is as it was");
             assert_eq!(trouble.kind, Kind::Known);
             assert!(trouble.reason.contains(reason), "{trouble}");
+            let is_pending = is_pending(&machine, board, policy, &Node::default());
+            assert!(!is_pending, "the node need not come back for it");
         }
+    }
+
+    /// The script is what starts the Rock 5B again, so nothing that the agent leaves on the card reorders its restart.
+    #[test]
+    fn a_rock_5b_takes_no_order_of_a_restart_from_its_card() {
+        let board = gild_boards::by_name("rock5b").expect("a board");
+        assert!(!knows_reboot_order(board));
     }
 }

@@ -1,10 +1,9 @@
 //! Step 4, disk: find out what the board's disk holds, and decide what to do with it, before asking any server.
 
 use gild_card_format::Order;
-use gild_disk::select::{self, Candidate, System, Wanted};
+use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
 use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
-use gild_format::record::Record;
 use gild_orders::{OrderId, last_signed};
 use log::{info, warn};
 
@@ -109,6 +108,18 @@ pub fn without_share(
     seen: Option<Seen>,
     failure: Failure,
 ) -> Result<Seen, Failure> {
+    // A disk that is being written has no image on trial any more.
+    let holds_now = |target: &Candidate| Holds::on(&flash::open(target).ok()?).ok();
+    as_it_is(machine, node, seen, failure, &holds_now)
+}
+
+fn as_it_is(
+    machine: &Machine,
+    node: &mut Node,
+    seen: Option<Seen>,
+    failure: Failure,
+    holds_now: &dyn Fn(&Candidate) -> Option<Holds>,
+) -> Result<Seen, Failure> {
     let is_share = matches!(
         failure.fault,
         Fault::NoNetwork
@@ -130,7 +141,7 @@ pub fn without_share(
                 machine.hold,
             )
             .is_ok()
-            && still_carries(&target, &record) =>
+            && holds_now(&target).as_ref() == Some(&holds) =>
         {
             info!(
                 "{}: the image on the disk is started once more",
@@ -146,7 +157,7 @@ pub fn without_share(
         Some(seen)
             if is_share
                 && matches!(seen.decision, Decision::Start(_))
-                && still_holds(&seen.target, &seen.holds) =>
+                && holds_now(&seen.target).as_ref() == Some(&seen.holds) =>
         {
             info!("{}: the disk is started as it is", failure.message);
             node.heard.has_failed(&failure.message);
@@ -156,20 +167,11 @@ pub fn without_share(
     }
 }
 
-/// Whether the disk still holds this image on trial. It does not if the write has already begun.
-fn still_carries(target: &Candidate, record: &Record) -> bool {
-    still_holds(target, &Holds::Trial(record.clone()))
-}
-
-fn still_holds(target: &Candidate, holds: &Holds) -> bool {
-    let found = flash::open(target).map(|disk| Holds::on(&disk));
-    matches!(found, Ok(Ok(found)) if found == *holds)
-}
-
 /// Looks at the disk. `None` if there are several disks and only the share can say which one to write. If the disk hung in an earlier
 /// start, the agent waits before it looks. If the kernel may have lost the disk, that is a failure, which restarts the board.
 pub fn at_disk(
     machine: &Machine,
+    system: &System,
     node: &mut Node,
     serial: Option<&str>,
     order: Option<&Order>,
@@ -182,18 +184,22 @@ pub fn at_disk(
         serial: serial.map(str::to_owned),
         boot_medium: node.card.as_ref().map(|card| card.name.clone()),
     };
-    let chosen = select::choose(&System::default(), &wanted, machine, machine.patience());
+    let chosen = select::choose(system, &wanted, machine, machine.patience());
     if let Some(card) = &node.card {
         disks::remember(card, &node.lasting_id(), disks::present());
     }
     match chosen {
         Ok(target) => seen(node, target, serial, order, None, watcher).map(Some),
-        Err(error) if error.may_be_hidden => Err(error.into()),
-        Err(error) => {
-            info!("no disk is looked at yet: {error}");
-            Ok(None)
-        }
+        Err(error) => no_disk_yet(error),
     }
+}
+
+fn no_disk_yet(error: SelectError) -> Result<Option<Seen>, Failure> {
+    if error.may_be_hidden {
+        return Err(error.into());
+    }
+    info!("no disk is looked at yet: {error}");
+    Ok(None)
 }
 
 /// Looks at this disk. `signed` is a signed order to flash it.
@@ -209,6 +215,18 @@ pub fn seen(
     watcher.knows(node);
     hangs::show_last(node, Some(&target))?;
     let holds = holds(&flash::open(&target)?, &target, || restarts::before(node))?;
+    judged(node, target, holds, serial, order, signed)
+}
+
+/// Decides what is to be done with a disk that holds this.
+fn judged(
+    node: &mut Node,
+    target: Candidate,
+    holds: Holds,
+    serial: Option<&str>,
+    order: Option<&Order>,
+    signed: Option<&OrderId>,
+) -> Result<Seen, Failure> {
     let order = order.filter(|order| node.is_meant_by(order));
     let by_card = order.map(|order| order.id.as_str());
     let decision = consent::decide(holds.clone(), by_card, signed);
@@ -224,7 +242,7 @@ pub fn seen(
     {
         disks::check(card, &node.lasting_id(), &target, &disks::present())?;
     }
-    say(&target, &decision);
+    info!("{}", line(&target, &decision));
     Ok(Seen {
         target,
         holds,
@@ -254,31 +272,32 @@ fn holds(
     })
 }
 
-fn say(target: &Candidate, decision: &Decision) {
+/// The decision, as the console says it.
+fn line(target: &Candidate, decision: &Decision) -> String {
     let disk = target.path.display();
     match decision {
         Decision::Start(proven) => match proven.image_id() {
             Some(image_id) => {
-                info!("already done: image {image_id} on {disk} counts as proven");
+                format!("already done: image {image_id} on {disk} counts as proven")
             }
-            None if *proven == Proven::Unreadable => info!(
+            None if *proven == Proven::Unreadable => format!(
                 "{disk} is not empty, and the place of gild's record on it cannot be read: it counts as proven, so it is started and not written, whatever an order says"
             ),
-            None => info!(
+            None => format!(
                 "{disk} has a record of gild's that is damaged or of a later gild: it is not written"
             ),
         },
-        Decision::Try(record) => info!(
+        Decision::Try(record) => format!(
             "{disk} carries image {}, on trial: start {} of {}",
             record.image_id,
             record.trial_starts + 1,
             consent::TRIAL_STARTS
         ),
-        Decision::Replace(record) => info!(
+        Decision::Replace(record) => format!(
             "{disk} carries image {}, which was started {} times and has not proven that it starts",
             record.image_id, record.trial_starts
         ),
-        Decision::Write(reason) => info!("{disk} may be written: {reason}"),
+        Decision::Write(reason) => format!("{disk} may be written: {reason}"),
     }
 }
 
@@ -290,7 +309,7 @@ mod tests {
 
     use gild_disk::{AlignedBuffer, BlockDevice};
     use gild_format::manifest::Sha256Hex;
-    use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, State};
+    use gild_format::record::{RECORD_LENGTH, RECORD_OFFSET, Record, State};
 
     use super::*;
     use crate::led::Led;
@@ -393,6 +412,195 @@ mod tests {
         let answer = without_share(&machine, &mut Node::default(), Some(seen), failure);
         let failure = answer.err().expect("the failure of the share stays");
         assert_eq!(failure.fault, Fault::ServerUnreachable);
+    }
+
+    fn share_is_silent(fault: Fault) -> Failure {
+        Failure {
+            fault,
+            message: "the share is silent".to_owned(),
+            next_step: "".into(),
+            remedy: Remedy::LookAgain,
+        }
+    }
+
+    /// The share does not say what to write, and the disk can be started: it is, if it is still what it was.
+    #[test]
+    fn a_disk_that_can_be_started_does_not_wait_for_the_share() {
+        let on_trial = || Holds::Trial(record(State::Trial));
+        let proven = || Proven::Record(record(State::Proven));
+        let had_its_starts = || seen(on_trial(), Decision::Replace(record(State::Trial)));
+        let node_lives = || seen(Holds::Proven(proven()), Decision::Start(proven()));
+        let (over, not_over) = (Duration::ZERO, Duration::from_mins(1));
+        let (silent, worn) = (Fault::ServerUnreachable, Fault::TargetFailed);
+        let once_more = Decision::Try(record(State::Trial));
+        let as_it_is = Decision::Start(proven());
+        let node_on_it = || Holds::Proven(proven());
+        for (seen, fault, hold, now, expected) in [
+            (
+                had_its_starts(),
+                silent,
+                over,
+                Some(on_trial()),
+                Some(&once_more),
+            ),
+            (had_its_starts(), silent, not_over, Some(on_trial()), None),
+            (had_its_starts(), silent, over, Some(Holds::Foreign), None),
+            (had_its_starts(), silent, over, None, None),
+            (had_its_starts(), worn, over, Some(on_trial()), None),
+            (
+                node_lives(),
+                silent,
+                not_over,
+                Some(node_on_it()),
+                Some(&as_it_is),
+            ),
+            (node_lives(), silent, over, Some(Holds::Foreign), None),
+            (node_lives(), silent, over, None, None),
+            (node_lives(), worn, over, Some(node_on_it()), None),
+            (
+                seen(Holds::Foreign, Decision::Write(consent::Reason::Foreign)),
+                silent,
+                over,
+                Some(Holds::Foreign),
+                None,
+            ),
+        ] {
+            let name = format!("{:?} {fault:?} {hold:?} {now:?}", seen.decision);
+            let holds = seen.holds.clone();
+            let machine = Machine::new(Led::start(), hold);
+            let failure = share_is_silent(fault);
+            let mut node = Node::default();
+            let answer = super::as_it_is(
+                &machine,
+                &mut node,
+                Some(seen),
+                failure.clone(),
+                &move |_: &Candidate| now.clone(),
+            );
+            match (answer, expected) {
+                (Ok(found), Some(decision)) => {
+                    assert_eq!(
+                        (&found.holds, &found.decision),
+                        (&holds, decision),
+                        "{name}"
+                    );
+                }
+                (Err(found), None) => assert_eq!(found, failure, "{name}"),
+                (Ok(found), None) => panic!("{name}: {:?}", found.decision),
+                (Err(found), Some(_)) => panic!("{name}: {}", found.message),
+            }
+        }
+    }
+
+    /// Its pause goes on after a restart, and what a signed order did shows in the receipt.
+    #[test]
+    fn the_node_remembers_what_its_disk_says() {
+        let signed = "20261228T101500Z-1a2b3c";
+        let of = |trial_starts, orders: &[&str]| {
+            let record = Record {
+                trial_starts,
+                orders: orders.iter().map(|id| (*id).to_owned()).collect(),
+                ..record(State::Trial)
+            };
+            let mut node = Node::default();
+            let holds = Holds::Trial(record);
+            let seen = judged(&mut node, target(), holds, None, None, None).expect("a disk");
+            (seen.decision.is_start(), node.pause, node.order)
+        };
+        assert_eq!(of(2, &["o-1"]), (true, None, None));
+        let pause = Some("3 S1".to_owned());
+        assert_eq!(of(3, &["o-1"]), (false, pause.clone(), None));
+        let order = Some(signed.to_owned());
+        assert_eq!(of(3, &["o-1", signed]), (false, pause, order));
+    }
+
+    /// `/sys` of a machine with one NVMe disk, whose device node is not there.
+    #[test]
+    fn a_disk_that_the_kernel_shows_is_looked_at() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let put = |path: &str, text: &str| {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a file");
+        };
+        put("proc/self/mountinfo", "");
+        for class in [
+            "class/block/nvme0n1",
+            "class/nvme/nvme0/nvme0n1",
+            "block/nvme0n1",
+        ] {
+            put(&format!("sys/{class}/dev"), "259:0");
+            put(&format!("sys/{class}/size"), "8192");
+            put(&format!("sys/{class}/queue/logical_block_size"), "512");
+            put(&format!("sys/{class}/device/serial"), "S1");
+        }
+        put("sys/class/nvme/nvme0/state", "live");
+        put("sys/bus/pci/devices/0000:01:00.0/class", "0x010802");
+        let system = System {
+            sys: directory.path().join("sys"),
+            proc: directory.path().join("proc"),
+            dev: directory.path().join("dev"),
+        };
+        let machine = Machine::new(Led::start(), Duration::ZERO);
+        let mut node = Node::default();
+        let seen = at_disk(
+            &machine,
+            &system,
+            &mut node,
+            None,
+            None,
+            &Watcher::default(),
+        );
+        let failure = seen.err().expect("its device node is not there");
+        assert_eq!(failure.fault, Fault::TargetFailed, "{}", failure.message);
+        assert_eq!(
+            node.target.map(|target| target.serial).as_deref(),
+            Some("S1")
+        );
+    }
+
+    /// A restart may bring such a disk back. With several, only the share can say which one is meant.
+    #[test]
+    fn only_a_disk_that_may_be_hidden_is_a_failure_before_the_share_is_asked() {
+        let of = |may_be_hidden| {
+            no_disk_yet(SelectError {
+                message: "no disk".to_owned(),
+                may_be_hidden,
+            })
+        };
+        assert_eq!(of(true).err().expect("a failure").remedy, Remedy::Restart);
+        assert!(of(false).expect("the share is asked").is_none());
+    }
+
+    #[test]
+    fn the_console_says_what_is_done_with_the_disk_and_why() {
+        let trial = || record(State::Trial);
+        for (decision, said) in [
+            (
+                Decision::Start(Proven::Record(record(State::Proven))),
+                "already done: image a-1 on /dev/nvme0n1",
+            ),
+            (Decision::Start(Proven::Unreadable), "cannot be read"),
+            (
+                Decision::Start(Proven::Damaged),
+                "damaged or of a later gild",
+            ),
+            (
+                Decision::Try(Record {
+                    trial_starts: 1,
+                    ..trial()
+                }),
+                "on trial: start 2 of 3",
+            ),
+            (Decision::Replace(trial()), "was started 3 times"),
+            (
+                Decision::Write(consent::Reason::Foreign),
+                "may be written: gild has not written it before",
+            ),
+        ] {
+            let line = line(&target(), &decision);
+            assert!(line.contains(said), "{line}");
+        }
     }
 
     #[test]

@@ -117,14 +117,16 @@ pub enum Restart {
     Uncounted,
 }
 
-/// Whether this board has come back without starting its disk more often than chance explains.
-pub fn has_come_back(node: &Node, finished: &Finished) -> bool {
-    let Some(card) = &node.card else {
-        return false;
-    };
+/// Whether this board has come back without starting its disk more often than chance explains. `now` is the restart that would
+/// come.
+pub fn has_come_back(
+    card: &dyn Folder,
+    id: &str,
+    now: impl FnOnce() -> Result<Count, LoopError>,
+) -> bool {
     let before = || -> Result<u32, LoopError> {
-        let now = restart_of(finished)?;
-        let before = Count::read(card, &loop_count(&node.id())).unwrap_or_default();
+        let now = now()?;
+        let before = Count::read(card, &loop_count(id)).unwrap_or_default();
         let before = before.filter(|before| before.is_same(&now));
         Ok(before.map_or(0, |before| before.attempts))
     };
@@ -138,7 +140,7 @@ fn shown(image_id: Option<&String>) -> &str {
 }
 
 /// This restart, not counted yet.
-fn restart_of(finished: &Finished) -> Result<Count, LoopError> {
+pub fn restart_of(finished: &Finished) -> Result<Count, LoopError> {
     let Finished { target, image_id } = finished;
     let disk = flash::open(target)?;
     let partitions = disk.partition_table();
@@ -179,12 +181,12 @@ pub fn count(
             if attempts > 1 {
                 info!("restart {attempts} without a start from the disk in between");
             }
-            judged(attempts, || LoopError::CameBack {
+            judged(attempts, |times| LoopError::CameBack {
                 image_id: shown(image_id.as_ref()).to_owned(),
                 disk: target.to_string(),
                 boot_order: boot_order.to_string(),
                 file,
-                times: attempts - 1,
+                times,
             })
         }
         Err(error) => {
@@ -205,11 +207,12 @@ pub fn count(
     }
 }
 
-fn judged(attempts: u32, came_back: impl FnOnce() -> LoopError) -> Result<Restart, LoopError> {
+/// The last of so many restarts is about to come; the others came back.
+fn judged(attempts: u32, came_back: impl FnOnce(u32) -> LoopError) -> Result<Restart, LoopError> {
     if attempts <= ATTEMPTS {
         Ok(Restart::Counted(attempts))
     } else {
-        Err(came_back())
+        Err(came_back(attempts - 1))
     }
 }
 
@@ -304,10 +307,7 @@ fn is_news(boot_order: &BootOrder, came_back: bool) -> bool {
 
 /// Forgets the count if the disk has been started since: then somebody wants it written again. `partitions` are those of the image, because
 /// a disk that is to be written again may have no partition table.
-pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition]) {
-    let Some(card) = &node.card else {
-        return;
-    };
+pub fn forget_if_started(card: &dyn Folder, id: &str, disk: &dyn Target, partitions: &[Partition]) {
     let forget = || {
         let mut record = AlignedBuffer::new(RECORD_LENGTH);
         disk.read_at(&mut record, RECORD_OFFSET)?;
@@ -315,7 +315,7 @@ pub fn forget_if_started(node: &Node, disk: &dyn Target, partitions: &[Partition
             return Ok(());
         };
         let found = (record, mark(disk, partitions)?);
-        forget_if(card, &loop_count(&node.id()), &found)
+        forget_if(card, &loop_count(id), &found)
     };
     if let Err(error) = forget() {
         warn!("restarts before this one still count: {error}");

@@ -59,7 +59,7 @@ use std::time::Duration;
 use gild_boards::Board;
 use gild_card_format::{Arguments, BootOrderPolicy, Config, Order, ServerUrl};
 use gild_disk::Clock;
-use gild_disk::select::Candidate;
+use gild_disk::select::{Candidate, System};
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
@@ -214,7 +214,14 @@ fn story(
 
     machine.enter(Stage::Disk);
     let serial = known.and_then(|config| config.target_serial.as_deref());
-    let seen = look::at_disk(machine, node, serial, known_order, watcher)?;
+    let seen = look::at_disk(
+        machine,
+        &System::default(),
+        node,
+        serial,
+        known_order,
+        watcher,
+    )?;
     let seen = match seen {
         // The share is not needed: a proven node starts without it, and so may a node on trial. But a proven node asks for a short time
         // whether a signed order wants its disk written.
@@ -413,7 +420,10 @@ fn write(
             record.trial_starts
         }
         decision => {
-            loop_guard::forget_if_started(node, &disk, &image.manifest.partitions);
+            if let Some(card) = &node.card {
+                let partitions = &image.manifest.partitions;
+                loop_guard::forget_if_started(card, &node.id(), &disk, partitions);
+            }
             match decision {
                 Decision::Write(Reason::Order(_)) => 0,
                 _ => trial::starts_before_a_cut(before, &image.manifest.image_id),
@@ -503,7 +513,9 @@ fn finish(
         target: seen.target,
     };
     let record = seen.holds.record().cloned();
-    let came_back = loop_guard::has_come_back(node, &finished);
+    let came_back = node.card.as_ref().is_some_and(|card| {
+        loop_guard::has_come_back(card, &node.id(), || loop_guard::restart_of(&finished))
+    });
     let standing = match seen.holds {
         // It may be on trial. Nothing permanent may depend on a record that cannot be read.
         Holds::Proven(Proven::Unreadable) => Standing::OnTrial,

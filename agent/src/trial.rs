@@ -231,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_care_of_an_image_that_does_not_start_reads_what_to_do() {
+        let exhausted = may_try_again(&record(3), Duration::ZERO, Duration::ZERO, MINUTE);
+        let next_step = exhausted.expect_err("it is too early").next_step();
+        assert!(next_step.contains("publish another image"), "{next_step}");
+        let worn = TrialError::Record {
+            action: "writing",
+            disk: String::new(),
+            reason: String::new(),
+        };
+        assert_eq!(worn.next_step(), Fault::TargetFailed.next_step());
+    }
+
+    #[test]
     fn a_power_cut_gives_an_image_no_new_starts() {
         let flashing = Record {
             state: State::Flashing,

@@ -208,6 +208,9 @@ fn the_content_of_a_flash_is_the_image_and_no_stale_environment() {
 
     let too_small = flash_content(&current[1..], &Layout::BOARDS, &image, None);
     assert_eq!(too_small, Err(FlashError::Size(FLASH_SIZE - 1)));
+    let longest = vec![1; ENVIRONMENT.len()];
+    let wanted = flash_content(&current, &Layout::BOARDS, &image, Some(&longest));
+    assert!(wanted.is_ok_and(|wanted| wanted[ENVIRONMENT] == longest));
     let long = vec![0; ENVIRONMENT.len() + 1];
     assert!(matches!(
         flash_content(&current, &Layout::BOARDS, &image, Some(&long)),

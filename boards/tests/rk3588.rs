@@ -94,6 +94,26 @@ fn the_spi_image_and_the_card_image_are_read() {
     }
 }
 
+/// The file is written to sector 64, and the first partition begins at 16 MiB.
+#[test]
+fn the_card_s_image_ends_before_the_first_partition() {
+    assert_eq!(64 * 512 + Medium::Card.limit(), 16 << 20);
+}
+
+#[test]
+fn what_a_failed_test_shows_of_an_image_is_short() {
+    let shown = format!("{:?}", spi(Workshop::new().rock5b_spi(MAINLINE)));
+    assert!(
+        shown.contains("medium: Spi") && shown.len() < 100,
+        "{shown}"
+    );
+    let shown = format!("{:?}", gild_boards::rpi_eeprom::Image::parse(eeprom_2712()));
+    assert!(
+        shown.contains("chip: Bcm2712") && shown.len() < 2000,
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_file_for_another_board_is_refused() {
     let shop = Workshop::new();
@@ -143,7 +163,9 @@ fn a_file_that_is_not_whole_is_refused() {
     ));
     assert!(matches!(parse(&[]), Err(Rk3588Error::IdBlock { .. })));
     let mut long = whole.clone();
-    long.resize((16 << 20) + 1, 0xff);
+    long.resize(16 << 20, 0xff);
+    parse(&long).expect("what a whole flash holds");
+    long.push(0xff);
     assert!(matches!(parse(&long), Err(Rk3588Error::TooLong { .. })));
     // The card's file has its parts at other places, and the flash's file does not work on the card.
     assert!(Image::parse(whole, Medium::Card).is_err());
@@ -180,6 +202,12 @@ fn an_id_block_that_reaches_into_the_fit_is_refused() {
     image.extend(shop.id_block());
     let error = Image::parse(image, Medium::Spi).expect_err("overlap");
     assert!(matches!(error, Rk3588Error::Overlap(_)), "{error}");
+    // One that ends where the FIT begins is as long as it may be.
+    shop.write("spl", vec![1; 0x4_f800]);
+    shop.write("tpl", vec![2; 0x8000]);
+    let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
+    assert_eq!(0x8000 + shop.id_block().len(), 0x6_0000);
+    spi(shop.spi(&fit));
 }
 
 /// Wherever mkimage puts the data and however it hashes it: what a changed boot order makes of the file is what mkimage
@@ -438,17 +466,17 @@ fn names_that_the_specification_forbids_are_read() {
     assert_eq!(Fit::parse(&fit).expect("a FIT").images.len(), 3);
 }
 
-/// The two files of one build, as binman makes them: the SPL of each holds where in its file the FIT is, at these
-/// places.
-fn files_of_one_build(places: &[usize]) -> [Image; 2] {
+/// The two files of one build, as binman makes them: one program of each holds where in its file the FIT is, at
+/// these places: the SPL does.
+fn files_of_one_build(program: &str, places: &[usize]) -> [Image; 2] {
     let shop = Workshop::new();
-    let spl = shop.read("spl");
+    let before = shop.read(program);
     let with = |position: u32| {
-        let mut spl = spl.clone();
+        let mut bytes = before.clone();
         for place in places {
-            spl[*place..place + 4].copy_from_slice(&position.to_le_bytes());
+            bytes[*place..place + 4].copy_from_slice(&position.to_le_bytes());
         }
-        shop.write("spl", spl);
+        shop.write(program, bytes);
     };
     let fit = shop.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
     with(0x6_0000);
@@ -464,7 +492,7 @@ fn files_of_one_build(places: &[usize]) -> [Image; 2] {
 /// As seen in mainline's files: the hash of the second program, the hash of the header, and two bytes of the place.
 #[test]
 fn the_two_files_of_one_build_have_one_loader() {
-    let [flash, card] = files_of_one_build(&[0x1ee0]);
+    let [flash, card] = files_of_one_build("spl", &[0x1ee0]);
     let loaders = flash.bytes()[0x8000..].iter().zip(card.bytes());
     let different: Vec<usize> = loaders
         .take(flash.id_block().length)
@@ -481,24 +509,29 @@ fn the_two_files_of_one_build_have_one_loader() {
     assert_eq!(others, [0x2000 + 0x1ee1, 0x2000 + 0x1ee2]);
     assert!(different.len() > 50, "the hashes differ too");
     assert!(flash.has_loader_of(&card) && card.has_loader_of(&flash));
+    let [flash, card] = files_of_one_build("tpl", &[0x100]);
+    assert!(
+        flash.has_loader_of(&card),
+        "the hash of the first program differs"
+    );
 }
 
 #[test]
 fn any_other_difference_is_another_loader() {
     // Not a number of the program: it is not at a multiple of its length.
-    let [flash, card] = files_of_one_build(&[0x1ee2]);
+    let [flash, card] = files_of_one_build("spl", &[0x1ee2]);
     assert!(!flash.has_loader_of(&card));
     // The place of one file against something else in the other.
-    let [flash, card] = files_of_one_build(&[0x1ee0]);
+    let [flash, card] = files_of_one_build("spl", &[0x1ee0]);
     let plain = Workshop::new();
     let fit = plain.fit(&Workshop::u_boot(MAINLINE), ROCK5B, &FitSettings::default());
     let plain_card = Image::parse(plain.card(&fit), Medium::Card).expect("a card image");
     assert!(!flash.has_loader_of(&plain_card));
     assert!(!card.has_loader_of(&spi(plain.spi(&fit))));
     // More of them than any program has.
-    let [flash, card] = files_of_one_build(&[0, 8, 16, 24]);
+    let [flash, card] = files_of_one_build("spl", &[0, 8, 16, 24]);
     assert!(flash.has_loader_of(&card));
-    let [flash, card] = files_of_one_build(&[0, 8, 16, 24, 32]);
+    let [flash, card] = files_of_one_build("spl", &[0, 8, 16, 24, 32]);
     assert!(!flash.has_loader_of(&card));
 
     let shop = Workshop::new();

@@ -131,6 +131,10 @@ fn the_sections_are_those_that_were_written() {
     assert_eq!(image.file("bootsys"), Some(&pattern(0xfe8)[..]));
     assert_eq!(image.file("pubkey.bin"), None);
     assert_eq!(parse(eeprom_2711()).chip(), Chip::Bcm2711);
+    let chips = [eeprom_2711(), eeprom_2712()].map(|bytes| parse(bytes).chip().name());
+    assert_eq!(chips, ["bcm2711", "bcm2712"], "as in the device tree");
+    assert!(Image::begins(&eeprom_2712()[..4]), "whole or not");
+    assert!(!Image::begins(b"boot") && !Image::begins(&[]));
     assert!(!parse(eeprom_2712()).is_ab());
 }
 
@@ -142,9 +146,9 @@ fn versions_are_read_where_they_are_unambiguous() {
         bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
         parse(bytes.clone())
     };
-    let image = write(0x2000, "BUILD_TIMESTAMP=1779807685\0MFG_VER: 1\n");
+    let image = write(0x2000, "BUILD_TIMESTAMP=1779807685\0MFG_VER: 7\n");
     assert_eq!(image.build_timestamp(), Some(1_779_807_685));
-    assert_eq!(image.mfg_version(), Some(1));
+    assert_eq!(image.mfg_version(), Some(7));
     let image = write(0x3000, "BUILD_TIMESTAMP=1779807686\0");
     assert_eq!(
         image.build_timestamp(),

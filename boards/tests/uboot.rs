@@ -168,6 +168,19 @@ fn a_built_in_environment_is_not_guessed() {
         None
     );
     assert_eq!(Environment::built_into(&pattern(1000)), None);
+    // It begins after the last text that is not a variable.
+    for before in [
+        "=arm",
+        "a word",
+        "words of=the program",
+        "\u{1}",
+        "arch=\u{1}",
+    ] {
+        let program = format!("{before}\0eth-addr.1#=a\0board_name=b\0bootcmd=boot\0end=c\0\0");
+        let found = Environment::built_into(program.as_bytes()).expect("an environment");
+        let text = "eth-addr.1#=a\nboard_name=b\nbootcmd=boot\nend=c\n";
+        assert_eq!(Ok(found), Environment::from_text(text), "{before:?}");
+    }
     let data = b"\0bootcmd=boot\0\xff\xfe\0\0";
     assert_eq!(Environment::built_into(data), None, "other data follow");
     assert_eq!(Environment::built_into(b"\0bootcmd=never ends"), None);
@@ -356,6 +369,12 @@ fn a_damaged_boot_script_is_refused() {
         ..gate()
     };
     assert_eq!(long.to_bytes(), Err(ScriptError::Name(33)));
+    let longest = Script {
+        name: vec![b'x'; 32],
+        ..gate()
+    };
+    let bytes = longest.to_bytes().expect("a name that fills its place");
+    assert_eq!(Script::parse(&bytes), Ok(longest));
 
     let shop = Workshop::new();
     shop.write("kernel", pattern(100));

@@ -61,6 +61,11 @@ mod tests {
         card.put("a/c", b"tw0");
         let error = read(&card, ["a/b", "a/c"]).expect_err("a damaged file");
         assert!(error.reason.contains("a/c"), "{error}");
+        card.remove("a/b").expect("a card");
+        card.remove("a/c").expect("a card");
+        let error = read(&card, ["a/b", "a/c"]).expect_err("the card had them");
+        assert!(error.reason.contains("lacks a/b, a/c"), "{error}");
+        card.put("a/b", b"one");
         card.put("SHA256SUMS", b"");
         read(&card, ["a/b"]).expect_err("a file that is not listed");
     }

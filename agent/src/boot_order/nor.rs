@@ -234,7 +234,67 @@ pub fn compatible(device: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    /// A chip that writes down what is done to it.
+    struct Diary {
+        bytes: RefCell<Vec<u8>>,
+        lines: RefCell<Vec<String>>,
+    }
+
+    impl Nor for Diary {
+        fn size(&self) -> usize {
+            self.bytes.borrow().len()
+        }
+
+        fn block(&self) -> usize {
+            4096
+        }
+
+        fn read(&self, place: Range<usize>) -> io::Result<Vec<u8>> {
+            Ok(self.bytes.borrow()[place].to_vec())
+        }
+
+        fn unlock(&self) {
+            self.lines.borrow_mut().push("unlock".to_owned());
+        }
+
+        fn erase(&self, place: Range<usize>) -> io::Result<()> {
+            self.lines.borrow_mut().push(format!("erase {place:?}"));
+            self.bytes.borrow_mut()[place].fill(0xff);
+            Ok(())
+        }
+
+        fn write(&self, at: usize, bytes: &[u8]) -> io::Result<()> {
+            let place = at..at + bytes.len();
+            self.lines.borrow_mut().push(format!("write {place:?}"));
+            self.bytes.borrow_mut()[place].copy_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_part_is_changed_where_it_lies_on_its_chip_and_unlocked_before_that() {
+        let chip = Diary {
+            bytes: RefCell::new(vec![7; 4 * 4096]),
+            lines: RefCell::default(),
+        };
+        let part = Part {
+            flash: &chip,
+            place: 4096..3 * 4096,
+        };
+        assert_eq!((part.size(), part.block()), (2 * 4096, 4096));
+        let wanted = vec![8; 2 * 4096];
+        rewrite(&part, &[7; 2 * 4096], &wanted, 0, &|| ()).expect("a chip that works");
+        assert_eq!(read_all(&part), Ok(wanted));
+        let bytes = chip.bytes.borrow();
+        assert!(bytes[..4096].iter().all(|byte| *byte == 7));
+        assert!(bytes[3 * 4096..].iter().all(|byte| *byte == 7));
+        let lines = chip.lines.borrow();
+        assert_eq!(lines[..2], ["unlock", "erase 4096..8192"], "{lines:?}");
+    }
 
     #[test]
     fn flash_is_told_by_what_it_is_connected_to() {
@@ -260,8 +320,10 @@ mod tests {
             "rockchip,sfc\0",
         )
         .expect("its compatible");
+        let found = devices(sys.path());
+        assert_eq!(found[0].path(), Path::new("/dev/mtd1"));
         assert_eq!(
-            devices(sys.path()),
+            found,
             [Device {
                 name: "mtd1".to_owned(),
                 size: 16 << 20,

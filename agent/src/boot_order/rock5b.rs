@@ -38,7 +38,7 @@ pub struct Flash<'a> {
     pub layout: &'a Layout,
     /// What the device tree declares to be U-Boot's environment.
     pub environment: Option<&'a dyn Nor>,
-    /// Whether the card has a U-Boot for this board that starts when the flash has none.
+    /// Whether the card has a U-Boot for this board that starts when the flash has none. It can do so in the board's own slot alone.
     pub card_starts: &'a dyn Fn() -> bool,
 }
 
@@ -55,18 +55,13 @@ impl Firmware for SpiFlash {
             })
         };
         let find = |is_it: &dyn Fn(&&Device) -> bool| all.iter().find(is_it).map(open).transpose();
-        let boot = find(&|device| {
-            device.size == FLASH_SIZE && device.parents.iter().any(|entry| entry == CONTROLLER)
-        })?;
-        let environment = find(&|device| device.own.iter().any(|entry| entry == ENVIRONMENT_NODE))?;
+        let boot = find(&|device| is_boot_flash(device))?;
+        let environment = find(&|device| is_environment(device))?;
         let flash = Flash {
             boot: boot.as_ref().map(|flash| flash as &dyn Nor),
             layout: &Layout::BOARDS,
             environment: environment.as_ref().map(|flash| flash as &dyn Nor),
             card_starts: &|| {
-                if !job.is_boot_medium {
-                    return false;
-                }
                 let u_boot = card.read_disk(U_BOOT_AT, Medium::Card.limit()).ok();
                 u_boot.is_some_and(|bytes| is_for_this_board(job, bytes, Medium::Card).is_ok())
             },
@@ -83,6 +78,14 @@ impl Firmware for SpiFlash {
     fn knows_reboot_order(&self) -> bool {
         false
     }
+}
+
+fn is_boot_flash(device: &Device) -> bool {
+    device.size == FLASH_SIZE && device.parents.iter().any(|entry| entry == CONTROLLER)
+}
+
+fn is_environment(device: &Device) -> bool {
+    device.own.iter().any(|entry| entry == ENVIRONMENT_NODE)
 }
 
 /// Sets the order in the flash, unless it is right already.
@@ -146,7 +149,7 @@ fn write_image(
             .is_ok_and(|wanted| is_interrupted(&current, before, &wanted, boot.block(), commit))
     });
     let starts = interrupted.is_none() && may_start(&current);
-    if starts && !(flash.card_starts)() {
+    if starts && !(job.is_boot_medium && (flash.card_starts)()) {
         return Err(BootOrderError::not_possible(
             "the card has no U-Boot or is not in the board's slot, and if the power went while the boot flash is written nothing would start the board",
             "make the card again with --rock5b-u-boot as well, and put it into the board's slot",

@@ -66,6 +66,26 @@ fn an_update_that_the_rom_leaves_undone_does_not_start_the_count_again() {
     assert!(is_news(&BootOrder::Written, true), "the flash was written");
 }
 
+/// It can be chance once.
+#[test]
+fn a_board_has_come_back_when_the_card_counts_as_many_restarts_of_this_disk() {
+    let card = MemoryCard::new(&Power::on());
+    let file = loop_count("node");
+    let has = |mark: &str| has_come_back(&card, "node", || Ok(now(mark)));
+    for restarts in 0..4 {
+        assert_eq!(has("a"), restarts >= ATTEMPTS, "{restarts}");
+        assert!(!has("b"), "the disk was started");
+        write(&card, &file, now("a"), false, false).expect("a card");
+    }
+    let unreadable = || {
+        Err(LoopError::Disk {
+            disk: String::new(),
+            error: io::Error::other("EIO"),
+        })
+    };
+    assert!(!has_come_back(&card, "node", unreadable));
+}
+
 #[test]
 fn one_start_counts_one_restart_however_often_it_tries() {
     let card = MemoryCard::new(&Power::on());
@@ -110,8 +130,14 @@ fn a_rock_5b_that_comes_back_with_its_gate_closed_gets_it_opened() {
             restart(&card, now("a"));
         }
         gate::close(&card, board).expect("closed");
-        let counted = judged(restart(&card, now("a")), || came_back(ATTEMPTS));
-        assert!(matches!(counted, Err(LoopError::CameBack { .. })));
+        let counted = judged(restart(&card, now("a")), came_back);
+        assert!(matches!(
+            counted,
+            Err(LoopError::CameBack {
+                times: ATTEMPTS,
+                ..
+            })
+        ));
         open_gate(&card, board, &verdict(&boot_order, &counted));
         let gate = card.text(GATE);
         assert_eq!(gate.as_deref(), Some("rock5b=rock5b-1\n"), "{boot_order}");
@@ -220,6 +246,62 @@ fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
     assert_eq!(restart(), 1);
 }
 
+/// The image is the counted one, and what the count says of its first bytes is not true any more.
+#[test]
+fn the_count_of_a_disk_that_was_started_since_is_removed_from_the_card() {
+    let (_directory, disk) = empty_disk();
+    let record = Record {
+        state: State::Proven,
+        image_id: "rpi5-1".to_owned(),
+        manifest_sha256: Sha256Hex([7; 32]),
+        rollback_counter: 0,
+        rollback_floor: 0,
+        trial_starts: 0,
+        is_discarded: false,
+        is_boot_order_pending: false,
+        orders: Vec::new(),
+    };
+    let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
+    bytes.copy_from_slice(&record.to_bytes());
+    disk.write_at(&bytes, RECORD_OFFSET).expect("a record");
+    let card = MemoryCard::new(&Power::on());
+    let file = loop_count("node");
+    let mark = mark(&disk, &[]).expect("a mark");
+    for (counted, stays) in [(mark.as_str(), true), ("before the start", false)] {
+        card.put(&file, now(counted).to_text().as_bytes());
+        forget_if_started(&card, "node", &disk, &[]);
+        assert_eq!(card.text(&file).is_some(), stays, "{counted}");
+    }
+}
+
+/// A table of the oldest kind, with one partition: Linux names it by the number of the disk and its own.
+#[test]
+fn u_boot_knows_a_disk_by_its_first_partition() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("disk");
+    let mut sector = vec![0; 4 << 20];
+    sector[440..444].copy_from_slice(&0x0b0e_7a3c_u32.to_le_bytes());
+    sector[446 + 4] = 0x83;
+    sector[446 + 8..446 + 12].copy_from_slice(&2048_u32.to_le_bytes());
+    sector[446 + 12..446 + 16].copy_from_slice(&2048_u32.to_le_bytes());
+    sector[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let finished = |path: &std::path::Path| Finished {
+        target: gild_disk::select::Candidate {
+            path: path.to_owned(),
+            model: String::new(),
+            serial: String::new(),
+            size: 4 << 20,
+            sector_size: 512,
+        },
+        image_id: None,
+    };
+    std::fs::write(&path, sector).expect("a disk");
+    let found = first_partition(&finished(&path));
+    assert_eq!(found.as_deref(), Some("0b0e7a3c-01"));
+    std::fs::write(&path, vec![0; 4 << 20]).expect("a disk");
+    assert_eq!(first_partition(&finished(&path)), None);
+}
+
 #[test]
 fn without_a_count_only_what_may_start_the_disk_is_worth_a_restart() {
     let left = BootOrder::Left(BootOrderError::from(io::Error::other("read-only")));
@@ -257,6 +339,15 @@ fn another_image_or_disk_is_another_count() {
     }
     assert!(before.is_same(&now("a")));
     assert_eq!(Count::parse("image_id=a\ndisk="), None);
+}
+
+fn empty_disk() -> (tempfile::TempDir, gild_disk::BlockDevice) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("disk");
+    let file = std::fs::File::create_new(&path).expect("a disk");
+    file.set_len(4 << 20).expect("its size");
+    let disk = gild_disk::BlockDevice::open_file(&path, 512).expect("the disk");
+    (directory, disk)
 }
 
 #[test]

@@ -320,6 +320,10 @@ mod tests {
         for (order, kept) in [
             (0xf16, true),
             (0xf2416, true),
+            // The card need not be the next.
+            (0xf146, true),
+            (0xf1246, true),
+            (0x1444_4446, true),
             (0xf641, false),
             // The disk is not first, whatever comes after it.
             (0xf164, false),
@@ -378,5 +382,10 @@ mod tests {
         assert_eq!(BootOrder::of(b"[all]\nBOOT_UART=1\n"), None);
         assert_eq!(BootOrder::of(b"BOOT_ORDER=sd\n"), None);
         assert_eq!(NVME_FIRST.to_string(), "0xf416 (NVMe, SD card, USB, again)");
+        let all = "again, stop, SD card detect, SD card, network, rpiboot, BCM USB, HTTP";
+        assert_eq!(
+            BootOrder(0x7532_10ef).to_string(),
+            format!("0x753210ef ({all})")
+        );
     }
 }

@@ -30,6 +30,19 @@ pub fn chip_of(size: usize, start: &[u8]) -> Vec<u8> {
     bytes
 }
 
+fn job(card: &MemoryCard, standing: Standing) -> Job<'_> {
+    Job {
+        board: gild_boards::by_name("rock5b").expect("a board"),
+        id: "00e04c5b5b5b".to_owned(),
+        card,
+        policy: gild_card_format::BootOrderPolicy::default(),
+        standing,
+        changed: &|_| (),
+        is_boot_medium: true,
+        alive: &|| (),
+    }
+}
+
 pub fn set_with(
     card: &MemoryCard,
     boot: Option<&MemoryNor>,
@@ -74,16 +87,7 @@ fn set_all(
     card_starts: bool,
     standing: Standing,
 ) -> Result<BootOrder, BootOrderError> {
-    let job = Job {
-        board: gild_boards::by_name("rock5b").expect("a board"),
-        id: "00e04c5b5b5b".to_owned(),
-        card,
-        policy: gild_card_format::BootOrderPolicy::default(),
-        standing,
-        changed: &|_| (),
-        is_boot_medium: true,
-        alive: &|| (),
-    };
+    let job = job(card, standing);
     let flash = Flash {
         boot: boot.map(|flash| flash as &dyn Nor),
         layout,
@@ -199,10 +203,11 @@ fn where_no_environment_was_saved_the_built_in_order_counts() {
     let blank = MemoryNor::new(&power, BLOCK, vec![0xff; 64 << 10]);
     let card = MemoryCard::new(&power);
     let right = MemoryNor::new(&power, BLOCK, chip(&wanted()));
-    assert_eq!(
-        set_with(&card, Some(&right), Some(&blank), true),
-        Ok(BootOrder::AlreadyRight)
-    );
+    let set = || set_with(&card, Some(&right), Some(&blank), true);
+    assert_eq!(set(), Ok(BootOrder::AlreadyRight));
+    card.put_firmware(SPI_IMAGE, &wanted());
+    assert_eq!(set(), Ok(BootOrder::AlreadyRight));
+    let card = MemoryCard::new(&power);
     let other = MemoryNor::new(&power, BLOCK, chip(&Workshop::new().rock5b_spi(MAINLINE)));
     let error = set_with(&card, Some(&other), Some(&blank), true).expect_err("the card first");
     assert_eq!(error.kind, Kind::NotPossible);
@@ -301,6 +306,67 @@ fn a_flash_that_starts_the_board_is_not_touched_when_nothing_else_would() {
     }
 }
 
+/// A card in a reader is not looked at when the flash starts nothing.
+#[test]
+fn a_flash_that_starts_the_board_is_not_touched_with_the_card_in_another_slot() {
+    let power = Power::on();
+    let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    let boot = MemoryNor::new(&power, BLOCK, old.clone());
+    let card = MemoryCard::new(&power);
+    card.put_firmware(SPI_IMAGE, &wanted());
+    let job = Job {
+        is_boot_medium: false,
+        ..job(&card, Standing::Proven)
+    };
+    let flash = Flash {
+        boot: Some(&boot),
+        layout: &Layout::BOARDS,
+        environment: None,
+        card_starts: &|| true,
+    };
+    let error = set(&job, &flash, SERIAL).expect_err("a card in a reader");
+    assert_eq!(error.kind, Kind::NotPossible);
+    assert!(error.next_step.contains("slot"), "{}", error.next_step);
+    assert!(*boot.bytes.borrow() == old);
+}
+
+/// The names and the numbers of the kernel's devices change from start to start.
+#[test]
+fn each_flash_is_known_by_its_size_and_its_place_in_the_device_tree() {
+    let device = |size, own: &str, parents: &[&str]| Device {
+        name: "mtd0".to_owned(),
+        size,
+        own: vec![own.to_owned()],
+        parents: parents.iter().map(|&name| name.to_owned()).collect(),
+    };
+    let at_controller = ["jedec,spi-nor", CONTROLLER];
+    for (device, boots, holds_variables) in [
+        (device(FLASH_SIZE, "", &at_controller), true, false),
+        (device(FLASH_SIZE / 2, "", &at_controller), false, false),
+        (device(FLASH_SIZE, "", &["jedec,spi-nor"]), false, false),
+        (
+            device(64 << 10, ENVIRONMENT_NODE, &at_controller),
+            false,
+            true,
+        ),
+    ] {
+        let found = (is_boot_flash(&device), is_environment(&device));
+        assert_eq!(found, (boots, holds_variables), "{device:?}");
+    }
+}
+
+#[test]
+fn an_image_without_a_flash_for_it_leaves_the_declared_environment_to_be_set() {
+    let power = Power::on();
+    let size = 64 << 10;
+    let declared = MemoryNor::new(&power, BLOCK, environment(FACTORY, size));
+    let card = MemoryCard::new(&power);
+    card.put_firmware(SPI_IMAGE, &wanted());
+    let outcome = set_with(&card, None, Some(&declared), true);
+    assert_eq!(outcome, Ok(BootOrder::Written));
+    assert!(*declared.bytes.borrow() == environment(CHANGED, size));
+}
+
 #[test]
 fn a_locked_flash_and_a_card_without_room_for_the_backup_change_nothing() {
     let old = chip(&Workshop::new().rock5b_spi(MAINLINE));
@@ -380,6 +446,40 @@ fn a_backup_is_small_and_what_an_earlier_agent_kept_counts() {
     // A damaged file does not count as a backup while the flash can still be read.
     card.put(unpacked, &old[1..]);
     assert_eq!(run(&card, &old), [unpacked, name]);
+}
+
+/// Several boards may have used the card. A flash that starts nothing may be all that an operator has of its content.
+#[test]
+fn another_board_s_backup_does_not_stand_for_this_one_s() {
+    let power = Power::on();
+    let mut old = chip(&Workshop::new().rock5b_spi(MAINLINE));
+    old[ID_BLOCK + 2048] ^= 1;
+    let boot = MemoryNor::new(&power, BLOCK, old.clone());
+    let card = MemoryCard::new(&power);
+    card.put_firmware(SPI_IMAGE, &wanted());
+    card.put("flash-another-00000000.bin", b"another one's");
+    assert_eq!(
+        set_with(&card, Some(&boot), None, false),
+        Ok(BootOrder::Written)
+    );
+    assert!(backups(&card).contains(&old));
+}
+
+#[test]
+fn what_the_flash_held_before_a_cut_is_the_backup_that_the_mark_names() {
+    let card = MemoryCard::new(&Power::on());
+    let job = job(&card, Standing::Proven);
+    let stem = What::Flash.stem(SERIAL);
+    let (one, other) = (vec![1; BLOCK], vec![2; BLOCK]);
+    card.put(&format!("{stem}-00000000.bin"), &one);
+    card.put(&format!("{stem}-ffffffff.bin"), &other);
+    for before in [one, other] {
+        mark::put(&job, What::Flash, SERIAL, &before).expect("a card");
+        let found = backup::flash_before(&job, BLOCK, SERIAL);
+        assert_eq!(found, Ok(Some(before)));
+        let found = backup::flash_before(&job, BLOCK + 1, SERIAL);
+        assert_eq!(found, Ok(None), "of a smaller flash");
+    }
 }
 
 #[test]
@@ -580,6 +680,53 @@ fn an_environment_that_would_leave_a_board_at_a_prompt_is_not_written() {
     let blank = MemoryNor::new(&power, size, vec![0xff; size]);
     let error = set_with(&MemoryCard::new(&power), None, Some(&blank), false).expect_err("blank");
     assert!(error.reason.contains("built-in"), "{error}");
+}
+
+/// The U-Boot in the flash has the disk first, and its environment says otherwise.
+#[test]
+fn a_declared_environment_that_waits_is_not_passed_over() {
+    let power = Power::on();
+    let boot = MemoryNor::new(&power, BLOCK, chip(&wanted()));
+    let declared = MemoryNor::new(&power, BLOCK, environment(FACTORY, 64 << 10));
+    let card = MemoryCard::new(&power);
+    let outcome = set_as(&card, Some(&boot), Some(&declared), true, Standing::OnTrial);
+    assert_eq!(outcome.expect_err("it waits").kind, Kind::Waits);
+}
+
+/// With the disk first, a board whose disk does not start would not come back to its card. What a cut has left half done is
+/// completed all the same.
+#[test]
+fn the_environment_of_a_board_on_trial_is_left_alone_unless_a_cut_has_left_none() {
+    let size = 64 << 10;
+    let (old, new) = (environment(FACTORY, size), environment(CHANGED, size));
+    let mut completed = 0;
+    for changes in 0.. {
+        let power = Power::on();
+        let flash = MemoryNor::new(&power, BLOCK, old.clone());
+        let card = MemoryCard::new(&power);
+        let set = |standing| set_as(&card, None, Some(&flash), true, standing);
+        for standing in [
+            Standing::Planned,
+            Standing::OnTrial,
+            Standing::TrialCameBack,
+        ] {
+            let error = set(standing).expect_err("it waits");
+            assert_eq!(error.kind, Kind::Waits, "{standing:?}");
+            assert!(*flash.bytes.borrow() == old, "{standing:?}");
+        }
+        power.cut_after(changes);
+        let cut = set(Standing::Proven);
+        power.restore();
+        if cut == Ok(BootOrder::Written) {
+            break;
+        }
+        if !super::environment::is_valid(&flash.bytes.borrow()) {
+            assert_eq!(set(Standing::OnTrial), Ok(BootOrder::Written), "{changes}");
+            assert!(*flash.bytes.borrow() == new, "{changes}");
+            completed += 1;
+        }
+    }
+    assert!(completed > 0);
 }
 
 #[test]

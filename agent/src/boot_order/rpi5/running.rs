@@ -111,6 +111,7 @@ mod tests {
             b"raspberrypi,bootloader-public-key\0nvmem-rmem\0",
         );
         put(&format!("{devices}/rmem0/nvmem"), b"another one's");
+        assert_eq!(read().config, None);
         put(
             &format!("{devices}/rmem1/of_node/compatible"),
             b"raspberrypi,bootloader-config\0nvmem-rmem\0",

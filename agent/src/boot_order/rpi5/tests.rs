@@ -258,6 +258,32 @@ fn a_card_that_the_rom_does_not_read_gets_no_update() {
 }
 
 #[test]
+fn the_version_that_the_board_asks_for_is_enough() {
+    for (least_version, is_enough) in [(3, true), (4, false)] {
+        let running = Running {
+            least_version,
+            ..factory()
+        };
+        let outcome = set_on(&card(&Power::on()), &running);
+        assert_eq!(outcome.is_ok(), is_enough, "{outcome:?}");
+    }
+}
+
+/// Somebody has set the order by hand since. The ROM would do the same update again, with the same end.
+#[test]
+fn an_update_that_is_done_and_has_other_settings_is_not_made_again() {
+    let card = card(&Power::on());
+    let running = Running {
+        update: Some(update().2),
+        ..factory()
+    };
+    let error = set_on(&card, &running).expect_err("it was done");
+    assert_eq!(error.kind, Kind::NotPossible);
+    assert!(error.reason.contains("settings are other ones"), "{error}");
+    assert_eq!(card.get(RECOVERY), None);
+}
+
+#[test]
 fn a_card_without_files_says_so_and_what_to_do() {
     let card = MemoryCard::new(&Power::on());
     let error = set_on(&card, &factory()).expect_err("no files");

@@ -96,6 +96,25 @@ fn a_power_cut_before_the_rom_could_see_the_update_is_no_attempt() {
     assert_eq!(set_on(&card, &running), Ok(BootOrder::AlreadyRight));
 }
 
+/// The node looks again each minute, and a card wears.
+#[test]
+fn an_update_that_waits_for_its_restart_is_not_written_again() {
+    let card = card(&Power::on());
+    assert_eq!(set_on(&card, &factory()), Ok(BootOrder::Staged));
+    card.is_read_only.set(true);
+    assert_eq!(set_on(&card, &factory()), Ok(BootOrder::Staged));
+}
+
+/// It is an operator's, or of a cut before anything was counted.
+#[test]
+fn a_file_that_nothing_has_counted_gives_no_attempt_more() {
+    let card = card(&Power::on());
+    card.put(RECOVERY_BEFORE, RECOVERY_BIN);
+    assert_eq!(set_on(&card, &factory()), Ok(BootOrder::Staged));
+    let count = card.text("gild-d83add123456.eeprom").expect("a count");
+    assert!(count.contains("attempts=1\n"), "{count}");
+}
+
 /// The ROM tries only at a restart. A node that holds and looks again each minute has not tried anything.
 #[test]
 fn an_attempt_is_a_restart_and_not_a_look() {
