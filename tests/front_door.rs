@@ -206,7 +206,7 @@ fn what_a_part_of_the_setup_says_has_the_name_of_that_part() {
     assert!(
         !is_well
             && said.contains("venv: ERROR: No matching distribution\n")
-            && said.ends_with("in target/setup/venv.log, and run make setup again\n")
+            && said.ends_with("in target/setup/venv.log, and run the same make again\n")
             && !said.contains("libblkid"),
         "{said}"
     );

@@ -120,7 +120,8 @@ fn an_input_is_never_overwritten() {
     set_to("folder").fails_saying(&["folder is not a file; next: "]);
     set_to("/dev/null").fails_saying(&["/dev/null is not a file; next: "]);
     set_to("pieeprom.sig").fails_saying(&["is the name of a signature"]);
-    set_to("missing/pieeprom.upd").fails_saying(&["cannot write missing/pieeprom.upd"]);
+    set_to("missing/pieeprom.upd")
+        .fails_saying(&["the folder of missing/pieeprom.upd is not there; next: "]);
     // The signature of the input has the name that the new one would get.
     let theirs = format!("{}\nts: 1\n", sha256(&before));
     fs::write(bench.path("pieeprom.sig"), &theirs).expect("a file");

@@ -383,7 +383,7 @@ fn what_is_no_golden_image_is_refused_with_the_reason() {
     assert!(
         error
             .to_string()
-            .ends_with("its partition table is not there"),
+            .contains("its partition table is not there; next: "),
         "{error}"
     );
     let error = inspect(&folder.path().join("none"), &Options::default()).expect_err("no file");

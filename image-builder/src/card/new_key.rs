@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, ensure};
 use gild_desk::folder::Folder;
 
 use crate::input::{must_be_file, text_of};
@@ -13,6 +13,8 @@ use crate::key;
 
 /// The key in the cards' configuration.
 const STATUS_KEY: &str = "status_key";
+/// Only the owner reads it.
+const SECRET: u32 = 0o600;
 
 /// Arguments of `gild card new-key`.
 #[derive(Debug, clap::Args)]
@@ -25,12 +27,11 @@ pub struct Args {
 /// Runs `gild card new-key`.
 pub fn run(args: &Args) -> Result<()> {
     let folder = Folder::open(&args.desk)?;
-    folder.read_report_key()?;
     let of_cards = folder.card_configuration();
     must_be_file(
         &of_cards,
         "the cards' configuration",
-        "give the folder that `gild init` made",
+        "write it again (docs/desk.md), with a line `status_key = \"\"`",
     )?;
     let text = text_of(&of_cards, "the cards' configuration")?;
     let key = key::random()?;
@@ -38,8 +39,8 @@ pub fn run(args: &Args) -> Result<()> {
         with_key(&text, &key).with_context(|| format!("cannot change {}", of_cards.display()))?;
     // If this ends between the two files, the desk still takes the reports of the cards that are in use, and the next try gives both a
     // third key.
-    replace(&of_cards, &changed)?;
-    replace(&folder.report_key(), &format!("{key}\n"))?;
+    replace(&of_cards, &folder, &changed)?;
+    replace(&folder.report_key(), &folder, &format!("{key}\n"))?;
     let shown = args.desk.display();
     log::info!(
         "{shown} and its cards have another key; next: start `gild serve {shown}` again, because it reads the key only when it starts, and give each card the new key: \
@@ -50,34 +51,42 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The configuration with another key. All other lines stay as they are.
 fn with_key(text: &str, key: &str) -> Result<String> {
-    let is_key = |line: &&str| {
+    let mut changed = String::new();
+    let mut keys = 0;
+    for line in text.split_inclusive('\n') {
         let rest = line.trim_start().strip_prefix(STATUS_KEY);
-        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
-    };
-    let mut lines = text.split_inclusive('\n').filter(is_key);
-    let (Some(old), None) = (lines.next(), lines.next()) else {
-        bail!(
-            "it should have one line `{STATUS_KEY} = \"...\"`; next: correct that, and run this again"
-        );
-    };
-    Ok(text.replacen(old, &format!("{STATUS_KEY} = \"{key}\"\n"), 1))
+        if rest.is_some_and(|rest| rest.trim_start().starts_with('=')) {
+            keys += 1;
+            changed += STATUS_KEY;
+            changed += " = \"";
+            changed += key;
+            changed += "\"\n";
+        } else {
+            changed += line;
+        }
+    }
+    ensure!(
+        keys == 1,
+        "it should have one line `{STATUS_KEY} = \"...\"`; next: correct that, and run this again"
+    );
+    Ok(changed)
 }
 
-/// Replaces a file that only its owner may read. It keeps its owner and its mode, so that root may do this for the user of the desk.
-fn replace(path: &Path, text: &str) -> Result<()> {
+/// Replaces a file that only its owner may read. It belongs to the owner of the folder, so that root may do this for the user of the desk.
+fn replace(path: &Path, folder: &Folder, text: &str) -> Result<()> {
     let write = || {
-        let before = fs::metadata(path)?;
+        let owner = fs::metadata(folder.path())?;
         gild_whole_file::replace_with(path, |file| {
-            file.set_permissions(fs::Permissions::from_mode(before.mode() & 0o777))?;
+            file.set_permissions(fs::Permissions::from_mode(SECRET))?;
             let now = file.metadata()?;
-            if (now.uid(), now.gid()) != (before.uid(), before.gid()) {
-                fchown(&*file, Some(before.uid()), Some(before.gid()))?;
+            if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
+                fchown(&*file, Some(owner.uid()), Some(owner.gid()))?;
             }
             file.write_all(text.as_bytes())
         })
     };
     write().map_err(|error: io::Error| {
-        anyhow::anyhow!(
+        anyhow!(
             "cannot write {}: {error}; next: run this as the user who owns the folder",
             path.display()
         )
@@ -93,7 +102,7 @@ mod tests {
 
     fn configuration(line: &str) -> String {
         format!(
-            "# {STATUS_KEY} is the cards' key\nserver = \"nfs://192.168.1.10/images\"\nstatus_url = \"http://192.168.1.10/report\"\n{line}\n# The end\n"
+            "# {STATUS_KEY} = \"{OLD}\" is the cards' key\nserver = \"nfs://192.168.1.10/images\"\nstatus_url = \"http://192.168.1.10/report\"\n{line}\n# The end\n"
         )
     }
 

@@ -123,18 +123,20 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The board with this address or name.
+/// The board with this name or address. The name comes first, because a name may look like an address.
 fn named(desk: &Desk, node: &str) -> Result<Mac> {
-    if let Some(mac) = Mac::of_person(node) {
-        return Ok(mac);
-    }
-    match addresses(&desk.groups, node)[..] {
-        [mac] => Ok(mac),
-        [] => bail!(
+    let by_name = addresses(&desk.groups, node);
+    match (&by_name[..], Mac::of_person(node)) {
+        ([], Some(mac)) => Ok(mac),
+        ([mac], address) if address.is_none_or(|address| address == *mac) => Ok(*mac),
+        ([_], Some(_)) => bail!(
+            "{node} is the name of a node, and the address of another board; next: give the board's MAC address with colons, or the node another name"
+        ),
+        ([], None) => bail!(
             "no file in {} gives the name {node}; next: give a name of `gild node add`, or a MAC address",
             desk.folder.groups().display()
         ),
-        [..] => bail!(
+        (_, _) => bail!(
             "several files in {} give the name {node}; next: give the board's MAC address",
             desk.folder.groups().display()
         ),

@@ -609,3 +609,17 @@ fn the_cards_of_a_desk_ask_it_for_orders() {
         .mode();
     assert_eq!(mode & 0o077, 0, "the folder can be read by others");
 }
+
+/// An order would reach the wrong board, and `gild order sign` would show only its address.
+#[test]
+fn a_name_that_looks_like_an_address_names_the_node_and_not_another_board() {
+    let bench = desk();
+    add(&bench, 8, &mac(9).replace(':', "-"));
+    let order =
+        |node: &str| bench.gild(["order", "new", "desk", "--action", "hold", "--node", node]);
+    order(&mac(9).replace(':', "-")).fails_saying(&[
+        "is the name of a node, and the address of another board",
+        "next: give the board's MAC address with colons",
+    ]);
+    order(&mac(9)).succeeds();
+}

@@ -227,6 +227,7 @@ fn a_lost_card_opens_no_door_once_the_desk_has_another_key() {
     let bench = Bench::new();
     init(&bench, &[]).succeeds();
     let lost = key_of_cards(&bench);
+    fs::remove_file(bench.path("desk/report.key")).expect("a key that is lost, too");
     let changed = bench.gild(["card", "new-key", "desk"]).succeeds();
     let key = fs::read_to_string(bench.path("desk/report.key")).expect("a key");
     assert!(
@@ -248,7 +249,7 @@ fn a_folder_that_is_not_a_desk_gets_no_new_key() {
     let bench = Bench::new();
     bench
         .gild(["card", "new-key", "desk"])
-        .fails_saying(&["desk/report.key", "next: "]);
+        .fails_saying(&["desk is not a folder", "next: "]);
     init(&bench, &[]).succeeds();
     let before = bench.bytes("desk/report.key");
     fs::write(
@@ -420,6 +421,105 @@ fn a_desk_is_never_overwritten_and_what_cannot_be_meant_makes_none() {
     init(&bench, &[]).fails_saying(&["is there already", "next: name another folder"]);
 }
 
+/// There is no group yet whose `k3s_url` could be corrected.
+#[test]
+fn a_wrong_cluster_is_corrected_in_the_new_desk() {
+    let bench = Bench::new();
+    let made = init(&bench, &[]).succeeds().stderr;
+    let next = "or correct `k3s_url` in desk/cluster.json before you add nodes";
+    assert!(
+        made.contains("the token was not checked: nothing answers"),
+        "{made}"
+    );
+    assert!(made.contains(next), "{made}");
+}
+
+#[test]
+fn a_desk_in_a_folder_that_is_not_there_is_refused_with_what_to_make() {
+    let bench = Bench::new();
+    fs::write(bench.path("token"), TOKEN).expect("a file");
+    let desk = [
+        "init",
+        "none/desk",
+        "--address",
+        "192.0.2.2",
+        "--k3s-token-file",
+        "token",
+    ];
+    bench
+        .gild(
+            desk.into_iter()
+                .chain(["--k3s-url", "https://k3s.invalid:6443"]),
+        )
+        .fails_saying(&[
+            "cannot make none/desk: ",
+            "next: make the folder in which it is to be",
+        ]);
+}
+
+/// On a terminal, which script(1) makes, a person is asked.
+#[test]
+fn the_keys_of_who_may_log_in_are_asked_for_and_may_be_left_out() {
+    let bench = Bench::new();
+    let key =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1G9lFcGHWQJLmuIaDy6Zu7Oqj2S9cLzPkEDb6uC9Qm me@home";
+    fs::write(bench.path("me.pub"), format!("{key}\n")).expect("a file");
+    fs::write(bench.path("token"), TOKEN).expect("a file");
+    let init = |desk: &str, answer: &str| {
+        let gild = env!("CARGO_BIN_EXE_gild");
+        let given = format!(
+            "init {desk} --address 192.0.2.2 --k3s-url https://k3s.invalid:6443 --k3s-token-file token"
+        );
+        let script = format!("echo '{answer}' | HOME=$PWD script -qec '{gild} {given}' /dev/null");
+        bench.shell(&script).succeeds().stdout
+    };
+    let said = init("open", "~/me.pub");
+    assert!(said.contains("ssh public keys of who may log in"), "{said}");
+    assert!(!said.contains("nobody will be able to log in"), "{said}");
+    let keys = fs::read_to_string(bench.path("open/authorized_keys")).expect("keys");
+    assert_eq!(keys, format!("{key}\n"));
+    let said = init("shut", "");
+    assert!(said.contains("nobody will be able to log in"), "{said}");
+    assert!(!bench.path("shut/authorized_keys").exists());
+}
+
+/// Root may look into each folder, unless it gives that up.
+#[test]
+fn a_desk_of_another_user_is_not_taken_for_one_that_is_missing() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let mode = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(bench.path("desk"), mode).expect("its mode");
+    };
+    mode(0);
+    let image = "image build --board rpi5 --without-k3s --desk desk";
+    let ran = [
+        "serve desk",
+        "node list desk",
+        "node add desk --mac d8:3a:dd:01:02:03 --name node-1",
+        "node open desk --mac d8:3a:dd:01:02:03",
+        "order new desk --action hold --node d8:3a:dd:01:02:03",
+        "order list desk",
+        image,
+    ]
+    .map(|command| {
+        let gild = env!("CARGO_BIN_EXE_gild");
+        let without = "setpriv --bounding-set -dac_override,-dac_read_search";
+        let script =
+            format!(r#"test "$(id -u)" != 0 || without="{without}"; $without {gild} {command}"#);
+        bench.shell(&script)
+    });
+    mode(0o700);
+    for ran in ran {
+        assert!(!ran.stderr.contains("gild init"), "{}", ran.stderr);
+        ran.fails_saying(&[
+            "cannot read desk/desk.toml: Permission denied",
+            "next: run this as the user who owns the folder of the desk",
+        ]);
+    }
+}
+
 #[test]
 fn a_node_is_added_once_and_as_it_will_read_itself() {
     let bench = Bench::new();
@@ -438,9 +538,25 @@ fn a_node_is_added_once_and_as_it_will_read_itself() {
     ]);
     add(MAC, "localhost", "").fails_saying(&["every machine calls itself", "; next: give another"]);
     add("d8:3a", "node-1", "").fails_saying(&["is not a MAC address"]);
-    add(MAC, "node-1", "nolabel").fails_saying(&["must be \"label=value\""]);
+    for (label, words) in [
+        (
+            "rack b2",
+            "`rack b2` is not a label; next: write it as name=value",
+        ),
+        (
+            "=b2",
+            "`=b2` is a label whose name Kubernetes does not take; next: give another",
+        ),
+    ] {
+        add(MAC, "node-1", label).fails_saying(&[words]);
+    }
     assert!(bench.names("desk/groups").is_empty());
-    add(MAC, "node-1", "").succeeds();
+    add("D8-3A-DD-01-02-03", "node-1", "").succeeds();
+    let again = add(MAC, "node-1", "").succeeds().stderr;
+    assert!(
+        again.contains("node-1 is there already, as given"),
+        "{again}"
+    );
     add(MAC, "node-2", "").fails_saying(&["has this MAC address or this name already"]);
     add("d8:3a:dd:01:02:04", "node-1", "")
         .fails_saying(&["has this MAC address or this name already"]);
@@ -547,8 +663,8 @@ fn the_operator_lists_the_nodes_and_moves_their_doors_on_the_running_desk() {
     );
     assert!(shown.contains("flash 10 %"), "{shown}");
     assert_eq!(
-        lines[2],
-        ["node-2", "d8:3a:dd:01:02:04", "expected", "closed", "never"]
+        lines[2..],
+        [["node-2", "d8:3a:dd:01:02:04", "expected", "closed", "never"]]
     );
 
     assert!(serve.metadata().contains(TOKEN));
