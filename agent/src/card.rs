@@ -85,7 +85,7 @@ impl StepError for CardError {
     }
 }
 
-/// Finds the card and reads the configuration. If there is no card, kernel arguments may be enough. If there is one that cannot be read,
+/// Finds the card and reads the configuration. Without a card, kernel arguments may be enough. If the card cannot be read,
 /// they are not: its rules about orders, disks and the boot order would be ignored. A disk may be started all the same.
 pub fn read(
     machine: &Machine,
@@ -195,7 +195,7 @@ fn is_in_slot(name: &str, board: &Board) -> bool {
 
 impl Card {
     fn config(&self) -> Result<String, CardError> {
-        // If there is no file, the text is empty. The step that needs a value reports that it is missing.
+        // If the file is missing, the text is empty. The step that needs a value reports that.
         self.read(CONFIG)
     }
 

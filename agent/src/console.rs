@@ -180,7 +180,7 @@ fn serial_port(device: &str, board: Option<&Board>) -> Option<File> {
     if let Ok(mut settings) = tcgetattr(&port)
         && cfsetspeed(&mut settings, baud).is_ok()
     {
-        // At the wrong speed nobody can read the lines, and there is no better place to report that.
+        // At the wrong speed nobody can read the lines, but no other place could report it better.
         let _ = tcsetattr(&port, SetArg::TCSANOW, &settings);
     }
     Some(port)

@@ -28,7 +28,7 @@ pub fn close(card: &dyn Folder, board: &Board) -> io::Result<()> {
         return Ok(());
     }
     gate.remove(&board.name);
-    // A full card has no room for the new file. If there is no file, the gate is closed too.
+    // A full card has no room for the new file. If the file is missing, the gate is closed too.
     card.write(GATE, gate.to_text().as_bytes())
         .or_else(|_| card.remove(GATE))
 }

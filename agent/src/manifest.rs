@@ -59,7 +59,7 @@ impl Image {
     }
 }
 
-/// Why there is no image for this node.
+/// Why this node gets no image.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The server or a file on it failed.

@@ -145,8 +145,8 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// A chunk that is being fetched. When this is dropped, the waiting worker gets the result. If the source panicked there is no result, and
-/// the worker asks the source itself.
+/// A chunk that is being fetched. When this is dropped, the waiting worker gets the result. If the source panicked, the result is missing,
+/// and the worker asks the source itself.
 struct Errand<'a> {
     ahead: &'a Ahead<'a>,
     offset: u64,

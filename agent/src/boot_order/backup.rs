@@ -1,4 +1,4 @@
-//! Keeps on the card what a flash held before it was changed, for the operator and for the attempt after a power cut.
+//! Keeps on the card what a flash held before it was changed. The operator and the attempt after a power cut need it.
 
 use gild_card_format::names::{BACKUP, PACKED_BACKUP};
 use log::info;
