@@ -22,8 +22,6 @@ use crate::{end, nfs, tls, web};
 
 /// How long open connections may take to end.
 pub const FAREWELL: Duration = Duration::from_secs(2);
-/// How long a client may take for the head of its request.
-const HEAD: Duration = Duration::from_secs(10);
 /// How often the desk checks whether its certificate needs renewal.
 const DAY: Duration = Duration::from_hours(24);
 
@@ -107,7 +105,8 @@ async fn run(
         "identities, reports and the page: https://{}",
         https.local_addr()?
     );
-    info!("open the page as {}", settings.matchbox());
+    let page = settings.matchbox();
+    info!("open the page as {page}");
 
     let config = RustlsConfig::from_config(config);
     tokio::spawn(renew_each_day(
@@ -117,12 +116,13 @@ async fn run(
     ));
     tokio::spawn(nfs);
     let guard = web::Guard::default();
+    let only_tls = web::OnlyTls::new(guard.clone(), &page);
     let mut plain = axum_server::from_tcp(http)?
-        .acceptor(guard.clone())
+        .acceptor(guard)
         .handle(handle.clone())
         .http1_only();
     let mut secure = axum_server::from_tcp(https)?
-        .acceptor(RustlsAcceptor::new(config).acceptor(guard))
+        .acceptor(RustlsAcceptor::new(config).acceptor(only_tls))
         .handle(handle.clone())
         .http1_only();
     for builder in [plain.http_builder(), secure.http_builder()] {
@@ -130,7 +130,7 @@ async fn run(
             .http1()
             .timer(TokioTimer::new())
             .max_buf_size(web::BUFFER)
-            .header_read_timeout(HEAD);
+            .header_read_timeout(web::HEAD);
     }
     let plain = plain.serve(web::images(desk).into_make_service());
     let whole = web::whole(desk).into_make_service_with_connect_info::<SocketAddr>();

@@ -7,6 +7,7 @@ mod events;
 mod images;
 mod limits;
 mod metrics;
+mod only_tls;
 mod orders;
 mod page;
 mod picture;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
@@ -33,6 +35,10 @@ use limits::Limits;
 use picture::Picture;
 
 pub use connections::{BUFFER, Guard};
+pub use only_tls::OnlyTls;
+
+/// How long a client may take for the head of its request.
+pub const HEAD: Duration = Duration::from_secs(10);
 
 /// What all handlers share.
 #[derive(Clone)]

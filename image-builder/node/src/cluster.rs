@@ -71,6 +71,19 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Whether the cure is in the node's group at the metadata server.
+    #[must_use]
+    pub const fn is_of_group(&self) -> bool {
+        matches!(
+            self,
+            Self::NotK3s(..)
+                | Self::OtherCluster(..)
+                | Self::Certificate(..)
+                | Self::Token(_)
+                | Self::Name(_)
+        )
+    }
+
     /// What is wrong, without what to do about it where nodes have groups.
     #[must_use]
     pub fn what(&self) -> String {

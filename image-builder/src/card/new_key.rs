@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use gild_desk::folder::Folder;
 
 use crate::input::{must_be_file, text_of};
@@ -74,7 +74,7 @@ fn with_key(text: &str, key: &str) -> Result<String> {
 
 /// Replaces a file that only its owner may read. It belongs to the owner of the folder, so that root may do this for the user of the desk.
 fn replace(path: &Path, folder: &Folder, text: &str) -> Result<()> {
-    let write = || {
+    let write = || -> io::Result<()> {
         let owner = fs::metadata(folder.path())?;
         gild_whole_file::replace_with(path, |file| {
             file.set_permissions(fs::Permissions::from_mode(SECRET))?;
@@ -85,12 +85,7 @@ fn replace(path: &Path, folder: &Folder, text: &str) -> Result<()> {
             file.write_all(text.as_bytes())
         })
     };
-    write().map_err(|error: io::Error| {
-        anyhow!(
-            "cannot write {}: {error}; next: run this as the user who owns the folder",
-            path.display()
-        )
-    })
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

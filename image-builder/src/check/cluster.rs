@@ -129,7 +129,12 @@ fn of_way(way: &Way, outcome: &Outcome) -> Vec<Finding> {
             Finding::ok(Check::Cluster, subject, text)
         }
         Outcome::Refuses(trouble) => {
-            let text = format!("it does not let {whose} in: {trouble}");
+            let where_groups_are = if trouble.is_of_group() {
+                ". A desk has its groups in groups/, and what further nodes get in cluster.json"
+            } else {
+                ""
+            };
+            let text = format!("it does not let {whose} in: {trouble}{where_groups_are}");
             Finding::error(Check::Cluster, subject, &text, "look at the server's log")
         }
     };
@@ -192,6 +197,18 @@ mod tests {
             assert_eq!(levels(&found), [Level::Error], "{found:#?}");
             assert!(found[0].next.as_ref().is_some_and(|next| !next.is_empty()));
         }
+    }
+
+    #[test]
+    fn where_the_group_is_wrong_the_files_of_a_desk_are_named() {
+        let server = || "https://k3s.lan:6443".to_owned();
+        let says = |trouble| {
+            let found = of_way(&secure(), &Outcome::Refuses(trouble));
+            found[0].next.clone().expect("a next step")
+        };
+        assert!(says(Trouble::Token(server())).contains("cluster.json"));
+        let silent = Trouble::Silent(server(), "refused".to_owned());
+        assert!(!says(silent).contains("cluster.json"));
     }
 
     #[test]

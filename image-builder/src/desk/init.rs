@@ -46,6 +46,9 @@ pub struct Args {
     /// File with the ssh public keys of who may log in to the nodes, one on a line
     #[arg(long, value_name = "FILE")]
     ssh_keys: Option<PathBuf>,
+    /// Let nobody log in to the nodes, and do not ask for ssh keys
+    #[arg(long, conflicts_with = "ssh_keys")]
+    no_ssh_keys: bool,
     /// Port for identities, reports and the page, with TLS
     #[arg(long, value_name = "PORT", default_value_t = 8443, value_parser = port())]
     https_port: u16,
@@ -167,10 +170,14 @@ impl Cluster {
                 token_file.display()
             )
         })?;
-        let ssh_keys = file_given_or_asked(
-            args.ssh_keys.as_ref(),
-            "File with the ssh public keys of who may log in to the nodes (Enter for none: then nobody can log in)",
-        )?;
+        let ssh_keys = if args.no_ssh_keys {
+            None
+        } else {
+            file_given_or_asked(
+                args.ssh_keys.as_ref(),
+                "File with the ssh public keys of who may log in to the nodes (Enter for none: then nobody can log in)",
+            )?
+        };
         let ssh_keys = match ssh_keys {
             Some(file) => {
                 must_be_regular(
@@ -182,6 +189,12 @@ impl Cluster {
             }
             None => Vec::new(),
         };
+        if ssh_keys.is_empty() && !args.no_ssh_keys {
+            log::warn!(
+                "nobody will be able to log in to the nodes, because there is no --ssh-keys; next: if that is not meant, remove the folder and run \
+                 this again with --ssh-keys FILE"
+            );
+        }
         Ok(Self {
             url,
             token,
@@ -207,12 +220,6 @@ impl Cluster {
         match cluster::look(&self.url, &self.token) {
             Ok(_) => log::info!("the cluster at {} takes the token", self.url),
             Err(trouble) => log::warn!("{}", warning(&trouble, file)),
-        }
-        if self.ssh_keys.is_empty() {
-            log::warn!(
-                "nobody will be able to log in to the nodes, because there is no --ssh-keys; next: if that is not meant, remove the folder and run \
-                 this again with --ssh-keys FILE"
-            );
         }
     }
 

@@ -41,7 +41,10 @@ pub fn run(args: &Args) -> Result<()> {
     }
     facts.print(args.json);
     match found.problem {
-        Some(problem) => bail!("{} cannot be used: {problem}", args.file.display()),
+        Some(problem) => bail!(
+            "{} cannot be used: {problem}; next: give another copy of it, or the file that docs/card.md names (Firmware files)",
+            args.file.display()
+        ),
         None => Ok(()),
     }
 }

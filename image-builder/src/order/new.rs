@@ -1,13 +1,15 @@
 //! `gild order new`: queues a draft in a desk's folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_desk::desk::{is_known, now};
-use gild_desk::orders::{Keys, Offered, Wish, addresses};
+use gild_desk::orders::{Keys, Offered, Wish, addresses, for_page};
+use gild_desk::rack::Rack;
+use gild_orders::Order;
 
 use super::rack::Desk;
 use crate::board;
@@ -100,6 +102,9 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(unseen) = offered.unseen(&order, &rack) {
         log::warn!("{unseen}");
     }
+    if matches!(order.action, gild_orders::Action::Flash(_)) {
+        warn_of_earlier(&desk, &rack, &order, &args.folder)?;
+    }
     let path = shelf.put(&order)?;
     // A board that nobody vouches for is known to the running desk alone, so that this is not refused.
     for mac in order
@@ -120,6 +125,32 @@ pub fn run(args: &Args) -> Result<()> {
         args.folder.display()
     );
     println!("{}", path.display());
+    Ok(())
+}
+
+/// Warns of each order to flash that the same nodes are still to carry out. They carry out the later one only.
+fn warn_of_earlier(desk: &Desk, rack: &Rack, order: &Order, folder: &Path) -> Result<()> {
+    for earlier in for_page(&desk.orders()?, rack, now(), |mac| desk.name(mac)) {
+        let is_open = matches!(earlier.state, "queued" | "signed" | "stopped");
+        if !is_open || earlier.action != Some("flash") {
+            continue;
+        }
+        let both = earlier.nodes.iter().filter(|node| {
+            let is_over = matches!(node.state, "done" | "overtaken");
+            !is_over && Mac::parse(&node.mac).is_some_and(|mac| order.is_for(&[mac]))
+        });
+        let both: Vec<&str> = both.map(|node| &*node.name).collect();
+        if !both.is_empty() {
+            log::warn!(
+                "the earlier order {} to flash is open for {}, and a node carries out only the latest one that is signed; next: keep one of the two, and take the other back: \
+                 gild order cancel {} {}",
+                earlier.id,
+                both.join(", "),
+                folder.display(),
+                earlier.id
+            );
+        }
+    }
     Ok(())
 }
 

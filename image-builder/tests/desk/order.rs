@@ -48,6 +48,32 @@ fn listed(bench: &Bench) -> Value {
 }
 
 #[test]
+fn a_second_order_to_flash_a_node_names_the_first() {
+    let bench = desk();
+    let new = |node: &str, action: &str| {
+        let args = ["order", "new", "desk", "--node", node, "--action", action];
+        bench.gild(args).succeeds()
+    };
+    let first = new("node-1", "flash");
+    assert!(!first.stderr.contains("earlier"), "{}", first.stderr);
+    for (node, action) in [("node-2", "flash"), ("node-1", "hold")] {
+        let other = new(node, action);
+        assert!(!other.stderr.contains("earlier"), "{}", other.stderr);
+    }
+    let id = first.stdout.trim().rsplit('/').next().expect("a file");
+    let id = id.trim_end_matches(".json");
+    let second = new("node-1", "flash");
+    for part in [
+        &*format!("the earlier order {id} to flash is open for node-1,"),
+        &*format!(
+            "next: keep one of the two, and take the other back: gild order cancel desk {id}"
+        ),
+    ] {
+        assert!(second.stderr.contains(part), "{part}: {}", second.stderr);
+    }
+}
+
+#[test]
 fn an_order_is_made_shown_and_signed_elsewhere() {
     let bench = desk();
     let made = bench

@@ -1,8 +1,8 @@
 //! Images, identities, reports, and the folder that `gild init` makes.
 
 use std::fs;
-use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
@@ -264,6 +264,31 @@ fn a_folder_that_is_not_a_desk_gets_no_new_key() {
 }
 
 #[test]
+fn http_on_the_port_with_tls_is_answered_with_the_right_address() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let serve = Serve::start(&bench);
+    let port = serve.port("https").parse().expect("a port");
+    for request in [
+        "GET / HTTP/1.1\r\nhost: desk\r\n\r\n".to_owned(),
+        format!(
+            "POST /report HTTP/1.1\r\nhost: desk\r\ncontent-length: 30000\r\n\r\n{}",
+            "x".repeat(30_000)
+        ),
+    ] {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("a connection");
+        stream.write_all(request.as_bytes()).expect("it is read");
+        let mut answer = String::new();
+        stream.shutdown(Shutdown::Write).expect("an end");
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        let next = format!("next: open https://127.0.0.1:{port}");
+        assert!(answer.contains(&next), "{answer}");
+    }
+    assert_eq!(serve.report_by(&key_of_cards(&bench), &flash(1, 10)), 204);
+}
+
+#[test]
 fn only_the_operator_moves_a_door() {
     let bench = Bench::new();
     init(&bench, &[]).succeeds();
@@ -419,6 +444,18 @@ fn a_desk_is_never_overwritten_and_what_cannot_be_meant_makes_none() {
     let made = init(&bench, &[]).succeeds();
     assert!(!made.stderr.contains("s3cret") && !made.stdout.contains("s3cret"));
     init(&bench, &[]).fails_saying(&["is there already", "next: name another folder"]);
+}
+
+#[test]
+fn a_desk_without_ssh_keys_is_warned_of_unless_it_is_meant() {
+    for (option, is_warned) in [(&[][..], true), (&["--no-ssh-keys"][..], false)] {
+        let bench = Bench::new();
+        let made = init(&bench, option).succeeds().stderr;
+        let warning = "nobody will be able to log in";
+        assert_eq!(made.contains(warning), is_warned, "{option:?}: {made}");
+    }
+    let bench = Bench::new();
+    init(&bench, &["--no-ssh-keys", "--ssh-keys", "token"]).fails_saying(&["cannot be used with"]);
 }
 
 /// There is no group yet whose `k3s_url` could be corrected.

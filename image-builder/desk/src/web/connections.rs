@@ -72,6 +72,17 @@ pub struct Guarded<S> {
     _place: Place,
 }
 
+impl Guarded<TcpStream> {
+    /// Its first byte, which stays to be read.
+    pub async fn first(&self) -> io::Result<u8> {
+        let mut byte = [0];
+        match self.stream.peek(&mut byte).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(byte[0]),
+        }
+    }
+}
+
 impl<S> Guarded<S> {
     fn in_time<T>(
         &mut self,
