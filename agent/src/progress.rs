@@ -79,13 +79,14 @@ impl Observer for Progress<'_> {
                 let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
                 let measure = meter.measure(stage, done, total, now);
                 let line = measure.and_then(|measure| meter.line(measure, now));
-                drop(meter);
                 if let (Some(measure), Work::Write | Work::Verify) = (measure, stage) {
                     self.machine.reporter.measured(measure);
                 }
                 if let Some(line) = line {
                     info!("{line}");
                 }
+                // Until here, so that the lines of several threads come in their order.
+                drop(meter);
             }
             Event::Resumed { kept, total } => {
                 info!("resume: {kept} of {total} chunks already on the disk");
