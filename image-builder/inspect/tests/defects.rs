@@ -35,12 +35,12 @@ fn failed(report: &Report) -> BTreeSet<&str> {
     report.failed().map(|rule| rule.id).collect()
 }
 
-/// Does this with each of them, on all cores.
+/// Does this with each of them, twice as many at a time as there are cores, because the programs that make an image wait for the disk.
 fn each<T: Send>(all: impl IntoIterator<Item = T, IntoIter: Send>, look: impl Fn(T) + Sync) {
     let all = Mutex::new(all.into_iter());
     let next = || all.lock().unwrap_or_else(PoisonError::into_inner).next();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+        for _ in 0..2 * thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(one) = next() {
                     look(one);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use super::mirror::{Unusable, check};
 
@@ -14,8 +15,14 @@ pub struct Source {
     pub uri: Result<String, Unusable>,
 }
 
-/// The host's sources; first as their own release files describe them, then those that were never updated.
-pub fn sources() -> Vec<Source> {
+/// The host's sources, read once, because apt reads all its lists for each answer.
+pub fn sources() -> &'static [Source] {
+    static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(read);
+    &SOURCES
+}
+
+/// First as their own release files describe them, then those that were never updated.
+fn read() -> Vec<Source> {
     let format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)";
     let mut sources = Vec::new();
     for options in [

@@ -42,7 +42,7 @@ pub struct Unusable {
 impl Mirrors {
     /// The given mirror, else the host's.
     pub fn find(main: Option<&str>, security: &Security) -> Result<Self, BaseError> {
-        Self::choose(main, security, &host_apt::sources())
+        Self::choose(main, security, host_apt::sources())
     }
 
     fn choose(main: Option<&str>, security: &Security, host: &[Source]) -> Result<Self, BaseError> {
