@@ -218,23 +218,26 @@ fn one_start_is_allowed_after_the_first_return_and_where_nothing_names_the_image
     assert_eq!(card.text(TRIAL).as_deref(), of_disk);
 }
 
+fn record(state: State, image_id: &str) -> Record {
+    Record {
+        state,
+        image_id: image_id.to_owned(),
+        manifest_sha256: Sha256Hex([7; 32]),
+        rollback_counter: 0,
+        rollback_floor: 0,
+        trial_starts: 0,
+        is_discarded: false,
+        is_boot_order_pending: false,
+        orders: Vec::new(),
+    }
+}
+
 #[test]
 fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
     let card = MemoryCard::new(&Power::on());
     let restart = || restart(&card, now("a"));
     let found = |state, image_id: &str, mark: &str| {
-        let record = Record {
-            state,
-            image_id: image_id.to_owned(),
-            manifest_sha256: Sha256Hex([7; 32]),
-            rollback_counter: 0,
-            rollback_floor: 0,
-            trial_starts: 0,
-            is_discarded: false,
-            is_boot_order_pending: false,
-            orders: Vec::new(),
-        };
-        forget_if(&card, "count", &(record, mark.to_owned())).expect("a card");
+        forget_if(&card, "count", &(record(state, image_id), mark.to_owned())).expect("a card");
     };
     found(State::Proven, "rpi5-1", "b");
     assert_eq!(restart(), 1);
@@ -250,19 +253,8 @@ fn a_disk_that_was_started_and_is_to_be_written_again_is_news() {
 #[test]
 fn the_count_of_a_disk_that_was_started_since_is_removed_from_the_card() {
     let (_directory, disk) = empty_disk();
-    let record = Record {
-        state: State::Proven,
-        image_id: "rpi5-1".to_owned(),
-        manifest_sha256: Sha256Hex([7; 32]),
-        rollback_counter: 0,
-        rollback_floor: 0,
-        trial_starts: 0,
-        is_discarded: false,
-        is_boot_order_pending: false,
-        orders: Vec::new(),
-    };
     let mut bytes = AlignedBuffer::new(RECORD_LENGTH);
-    bytes.copy_from_slice(&record.to_bytes());
+    bytes.copy_from_slice(&record(State::Proven, "rpi5-1").to_bytes());
     disk.write_at(&bytes, RECORD_OFFSET).expect("a record");
     let card = MemoryCard::new(&Power::on());
     let file = loop_count("node");
