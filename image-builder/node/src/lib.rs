@@ -17,6 +17,7 @@ pub mod correction;
 pub mod desk;
 pub mod document;
 pub mod files;
+pub mod flasher;
 pub mod interface;
 pub mod join;
 pub mod k3s;

@@ -6,7 +6,6 @@
 //! say why.
 
 mod attempts;
-mod image;
 mod said;
 #[cfg(test)]
 mod tests;
@@ -24,7 +23,7 @@ use reqwest::Url;
 
 use crate::client::{Client, FetchError};
 use crate::settings::{Image, Settings};
-use crate::{interface, led};
+use crate::{flasher, interface, led};
 use said::Said;
 
 /// How long one answer may take.
@@ -155,22 +154,10 @@ impl Who<'_> {
             }
         }
         let card = FlasherCard::find(self.root)?;
-        if let Some(wanted) = &card.config.target_serial
-            && disk.serial(self.root).as_ref() != Some(wanted)
-        {
-            bail!(
-                "the flasher card writes the disk with serial number {wanted} alone, which is not this node's; next: correct `target.serial` in \
-                 gild.toml on the card"
-            );
-        }
         if how.choice != Choice::Current || how.erase {
             self.is_believed(heard, &card)?;
         }
-        let board = Image::read(self.root)?.board;
-        image::check(&card, &board, &how.choice, least_rollback).context(
-            "the flasher could not write this node again, which would be down until it can; next: publish the image, or look whether the server \
-             of images is reached from here",
-        )
+        flasher::check(self.root, &card, disk, &how.choice, least_rollback)
     }
 
     /// Whether the flasher would accept the order.

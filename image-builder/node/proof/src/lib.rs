@@ -8,4 +8,6 @@ mod proof;
 pub mod trial;
 
 pub use order::{note_order, proven_record};
-pub use proof::{Standing, end_trial, is_on_trial, note_trial, prove, should_visit_card, standing};
+pub use proof::{
+    Standing, end_trial, is_on_trial, next_floor, note_trial, prove, should_visit_card, standing,
+};

@@ -143,6 +143,14 @@ fn is_trial(found: &Found) -> bool {
     matches!(found, Found::Record(record) if record.state == State::Trial)
 }
 
+/// The least rollback counter of an image that may replace the one on this disk, as far as a record says it.
+pub fn next_floor(disk: &Disk) -> Result<u64> {
+    Ok(match found_on(disk)? {
+        Found::Record(record) => record.next_floor(),
+        Found::Version1(_) | Found::Damaged | Found::Nothing => 0,
+    })
+}
+
 fn found_on(disk: &Disk) -> Result<Found> {
     let bytes = disk.read(RECORD_OFFSET, RECORD_LENGTH).with_context(|| {
         format!(

@@ -1,5 +1,6 @@
 //! Gives a node of the golden image its identity. The image's units run it; docs/first-boot.md describes it.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use gild_node::join::{self, Entry};
 use gild_node::orders::{self, Outcome};
 use gild_node::report::{self, PAUSES};
 use gild_node::seed::Place;
-use gild_node::{card_network, interface, k3s_config, led, online, refresh, seeding, stable_mac};
+use gild_node::{
+    card_network, flasher, interface, k3s_config, led, online, refresh, seeding, stable_mac,
+};
 use gild_orders::OrderId;
 use gild_proof::Standing;
 use log::{Level, LevelFilter, error, info, warn};
@@ -64,6 +67,8 @@ enum Action {
     Report,
     /// Ask for a signed order, and carry it out.
     Orders,
+    /// Look whether the flasher could write this node again: `gild-reprovision` asks this before it changes anything.
+    FindImage,
     /// Check a configuration of k3s.
     Check {
         /// Its path.
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Action::Refresh => refresh::refresh(Path::new(ROOT)),
         Action::Report => report(),
         Action::Orders => orders(),
+        Action::FindImage => flasher::look_for_image(Path::new(ROOT)),
         Action::Check { config } => k3s_config::check(&config),
     };
     match result {
@@ -239,7 +245,8 @@ fn log_to_the_journal() {
                 Level::Debug | Level::Trace => 7,
             };
             let text = printable(&record.args().to_string());
-            if io::stderr().is_terminal() {
+            // systemd sets this where the journal reads the lines.
+            if env::var_os("JOURNAL_STREAM").is_none() || io::stderr().is_terminal() {
                 return writeln!(line, "{text}");
             }
             writeln!(line, "<{priority}>{text}")

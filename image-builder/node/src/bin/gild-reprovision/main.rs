@@ -10,7 +10,7 @@ mod volumes;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -27,6 +27,7 @@ use systemd::{Stopped, systemctl};
 
 const ROOT: &str = "/";
 const NOT_CHANGED: &str = "nothing was changed";
+const SEED: &str = "/usr/lib/gild/gild-seed";
 
 /// Have this node flashed again: all data on its NVMe disk will be lost.
 ///
@@ -60,6 +61,9 @@ struct Arguments {
     /// Go on although no flasher card is in: the node stays down until somebody puts one in and starts it.
     #[arg(long)]
     without_card: bool,
+    /// Do not look whether a server has an image for the flasher card: without one the node stays down until you publish it.
+    #[arg(long)]
+    without_image: bool,
 }
 
 fn main() -> Result<ExitCode> {
@@ -79,11 +83,17 @@ fn main() -> Result<ExitCode> {
 fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
     let disk = Disk::of_root(root)?;
     match FlasherCard::find(root) {
-        Ok(card) => say(&format!(
-            "The flasher card {} takes the image from {}.",
-            card.device.display(),
-            card.places_of(&manifest(root))
-        )),
+        Ok(card) => {
+            say(&format!(
+                "The flasher card {} takes the image from {}.",
+                card.device.display(),
+                card.places_of(&manifest(root))
+            ));
+            // For an order it was looked for already, and may be another one than the current.
+            if arguments.order.is_none() && !arguments.without_image {
+                find_image(Path::new(SEED))?;
+            }
+        }
         Err(error) if arguments.without_card => {
             say(&format!("Nothing flashes this node now: {error}."));
         }
@@ -138,6 +148,25 @@ fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
     ));
     systemctl(&["reboot"])
         .context("the disk does not boot any more, but systemctl reboot failed; next: reboot this node by hand")
+}
+
+/// Has `gild-seed` look for it, which has the flasher's code for that.
+fn find_image(seed: &Path) -> Result<()> {
+    say("Looking whether the flasher will find its image (a minute at most).");
+    let output = Command::new(seed)
+        .arg("find-image")
+        .stdin(Stdio::null())
+        .stdout(Stdio::inherit())
+        .output()
+        .with_context(|| format!("running {}, and {NOT_CHANGED}", seed.display()))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{NOT_CHANGED} (--without-image goes on all the same): {}",
+            words.trim()
+        );
+    }
+    Ok(())
 }
 
 /// For an order nobody is there to start what was stopped, so this starts it.
@@ -224,6 +253,8 @@ fn confirm(disk: &Disk, hostname: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -246,6 +277,27 @@ mod tests {
         assert!(error.to_string().contains("at work"), "{error}");
         drop(other);
         take_turn(root.path()).expect("a turn");
+    }
+
+    #[test]
+    fn a_node_whose_image_is_not_found_is_left_alone_with_the_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let seed = folder.path().join("gild-seed");
+        let error = find_image(&seed).expect_err("no program");
+        assert!(format!("{error:#}").contains(NOT_CHANGED), "{error:#}");
+        for (script, found) in [("exit 0", true), ("echo no server >&2; exit 1", false)] {
+            fs::write(
+                &seed,
+                format!("#!/bin/sh\n[ \"$1\" = find-image ] || exit 0\n{script}\n"),
+            )
+            .expect("a script");
+            fs::set_permissions(&seed, fs::Permissions::from_mode(0o755)).expect("a program");
+            let error = find_image(&seed).err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), found, "{error:?}");
+            assert!(error.is_none_or(
+                |error| error.starts_with(NOT_CHANGED) && error.ends_with(": no server")
+            ));
+        }
     }
 
     #[test]

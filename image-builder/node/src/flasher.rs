@@ -1,30 +1,65 @@
-//! Whether the flasher would find the image that an order chooses. The node reads it with the flasher's own code and judges it by the
-//! flasher's rules, as far as a node knows them.
+//! Whether the flasher could write this node again. The node reads the image with the flasher's own code and judges it by the flasher's
+//! rules, as far as a node knows them.
 //!
-//! If the answer is uncertain, the order is refused. A node that made its disk blank for a missing image would be down until somebody
-//! publishes it. A node that waits loses nothing, and looks again.
+//! If the answer is uncertain, the node is not made blank. With a blank disk and no image it would be down until somebody publishes one. A
+//! node that waits loses nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gild_card_format::{Config, ServerUrl};
 use gild_format::fit;
 use gild_http::Access;
 use gild_orders::Choice;
 use gild_proof::card::FlasherCard;
+use gild_proof::disk::Disk;
 use gild_share::Share;
 use gild_source::{Backoff, Options, within};
+
+use crate::settings::Image;
 
 /// The time for all requests together. It is enough for a server that has to start its disks.
 const WHOLE: Duration = Duration::from_mins(1);
 /// How often a server that fails is asked.
 const ATTEMPTS: u32 = 2;
 
+/// Refuses if the flasher, without an order, could not write this node again.
+pub fn look_for_image(root: &Path) -> Result<()> {
+    let disk = Disk::of_root(root)?;
+    let card = FlasherCard::find(root)?;
+    let floor = gild_proof::next_floor(&disk)?;
+    check(root, &card, &disk, &Choice::Current, floor)
+}
+
+/// Refuses a card that writes another disk, and an image that the flasher would not take.
+pub fn check(
+    root: &Path,
+    card: &FlasherCard,
+    disk: &Disk,
+    choice: &Choice,
+    least_on_disk: u64,
+) -> Result<()> {
+    if let Some(wanted) = &card.config.target_serial
+        && disk.serial(root).as_ref() != Some(wanted)
+    {
+        bail!(
+            "the flasher card writes the disk with serial number {wanted} alone, which is not this node's; next: correct `target.serial` in \
+             gild.toml on the card"
+        );
+    }
+    let board = Image::read(root)?.board;
+    check_image(card, &board, choice, least_on_disk).context(
+        "the flasher could not write this node again, which would be down until it can; next: publish the image, or look whether the server \
+         of images is reached from here",
+    )
+}
+
 /// Refuses an image that no server has, that no key of the card has signed, that is for another board, or that is older than the card or
 /// this disk allows. It cannot check for which agent the image is made, because the card does not say which agent it has.
-pub fn check(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: u64) -> Result<()> {
+fn check_image(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: u64) -> Result<()> {
     let least = card.least_rollback(board).max(least_on_disk);
     let (config, board, choice) = (card.config.clone(), board.to_owned(), choice.clone());
     let words = choice.to_string();
