@@ -113,7 +113,7 @@ fn keep_on(card: &dyn Folder, id: &str, boot: &str, text: &str) -> io::Result<()
 
 /// The file with the lines of this start added. If it gets too long, it loses whole lines at its beginning.
 fn joined(before: &str, boot: &str, text: &str) -> String {
-    let head = format!("{START}{boot}, gild {} ===\n", env!("CARGO_PKG_VERSION"));
+    let head = format!("{START}{boot}, gild {} ===\n", crate::version::VERSION);
     let own = before.find(&format!("{START}{boot},"));
     let earlier = &before[..own.unwrap_or(before.len())];
     let room = MOST.saturating_sub(head.len() + text.len());
@@ -170,7 +170,7 @@ mod tests {
         let one = joined("", "a", "1\n");
         let two = joined(&one, "b", "2\n");
         let again = joined(&two, "b", "2\n3\n");
-        let version = env!("CARGO_PKG_VERSION");
+        let version = crate::version::VERSION;
         assert_eq!(
             again,
             format!("=== start a, gild {version} ===\n1\n=== start b, gild {version} ===\n2\n3\n")

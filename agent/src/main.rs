@@ -50,6 +50,7 @@ mod trial;
 mod trouble;
 mod unsent;
 mod uptime;
+mod version;
 mod waited;
 mod watchdog;
 
@@ -82,6 +83,7 @@ use crate::retry::Failures;
 use crate::signed_order::Chosen;
 use crate::stage::Stage;
 use crate::stall::Watcher;
+use crate::version::VERSION;
 
 /// musl's own allocator takes several times as much processor time when data arrives at the full speed of the network.
 #[global_allocator]
@@ -108,7 +110,7 @@ fn main() -> ExitCode {
     }
     match std::env::args().nth(1).as_deref() {
         Some("--help" | "-h") => println!("{HELP}"),
-        Some("--version" | "-V") => println!("gild-agent {}", env!("CARGO_PKG_VERSION")),
+        Some("--version" | "-V") => println!("gild-agent {VERSION}"),
         _ => {
             eprintln!(
                 "gild-agent: this is process {}, not 1: the agent takes over the machine it runs on and reboots it, so \

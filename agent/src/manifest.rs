@@ -173,7 +173,7 @@ fn read(
     let least = config.min_rollback.max(request.least);
     let name = Chosen::manifest(request.chosen);
     let fits = |manifest: &Manifest| {
-        fit::check(manifest, &board.name, env!("CARGO_PKG_VERSION"), least)?;
+        fit::check(manifest, &board.name, crate::version::VERSION, least)?;
         let choice = request.chosen.map(|chosen| &chosen.flash.choice);
         choice.map_or(Ok(()), |choice| choice.check(&manifest.image_id))
     };

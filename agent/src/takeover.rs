@@ -44,7 +44,7 @@ pub fn take_over() -> (&'static Machine, Arguments) {
     console::never_block_standard_streams();
     let trouble = mount_all();
     let (journal, syslog) = console::start(board::detect().ok());
-    info!("agent {} starting", env!("CARGO_PKG_VERSION"));
+    info!("agent {} starting", crate::version::VERSION);
     info!("stage {}", Stage::Takeover.name());
     for (place, error) in trouble {
         warn!("mounting {place} failed: {error}");

@@ -106,7 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
 fn findings(args: &Args) -> Result<Vec<Finding>> {
     let addresses = Addresses::of(args)?;
     let (mut findings, config, on_card) = match given(args)? {
-        Some(given) => (given.findings, given.config, given.least_rollback),
+        Some(given) => (given.findings, given.config, given.on_card),
         None => Default::default(),
     };
     let groups = args.groups.as_deref().map(groups::read).transpose()?;

@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use gild_card_format::agent_version::{self, AGENT_VERSION};
 use gild_card_format::names::{CONFIG, LABEL, ORDER, ROLLBACK};
 use gild_card_format::sums::{self, SUMS};
 use gild_card_format::{GATE, Gate, PerBoard};
@@ -54,6 +55,8 @@ pub struct Inspection {
     pub missing: Vec<&'static str>,
     /// Files that the builder did not put there: nodes or other people wrote them.
     pub others: Vec<String>,
+    /// The version of the agent, if the card says it.
+    pub agent: Option<String>,
     /// `gild.toml`.
     #[serde(skip)]
     pub config: String,
@@ -114,6 +117,7 @@ pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError
         missing: boards::missing(&boards),
         boards,
         others,
+        agent: agent_version::in_file(&text(AGENT_VERSION)).map(str::to_owned),
         config: text(CONFIG),
         order: text(ORDER),
         least_rollback: PerBoard::parse(&text(ROLLBACK)),

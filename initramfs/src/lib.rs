@@ -20,6 +20,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use gild_boards::uboot_script::ScriptError;
+use gild_card_format::agent_version::AGENT_VERSION;
 use gild_card_format::names::{CONFIG, U_BOOT_AT};
 use gild_card_format::sums::{self, SUMS};
 use gild_initramfs::Initramfs;
@@ -131,6 +132,9 @@ pub fn build(contents: &Contents) -> Result<Card, Error> {
         files.put(ALL, &path, content)?;
     }
     files.put(ALL, boot::INITRAMFS, initramfs.bytes.clone())?;
+    if let Some(version) = &initramfs.agent_version {
+        files.put(ALL, AGENT_VERSION, format!("{version}\n").into_bytes())?;
+    }
     let (image, packed) = kernels(&contents.kernel.join("vmlinuz"))?;
     files.put(ALL, boot::KERNEL, packed)?;
     files.put(ALL, boot::PLAIN_KERNEL, image)?;

@@ -3,6 +3,7 @@
 //!
 //! The agent reads it on the board, and `gild card build` reads it before it makes a card, so both refuse the same mistakes.
 
+pub mod agent_version;
 mod arguments;
 mod config;
 mod gate;

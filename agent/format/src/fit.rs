@@ -11,12 +11,7 @@ pub fn check(
     least_rollback: u64,
 ) -> Result<(), String> {
     check_board(manifest, board)?;
-    if !manifest.accepts_agent(agent_version) {
-        return Err(format!(
-            "image {} needs agent {}, and this is {agent_version}: make a new card",
-            manifest.image_id, manifest.min_agent_version,
-        ));
-    }
+    check_agent(manifest, agent_version, "this is")?;
     check_rollback(manifest, least_rollback, "the card asks for at least")
 }
 
@@ -28,6 +23,17 @@ pub fn check_board(manifest: &Manifest, board: &str) -> Result<(), String> {
     Err(format!(
         "the image is for the board {}, and this is a {board}",
         manifest.board
+    ))
+}
+
+/// Refuses an image for a newer agent. `who` has an agent of this version.
+pub fn check_agent(manifest: &Manifest, agent_version: &str, who: &str) -> Result<(), String> {
+    if manifest.accepts_agent(agent_version) {
+        return Ok(());
+    }
+    Err(format!(
+        "image {} needs agent {}, and {who} {agent_version}: make a new card",
+        manifest.image_id, manifest.min_agent_version,
     ))
 }
 

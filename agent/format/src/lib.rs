@@ -14,3 +14,4 @@ mod validate;
 pub use digest::Sha256Hex;
 pub use image_id::{ImageId, NotAName};
 pub use manifest::{Chunk, Manifest, ManifestError, Partition, manifest_sha256};
+pub use validate::version as version_numbers;

@@ -50,6 +50,7 @@ pub fn all_but_chunks(manifest: &Manifest) -> Result<(), ManifestError> {
 }
 
 /// `major.minor.patch` as something that can be compared.
+#[must_use]
 pub fn version(text: &str) -> Option<[u32; 3]> {
     let mut parts = text.split('.').map(|part| {
         // `u32::from_str` would take a plus sign.

@@ -30,7 +30,7 @@ pub fn about(node: &Node) -> Report {
         on_trial: node.is_on_trial,
         order: node.order.clone(),
         message: node.heard.trouble().map(str::to_owned),
-        agent_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        agent_version: Some(crate::version::VERSION.to_owned()),
         ..Report::default()
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use gild_card_format::{Config, ServerUrl};
-use gild_format::fit;
+use gild_format::{Manifest, fit};
 use gild_http::Access;
 use gild_orders::Choice;
 use gild_proof::card::FlasherCard;
@@ -57,13 +57,17 @@ pub fn check(
     )
 }
 
-/// Refuses an image that no server has, that no key of the card has signed, that is for another board, or that is older than the card or
-/// this disk allows. It cannot check for which agent the image is made, because the card does not say which agent it has.
+/// Refuses an image that no server has, that no key of the card has signed, that is for another board or for a newer agent than the card
+/// says that it has, or that is older than the card or this disk allows.
 fn check_image(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: u64) -> Result<()> {
-    let least = card.least_rollback(board).max(least_on_disk);
-    let (config, board, choice) = (card.config.clone(), board.to_owned(), choice.clone());
-    let words = choice.to_string();
-    let look = within::begin(WHOLE, move || look(&config, &board, &choice, least));
+    let flasher = Flasher {
+        board: board.to_owned(),
+        agent: card.agent.clone(),
+        least: card.least_rollback(board).max(least_on_disk),
+        choice: choice.clone(),
+    };
+    let config = card.config.clone();
+    let look = within::begin(WHOLE, move || look(&config, &flasher));
     let late = || {
         anyhow::anyhow!(
             "the servers of images did not answer within {} seconds",
@@ -71,15 +75,35 @@ fn check_image(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: 
         )
     };
     let found = look.outcome().unwrap_or_else(|| Err(late()));
-    found.with_context(|| format!("{words} is not there for the flasher"))
+    found.with_context(|| format!("{choice} is not there for the flasher"))
 }
 
-fn look(config: &Config, board: &str, choice: &Choice, least: u64) -> Result<()> {
+/// What the flasher would go by.
+struct Flasher {
+    board: String,
+    agent: Option<String>,
+    least: u64,
+    choice: Choice,
+}
+
+impl Flasher {
+    fn takes(&self, manifest: &Manifest) -> Result<(), String> {
+        fit::check_board(manifest, &self.board)?;
+        if let Some(agent) = &self.agent {
+            fit::check_agent(manifest, agent, "the card has")?;
+        }
+        let who = "the card or this disk asks for at least";
+        fit::check_rollback(manifest, self.least, who)?;
+        self.choice.check(&manifest.image_id)
+    }
+}
+
+fn look(config: &Config, flasher: &Flasher) -> Result<()> {
     let access = Access::new(config.authorities.as_deref(), config.header.as_ref())?;
     let urls: Vec<ServerUrl> = config
         .servers
         .iter()
-        .map(|server| server.join(board))
+        .map(|server| server.join(&flasher.board))
         .collect();
     let options = Options {
         connections: 1,
@@ -92,19 +116,11 @@ fn look(config: &Config, board: &str, choice: &Choice, least: u64) -> Result<()>
         options,
         Arc::new(Backoff::attempts(ATTEMPTS)),
     );
-    let keys = config.keys();
+    let (name, keys) = (flasher.choice.manifest(), config.keys());
     let signed = share.on_one(|place| {
-        gild_share::manifest(
-            place,
-            &choice.manifest(),
-            &keys,
-            thread::sleep,
-            |manifest| {
-                fit::check_board(manifest, board)?;
-                fit::check_rollback(manifest, least, "the card or this disk asks for at least")?;
-                choice.check(&manifest.image_id)
-            },
-        )
+        gild_share::manifest(place, &name, &keys, thread::sleep, |manifest| {
+            flasher.takes(manifest)
+        })
     })?;
     share.open(&signed.manifest.stored_file, signed.manifest.stored_size)?;
     Ok(())

@@ -57,6 +57,9 @@ fn text(card: &Inspection) -> String {
         "card",
         &format_args!("disk {}, file system {}", card.disk_id, card.volume_id),
     );
+    if let Some(version) = &card.agent {
+        line("agent", version);
+    }
     // The problems name the mistakes of a configuration that cannot be read.
     if let Ok(config) = Config::parse(Some(&card.config), &Arguments::default()) {
         for server in &config.servers {

@@ -21,14 +21,23 @@ const NEXT: &str = "correct gild.toml; docs/configuration.md has the keys";
 /// No agent reads a longer file, and a card image begins with a sector that is not text.
 const LONGEST: u64 = 64 << 10;
 
+/// What a card has beside its configuration, as far as it says it.
+#[derive(Default)]
+pub struct OnCard {
+    /// The least rollback counters.
+    pub least_rollback: PerBoard<u64>,
+    /// The version of its agent.
+    pub agent: Option<String>,
+}
+
 /// A configuration as a node would have it.
 pub struct Given {
     /// What it is called.
     pub name: String,
     /// None if no node could use it.
     pub config: Option<Config>,
-    /// What the card remembers.
-    pub least_rollback: PerBoard<u64>,
+    /// What else the card has.
+    pub on_card: OnCard,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
 }
@@ -69,7 +78,10 @@ impl Given {
             anyhow!("{name} is neither a gild.toml nor {what}: {why}; next: {next}")
         })?;
         let mut given = Self::of(name, &card.config, key);
-        given.least_rollback = card.least_rollback;
+        given.on_card = OnCard {
+            least_rollback: card.least_rollback,
+            agent: card.agent,
+        };
         let problem = |problem: &String| {
             let next = "make the card again with `gild card build`";
             Finding::error(Check::Configuration, &given.name, problem, next)
@@ -96,7 +108,7 @@ impl Given {
         Self {
             name,
             config,
-            least_rollback: PerBoard::default(),
+            on_card: OnCard::default(),
             findings,
         }
     }

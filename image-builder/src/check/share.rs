@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use gild_boards::Board;
-use gild_card_format::{Config, PerBoard, ServerUrl};
+use gild_card_format::{Config, ServerUrl};
 use gild_format::chunk::{ChunkError, Decoder};
 use gild_format::manifest::MAX_MANIFEST_BYTES;
 use gild_format::release::{self, GOLDEN, signature_of};
@@ -19,6 +19,7 @@ use gild_share::{Share, ShareError};
 use gild_source::within::{self, Begun};
 use gild_source::{Options, Patience, Source, SourceError};
 
+use super::given::OnCard;
 use super::image::{Image, Look, Trouble};
 
 /// For a connection.
@@ -35,6 +36,26 @@ pub struct Asking {
     outcome: Begun<Result<Image, Trouble>>,
 }
 
+/// The card that is to take the image.
+struct Holder {
+    /// The version of its agent, if the card says it.
+    agent: Option<String>,
+    /// The least rollback counter.
+    least: u64,
+}
+
+impl Holder {
+    /// A card that does not say its agent's version counts as one that this gild makes.
+    fn takes(&self, manifest: &Manifest, board: &str) -> Result<(), String> {
+        fit::check_board(manifest, board)?;
+        match &self.agent {
+            Some(version) => fit::check_agent(manifest, version, "the card has")?,
+            None => fit::check_agent(manifest, env!("CARGO_PKG_VERSION"), "this is")?,
+        }
+        fit::check_rollback(manifest, self.least, "the card asks for at least")
+    }
+}
+
 /// Asks once more where a connection was cut off, as a node does, and never waits.
 struct OnceMore;
 
@@ -49,7 +70,7 @@ pub fn begin(
     config: &Arc<Config>,
     access: &Access,
     boards: &[&'static Board],
-    on_card: &PerBoard<u64>,
+    on_card: &OnCard,
 ) -> Vec<Asking> {
     let pairs = config
         .servers
@@ -58,12 +79,15 @@ pub fn begin(
     pairs
         .map(|(server, board)| {
             let (config, access, url) = (Arc::clone(config), access.clone(), server.clone());
-            let least = on_card.get(&board.name).copied().unwrap_or(0);
-            let least = config.min_rollback.max(least);
+            let least = on_card.least_rollback.get(&board.name).copied();
+            let holder = Holder {
+                agent: on_card.agent.clone(),
+                least: config.min_rollback.max(least.unwrap_or(0)),
+            };
             Asking {
                 server: server.to_string(),
                 board: &board.name,
-                outcome: within::begin(WHOLE, move || look(&config, &access, &url, board, least)),
+                outcome: within::begin(WHOLE, move || look(&config, &access, &url, board, &holder)),
             }
         })
         .collect()
@@ -91,7 +115,7 @@ fn look(
     access: &Access,
     server: &ServerUrl,
     board: &Board,
-    least: u64,
+    holder: &Holder,
 ) -> Result<Image, Trouble> {
     let options = Options {
         connections: 1,
@@ -114,8 +138,7 @@ fn look(
         .map_err(|error| trouble(&error))?
         .map_err(|error| refused(error.to_string()))?;
     let manifest = Manifest::parse(&bytes).map_err(|error| refused(error.to_string()))?;
-    let version = env!("CARGO_PKG_VERSION");
-    fit::check(&manifest, &board.name, version, least).map_err(refused)?;
+    holder.takes(&manifest, &board.name).map_err(refused)?;
     Ok(Image {
         flaw: ends(&share, &manifest).err().map(|flaw| flaw.to_string()),
         digest: manifest_sha256(&bytes),

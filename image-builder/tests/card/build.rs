@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::desk::{Desk, versioned};
+use crate::desk::{Desk, agent_of, versioned};
 use gild_boards_testkit::{self as firmware, FitSettings, MAINLINE, ROCK5B, Workshop, eeprom_ab};
 
 /// What an inspection says of one board.
@@ -167,6 +167,21 @@ fn a_boot_order_that_has_the_nvme_first_is_kept_and_an_image_in_two_halves_taken
         desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
         desk.bench.bytes("spi.bin")
     );
+}
+
+#[test]
+fn a_card_says_the_version_of_its_agent() {
+    let desk = Desk::least();
+    let agent = |desk: &Desk| {
+        let inspection = desk.inspect().succeeds().stdout;
+        serde_json::from_str::<Value>(&inspection).expect("JSON")["agent"].clone()
+    };
+    assert_eq!(agent(&desk), Value::Null, "the stand-in does not say one");
+    desk.put("agent", agent_of("1.2.3"));
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
+    assert_eq!(desk.text("agent.txt"), "1.2.3\n");
+    assert!(desk.text("SHA256SUMS").contains("  agent.txt\n"));
+    assert_eq!(agent(&desk), "1.2.3");
 }
 
 #[test]

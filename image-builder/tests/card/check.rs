@@ -4,7 +4,7 @@ use std::fs;
 
 use gild_http_testkit::{Reply, Server};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, agent_of};
 
 /// It cannot be reached, and says so at once.
 const SERVER: &str = "server = \"nfs://127.0.0.1:1/gild\"\n";
@@ -57,7 +57,7 @@ fn an_order_in_a_file_of_the_card_is_a_warning_and_half_an_order_is_an_error() {
 }
 
 #[test]
-fn an_image_below_the_counter_that_the_card_remembers_is_refused_as_its_agent_would() {
+fn an_image_that_the_card_s_agent_would_not_take_is_refused() {
     let desk = Desk::new();
     desk.bench.make_disk("disk.img", "one");
     desk.bench.pack(&["--rollback-counter", "3"]).succeeds();
@@ -74,6 +74,15 @@ fn an_image_below_the_counter_that_the_card_remembers_is_refused_as_its_agent_wo
         let args = ["check", "card.img", "--board", "rpi5"];
         desk.bench.gild(args)
     };
+    check().succeeds();
+    desk.put("agent", agent_of("0.1.9"));
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
+    let ran = check();
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let words = "needs agent 0.2.0, and the card has 0.1.9: make a new card";
+    assert!(ran.stdout.contains(words), "{ran:?}");
+    desk.put("agent", agent_of("0.2.0"));
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
     check().succeeds();
     desk.replace("rollback.env", "rpi5=4\n");
     let ran = check();

@@ -8,6 +8,15 @@ use gild_boards_testkit::{FitSettings, MAINLINE, ROCK5B, Workshop, eeprom_2712, 
 
 pub const FAT: &str = "card.img@@16M";
 
+/// A stand-in of the agent that says this version.
+pub fn agent_of(version: &str) -> Vec<u8> {
+    [
+        &elf()[..],
+        format!("gild-agent-version={version}\n").as_bytes(),
+    ]
+    .concat()
+}
+
 /// A folder with everything that `gild card build` takes.
 pub struct Desk {
     pub bench: Bench,

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 pub use agent::NotTheAgent;
 use archive::Archive;
 use gild_boards::Board;
+use gild_card_format::agent_version;
 use kernel::Kernel;
 pub use modules::{IndexError, ModuleIndex, UnknownModule};
 
@@ -137,6 +138,8 @@ pub struct Initramfs {
     pub bytes: Vec<u8>,
     /// The kernel's release.
     pub kernel_version: String,
+    /// The agent's version, if its program has one.
+    pub agent_version: Option<String>,
     /// Size of the agent.
     pub agent_bytes: usize,
     /// Size of the archive before compression.
@@ -161,6 +164,7 @@ pub fn build(contents: &Contents) -> Result<Initramfs, Error> {
     let kernel = Kernel::open(contents.kernel)?;
     let agent = read_agent(contents.agent)?;
     let agent_bytes = agent.len();
+    let agent_version = agent_version::in_program(&agent).map(str::to_owned);
 
     let mut archive = Archive::default();
     for mount_point in ["dev", "mnt", "proc", "run", "sys", "tmp"] {
@@ -205,6 +209,7 @@ pub fn build(contents: &Contents) -> Result<Initramfs, Error> {
     Ok(Initramfs {
         bytes,
         kernel_version: kernel.version,
+        agent_version,
         agent_bytes,
         unpacked_bytes: cpio.len(),
         boards,

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use fatfs::{FileSystem, FsOptions};
+use gild_card_format::agent_version::{self, AGENT_VERSION};
 use gild_card_format::{
     Arguments, Config, ConfigError, Order, OrderError, PerBoard, ServerUrl, names,
 };
@@ -22,6 +23,8 @@ pub struct FlasherCard {
     /// What its `gild.toml` says.
     pub config: Config,
     rollback: PerBoard<u64>,
+    /// The version of its agent, if the card says it.
+    pub agent: Option<String>,
 }
 
 /// Why no card would flash this node.
@@ -104,7 +107,7 @@ impl FlasherCard {
         if !is_on_a_card(root, &device) {
             return Err(CardError::Elsewhere { device });
         }
-        let (text, order, rollback) = match texts(&device) {
+        let (text, order, rollback, agent) = match texts(&device) {
             Ok(texts) => texts,
             Err(source) => return Err(CardError::Read { device, source }),
         };
@@ -117,6 +120,7 @@ impl FlasherCard {
             device,
             config,
             rollback: PerBoard::parse(&rollback),
+            agent: agent_version::in_file(&agent).map(str::to_owned),
         })
     }
 }
@@ -130,8 +134,8 @@ fn is_on_a_card(root: &Path, partition: &Path) -> bool {
     is_card(&root.join(BLOCKS).join(disk))
 }
 
-/// The card's configuration, its order, and its rollback counters. A file that does not exist counts as empty.
-fn texts(device: &Path) -> io::Result<(String, String, String)> {
+/// The card's configuration, its order, its rollback counters, and the agent's version. A file that does not exist counts as empty.
+fn texts(device: &Path) -> io::Result<(String, String, String, String)> {
     let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
     let read = |name: &str| {
         let mut bytes = Vec::new();
@@ -145,7 +149,12 @@ fn texts(device: &Path) -> io::Result<(String, String, String)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error),
     };
-    Ok((config, read_any(names::ORDER)?, read_any(names::ROLLBACK)?))
+    Ok((
+        config,
+        read_any(names::ORDER)?,
+        read_any(names::ROLLBACK)?,
+        read_any(AGENT_VERSION)?,
+    ))
 }
 
 #[cfg(test)]

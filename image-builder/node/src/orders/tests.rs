@@ -286,22 +286,35 @@ fn a_good_order_has_a_node_flashed_whose_flasher_can_carry_it_out() {
 /// `gild-reprovision` by hand has no order.
 #[test]
 fn a_node_is_flashed_by_hand_only_if_the_flasher_finds_the_current_image() {
-    let found = |more: &str, without: &str| {
+    let found = |more: &str, without: &str, agent: &str| {
         let pair = pair();
         let card = card(&pair, more);
         let mut files = published(&pair, "golden.json", &manifest("rock5b", "rock5b-2", 1));
         files.retain(|(path, _)| path != without);
         let site = site_with(&pair, String::new(), &[], Some(&card), files);
+        site.put_on_card("agent.txt", agent);
         let looked = crate::flasher::look_for_image(site.root.path());
         looked.map_err(|error| format!("{error:#}"))
     };
-    assert_eq!(found("", "/nothing"), Ok(()));
-    for (more, without, says) in [
-        ("", "/images/rock5b/golden.json", "publish the image"),
-        ("", "/images/rock5b/rock5b-2.img.zst", "publish the image"),
-        ("target.serial = \"S2\"\n", "/nothing", "S2 alone"),
+    let (manifest, data) = (
+        "/images/rock5b/golden.json",
+        "/images/rock5b/rock5b-2.img.zst",
+    );
+    for agent in ["", "0.1.0\n", "not a version\n"] {
+        assert_eq!(found("", "/nothing", agent), Ok(()), "{agent}");
+    }
+    for (more, without, agent, says) in [
+        ("", manifest, "", "publish the image"),
+        ("", data, "", "publish the image"),
+        ("target.serial = \"S2\"\n", "/nothing", "", "S2 alone"),
+        (
+            "",
+            "/nothing",
+            "0.0.9\n",
+            "needs agent 0.1.0, and the card has 0.0.9",
+        ),
     ] {
-        let error = found(more, without).expect_err(says);
+        let error = found(more, without, agent).expect_err(says);
         assert!(error.contains(says), "{error}");
     }
 }
