@@ -52,8 +52,8 @@ pub fn check(
     }
     let board = Image::read(root)?.board;
     check_image(card, &board, choice, least_on_disk).context(
-        "the flasher could not write this node again, which would be down until it can; next: publish the image, or look whether the server \
-         of images is reached from here",
+        "the flasher could not write this node again, which would be down until it can; next: as the reason says, publish the image, let \
+         this node reach the server of images, or make the card again",
     )
 }
 
