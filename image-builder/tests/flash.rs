@@ -313,9 +313,7 @@ fn a_file_that_is_no_authority_s_certificate_is_refused_before_a_server_is_asked
 #[test]
 fn an_nfs_server_that_is_not_there_is_fault_3() {
     let bench = packed();
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = unused.local_addr().expect("an address").port();
-    drop(unused);
+    let port = gild_http_testkit::free_port().expect("a port");
     let url = format!("nfs://127.0.0.1:{port}/gild/rpi5/golden.json");
     let mut command = bench.command();
     command.args(["flash", "--manifest", &url, "--target", "target.img"]);

@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
+use gild_http_testkit::free_port;
 use gild_http_testkit::{Reply, Request, Server};
 use gild_report::{Kind, Report, ReportKey, SIGNATURE_HEADER};
 use gild_tests::board_dtb::Product;
-use gild_tests::ports::free_port;
 use gild_tests::scene::{PATIENCE, Scene};
 use serde_json::json;
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::cargo::host_program;
 use crate::command::{command, run};
-use crate::ports::free_port;
+use gild_http_testkit::free_port;
 
 /// The last line of `gild serve` before it serves.
 const SERVES: &str = "the page: https://";

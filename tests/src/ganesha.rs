@@ -6,13 +6,14 @@
 //! in the machine's network, where this process and virtual boards reach it.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use gild_http_testkit::free_port;
 use tempfile::TempDir;
 
 /// The path at which the directory is exported.
@@ -109,7 +110,7 @@ impl Ganesha {
             .prefix("gild-ganesha-")
             .tempdir()
             .context("making a directory for the configuration of nfs-ganesha")?;
-        let [nfs_port, mount_port] = free_ports()?;
+        let (nfs_port, mount_port) = (free_port()?, free_port()?);
         fs::write(
             files.path().join("ganesha.conf"),
             configuration(&directory, &export, nfs_port, mount_port)?,
@@ -274,22 +275,6 @@ impl Drop for Ganesha {
 fn search_path() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/sbin:/usr/bin:/bin")
-}
-
-/// Two ports that nobody uses now.
-pub(crate) fn free_ports() -> Result<[u16; 2]> {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0"));
-    let mut ports = [0; 2];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        let listener = listener
-            .as_ref()
-            .map_err(|error| anyhow::anyhow!("{error}"))?;
-        *port = listener
-            .local_addr()
-            .context("asking for a free port")?
-            .port();
-    }
-    Ok(ports)
 }
 
 fn configuration(

@@ -14,11 +14,11 @@ use tempfile::TempDir;
 
 use crate::board_dtb::MACHINE;
 use crate::command::{command, run, run_into};
-use crate::ganesha::free_ports;
 use crate::kernel::Kernel;
 use crate::serial::SerialLog;
 use crate::slot::Slot;
 use crate::workspace;
+use gild_http_testkit::free_port;
 
 const SUITE: &str = "trixie";
 /// The programs come first, then their libraries and the files that they read at their start.
@@ -84,7 +84,7 @@ impl KernelNfsd {
         // The kernel unpacks one archive after the other.
         initramfs.extend(fs::read(part)?);
         fs::write(files.path().join("initramfs"), initramfs)?;
-        let [nfs_port, mount_port] = free_ports()?;
+        let (nfs_port, mount_port) = (free_port()?, free_port()?);
         let mut server = Self {
             files,
             nfs_port,

@@ -23,7 +23,6 @@ pub mod nfs_server;
 pub mod nginx;
 pub mod nspawn;
 pub mod pi5;
-pub mod ports;
 pub mod processor_time;
 pub mod qmp;
 pub mod rack;

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::command::command;
-use crate::ports::free_port;
+use gild_http_testkit::free_port;
 
 const LOCAL: &str = "127.0.0.1";
 const START: Duration = Duration::from_secs(20);

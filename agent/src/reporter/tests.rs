@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gild_faults::Fault;
+use gild_http_testkit::free_port;
 use gild_report::{Finding, Level, Report, ReportKey};
 use reqwest::Url;
 use serde_json::Value;
@@ -432,9 +433,8 @@ fn a_receipt_goes_to_a_server_that_hangs_up_and_fails_until_it_takes_it_and_is_s
 #[test]
 fn a_restart_waits_a_moment_for_a_dead_server_and_leaves_the_receipt_to_the_next_start() {
     let (url, requests) = server(&[Deed::Answer("204 No Content")]);
-    let dead = TcpListener::bind("127.0.0.1:0").and_then(|dead| dead.local_addr());
-    let dead = dead.expect("a port that nobody listens at any more");
-    let before = reporter(&format!("http://{dead}/"));
+    let dead = free_port().expect("a port that nobody listens at");
+    let before = reporter(&format!("http://127.0.0.1:{dead}/"));
     before.receipt(receipt("a"), true);
     let start = Instant::now();
     before.part(&machine());

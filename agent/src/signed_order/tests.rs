@@ -7,7 +7,7 @@ use std::thread;
 use gild_format::manifest::Sha256Hex;
 use gild_format::record::{Record, State};
 use gild_format::release::GOLDEN;
-use gild_http_testkit::{Reply, Server};
+use gild_http_testkit::{Reply, Server, free_port};
 use gild_orders::{Action, Choice, Flash, OrderId, SignedOrder};
 use minisign::KeyPair;
 
@@ -188,9 +188,7 @@ fn a_server_without_an_order_one_that_is_away_and_one_that_never_answers_have_no
     assert_eq!(empty.requests().len(), 2, "its own name, and its board's");
     assert!(!writes(Ok(none), &[]));
     let broken = Server::start(|_| Reply::new(500, ""));
-    let gone = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = gone.local_addr().expect("a port").port();
-    drop(gone);
+    let port = free_port().expect("a port");
     for url in [broken.url(), format!("http://127.0.0.1:{port}")] {
         let error = asked(&url, &key, TIME).expect_err("trouble");
         assert!(matches!(error, NotHeard::Unreachable(_)), "{error}");

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, ChildStderr, Stdio};
 
 use gild_http::Access;
+use gild_http_testkit::free_port;
 use gild_report::{ReportKey, SIGNATURE_HEADER};
 use reqwest::Method;
 use serde_json::Value;
@@ -16,15 +16,9 @@ pub const MAC: &str = "d8:3a:dd:01:02:03";
 pub const TOKEN: &str =
     "K1072b45d7512215efce211384f6fcdbaa93e621b8cd01b8c0c69484c14b289ca51::node:s3cret";
 
-/// Ports that nobody has at this moment.
-fn ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
-}
-
 pub fn init(bench: &Bench, more: &[&str]) -> Ran {
     fs::write(bench.path("token"), format!("{TOKEN}\n")).expect("a file");
-    let [https, http, nfs] = ports().map(|port| port.to_string());
+    let [https, http, nfs] = [(); 3].map(|()| free_port().expect("a port").to_string());
     let mut args = vec![
         "init",
         "desk",

@@ -1,12 +1,12 @@
 //! Servers that are slow, silent or busy, and connections that end.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use gild_http_testkit::free_port;
 use gild_nfs::{NfsError, NfsUrl, Share};
 use gild_source::Options;
 use gild_source::Trouble;
@@ -113,9 +113,7 @@ fn the_count_of_attempts_starts_anew_after_a_success() {
 
 #[test]
 fn the_patience_decides_when_to_give_up() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    let port = free_port().expect("a port");
     let patience = Watch::up_to(4);
     let error = connect(&format!("nfs://127.0.0.1:{port}/gild"), &patience).expect_err("no server");
     assert!(matches!(error, NfsError::Connect { .. }), "{error}");
@@ -168,9 +166,7 @@ fn each_step_to_a_share_counts_as_a_sign_of_life() {
 
 #[test]
 fn an_address_that_takes_no_connection_is_a_sign_of_life_too() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    drop(listener);
+    let port = free_port().expect("a port");
     let patience = Watch::up_to(1);
     connect(&format!("nfs://127.0.0.1:{port}/gild"), &patience).expect_err("no server");
     assert!(patience.met().waited.is_some());

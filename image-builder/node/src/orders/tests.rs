@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use gild_format::manifest::{FORMAT_VERSION, Sha256Hex};
 use gild_format::record::{RECORD_OFFSET, Record, State};
 use gild_format::{Chunk, Manifest, Partition};
-use gild_http_testkit::{Reply, Server};
+use gild_http_testkit::{Reply, Server, free_port};
 use gild_orders::{Channel, SignedOrder};
 use minisign::KeyPair;
 
@@ -522,10 +522,8 @@ fn a_node_is_not_flashed_for_an_image_that_its_flasher_would_not_find() {
         assert!(found.contains(said), "{name}: {found}");
     }
     // A server of images that does not answer. The flasher might not reach it either.
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = closed.local_addr().expect("an address");
-    drop(closed);
-    let card = card(&pair, asks).replace("SERVER", &format!("http://{address}"));
+    let closed = free_port().expect("a port");
+    let card = card(&pair, asks).replace("SERVER", &format!("http://127.0.0.1:{closed}"));
     let site = site(&pair, sign(&pair, &order(flash())), &[], Some(&card));
     let (flashed, found) = site.looks();
     assert!(
