@@ -71,7 +71,7 @@ fn dist_of(place: &Path, name: &str) -> Result<PathBuf> {
     let mut programs = String::new();
     for entry in fs::read_dir(root.join("image-builder/node/src/bin"))? {
         let name = entry?.file_name().into_string().unwrap_or_default();
-        programs += &format!(" {}", name.trim_end_matches(".rs"));
+        programs.extend([" ", name.trim_end_matches(".rs")]);
     }
     let cargo = format!(
         r#"#!/bin/sh

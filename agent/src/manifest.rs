@@ -7,7 +7,7 @@ use std::time::Duration;
 use gild_boards::Board;
 use gild_card_format::{Config, ServerUrl};
 use gild_faults::{Fault, HasFault};
-use gild_format::fit::{self, check_rollback};
+use gild_format::fit::{Flasher, check_rollback};
 use gild_format::manifest::{Manifest, Sha256Hex, manifest_sha256};
 use gild_format::record::Record;
 use gild_format::signature::PublicKey;
@@ -172,8 +172,15 @@ fn read(
     let share = share(board, request, patience);
     let least = config.min_rollback.max(request.least);
     let name = Chosen::manifest(request.chosen);
+    let flasher = Flasher {
+        board: &board.name,
+        agent: Some(crate::version::VERSION),
+        whose_agent: "this is",
+        least_rollback: least,
+        who_asks: "the card asks for at least",
+    };
     let fits = |manifest: &Manifest| {
-        fit::check(manifest, &board.name, crate::version::VERSION, least)?;
+        flasher.takes(manifest)?;
         let choice = request.chosen.map(|chosen| &chosen.flash.choice);
         choice.map_or(Ok(()), |choice| choice.check(&manifest.image_id))
     };
@@ -303,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_image_is_read_with_all_patience_also_where_its_manifest_has_to_come_soon() {
-        let limit = Duration::from_millis(300);
+        let limit = Duration::from_secs(2);
         let pair = pair();
         let bytes = manifest().to_json();
         let minisig = minisign::sign(Some(&pair.pk), &pair.sk, Cursor::new(&bytes), None, None)

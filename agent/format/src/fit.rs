@@ -3,38 +3,40 @@
 
 use crate::Manifest;
 
-/// Refuses an image for another board, for a newer agent, or below the least rollback counter that the card asks for.
-pub fn check(
-    manifest: &Manifest,
-    board: &str,
-    agent_version: &str,
-    least_rollback: u64,
-) -> Result<(), String> {
-    check_board(manifest, board)?;
-    check_agent(manifest, agent_version, "this is")?;
-    check_rollback(manifest, least_rollback, "the card asks for at least")
+/// What a flasher goes by when it judges an image.
+#[derive(Clone, Copy, Debug)]
+pub struct Flasher<'a> {
+    /// The board that it runs on.
+    pub board: &'a str,
+    /// The version of its agent, if it is known.
+    pub agent: Option<&'a str>,
+    /// Who has this agent: `this is`, for example.
+    pub whose_agent: &'a str,
+    /// The least rollback counter.
+    pub least_rollback: u64,
+    /// Who asks for it.
+    pub who_asks: &'a str,
 }
 
-/// Refuses an image for another board.
-pub fn check_board(manifest: &Manifest, board: &str) -> Result<(), String> {
-    if manifest.board == board {
-        return Ok(());
+impl Flasher<'_> {
+    /// Refuses an image for another board, for a newer agent, or below the least rollback counter.
+    pub fn takes(&self, manifest: &Manifest) -> Result<(), String> {
+        if manifest.board != self.board {
+            return Err(format!(
+                "the image is for the board {}, and this is a {}",
+                manifest.board, self.board
+            ));
+        }
+        if let Some(agent) = self.agent
+            && !manifest.accepts_agent(agent)
+        {
+            return Err(format!(
+                "image {} needs agent {}, and {} {agent}; next: make a new card",
+                manifest.image_id, manifest.min_agent_version, self.whose_agent
+            ));
+        }
+        check_rollback(manifest, self.least_rollback, self.who_asks)
     }
-    Err(format!(
-        "the image is for the board {}, and this is a {board}",
-        manifest.board
-    ))
-}
-
-/// Refuses an image for a newer agent. `who` has an agent of this version.
-pub fn check_agent(manifest: &Manifest, agent_version: &str, who: &str) -> Result<(), String> {
-    if manifest.accepts_agent(agent_version) {
-        return Ok(());
-    }
-    Err(format!(
-        "image {} needs agent {}, and {who} {agent_version}: make a new card",
-        manifest.image_id, manifest.min_agent_version,
-    ))
 }
 
 /// Refuses an image with a rollback counter below `least`. `who` has that counter, or asks for it.
@@ -43,7 +45,7 @@ pub fn check_rollback(manifest: &Manifest, least: u64, who: &str) -> Result<(), 
         return Ok(());
     }
     Err(format!(
-        "image {} has rollback counter {}, and {who} {least}; to go back on purpose, pack and sign the older image again \
+        "image {} has rollback counter {}, and {who} {least}; next: to go back on purpose, pack and sign the older image again \
          with a higher --rollback-counter",
         manifest.image_id, manifest.rollback_counter
     ))
@@ -79,25 +81,46 @@ mod tests {
         }
     }
 
+    fn check(
+        manifest: &Manifest,
+        board: &str,
+        agent: Option<&str>,
+        least: u64,
+    ) -> Result<(), String> {
+        let flasher = Flasher {
+            board,
+            agent,
+            whose_agent: "this is",
+            least_rollback: least,
+            who_asks: "the card asks for at least",
+        };
+        flasher.takes(manifest)
+    }
+
     #[test]
     fn an_image_for_this_board_agent_and_time_is_taken() {
-        assert_eq!(check(&manifest(), "rpi5", AGENT, 3), Ok(()));
+        assert_eq!(check(&manifest(), "rpi5", Some(AGENT), 3), Ok(()));
     }
 
     #[test]
     fn an_image_for_another_board_agent_or_time_is_refused() {
-        let said = check(&manifest(), "rock5b", AGENT, 0).expect_err("another board");
+        let said = check(&manifest(), "rock5b", Some(AGENT), 0).expect_err("another board");
         assert_eq!(
             said,
             "the image is for the board rpi5, and this is a rock5b"
         );
-        let said = check(&manifest(), "rpi5", AGENT, 4).expect_err("an older image");
+        let said = check(&manifest(), "rpi5", Some(AGENT), 4).expect_err("an older image");
         assert!(said.contains("rollback counter 3"), "{said}");
         let newer = Manifest {
             min_agent_version: "999.0.0".to_owned(),
             ..manifest()
         };
-        let said = check(&newer, "rpi5", AGENT, 0).expect_err("an image for a newer agent");
+        let said = check(&newer, "rpi5", Some(AGENT), 0).expect_err("an image for a newer agent");
         assert!(said.contains("needs agent 999.0.0"), "{said}");
+        assert_eq!(
+            check(&newer, "rpi5", None, 0),
+            Ok(()),
+            "nobody knows the agent"
+        );
     }
 }

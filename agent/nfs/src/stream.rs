@@ -288,6 +288,11 @@ mod tests {
 
     /// One call, answered by `server`, which gets the connection after the call was read.
     fn call(server: impl FnOnce(TcpStream, [u8; 4]) + Send + 'static) -> Result<Void, RpcError> {
+        call_with(Duration::from_secs(10), &Arc::default(), server)
+    }
+
+    /// The same for an answer that does not come in time.
+    fn late(server: impl FnOnce(TcpStream, [u8; 4]) + Send + 'static) -> Result<Void, RpcError> {
         call_with(Duration::from_millis(300), &Arc::default(), server)
     }
 
@@ -390,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_silent_server_times_out() {
-        let error = io_error(call(|socket, _| {
+        let error = io_error(late(|socket, _| {
             // Holds the connection until the client closes it.
             let _ = (&socket).read(&mut [0; 1]);
         }));
@@ -399,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_server_that_drips_is_given_up() {
-        let error = io_error(call(|mut socket, _| {
+        let error = io_error(late(|mut socket, _| {
             socket.write_all(&words(&[0x8000_1000])).expect("sent");
             while socket.write_all(&[0]).is_ok() {
                 thread::sleep(Duration::from_millis(50));

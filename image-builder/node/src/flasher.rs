@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow};
 use gild_card_format::{Config, ServerUrl};
-use gild_format::{Manifest, fit};
+use gild_format::Manifest;
+use gild_format::fit;
 use gild_http::Access;
 use gild_orders::Choice;
 use gild_proof::card::FlasherCard;
@@ -25,6 +26,9 @@ use crate::settings::Image;
 const WHOLE: Duration = Duration::from_mins(1);
 /// How often a server that fails is asked.
 const ATTEMPTS: u32 = 2;
+
+/// What a person can do if the reason does not say it.
+const NEXT: &str = "; next: ";
 
 /// Refuses if the flasher, without an order, could not write this node again.
 pub fn look_for_image(root: &Path) -> Result<()> {
@@ -42,19 +46,17 @@ pub fn check(
     choice: &Choice,
     least_on_disk: u64,
 ) -> Result<()> {
-    if let Some(wanted) = &card.config.target_serial
-        && disk.serial(root).as_ref() != Some(wanted)
-    {
-        bail!(
-            "the flasher card writes the disk with serial number {wanted} alone, which is not this node's; next: correct `target.serial` in \
-             gild.toml on the card"
-        );
-    }
+    card.check_disk(root, disk)?;
     let board = Image::read(root)?.board;
-    check_image(card, &board, choice, least_on_disk).context(
-        "the flasher could not write this node again, which would be down until it can; next: as the reason says, publish the image, let \
-         this node reach the server of images, or make the card again",
-    )
+    check_image(card, &board, choice, least_on_disk).map_err(|error| {
+        let reason = format!("{error:#}");
+        let next = if reason.contains(NEXT) {
+            ""
+        } else {
+            "; next: publish an image for it, or start the server of images"
+        };
+        anyhow!("the flasher could not write this node again with {choice}: {reason}{next}")
+    })
 }
 
 /// Refuses an image that no server has, that no key of the card has signed, that is for another board or for a newer agent than the card
@@ -69,13 +71,12 @@ fn check_image(card: &FlasherCard, board: &str, choice: &Choice, least_on_disk: 
     let config = card.config.clone();
     let look = within::begin(WHOLE, move || look(&config, &flasher));
     let late = || {
-        anyhow::anyhow!(
+        anyhow!(
             "the servers of images did not answer within {} seconds",
             WHOLE.as_secs()
         )
     };
-    let found = look.outcome().unwrap_or_else(|| Err(late()));
-    found.with_context(|| format!("{choice} is not there for the flasher"))
+    look.outcome().unwrap_or_else(|| Err(late()))
 }
 
 /// What the flasher would go by.
@@ -88,12 +89,14 @@ struct Flasher {
 
 impl Flasher {
     fn takes(&self, manifest: &Manifest) -> Result<(), String> {
-        fit::check_board(manifest, &self.board)?;
-        if let Some(agent) = &self.agent {
-            fit::check_agent(manifest, agent, "the card has")?;
-        }
-        let who = "the card or this disk asks for at least";
-        fit::check_rollback(manifest, self.least, who)?;
+        let flasher = fit::Flasher {
+            board: &self.board,
+            agent: self.agent.as_deref(),
+            whose_agent: "the card has",
+            least_rollback: self.least,
+            who_asks: "the card or this disk asks for at least",
+        };
+        flasher.takes(manifest)?;
         self.choice.check(&manifest.image_id)
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use gild_boards::Board;
 use gild_card_format::{Config, ServerUrl};
 use gild_format::chunk::{ChunkError, Decoder};
+use gild_format::fit::Flasher;
 use gild_format::manifest::MAX_MANIFEST_BYTES;
 use gild_format::release::{self, GOLDEN, signature_of};
 use gild_format::signature::MAX_SIGNATURE_BYTES;
-use gild_format::{Manifest, fit, manifest_sha256};
+use gild_format::{Manifest, manifest_sha256};
 use gild_http::{Access, HttpError};
 use gild_nfs::NfsError;
 use gild_share::{Share, ShareError};
@@ -47,12 +48,18 @@ struct Holder {
 impl Holder {
     /// A card that does not say its agent's version counts as one that this gild makes.
     fn takes(&self, manifest: &Manifest, board: &str) -> Result<(), String> {
-        fit::check_board(manifest, board)?;
-        match &self.agent {
-            Some(version) => fit::check_agent(manifest, version, "the card has")?,
-            None => fit::check_agent(manifest, env!("CARGO_PKG_VERSION"), "this is")?,
-        }
-        fit::check_rollback(manifest, self.least, "the card asks for at least")
+        let (agent, whose_agent) = match &self.agent {
+            Some(version) => (version.as_str(), "the card has"),
+            None => (env!("CARGO_PKG_VERSION"), "this is"),
+        };
+        let flasher = Flasher {
+            board,
+            agent: Some(agent),
+            whose_agent,
+            least_rollback: self.least,
+            who_asks: "the card asks for at least",
+        };
+        flasher.takes(manifest)
     }
 }
 

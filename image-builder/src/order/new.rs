@@ -137,7 +137,7 @@ fn warn_of_earlier(desk: &Desk, rack: &Rack, order: &Order, folder: &Path) -> Re
         }
         let both = earlier.nodes.iter().filter(|node| {
             let is_over = matches!(node.state, "done" | "overtaken");
-            !is_over && Mac::parse(&node.mac).is_some_and(|mac| order.is_for(&[mac]))
+            !is_over && order.is_for(&addresses_of(rack, &node.mac))
         });
         let both: Vec<&str> = both.map(|node| &*node.name).collect();
         if !both.is_empty() {
@@ -152,6 +152,15 @@ fn warn_of_earlier(desk: &Desk, rack: &Rack, order: &Order, folder: &Path) -> Re
         }
     }
     Ok(())
+}
+
+/// All that the rack knows this board by.
+fn addresses_of(rack: &Rack, mac: &str) -> Vec<Mac> {
+    let own = Mac::parse(mac);
+    let node = own.and_then(|mac| rack.node(mac));
+    let others = node.into_iter().flat_map(|node| &node.other_macs);
+    let others = others.filter_map(|mac| Mac::parse(mac));
+    own.into_iter().chain(others).collect()
 }
 
 /// The board with this name or address. The name comes first, because a name may look like an address.

@@ -79,7 +79,7 @@ fn an_image_that_the_card_s_agent_would_not_take_is_refused() {
     desk.build(&["--public-key", "signing.pub"]).succeeds();
     let ran = check();
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    let words = "needs agent 0.2.0, and the card has 0.1.9: make a new card";
+    let words = "needs agent 0.2.0, and the card has 0.1.9";
     assert!(ran.stdout.contains(words), "{ran:?}");
     desk.put("agent", agent_of("0.2.0"));
     desk.build(&["--public-key", "signing.pub"]).succeeds();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Below the ports that the kernel chooses by itself (32768 to 60999, `ip_local_port_range`): no other program gets one of these by chance
 /// before the one that it is for.
-const FIRST: u32 = 10_000;
+const FIRST: u16 = 10_000;
 const COUNT: u32 = 22_000;
 
 /// A TCP port that nobody listens at. A process never gets one twice.
@@ -19,7 +19,7 @@ pub fn free_port() -> io::Result<u16> {
     for _ in 0..COUNT {
         // Processes that run beside each other have neighbouring numbers: they begin far from each other.
         let at = std::process::id() * 211 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(FIRST + at % COUNT).expect("below 32768");
+        let port = FIRST + u16::try_from(at % COUNT).unwrap_or_default();
         match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
             Ok(_) => return Ok(port),
             Err(error) => last = error,

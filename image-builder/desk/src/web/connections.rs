@@ -174,14 +174,14 @@ mod tests {
     #[test]
     fn who_reads_nothing_is_dropped_and_who_reads_slowly_is_not() {
         run(async {
-            let (mut guarded, mut client) = guarded(Duration::from_millis(400));
+            let (mut guarded, mut client) = guarded(Duration::from_secs(2));
             let sent = tokio::spawn(async move {
                 guarded.write_all(&[7; 80]).await.expect("it is read");
                 guarded.write_all(&[7; 80]).await
             });
             let mut part = [0; 10];
             for _ in 0..8 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(400)).await;
                 client.read_exact(&mut part).await.expect("a part");
             }
             let end = timeout(Duration::from_secs(10), sent).await;

@@ -10,7 +10,7 @@ use gild_card_format::{
     Arguments, Config, ConfigError, Order, OrderError, PerBoard, ServerUrl, names,
 };
 
-use crate::disk::{BLOCKS, LABELS, has_card, is_card};
+use crate::disk::{BLOCKS, Disk, LABELS, has_card, is_card};
 
 /// A valid `gild.toml` is not longer than this.
 const LONGEST: u64 = 64 << 10;
@@ -50,8 +50,8 @@ pub enum CardError {
     },
     /// The card is damaged, or has nothing of gild's except the label.
     #[error(
-        "{} cannot be read from the card in this node ({}); next: put a card in that `gild card build` has made",
-        names::CONFIG, device.display()
+        "a file cannot be read from the card in this node ({}); next: put a card in that `gild card build` has made",
+        device.display()
     )]
     Read {
         /// The card's partition.
@@ -65,6 +65,16 @@ pub enum CardError {
         names::CONFIG
     )]
     Config(#[from] ConfigError),
+    /// The flasher would write nothing on this node.
+    #[error(
+        "the flasher card writes the disk with serial number {wanted} alone, which is not this node's; next: correct `target.serial` in \
+         {} on the card",
+        names::CONFIG
+    )]
+    OtherDisk {
+        /// The serial number that the card names.
+        wanted: String,
+    },
     /// The flasher would write nothing.
     #[error(
         "the flasher card makes dry runs and would write nothing; next: take `dry_run` out of {} on the card",
@@ -94,6 +104,18 @@ impl FlasherCard {
     pub fn least_rollback(&self, board: &str) -> u64 {
         let proven = self.rollback.get(board).copied().unwrap_or_default();
         self.config.min_rollback.max(proven)
+    }
+
+    /// Refuses a card that names another disk than this one.
+    pub fn check_disk(&self, root: &Path, disk: &Disk) -> Result<(), CardError> {
+        match &self.config.target_serial {
+            Some(wanted) if disk.serial(root).as_ref() != Some(wanted) => {
+                Err(CardError::OtherDisk {
+                    wanted: wanted.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The flasher card that this node would start from.
@@ -139,8 +161,9 @@ fn texts(device: &Path) -> io::Result<(String, String, String, String)> {
     let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
     let read = |name: &str| {
         let mut bytes = Vec::new();
-        let file = system.root_dir().open_file(name)?;
-        file.take(LONGEST).read_to_end(&mut bytes)?;
+        let file = system.root_dir().open_file(name);
+        file.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
+            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
         Ok::<_, io::Error>(bytes)
     };
     let config = String::from_utf8(read(names::CONFIG)?).map_err(io::Error::other)?;
@@ -153,7 +176,8 @@ fn texts(device: &Path) -> io::Result<(String, String, String, String)> {
         config,
         read_any(names::ORDER)?,
         read_any(names::ROLLBACK)?,
-        read_any(AGENT_VERSION)?,
+        // Only a hint: a card that does not say it counts as one with any agent.
+        read_any(AGENT_VERSION).unwrap_or_default(),
     ))
 }
 
@@ -215,6 +239,30 @@ mod tests {
             "nfs://192.0.2.1/srv/gild"
         );
         assert_eq!(card.config.order_url, None, "it asks for no orders");
+    }
+
+    #[test]
+    fn a_card_that_names_another_disk_is_refused() {
+        let text = |serial: &str| {
+            format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n{serial}")
+        };
+        for (serial, is_refused) in [
+            ("", false),
+            ("target.serial = \"S1\"\n", false),
+            ("target.serial = \"S2\"\n", true),
+        ] {
+            let root = node("mmcblk0", "SD", true, Some(&text(serial)));
+            let device = root.path().join(BLOCKS).join("nvme0n1/device");
+            fs::create_dir_all(&device).expect("a disk");
+            fs::write(device.join("serial"), "S1   \n").expect("a serial number");
+            let disk = Disk {
+                device: PathBuf::from("/dev/nvme0n1"),
+                sector: 512,
+            };
+            let card = FlasherCard::find(root.path()).expect("a flasher card");
+            let checked = card.check_disk(root.path(), &disk);
+            assert_eq!(checked.is_err(), is_refused, "{serial}: {checked:?}");
+        }
     }
 
     #[test]

@@ -304,18 +304,19 @@ fn a_node_is_flashed_by_hand_only_if_the_flasher_finds_the_current_image() {
         assert_eq!(found("", "/nothing", agent), Ok(()), "{agent}");
     }
     for (more, without, agent, says) in [
-        ("", manifest, "", "publish the image"),
-        ("", data, "", "publish the image"),
+        ("", manifest, "", "; next: "),
+        ("", data, "", "; next: "),
         ("target.serial = \"S2\"\n", "/nothing", "", "S2 alone"),
         (
             "",
             "/nothing",
             "0.0.9\n",
-            "needs agent 0.1.0, and the card has 0.0.9",
+            "needs agent 0.1.0, and the card has 0.0.9; next: make a new card",
         ),
     ] {
         let error = found(more, without, agent).expect_err(says);
         assert!(error.contains(says), "{error}");
+        assert_eq!(error.matches("; next: ").count(), 1, "{error}");
     }
 }
 

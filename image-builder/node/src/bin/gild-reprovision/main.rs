@@ -61,7 +61,7 @@ struct Arguments {
     /// Go on although no flasher card is in: the node stays down until somebody puts one in and starts it.
     #[arg(long)]
     without_card: bool,
-    /// Do not look whether a server has an image for the flasher card: without one the node stays down until you publish it.
+    /// Do not look whether a server has an image for the flasher card. If there is none, the node stays down until you publish one.
     #[arg(long)]
     without_image: bool,
 }
@@ -82,7 +82,9 @@ fn main() -> Result<ExitCode> {
 
 fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
     let disk = Disk::of_root(root)?;
-    match FlasherCard::find(root) {
+    let card = FlasherCard::find(root);
+    let card = card.and_then(|card| card.check_disk(root, &disk).map(|()| card));
+    match card {
         Ok(card) => {
             say(&format!(
                 "The flasher card {} takes the image from {}.",
@@ -90,8 +92,15 @@ fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
                 card.places_of(&manifest(root))
             ));
             // For an order it was looked for already, and may be another one than the current.
-            if arguments.order.is_none() && !arguments.without_image {
-                find_image(Path::new(SEED))?;
+            if arguments.order.is_none() {
+                if card.config.order_url.is_some() {
+                    say(
+                        "It asks for a signed order too. If there is one for this node, the flasher follows it.",
+                    );
+                }
+                if !arguments.without_image {
+                    find_image(Command::new(SEED))?;
+                }
             }
         }
         Err(error) if arguments.without_card => {
@@ -151,22 +160,28 @@ fn reprovision(arguments: &Arguments, root: &Path) -> Result<()> {
 }
 
 /// Has `gild-seed` look for it, which has the flasher's code for that.
-fn find_image(seed: &Path) -> Result<()> {
+fn find_image(mut seed: Command) -> Result<()> {
     say("Looking whether the flasher will find its image (a minute at most).");
-    let output = Command::new(seed)
+    let output = seed
         .arg("find-image")
+        // What it says is for this program, and needs none of the journal's priorities.
+        .env_remove("JOURNAL_STREAM")
         .stdin(Stdio::null())
         .stdout(Stdio::inherit())
         .output()
-        .with_context(|| format!("running {}, and {NOT_CHANGED}", seed.display()))?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
+        .with_context(|| format!("{NOT_CHANGED}: {SEED} cannot be started"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words = words.trim();
+    if words.is_empty() {
         bail!(
-            "{NOT_CHANGED} (--without-image goes on all the same): {}",
-            words.trim()
+            "{NOT_CHANGED}: looking for the image ended with {}; next: run it again; --without-image does not look",
+            output.status
         );
     }
-    Ok(())
+    bail!("{NOT_CHANGED} (--without-image does not look for an image): {words}");
 }
 
 /// For an order nobody is there to start what was stopped, so this starts it.
@@ -253,8 +268,6 @@ fn confirm(disk: &Disk, hostname: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -281,22 +294,27 @@ mod tests {
 
     #[test]
     fn a_node_whose_image_is_not_found_is_left_alone_with_the_reason() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let seed = folder.path().join("gild-seed");
-        let error = find_image(&seed).expect_err("no program");
+        let error = find_image(Command::new("/nowhere/gild-seed")).expect_err("no program");
         assert!(format!("{error:#}").contains(NOT_CHANGED), "{error:#}");
-        for (script, found) in [("exit 0", true), ("echo no server >&2; exit 1", false)] {
-            fs::write(
-                &seed,
-                format!("#!/bin/sh\n[ \"$1\" = find-image ] || exit 0\n{script}\n"),
-            )
-            .expect("a script");
-            fs::set_permissions(&seed, fs::Permissions::from_mode(0o755)).expect("a program");
-            let error = find_image(&seed).err().map(|error| error.to_string());
-            assert_eq!(error.is_none(), found, "{error:?}");
-            assert!(error.is_none_or(
-                |error| error.starts_with(NOT_CHANGED) && error.ends_with(": no server")
-            ));
+        for (script, says) in [
+            ("exit 0", None),
+            ("echo no server >&2; exit 1", Some(": no server")),
+            (
+                "kill -9 $$",
+                Some("signal: 9 (SIGKILL); next: run it again"),
+            ),
+        ] {
+            let mut seed = Command::new("sh");
+            seed.args([
+                "-c",
+                &format!("[ \"$0\" = find-image ] || exit 0; {script}"),
+            ]);
+            let error = find_image(seed).err().map(|error| error.to_string());
+            let is_said = match (&error, says) {
+                (Some(error), Some(says)) => error.starts_with(NOT_CHANGED) && error.contains(says),
+                (error, says) => error.is_none() && says.is_none(),
+            };
+            assert!(is_said, "{script}: {error:?}");
         }
     }
 

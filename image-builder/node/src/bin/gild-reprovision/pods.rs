@@ -274,12 +274,12 @@ mod tests {
         put(container, shim, "writes-to-nfs");
         let pods = Pods {
             grace: Duration::from_secs(1),
-            after_kill: Duration::from_secs(2),
+            after_kill: Duration::from_secs(4),
             ..Pods::of(root.path())
         };
         let error = std::thread::scope(|scope| {
             let end = scope.spawn(|| pods.end());
-            sleep(Duration::from_secs(2));
+            sleep(Duration::from_secs(3));
             // The shim has been killed, and its container waits for a server.
             gone(shim);
             end.join().expect("no panic").expect_err("an end")
@@ -288,7 +288,7 @@ mod tests {
         put(shim, 1, &format!("{DATA}/containerd-shim-runc-v2"));
         std::thread::scope(|scope| {
             let end = scope.spawn(|| pods.end());
-            sleep(Duration::from_secs(2));
+            sleep(Duration::from_secs(3));
             gone(shim);
             gone(container);
             end.join().expect("no panic").expect("an end");
