@@ -212,20 +212,25 @@ CASES = RUST_TEST_THREADS=$(shell echo $$((14 + $$(nproc)))) cargo test --worksp
 # Variants of cases that cost minutes, by the module that they stand in.
 LEFT_TO_CAMPAIGN := ::campaign::
 
-# Most tests wait for a disk or a program.
-TEST_THREADS = $(shell echo $$((3 * $$(nproc))))
+# The tests without virtual boards. Most wait for a disk or a program, and cargo runs the programs of tests one after the other, so two
+# halves run beside each other. By their names they take about as long, and neither takes `cases`.
+TESTS = RUST_TEST_THREADS=$$((2 * $$(nproc))) cargo test --workspace --no-fail-fast
+HALVES = "$(TESTS) --lib --bins --test '[abde]*' --test 'c[!a]*' --test 'ca[!s]*' $(1)" "$(TESTS) --test '[!a-e]*' $(1)"
 
 test: setup ## Run all tests, on virtual boards too, but the variants that `make campaign` runs
 	@$(ASK_FOR_ROOT)
 	toolchain/setup image card laboratory demo
 	cargo test -p gild-probe --target $(BOARD_TARGET)
-	$(AS_ROOT) RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --no-fail-fast --tests -- --include-ignored
+	cargo test --workspace --tests --no-run
+	$(AS_ROOT) toolchain/beside $(call HALVES,-- --include-ignored)
 	cargo test --workspace --doc
 	$(AS_ROOT) $(CASES) --include-ignored --skip $(LEFT_TO_CAMPAIGN)
 	@echo "test: left $$($(CASES) --list $(LEFT_TO_CAMPAIGN) 2>&1 | grep -c ': test$$') variants of cases on virtual boards to \`make campaign\`"
 
 check: setup ## Run the tests that need neither root nor a virtual board
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace
+	cargo test --workspace --tests --no-run
+	toolchain/beside $(HALVES)
+	cargo test --workspace --doc
 
 test-image: test-image-inputs setup image-programs ## Build, flash and boot the real images on virtual boards, up to an hour (BOARD=rpi5 or rock5b for one); BAD_RELEASE=root, panic or hang: begin with a bad one
 	@$(call SAY_COMPILING,target/release/gild-test-image,$(OWN_PROGRAMS))
