@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::cargo::board_program;
 use crate::kernel::Kernel;
@@ -40,6 +40,11 @@ pub fn boot(arguments: &str) -> Result<Boot> {
             extra_modules: &extra_modules,
         };
         let initramfs = gild_initramfs::build(&contents)?;
+        ensure!(
+            initramfs.agent_version.as_deref() == Some(env!("CARGO_PKG_VERSION")),
+            "the agent's program does not say its version, so no card would: {:?}",
+            initramfs.agent_version
+        );
         initramfs.write(&directory.join("initramfs"))?;
         Ok(())
     })?;
