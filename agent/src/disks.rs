@@ -43,7 +43,8 @@ impl HasFault for DisksError {
 
 impl StepError for DisksError {
     fn next_step(&self) -> &'static str {
-        "fit the missing disk again; or, if it is gone for good, delete the list on the card, or name the disk to write with target.serial"
+        "fit the missing disk again; or, if it is gone for good, name the disk to write with target.serial, or delete the list on the card: \
+         then the disk that is left is written, unless an image of gild has proven itself on it"
     }
 }
 

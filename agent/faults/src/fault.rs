@@ -106,7 +106,7 @@ impl Fault {
             ),
             Self::TargetFailed => (
                 "the target failed to write or to read back",
-                "replace the disk; check its seat and its power",
+                "check the disk's seat and power; if it fails again, replace the disk",
                 Policy::Bounded,
             ),
             Self::BootOrder => (

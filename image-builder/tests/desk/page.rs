@@ -93,7 +93,7 @@ fn what_boards_report_appears_while_the_page_is_open() {
     ));
     page.until(&says(
         &text("todo"),
-        "Replace the disk; check its seat and its power.",
+        "Check the disk's seat and power; if it fails again, replace the disk.",
     ));
     page.until("document.title === '1 with a fault, Rack'");
     has_no_problems(&mut page);
