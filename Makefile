@@ -11,7 +11,7 @@ BOARD_TARGET := aarch64-unknown-linux-musl
 NAME_NO_FOLDER := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo \
 	--remap-path-prefix=$(CURDIR)=/gild"
 # What runs in the golden image, which needs no symbols.
-FIRST_BOOT := CARGO_PROFILE_RELEASE_STRIP=true $(NAME_NO_FOLDER) cargo build --quiet --release -p gild-node --target $(BOARD_TARGET)
+FIRST_BOOT := CARGO_PROFILE_RELEASE_STRIP=true $(NAME_NO_FOLDER) toolchain/compiling first-boot cargo build --quiet --release -p gild-node --target $(BOARD_TARGET)
 
 # Debian's NFS server, network namespaces and loop devices need root: for anyone else the programs run through sudo. It
 # asks for its password before the minutes of compiling; files of root's in target/ are given back.
@@ -44,7 +44,7 @@ KEY ?= target/key/site.key
 OUTPUT ?= target/images
 # Cargo runs quietly, so make says what has to be compiled: a program that is not there, or is older than its sources.
 SAY_COMPILING = [ -e $(1) ] && [ -z "$$(find $$(sed 's/^[^:]*://' $(1).d 2>&1) -newer $(1) -print -quit 2>&1)" ] || echo "$(patsubst setup-%,%,$@): compiling $(2)"
-OWN_PROGRAMS := gild's own programs (about 5 minutes, the first time)
+OWN_PROGRAMS := gild's own programs (5 to 10 minutes on 2 cores, the first time)
 K3S_OPTIONS = $(if $(K3S),--k3s "$(K3S)" --k3s-sha256 "$(K3S_SHA256)") \
 	$(if $(K3S_AIRGAP_IMAGES),--k3s-airgap-images "$(K3S_AIRGAP_IMAGES)" --k3s-airgap-images-sha256 "$(K3S_AIRGAP_IMAGES_SHA256)") $(if $(WITHOUT_K3S),--without-k3s)
 SITE_OPTIONS = $(if $(MATCHBOX),--matchbox "$(MATCHBOX)") $(if $(WITHOUT_MATCHBOX),--without-matchbox) \
@@ -172,11 +172,11 @@ first-boot:
 # With what writes its pages: one call compiles what both need once.
 gild:
 	@$(call SAY_COMPILING,target/release/gild,$(OWN_PROGRAMS))
-	@cargo build --quiet --release -p gild -p gild-docs
+	@toolchain/compiling $@ cargo build --quiet --release -p gild -p gild-docs
 
 agent:
 	@$(call SAY_COMPILING,target/$(BOARD_TARGET)/agent/gild-agent,the boards' agent (minutes the first time))
-	@cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
+	@toolchain/compiling $@ cargo build --quiet -p gild-agent --profile agent --target $(BOARD_TARGET)
 
 image: image-inputs image-programs ## Build a golden image: BOARD=rpi5 MATCHBOX=URL (or WITHOUT_MATCHBOX=1) K3S=k3s-arm64 K3S_SHA256=... (or WITHOUT_K3S=1); AUTHORIZED_KEY=id.pub, K3S_URL=, KEY=, OUTPUT=, ARGS=
 	@$(MAKE) --no-print-directory gild

@@ -1,6 +1,6 @@
 //! The Makefile refuses a wrong value before it installs, compiles or registers anything. `toolchain/setup` says which of its parts failed.
 //!
-//! Real: the Makefile, the boards' folders, `toolchain/install --look`, and `toolchain/setup` by itself. Stand-ins: the programs of
+//! Real: the Makefile, the boards' folders, `toolchain/install --look`, `toolchain/compiling`, and `toolchain/setup` by itself. Stand-ins: the programs of
 //! `toolchain/` that these start, and cargo. A stand-in only says that it was started.
 
 use std::fs;
@@ -31,8 +31,9 @@ impl Checkout {
         for program in ["toolchain/setup", "toolchain/arm64-programs", "bin/cargo"] {
             checkout.script(program, &format!("echo '{STARTED} {program}'"));
         }
-        let install = "toolchain/install";
-        symlink(root.join(install), checkout.path(install)).expect("a link");
+        for program in ["toolchain/install", "toolchain/compiling"] {
+            symlink(root.join(program), checkout.path(program)).expect("a link");
+        }
         for name in ["k3s", "images.tar", "gild.toml", "site.key", "id.pub"] {
             checkout.write(name, "abc");
         }

@@ -95,7 +95,8 @@ fn away(looks: &[&Look]) -> Option<Finding> {
         _ => None,
     });
     let first = reasons.next()??;
-    let next = "start the server, let this machine reach it, or correct `server`";
+    let next =
+        "start the server (a desk: gild serve DIR), let this machine reach it, or correct `server`";
     reasons
         .all(|reason| reason.is_some())
         .then(|| Finding::error(Check::Server, &looks[0].server, first, next))

@@ -190,7 +190,7 @@ fn of_itself(shown: &str, base: &Url, heard: &Heard, has_token: bool) -> Vec<Fin
             Check::Matchbox,
             shown,
             &format!("it cannot be asked: {error}"),
-            "start it, let this machine reach it, or correct `matchbox`",
+            "start it (a desk: gild serve DIR), let this machine reach it, or correct `matchbox`",
         ),
     };
     [asked].into_iter().chain(clear).collect()
