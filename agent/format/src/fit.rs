@@ -19,7 +19,7 @@ pub struct Flasher<'a> {
 }
 
 impl Flasher<'_> {
-    /// Refuses an image for another board, for a newer agent, or below the least rollback counter.
+    /// Refuses an image of another board, one that needs a newer agent, and one below the least rollback counter.
     pub fn takes(&self, manifest: &Manifest) -> Result<(), String> {
         if manifest.board != self.board {
             return Err(format!(

@@ -185,16 +185,16 @@ pub fn name<'a>(node: &'a Node, groups: &Groups) -> Cow<'a, str> {
     if let Some(said) = &node.hostname {
         return Cow::Borrowed(said);
     }
-    let mut macs = std::iter::once(&node.mac).chain(&node.other_macs);
-    let named = macs.find_map(|mac| name_in_group(groups, Mac::parse(mac)?));
+    let named = node
+        .macs()
+        .find_map(|mac| name_in_group(groups, Mac::parse(mac)?));
     named.map_or(Cow::Borrowed(&node.mac), Cow::Owned)
 }
 
 /// Whether a group answers a node of this board. The node asks with each of its addresses, so one match is enough.
 #[must_use]
 pub fn has_group(node: &Node, groups: &Groups) -> bool {
-    let mut macs = std::iter::once(&node.mac).chain(&node.other_macs);
-    macs.any(|mac| groups.has(mac))
+    node.macs().any(|mac| groups.has(mac))
 }
 
 /// How many nodes are in each state.

@@ -27,7 +27,7 @@ const WHOLE: Duration = Duration::from_mins(1);
 /// How often a server that fails is asked.
 const ATTEMPTS: u32 = 2;
 
-/// What a person can do if the reason does not say it.
+/// Stands before the advice in the text of an error.
 const NEXT: &str = "; next: ";
 
 /// Refuses if the flasher, without an order, could not write this node again.

@@ -8,7 +8,7 @@ use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_desk::desk::{is_known, now};
 use gild_desk::orders::{Keys, Offered, Wish, addresses, for_page};
-use gild_desk::rack::Rack;
+use gild_desk::rack::{Node, Rack};
 use gild_orders::Order;
 
 use super::rack::Desk;
@@ -158,9 +158,10 @@ fn warn_of_earlier(desk: &Desk, rack: &Rack, order: &Order, folder: &Path) -> Re
 fn addresses_of(rack: &Rack, mac: &str) -> Vec<Mac> {
     let own = Mac::parse(mac);
     let node = own.and_then(|mac| rack.node(mac));
-    let others = node.into_iter().flat_map(|node| &node.other_macs);
-    let others = others.filter_map(|mac| Mac::parse(mac));
-    own.into_iter().chain(others).collect()
+    let macs = node.into_iter().flat_map(Node::macs);
+    own.into_iter()
+        .chain(macs.filter_map(|mac| Mac::parse(mac)))
+        .collect()
 }
 
 /// The board with this name or address. The name comes first, because a name may look like an address.

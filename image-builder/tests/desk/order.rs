@@ -71,6 +71,13 @@ fn a_second_order_to_flash_a_node_names_the_first() {
     ] {
         assert!(second.stderr.contains(part), "{part}: {}", second.stderr);
     }
+    // Its card knows another address of the same board.
+    let serve = Serve::start(&bench);
+    let report = flasher(1, 1, "network", &json!({"other_macs": [mac(9)]}));
+    assert_eq!(serve.report(&bench, &report), 204);
+    drop(serve);
+    let third = new(&mac(9), "flash");
+    assert!(third.stderr.contains(id), "{}", third.stderr);
 }
 
 #[test]

@@ -118,9 +118,7 @@ fn has_begun(order: &Order, node: Option<&Node>) -> bool {
 
 /// The addresses of a board, as far as its card has signed them.
 fn addresses(mac: Mac, node: Option<&Node>) -> Vec<Mac> {
-    let own = node.into_iter().flat_map(|node| {
-        let macs = std::iter::once(&node.mac).chain(&node.other_macs);
-        macs.filter_map(|mac| Mac::parse(mac))
-    });
+    let own = node.into_iter().flat_map(Node::macs);
+    let own = own.filter_map(|mac| Mac::parse(mac));
     std::iter::once(mac).chain(own).collect()
 }

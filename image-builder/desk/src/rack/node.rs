@@ -97,6 +97,11 @@ impl Node {
         }
     }
 
+    /// All its addresses, the one by which it is known first.
+    pub fn macs(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.mac).chain(&self.other_macs)
+    }
+
     /// Whether nobody vouches for it.
     #[must_use]
     pub fn is_stranger(&self) -> bool {
