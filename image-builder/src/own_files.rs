@@ -167,6 +167,15 @@ pub fn recipe(board: &Board) -> Result<PathBuf> {
     Ok(folder.join("boards").join(&board.name).join("image.toml"))
 }
 
+/// The program that lets this machine's kernel run the boards' programs, if it is there.
+pub fn arm64_programs() -> Option<PathBuf> {
+    let path = match home()? {
+        Home::Share(folder) => folder.join("arm64-programs"),
+        Home::Checkout(folder) => folder.join("toolchain/arm64-programs"),
+    };
+    path.exists().then_some(path)
+}
+
 /// Where packages and lists are kept for the next build: in the checkout, else where the user's programs keep such files.
 pub fn cache() -> Result<PathBuf> {
     if let Some(Home::Checkout(folder)) = home() {

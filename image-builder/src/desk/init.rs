@@ -12,6 +12,7 @@ use gild_card_format::check_host;
 use gild_desk::folder::Folder;
 use gild_desk::settings::Settings;
 use gild_desk::tls;
+use gild_golden::base::check_emulation;
 use gild_golden::site::public_keys;
 use gild_node::cluster::{self, Trouble};
 use gild_node::k3s_url::K3sUrl;
@@ -22,6 +23,7 @@ use serde_json::{Map, json};
 use super::question::{file, file_given_or_asked, given_or_asked};
 use crate::input::{must_be_regular, text_of};
 use crate::key::{self, create};
+use crate::own_files;
 
 /// Only the owner reads what lies there: the token is in it.
 const PRIVATE: u32 = 0o700;
@@ -348,6 +350,12 @@ fn next_steps(path: &Path, settings: &Settings) {
     log::info!(
         "{shown} is made. It holds secrets: the key that signs images, the cluster's token, the login of the page"
     );
+    if check_emulation().is_err()
+        && let Some(program) = own_files::arm64_programs()
+    {
+        let program = program.display().to_string();
+        println!("{program:<86} # after each start of this machine: images need it");
+    }
     println!(
         "gild node add {shown} --mac d8:3a:dd:01:02:03 --name node-1                            # for each board\n\
          gild image build --desk {shown} --board rpi5 --k3s k3s-arm64 --k3s-sha256 ...          # for each kind of board\n\

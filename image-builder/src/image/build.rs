@@ -32,10 +32,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["matchbox", "matchbox_ca", "without_matchbox"])]
     desk: Option<PathBuf>,
     /// Secret key that signs the manifest; `GILD_KEY_PASSWORD` in the environment holds its password, if it has one
-    #[arg(long, value_name = "FILE", required_unless_present = "desk")]
+    #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Folder in which the image gets a folder with the name of the board
-    #[arg(long, value_name = "DIR", required_unless_present = "desk")]
+    #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 
     /// Recipe that says what goes into the image [default: gild's own, boards/BOARD/image.toml]
@@ -164,10 +164,12 @@ impl Mirrors {
 pub fn run(mut args: Args) -> Result<()> {
     // All that can be refused is refused before anything takes long.
     args.take_from_desk()?;
-    args.check_said()?;
     let (Some(key), Some(output)) = (args.key.clone(), args.output.clone()) else {
-        bail!("--key and --output are missing; next: give both, or --desk DIR");
+        bail!(
+            "which key signs the image, and where does it go? next: give --desk DIR, the folder of `gild init`, or --key FILE and --output DIR"
+        );
     };
+    args.check_said()?;
     Signer::read(&key)?;
     let options = args.options()?;
     let inspection = inspection(&args.exemptions)?;

@@ -300,7 +300,7 @@ impl fmt::Display for Initramfs {
             )?;
             writeln!(f, "{what:<18} {size:>10}  {note}")
         };
-        let mib = |budget: usize| format!("budget {} MiB", budget >> 20);
+        let mib = |budget: usize| format!("of at most {} MiB", budget >> 20);
         line("agent", self.agent_bytes, &mib(AGENT_BUDGET))?;
         for board in &self.boards {
             let note = format!(
