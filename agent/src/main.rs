@@ -64,7 +64,7 @@ use gild_disk::select::{Candidate, System};
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
-use gild_orders::{carried_out_with, last_signed};
+use gild_orders::carried_out_with;
 use log::{info, warn};
 
 use crate::boot_order::Standing;
@@ -309,8 +309,8 @@ fn install(
     // Older receipts must be sent first.
     unsent::take_up(machine, node);
     machine.knows(node);
-    let carried_out = before.map_or(&[][..], |seen| seen.holds.carried_out());
-    signed_order::hear(machine, board, config, node, carried_out);
+    let holds = before.map(|seen| &seen.holds);
+    signed_order::hear(machine, board, config, node, holds);
     let serial = config
         .target_serial
         .clone()
@@ -371,11 +371,14 @@ fn install(
         return Ok(seen);
     }
 
-    machine.enter(Stage::Flash);
     let orders = Orders {
         by_card: order.filter(|order| node.is_meant_by(order)),
         signed: chosen.as_ref(),
     };
+    // A disk that was made blank for an order, and gets another image, is never reported as written by it.
+    node.order = chosen.as_ref().map(|chosen| chosen.id.to_string());
+    machine.knows(node);
+    machine.enter(Stage::Flash);
     write(machine, board, config, node, &image, orders, seen)
 }
 
@@ -439,8 +442,6 @@ fn write(
         is_boot_order_pending: image.manifest.proves_itself
             && boot_order::is_pending(machine, board, config.boot_order, node),
     };
-    node.order = last_signed(&terms.orders).map(|id| id.to_string());
-    machine.knows(node);
     // With an open gate U-Boot would start the new image like a proven one, and after a power cut its starts would not be counted.
     if let Some(card) = &node.card
         && let Err(error) = gate::close(card, board)

@@ -1,7 +1,8 @@
 //! Step 6, signed order: find out what an operator's key wants this node to do. The agent asks the server that `order_url` names. That
 //! server can withhold an order, but cannot make one.
 //!
-//! Nothing depends on the answer. If it is not a valid order, the agent says so, but that is never a reason to write or to wait.
+//! If the answer is not a valid order, the agent says so, but that is never a reason to write. The agent waits for an answer only if the
+//! disk was made blank for an order, because only the server knows which image that order chooses.
 
 mod heard;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_card_format::Config;
+use gild_disk::Clock as _;
 use gild_format::signature::PublicKey;
 use gild_http::Access;
 use gild_orders::{Listener, Order, Refusal};
@@ -20,7 +22,7 @@ use reqwest::Url;
 
 pub use heard::{Chosen, Heard};
 
-use crate::consent::{self, Decision};
+use crate::consent::{self, Decision, Holds};
 use crate::http::{self, HttpError};
 use crate::look::Seen;
 use crate::machine::Machine;
@@ -38,6 +40,9 @@ pub const FOR_NETWORK: Duration = Duration::from_secs(7);
 pub const FOR_IMAGE: Duration = Duration::from_secs(20);
 /// How long one answer may take if the disk is to be written anyway.
 const FOR_ANSWER: Duration = Duration::from_secs(10);
+/// How long a disk that was made blank for an order waits for a server that is away, in all attempts of one start. A node must not stay
+/// without an image because a server is gone forever.
+const FOR_BEGUN: Duration = Duration::from_mins(30);
 
 /// Why the answer does not count.
 #[derive(Debug, thiserror::Error)]
@@ -118,32 +123,54 @@ pub fn has_it_written(
     matches!(decision, Decision::Write(_))
 }
 
-/// Asks once in each attempt, and again while an order to hold counts.
+/// Asks once in each attempt, and again while an order to hold counts, or while nobody says which image the order chooses for which the
+/// disk was made blank.
 pub fn hear(
     machine: &Machine,
     board: &Board,
     config: &Config,
     node: &mut Node,
-    carried_out: &[String],
+    holds: Option<&Holds>,
 ) {
+    let carried_out = holds.map_or(&[][..], Holds::carried_out);
     if !node.heard.is_fresh() {
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
     let mut said = None;
-    while let Some(id) = node.heard.hold(clock::seconds()).cloned() {
-        let words = format!("order {id} holds this node: nothing is written as long as it counts");
-        if said.as_ref() != Some(&id) {
+    while let Some(words) = waits(machine, node, holds) {
+        if said.as_ref() != Some(&words) {
             info!("{words}");
             machine.reporter.held(&words);
-            node.held = Some(words);
+            node.held = Some(words.clone());
             machine.knows(node);
             receipt::tell(machine, node, None, true);
-            said = Some(id);
+            said = Some(words);
         }
         machine.wait(machine.hold);
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
     node.held = None;
+}
+
+/// Why nothing is written at present.
+fn waits(machine: &Machine, node: &Node, holds: Option<&Holds>) -> Option<String> {
+    let now = clock::seconds();
+    if let Some(id) = node.heard.hold(now) {
+        let words = format!("order {id} holds this node: nothing is written as long as it counts");
+        return Some(words);
+    }
+    let id = node.heard.missing(holds?, now)?;
+    let minutes = FOR_BEGUN.as_secs() / 60;
+    if machine.now() > FOR_BEGUN {
+        warn!(
+            "the server of orders has not answered for {minutes} minutes: the current image is written, and order {id} is not carried out"
+        );
+        return None;
+    }
+    Some(format!(
+        "this disk was made blank for order {id}, and the server of orders does not answer: nothing is written in the first {minutes} minutes after \
+         power-on; next: have the server at order_url answer"
+    ))
 }
 
 /// Asks, and remembers the answer.

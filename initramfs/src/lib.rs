@@ -187,7 +187,7 @@ impl Card {
         (word(0).max(1), word(4).max(1))
     }
 
-    /// Writes the card image, whole or not at all.
+    /// Writes the card image, whole or not at all. It has what is secret in `gild.toml`.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let bytes = self
             .files
@@ -199,7 +199,7 @@ impl Card {
         if bytes > room {
             return Err(Error::TooMuch { bytes, room });
         }
-        let written = gild_whole_file::replace_with(path, |file| {
+        let written = gild_whole_file::replace_secret_with(path, |file| {
             file.set_len(layout::CARD_LENGTH)?;
             self.write_to(file)
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gild_format::release::GOLDEN;
-use gild_orders::{Action, Flash, Order, OrderId, Refusal, last_signed};
+use gild_orders::{Action, Flash, LONGEST_LIFE, Order, OrderId, Refusal, last_signed};
 use log::{info, warn};
 
 use super::NotHeard;
@@ -19,6 +19,8 @@ pub struct Heard {
     other: Option<Order>,
     /// Why the last answer does not count, if that should be said.
     trouble: Option<String>,
+    /// The server did not answer the last time.
+    is_away: bool,
     is_fresh: bool,
 }
 
@@ -69,6 +71,7 @@ impl Heard {
     ) -> Result<(), NotHeard> {
         self.is_fresh = true;
         self.trouble = None;
+        self.is_away = matches!(answer, Err(NotHeard::Unreachable(_)));
         let order = match answer {
             Ok(order) => order,
             Err(error) => {
@@ -85,25 +88,37 @@ impl Heard {
             return Ok(());
         };
         info!("signed order {} is for this node", order.id);
-        let is_spent = order.id.is_spent_by(carried_out);
-        let id = order.id.clone();
         match order.action {
             Action::Flash(flash) => {
+                let is_spent = order.id.is_spent_by(carried_out);
                 self.flash = Some(Chosen {
-                    id: order.id,
+                    id: order.id.clone(),
                     flash,
                     expires: order.expires,
                 });
+                if is_spent {
+                    return Err(Refusal::Spent(order.id).into());
+                }
             }
+            // A later flash does not end them: only their time does, or another answer.
             Action::Hold | Action::Identify => {
                 self.flash = self.flash.take().filter(has_begun);
-                self.other = Some(order).filter(|order| !is_spent && order.counts_at(now));
+                self.other = Some(order).filter(|order| order.counts_at(now));
             }
         }
-        if is_spent {
-            return Err(Refusal::Spent(id).into());
-        }
         Ok(())
+    }
+
+    /// The order for which this disk was made blank, or whose write was interrupted, if nobody has said yet what it chooses. The disk notes
+    /// only its id.
+    pub fn missing(&self, holds: &Holds, now: u64) -> Option<OrderId> {
+        let Holds::Blank(Some(record)) = holds else {
+            return None;
+        };
+        let begun = last_signed(&record.orders)?;
+        let may_count = now < begun.made_at() + LONGEST_LIFE.as_secs();
+        let is_known = self.flash.as_ref().is_some_and(|flash| flash.id >= begun);
+        (self.is_away && may_count && !is_known).then_some(begun)
     }
 
     /// The order to flash, if it names the disk with this serial number or no disk.

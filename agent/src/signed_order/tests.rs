@@ -225,10 +225,47 @@ fn a_hold_ends_with_another_answer_and_not_with_the_network() {
     assert!(heard.hold(NOW + 3600).is_none(), "it has expired");
     heard.takes(Ok(None), &[], NOW).expect("an answer");
     assert!(heard.hold(NOW).is_none() && heard.trouble().is_none());
+    // It was signed before an order that the disk has carried out.
     heard
         .takes(Ok(Some(hold)), &[LATER.to_owned()], NOW)
-        .expect_err("spent");
-    assert!(heard.hold(NOW).is_none());
+        .expect("a hold");
+    assert!(heard.hold(NOW).is_some());
+}
+
+/// Only the server knows which image the order chooses, and whether the disk is to be erased.
+#[test]
+fn a_disk_made_blank_for_an_order_waits_for_a_server_that_is_away() {
+    let away = || Err(NotHeard::Unreachable(HttpError::TooLong));
+    let made = order(ID, flash()).id.made_at();
+    let blank = |orders: &[&str]| Holds::Blank(Some(record(orders)));
+    let missing = |answer, holds: &Holds, now| {
+        let mut heard = Heard::default();
+        let _ = heard.takes(answer, holds.carried_out(), now);
+        heard.missing(holds, now).map(|id| id.to_string())
+    };
+    let (order, other) = (order(ID, flash()), order(LATER, flash()));
+    let noted = missing(away(), &blank(&["2026-12", ID]), made);
+    assert_eq!(noted.as_deref(), Some(ID));
+    let hours = |hours| made + Duration::from_hours(hours).as_secs();
+    assert!(missing(away(), &blank(&[ID]), hours(335)).is_some());
+    for (why, answer, holds, now) in [
+        ("it is here", Ok(Some(order.clone())), blank(&[ID]), made),
+        ("a later one is", Ok(Some(other)), blank(&[ID]), made),
+        ("it was taken back", Ok(None), blank(&[ID]), made),
+        ("it is too old", away(), blank(&[ID]), hours(337)),
+        ("no order was begun", away(), blank(&["2026-12"]), made),
+        ("a bare disk", away(), Holds::Blank(None), made),
+        ("a foreign disk", away(), Holds::Foreign, made),
+        ("a node", away(), proven(&[ID]), made),
+    ] {
+        assert_eq!(missing(answer, &holds, now), None, "{why}");
+    }
+    // What was heard once is signed.
+    let mut heard = Heard::default();
+    let begun = [ID.to_owned()];
+    let _ = heard.takes(Ok(Some(order)), &begun, NOW);
+    heard.takes(away(), &begun, NOW).expect_err("away");
+    assert_eq!(heard.missing(&blank(&[ID]), NOW), None);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn flash(nodes: &[u8], more: &Value) -> Value {
 
 /// The id that a node is handed.
 fn handed(desk: &Desk, last: u8) -> Option<String> {
-    let text = desk.order_for(mac(last))?;
+    let text = desk.order_for(mac(last)).expect("an answer")?;
     let order: Value = serde_json::from_str(&text).expect("JSON");
     let order: Value =
         serde_json::from_str(order["order"].as_str().expect("a text")).expect("JSON");
@@ -425,6 +425,20 @@ fn a_node_that_names_another_order_than_its_card_wrote_is_not_done() {
     joins(&desk, 1, "a", &second, "one");
     assert_eq!(handed(&desk, 1).as_ref(), Some(&second));
     assert_eq!(states(&desk, &second), ["begun"]);
+}
+
+/// A board whose disk is blank for an order takes the current image where it hears of no order.
+#[test]
+fn orders_that_cannot_be_read_are_not_the_same_as_none() {
+    assert!(matches!(Site::new().open().order_for(mac(1)), Ok(None)));
+    let site = Site::new();
+    let orders = site.path().join("orders");
+    fs::write(&orders, "").expect("a file in its place");
+    let error = site.open().order_for(mac(1)).expect_err("unreadable");
+    assert!(
+        error.to_string().contains(&orders.display().to_string()),
+        "{error}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod tests;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use gild_boards::mac::Mac;
 use gild_orders::{Action, Choice, Flash, Listener, Order, OrderId, Refusal};
 use gild_proof::card::FlasherCard;
@@ -22,12 +22,15 @@ use log::{info, warn};
 use reqwest::Url;
 
 use crate::client::{Client, FetchError};
+use crate::seed::Place;
 use crate::settings::{Image, Settings};
 use crate::{flasher, interface, led};
 use said::Said;
 
 /// How long one answer may take.
 const TIME: Duration = Duration::from_secs(10);
+/// An order to flash is not begun in the last part of its time: the board may need this long until its flasher asks for it.
+const LEAST_TIME: Duration = Duration::from_mins(30);
 /// This file says that the LED identifies the board at present.
 const IDENTIFIES: &str = "run/gild/identifies";
 
@@ -145,6 +148,12 @@ impl Who<'_> {
 
     /// Whether the flasher would carry it out.
     fn check(&self, heard: &Heard, how: &Flash, disk: &Disk, least_rollback: u64) -> Result<()> {
+        Place::below(self.root).must_be_of(&self.macs)?;
+        ensure!(
+            heard.order.counts_at(self.now + LEAST_TIME.as_secs()),
+            "it expires within {} minutes, and the flasher might no longer get it; next: make an order that counts longer",
+            LEAST_TIME.as_secs() / 60
+        );
         if let Some(wanted) = &how.disk {
             let found = disk.serial(self.root).unwrap_or_default();
             if found != *wanted {

@@ -87,7 +87,12 @@ pub fn report(root: &Path, stage: Stage, texts: &[String]) -> Outcome {
     };
     let image = Image::read(root).unwrap_or_else(|_| Image::unknown());
     let place = Place::below(root);
-    let present = place.present(&interface::macs(root), &image);
+    let macs = interface::macs(root);
+    if let Err(error) = place.must_be_of(&macs) {
+        warn!("nothing is reported: {error}");
+        return Outcome::Nobody;
+    }
+    let present = place.present(&macs, &image);
     // Any other seed is not for this node.
     let is_own = matches!(present, Present::Identity | Present::Fallback);
     let (Some(mac), true) = (place.mac(), is_own && settings.matchbox.is_some()) else {

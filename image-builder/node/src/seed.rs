@@ -50,6 +50,17 @@ pub enum Present {
 #[error("{0} {1}: {2}")]
 pub struct SeedError(&'static str, PathBuf, io::Error);
 
+/// The disk is in another board than the one that its node belongs to.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this disk has the identity of the board with the address {seed}, and is in the board with {present}; next: put it back into its own board, or \
+     make it blank by hand: gild-reprovision"
+)]
+pub struct OtherBoard {
+    seed: Mac,
+    present: Mac,
+}
+
 impl Place {
     /// Below this root directory.
     #[must_use]
@@ -97,6 +108,18 @@ impl Place {
     pub fn mac(&self) -> Option<Mac> {
         let id = self.instance_id()?;
         Mac::parse(id.split_once('-')?.0)
+    }
+
+    /// Refuses a disk whose identity was made for another board. A node without an identity, one with an operator's own, and one that sees no
+    /// interface, is not refused.
+    pub fn must_be_of(&self, macs: &[Mac]) -> Result<(), OtherBoard> {
+        match (self.mac(), macs.first()) {
+            (Some(seed), Some(present)) if !macs.contains(&seed) => Err(OtherBoard {
+                seed,
+                present: *present,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn instance_id(&self) -> Option<String> {
@@ -247,6 +270,8 @@ mod tests {
         };
         place.write(&real).expect("a seed");
         assert_eq!(present(&[MAC]), Present::Identity);
+        assert!(place.must_be_of(&[OTHER, MAC]).is_ok() && place.must_be_of(&[]).is_ok());
+        assert!(place.must_be_of(&[OTHER]).is_err());
         assert_eq!(present(&[OTHER]), Present::Foreign);
         assert_eq!(present(&[]), Present::Identity, "nothing speaks against it");
         let other_image = Image {
@@ -257,6 +282,7 @@ mod tests {
         fs::write(root.path().join(SEED).join(META_DATA), "instance-id: own\n").expect("YAML");
         assert_eq!(present(&[MAC]), Present::Foreign);
         assert_eq!(present(&[]), Present::Foreign);
+        assert!(place.must_be_of(&[MAC]).is_ok(), "an operator's own");
         place.write(&Seed::fallback(None)).expect("a seed");
         assert_eq!(present(&[]), Present::Fallback);
         assert_eq!(present(&[MAC]), Present::None);

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -13,8 +13,6 @@ use crate::key;
 
 /// The key in the cards' configuration.
 const STATUS_KEY: &str = "status_key";
-/// Only the owner reads it.
-const SECRET: u32 = 0o600;
 
 /// Arguments of `gild card new-key`.
 #[derive(Debug, clap::Args)]
@@ -76,8 +74,7 @@ fn with_key(text: &str, key: &str) -> Result<String> {
 fn replace(path: &Path, folder: &Folder, text: &str) -> Result<()> {
     let write = || -> io::Result<()> {
         let owner = fs::metadata(folder.path())?;
-        gild_whole_file::replace_with(path, |file| {
-            file.set_permissions(fs::Permissions::from_mode(SECRET))?;
+        gild_whole_file::replace_secret_with(path, |file| {
             let now = file.metadata()?;
             if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
                 fchown(&*file, Some(owner.uid()), Some(owner.gid()))?;

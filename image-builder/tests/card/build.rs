@@ -1,6 +1,7 @@
 //! What is on a card.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
@@ -167,6 +168,20 @@ fn a_boot_order_that_has_the_nvme_first_is_kept_and_an_image_in_two_halves_taken
         desk.read("firmware/rock5b/u-boot-rockchip-spi.bin"),
         desk.bench.bytes("spi.bin")
     );
+}
+
+/// It has the desk's `status_key`, with which anyone gets a token.
+#[test]
+fn a_card_image_is_its_owner_s_alone() {
+    let desk = Desk::least();
+    let image = desk.bench.path("card.img");
+    for _ in 0..2 {
+        desk.build(&["--public-key", "signing.pub"]).succeeds();
+        let mode = fs::metadata(&image).expect("a card").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        // An earlier gild made it like this.
+        fs::set_permissions(&image, fs::Permissions::from_mode(0o644)).expect("a mode");
+    }
 }
 
 #[test]

@@ -11,8 +11,10 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-/// The mode, as far as the umask allows it: an NFS server, or the user who writes the card, must be able to read the file.
+/// The mode, as far as the umask allows it: an NFS server must be able to read the file.
 const MODE: u32 = 0o644;
+/// The mode of a file with secrets: nobody but its owner reads it.
+const SECRET: u32 = 0o600;
 
 /// A file that is being written and has no name that readers know.
 #[derive(Debug)]
@@ -21,15 +23,19 @@ pub struct Unnamed(NamedTempFile);
 impl Unnamed {
     /// An empty file in the folder where this path is.
     pub fn beside(path: &Path) -> io::Result<Self> {
-        Self::new(folder_of(path), OsStr::new("."))
+        Self::with_mode(folder_of(path), OsStr::new("."), MODE)
     }
 
     /// An empty file in this folder, whose name begins like this, so that the file of a killed program is recognized.
     pub fn new(folder: &Path, prefix: &OsStr) -> io::Result<Self> {
+        Self::with_mode(folder, prefix, MODE)
+    }
+
+    fn with_mode(folder: &Path, prefix: &OsStr, mode: u32) -> io::Result<Self> {
         tempfile::Builder::new()
             .prefix(prefix)
             .suffix(".tmp")
-            .permissions(Permissions::from_mode(MODE))
+            .permissions(Permissions::from_mode(mode))
             .tempfile_in(folder)
             .map(Self)
     }
@@ -80,7 +86,23 @@ pub fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut new = Unnamed::beside(path)?;
+    put(Unnamed::beside(path)?, path, write)
+}
+
+/// The same for a file with secrets. From its first byte on only its owner may read it.
+pub fn replace_secret_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let new = Unnamed::with_mode(folder_of(path), OsStr::new("."), SECRET)?;
+    put(new, path, write)
+}
+
+fn put(
+    mut new: Unnamed,
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     write(new.file())?;
     new.finish()?.put(path)?;
     sync_folder_of(path)
@@ -123,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn others_may_read_it_as_the_umask_says() {
+    fn others_may_read_it_as_the_umask_says_unless_it_is_secret() {
         let folder = tempfile::tempdir().expect("a folder");
         let mode = |name| {
             let path = folder.path().join(name);
@@ -132,6 +154,14 @@ mod tests {
         File::create(folder.path().join("plain")).expect("a file of the standard library");
         replace(&folder.path().join("ours"), b"").expect("ours");
         assert_eq!(mode("ours"), mode("plain") & MODE);
+        for _ in 0..2 {
+            replace_secret_with(&folder.path().join("ours"), |file| {
+                assert_eq!(file.metadata()?.permissions().mode() & 0o777, SECRET);
+                Ok(())
+            })
+            .expect("a secret");
+            assert_eq!(mode("ours"), SECRET);
+        }
     }
 
     #[test]

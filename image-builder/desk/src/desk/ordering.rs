@@ -31,11 +31,22 @@ pub enum OrderingError {
     Noted(std::io::Error),
 }
 
+/// The desk cannot say at present which order a board has.
+#[derive(Debug, thiserror::Error)]
+pub enum HandingError {
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Shelf(#[from] Arc<ShelfError>),
+    /// An order to flash that cannot be noted is not handed out.
+    #[error("the journal cannot be written: {0}")]
+    Noted(std::io::Error),
+}
+
 impl Desk {
-    /// The orders, at most two seconds old.
+    /// The orders, at most two seconds old; none while their folder cannot be read.
     #[must_use]
     pub fn orders(&self) -> Arc<Vec<Queued>> {
-        self.known_orders.read(&self.folder)
+        self.known_orders.read(&self.folder).unwrap_or_default()
     }
 
     /// The orders and how far their nodes are, the latest first.
@@ -47,14 +58,16 @@ impl Desk {
 
     /// The signed order for the node with this address. If the order is a flash, the desk notes first that it hands it out: the next node
     /// of a rolling order waits for this one. If the desk cannot note it, it does not hand it out.
-    pub fn order_for(&self, mac: Mac) -> Option<String> {
-        let queue = self.orders();
+    pub fn order_for(&self, mac: Mac) -> Result<Option<String>, HandingError> {
+        let queue = self.known_orders.read(&self.folder)?;
         let now = now();
         let mut memory = self.memory();
-        let (order, text) = for_node(&queue, &memory.rack, mac, now)?;
+        let Some((order, text)) = for_node(&queue, &memory.rack, mac, now) else {
+            return Ok(None);
+        };
         let node = memory.rack.node(mac);
         if node.is_some_and(|node| node.orders.get(&order.id).is_some()) {
-            return Some(text.to_owned());
+            return Ok(Some(text.to_owned()));
         }
         let happened = Happened::Handed {
             at: now,
@@ -62,13 +75,17 @@ impl Desk {
             order: order.id.to_string(),
         };
         if let Err(error) = memory.keep(&happened) {
-            warn!("the journal cannot be written: {error}");
+            let error = HandingError::Noted(error);
+            warn!("{error}");
             // An order that writes nothing may go out without a note.
-            return (!matches!(order.action, Action::Flash(_))).then(|| text.to_owned());
+            return match order.action {
+                Action::Flash(_) => Err(error),
+                Action::Hold | Action::Identify => Ok(Some(text.to_owned())),
+            };
         }
         info!("{mac} is handed the order {}", order.id);
         self.apply(&mut memory, &happened);
-        Some(text.to_owned())
+        Ok(Some(text.to_owned()))
     }
 
     /// The operator queues an order. It is a draft until it is signed.

@@ -6,33 +6,36 @@ use std::time::{Duration, Instant};
 use log::warn;
 
 use super::keys::Keys;
-use super::shelf::{Queued, Shelf, Standing};
+use super::shelf::{Queued, Shelf, ShelfError, Standing};
 use crate::folder::Folder;
 
 /// The cache is valid for this long. After that, the desk no longer hands out an order that was taken back.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// All orders, or why their folder cannot be read.
+type Orders = Result<Arc<Vec<Queued>>, Arc<ShelfError>>;
+
 /// What was read last, and when.
 #[derive(Default)]
-pub struct KnownOrders(Mutex<Option<(Instant, Arc<Vec<Queued>>)>>);
+pub struct KnownOrders(Mutex<Option<(Instant, Orders)>>);
 
 impl KnownOrders {
-    /// The orders of this desk.
-    pub fn read(&self, folder: &Folder) -> Arc<Vec<Queued>> {
+    /// The orders of this desk. A folder that cannot be read is not one without orders: a board would take the one for the other.
+    pub fn read(&self, folder: &Folder) -> Orders {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, orders)) = &*known
             && at.elapsed() < FRESH
         {
-            return Arc::clone(orders);
+            return orders.clone();
         }
         let keys = Keys::read(folder);
         let orders = Shelf::new(folder.orders()).read(keys.as_ref());
-        let orders = Arc::new(orders.unwrap_or_else(|error| {
+        let orders = orders.map(Arc::new).map_err(|error| {
             warn!("no order is handed out: {error}");
-            Vec::new()
-        }));
-        let before = known.as_ref().map(|(_, orders)| Arc::clone(orders));
-        for queued in orders.iter() {
+            Arc::new(error)
+        });
+        let before = known.as_ref().and_then(|(_, orders)| orders.clone().ok());
+        for queued in orders.iter().flat_map(|orders| orders.iter()) {
             let is_known = before
                 .as_ref()
                 .is_some_and(|before| before.contains(queued));
@@ -43,7 +46,7 @@ impl KnownOrders {
                 );
             }
         }
-        *known = Some((Instant::now(), Arc::clone(&orders)));
+        *known = Some((Instant::now(), orders.clone()));
         orders
     }
 

@@ -30,8 +30,10 @@ pub async fn order(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> R
     };
     // The orders are files, and the journal is on a disk. Both may block.
     match spawn_blocking(move || desk.order_for(mac)).await {
-        Ok(Some(text)) => fresh(JSON, text),
-        Ok(None) => none(),
+        Ok(Ok(Some(text))) => fresh(JSON, text),
+        Ok(Ok(None)) => none(),
+        // A board that hears of no order may write its disk with another image. After this answer it asks again.
+        Ok(Err(error)) => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }

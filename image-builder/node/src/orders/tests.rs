@@ -13,6 +13,7 @@ use gild_orders::{Channel, SignedOrder};
 use minisign::KeyPair;
 
 use super::*;
+use crate::document::Seed;
 
 const HOUR: u64 = 60 * 60;
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
@@ -328,6 +329,10 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
         expires: 1,
         ..good.clone()
     };
+    let ending = Order {
+        expires: now() + HOUR / 2 - 60,
+        ..good.clone()
+    };
     let of_others = Order {
         nodes: vec![Mac([2; 6])],
         ..good.clone()
@@ -340,6 +345,13 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
     let other_key = format!("{asks}order_key = \"{}\"\n", pair().pk.to_base64());
     for (name, order, done, more, said) in [
         ("expired", &expired, "", Some(""), "has expired"),
+        (
+            "its time ends before the flasher asks",
+            &ending,
+            "",
+            Some(""),
+            "expires within 30 minutes",
+        ),
         ("of others", &of_others, "", Some(""), ""),
         ("spent", &good, own.as_str(), Some(""), ""),
         ("a later one is done", &good, later.as_str(), Some(""), ""),
@@ -382,6 +394,23 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
     let site = site(&pair, answer, &[], Some(&card));
     let (flashed, said) = site.looks();
     assert!(flashed.is_empty() && said.contains("signature"), "{said}");
+}
+
+/// Two disks were swapped. The order is for the board's own node, whose disk this is not.
+#[test]
+fn a_disk_that_belongs_to_another_board_is_not_written_by_an_order_for_this_one() {
+    let other = Mac([0xd8, 0x3a, 0xdd, 4, 5, 6]);
+    for (seed, is_flashed) in [(MAC, true), (other, false)] {
+        let pair = pair();
+        let (answer, card) = (sign(&pair, &order(flash())), card(&pair, ""));
+        let site = site(&pair, answer, &[], Some(&card));
+        Place::below(site.root.path())
+            .write(&Seed::fallback(Some(seed)))
+            .expect("a seed");
+        let (flashed, said) = site.looks();
+        assert_eq!(!flashed.is_empty(), is_flashed, "{seed}: {said}");
+        assert_eq!(said.contains(&other.to_string()), !is_flashed, "{said}");
+    }
 }
 
 #[test]
