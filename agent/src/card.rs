@@ -222,12 +222,45 @@ impl Card {
 
     /// Writes files, each completely or not at all.
     pub fn write(&self, files: &[(String, String)]) -> Result<(), CardError> {
-        let mounted = self.mount(MsFlags::empty())?;
         for (name, text) in files {
-            replace(&mounted.path(name), text.as_bytes())
+            self.replace(name, text.as_bytes())
                 .map_err(|error| self.failed("writing", name, error))?;
         }
         Ok(())
+    }
+
+    /// Replaces a file and reads it back from the medium. A worn card may take writes and keep the old content, and so does the kernel's FAT
+    /// where a name leads to free clusters.
+    fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        for is_last in [false, true] {
+            replace(&self.mounted(MsFlags::empty())?.path(name), content)?;
+            if self.holds(name, content)? {
+                return Ok(());
+            }
+            if !is_last {
+                warn!(
+                    "the card does not give back {name} as it was written: it is removed and written again"
+                );
+                let mounted = self.mounted(MsFlags::empty())?;
+                fs::remove_file(mounted.path(name))?;
+                File::open(mounted.path(""))?.sync_all()?;
+            }
+        }
+        Err(io::Error::other(
+            "the card does not give back what was written; next: write the card again, or another one if it takes no writes any more",
+        ))
+    }
+
+    fn holds(&self, name: &str, content: &[u8]) -> io::Result<bool> {
+        let mounted = self.mounted(MsFlags::MS_RDONLY)?;
+        let mut found = Vec::new();
+        let read = File::open(mounted.path(name))
+            .and_then(|file| file.take(content.len() as u64 + 1).read_to_end(&mut found));
+        Ok(read.is_ok() && found == content)
+    }
+
+    fn mounted(&self, flags: MsFlags) -> io::Result<Mounted> {
+        self.mount(flags).map_err(io::Error::other)
     }
 
     /// Reads this part of the disk on which the partition lies. A Rock 5B finds its U-Boot there.
@@ -275,12 +308,21 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         file.write_all(content)?;
         file.sync_all()
     });
-    if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
+    if let Err(error) = written.and_then(|()| rename(&beside, path)) {
         // Half a file is useless, and it may take the last space on the card.
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
-    path.parent()
+    Ok(())
+}
+
+/// Gives a file another name, which is safe when this returns.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    // FAT writes the new place and length of a renamed file with the file, not with its folder. Until then the name leads to the bytes of
+    // the replaced file, which are free already.
+    File::open(to)?.sync_all()?;
+    to.parent()
         .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 

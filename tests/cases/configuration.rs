@@ -73,6 +73,31 @@ fn an_unknown_key_is_refused_with_the_one_that_was_meant() -> Result<()> {
     scene.assert_disk_is_untouched()
 }
 
+/// To such a name the kernel says that it has written the file, and the old content stays.
+#[test]
+fn files_of_the_card_whose_names_lead_to_free_bytes_are_written_again() -> Result<()> {
+    let scene = Scene::new("freed-clusters", Product::Rpi5)?;
+    let files =
+        ["json", "txt", "boot"].map(|ending| format!("gild-{}.{ending}", Product::Rpi5.mac12()));
+    assert_eq!(scene.flash()?["outcome"], "flashed");
+    let content = || {
+        files
+            .iter()
+            .map(|name| scene.card.get(name))
+            .collect::<Result<Vec<_>>>()
+    };
+    let before = content()?;
+    for name in &files {
+        scene.card.free_clusters_of(name)?;
+    }
+    assert_eq!(scene.flash()?["outcome"], "already-done");
+    for ((name, before), now) in files.iter().zip(before).zip(content()?) {
+        assert!(now.is_some(), "{name}");
+        assert_ne!(now, before, "{name}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_full_card_does_not_keep_the_node_from_being_flashed() -> Result<()> {
     let scene = Scene::new("full-card", Product::Rock5b)?;

@@ -219,6 +219,31 @@ fn a_rock5b_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> 
     without_its_card_a_flashed_board_lacks_only_the_boot_order(Product::Rock5b)
 }
 
+/// The Pi's firmware finds no kernel without `config.txt`. The partition is mounted, so the kernel holds back what was not flushed.
+#[test]
+fn a_power_cut_right_after_the_proof_leaves_the_config_txt_of_an_rpi5_whole() -> Result<()> {
+    let product = Product::Rpi5;
+    let mut scene = bare("trial-cut-proof", product, Start::Proves)?;
+    let image_id = scene.share.golden.image_id.clone();
+    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
+    chain.restart(Medium::Nvme, |scene, _| {
+        assert_on_trial(scene, &image_id, 1)
+    })?;
+    drop(chain);
+    let disk = scene.nvme();
+    let config = || firmware::file_in_boot_partition(product, &disk, trial::CONFIG_TXT);
+    let before = config()?;
+    assert!(trial::without_trial(&before).is_some(), "{before}");
+
+    // Without its card the node does not restart, which would flush all.
+    scene.hardware.card = None;
+    let mut chain = Chain::power_on(&mut scene, Medium::Nvme, WATCH)?;
+    chain.wait_for(&format!("golden: image {image_id} is proven"))?;
+    drop(chain);
+    assert_eq!(Some(config()?), trial::without_trial(&before));
+    Ok(())
+}
+
 /// Each start comes back to the agent. After the last one the agent says so, and keeps looking at the share.
 fn uses_up_its_starts<'a>(scene: &'a mut Scene, image_id: &str) -> Result<Chain<'a>> {
     // It looks again after this time, and starts the same image again after ten minutes.

@@ -4,6 +4,7 @@
 //! firmware. [`Card::whole`] makes the complete card of `gild card build`.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -126,6 +127,40 @@ impl Card {
             .arg("-i")
             .arg(self.drive())
             .arg(format!("::{name}")))?;
+        Ok(())
+    }
+
+    /// Calls the clusters of a file free, as a power cut can leave a file that was just replaced.
+    pub fn free_clusters_of(&self, name: &str) -> Result<()> {
+        let shown = run(command("mshowfat")
+            .arg("-i")
+            .arg(self.drive())
+            .arg(format!("::{name}")))?;
+        let shown = String::from_utf8(shown)?;
+        let clusters = shown.rsplit_once('<').context("a chain of clusters")?.1;
+        let (first, last) = clusters
+            .split_once(['-', '>'])
+            .context("the end of the chain")?;
+        let first: u64 = first.parse()?;
+        let last = last.trim().trim_end_matches('>');
+        let last = if last.is_empty() {
+            first
+        } else {
+            last.parse()?
+        };
+
+        let disk = File::options().read(true).write(true).open(&self.image)?;
+        let mut boot = [0; 512];
+        disk.read_exact_at(&mut boot, self.partition)?;
+        let word = |at: usize| u64::from(u16::from_le_bytes([boot[at], boot[at + 1]]));
+        let (sector, reserved) = (word(11), word(14));
+        let length = (word(36) | word(38) << 16) * sector;
+        for table in 0..u64::from(boot[16]) {
+            let table = self.partition + reserved * sector + table * length;
+            for cluster in first..=last {
+                disk.write_all_at(&[0; 4], table + 4 * cluster)?;
+            }
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::mount::MsFlags;
 
-use super::{Card, replace};
+use super::{Card, rename};
 
 /// Longest file that is read. The longest one there is has the image of a whole boot flash.
 const MAX_FILE: u64 = 16 << 20;
@@ -48,10 +48,8 @@ impl Folder for Card {
         if self.leaves_alone(name) {
             return Ok(());
         }
-        let mounted = self
-            .mount(MsFlags::empty())
-            .map_err(|error| self.told("writing", name, io::Error::other(error)))?;
-        replace(&mounted.path(name), content).map_err(|error| self.told("writing", name, error))
+        self.replace(name, content)
+            .map_err(|error| self.told("writing", name, error))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -59,8 +57,7 @@ impl Folder for Card {
             return Ok(());
         }
         let mounted = self.mount(MsFlags::empty()).map_err(io::Error::other)?;
-        fs::rename(mounted.path(from), mounted.path(to))
-            .and_then(|()| File::open(mounted.path(""))?.sync_all())
+        rename(&mounted.path(from), &mounted.path(to))
             .map_err(|error| self.told("renaming", from, error))
     }
 

@@ -71,8 +71,10 @@ impl Finished {
 
     /// Gives the file its name, which is safe once its folder is: [`sync_folder_of`].
     pub fn put(self, path: &Path) -> io::Result<()> {
-        self.0.persist(path)?;
-        Ok(())
+        let file = self.0.persist(path)?;
+        // The kernel's FAT writes the new place and length of a renamed file with the file, not with its folder. Until then the name leads to
+        // the bytes of the replaced file, which are free already.
+        file.sync_all()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use gild_proof::Standing;
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::initramfs::argument;
@@ -57,7 +57,7 @@ fn prove() -> Result<()> {
     .with_context(|| format!("mounting {device}"))?;
     let standing = gild_proof::prove(root)?;
     gild_proof::end_trial(root)?;
-    umount(boot)?;
+    // The boot partition stays mounted, as on a node: to unmount it would write what a power cut now loses.
     say(&match standing {
         Standing::Proven(record) => format!("image {} is proven", record.image_id),
         Standing::NoRecord(reason) => format!("nothing is proven: {reason}"),

@@ -139,23 +139,21 @@ fn retry() -> Result<()> {
 
 fn prove() -> Result<()> {
     let standing = gild_proof::prove(Path::new(ROOT));
+    if let Ok(Standing::Proven(_)) = &standing
+        && let Err(error) = gild_proof::end_trial(Path::new(ROOT))
+    {
+        error!(
+            "the boot partition cannot be written ({error}): a restart of this node looks at the flasher card first"
+        );
+    }
+    // Somebody may pull the plug when the LED shows that all is done.
     if let Err(error) = led::show(Path::new(ROOT), standing.as_ref().ok()) {
         warn!("the status LED does not show whether the flasher card is still needed: {error}");
     }
-    match standing? {
-        Standing::Proven(_) => {
-            if let Err(error) = gild_proof::end_trial(Path::new(ROOT)) {
-                error!(
-                    "the boot partition cannot be written ({error}): a restart of this node looks at the flasher card first"
-                );
-            }
-            Ok(())
-        }
-        Standing::NoRecord(reason) => {
-            info!("there is nothing to prove: {reason}");
-            Ok(())
-        }
+    if let Standing::NoRecord(reason) = standing? {
+        info!("there is nothing to prove: {reason}");
     }
+    Ok(())
 }
 
 /// k3s comes after this, so it returns only if there is nothing to do. Otherwise it waits until the restart ends it.
