@@ -105,3 +105,20 @@ fn orders_come_after_first_boot_and_the_proof() {
         assert!(after.contains(&first), "{first}");
     }
 }
+
+/// k3s renews its certificates in their last 90 days, and only when it starts (docs.k3s.io, `k3s certificate`).
+#[test]
+fn k3s_starts_again_in_the_last_ninety_days_of_its_certificates() {
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/src/k3s/k3s-agent.service");
+    let agent = std::fs::read_to_string(agent).expect("the agent's unit");
+    for line in ["Restart=always", "KillMode=process"] {
+        assert!(agent.lines().any(|found| found == line), "{line}");
+    }
+    let unit = unit("k3s-agent.service.d/10-gild.conf");
+    let days = |name: &str| -> u32 {
+        let text = unit.lines().find_map(|line| line.strip_prefix(name));
+        let text = text.and_then(|text| text.strip_suffix('d'));
+        text.expect("days").parse().expect("a number")
+    };
+    assert!(days("RuntimeMaxSec=") + days("RuntimeRandomizedExtraSec=") < 90);
+}
