@@ -2,10 +2,10 @@
 //!
 //! Real: the agent, its network, the signatures. Simulated: the hardware, and the order server, by a web server of the tests.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
@@ -137,6 +137,34 @@ fn a_signed_order_has_a_proven_disk_written_once_with_the_image_that_it_chooses(
     assert_eq!(receipt["order"], ID.as_str());
     assert!(server.requests().len() > asked);
     assert!(!console.contains("gild: stage flash"), "{console}");
+    scene.assert_disk_is_the_image()
+}
+
+/// A node has noted the order and made its disk blank. While the flasher asks, the desk is started again.
+#[test]
+fn a_disk_made_blank_for_an_order_waits_for_the_desk_and_gets_the_image_of_the_order() -> Result<()>
+{
+    let mut scene = proven("order-away")?;
+    scene.arguments = "gild.hold_seconds=3".into();
+    let pair = KeyPair::generate_unencrypted_keypair()?;
+    let server = web_server(order(&pair)?);
+    ask(&scene, &server.url_at(HOST), &pair)?;
+    let disk = File::options().read(true).write(true).open(scene.nvme())?;
+    let mut bytes = vec![0; RECORD_LENGTH];
+    disk.read_exact_at(&mut bytes, RECORD_OFFSET)?;
+    let mut record = Record::parse(&bytes).context("a record")?;
+    record.orders = vec![ID.to_string()];
+    disk.write_all_at(&record.to_bytes(), RECORD_OFFSET)?;
+    disk.write_all_at(&[0; 512], 0)?;
+
+    server.set_down(true);
+    let mut board = scene.power_on()?;
+    let said = board.wait_for("this disk was made blank for order", PATIENCE)?;
+    assert!(said.contains(ID.as_str()), "{said}");
+    server.set_down(false);
+    let receipt = scene.finish(&mut board)?;
+    assert_eq!(receipt["outcome"], "flashed", "{receipt}");
+    assert_eq!(receipt["order"], ID.as_str());
     scene.assert_disk_is_the_image()
 }
 
