@@ -9,6 +9,7 @@ mod frames;
 mod inspect;
 mod kept;
 mod list;
+mod ordered;
 mod pack;
 mod prune;
 mod publish;

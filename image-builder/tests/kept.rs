@@ -417,3 +417,96 @@ fn what_cannot_be_understood_stays_and_a_removal_cut_short_is_finished() {
         .fails_saying(&["two/rock5b has no current image"]);
     assert_eq!(bench.names("two/rpi5"), before);
 }
+
+/// `three` in the folder of a desk with one node.
+fn three_on_a_desk() -> Bench {
+    let bench = three();
+    let token = "K1072b45d7512215efce211384f6fcdbaa93e621b8cd01b8c0c69484c14b289ca51::node:s3cret";
+    fs::write(bench.path("token"), token).expect("a file");
+    let address = ["--address", "127.0.0.1"];
+    let cluster = ["--k3s-url", "https://k3s.invalid:6443"];
+    let token = ["--k3s-token-file", "token"];
+    let init = [["init", "desk"], address, cluster, token].concat();
+    bench.gild(init).succeeds();
+    bench
+        .gild(["node", "add", "desk", "--mac", MAC, "--name", "node-1"])
+        .succeeds();
+    bench.shell("mv out/rpi5 desk/images/").succeeds();
+    bench
+}
+
+const MAC: &str = "d8:3a:dd:01:02:03";
+
+/// Makes a draft that names the image, and gives its id.
+fn order(bench: &Bench, image: &str, more: &[&str]) -> String {
+    let action = ["order", "new", "desk", "--action", "flash"];
+    let about = ["--node", MAC, "--image", image];
+    let ran = bench.gild([&action[..], &about, more].concat()).succeeds();
+    let file = ran.stdout.trim().rsplit('/').next().expect("a file");
+    file.trim_end_matches(".json").to_owned()
+}
+
+#[test]
+fn an_image_that_an_order_names_stays_until_the_order_is_over() {
+    let bench = three_on_a_desk();
+    bench.shell("ln -s desk/images link").succeeds();
+    let signed = order(&bench, "one", &[]);
+    bench.gild(["order", "sign", "desk", "--yes"]).succeeds();
+    let queued = order(&bench, "two", &["--rolling"]);
+    let stays =
+        |image: &str, id: &str| format!("image {image} stays, because the order {id} names it");
+    for folder in ["desk/images", "desk/images/rpi5", "link", "link/rpi5"] {
+        let ran = bench
+            .gild(["image", "prune", folder, "--keep", "0", "--yes"])
+            .succeeds();
+        assert_eq!(ran.stdout, "", "{folder}");
+        for line in [stays("one", &signed), stays("two", &queued)] {
+            assert!(ran.stderr.contains(&line), "{folder}: {}", ran.stderr);
+        }
+    }
+    let verify = [
+        "image",
+        "verify",
+        "desk/images/rpi5/one.json",
+        "--key",
+        "signing.pub",
+    ];
+    bench.gild(verify).succeeds();
+
+    bench.gild(["order", "cancel", "desk", &queued]).succeeds();
+    let prune = ["image", "prune", "desk/images", "--keep", "0", "--yes"];
+    let ran = bench.gild(prune).succeeds();
+    assert!(ran.stdout.starts_with("two  "), "{}", ran.stdout);
+    assert!(bench.path("desk/images/rpi5/one.json").exists());
+    bench.gild(["order", "cancel", "desk", &signed]).succeeds();
+    let ran = bench.gild(prune).succeeds();
+    assert!(ran.stdout.starts_with("one  "), "{}", ran.stdout);
+}
+
+#[test]
+fn no_image_of_a_desk_goes_while_one_of_its_orders_cannot_be_read() {
+    let bench = three_on_a_desk();
+    let prune = ["image", "prune", "desk/images", "--keep", "0", "--yes"];
+    let id = order(&bench, "three", &[]);
+    let before = bench.names("desk/images/rpi5");
+    let file = bench.path(&format!("desk/orders/{id}.order"));
+    fs::write(&file, "half an ord").expect("a file");
+    let says = format!("the order {id} cannot be read");
+    let next = "next: correct that, or take the order back: gild order cancel ";
+    bench
+        .gild(prune)
+        .fails_saying(&[&says, "nothing was removed", next]);
+    fs::remove_file(&file).expect("removed");
+    bench
+        .shell("mv desk/orders desk/aside && touch desk/orders")
+        .succeeds();
+    bench
+        .gild(prune)
+        .fails_saying(&["cannot read", "nothing was removed", "next: "]);
+    assert_eq!(bench.names("desk/images/rpi5"), before);
+
+    // What it was cannot count any more.
+    bench.shell("rm desk/orders && mkdir desk/orders && echo half >desk/orders/20260101T000000Z-1a2b3c.order").succeeds();
+    bench.gild(prune).succeeds();
+    assert_ne!(bench.names("desk/images/rpi5"), before);
+}

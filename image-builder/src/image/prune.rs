@@ -9,6 +9,7 @@ use gild_format::release::signature_of;
 use gild_format::{ImageId, Manifest};
 
 use super::kept::{Kept, Shelf};
+use super::ordered::Ordered;
 use super::release::{ABOUT, Folder, Names, unfinished};
 use super::size;
 
@@ -18,7 +19,7 @@ pub struct Args {
     /// Folder that `gild image build`, `pack` or `publish` wrote to, or a mounted share
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Keep the current image of each board and those of its channels, and this many others, those with the highest rollback counters
+    /// Keep the current image of each board, those of its channels, those that orders of the desk name, and this many others, those with the highest rollback counters
     #[arg(long, value_name = "N")]
     keep: usize,
     /// Remove them; without this the command only shows what it would remove
@@ -29,17 +30,18 @@ pub struct Args {
 /// Runs `gild image prune`.
 pub fn run(args: &Args) -> Result<()> {
     let shelves = Shelf::all(&args.folder)?;
+    let ordered = Ordered::beside(&args.folder)?;
     // All is judged before anything is removed.
     let mut old = Vec::new();
     for shelf in &shelves {
-        old.extend(too_old(shelf, args.keep)?.map(|image| (&shelf.path, image)));
+        old.extend(too_old(shelf, args.keep, &ordered)?.map(|image| (&shelf.path, image)));
     }
     for shelf in &shelves {
         tidy(&shelf.path, args.yes)?;
     }
     for (path, image) in &old {
         if args.yes {
-            remove(path, &image.image_id).with_context(|| {
+            remove(&args.folder, path, &image.image_id).with_context(|| {
                 format!(
                     "cannot remove image {} from {}; next: correct that, and run this again",
                     image.image_id,
@@ -83,7 +85,11 @@ fn tidy(path: &Path, yes: bool) -> Result<()> {
 }
 
 /// The images to remove. An image that cannot be understood stays.
-fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
+fn too_old<'a>(
+    shelf: &'a Shelf,
+    keep: usize,
+    ordered: &Ordered,
+) -> Result<impl Iterator<Item = &'a Kept>> {
     ensure!(
         shelf.images.iter().any(|image| image.is_current),
         "{} has no current image, or golden.json cannot be read or names an image that is not there, and nothing was removed; next: make one current with `gild image current`",
@@ -106,10 +112,22 @@ fn too_old(shelf: &Shelf, keep: usize) -> Result<impl Iterator<Item = &Kept>> {
             image.problem().unwrap_or_default()
         );
     }
-    let others = shelf.images.iter();
-    let others = others.filter(|image| !is_in_use(image) && image.manifest.is_ok());
+    let mut others = Vec::new();
+    for image in &shelf.images {
+        if is_in_use(image) || image.manifest.is_err() {
+            continue;
+        }
+        match ordered.by(&image.image_id) {
+            Some(order) => log::info!(
+                "image {} stays, because the order {order} names it",
+                image.image_id
+            ),
+            None => others.push(image),
+        }
+    }
     // A damaged image is of no use, and must not count among the images to keep.
-    let (whole, broken): (Vec<&Kept>, Vec<&Kept>) = others.partition(|image| image.is_whole);
+    let (whole, broken): (Vec<&Kept>, Vec<&Kept>) =
+        others.into_iter().partition(|image| image.is_whole);
     Ok(whole.into_iter().skip(keep).chain(broken))
 }
 
@@ -124,9 +142,9 @@ fn stored_bytes(image: &Kept) -> u64 {
 }
 
 /// The manifest goes last: after a power cut the rest is still recognized as an image, and removed the next time.
-fn remove(path: &Path, image_id: &ImageId) -> Result<()> {
+fn remove(images: &Path, path: &Path, image_id: &ImageId) -> Result<()> {
     let folder = Folder::open(path)?;
-    // Not every share has locks: another gild may have made it current.
+    // Not every share has locks: another gild may have made it current. Nor does an order wait for this.
     let shelf = Shelf::read(path)?;
     let is_this = |manifest: &Manifest| manifest.image_id == image_id.as_str();
     ensure!(
@@ -137,6 +155,10 @@ fn remove(path: &Path, image_id: &ImageId) -> Result<()> {
     ensure!(
         channels.all(|has| has.as_ref().is_some_and(|has| !is_this(has))),
         "a channel has it now"
+    );
+    ensure!(
+        Ordered::beside(images)?.by(image_id).is_none(),
+        "an order names it now"
     );
     let names = Names::of(image_id.as_str());
     let about = ABOUT.map(|ending| format!("{image_id}.{ending}"));
