@@ -9,7 +9,7 @@ use common::{
     MAC, OTHER, TOKEN, folder, of_node, open, progress, proof_of, receipt, signed, unsigned,
 };
 use gild_boards::mac::Mac;
-use gild_desk::desk::{Desk, ReportError, Shown};
+use gild_desk::desk::{Desk, ReportError, Shown, now};
 use gild_desk::rack::{Door, Refused, Trust};
 use gild_report::{Proof, Report, ReportKey};
 use serde_json::json;
@@ -180,6 +180,35 @@ fn a_door_and_what_was_given_outlive_the_program() {
     let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
     assert!(answer.contains("K3S_TOKEN=n3w-token\n"), "{answer}");
     assert!(!ask(&desk, MAC, None).contains("n3w-token"));
+}
+
+/// The clock was ahead when the door was opened, and was corrected afterwards.
+#[test]
+fn a_door_that_was_opened_in_a_time_to_come_is_closed() {
+    for (ahead, is_open) in [(60, true), (3600, false), (30 * 24 * 3600, false)] {
+        let folder = folder();
+        let opened =
+            json!({"what": "decided", "at": now() + ahead, "mac": MAC.to_string(), "open": true});
+        let journal = folder.path().join("journal.jsonl");
+        fs::write(&journal, format!("{opened}\n")).expect("written");
+        let desk = open(folder.path());
+        assert_eq!(has_token(&ask(&desk, MAC, None)), is_open, "{ahead}");
+        // Nor does a secret that is shown through it become the node's.
+        let report = of_node("n", 1, "joining");
+        unsigned(&desk, &report, Some(&proof_of(MAC))).expect("shown");
+        let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
+        assert_eq!(has_token(&answer), is_open, "{ahead}");
+        assert_eq!(
+            answer.contains("clock of the desk was ahead"),
+            !is_open,
+            "{answer}"
+        );
+        desk.decide(MAC, true).expect("kept");
+        assert!(
+            has_token(&ask(&desk, MAC, None)),
+            "the operator opens it again"
+        );
+    }
 }
 
 /// The desk knows a node by the node's own secret, never by the token.

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// If a node has not joined after this many seconds, its door closes.
 pub const LONGEST_OPEN: u64 = 12 * 60 * 60;
+/// A time server corrects a clock by seconds. A door that was opened in a time to come by more seconds than this would stay open until that
+/// time, and 12 hours more.
+const CLOCKS_DIFFER: u64 = 5 * 60;
 
 /// Why the desk withholds the token of a node whose door the operator has closed.
 pub const CLOSED: &str = "the operator has closed the door for this node";
@@ -49,6 +52,9 @@ impl Door {
     #[must_use]
     pub const fn reason(self, now: u64) -> Option<&'static str> {
         match self {
+            Self::Open { since, .. } if since > now.saturating_add(CLOCKS_DIFFER) => Some(
+                "the clock of the desk was ahead when the door was opened, so nobody knows for how long it was open",
+            ),
             Self::Open { since, .. } if now.saturating_sub(since) <= LONGEST_OPEN => None,
             Self::Open { .. } => {
                 Some("the door was open for 12 hours, and the node has not joined")
