@@ -49,8 +49,7 @@ pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
         );
     }
     let desk = Arc::new(Desk::open(&folder)?);
-    tls::renew(&folder.tls(), &settings.names)?;
-    let config = tls::config(&folder.tls())?;
+    let config = tls::ready(&folder.tls(), &settings.names)?;
     allow_many_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -145,10 +144,9 @@ async fn run(
 async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig) {
     loop {
         tokio::time::sleep(DAY).await;
-        let renewed = tls::renew(&folder.tls(), &names).and_then(|()| tls::config(&folder.tls()));
-        match renewed {
-            Ok(new) => config.reload_from_config(new),
-            Err(error) => warn!("the certificate is not renewed: {error:#}"),
+        match tls::ready(&folder.tls(), &names) {
+            Ok(good) => config.reload_from_config(good),
+            Err(error) => warn!("{error:#}"),
         }
     }
 }

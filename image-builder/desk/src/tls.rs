@@ -1,15 +1,17 @@
 //! The site's own certificate authority, and the desk's certificate. The authority's certificate is on the cards and in the images, so it
 //! lasts for decades. The running desk renews its own certificate before it expires, or when the desk gets other names.
 
-use std::fs;
+use std::fmt;
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use log::warn;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
@@ -20,10 +22,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
-const CERTIFICATE: &str = "server.pem";
-const KEY: &str = "server.key";
-/// The names that the certificate has, and its end.
-const ABOUT: &str = "server.txt";
+/// The desk's key and its certificate, below a note about it. They are one file, so that no power cut and no full disk leaves half of them.
+const SERVER: &str = "server.key";
+const BEGIN: &str = "-----BEGIN ";
 const DAY: Duration = Duration::from_hours(24);
 /// How long a certificate lasts, and how far back its validity begins. It begins in the past because a board's clock may be as far behind
 /// as its image is old. The sum stays below the 825 days that Apple's programs accept.
@@ -63,15 +64,44 @@ fn authority_params() -> Result<CertificateParams> {
     Ok(params)
 }
 
-/// Makes a new certificate with the existing authority, unless the present certificate has these names and is valid for long enough.
-pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let about = fs::read_to_string(folder.join(ABOUT)).unwrap_or_default();
-    if is_good(&about, names, now) && config(folder).is_ok() {
+/// Makes a new certificate with the existing authority, unless the present certificate has these names and is valid for long enough. If that
+/// fails, the present certificate stays.
+fn renew(folder: &Path, names: &[String]) -> Result<()> {
+    let now = now();
+    if Note::read(folder).is_good(names, now) && config(folder).is_ok() {
         return Ok(());
     }
+    make_again(folder, names, now).map_err(|error| {
+        anyhow!(
+            "cannot make the desk's certificate: {error:#}; next: let the user of this program read {} and write to that folder, and look \
+             whether the disk is full",
+            folder.join(CA_KEY).display()
+        )
+    })
+}
+
+/// Renews the certificate if need be. A good one that cannot be renewed is no reason not to serve.
+pub fn ready(folder: &Path, names: &[String]) -> Result<Arc<ServerConfig>> {
+    let Err(error) = renew(folder, names) else {
+        return config(folder);
+    };
+    let (note, now) = (Note::read(folder), now());
+    match config(folder) {
+        Ok(present) if note.is_for(names) && note.end > now => {
+            let days = note.end.saturating_sub(now).as_secs() / DAY.as_secs();
+            warn!("the present certificate ends in {days} days: {error:#}");
+            Ok(present)
+        }
+        _ => Err(error),
+    }
+}
+
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+fn make_again(folder: &Path, names: &[String], now: Duration) -> Result<()> {
     let text = |name: &str| {
         let path = folder.join(name);
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -90,36 +120,56 @@ pub fn renew(folder: &Path, names: &[String]) -> Result<()> {
     (params.not_before, params.not_after) = (epoch + begin, epoch + end);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
-    // The note is removed first and written last. So if a power cut leaves only one file of the pair, both are made again.
-    let about_path = folder.join(ABOUT);
-    if about_path.exists() {
-        fs::remove_file(&about_path)
-            .with_context(|| format!("cannot remove {}", about_path.display()))?;
+    let note = Note {
+        end,
+        names: names.to_vec(),
+    };
+    let text = format!("{note}{}{}", key.serialize_pem(), certificate.pem());
+    let path = folder.join(SERVER);
+    gild_whole_file::replace_with(&path, |file| {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())
+    })
+    .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What is known of a certificate without looking into it: when it ends, since 1970, and the names that it has.
+#[derive(Default)]
+struct Note {
+    end: Duration,
+    names: Vec<String>,
+}
+
+impl Note {
+    /// The note above the certificate. If there is none, it is not known to be good.
+    fn read(folder: &Path) -> Self {
+        let text = fs::read_to_string(folder.join(SERVER)).unwrap_or_default();
+        Self::parse(&text)
     }
-    for (name, mode, text) in [
-        (KEY, 0o600, key.serialize_pem()),
-        (CERTIFICATE, 0o644, certificate.pem()),
-        (ABOUT, 0o644, about_text(names, end)),
-    ] {
-        let path = folder.join(name);
-        if path.exists() {
-            fs::remove_file(&path).with_context(|| format!("cannot replace {}", path.display()))?;
+
+    fn parse(text: &str) -> Self {
+        let mut lines = text.lines().take_while(|line| !line.starts_with(BEGIN));
+        let end = lines.next().and_then(|line| line.parse().ok());
+        Self {
+            end: Duration::from_secs(end.unwrap_or_default()),
+            names: lines.map(str::to_owned).collect(),
         }
-        write(&path, mode, &text)?;
     }
-    Ok(())
+
+    fn is_for(&self, names: &[String]) -> bool {
+        self.names == names
+    }
+
+    fn is_good(&self, names: &[String], now: Duration) -> bool {
+        self.is_for(names) && self.end > now + FUTURE / 4
+    }
 }
 
-/// The text of the note: the names in the certificate, and when it expires, in seconds since 1970.
-fn about_text(names: &[String], end: Duration) -> String {
-    format!("{}\n{}\n", end.as_secs(), names.join("\n"))
-}
-
-fn is_good(about: &str, names: &[String], now: Duration) -> bool {
-    let mut lines = about.lines();
-    let end = lines.next().and_then(|line| line.parse().ok());
-    let end = Duration::from_secs(end.unwrap_or_default());
-    end > now + FUTURE / 4 && lines.eq(names)
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.end.as_secs())?;
+        self.names.iter().try_for_each(|name| writeln!(f, "{name}"))
+    }
 }
 
 /// The names that a certificate may be for: host names and addresses.
@@ -143,18 +193,14 @@ pub fn check_name(name: &str) -> Result<()> {
 
 /// How the desk proves that it is the desk.
 pub fn config(folder: &Path) -> Result<Arc<ServerConfig>> {
-    let (certificate, key) = (folder.join(CERTIFICATE), folder.join(KEY));
-    let chain = CertificateDer::pem_file_iter(&certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("cannot read {}", certificate.display()))?;
-    ensure!(
-        !chain.is_empty(),
-        "{} has no certificate",
-        certificate.display()
-    );
-    let key_path = key;
-    let key = PrivateKeyDer::from_pem_file(&key_path)
-        .with_context(|| format!("cannot read {}", key_path.display()))?;
+    let path = folder.join(SERVER);
+    let failed = || format!("cannot read {}", path.display());
+    let text = fs::read(&path).with_context(failed)?;
+    let chain = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(failed)?;
+    ensure!(!chain.is_empty(), "{} has no certificate", path.display());
+    let key = PrivateKeyDer::from_pem_slice(&text).with_context(failed)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -162,9 +208,8 @@ pub fn config(folder: &Path) -> Result<Arc<ServerConfig>> {
         .with_single_cert(chain, key)
         .with_context(|| {
             format!(
-                "{} and {} do not belong together",
-                certificate.display(),
-                key_path.display()
+                "the key and the certificate in {} do not belong together",
+                path.display()
             )
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -192,28 +237,83 @@ mod tests {
     fn a_certificate_is_made_again_for_other_names_and_before_its_end() {
         let names = ["a".to_owned(), "b".to_owned()];
         let now = Duration::from_hours(500_000);
-        let about = about_text(&names, now + FUTURE);
-        assert!(is_good(&about, &names, now));
-        assert!(is_good(&about, &names, now + FUTURE / 2));
-        assert!(!is_good(&about, &names, now + FUTURE / 4 * 3));
-        assert!(!is_good(&about, &names[..1], now));
-        assert!(!is_good("", &names, now));
+        let end = now + FUTURE;
+        let note = Note {
+            end,
+            names: names.to_vec(),
+        };
+        let note = Note::parse(&format!("{note}{BEGIN}A-----\nb\n"));
+        assert!(note.is_good(&names, now));
+        assert!(note.is_good(&names, now + FUTURE / 2));
+        assert!(!note.is_good(&names, now + FUTURE / 4 * 3));
+        assert!(!note.is_good(&names[..1], now));
+        assert!(!Note::parse("").is_good(&[], now));
+    }
+
+    const NAME: &str = "127.0.0.1";
+
+    /// A folder with an authority and a certificate for `NAME`.
+    fn made() -> (tempfile::TempDir, PathBuf) {
+        let above = tempfile::tempdir().expect("a folder");
+        let folder = above.path().join("tls");
+        make(&folder, &[NAME.to_owned()]).expect("made");
+        (above, folder)
+    }
+
+    fn pair(folder: &Path) -> String {
+        fs::read_to_string(folder.join(SERVER)).expect("a key and a certificate")
+    }
+
+    /// Writes that the certificate ends in so many days.
+    fn ends_in(folder: &Path, days: u32) {
+        let text = pair(folder);
+        let (_, rest) = text.split_once('\n').expect("a line");
+        let end = (now() + DAY * days).as_secs();
+        fs::write(folder.join(SERVER), format!("{end}\n{rest}")).expect("written");
     }
 
     #[test]
-    fn half_a_pair_is_made_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path().join("tls");
-        let names = ["127.0.0.1".to_owned()];
-        make(&folder, &names).expect("made");
-        let before = fs::read(folder.join(CERTIFICATE)).expect("a certificate");
+    fn a_certificate_that_is_good_stays_and_a_damaged_one_is_made_again() {
+        let (_above, folder) = made();
+        let names = [NAME.to_owned()];
+        let before = pair(&folder);
         renew(&folder, &names).expect("good");
+        assert_eq!(pair(&folder), before);
+        let half = &before[..before.len() / 2];
+        for damaged in [half, ""] {
+            fs::write(folder.join(SERVER), damaged).expect("written");
+            ready(&folder, &names).expect("made again");
+            assert_ne!(pair(&folder), damaged);
+        }
+        fs::remove_file(folder.join(SERVER)).expect("removed");
+        ready(&folder, &names).expect("made again");
         assert_eq!(
-            fs::read(folder.join(CERTIFICATE)).expect("the same"),
-            before
+            fs::read_dir(&folder).expect("a folder").count(),
+            3,
+            "nothing is left beside them"
         );
-        fs::remove_file(folder.join(KEY)).expect("removed");
-        renew(&folder, &names).expect("made again");
-        config(&folder).expect("a pair");
+    }
+
+    #[test]
+    fn a_desk_whose_certificate_cannot_be_renewed_serves_with_the_present_one_until_its_end() {
+        let (_above, folder) = made();
+        let names = [NAME.to_owned()];
+        fs::rename(folder.join(CA_KEY), folder.join("elsewhere")).expect("moved");
+        ends_in(&folder, 7);
+        let before = pair(&folder);
+        let error = renew(&folder, &names).expect_err("the authority's key is not there");
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("ca.key") && text.contains("; next: "),
+            "{text}"
+        );
+        ready(&folder, &names).expect("the present one is good");
+        assert_eq!(pair(&folder), before);
+        ready(&folder, &["other".to_owned()]).expect_err("it has another name");
+        ends_in(&folder, 0);
+        ready(&folder, &names).expect_err("it has ended");
+        fs::rename(folder.join("elsewhere"), folder.join(CA_KEY)).expect("moved");
+        ready(&folder, &names).expect("made again");
+        assert!(Note::read(&folder).is_good(&names, now()));
     }
 }
