@@ -22,8 +22,8 @@ use crate::{end, nfs, tls, web};
 
 /// How long open connections may take to end.
 pub const FAREWELL: Duration = Duration::from_secs(2);
-/// How often the desk checks whether its certificate needs renewal.
-const DAY: Duration = Duration::from_hours(24);
+/// How often the desk checks whether its certificate needs renewal. Often, because somebody may have corrected the clock meanwhile.
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Runs the desk of this folder on this address of the machine, until the program is asked to end.
 pub fn serve(folder: &Path, listen: IpAddr) -> Result<()> {
@@ -108,7 +108,7 @@ async fn run(
     info!("open the page as {page}");
 
     let config = RustlsConfig::from_config(config);
-    tokio::spawn(renew_each_day(
+    tokio::spawn(renew_in_time(
         desk.folder().clone(),
         settings.names,
         config.clone(),
@@ -141,9 +141,9 @@ async fn run(
 }
 
 /// A desk runs for years, longer than a certificate lasts.
-async fn renew_each_day(folder: Folder, names: Vec<String>, config: RustlsConfig) {
+async fn renew_in_time(folder: Folder, names: Vec<String>, config: RustlsConfig) {
     loop {
-        tokio::time::sleep(DAY).await;
+        tokio::time::sleep(HOUR).await;
         match tls::ready(&folder.tls(), &names) {
             Ok(good) => config.reload_from_config(good),
             Err(error) => warn!("{error:#}"),

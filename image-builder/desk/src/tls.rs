@@ -26,10 +26,16 @@ const CA_KEY: &str = "ca.key";
 const SERVER: &str = "server.key";
 const BEGIN: &str = "-----BEGIN ";
 const DAY: Duration = Duration::from_hours(24);
-/// How long a certificate lasts, and how far back its validity begins. It begins in the past because a board's clock may be as far behind
-/// as its image is old. The sum stays below the 825 days that Apple's programs accept.
-const FUTURE: Duration = DAY.saturating_mul(397);
-const PAST: Duration = DAY.saturating_mul(400);
+/// The authority's validity begins on 1 January 2026. A board without a battery starts with an early time, and the flasher never sets its
+/// clock to before June 2026.
+const AUTHORITY_YEAR: i32 = 2026;
+/// Apple's programs refuse a certificate that is valid for more than 825 days, also if the user has added its authority. Boards and nodes do not
+/// look at that.
+const LONGEST: Duration = DAY.saturating_mul(824);
+/// A certificate ends this long after it was made. The shorter that is, the earlier it can begin, for boards whose clock is behind.
+const FUTURE: Duration = DAY.saturating_mul(100);
+/// The desk makes it again when less than this is left, so that an operator has weeks if that fails.
+const LEFT: Duration = DAY.saturating_mul(50);
 
 /// The file with the authority's certificate. Cards and images get a copy.
 #[must_use]
@@ -58,8 +64,7 @@ fn authority_params() -> Result<CertificateParams> {
         .push(DnType::CommonName, "gild desk");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    // A board without a battery starts with an early time, and the flasher never sets its clock to before June 2026.
-    params.not_before = date_time_ymd(2026, 1, 1);
+    params.not_before = date_time_ymd(AUTHORITY_YEAR, 1, 1);
     params.not_after = date_time_ymd(2056, 1, 1);
     Ok(params)
 }
@@ -115,9 +120,11 @@ fn make_again(folder: &Path, names: &[String], now: Duration) -> Result<()> {
         .push(DnType::CommonName, name.as_str());
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let (begin, end) = (now.saturating_sub(PAST), now + FUTURE);
-    let epoch = date_time_ymd(1970, 1, 1);
-    (params.not_before, params.not_after) = (epoch + begin, epoch + end);
+    let end = now + FUTURE;
+    params.not_after = date_time_ymd(1970, 1, 1) + end;
+    // Before the authority begins, no certificate of it counts.
+    let earliest = date_time_ymd(AUTHORITY_YEAR, 1, 1);
+    params.not_before = earliest.max(params.not_after - LONGEST);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &issuer)?;
     let note = Note {
@@ -161,7 +168,9 @@ impl Note {
     }
 
     fn is_good(&self, names: &[String], now: Duration) -> bool {
-        self.is_for(names) && self.end > now + FUTURE / 4
+        // If it ends later than one that is made now, the clock was ahead when it was made, and it may not have begun yet.
+        let is_of_now = self.end > now + LEFT && self.end <= now + FUTURE + DAY;
+        self.is_for(names) && is_of_now
     }
 }
 
@@ -231,6 +240,11 @@ fn write(path: &Path, mode: u32, text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::RootCertStore;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{ServerName, UnixTime};
+
     use super::*;
 
     #[test]
@@ -244,8 +258,12 @@ mod tests {
         };
         let note = Note::parse(&format!("{note}{BEGIN}A-----\nb\n"));
         assert!(note.is_good(&names, now));
-        assert!(note.is_good(&names, now + FUTURE / 2));
-        assert!(!note.is_good(&names, now + FUTURE / 4 * 3));
+        assert!(note.is_good(&names, now + FUTURE.saturating_sub(LEFT + DAY)));
+        assert!(!note.is_good(&names, now + FUTURE.saturating_sub(LEFT)));
+        assert!(
+            !note.is_good(&names, now.saturating_sub(DAY * 2)),
+            "the clock was ahead"
+        );
         assert!(!note.is_good(&names[..1], now));
         assert!(!Note::parse("").is_good(&[], now));
     }
@@ -270,6 +288,51 @@ mod tests {
         let (_, rest) = text.split_once('\n').expect("a line");
         let end = (now() + DAY * days).as_secs();
         fs::write(folder.join(SERVER), format!("{end}\n{rest}")).expect("written");
+    }
+
+    /// Whether a client of this authority takes the certificate at this time.
+    fn counts(folder: &Path, at: Duration) -> bool {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(authority(folder)).expect("an authority");
+        roots.add(authority).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let client = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let certificate =
+            CertificateDer::from_pem_file(folder.join(SERVER)).expect("a certificate");
+        let name = ServerName::try_from(NAME).expect("a name");
+        let at = UnixTime::since_unix_epoch(at);
+        let client = client.build().expect("a client");
+        client
+            .verify_server_cert(&certificate, &[], &name, &[], at)
+            .is_ok()
+    }
+
+    #[test]
+    fn a_board_that_starts_in_june_2026_takes_the_certificate_for_two_years() {
+        let (_above, folder) = made();
+        // The agent sets a clock that is behind to this time, if its network gives it none.
+        let floor = DAY * 20_605;
+        for (days, by_the_board) in [
+            (0, true),
+            (400, true),
+            (720, true),
+            (730, false),
+            (5000, false),
+        ] {
+            let now = floor + DAY * days;
+            make_again(&folder, &[NAME.to_owned()], now).expect("made");
+            let end = Note::read(&folder).end;
+            assert_eq!(counts(&folder, floor), by_the_board, "{days}");
+            assert!(
+                counts(&folder, now) && counts(&folder, end.saturating_sub(DAY)),
+                "{days}"
+            );
+            assert!(!counts(&folder, end + DAY), "{days}");
+            assert!(
+                !counts(&folder, end.saturating_sub(DAY * 825)),
+                "Apple's programs refuse it: {days}"
+            );
+        }
     }
 
     #[test]
