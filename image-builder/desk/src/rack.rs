@@ -3,6 +3,7 @@
 mod audit;
 mod cut;
 mod door;
+mod given;
 mod handed;
 mod node;
 mod starts;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use audit::{Act, Audit};
 pub use cut::cut;
 pub use door::{CLOSED, Door, Opened};
+use given::Given;
 pub use handed::{Handed, Orders};
 pub use node::{Event, Node};
 use starts::{Starts, is_boot};

@@ -131,7 +131,7 @@ pub struct Shown<'a> {
     door: Door,
     hearsay: Option<&'a str>,
     order: Option<&'a OfNode>,
-    history: &'a [Event],
+    history: Vec<Cow<'a, Event>>,
 }
 
 impl<'a> Shown<'a> {
@@ -168,7 +168,7 @@ impl<'a> Shown<'a> {
             door: node.door,
             hearsay: node.hearsay.as_deref(),
             order: None,
-            history: &node.history,
+            history: node.history(),
         }
     }
 

@@ -4,13 +4,14 @@
 mod common;
 
 use std::fs;
+use std::net::IpAddr;
 
 use common::{
     MAC, OTHER, TOKEN, folder, of_node, open, progress, proof_of, receipt, signed, unsigned,
 };
 use gild_boards::mac::Mac;
 use gild_desk::desk::{Desk, ReportError, Shown, now};
-use gild_desk::rack::{Door, Refused, Trust};
+use gild_desk::rack::{Door, Rack, Refused, Trust};
 use gild_report::{Proof, Report, ReportKey};
 use serde_json::json;
 
@@ -180,6 +181,80 @@ fn a_door_and_what_was_given_outlive_the_program() {
     let answer = ask(&desk, MAC, Some(&proof_of(MAC)));
     assert!(answer.contains("K3S_TOKEN=n3w-token\n"), "{answer}");
     assert!(!ask(&desk, MAC, None).contains("n3w-token"));
+}
+
+#[test]
+fn who_came_through_a_door_first_cannot_be_pushed_out() {
+    let folder = folder();
+    let desk = open(folder.path());
+    let from = |last: u32| IpAddr::from((0x0a00_0000 + last).to_be_bytes());
+    let asks = |last| {
+        let shown = Shown {
+            from: Some(from(last)),
+            ..Shown::default()
+        };
+        let answer = desk.metadata(&format!("mac={MAC}"), shown);
+        assert!(has_token(&answer.expect("a group")));
+    };
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    asks(0);
+    asks(1);
+    // They show a secret of their own, come from many addresses, and report as the node.
+    for last in (1..1000).chain(1..1000) {
+        asks(last);
+    }
+    let lines = fs::read_to_string(folder.path().join("journal.jsonl")).expect("a journal");
+    assert_eq!(lines.matches("released").count(), 8 + 256);
+    for sequence in 1..100 {
+        let mut report = of_node("n", sequence, "joining");
+        report.message = Some(format!("still {sequence}"));
+        unsigned(&desk, &report, Some(&proof_of(MAC))).expect("taken");
+    }
+    let history = |desk: &Desk| {
+        desk.look(|rack| {
+            let events = rack.node(MAC).expect("a node").history();
+            let texts = events.iter().map(|event| event.text.clone());
+            texts.collect::<Vec<_>>()
+        })
+    };
+    let shown = history(&desk);
+    for text in [
+        "the door is open, because its card flashes it",
+        "its token is given to 10.0.0.0",
+        "its token is given to 10.0.0.7",
+        "its token is given to 256 other addresses or more, too",
+        "node: joining: still 99",
+    ] {
+        assert_eq!(
+            shown.iter().filter(|one| *one == text).count(),
+            1,
+            "{text}: {shown:?}"
+        );
+    }
+    assert!(shown.len() < 60, "{}", shown.len());
+    let short = desk.look(|rack| {
+        let mut short = Rack::default();
+        for happened in rack.in_short() {
+            let line = serde_json::to_string(&happened).expect("JSON");
+            short.apply(&serde_json::from_str(&line).expect("what was kept"));
+        }
+        short == *rack
+    });
+    assert!(short, "a journal that was made short has the same");
+    drop(desk);
+    let desk = open(folder.path());
+    assert_eq!(history(&desk), shown);
+
+    // Of an earlier opening it is known, too.
+    signed(&desk, &progress("b", 1, "flash")).expect("taken");
+    assert!(has_token(&ask(&desk, MAC, None)));
+    let later = history(&desk);
+    for text in [
+        "its token is given to 10.0.0.0",
+        "its token is given to an unknown address",
+    ] {
+        assert!(later.iter().any(|one| one == text), "{text}: {later:?}");
+    }
 }
 
 /// The clock was ahead when the door was opened, and was corrected afterwards.

@@ -1,10 +1,12 @@
 //! What is known of one board.
 
+use std::borrow::Cow;
+
 use gild_boards::mac::Mac;
 use gild_report::{Finding, Kind, Report};
 use serde::{Deserialize, Serialize};
 
-use super::{Door, Opened, Orders, Starts, Trust, cut};
+use super::{Door, Given, Opened, Orders, Starts, Trust, cut};
 
 /// At most this many events are kept.
 const HISTORY: usize = 40;
@@ -70,8 +72,10 @@ pub struct Node {
     pub heard: u64,
     /// Whether its token is given out.
     pub door: Door,
-    /// What happened to it, the latest last.
-    pub history: Vec<Event>,
+    /// What happened to it, the latest last, except for what `given` has.
+    history: Vec<Event>,
+    /// When its door was opened, and who was given its token then.
+    given: Given,
     /// The signed order that the board has named last. Its disk has carried it out, or is carrying it out.
     pub order: Option<String>,
     /// What it was ordered.
@@ -139,15 +143,22 @@ impl Node {
         before.is_none_or(|before| lasting(self) != lasting(before))
     }
 
-    /// Whether the history already says that the token went to this address since the door was opened.
+    /// Whether there is nothing to note if its token goes to this address.
     #[must_use]
     pub fn was_given_to(&self, to: &str) -> bool {
         let Door::Open { since, .. } = self.door else {
             return false;
         };
-        let text = given_to(to);
-        let mut events = self.history.iter().filter(|event| event.at >= since);
-        events.any(|event| event.text == text)
+        self.given.has(since, to)
+    }
+
+    /// What happened to it, the latest last.
+    #[must_use]
+    pub fn history(&self) -> Vec<Cow<'_, Event>> {
+        let history = self.history.iter().map(Cow::Borrowed);
+        let mut all: Vec<_> = self.given.events().chain(history).collect();
+        all.sort_by_key(|event| event.at);
+        all
     }
 
     /// Whether a report is from the start that reported last, or from a later one.
@@ -219,7 +230,8 @@ impl Node {
             // The flash overwrites the secret with the rest of the disk.
             self.proof = None;
             self.awaits_proof = true;
-            self.remember(at, "the door is open, because its card flashes it");
+            self.given
+                .open(at, "the door is open, because its card flashes it");
         }
         let has_joined = trust == Trust::Node && report.stage.as_deref() == Some(JOINED);
         if has_joined && matches!(self.door, Door::Open { .. } | Door::NeverOpened) {
@@ -297,6 +309,7 @@ impl Node {
         self.history.extend(other.history.iter().cloned());
         self.history.sort_by_key(|event| event.at);
         self.bound();
+        self.given.absorb(&other.given);
     }
 
     /// The operator opens or closes the door.
@@ -308,13 +321,18 @@ impl Node {
         } else {
             Door::Closed { since: at }
         };
-        let word = if open { "opens" } else { "closes" };
-        self.remember(at, &format!("the operator {word} the door"));
+        if open {
+            self.given.open(at, "the operator opens the door");
+        } else {
+            self.remember(at, "the operator closes the door");
+        }
     }
 
     /// The node was given its token.
     pub(super) fn released(&mut self, at: u64, to: &str) {
-        self.remember(at, &given_to(to));
+        if let Door::Open { since, .. } = self.door {
+            self.given.note(since, at, to);
+        }
     }
 
     /// The node was handed a signed order.
@@ -355,10 +373,6 @@ impl Node {
         let old = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..old);
     }
-}
-
-fn given_to(to: &str) -> String {
-    format!("its token is given to {to}")
 }
 
 /// Whether the flasher is writing this disk, or has just written it. If it found the disk already right, that does not count: a member must
