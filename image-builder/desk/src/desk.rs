@@ -13,7 +13,7 @@ use log::{info, warn};
 use tokio::sync::broadcast;
 
 use crate::folder::{Folder, FolderError, Login};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{self, Journal, JournalError};
 use crate::known_groups::KnownGroups;
 use crate::metadata::{Group, Groups, Question, Scope};
 use crate::orders::KnownOrders;
@@ -100,6 +100,7 @@ impl Desk {
     pub fn open(folder: &Folder) -> Result<Self, DeskError> {
         let report_key = folder.read_report_key()?;
         let login = folder.read_login()?;
+        journal::settle(&folder.journal())?;
         let (journal, happened) = Journal::open::<Happened>(&folder.journal())?;
         let mut rack = Rack::default();
         for happened in &happened {

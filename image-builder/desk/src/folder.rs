@@ -134,10 +134,11 @@ impl Folder {
         self.0.join("login")
     }
 
-    /// What happened so far.
+    /// What happened so far. It has a folder of its own, so that the running desk needs to write to no folder that has keys and settings in
+    /// it.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
-        self.0.join("journal.jsonl")
+        self.0.join("journal").join("journal.jsonl")
     }
 
     /// The site's own authority, and the server's certificate by it.

@@ -1,9 +1,9 @@
 //! What must outlive the program: a file that only grows, with one JSON object in each line. After a power cut the last line may be
 //! incomplete. The desk then ignores it: the sender got no answer, and sends it again.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use gild_whole_file::{Unnamed, sync_folder_of};
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 /// Only the desk may read the journal, because it names every node.
 const MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +24,17 @@ pub enum JournalError {
         what: &'static str,
         /// The file.
         path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// Its folder is not there and cannot be made, or an older desk's journal cannot be moved there.
+    #[error(
+        "cannot make the folder {folder} for the journal: {error}; next: make it as the user who owns the folder above it, and move journal.jsonl \
+         into it if that is there"
+    )]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
         /// Why not.
         error: io::Error,
     },
@@ -43,6 +55,29 @@ pub enum JournalError {
         /// What is wrong.
         why: String,
     },
+}
+
+/// Makes the journal's folder. A journal that lies beside the folder, as older desks had it, is moved into it.
+pub fn settle(path: &Path) -> Result<(), JournalError> {
+    let Some(folder) = path.parent() else {
+        return Ok(());
+    };
+    let old = folder.with_file_name(path.file_name().unwrap_or_default());
+    let settle = || {
+        if !folder.is_dir() {
+            DirBuilder::new().mode(FOLDER_MODE).create(folder)?;
+        }
+        if old.is_file() && !path.exists() {
+            fs::rename(&old, path)?;
+            sync_folder_of(path)?;
+            sync_folder_of(&old)?;
+        }
+        Ok(())
+    };
+    settle().map_err(|error| JournalError::Folder {
+        folder: folder.to_owned(),
+        error,
+    })
 }
 
 /// Reads a journal while the desk that writes it may be running. A journal that does not exist has no entries.

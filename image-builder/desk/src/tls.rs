@@ -85,7 +85,7 @@ fn renew(folder: &Path, names: &[String]) -> Result<()> {
     })
 }
 
-/// Renews the certificate if need be. A good one that cannot be renewed is no reason not to serve.
+/// Renews the certificate if need be. If that fails, the desk serves on with a good one.
 pub fn ready(folder: &Path, names: &[String]) -> Result<Arc<ServerConfig>> {
     let Err(error) = renew(folder, names) else {
         return config(folder);

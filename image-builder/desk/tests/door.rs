@@ -184,6 +184,21 @@ fn a_door_and_what_was_given_outlive_the_program() {
 }
 
 #[test]
+fn a_journal_that_lies_where_older_desks_had_it_is_moved_and_read() {
+    let folder = folder();
+    let desk = open(folder.path());
+    signed(&desk, &progress("a", 1, "flash")).expect("taken");
+    drop(desk);
+    let [old, new] =
+        ["journal.jsonl", "journal/journal.jsonl"].map(|name| folder.path().join(name));
+    fs::rename(&new, &old).expect("moved");
+    fs::remove_dir(folder.path().join("journal")).expect("removed");
+    let desk = open(folder.path());
+    assert!(has_token(&ask(&desk, MAC, None)), "its door is still open");
+    assert!(new.exists() && !old.exists());
+}
+
+#[test]
 fn who_came_through_a_door_first_cannot_be_pushed_out() {
     let folder = folder();
     let desk = open(folder.path());
@@ -203,7 +218,7 @@ fn who_came_through_a_door_first_cannot_be_pushed_out() {
     for last in (1..1000).chain(1..1000) {
         asks(last);
     }
-    let lines = fs::read_to_string(folder.path().join("journal.jsonl")).expect("a journal");
+    let lines = fs::read_to_string(folder.path().join("journal/journal.jsonl")).expect("a journal");
     assert_eq!(lines.matches("released").count(), 8 + 256);
     for sequence in 1..100 {
         let mut report = of_node("n", sequence, "joining");
@@ -264,7 +279,7 @@ fn a_door_that_was_opened_in_a_time_to_come_is_closed() {
         let folder = folder();
         let opened =
             json!({"what": "decided", "at": now() + ahead, "mac": MAC.to_string(), "open": true});
-        let journal = folder.path().join("journal.jsonl");
+        let journal = folder.path().join("journal/journal.jsonl");
         fs::write(&journal, format!("{opened}\n")).expect("written");
         let desk = open(folder.path());
         assert_eq!(has_token(&ask(&desk, MAC, None)), is_open, "{ahead}");
@@ -557,7 +572,7 @@ fn the_desk_is_the_same_after_it_was_started_again() {
             .iter()
             .map(|happened| serde_json::to_string(happened).expect("JSON") + "\n")
             .collect();
-        fs::write(folder.path().join("journal.jsonl"), lines).expect("written");
+        fs::write(folder.path().join("journal/journal.jsonl"), lines).expect("written");
         assert_eq!(
             lasting(&open(folder.path())),
             before,

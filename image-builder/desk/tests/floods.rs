@@ -168,7 +168,7 @@ fn known_boards_are_bounded_and_work_on_at_the_bound() {
     signed(&desk, &flash(MAC, "a", Some(NUMBER), &[])).expect("taken");
     // The test writes the journal directly, because that is quicker than sending reports and has the same effect.
     drop(desk);
-    let journal = folder.path().join("journal.jsonl");
+    let journal = folder.path().join("journal/journal.jsonl");
     let line = fs::read_to_string(&journal).expect("a journal");
     let lines = (1..MOST_KNOWN).map(|number| {
         let mac = invented(number).to_string();
@@ -204,7 +204,7 @@ fn the_journal_is_bounded_whatever_is_sent() {
         ..Finding::default()
     };
     let mut longest = 0;
-    let path = folder.path().join("journal.jsonl");
+    let path = folder.path().join("journal/journal.jsonl");
     for number in 0..2200_u64 {
         let report = Report {
             message: Some(format!("{number} {}", "\"".repeat(5_000))),

@@ -212,7 +212,7 @@ fn time_comes_back(site: &Site, seconds: u64) {
 }
 
 fn move_times(site: &Site, moved: impl Fn(u64) -> u64) {
-    let path = site.path().join("journal.jsonl");
+    let path = site.path().join("journal/journal.jsonl");
     let text = fs::read_to_string(&path).expect("a journal");
     let lines = text.lines().map(|line| {
         let mut line: Value = serde_json::from_str(line).expect("JSON");
@@ -699,7 +699,7 @@ fn a_journal_that_was_put_back_hands_a_rolling_order_to_nobody_out_of_turn() {
     let id = site.order(&desk, 1, &flash(&[1, 2, 3], &json!({"rolling": true})));
     assert_eq!(handed(&desk, 1).as_ref(), Some(&id));
     drop(desk);
-    let journal = site.path().join("journal.jsonl");
+    let journal = site.path().join("journal/journal.jsonl");
     let old = fs::read(&journal).expect("a journal");
     let desk = site.open();
     carries_out(&desk, 1, "a", &id, "one");
@@ -720,7 +720,7 @@ fn a_flash_is_on_the_disk_before_it_is_handed_out() {
     let id = site.order(&desk, 1, &flash(&[1], &json!({})));
     assert_eq!(handed(&desk, 1), Some(id.clone()));
     let happened: Vec<Happened> =
-        journal::look(&site.path().join("journal.jsonl")).expect("a journal");
+        journal::look(&site.path().join("journal/journal.jsonl")).expect("a journal");
     let noted = happened
         .iter()
         .any(|happened| matches!(happened, Happened::Handed { order, .. } if *order == id));
@@ -764,7 +764,7 @@ fn what_was_done_with_the_login_outlives_the_program_and_a_short_journal() {
         let line = serde_json::to_string(line).expect("JSON");
         format!("{line}\n")
     });
-    site.write("journal.jsonl", &lines.collect::<String>());
+    site.write("journal/journal.jsonl", &lines.collect::<String>());
     assert_eq!(acts(&site.open()), expected);
 }
 

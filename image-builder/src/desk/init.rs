@@ -301,6 +301,9 @@ fn fill(path: &Path, settings: &Settings, cluster: &Cluster) -> Result<()> {
     private_folder(&folder.groups())?;
     private_folder(&folder.images())?;
     private_folder(&folder.orders())?;
+    if let Some(journal) = folder.journal().parent() {
+        private_folder(journal)?;
+    }
     let public_key = key::make(&folder.site_key())?;
     tls::make(&folder.tls(), &settings.names)?;
     let report_key = key::random()?;

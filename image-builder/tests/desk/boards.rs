@@ -52,7 +52,7 @@ pub fn remember(bench: &Bench, seen: &[(u64, &str, Value)]) {
         let line = json!({"what": "reported", "at": at, "trust": trust, "report": report});
         writeln!(lines, "{line}").expect("a string takes it");
     }
-    fs::write(bench.path("desk/journal.jsonl"), lines).expect("written");
+    fs::write(bench.path("desk/journal/journal.jsonl"), lines).expect("written");
 }
 
 /// Eight boards, one in each state.

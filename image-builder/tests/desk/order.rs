@@ -306,7 +306,11 @@ fn a_draft_that_counts_too_long_or_spends_those_to_come_is_not_signed() {
 fn an_order_for_an_address_that_nobody_knows_is_made_with_a_warning() {
     let bench = desk();
     let journal = json!({"what": "decided", "at": 1000, "mac": mac(8), "open": false});
-    fs::write(bench.path("desk/journal.jsonl"), format!("{journal}\n")).expect("written");
+    fs::write(
+        bench.path("desk/journal/journal.jsonl"),
+        format!("{journal}\n"),
+    )
+    .expect("written");
     let warns = |node: &str| {
         let order = [
             "order", "new", "desk", "--action", "identify", "--node", node,

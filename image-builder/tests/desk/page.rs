@@ -118,7 +118,11 @@ fn a_board_that_never_spoke_is_expected_and_needs_nobody() {
     let bench = desk();
     add(&bench, 1, "node-1");
     let decided = json!({"what": "decided", "at": now() - 5000, "mac": mac(1), "open": true});
-    fs::write(bench.path("desk/journal.jsonl"), format!("{decided}\n")).expect("written");
+    fs::write(
+        bench.path("desk/journal/journal.jsonl"),
+        format!("{decided}\n"),
+    )
+    .expect("written");
     let serve = Serve::start(&bench);
     let mut page = open(&serve, "/");
     page.until(&says(&unit(1), "node-1"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use gild_http::Access;
 use gild_http_testkit::free_port;
@@ -15,6 +15,8 @@ use crate::common::{Bench, Ran};
 pub const MAC: &str = "d8:3a:dd:01:02:03";
 pub const TOKEN: &str =
     "K1072b45d7512215efce211384f6fcdbaa93e621b8cd01b8c0c69484c14b289ca51::node:s3cret";
+
+pub const ARGUMENTS: [&str; 4] = ["serve", "desk", "--listen", "127.0.0.1"];
 
 pub fn init(bench: &Bench, more: &[&str]) -> Ran {
     fs::write(bench.path("token"), format!("{TOKEN}\n")).expect("a file");
@@ -54,7 +56,12 @@ pub struct Serve {
 impl Serve {
     pub fn start(bench: &Bench) -> Self {
         let mut command = bench.command();
-        command.args(["serve", "desk", "--listen", "127.0.0.1"]);
+        command.args(ARGUMENTS);
+        Self::of(bench, command)
+    }
+
+    /// As a command that ends in `gild serve` starts it.
+    pub fn of(bench: &Bench, mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("gild");
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();

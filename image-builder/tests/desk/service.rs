@@ -16,7 +16,7 @@ use gild_source::{Backoff, Options};
 use serde_json::{Value, json};
 
 use crate::common::{self, Bench, Ran};
-use crate::serve::{MAC, Serve, TOKEN, init};
+use crate::serve::{ARGUMENTS, MAC, Serve, TOKEN, init};
 
 fn flash(sequence: u64, percent: u8) -> Value {
     json!({"kind": "progress", "mac": MAC, "boot": "0123456789abcdef", "sequence": sequence, "board": "rpi5",
@@ -203,7 +203,7 @@ fn nothing_that_the_desk_shows_has_a_secret_in_it() {
         "desk/cluster.json",
         "desk/gild.toml",
         "desk/groups/node-1.json",
-        "desk/journal.jsonl",
+        "desk/journal/journal.jsonl",
         "desk/tls/ca.key",
         "desk/tls/server.key",
     ] {
@@ -790,6 +790,91 @@ fn sigterm_ends_it_well() {
     let id = serve.child.id().to_string();
     Ran::of(Command::new("kill").arg(&id)).succeeds();
     assert!(serve.child.wait().expect("an end").success());
+}
+
+/// Real: the mounts that the unit asks for, in a mount namespace. systemd is not there: `mount` makes them.
+#[test]
+#[ignore = "needs root; `make test` runs it"]
+fn a_desk_writes_to_no_more_than_its_unit_lets_it() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    let unit = include_str!("../../../docs/examples/gild-serve.service");
+    let paths = |key: &str| {
+        let lines = unit.lines().filter_map(|line| line.strip_prefix(key));
+        let names = lines.filter_map(|line| line.split_once("/var/lib/gild-desk/"));
+        names.map(|(_, name)| name).collect::<Vec<_>>()
+    };
+    let (read, write) = (paths("ReadOnlyPaths="), paths("ReadWritePaths="));
+    let mounts = |paths: &[&str], mode: &str| {
+        let one = |path: &&str| {
+            format!("mount --bind {path} {path}; mount -o remount,bind,{mode} {path}\n")
+        };
+        paths.iter().map(one).collect::<String>()
+    };
+
+    assert_eq!(read[0], "desk");
+    let script = format!(
+        "{}{}{}exec \"$@\"",
+        mounts(&read[..1], "ro"),
+        mounts(&write, "rw"),
+        mounts(&read[1..], "ro")
+    );
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-ec",
+        &script,
+        "sh",
+        env!("CARGO_BIN_EXE_gild"),
+    ]);
+    command.args(ARGUMENTS).current_dir(bench.path("."));
+    // The certificate is for another name, so that it is made again.
+    let before = bench.bytes("desk/tls/server.key");
+    bench
+        .shell("sed -i 's/^127.0.0.1$/127.0.0.2/' desk/tls/server.key")
+        .succeeds();
+    bench
+        .gild(["node", "add", "desk", "--mac", MAC, "--name", "node-1"])
+        .succeeds();
+    let serve = Serve::of(&bench, command);
+    assert_ne!(bench.bytes("desk/tls/server.key"), before);
+    assert_eq!(serve.report(&bench, &flash(1, 10)), 204);
+    assert!(serve.metadata().contains(TOKEN));
+    let login = fs::read_to_string(bench.path("desk/login")).expect("a login");
+    let login = format!("Bearer {}", login.trim());
+    let wish = json!({"action": "hold", "nodes": [MAC]});
+    let (status, said) = serve.post("/orders", &wish, &[("authorization", &login)]);
+    assert_eq!(status, 201, "{said}");
+
+    // Somebody has taken it over.
+    let id = serve.child.id();
+    let tries = |command: &str| {
+        let inside = format!(
+            "nsenter --mount --target {id} sh -c 'cd {} && {command}'",
+            bench.path(".").display()
+        );
+        bench.shell(&inside)
+    };
+    tries("touch desk/journal/x desk/tls/x desk/orders/x").succeeds();
+    for command in [
+        "touch desk/order.pub",
+        "touch desk/authorized_keys",
+        "echo >>desk/gild.toml",
+        "echo >>desk/site.pub",
+        "echo >>desk/groups/node-1.json",
+        "touch desk/images/rpi5",
+        "mv desk/gild.toml desk/journal/",
+        "mv desk other",
+        "mv desk/tls desk/journal/",
+        "rm -f desk/tls/ca.pem",
+        "cp desk/login desk/tls/ca.pem",
+        "mv desk/tls/x desk/tls/ca.pem",
+        "cp desk/login desk/tls/ca.key",
+    ] {
+        let ran = tries(command);
+        assert_ne!(ran.code, Some(0), "{command}");
+    }
 }
 
 /// Clients that read nothing or say nothing, and pipes where files are meant.

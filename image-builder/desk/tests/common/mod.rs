@@ -23,7 +23,9 @@ pub fn folder() -> TempDir {
     let write = |name: &str, text: &str| {
         fs::write(folder.path().join(name), text).expect("written");
     };
-    fs::create_dir(folder.path().join("groups")).expect("a folder");
+    for name in ["groups", "journal"] {
+        fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
     write("report.key", &"0b".repeat(32));
     write("login", &"0d".repeat(32));
     for (name, mac) in [("node-1", MAC), ("node-2", OTHER)] {
