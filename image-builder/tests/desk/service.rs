@@ -792,6 +792,26 @@ fn sigterm_ends_it_well() {
     assert!(serve.child.wait().expect("an end").success());
 }
 
+#[test]
+fn the_backup_of_the_page_has_every_secret_and_only_its_owner_reads_it() {
+    let bench = Bench::new();
+    init(&bench, &[]).succeeds();
+    fs::write(bench.path("desk/images/large"), "").expect("a file");
+    let page = include_str!("../../../docs/desk.md");
+    let mut lines = page.lines();
+    let command = lines.find(|line| line.contains("--file desk-backup.tar.gz"));
+    let command = command.expect("a command");
+    bench.shell(&format!("umask 022\n{command}")).succeeds();
+    let about = fs::metadata(bench.path("desk-backup.tar.gz")).expect("a copy");
+    assert_eq!(about.permissions().mode() & 0o777, 0o600);
+    let list = bench
+        .shell("tar --list --file desk-backup.tar.gz")
+        .succeeds();
+    assert!(list.stdout.contains("desk/site.key\n"), "{}", list.stdout);
+    assert!(list.stdout.contains("desk/journal/\n"), "{}", list.stdout);
+    assert!(!list.stdout.contains("large"), "{}", list.stdout);
+}
+
 /// Real: the mounts that the unit asks for, in a mount namespace. systemd is not there: `mount` makes them.
 #[test]
 #[ignore = "needs root; `make test` runs it"]
