@@ -2,10 +2,10 @@
 //! lasts for decades. The running desk renews its own certificate before it expires, or when the desk gets other names.
 
 use std::fmt;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -133,11 +133,8 @@ fn make_again(folder: &Path, names: &[String], now: Duration) -> Result<()> {
     };
     let text = format!("{note}{}{}", key.serialize_pem(), certificate.pem());
     let path = folder.join(SERVER);
-    gild_whole_file::replace_with(&path, |file| {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(text.as_bytes())
-    })
-    .with_context(|| format!("cannot write {}", path.display()))
+    gild_whole_file::replace_secret_with(&path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What is known of a certificate without looking into it: when it ends, since 1970, and the names that it has.
