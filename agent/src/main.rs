@@ -464,6 +464,7 @@ fn write(
         node.discard = Discard::LeftOut;
     }
     node.report = Some(report);
+    node.has_written = true;
     Ok(look::again(&disk, seen)?)
 }
 
@@ -476,7 +477,7 @@ fn begin_trial(
     record: Record,
     policy: Option<BootOrderPolicy>,
 ) -> Result<(), Failure> {
-    let standing = if record.trial_starts > 1 && node.report.is_none() {
+    let standing = if record.trial_starts > 1 && !node.has_written {
         Standing::TrialCameBack
     } else {
         Standing::OnTrial
@@ -484,8 +485,9 @@ fn begin_trial(
     let (boot_order, changes) = boot_order::set(machine, board, policy, node, standing);
     node.boot_order_changes = changes;
     node.boot_order = Some(boot_order.clone());
-    if node.report.is_some() {
-        // A disk that loses its data must not be written again forever.
+    // After a failure the story begins again, and finds the disk on trial: a write in an earlier attempt counts, too.
+    if node.has_written {
+        // A disk that loses its data must not be written again forever without a pause.
         let finished = Finished {
             target: target.clone(),
             image_id: Some(record.image_id.clone()),

@@ -16,7 +16,7 @@ use gild_tests::chain::{Chain, Watch};
 use gild_tests::eeprom::Eeprom;
 use gild_tests::golden::{self, Start};
 use gild_tests::pi5::Medium;
-use gild_tests::scene::{PATIENCE, Scene};
+use gild_tests::scene::{DISK_SIZE, PATIENCE, Scene};
 use gild_tests::virtual_board::{DiskCounters, End};
 use gild_tests::{disk, firmware, share, workspace};
 
@@ -416,6 +416,37 @@ fn order(scene: &Scene, id: &str, node: &str) -> Result<()> {
     scene
         .card
         .write("gild.toml", &(scene.configuration() + &order))
+}
+
+/// The disk forgets its data at each restart, or somebody makes it blank each time.
+#[test]
+fn a_disk_that_loses_its_data_at_each_restart_is_written_with_growing_pauses() -> Result<()> {
+    let product = Product::Rock5b;
+    let share = share::published_on_trial(product, Start::Proves)?;
+    let scene = Scene::with_share("trial-forgets", product, share)?;
+    for _ in 0..2 {
+        start_agent(&scene)?;
+        assert_eq!(record(&scene)?.trial_starts, 1);
+        disk::blank(&scene.nvme(), DISK_SIZE)?;
+    }
+    for (times, pause) in [(2, 2), (3, 4)] {
+        let mut board = scene.power_on()?;
+        board.tolerate_faults();
+        let came_back = format!("came back to this agent {times} times");
+        let line = board.wait_for(&came_back, PATIENCE)?;
+        assert!(line.contains("FAULT 8"), "{line}");
+        board.wait_for(&format!("and restarting the board in {pause} s"), PATIENCE)?;
+        assert_eq!(board.wait_end(PATIENCE)?, End::Reset);
+        let lines = board.console();
+        let has = |text: &str| lines.iter().any(|line| line.contains(text));
+        assert!(has("gild: warning: restarting the board"), "{lines:?}");
+        assert!(
+            !has("rebooting to start the disk"),
+            "the second attempt, on a disk that is now on trial, must not cut the pause short: {lines:?}"
+        );
+        disk::blank(&scene.nvme(), DISK_SIZE)?;
+    }
+    Ok(())
 }
 
 /// The second image needs no proof, so its start after the order is that of a proven disk too.
