@@ -11,18 +11,15 @@ use crate::card::folder::Folder;
 
 /// The least counter that the card has for boards of this kind.
 pub fn on_card(card: Option<&dyn Folder>, board: &Board) -> io::Result<u64> {
-    let read = |card: &dyn Folder| {
-        Ok(counters(card, ROLLBACK)?
-            .get(&board.name)
-            .copied()
-            .unwrap_or(0))
-    };
+    let read = |card: &dyn Folder| Ok(proven(card)?.get(&board.name).copied().unwrap_or(0));
     card.map_or(Ok(0), read)
 }
 
 /// Notes the counter of an image, because a key of this card has signed it.
 pub fn keep_signed(card: &dyn Folder, board: &Board, counter: u64) {
-    if let Err(error) = raise_in(card, SIGNED, board, counter) {
+    // If this file is damaged, it says nothing, and starts again: it only keeps a disk from raising the counter by its own word.
+    let keep = || raise_in(card, SIGNED, signed(card)?, board, counter);
+    if let Err(error) = keep() {
         warn!("the card does not remember that rollback counter {counter} was signed: {error}");
     }
 }
@@ -32,22 +29,27 @@ pub fn keep_signed(card: &dyn Folder, board: &Board, counter: u64) {
 /// refuse their images.
 pub fn raise(card: &dyn Folder, board: &Board, counter: u64) {
     let raise = || -> io::Result<()> {
-        let signed = counters(card, SIGNED)?.get(&board.name).copied();
+        let signed = signed(card)?.get(&board.name).copied();
         if signed.unwrap_or(0) < counter {
             info!(
                 "the card's rollback counter stays: the disk has {counter}, and this card has seen no signed image with that"
             );
             return Ok(());
         }
-        raise_in(card, ROLLBACK, board, counter)
+        raise_in(card, ROLLBACK, proven(card)?, board, counter)
     };
     if let Err(error) = raise() {
         warn!("the card does not remember rollback counter {counter}: {error}");
     }
 }
 
-fn raise_in(card: &dyn Folder, name: &str, board: &Board, counter: u64) -> io::Result<()> {
-    let mut counters = counters(card, name)?;
+fn raise_in(
+    card: &dyn Folder,
+    name: &str,
+    mut counters: PerBoard<u64>,
+    board: &Board,
+    counter: u64,
+) -> io::Result<()> {
     if counters
         .get(&board.name)
         .is_some_and(|before| *before >= counter)
@@ -58,8 +60,15 @@ fn raise_in(card: &dyn Folder, name: &str, board: &Board, counter: u64) -> io::R
     card.write(name, counters.to_text().as_bytes())
 }
 
-fn counters(card: &dyn Folder, name: &str) -> io::Result<PerBoard<u64>> {
-    let text = card.read(name)?.unwrap_or_default();
+/// The counters that have proven themselves. If the file is damaged, that is an error: a counter that is lost must not count as 0.
+fn proven(card: &dyn Folder) -> io::Result<PerBoard<u64>> {
+    let file = card.read(ROLLBACK)?;
+    gild_card_format::counters(file.as_deref()).map_err(io::Error::other)
+}
+
+/// The counters that were signed.
+fn signed(card: &dyn Folder) -> io::Result<PerBoard<u64>> {
+    let text = card.read(SIGNED)?.unwrap_or_default();
     Ok(PerBoard::parse(&String::from_utf8_lossy(&text)))
 }
 
@@ -90,5 +99,24 @@ mod tests {
         assert_eq!(floor("rock5b"), 0);
         raise(&card, board("rock5b"), 9);
         assert_eq!((floor("rpi5"), floor("rock5b")), (8, 9));
+    }
+    #[test]
+    fn a_damaged_file_of_counters_is_an_error_and_stays_as_it_is() {
+        let rpi5 = gild_boards::by_name("rpi5").expect("a board");
+        let rock5b = gild_boards::by_name("rock5b").expect("a board");
+        for damaged in ["", "\0\0\0\0\0\0\0\0", "rpi5=7\n\0\0\0"] {
+            let card = MemoryCard::new(&Power::on());
+            keep_signed(&card, rpi5, 9);
+            card.write(ROLLBACK, damaged.as_bytes()).expect("a card");
+            for board in [rpi5, rock5b] {
+                let error = on_card(Some(&card), board).expect_err(damaged);
+                assert!(error.to_string().contains("next: delete it"), "{error}");
+            }
+            raise(&card, rpi5, 5);
+            assert_eq!(card.text(ROLLBACK).as_deref(), Some(damaged));
+            card.write(SIGNED, b"\0\0").expect("a card");
+            keep_signed(&card, rpi5, 9);
+            assert_eq!(card.text(SIGNED).as_deref(), Some("rpi5=9\n"));
+        }
     }
 }

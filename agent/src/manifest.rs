@@ -69,7 +69,7 @@ pub enum FetchError {
     #[error(transparent)]
     Access(#[from] HttpError),
     /// The card's rollback counter cannot be read, so the image might be too old.
-    #[error("the card's rollback counters cannot be read: {0}")]
+    #[error("reading the card's rollback counters: {0}")]
     Floor(io::Error),
     /// The disk can be started, so the node does not wait longer.
     #[error(
@@ -100,7 +100,14 @@ impl HasFault for FetchError {
     }
 }
 
-impl StepError for FetchError {}
+impl StepError for FetchError {
+    fn next_step(&self) -> &'static str {
+        match self {
+            Self::Floor(_) => "replace the card",
+            _ => self.fault().next_step(),
+        }
+    }
+}
 
 /// The card's settings for servers: which authorities to trust, and the login.
 pub fn access(config: &Config) -> Result<Access, FetchError> {

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use gild_card_format::agent_version::{self, AGENT_VERSION};
 use gild_card_format::names::{CONFIG, LABEL, ORDER, ROLLBACK};
 use gild_card_format::sums::{self, SUMS};
-use gild_card_format::{GATE, Gate, PerBoard};
+use gild_card_format::{GATE, Gate, PerBoard, counters};
 use serde::Serialize;
 
 use crate::fat::{self, Files};
@@ -110,6 +110,11 @@ pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError
             .map(|content| String::from_utf8_lossy(content).into_owned())
             .unwrap_or_default()
     };
+    let least_rollback = counters(files.get(ROLLBACK).map(Vec::as_slice));
+    let least_rollback = least_rollback.unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        PerBoard::default()
+    });
     Ok(Inspection {
         disk_id: format!("{:08x}", table.disk_id),
         volume_id: format!("{:04X}-{:04X}", volume.id >> 16, volume.id & 0xffff),
@@ -120,7 +125,7 @@ pub fn inspect(disk: &mut (impl Read + Seek)) -> Result<Inspection, InspectError
         agent: agent_version::in_file(&text(AGENT_VERSION)).map(str::to_owned),
         config: text(CONFIG),
         order: text(ORDER),
-        least_rollback: PerBoard::parse(&text(ROLLBACK)),
+        least_rollback,
         gate: Gate::parse(&text(GATE))
             .to_text()
             .lines()

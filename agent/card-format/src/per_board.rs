@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use thiserror::Error;
+
 /// Lines `<board>=<value>` and nothing else: U-Boot imports such a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PerBoard<T>(BTreeMap<String, T>);
@@ -14,20 +16,43 @@ impl<T> Default for PerBoard<T> {
     }
 }
 
+/// A file of this form that does not say everything that it said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DamagedFile {
+    /// It has no value at all.
+    #[error("it is empty")]
+    Empty,
+    /// A line cannot be read.
+    #[error("line {0} is not `<board>=<value>`")]
+    Line(usize),
+    /// A board has two values.
+    #[error("line {0} has a second value for a board")]
+    Second(usize),
+}
+
 impl<T: FromStr + Display> PerBoard<T> {
     /// Reads the file. A line that cannot be read counts as absent.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let is_word = |text: &str| {
-            let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            !text.is_empty() && text.chars().all(good)
-        };
-        let line = |line: &str| {
-            let (board, value) = line.split_once('=')?;
-            let value = value.parse().ok()?;
-            is_word(board).then(|| (board.to_owned(), value))
-        };
         Self(text.lines().filter_map(line).collect())
+    }
+
+    /// Reads a file where a line that is lost would be dangerous. All lines must be right, and there must be one.
+    pub fn whole(text: &str) -> Result<Self, DamagedFile> {
+        let mut all = BTreeMap::new();
+        for (at, words) in (1..).zip(text.lines()) {
+            if words.trim().is_empty() {
+                continue;
+            }
+            let (board, value) = line(words).ok_or(DamagedFile::Line(at))?;
+            if all.insert(board, value).is_some() {
+                return Err(DamagedFile::Second(at));
+            }
+        }
+        if all.is_empty() {
+            return Err(DamagedFile::Empty);
+        }
+        Ok(Self(all))
     }
 
     /// The value for boards of this kind.
@@ -54,4 +79,15 @@ impl<T: FromStr + Display> PerBoard<T> {
             text + board + "=" + &value.to_string() + "\n"
         })
     }
+}
+
+fn line<T: FromStr>(line: &str) -> Option<(String, T)> {
+    let (board, value) = line.split_once('=')?;
+    let value = value.parse().ok()?;
+    is_word(board).then(|| (board.to_owned(), value))
+}
+
+fn is_word(text: &str) -> bool {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !text.is_empty() && text.chars().all(is_good)
 }

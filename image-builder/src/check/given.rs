@@ -83,7 +83,9 @@ impl Given {
             agent: card.agent,
         };
         let problem = |problem: &String| {
-            let next = "make the card again with `gild card build`";
+            let (problem, next) = problem
+                .split_once("; next: ")
+                .unwrap_or((problem, "make the card again with `gild card build`"));
             Finding::error(Check::Configuration, &given.name, problem, next)
         };
         let problems: Vec<Finding> = card.problems.iter().map(problem).collect();

@@ -57,6 +57,30 @@ fn an_order_in_a_file_of_the_card_is_a_warning_and_half_an_order_is_an_error() {
 }
 
 #[test]
+fn a_damaged_file_of_rollback_counters_is_an_error_that_says_what_to_do() {
+    let desk = Desk::new();
+    desk.put("gild.toml", SERVER);
+    desk.build(&["--public-key", "signing.pub"]).succeeds();
+    for (text, is_damaged) in [("rpi5=3\n", false), ("", true), ("\0\0\0\0", true)] {
+        desk.replace("rollback.env", text);
+        let ran = desk.bench.gild(["check", "card.img"]);
+        let is_it = |line: &str| {
+            line.starts_with("error") && line.contains("rollback.env on the card is damaged")
+        };
+        assert_eq!(
+            ran.stdout.lines().any(is_it),
+            is_damaged,
+            "{text:?}: {ran:?}"
+        );
+        assert_eq!(
+            ran.stdout.contains("delete it on the card"),
+            is_damaged,
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
 fn an_image_that_the_card_s_agent_would_not_take_is_refused() {
     let desk = Desk::new();
     desk.bench.make_disk("disk.img", "one");

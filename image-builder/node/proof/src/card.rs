@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use fatfs::{FileSystem, FsOptions};
 use gild_card_format::agent_version::{self, AGENT_VERSION};
 use gild_card_format::{
-    Arguments, Config, ConfigError, Order, OrderError, PerBoard, ServerUrl, names,
+    Arguments, Config, ConfigError, DamagedCounters, Order, OrderError, PerBoard, ServerUrl,
+    counters, names,
 };
 
 use crate::disk::{BLOCKS, Disk, LABELS, has_card, is_card};
@@ -81,6 +82,9 @@ pub enum CardError {
         names::CONFIG
     )]
     DryRun,
+    /// The flasher would show fault 4 and write nothing.
+    #[error(transparent)]
+    Rollback(#[from] DamagedCounters),
     /// The flasher would show fault 3 and write nothing.
     #[error("the flasher could not use the card's {}: {error}", names::ORDER)]
     Order {
@@ -129,20 +133,20 @@ impl FlasherCard {
         if !is_on_a_card(root, &device) {
             return Err(CardError::Elsewhere { device });
         }
-        let (text, order, rollback, agent) = match texts(&device) {
+        let texts = match Texts::read(&device) {
             Ok(texts) => texts,
             Err(source) => return Err(CardError::Read { device, source }),
         };
-        let config = Config::parse(Some(&text), &Arguments::default())?;
+        let config = Config::parse(Some(&texts.config), &Arguments::default())?;
         if config.dry_run {
             return Err(CardError::DryRun);
         }
-        Order::in_file(&order)?;
+        Order::in_file(&texts.order)?;
         Ok(Self {
             device,
             config,
-            rollback: PerBoard::parse(&rollback),
-            agent: agent_version::in_file(&agent).map(str::to_owned),
+            rollback: counters(texts.rollback.as_deref())?,
+            agent: agent_version::in_file(&texts.agent).map(str::to_owned),
         })
     }
 }
@@ -156,29 +160,41 @@ fn is_on_a_card(root: &Path, partition: &Path) -> bool {
     is_card(&root.join(BLOCKS).join(disk))
 }
 
-/// The card's configuration, its order, its rollback counters, and the agent's version. A file that does not exist counts as empty.
-fn texts(device: &Path) -> io::Result<(String, String, String, String)> {
-    let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
-    let read = |name: &str| {
-        let mut bytes = Vec::new();
-        let file = system.root_dir().open_file(name);
-        file.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
-            .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
-        Ok::<_, io::Error>(bytes)
-    };
-    let config = String::from_utf8(read(names::CONFIG)?).map_err(io::Error::other)?;
-    let read_any = |name: &str| match read(name) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error),
-    };
-    Ok((
-        config,
-        read_any(names::ORDER)?,
-        read_any(names::ROLLBACK)?,
-        // Only a hint: a card that does not say it counts as one with any agent.
-        read_any(AGENT_VERSION).unwrap_or_default(),
-    ))
+/// What the card says, as text.
+struct Texts {
+    config: String,
+    /// Empty if there is none.
+    order: String,
+    rollback: Option<Vec<u8>>,
+    /// The agent's version. Only a hint: a card that does not say it counts as one with any agent.
+    agent: String,
+}
+
+impl Texts {
+    fn read(device: &Path) -> io::Result<Self> {
+        let system = FileSystem::new(File::open(device)?, FsOptions::new())?;
+        let read = |name: &str| {
+            let mut bytes = Vec::new();
+            let file = system.root_dir().open_file(name);
+            file.and_then(|file| file.take(LONGEST).read_to_end(&mut bytes))
+                .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+            Ok::<_, io::Error>(bytes)
+        };
+        let read_any = |name: &str| match read(name) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let text = |bytes: Option<Vec<u8>>| {
+            String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+        };
+        Ok(Self {
+            config: String::from_utf8(read(names::CONFIG)?).map_err(io::Error::other)?,
+            order: text(read_any(names::ORDER)?),
+            rollback: read_any(names::ROLLBACK)?,
+            agent: text(read_any(AGENT_VERSION).unwrap_or_default()),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -313,6 +329,24 @@ mod tests {
         drop(system);
         let error = FlasherCard::find(root.path()).expect_err("half an order");
         assert!(matches!(error, CardError::Order { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_card_whose_rollback_counters_are_damaged_is_none() {
+        let text = format!("server = \"nfs://192.0.2.1/srv/gild\"\npublic_key = \"{KEY}\"\n");
+        for (counters, is_refused) in [("", true), ("\0\0\0\0", true), ("rpi5=7\n", false)] {
+            let root = node("mmcblk0", "SD", true, Some(&text));
+            let device = root.path().join("dev/mmcblk0p1");
+            let file = OpenOptions::new().read(true).write(true).open(&device);
+            let system = FileSystem::new(file.expect("a device"), FsOptions::new()).expect("a FAT");
+            let file = system.root_dir().create_file(names::ROLLBACK);
+            let written = file.expect("a file").write_all(counters.as_bytes());
+            written.expect("its text");
+            drop(system);
+            let found = FlasherCard::find(root.path());
+            let refused = matches!(&found, Err(CardError::Rollback(_)));
+            assert_eq!(refused, is_refused, "{counters:?}: {found:?}");
+        }
     }
 
     #[test]
