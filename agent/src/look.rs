@@ -186,7 +186,7 @@ pub fn at_disk(
     };
     let chosen = select::choose(system, &wanted, machine, machine.patience());
     if let Some(card) = &node.card {
-        disks::remember(card, &node.lasting_id(), disks::present());
+        disks::remember(card, &node.lasting_id(), &disks::present());
     }
     match chosen {
         Ok(target) => seen(node, target, serial, order, None, watcher).map(Some),
@@ -235,12 +235,11 @@ fn judged(
         Decision::Replace(record) => Some(waited::pause_of(&target.serial, record)),
         _ => None,
     };
-    // If the configuration names the disk, no other one can be meant.
     if matches!(decision, Decision::Write(_) | Decision::Replace(_))
-        && serial.is_none()
         && let Some(card) = &node.card
     {
-        disks::check(card, &node.lasting_id(), &target, &disks::present())?;
+        let present = disks::present();
+        disks::check(card, &node.lasting_id(), &target, &present, serial)?;
     }
     info!("{}", line(&target, &decision));
     Ok(Seen {

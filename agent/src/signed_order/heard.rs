@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gild_disk::select::Candidate;
 use gild_format::release::GOLDEN;
 use gild_orders::{Action, Flash, LONGEST_LIFE, Order, OrderId, Refusal, last_signed};
 use log::{info, warn};
@@ -149,9 +150,11 @@ impl Heard {
     }
 
     /// The serial number of the disk that the order names, if that disk is present.
-    pub fn disk(&self, present: &[String]) -> Option<String> {
-        let disk = self.flash.as_ref()?.flash.disk.as_ref()?;
-        present.contains(disk).then(|| disk.clone())
+    pub fn disk(&self, present: &[Candidate]) -> Option<String> {
+        let wanted = self.flash.as_ref()?.flash.disk.as_ref()?;
+        let mut present = present.iter();
+        let found = present.find(|disk| disk.serial == *wanted)?;
+        Some(found.serial.clone())
     }
 
     /// The order because of which the disk is written, if there is one. It says with which image. If a blank disk's record names the order,

@@ -2,8 +2,10 @@
 
 use std::io::{Cursor, Read};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::thread;
 
+use gild_disk::select::Candidate;
 use gild_format::manifest::Sha256Hex;
 use gild_format::record::{Record, State};
 use gild_format::release::GOLDEN;
@@ -317,11 +319,16 @@ fn an_order_for_one_disk_is_not_for_another() {
     heard
         .takes(Ok(Some(order(ID, flash))), &[], NOW)
         .expect("one");
-    assert_eq!(
-        heard.disk(&["S1".to_owned(), "S2".to_owned()]).as_deref(),
-        Some("S2")
-    );
-    assert_eq!(heard.disk(&["S1".to_owned()]), None);
+    let disk = |serial: &str| Candidate {
+        path: PathBuf::from("/dev/nvme0n1"),
+        model: "Disk".to_owned(),
+        serial: serial.to_owned(),
+        size: 1,
+        sector_size: 512,
+    };
+    let found = heard.disk(&[disk("S1"), disk("S2")]);
+    assert_eq!(found.as_deref(), Some("S2"));
+    assert_eq!(heard.disk(&[disk("S1")]), None);
     assert!(heard.chosen(&Holds::Foreign, "S1").is_none());
     assert!(heard.any(Some("S1")).is_none() && heard.any(None).is_none());
     assert!(heard.any(Some("S2")).is_some());
