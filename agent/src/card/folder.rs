@@ -1,5 +1,6 @@
 //! The card's files, for steps that must survive a power cut. Each call makes one change, which is durable when the call returns.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -75,12 +76,9 @@ impl Folder for Card {
 
     fn names(&self) -> io::Result<Vec<String>> {
         let mounted = self.mount(MsFlags::MS_RDONLY).map_err(io::Error::other)?;
-        let entries = fs::read_dir(mounted.path(""))
-            .map_err(|error| self.told("listing", "the files", error))?;
-        Ok(entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect())
+        fs::read_dir(mounted.path(""))
+            .and_then(|entries| listed(entries.map(|entry| Ok(entry?.file_name()))))
+            .map_err(|error| self.told("listing", "the files", error))
     }
 }
 
@@ -99,8 +97,31 @@ impl Card {
     }
 }
 
+/// All names or an error: a list that ends early would hide a file that says what must be completed.
+fn listed(entries: impl Iterator<Item = io::Result<OsString>>) -> io::Result<Vec<String>> {
+    let names: Vec<OsString> = entries.collect::<io::Result<_>>()?;
+    Ok(names
+        .into_iter()
+        .filter_map(|name| name.into_string().ok())
+        .collect())
+}
+
 fn is_log(name: &str) -> bool {
     Path::new(name)
         .extension()
         .is_some_and(|extension| extension == "log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_to_its_end_is_an_error_and_not_a_shorter_one() {
+        let name = |name: &str| Ok(OsString::from(name));
+        let whole = listed([name("a"), name("b")].into_iter()).expect("a folder");
+        assert_eq!(whole, ["a", "b"]);
+        let torn = [name("a"), Err(io::Error::other("EIO")), name("b")];
+        listed(torn.into_iter()).expect_err("a file may be missing");
+    }
 }
