@@ -67,9 +67,7 @@ pub fn flash(job: &Job<'_>) -> Result<Report, FlashError> {
         flash.stage(Stage::Scan, |flash| flash.scan(&mut crew, &mut pieces))?;
     }
     let written = flash.stage(Stage::Write, |flash| flash.write(&mut crew, &pieces))?;
-    flash.stage(Stage::Verify, |flash| {
-        flash.verify(&mut crew, pieces, written)
-    })?;
+    flash.stage(Stage::Verify, |flash| flash.verify(&mut crew, written))?;
     flash.stage(Stage::Commit, Flash::commit)?;
     Ok(flash.report(Outcome::Flashed))
 }

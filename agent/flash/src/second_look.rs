@@ -1,12 +1,13 @@
 //! Reads samples of everything a second time, when nothing is left to write.
 //!
 //! A disk that is smaller than it claims uses one place for two addresses. Another disk may write to the wrong place. On such disks a later
-//! write damages data that was already read back correctly, so samples of each chunk are read once more at the end.
+//! write damages what was already read back correctly, so samples of each chunk and of each hole are read once more at the end.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use gild_format::Sha256Hex;
-use gild_format::chunk::sha256;
+use gild_format::chunk::{self, sha256};
 
 use crate::FlashError;
 use crate::crew::{Crew, Worker};
@@ -31,15 +32,23 @@ impl Flash<'_> {
     /// Reads all samples again and returns the pieces whose samples have changed.
     pub fn look_again(&self, crew: &mut Crew) -> Result<Vec<Wrong>, FlashError> {
         let fingerprints = lock(&self.fingerprints).clone();
-        let left = Mutex::new(fingerprints.into_iter());
+        let chunks = fingerprints.keys().map(|index| Piece::Data(*index));
+        let left = Mutex::new(chunks.chain(self.holes()));
         let changed = Mutex::new(Vec::new());
         crew.run(
             || lock(&left).next(),
-            |worker, (index, fingerprint)| {
-                if let Err(finding) = self.compare(worker, index, fingerprint) {
+            |worker, piece| {
+                let (offset, found) = match &piece {
+                    Piece::Data(index) => {
+                        let found = self.compare(worker, *index, fingerprints[index]);
+                        (self.chunk(*index).raw_offset, found)
+                    }
+                    Piece::Hole(hole) => (hole.start, self.is_still_zero(worker, hole)),
+                };
+                if let Err(finding) = found {
                     lock(&changed).push(Wrong {
-                        piece: Piece::Data(index),
-                        offset: self.chunk(index).raw_offset,
+                        piece,
+                        offset,
                         finding,
                     });
                 }
@@ -47,6 +56,27 @@ impl Flash<'_> {
             },
         )?;
         Ok(changed.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All holes of the image, also those that an earlier start has made.
+    pub fn holes(&self) -> impl Iterator<Item = Piece> + use<> {
+        let pieces = plan::pieces(&self.job.manifest).into_iter();
+        pieces.filter(|piece| matches!(piece, Piece::Hole(_)))
+    }
+
+    fn is_still_zero(&self, worker: &mut Worker, hole: &Range<u64>) -> Result<(), Finding> {
+        for (offset, length) in samples(hole) {
+            let bytes = &mut worker.raw[..length];
+            self.medium
+                .read_sample(bytes, offset)
+                .map_err(Finding::Unreadable)?;
+            if !chunk::is_zero(bytes) {
+                let reason =
+                    "a hole that read zero does not any more: a later write has changed it";
+                return Err(Finding::Differs(reason.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn compare(

@@ -9,12 +9,7 @@ use crate::{Event, FlashError, Stage};
 
 impl Flash<'_> {
     /// Reads back what has not been read back yet, and writes again what is wrong.
-    pub fn verify(
-        &mut self,
-        crew: &mut Crew,
-        mut pieces: Vec<Piece>,
-        mut written: Written,
-    ) -> Result<(), FlashError> {
+    pub fn verify(&mut self, crew: &mut Crew, mut written: Written) -> Result<(), FlashError> {
         let mut attempts = 1;
         loop {
             self.medium.flush()?;
@@ -65,11 +60,9 @@ impl Flash<'_> {
                 // After one false report, samples of a hole prove nothing any more.
                 self.zeroing_failed = true;
                 again.retain(|piece| matches!(piece, Piece::Data(_)));
-                pieces.retain(|piece| matches!(piece, Piece::Hole(_)));
-                again.append(&mut pieces);
+                again.extend(self.holes());
             }
-            pieces = again;
-            written = self.write(crew, &pieces)?;
+            written = self.write(crew, &again)?;
             attempts += 1;
         }
     }

@@ -17,6 +17,8 @@ use crate::image::Noise;
 pub enum Defect {
     /// Zeroing a range that covers this byte reports success and does nothing.
     LiesOnZero(u64),
+    /// The same, and the first read that covers this byte fails.
+    LiesOnZeroAndFailsReadOnce(u64),
     /// Writes that cover this byte flip one of its bits, this many times.
     FlipsOnWrite(u64, u32),
     /// Reads that cover this byte flip one of its bits, this many times.
@@ -207,9 +209,10 @@ impl Disk {
         let mut defect = self.defect.lock().expect("no test thread panicked");
         let current = (*defect)?;
         let (byte, left) = match current {
-            Defect::LiesOnZero(byte) | Defect::FailsWrite(byte) | Defect::DropsWrite(byte) => {
-                (byte, None)
-            }
+            Defect::LiesOnZero(byte)
+            | Defect::LiesOnZeroAndFailsReadOnce(byte)
+            | Defect::FailsWrite(byte)
+            | Defect::DropsWrite(byte) => (byte, None),
             Defect::FlipsOnWrite(byte, left)
             | Defect::FlipsOnRead(byte, left)
             | Defect::FailsRead(byte, left) => (byte, Some(left)),
@@ -334,9 +337,16 @@ impl Target for Disk {
         }
         let length = buffer.len();
         let fails = self.strikes(offset, length, |defect| {
-            matches!(defect, Defect::FailsRead(..))
+            matches!(
+                defect,
+                Defect::FailsRead(..) | Defect::LiesOnZeroAndFailsReadOnce(_)
+            )
         });
         if fails.is_some() {
+            let mut defect = self.defect.lock().expect("no test thread panicked");
+            if let Some(Defect::LiesOnZeroAndFailsReadOnce(byte)) = *defect {
+                *defect = Some(Defect::LiesOnZero(byte));
+            }
             return Err(media_error());
         }
         buffer.copy_from_slice(&inner.seen[index(offset)..index(offset) + length]);
@@ -359,7 +369,12 @@ impl Target for Disk {
         if let Some(record) = &mut inner.record {
             record.push(Operation::Zero(offset, length));
         }
-        let lies = |defect| matches!(defect, Defect::LiesOnZero(..));
+        let lies = |defect| {
+            matches!(
+                defect,
+                Defect::LiesOnZero(_) | Defect::LiesOnZeroAndFailsReadOnce(_)
+            )
+        };
         if self.strikes(offset, index(length), lies).is_some() {
             return Ok(ZeroMethod::ZeroOut);
         }

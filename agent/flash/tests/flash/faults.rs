@@ -93,6 +93,19 @@ fn a_hole_that_cannot_be_read_once_is_no_proof_against_the_disk_s_zeroing() {
     assert_eq!(diary.count("ZeroingFailed"), 0);
 }
 
+/// One false report of the disk makes its zeroing of all holes worth nothing.
+#[test]
+fn all_holes_are_read_in_full_if_one_that_could_not_be_read_was_zeroed_falsely() {
+    let image = Image::new(Shape::default());
+    let defect = Defect::LiesOnZeroAndFailsReadOnce(hole_byte(&image));
+    let disk = Disk::used(SIZE).with_defect(defect);
+    let report = flash(&image, &disk).expect("zeros can be written");
+    assert_carries(&disk.content(), &image);
+    assert!(report.zeroing_failed);
+    let (read, all) = (report.hole_bytes_read_back, report.hole_bytes);
+    assert!(read >= all, "{read} of {all}");
+}
+
 #[test]
 fn a_hole_that_can_never_be_read_is_a_fault_that_says_so() {
     let image = Image::new(Shape::default());

@@ -452,22 +452,26 @@ fn a_power_cut_costs_what_was_written_since_the_last_flush_and_what_was_fetched_
     );
 }
 
-/// A disk that is smaller than it claims. What is written beyond its real end lands on the data from the second MiB on.
-struct Smaller {
+/// A disk that has one place for two addresses: smaller than it claims, or wrong about where it writes.
+struct Aliased {
     disk: Disk,
-    real: u64,
+    /// What belongs here
+    addresses: Range<u64>,
+    /// lands here.
+    place: u64,
 }
 
-impl Smaller {
+impl Aliased {
     fn place(&self, offset: u64) -> u64 {
-        match offset.checked_sub(self.real) {
-            Some(beyond) => (1 << 20) + beyond,
-            None => offset,
+        if self.addresses.contains(&offset) {
+            self.place + (offset - self.addresses.start)
+        } else {
+            offset
         }
     }
 }
 
-impl Target for Smaller {
+impl Target for Aliased {
     fn name(&self) -> &str {
         self.disk.name()
     }
@@ -516,13 +520,45 @@ fn a_disk_that_is_smaller_than_it_says_is_never_committed() {
     let first = data[0];
     assert_eq!(first.raw_offset, 1 << 20, "the place of the last chunk");
     let last = data[data.len() - 1];
-    let disk = Smaller {
+    let disk = Aliased {
         disk: Disk::used(SIZE),
-        real: last.raw_offset,
+        addresses: last.raw_offset..SIZE as u64,
+        place: 1 << 20,
     };
     let error = flash(&image, &disk).expect_err("two chunks have one place");
     assert_eq!(error.fault(), Fault::TargetFailed, "{error}");
     assert!(error.to_string().contains("a later write"), "{error}");
     let state = inspect(&image.manifest, image.manifest_sha256, &disk).expect("it can be read");
     assert_ne!(state, TargetState::Done);
+}
+
+/// The zeros of a hole destroy data, which is written again and destroys the zeros.
+#[test]
+fn a_disk_with_one_place_for_data_and_a_hole_is_never_committed() {
+    let image = new_image();
+    let data = chunks(&image);
+    let length = u64::from(image.manifest.chunk_size);
+    let holes = image.manifest.chunks.iter().filter(|chunk| chunk.hole);
+    let holes: Vec<u64> = holes
+        .map(|hole| hole.raw_offset)
+        .filter(|hole| *hole >= 1 << 20)
+        .collect();
+    // Ranges that begin with a hole, and end within its piece or with it.
+    let begins = |hole: &u64| !holes.contains(&(hole - length));
+    for hole in holes.iter().copied().filter(begins) {
+        let run = (0..).take_while(|at| holes.contains(&(hole + at * length)));
+        let end = hole + run.count() as u64 * length;
+        for place in data.iter().step_by(5).map(|chunk| chunk.raw_offset) {
+            if place + (end - hole) > SIZE as u64 || (hole..end).contains(&place) {
+                continue;
+            }
+            let disk = Aliased {
+                disk: Disk::used(SIZE),
+                addresses: hole..end,
+                place,
+            };
+            let error = flash(&image, &disk).expect_err("data and a hole have one place");
+            assert_eq!(error.fault(), Fault::TargetFailed, "{error}");
+        }
+    }
 }
