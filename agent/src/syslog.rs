@@ -4,6 +4,7 @@
 //! in the reports.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::{ToSocketAddrs, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -94,9 +95,8 @@ impl Shared {
             };
             match socket {
                 Some(socket) => {
-                    // UDP does not say whether the line arrived.
-                    let _ = socket.send(message(&to.host, &line).as_bytes());
-                    open = Some((to, socket));
+                    let message = message(&to.host, &line);
+                    open = sent(socket, &to.server, message.as_bytes()).map(|socket| (to, socket));
                     thread::sleep(BETWEEN);
                 }
                 None => thread::sleep(AGAIN),
@@ -116,6 +116,20 @@ impl Shared {
             let waited = self.changed.wait(outbox);
             outbox = waited.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// Sends a line. UDP does not say whether it arrived. The kernel keeps the address that the node had when the socket was connected, so a node
+/// with another address needs another socket.
+fn sent(socket: UdpSocket, server: &LogServer, message: &[u8]) -> Option<UdpSocket> {
+    match socket.send(message) {
+        // The server answered an earlier line that nobody listens.
+        Err(error) if error.kind() != ErrorKind::ConnectionRefused => {
+            let socket = connected(server)?;
+            let _ = socket.send(message);
+            Some(socket)
+        }
+        _ => Some(socket),
     }
 }
 
@@ -159,6 +173,27 @@ mod tests {
         }
         let long = "ä".repeat(LONGEST);
         assert!(message("d83a", &long).len() < LONGEST + 40);
+    }
+
+    /// Such a socket has the address that the node had before.
+    #[test]
+    fn a_line_that_cannot_be_sent_goes_out_through_another_socket() {
+        let log = UdpSocket::bind("127.0.0.1:0").expect("a server");
+        let patience = Some(Duration::from_secs(30));
+        log.set_read_timeout(patience).expect("a patience");
+        let server = LogServer {
+            host: "127.0.0.1".to_owned(),
+            port: log.local_addr().expect("a port").port(),
+        };
+        let unusable = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        assert!(unusable.send(b"x").is_err());
+        let usable = sent(unusable, &server, b"one").expect("another socket");
+        sent(usable, &server, b"two").expect("the same");
+        for expected in [b"one", b"two"] {
+            let mut line = [0; 8];
+            let length = log.recv(&mut line).expect("a line");
+            assert_eq!(&line[..length], expected);
+        }
     }
 
     #[test]

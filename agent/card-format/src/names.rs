@@ -6,6 +6,8 @@ pub const LABEL: &str = "GILD";
 pub const CONFIG: &str = "gild.toml";
 /// An order to flash, in its own file.
 pub const ORDER: &str = "gild-order.txt";
+/// What the kernel calls an SD card in `device/type` of its block device. A built-in eMMC is `MMC`.
+pub const SD_CARD: &str = "SD";
 /// The least rollback counters, a line `<board>=<counter>` for each kind of board.
 pub const ROLLBACK: &str = "rollback.env";
 /// The highest rollback counters of images whose signature fitted a key of the card, in the same form.

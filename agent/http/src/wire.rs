@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use gild_source::{Options, Patience, TICK};
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, HeaderValue, IF_MATCH, LOCATION, RANGE,
+};
 use reqwest::{Client, Response, Url};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -119,6 +121,9 @@ impl Wire {
         }
         if let Some(Range { start, end }) = question.range {
             request = request.header(RANGE, format!("bytes={start}-{}", end.saturating_sub(1)));
+        } else {
+            // A proxy may keep an old manifest beside a new signature. The image has a name of its own, and may be kept.
+            request = request.header(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         if let Some(tag) = question.version {
             request = request.header(IF_MATCH, tag);

@@ -104,6 +104,19 @@ fn what_breaks_off_is_gone_on_with_and_nothing_is_read_twice() {
     assert_eq!(share.stats().bytes_read, 800_000);
 }
 
+/// The names of manifest and signature stay while their content changes. The image has a name of its own.
+#[test]
+fn a_proxy_must_ask_the_server_for_small_files_and_may_keep_the_image() {
+    let server = Server::start(good);
+    let share = share(&server);
+    assert!(read(&share).expect("the image") == content());
+    share.read_file("golden.json", 1 << 20).expect("a file");
+    for request in server.requests() {
+        let expected = request.range().is_none().then_some("no-cache");
+        assert_eq!(request.header("cache-control"), expected, "{request:?}");
+    }
+}
+
 #[test]
 fn a_server_that_is_busy_is_asked_again_after_the_time_that_it_names() {
     let asked = AtomicU32::new(0);

@@ -90,7 +90,8 @@ impl Patience for Backoff {
             return false;
         }
         let wait = pause(attempt, Self::FIRST, self.longest);
-        let wait = wait.max(trouble.least_wait().min(LONGEST_ASKED));
+        // Added, because a server asks all nodes of a rack to wait for the same time.
+        let wait = wait + trouble.least_wait().min(LONGEST_ASKED);
         log::debug!("attempt {attempt} failed, waiting {wait:.1?}: {trouble}");
         (self.sleep)(wait);
         true
@@ -177,9 +178,17 @@ mod tests {
 
     #[test]
     fn a_server_that_asks_to_be_left_alone_is_within_limits() {
-        let (waits, _) = waits_for(Duration::from_secs(40), Backoff::forever(), 2);
-        assert_eq!(waits, [Duration::from_secs(40); 2]);
-        let (waits, _) = waits_for(Duration::from_hours(9), Backoff::forever(), 1);
-        assert_eq!(waits, [Duration::from_mins(2)]);
+        // It asks all nodes of a rack for the same time, and they do not come back together.
+        let half = Duration::from_millis(500);
+        for (asked, least) in [
+            (Duration::from_secs(40), Duration::from_secs(40)),
+            (Duration::from_hours(9), Duration::from_mins(2)),
+        ] {
+            let of_a_node = || waits_for(asked, Backoff::forever(), 1).0[0];
+            let waits: Vec<_> = (0..8).map(|_| of_a_node()).collect();
+            let limits = least..=least + half;
+            assert!(waits.iter().all(|wait| limits.contains(wait)), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+        }
     }
 }

@@ -20,6 +20,7 @@ const PLANTS: &[(&str, &[&str])] = &[
             "etc/ssh/ssh_host_ed25519_key",
             "etc/ssh/ssh_host_rsa_key.pub",
             "etc/dropbear/dropbear_rsa_host_key",
+            "etc/dropbear/initramfs/dropbear_ed25519_host_key",
         ],
     ),
     (

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use gild_card::config;
 use gild_card::inspect::inspect;
 use gild_card::layout::{CARD_LENGTH, SECTOR};
+use gild_card_format::names::SD_CARD;
 use gild_disk::{AlignedBuffer, Target};
 
 use crate::flash::Refused;
@@ -116,7 +117,8 @@ fn whole_image(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// Card readers say that their medium can be removed; the slots of laptops do not, but are named for what they take.
+/// Card readers say that their medium can be removed. The slots of boards and laptops do not, but the kernel says whether a card is in one: an
+/// eMMC that is built in has the same name.
 fn is_removable(device: &Path) -> bool {
     let Ok(device) = device.canonicalize() else {
         return false;
@@ -129,8 +131,15 @@ fn is_removable(device: &Path) -> bool {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let flag = Path::new("/sys/class/block").join(&name).join("removable");
-    name.starts_with("mmcblk") || fs::read_to_string(flag).is_ok_and(|flag| flag.trim() == "1")
+    let block = Path::new("/sys/class/block").join(&name);
+    is_removable_block(&block)
+}
+
+fn is_removable_block(block: &Path) -> bool {
+    let says = |file: &str, value: &str| {
+        fs::read_to_string(block.join(file)).is_ok_and(|text| text.trim() == value)
+    };
+    says("device/type", SD_CARD) || says("removable", "1")
 }
 
 fn write(image: &File, target: &dyn Target) -> Result<()> {
@@ -286,5 +295,20 @@ mod tests {
             let is_bootable = first != [0; 512];
             assert_eq!(is_bootable, bad < SECTOR, "{bad}");
         }
+    }
+
+    #[test]
+    fn an_emmc_is_not_a_card() {
+        let block = tempfile::tempdir().expect("a folder");
+        fs::create_dir(block.path().join("device")).expect("a folder");
+        let is_removable = |kind: &str, flag: &str| {
+            fs::write(block.path().join("device/type"), kind).expect("a file");
+            fs::write(block.path().join("removable"), flag).expect("a file");
+            is_removable_block(block.path())
+        };
+        assert!(is_removable("SD\n", "0\n"), "a card in a slot");
+        assert!(!is_removable("MMC\n", "0\n"), "a built-in eMMC");
+        assert!(is_removable("0\n", "1\n"), "a card reader");
+        assert!(!is_removable_block(Path::new("/nowhere")));
     }
 }

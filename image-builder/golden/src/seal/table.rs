@@ -65,7 +65,7 @@ pub const TABLE: [Row; 36] = [
     ),
     remove(
         "SSH host keys",
-        &["etc/ssh/ssh_host_*", "etc/dropbear/*host_key*"],
+        &["etc/ssh/ssh_host_*", "etc/dropbear/**/*host_key*"],
         "all nodes would have the same keys, and anyone who has the image has them too",
     ),
     remove(

@@ -138,7 +138,7 @@ pub const RULES: &[Rule] = &[
         "ssh-host-keys",
         "No ssh host keys",
         "Anyone who has one node's keys could pretend to be any other node",
-        Check::Forbidden(&["etc/ssh/ssh_host_*", "etc/dropbear/*host_key*"]),
+        Check::Forbidden(&["etc/ssh/ssh_host_*", "etc/dropbear/**/*host_key*"]),
     ),
     rule(
         "ssh-user-files",

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use gild_card_format::names::SD_CARD;
 use nix::fcntl::OFlag;
 
 const MOUNTS: &str = "proc/self/mountinfo";
@@ -215,7 +216,7 @@ pub fn has_card(root: &Path) -> bool {
 
 /// Whether a block device, by its folder in sysfs, is an SD card.
 pub(crate) fn is_card(block: &Path) -> bool {
-    fs::read_to_string(block.join("device/type")).is_ok_and(|kind| kind.trim() == "SD")
+    fs::read_to_string(block.join("device/type")).is_ok_and(|kind| kind.trim() == SD_CARD)
 }
 
 #[cfg(test)]
