@@ -301,7 +301,7 @@ impl Builder<'_> {
 /// What happens to the initramfs when packages are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Initramfs {
-    /// It is made again if a package triggers that.
+    /// Packages may ask for another one. In a base of gild's that makes none, because its /boot has no kernel.
     Updated,
     /// It stays as the base image's vendor made it.
     Kept,

@@ -20,7 +20,7 @@ use crate::record::Record;
 use crate::sbom::{self, Component};
 use crate::settings::{self, SettingsError};
 use crate::site::{self, Site};
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeError};
 use crate::{
     age, apparmor, early_network, hold, k3s_settings, overlay, seal, units, up_to_date, updates,
     warnings,
@@ -260,6 +260,9 @@ fn check_settings(
     Ok(warnings::of(&tree, &settings, mirrors)?)
 }
 
+/// What initramfs-tools takes into an initramfs.
+const OF_INITRAMFS: [&str; 2] = ["usr/share/initramfs-tools/**", "etc/initramfs-tools/**"];
+
 /// The base of the recipe's packages or of a vendor's image, with the site's packages.
 fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<Cached, BuildError> {
     let builder = Builder {
@@ -297,6 +300,18 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
     }
     progress.note(&format!("adding packages: {}", packages.join(" ")));
     let with_packages = builder.with_packages(&base, recipe, &packages, initramfs)?;
+    if initramfs == Initramfs::Updated {
+        let (before, after) = (
+            Tree::from_tar(&base.tar)?,
+            Tree::from_tar(&with_packages.tar)?,
+        );
+        if let Some(file) = left_out_of_initramfs(&before, &after)? {
+            progress.warn(&format!(
+                "an added package has /{file}, which the initramfs does not have: it was made with the base; next: if nodes need it before their root \
+                 is mounted, put the package into `packages` of a recipe of your own (--recipe), which makes the initramfs with it"
+            ));
+        }
+    }
     age::say(
         "the added packages are",
         &with_packages.tar,
@@ -305,6 +320,25 @@ fn base(options: &Options, inputs: &Inputs, progress: &dyn Progress) -> Result<C
         progress,
     );
     Ok(with_packages)
+}
+
+/// The initramfs is made with the base, and not again when packages are added: this is the first file of theirs that it would need.
+fn left_out_of_initramfs(base: &Tree, with_packages: &Tree) -> Result<Option<String>, TreeError> {
+    for of_initramfs in OF_INITRAMFS {
+        let added = with_packages.glob(of_initramfs)?;
+        let is_file = |file: &str| {
+            with_packages
+                .get(file)
+                .is_some_and(|entry| !entry.is_directory())
+        };
+        if let Some(file) = added
+            .into_iter()
+            .find(|file| is_file(file) && !base.contains(file))
+        {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts into the tree what is not a package: the project's files, and after them only the site's. Says which files are of the
@@ -414,4 +448,32 @@ fn tools(mke2fs: &Path) -> BTreeMap<String, String> {
         Some((name.to_owned(), first))
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_whose_hook_is_not_in_the_initramfs_is_named() {
+        let tree = |files: &[&str]| {
+            let mut tree = Tree::default();
+            for file in files {
+                tree.insert_file(file, 0o644, Vec::new()).expect("a file");
+            }
+            tree
+        };
+        let base = ["etc/initramfs-tools/modules", "usr/bin/a"];
+        let left_out = |more: &str| {
+            let after = tree(&[&base[..], &[more]].concat());
+            left_out_of_initramfs(&tree(&base), &after).expect("a tree")
+        };
+        for hook in [
+            "usr/share/initramfs-tools/hooks/overlayroot",
+            "etc/initramfs-tools/conf.d/b",
+        ] {
+            assert_eq!(left_out(hook).as_deref(), Some(hook));
+        }
+        assert_eq!(left_out("usr/bin/b"), None);
+    }
 }
