@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use gild_orders::FLOOR;
 use log::{info, warn};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_settime};
@@ -14,9 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const SERVERS: usize = 4;
 /// A smaller error does not matter for certificates.
 const CLOSE: Duration = Duration::from_secs(2);
-
-/// The first of June 2026, which was already past when this was written. It is a constant because the build must be reproducible.
-pub const FLOOR: Duration = Duration::from_hours(20_605 * 24);
 
 /// The outcome for the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +28,40 @@ pub enum Setting {
         /// How far.
         by: Duration,
     },
+    /// No time server answers, but the board's own clock is at a time that there can be: it may have run on while the board was off.
+    Own,
     /// Nobody knows the time.
     Unknown,
+}
+
+/// Whether this start of the agent knows the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Knowledge {
+    /// It has not asked yet.
+    #[default]
+    NotAsked,
+    /// No time server has answered, and the clock is a guess.
+    Unknown,
+    /// By the board's own clock.
+    Own,
+    /// By a time server.
+    Server,
+}
+
+impl Knowledge {
+    /// After the clock was set once more. A guess that was set before looks like a clock of the board's own, and stays a guess.
+    pub fn after(self, setting: &Setting) -> Self {
+        match (self, setting) {
+            (Self::Server, _) | (_, Setting::Right | Setting::Moved { .. }) => Self::Server,
+            (Self::Unknown, _) | (_, Setting::Unknown) => Self::Unknown,
+            (Self::NotAsked | Self::Own, Setting::Own) => Self::Own,
+        }
+    }
+
+    /// Whether it is more than a guess.
+    pub fn is_time_known(self) -> bool {
+        matches!(self, Self::Own | Self::Server)
+    }
 }
 
 /// Sets the clock by the first time server that answers, forwards or back. A board's own clock may be months wrong, and certificates are
@@ -55,9 +85,19 @@ pub fn set(servers: impl Iterator<Item = Ipv4Addr>) -> Setting {
         Some(_) => Setting::Right,
         None => {
             info!("no time server answers: certificates are judged by the board's own clock");
+            let setting = without_server(now());
             not_before(FLOOR);
-            Setting::Unknown
+            setting
         }
+    }
+}
+
+/// What the board's own clock is worth.
+fn without_server(own: Duration) -> Setting {
+    if own < FLOOR {
+        Setting::Unknown
+    } else {
+        Setting::Own
     }
 }
 
@@ -118,6 +158,22 @@ mod tests {
         }
         assert!(is_wrong(Duration::ZERO, right));
         assert!(!is_wrong(right + CLOSE, right) && !is_wrong(right, right + CLOSE));
+    }
+
+    #[test]
+    fn a_guess_stays_a_guess_until_a_time_server_answers() {
+        let without = |own: Duration| without_server(own);
+        let first = Knowledge::default().after(&without(Duration::from_hours(1)));
+        assert_eq!(first, Knowledge::Unknown, "a board without a battery");
+        // The clock was set to the floor, and some time has passed.
+        let then = first.after(&without(FLOOR + Duration::from_mins(1)));
+        assert!(!then.is_time_known(), "{then:?}");
+        assert!(then.after(&Setting::Right).is_time_known());
+        let own = Knowledge::default().after(&without(FLOOR + Duration::from_hours(1)));
+        assert_eq!(own, Knowledge::Own, "a board with a battery");
+        let set = own.after(&Setting::Right);
+        assert_eq!(set.after(&Setting::Own), Knowledge::Server);
+        assert!(own.is_time_known() && !Knowledge::NotAsked.is_time_known());
     }
 
     #[test]

@@ -177,14 +177,26 @@ fn read_twice(disk: &dyn Target, offset: u64, length: usize) -> io::Result<Align
     Ok(first)
 }
 
+/// A signed order to flash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Its id.
+    pub id: OrderId,
+    /// Whether it is known that it has not expired. If not, it writes no disk that a node may live on.
+    pub is_in_time: bool,
+}
+
 /// What is to be done with a disk. `order` is the card's order and `signed` the signed order to flash, if they name this node.
-pub fn decide(holds: Holds, order: Option<&str>, signed: Option<&OrderId>) -> Decision {
+pub fn decide(holds: Holds, order: Option<&str>, signed: Option<&Signed>) -> Decision {
     let done = holds.carried_out();
     let by_card = order.filter(|id| done.iter().all(|done| done != id));
     // A signed order waits until the image on trial has had all its starts, because that needs no operator.
     let has_starts = matches!(&holds, Holds::Trial(record) if record.trial_starts < TRIAL_STARTS);
-    let by_signature = signed.filter(|id| !has_starts && !id.is_spent_by(done));
-    let open = by_signature.map(OrderId::as_str).or(by_card);
+    let is_proven = matches!(&holds, Holds::Proven(_));
+    let by_signature = signed.filter(|signed| {
+        !has_starts && !signed.id.is_spent_by(done) && (signed.is_in_time || !is_proven)
+    });
+    let open = by_signature.map(|signed| signed.id.as_str()).or(by_card);
     let open = open.map(str::to_owned);
     match (holds, open) {
         (Holds::Blank(_), None) => Decision::Write(Reason::Blank),
@@ -430,7 +442,19 @@ mod tests {
         ] {
             let without = decide(holds.clone(), None, None);
             assert!(!matches!(without, Decision::Write(_)), "{name}");
-            match decide(holds, None, Some(&id)) {
+            let by = |is_in_time| {
+                let signed = Signed {
+                    id: id.clone(),
+                    is_in_time,
+                };
+                decide(holds.clone(), None, Some(&signed))
+            };
+            if matches!(&holds, Holds::Proven(_)) {
+                assert_eq!(by(false), without, "{name}: it may have expired");
+            } else {
+                assert_eq!(by(false), by(true), "{name}: no node lives on it");
+            }
+            match by(true) {
                 Decision::Write(reason) => {
                     assert_eq!(reason, Reason::Order(same.clone()), "{name}");
                     writes.push(name);

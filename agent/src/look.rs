@@ -4,10 +4,10 @@ use gild_card_format::Order;
 use gild_disk::select::{self, Candidate, SelectError, System, Wanted};
 use gild_disk::{Clock, Target};
 use gild_faults::{Fault, HasFault};
-use gild_orders::{OrderId, last_signed};
+use gild_orders::last_signed;
 use log::{info, warn};
 
-use crate::consent::{self, Decision, Holds, LookError, Proven};
+use crate::consent::{self, Decision, Holds, LookError, Proven, Signed};
 use crate::failure::{Failure, Remedy, StepError};
 use crate::machine::Machine;
 use crate::node::Node;
@@ -208,7 +208,7 @@ pub fn seen(
     target: Candidate,
     serial: Option<&str>,
     order: Option<&Order>,
-    signed: Option<&OrderId>,
+    signed: Option<&Signed>,
     watcher: &Watcher,
 ) -> Result<Seen, Failure> {
     node.target = Some(target.clone());
@@ -225,7 +225,7 @@ fn judged(
     holds: Holds,
     serial: Option<&str>,
     order: Option<&Order>,
-    signed: Option<&OrderId>,
+    signed: Option<&Signed>,
 ) -> Result<Seen, Failure> {
     let order = order.filter(|order| node.is_meant_by(order));
     let by_card = order.map(|order| order.id.as_str());

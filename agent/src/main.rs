@@ -68,7 +68,7 @@ use gild_orders::carried_out_with;
 use log::{info, warn};
 
 use crate::boot_order::Standing;
-use crate::consent::{Decision, Holds, Proven, Reason};
+use crate::consent::{Decision, Holds, Proven, Reason, Signed};
 use crate::discards::{Discard, Discards};
 use crate::failure::{Failure, Remedy};
 use crate::flash::Finished;
@@ -303,8 +303,7 @@ fn install(
     hardware::look_at_link(machine, &network.interface.name);
     // The clock also decides when an order expires.
     if !can_start && (config.may_use_tls() || config.order_url.is_some()) {
-        let setting = clock::set(network.time_servers());
-        hardware::look_at_clock(machine, &setting);
+        signed_order::set_clock(machine, node);
     }
     // Older receipts must be sent first.
     unsent::take_up(machine, node);
@@ -356,10 +355,15 @@ fn install(
     let target = target::choose(machine, serial, &image, node.card.as_ref())?;
     let signed = node
         .heard
-        .order_by(chosen.as_ref(), &target.serial, clock::seconds())
-        .cloned();
+        .order_by(chosen.as_ref(), &target.serial, clock::seconds());
     let seen = look::seen(node, target, serial, order, signed.as_ref(), watcher)?;
     if seen.decision.is_start() {
+        let is_open = |signed: &&Signed| !signed.id.is_spent_by(seen.holds.carried_out());
+        if let Decision::Start(_) = &seen.decision
+            && let Some(signed) = signed.as_ref().filter(is_open)
+        {
+            node.heard.doubts(&signed.id, clock::seconds());
+        }
         node.offered = Some(image.manifest.image_id);
         return Ok(seen);
     }

@@ -22,14 +22,14 @@ use reqwest::Url;
 
 pub use heard::{Chosen, Heard};
 
-use crate::consent::{self, Decision, Holds};
+use crate::consent::{self, Decision, Holds, Signed};
 use crate::http::{self, HttpError};
 use crate::look::Seen;
 use crate::machine::Machine;
 use crate::network::Effort;
 use crate::node::Node;
 use crate::stage::Stage;
-use crate::{clock, network, receipt};
+use crate::{clock, hardware, network, receipt};
 
 /// How long a disk that can be started waits for a network and an answer.
 const BEFORE_START: Duration = Duration::from_secs(10);
@@ -106,7 +106,8 @@ pub fn has_it_written(
     let networks = &config.networks;
     match network::up(machine, board, networks, host, &mut node.network, effort) {
         Ok(network) => {
-            clock::set(network.time_servers().take(1));
+            let setting = clock::set(network.time_servers().take(1));
+            node.heard.knows_time_by(&setting);
         }
         Err(error) => {
             info!("no signed order is asked for: {error}");
@@ -116,11 +117,38 @@ pub fn has_it_written(
     machine.knows(node);
     let left = end.saturating_duration_since(Instant::now());
     ask(machine, board, config, node, left, seen.holds.carried_out());
-    node.heard.meets(&seen.target.serial);
+    let serial = &seen.target.serial;
+    node.heard.meets(serial);
+    let is_written = |signed: &Signed| {
+        let decision = consent::decide(seen.holds.clone(), None, Some(signed));
+        matches!(decision, Decision::Write(_))
+    };
+    let now = clock::seconds;
+    let open = node.heard.order_for(serial, now()).filter(|signed| {
+        is_written(&Signed {
+            is_in_time: true,
+            ..signed.clone()
+        })
+    });
+    if let Some(order) = open.filter(|order| !order.is_in_time) {
+        // Only for an order that is open the disk waits for the other time servers, too.
+        set_clock(machine, node);
+        node.heard.doubts(&order.id, now());
+    }
     machine.knows(node);
-    let signed = node.heard.order_for(&seen.target.serial, clock::seconds());
-    let decision = consent::decide(seen.holds.clone(), None, signed);
-    matches!(decision, Decision::Write(_))
+    let signed = node.heard.order_for(serial, now());
+    signed.is_some_and(|signed| is_written(&signed))
+}
+
+/// Sets the clock by the network's time servers. It decides which orders have expired.
+pub fn set_clock(machine: &Machine, node: &mut Node) {
+    let Some(network) = &node.network else {
+        return;
+    };
+    let setting = clock::set(network.time_servers());
+    machine.alive();
+    node.heard.knows_time_by(&setting);
+    hardware::look_at_clock(machine, &setting);
 }
 
 /// Asks once in each attempt, and again while an order to hold counts, or while nobody says which image the order chooses for which the
@@ -147,6 +175,7 @@ pub fn hear(
             said = Some(words);
         }
         machine.wait(machine.hold);
+        set_clock(machine, node);
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
     node.held = None;

@@ -202,6 +202,33 @@ fn an_order_of_another_key_or_for_an_image_that_is_not_there_has_nothing_written
     Ok(())
 }
 
+/// The board's clock has lost the time, and no time server answers. By such a clock each order counts that ever was.
+#[test]
+fn an_order_has_no_proven_disk_written_by_a_board_that_does_not_know_the_time() -> Result<()> {
+    let mut scene = proven("order-no-time")?;
+    let pair = KeyPair::generate_unencrypted_keypair()?;
+    let server = web_server(order(&pair)?);
+    ask(&scene, &server.url_at(HOST), &pair)?;
+    let status = format!("status_url = \"{}/status\"\n", server.url_at(HOST));
+    let text = scene.card.read("gild.toml")?;
+    scene.card.write("gild.toml", &format!("{text}{status}"))?;
+    scene.hardware.clock = "1970-01-02";
+    let why = "this board does not know the time";
+    let (receipt, console) = start(&scene, true, why)?;
+    assert_eq!(receipt["outcome"], "already-done");
+    assert!(!console.contains("gild: stage flash"), "{console}");
+    assert!(carried_out(&scene)?.is_empty());
+    let requests = server.requests();
+    let mut reports = requests.iter().filter(|request| request.method == "POST");
+    assert!(reports.any(|report| report.body.contains(why)));
+
+    scene.hardware.clock = "utc";
+    let receipt = scene.flash()?;
+    assert_eq!(receipt["outcome"], "flashed", "{receipt}");
+    assert_eq!(carried_out(&scene)?, [ID.as_str()]);
+    Ok(())
+}
+
 /// A blank disk is written, but not while the hold counts. No trouble of the server ends the hold.
 #[test]
 fn a_held_board_is_not_written_until_the_hold_is_taken_back() -> Result<()> {

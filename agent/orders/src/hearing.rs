@@ -1,5 +1,7 @@
 //! How the card's agent and a node ask for an order, and how they judge the answer. Both use this code, so that they agree.
 
+use std::time::Duration;
+
 use gild_boards::mac::Mac;
 use gild_format::record::MAX_ORDERS;
 use gild_format::signature::PublicKey;
@@ -8,6 +10,13 @@ use url::Url;
 use crate::id::OrderId;
 use crate::order::Order;
 use crate::signed::{SignedOrder, SignedOrderError};
+
+/// The first of June 2026, which was already past when this was written: a clock that shows an earlier time has lost it. It is a constant
+/// because the build must be reproducible.
+pub const FLOOR: Duration = Duration::from_hours(20_605 * 24);
+
+/// How far the clocks of a board and of who makes orders may differ.
+const AHEAD: Duration = Duration::from_hours(1);
 
 /// Who listens, and whom they obey.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +41,18 @@ pub enum Refusal {
     /// Its time is over.
     #[error("order {0} has expired by this board's clock")]
     Expired(OrderId),
+    /// Its time may be over.
+    #[error(
+        "order {0} may have expired long ago, because this board does not know the time: no time server has answered, and it has no clock that \
+         runs while it is off; next: let a time server answer this board (UDP port 123)"
+    )]
+    NoTime(OrderId),
+    /// Its time may be over, because the clock is behind.
+    #[error(
+        "order {0} was made more than an hour after the time that this board's clock shows, so one of two clocks is wrong; next: let a time server \
+         answer this board (UDP port 123), and see that the clock of the machine that makes orders is right"
+    )]
+    Ahead(OrderId),
     /// This disk is done with it.
     #[error("order {0} is spent: the disk has carried out this order or a later one")]
     Spent(OrderId),
@@ -79,6 +100,18 @@ impl Order {
         }
         Ok(self)
     }
+}
+
+/// Refuses an order to flash of which nobody knows whether it has expired. This is for a disk that a node may live on: a clock that has
+/// stopped makes each order count that ever was. `knows_time` says whether the clock is more than a guess.
+pub fn must_be_in_time(id: &OrderId, now: u64, knows_time: bool) -> Result<(), Refusal> {
+    if !knows_time {
+        return Err(Refusal::NoTime(id.clone()));
+    }
+    if id.made_at() > now + AHEAD.as_secs() {
+        return Err(Refusal::Ahead(id.clone()));
+    }
+    Ok(())
 }
 
 /// Asks under the node's own name, and if there is nothing, under the board's. `get` gives `None` where the server has no such page.
@@ -144,6 +177,18 @@ mod tests {
         let pair = KeyPair::generate_unencrypted_keypair().expect("a key pair");
         let public = PublicKey::parse(&pair.pk.to_base64()).expect("a key");
         (pair, public)
+    }
+
+    #[test]
+    fn an_order_counts_for_a_node_s_disk_only_by_a_clock_that_is_known_and_not_behind() {
+        let id = OrderId::parse(ID).expect("an id");
+        let made = id.made_at();
+        must_be_in_time(&id, made - 3600, true).expect("clocks differ a little");
+        must_be_in_time(&id, made + 7200, true).expect("in time");
+        let behind = must_be_in_time(&id, made - 3601, true);
+        assert!(matches!(behind, Err(Refusal::Ahead(_))), "{behind:?}");
+        let unknown = must_be_in_time(&id, made + 60, false);
+        assert!(matches!(unknown, Err(Refusal::NoTime(_))), "{unknown:?}");
     }
 
     fn answer(pair: &KeyPair) -> Vec<u8> {

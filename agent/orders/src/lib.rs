@@ -10,7 +10,7 @@ mod order;
 mod signed;
 
 pub use choice::{CHANNEL_RULE, Channel, Choice};
-pub use hearing::{Listener, Refusal, ask, carried_out_with, last_signed};
+pub use hearing::{FLOOR, Listener, Refusal, ask, carried_out_with, last_signed, must_be_in_time};
 pub use id::OrderId;
 pub use order::{Action, FORMAT, Flash, LONGEST_LIFE, Order, OrderError};
 pub use signed::{MAX_LENGTH, SignedOrder, SignedOrderError};

@@ -19,7 +19,7 @@ pub fn judge(setting: &Setting) -> Option<Finding> {
             by.as_secs()
         ),
         Setting::Right | Setting::Moved { .. } => return None,
-        Setting::Unknown => "no time server answers, so that nobody knows whether the clock is right; next: name one in `network.ntp`, and let its \
+        Setting::Own | Setting::Unknown => "no time server answers, so that nobody knows whether the clock is right; next: name one in `network.ntp`, and let its \
             answers through (UDP port 123)"
             .to_owned(),
     };

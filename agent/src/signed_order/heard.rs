@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use gild_disk::select::Candidate;
 use gild_format::release::GOLDEN;
-use gild_orders::{Action, Flash, LONGEST_LIFE, Order, OrderId, Refusal, last_signed};
+use gild_orders::{
+    Action, Flash, LONGEST_LIFE, Order, OrderId, Refusal, last_signed, must_be_in_time,
+};
 use log::{info, warn};
 
 use super::NotHeard;
-use crate::clock;
-use crate::consent::{self, Decision, Holds, Reason};
+use crate::clock::{self, Knowledge, Setting};
+use crate::consent::{self, Decision, Holds, Reason, Signed};
 
 /// What has been heard.
 #[derive(Clone, Default)]
@@ -23,6 +25,8 @@ pub struct Heard {
     /// The server did not answer the last time.
     is_away: bool,
     is_fresh: bool,
+    /// Whether the time is known, because orders expire.
+    clock: Knowledge,
 }
 
 /// An order to flash.
@@ -122,17 +126,37 @@ impl Heard {
         (self.is_away && may_count && !is_known).then_some(begun)
     }
 
+    /// Notes that the clock was set.
+    pub fn knows_time_by(&mut self, setting: &Setting) {
+        self.clock = self.clock.after(setting);
+    }
+
     /// The order to flash, if it names the disk with this serial number or no disk.
-    pub fn order_for(&self, serial: &str, now: u64) -> Option<&OrderId> {
+    pub fn order_for(&self, serial: &str, now: u64) -> Option<Signed> {
         let flash = self.flash.as_ref().filter(|flash| now < flash.expires)?;
-        flash.is_for(serial).then_some(&flash.id)
+        flash.is_for(serial).then(|| Signed {
+            id: flash.id.clone(),
+            is_in_time: self.is_in_time(&flash.id, now).is_ok(),
+        })
+    }
+
+    fn is_in_time(&self, id: &OrderId, now: u64) -> Result<(), Refusal> {
+        must_be_in_time(id, now, self.clock.is_time_known())
+    }
+
+    /// Notes why this order does not count for a disk that a node may live on, if it may have expired.
+    pub fn doubts(&mut self, id: &OrderId, now: u64) {
+        if let Err(refusal) = self.is_in_time(id, now) {
+            warn!("{refusal}");
+            self.trouble = Some(refusal.to_string());
+        }
     }
 
     /// The same for a disk that was found after the image was chosen. If the order did not choose this image, it does not count:
     /// the flash does not note it in the disk's record.
-    pub fn order_by(&self, chosen: Option<&Chosen>, serial: &str, now: u64) -> Option<&OrderId> {
+    pub fn order_by(&self, chosen: Option<&Chosen>, serial: &str, now: u64) -> Option<Signed> {
         let signed = self.order_for(serial, now)?;
-        (chosen?.id == *signed).then_some(signed)
+        (chosen?.id == signed.id).then_some(signed)
     }
 
     /// Notes why the order to flash is not for the disk with this serial number, if it names another.
@@ -163,7 +187,7 @@ impl Heard {
         let chosen = self.flash.as_ref().filter(|chosen| chosen.is_for(serial))?;
         let signed = self.order_for(serial, clock::seconds());
         let is_last = || last_signed(holds.carried_out()).is_none_or(|last| last <= chosen.id);
-        let counts = match consent::decide(holds.clone(), None, signed) {
+        let counts = match consent::decide(holds.clone(), None, signed.as_ref()) {
             Decision::Write(Reason::Order(_)) => true,
             _ => matches!(holds, Holds::Blank(_)) && is_last(),
         };

@@ -14,13 +14,15 @@ use gild_orders::{Action, Choice, Flash, OrderId, SignedOrder};
 use minisign::KeyPair;
 
 use super::*;
+use crate::clock::Setting;
 use crate::consent::{Holds, Proven};
 
 const MAC: Mac = Mac([0xd8, 0x3a, 0xdd, 1, 2, 3]);
 const OTHER: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const ID: &str = "20261228T101500Z-1a2b3c";
 const LATER: &str = "20261229T101500Z-1a2b3c";
-const NOW: u64 = 1_798_000_000;
+/// After both.
+const NOW: u64 = 1_798_600_000;
 const TIME: Duration = Duration::from_secs(5);
 
 struct Operator {
@@ -102,11 +104,57 @@ fn proven(orders: &[&str]) -> Holds {
 
 /// Whether a disk that would be started is written after this answer.
 fn writes(answer: Result<Option<Order>, NotHeard>, orders: &[&str]) -> bool {
+    writes_at(&Setting::Right, NOW, answer, orders)
+}
+
+/// The same, at this time, after the clock was set like this.
+fn writes_at(
+    clock: &Setting,
+    now: u64,
+    answer: Result<Option<Order>, NotHeard>,
+    orders: &[&str],
+) -> bool {
     let mut heard = Heard::default();
+    heard.knows_time_by(clock);
     let holds = proven(orders);
-    let _ = heard.takes(answer, holds.carried_out(), NOW);
-    let signed = heard.order_for("S1", NOW);
-    matches!(consent::decide(holds, None, signed), Decision::Write(_))
+    let _ = heard.takes(answer, holds.carried_out(), now);
+    let signed = heard.order_for("S1", now);
+    let decision = consent::decide(holds, None, signed.as_ref());
+    if let Some(signed) = &signed {
+        heard.doubts(&signed.id, now);
+    }
+    let is_written = matches!(decision, Decision::Write(_));
+    let says_why = signed.is_some() && heard.trouble().is_some();
+    assert!(!(is_written && says_why), "{:?}", heard.trouble());
+    is_written
+}
+
+/// A board without a battery and without a time server: an old order would count again.
+#[test]
+fn an_order_has_no_proven_disk_written_by_a_clock_that_nobody_set() {
+    let good = || Ok(Some(order(ID, flash())));
+    assert!(writes_at(&Setting::Right, NOW, good(), &[]));
+    assert!(writes_at(&Setting::Own, NOW, good(), &[]), "a battery");
+    assert!(!writes_at(&Setting::Unknown, NOW, good(), &[]));
+    let floor = gild_orders::FLOOR.as_secs();
+    assert!(
+        !writes_at(&Setting::Own, floor, good(), &[]),
+        "the order was made after the time of this clock"
+    );
+
+    let mut heard = Heard::default();
+    heard.takes(good(), &[], NOW).expect("an order");
+    let signed = heard.order_for("S1", NOW).expect("an order");
+    heard.doubts(&signed.id, NOW);
+    let said = heard.trouble().expect("a report says why");
+    assert!(
+        said.contains(ID) && said.contains("does not know the time"),
+        "{said}"
+    );
+    let blank = Holds::Blank(Some(record(&[ID])));
+    assert!(heard.chosen(&blank, "S1").is_some(), "no node lives on it");
+    heard.knows_time_by(&Setting::Right);
+    assert!(heard.order_for("S1", NOW).expect("an order").is_in_time);
 }
 
 #[test]
@@ -346,16 +394,20 @@ fn an_order_for_one_disk_is_not_for_another() {
 #[test]
 fn a_disk_that_comes_late_is_not_written_by_an_order_that_was_judged_by_another_disk() {
     let mut heard = Heard::default();
-    heard
-        .takes(Ok(Some(order(ID, flash()))), &[], NOW)
-        .expect("one");
+    let id = OrderId::made(clock::seconds(), [1, 2, 3]).expect("our days");
+    let order = Order {
+        expires: clock::seconds() + 3600,
+        ..order(id.as_str(), flash())
+    };
+    heard.takes(Ok(Some(order)), &[], NOW).expect("one");
+    heard.knows_time_by(&Setting::Right);
     let by = |holds: &Holds| {
         let chosen = heard.chosen(holds, "S1").cloned();
         let signed = heard.order_by(chosen.as_ref(), "S2", clock::seconds());
-        signed.map(ToString::to_string)
+        signed.map(|signed| signed.id.to_string())
     };
-    assert_eq!(by(&proven(&[ID])), None);
-    assert_eq!(by(&proven(&[])).as_deref(), Some(ID));
+    assert_eq!(by(&proven(&[id.as_str()])), None);
+    assert_eq!(by(&proven(&[])).as_deref(), Some(id.as_str()));
 }
 
 #[test]

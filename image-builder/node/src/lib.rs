@@ -11,6 +11,7 @@ pub mod ask;
 pub mod board_number;
 pub mod card_network;
 pub mod client;
+pub mod clock;
 pub mod cluster;
 pub mod configuration;
 pub mod correction;

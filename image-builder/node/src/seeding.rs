@@ -13,6 +13,7 @@ use reqwest::Url;
 use crate::ask::{AskError, World, ask};
 use crate::board_number;
 use crate::client::{Client, FetchError};
+use crate::clock;
 use crate::document::{K3S_CONFIG, Said, Seed, instance_id};
 use crate::files;
 use crate::interface;
@@ -24,7 +25,6 @@ use crate::seed::{Place, Present};
 use crate::settings::{Image, Settings};
 use crate::turn::Turn;
 
-const CLOCK_IS_SET: &str = "run/systemd/timesync/synchronized";
 /// This file exists once the cluster has let this node in.
 pub const PROVISIONED: &str = "var/lib/gild/provisioned";
 const REBOOTS: &str = "var/lib/gild/reboots";
@@ -80,7 +80,7 @@ impl World for Machine<'_> {
     }
 
     fn clock_is_set(&self) -> bool {
-        self.root.join(CLOCK_IS_SET).exists()
+        clock::is_set(self.root)
     }
 
     fn board_number(&self) -> Option<[u8; 16]> {

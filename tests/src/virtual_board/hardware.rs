@@ -84,6 +84,8 @@ pub struct Hardware {
     pub memory: u32,
     /// Cores: one, because all virtual boards share this machine's cores.
     pub cores: u32,
+    /// What its own clock shows at power-on, in QEMU's words: a day, or `utc` for the time of this machine.
+    pub clock: &'static str,
     /// The EEPROM of an `rpi5`, if its firmware shows it; else it only shows the factory's configuration.
     pub eeprom: Option<Eeprom>,
     /// The U-Boot that starts the board, if [`Hardware::switch_on`] does.
@@ -106,6 +108,7 @@ impl Hardware {
             dead_end: false,
             memory: 512,
             cores: 1,
+            clock: "utc",
             eeprom: None,
             u_boot: None,
             directory: directory.to_path_buf(),
@@ -146,6 +149,7 @@ impl Hardware {
         // QEMU writes the size into its device tree. If an option is given twice, the last one counts.
         qemu.args(["-m", &format!("{}M", self.memory)]);
         qemu.args(["-smp", &self.cores.to_string()]);
+        qemu.args(["-rtc", &format!("base={}", self.clock)]);
         qemu.args(starter).arg("-dtb").arg(&dtb);
         qemu.args(["-qmp", "stdio", "-msg", "timestamp=on"]);
         qemu.arg("-serial").arg(format!("file:{}", log.display()));

@@ -172,6 +172,7 @@ fn site_with(
         "proc/self/mountinfo",
         b"21 20 259:2 / / rw - ext4 /dev/root rw\n",
     );
+    put("run/systemd/timesync/synchronized", b"");
     put("sys/devices/nvme0n1/nvme0n1p2/partition", b"2\n");
     put("sys/devices/nvme0n1/queue/logical_block_size", b"512\n");
     put("sys/devices/nvme0n1/device/serial", b"S1  \n");
@@ -394,6 +395,53 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
     let site = site(&pair, answer, &[], Some(&card));
     let (flashed, said) = site.looks();
     assert!(flashed.is_empty() && said.contains("signature"), "{said}");
+}
+
+/// A board without a battery, at a site without a time server: an old order would count again.
+#[test]
+fn a_node_that_does_not_know_the_time_is_not_flashed_and_says_so_when_no_time_server_has_answered()
+{
+    let pair = pair();
+    let (answer, card) = (sign(&pair, &order(flash())), card(&pair, ""));
+    let site = site(&pair, answer, &[], Some(&card));
+    let at = |path: &str| site.root.path().join(path);
+    let is_set = at("run/systemd/timesync/synchronized");
+    fs::remove_file(&is_set).expect("no time server");
+    for (uptime, says) in [
+        ("61.00 100.00\n", ""),
+        ("9000.00 1.00\n", "does not know the time"),
+    ] {
+        fs::write(at("proc/uptime"), uptime).expect("a file");
+        let (flashed, said) = site.looks();
+        assert!(flashed.is_empty(), "{said}");
+        assert!(
+            said.contains(says) && said.is_empty() == says.is_empty(),
+            "{said}"
+        );
+    }
+    fs::write(&is_set, "").expect("a time server");
+    let (flashed, said) = site.looks();
+    assert!(!flashed.is_empty(), "{said}");
+}
+
+/// An order that was made in two hours: the clock of this node is behind, and the order may have expired.
+#[test]
+fn a_node_whose_clock_is_behind_is_not_flashed() {
+    let pair = pair();
+    let made = id(2);
+    let expires = made.made_at() + HOUR;
+    let order = Order {
+        id: made,
+        expires,
+        ..order(flash())
+    };
+    let card = card(&pair, "");
+    let site = site(&pair, sign(&pair, &order), &[], Some(&card));
+    let (flashed, said) = site.looks();
+    assert!(
+        flashed.is_empty() && said.contains("one of two clocks is wrong"),
+        "{said}"
+    );
 }
 
 /// Two disks were swapped. The order is for the board's own node, whose disk this is not.
