@@ -169,10 +169,26 @@ impl Who<'_> {
             }
         }
         let card = FlasherCard::find(self.root)?;
+        self.must_be_of_this_site(&card)?;
         if how.choice != Choice::Current || how.erase {
             self.is_believed(heard, &card)?;
         }
         flasher::check(self.root, &card, disk, &how.choice, least_rollback)
+    }
+
+    /// Refuses a card of another site. With its own images and its own cluster it would take this node.
+    fn must_be_of_this_site(&self, card: &FlasherCard) -> Result<()> {
+        let mut keys = card
+            .config
+            .keys()
+            .into_iter()
+            .chain(card.config.order_keys());
+        ensure!(
+            keys.any(|key| self.settings.order_keys.contains(key)),
+            "the flasher card trusts no key that this image trusts, so it may be another site's, which would get this node; next: put this site's \
+             card in, or write the key that signs orders as `order_key` into gild.toml on the card"
+        );
+        Ok(())
     }
 
     /// Whether the flasher would accept the order.

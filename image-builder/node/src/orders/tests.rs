@@ -397,6 +397,29 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
     assert!(flashed.is_empty() && said.contains("signature"), "{said}");
 }
 
+/// The other site's servers have an image that its card takes, so all else is right.
+#[test]
+fn an_order_does_not_give_a_node_to_the_site_whose_card_is_in_it() {
+    let (own, other) = (pair(), pair());
+    let images = published(&other, "golden.json", &manifest("rock5b", "rock5b-2", 1));
+    let order_key = format!("order_key = \"{}\"\n", own.pk.to_base64());
+    for (more, is_flashed) in [
+        ("", false),
+        // The key that signs orders is another one than that of images.
+        (order_key.as_str(), true),
+    ] {
+        let (answer, card) = (sign(&own, &order(flash())), card(&other, more));
+        let site = site_with(&own, answer, &[], Some(&card), images.clone());
+        let (flashed, said) = site.looks();
+        assert_eq!(!flashed.is_empty(), is_flashed, "{said}");
+        assert_eq!(
+            said.contains("trusts no key that this image trusts"),
+            !is_flashed,
+            "{said}"
+        );
+    }
+}
+
 /// A board without a battery, at a site without a time server: an old order would count again.
 #[test]
 fn a_node_that_does_not_know_the_time_is_not_flashed_and_says_so_when_no_time_server_has_answered()
