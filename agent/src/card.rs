@@ -14,7 +14,9 @@ use gild_boards::Board;
 use gild_card_format::names::{CONFIG, LABEL};
 use gild_card_format::{Arguments, Config, ConfigError};
 use gild_faults::{Fault, HasFault};
+use gild_probe::ProbeError;
 use log::{info, warn};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::failure::StepError;
@@ -67,6 +69,12 @@ pub enum CardError {
         "several partitions are labelled {LABEL}: {0}; next: remove all cards except one, or name one by its UUID with gild.card="
     )]
     Several(String),
+    /// A medium is in the board's slot, and it cannot be read. It may be the card.
+    #[error(
+        "what is in the slot that the board boots from cannot be read ({0}), and no other card stands for it; next: seat the card again, or \
+         replace it; or name another one by its UUID with gild.card="
+    )]
+    Slot(String),
     /// Its configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -123,7 +131,8 @@ fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<C
     };
     loop {
         let now = Instant::now();
-        if let Some(mut card) = choose(look(board, uuid), now >= last_resort)? {
+        let found = look(board, uuid);
+        if let Some(mut card) = choose(found, now >= last_resort, uuid.is_some())? {
             card.is_boot_medium = card.in_slot || !has_slot;
             if !card.is_boot_medium {
                 warn!("the card is not in the slot that the board boots from");
@@ -137,12 +146,23 @@ fn find(machine: &Machine, board: &Board, uuid: Option<&str>) -> Result<Option<C
     }
 }
 
+/// What a look at all block devices has found.
+#[derive(Clone, Default)]
+struct Found {
+    cards: Vec<Card>,
+    /// Why a medium in the slot that the board boots from cannot be read.
+    unreadable: Option<String>,
+}
+
 /// Takes a card in the slot at once. Any other is the last resort, because an old copy of a card, for example on an eMMC, may appear before
-/// the card itself.
-fn choose(cards: Vec<Card>, is_last_resort: bool) -> Result<Option<Card>, CardError> {
+/// the card itself. If the card in the slot cannot be read, an old copy must not decide what is written. `is_named`: by a kernel argument.
+fn choose(found: Found, is_last_resort: bool, is_named: bool) -> Result<Option<Card>, CardError> {
     let (mut in_slot, elsewhere): (Vec<_>, Vec<_>) =
-        cards.into_iter().partition(|card| card.in_slot);
+        found.cards.into_iter().partition(|card| card.in_slot);
     if in_slot.is_empty() && is_last_resort {
+        if let Some(error) = found.unreadable.filter(|_| !is_named) {
+            return Err(CardError::Slot(error));
+        }
         in_slot = elsewhere;
     }
     if in_slot.len() > 1 {
@@ -159,31 +179,52 @@ fn names(cards: &[Card]) -> String {
         .join(", ")
 }
 
-fn look(board: &Board, uuid: Option<&str>) -> Vec<Card> {
-    let mut cards: Vec<Card> = fs::read_dir(BLOCK_DEVICES)
+fn look(board: &Board, uuid: Option<&str>) -> Found {
+    let names = fs::read_dir(BLOCK_DEVICES)
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| !NEVER_A_CARD.iter().any(|kind| name.starts_with(kind)))
-        .filter_map(|name| {
-            // A drive without a medium cannot be read, so it is not a card.
-            let found = gild_probe::filesystem(&Path::new("/dev").join(&name)).ok()??;
-            let wanted = match uuid {
-                Some(uuid) => found.uuid.eq_ignore_ascii_case(uuid),
-                None => found.label == LABEL,
-            };
-            (found.kind == "vfat" && wanted).then(|| Card {
-                in_slot: is_in_slot(&name, board),
-                is_boot_medium: false,
-                is_dry: false,
-                uuid: found.uuid,
-                name,
-            })
-        })
-        .collect();
-    cards.sort_by(|one, other| one.name.cmp(&other.name));
-    cards
+        .filter(|name| !NEVER_A_CARD.iter().any(|kind| name.starts_with(kind)));
+    let mut all = Found::default();
+    for name in names {
+        let in_slot = is_in_slot(&name, board);
+        match gild_probe::filesystem(&Path::new("/dev").join(&name)) {
+            Ok(Some(found)) => {
+                let wanted = match uuid {
+                    Some(uuid) => found.uuid.eq_ignore_ascii_case(uuid),
+                    None => found.label == LABEL,
+                };
+                if found.kind == "vfat" && wanted {
+                    all.cards.push(Card {
+                        in_slot,
+                        is_boot_medium: false,
+                        is_dry: false,
+                        uuid: found.uuid,
+                        name,
+                    });
+                }
+            }
+            // A drive without a medium cannot be read either, so elsewhere an error says nothing.
+            Err(error) if in_slot && is_of_the_medium(&error) => {
+                all.unreadable = Some(error.to_string());
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+    all.cards.sort_by(|one, other| one.name.cmp(&other.name));
+    all
+}
+
+/// Whether a medium is there, and fails. A device that has just gone is none.
+fn is_of_the_medium(error: &ProbeError) -> bool {
+    match error {
+        ProbeError::Open { source, .. } | ProbeError::Read { source, .. } => !matches!(
+            source.raw_os_error().map(Errno::from_raw),
+            Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV | Errno::ENOMEDIUM)
+        ),
+        _ => false,
+    }
 }
 
 fn is_in_slot(name: &str, board: &Board) -> bool {
@@ -371,7 +412,9 @@ mod tests {
         let (slot, emmc) = (card("mmcblk1p1", true), card("mmcblk0p1", false));
         let usb = card("sda1", false);
         let chosen = |cards: &[&Card], is_last_resort| {
-            choose(cards.iter().copied().cloned().collect(), is_last_resort)
+            let cards = cards.iter().copied().cloned().collect();
+            let unreadable = None;
+            choose(Found { cards, unreadable }, is_last_resort, false)
         };
         for is_last_resort in [false, true] {
             let found = chosen(&[&emmc, &slot], is_last_resort).expect("one in the slot");
@@ -382,6 +425,37 @@ mod tests {
         assert_eq!(chosen(&[&emmc, &usb], false).expect("wait"), None);
         assert_eq!(chosen(&[&emmc], true).expect("one"), Some(emmc.clone()));
         chosen(&[&emmc, &usb], true).expect_err("two elsewhere");
+    }
+
+    #[test]
+    fn no_copy_of_a_card_stands_for_one_in_the_slot_that_cannot_be_read() {
+        let (slot, emmc) = (card("mmcblk1p1", true), card("mmcblk0p1", false));
+        let chosen = |cards: &[&Card], is_last_resort, is_named| {
+            let cards = cards.iter().copied().cloned().collect();
+            let unreadable = Some("EIO".to_owned());
+            choose(Found { cards, unreadable }, is_last_resort, is_named)
+        };
+        assert_eq!(chosen(&[&emmc], false, false).expect("wait"), None);
+        for elsewhere in [&[&emmc][..], &[]] {
+            let error = chosen(elsewhere, true, false).expect_err("it may be the card");
+            assert!(error.to_string().contains("next: seat the card"), "{error}");
+        }
+        let named = chosen(&[&emmc], true, true).expect("an argument names it");
+        assert_eq!(named, Some(emmc.clone()));
+        let found = chosen(&[&emmc, &slot], true, false).expect("one partition can be read");
+        assert_eq!(found, Some(slot));
+    }
+
+    #[test]
+    fn an_error_of_the_medium_is_not_an_empty_slot() {
+        let failed = |errno: Errno| ProbeError::Read {
+            path: PathBuf::from("/dev/mmcblk0p1"),
+            source: errno.into(),
+        };
+        assert!(is_of_the_medium(&failed(Errno::EIO)));
+        assert!(is_of_the_medium(&failed(Errno::ETIMEDOUT)));
+        assert!(!is_of_the_medium(&failed(Errno::ENOMEDIUM)));
+        assert!(!is_of_the_medium(&failed(Errno::ENOENT)));
     }
 
     #[test]
