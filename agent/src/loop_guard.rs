@@ -194,7 +194,7 @@ pub fn count(
                 "cannot count restarts, because the card cannot be written: {error}; next: replace the card, or let it be written to"
             );
             let knows_order = boot_order::knows_reboot_order(board);
-            if may_restart_uncounted(node.has_written, boot_order, knows_order) {
+            if may_restart_uncounted(node.writes > 0, boot_order, knows_order) {
                 return Ok(Restart::Uncounted);
             }
             Err(LoopError::NoCount {

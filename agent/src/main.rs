@@ -468,7 +468,7 @@ fn write(
         node.discard = Discard::LeftOut;
     }
     node.report = Some(report);
-    node.has_written = true;
+    node.writes += 1;
     Ok(look::again(&disk, seen)?)
 }
 
@@ -481,7 +481,7 @@ fn begin_trial(
     record: Record,
     policy: Option<BootOrderPolicy>,
 ) -> Result<(), Failure> {
-    let standing = if record.trial_starts > 1 && !node.has_written {
+    let standing = if record.trial_starts > 1 && node.writes == 0 {
         Standing::TrialCameBack
     } else {
         Standing::OnTrial
@@ -490,7 +490,7 @@ fn begin_trial(
     node.boot_order_changes = changes;
     node.boot_order = Some(boot_order.clone());
     // After a failure the story begins again, and finds the disk on trial: a write in an earlier attempt counts, too.
-    if node.has_written {
+    if node.writes > 0 {
         // A disk that loses its data must not be written again forever without a pause.
         let finished = Finished {
             target: target.clone(),

@@ -71,8 +71,8 @@ pub struct Node {
     pub counting: Counting,
     /// Whether the restart that follows this start is in the loop guard's count.
     pub has_counted_restart: bool,
-    /// Whether this start of the agent has written the disk, in this attempt or an earlier one.
-    pub has_written: bool,
+    /// How often this start of the agent has written the disk, in this attempt and earlier ones.
+    pub writes: u32,
 }
 
 impl Node {

@@ -60,7 +60,7 @@ impl Flash<'_> {
 
     /// All holes of the image, also those that an earlier start has made.
     pub fn holes(&self) -> impl Iterator<Item = Piece> + use<> {
-        let pieces = plan::pieces(&self.job.manifest).into_iter();
+        let pieces = plan::pieces(self.job.manifest).into_iter();
         pieces.filter(|piece| matches!(piece, Piece::Hole(_)))
     }
 
