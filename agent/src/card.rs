@@ -270,22 +270,15 @@ impl Card {
         Ok(())
     }
 
-    /// Replaces a file and reads it back from the medium. A worn card may take writes and keep the old content, and so does the kernel's FAT
-    /// where a name leads to free clusters.
+    /// Replaces a file and reads it back from the medium. A worn card may take writes and keep the old content. The file is never removed on the
+    /// way: for some files to be absent means that nothing is forbidden.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        for is_last in [false, true] {
+        for _ in 0..2 {
             replace(&self.mounted(MsFlags::empty())?.path(name), content)?;
             if self.holds(name, content)? {
                 return Ok(());
             }
-            if !is_last {
-                warn!(
-                    "the card does not give back {name} as it was written: it is removed and written again"
-                );
-                let mounted = self.mounted(MsFlags::empty())?;
-                fs::remove_file(mounted.path(name))?;
-                File::open(mounted.path(""))?.sync_all()?;
-            }
+            warn!("the card does not give back {name} as it was written");
         }
         Err(io::Error::other(
             "the card does not give back what was written; next: write the card again, or another one if it takes no writes any more",
@@ -295,9 +288,10 @@ impl Card {
     fn holds(&self, name: &str, content: &[u8]) -> io::Result<bool> {
         let mounted = self.mounted(MsFlags::MS_RDONLY)?;
         let mut found = Vec::new();
-        let read = File::open(mounted.path(name))
-            .and_then(|file| file.take(content.len() as u64 + 1).read_to_end(&mut found));
-        Ok(read.is_ok() && found == content)
+        File::open(mounted.path(name))?
+            .take(content.len() as u64 + 1)
+            .read_to_end(&mut found)?;
+        Ok(found == content)
     }
 
     fn mounted(&self, flags: MsFlags) -> io::Result<Mounted> {

@@ -64,7 +64,7 @@ use gild_disk::select::{Candidate, System};
 use gild_faults::Fault;
 use gild_flash::{Options, Terms};
 use gild_format::record::Record;
-use gild_orders::carried_out_with;
+use gild_orders::{carried_out_with, last_signed};
 use log::{info, warn};
 
 use crate::boot_order::Standing;
@@ -309,7 +309,7 @@ fn install(
     unsent::take_up(machine, node);
     machine.knows(node);
     let holds = before.map(|seen| &seen.holds);
-    signed_order::hear(machine, board, config, node, holds);
+    signed_order::hear(machine, board, config, node, holds)?;
     let serial = config
         .target_serial
         .clone()
@@ -379,8 +379,12 @@ fn install(
         by_card: order.filter(|order| node.is_meant_by(order)),
         signed: chosen.as_ref(),
     };
-    // A disk that was made blank for an order, and gets another image, is never reported as written by it.
-    node.order = chosen.as_ref().map(|chosen| chosen.id.to_string());
+    node.order = match &config.order_url {
+        // A disk that was made blank for an order, and gets another image, is never reported as written by it.
+        Some(_) => chosen.as_ref().map(|chosen| chosen.id.to_string()),
+        // With such a card a node carries out no order but one for the current image.
+        None => last_signed(seen.holds.carried_out()).map(|id| id.to_string()),
+    };
     machine.knows(node);
     machine.enter(Stage::Flash);
     write(machine, board, config, node, &image, orders, seen)

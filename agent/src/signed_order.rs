@@ -2,7 +2,7 @@
 //! server can withhold an order, but cannot make one.
 //!
 //! If the answer is not a valid order, the agent says so, but that is never a reason to write. The agent waits for an answer only if the
-//! disk was made blank for an order, because only the server knows which image that order chooses.
+//! disk may have been made blank for an order, because only the server knows which image that order chooses.
 
 mod heard;
 #[cfg(test)]
@@ -14,6 +14,7 @@ use gild_boards::Board;
 use gild_boards::mac::Mac;
 use gild_card_format::Config;
 use gild_disk::Clock as _;
+use gild_faults::{Fault, HasFault};
 use gild_format::signature::PublicKey;
 use gild_http::Access;
 use gild_orders::{Listener, Order, Refusal};
@@ -23,6 +24,7 @@ use reqwest::Url;
 pub use heard::{Chosen, Heard};
 
 use crate::consent::{self, Decision, Holds, Signed};
+use crate::failure::StepError;
 use crate::http::{self, HttpError};
 use crate::look::Seen;
 use crate::machine::Machine;
@@ -40,9 +42,12 @@ pub const FOR_NETWORK: Duration = Duration::from_secs(7);
 pub const FOR_IMAGE: Duration = Duration::from_secs(20);
 /// How long one answer may take if the disk is to be written anyway.
 const FOR_ANSWER: Duration = Duration::from_secs(10);
-/// How long a disk that was made blank for an order waits for a server that is away, in all attempts of one start. A node must not stay
+/// How long a disk that may have been made blank for an order waits for a server that is away, in all attempts of one start. A node must not stay
 /// without an image because a server is gone forever.
 const FOR_BEGUN: Duration = Duration::from_mins(30);
+/// How much of that one attempt waits before it fails.
+const FOR_RESTART: Duration = Duration::from_mins(2);
+const BETWEEN_QUESTIONS: Duration = Duration::from_secs(5);
 
 /// Why the answer does not count.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,23 @@ pub enum NotHeard {
     #[error("what the order server answers does not count: {0}")]
     Refused(#[from] Refusal),
 }
+
+/// The disk's record names an order that the disk may have been made blank for, and the server of orders does not answer.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this disk may have been made blank for an order, and the server of orders does not answer: nothing is written in the first {} minutes after \
+     power-on; next: have the server at `order_url` answer",
+    FOR_BEGUN.as_secs() / 60
+)]
+pub struct NoAnswer;
+
+impl HasFault for NoAnswer {
+    fn fault(&self) -> Fault {
+        Fault::ServerUnreachable
+    }
+}
+
+impl StepError for NoAnswer {}
 
 /// Whom to ask, and which keys to trust.
 struct Question<'a> {
@@ -151,55 +173,54 @@ pub fn set_clock(machine: &Machine, node: &mut Node) {
     hardware::look_at_clock(machine, &setting);
 }
 
-/// Asks once in each attempt, and again while an order to hold counts, or while nobody says which image the order chooses for which the
-/// disk was made blank.
+/// Asks once in each attempt, and again while an order to hold counts. Fails while nobody says which image the order chooses for which the
+/// disk may have been made blank: the next attempt looks for another way to the server.
 pub fn hear(
     machine: &Machine,
     board: &Board,
     config: &Config,
     node: &mut Node,
     holds: Option<&Holds>,
-) {
+) -> Result<(), NoAnswer> {
     let carried_out = holds.map_or(&[][..], Holds::carried_out);
     if !node.heard.is_fresh() {
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
     let mut said = None;
-    while let Some(words) = waits(machine, node, holds) {
-        if said.as_ref() != Some(&words) {
+    while let Some(id) = node.heard.hold(clock::seconds()).cloned() {
+        let words = format!("order {id} holds this node: nothing is written as long as it counts");
+        if said.as_ref() != Some(&id) {
             info!("{words}");
             machine.reporter.held(&words);
-            node.held = Some(words.clone());
+            node.held = Some(words);
             machine.knows(node);
             receipt::tell(machine, node, None, true);
-            said = Some(words);
+            said = Some(id);
         }
         machine.wait(machine.hold);
         set_clock(machine, node);
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
     node.held = None;
-}
-
-/// Why nothing is written at present.
-fn waits(machine: &Machine, node: &Node, holds: Option<&Holds>) -> Option<String> {
-    let now = clock::seconds();
-    if let Some(id) = node.heard.hold(now) {
-        let words = format!("order {id} holds this node: nothing is written as long as it counts");
-        return Some(words);
+    let is_missing = |node: &Node| {
+        let missing = |holds| node.heard.missing(holds, clock::seconds());
+        holds.is_some_and(missing)
+    };
+    // A server that starts again is no fault yet.
+    let end = machine.now() + FOR_RESTART;
+    while is_missing(node) && machine.now() < FOR_BEGUN {
+        if machine.now() >= end {
+            return Err(NoAnswer);
+        }
+        machine.wait(BETWEEN_QUESTIONS);
+        ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
-    let id = node.heard.missing(holds?, now)?;
-    let minutes = FOR_BEGUN.as_secs() / 60;
-    if machine.now() > FOR_BEGUN {
+    if is_missing(node) {
         warn!(
-            "the server of orders has not answered for {minutes} minutes: the current image is written, and order {id} is not carried out"
+            "the server of orders has not answered for {FOR_BEGUN:?}: the disk is written without an order"
         );
-        return None;
     }
-    Some(format!(
-        "this disk was made blank for order {id}, and the server of orders does not answer: nothing is written in the first {minutes} minutes after \
-         power-on; next: have the server at order_url answer"
-    ))
+    Ok(())
 }
 
 /// Asks, and remembers the answer.

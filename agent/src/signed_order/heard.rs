@@ -12,6 +12,7 @@ use log::{info, warn};
 use super::NotHeard;
 use crate::clock::{self, Knowledge, Setting};
 use crate::consent::{self, Decision, Holds, Reason, Signed};
+use crate::http::HttpError;
 
 /// What has been heard.
 #[derive(Clone, Default)]
@@ -76,7 +77,7 @@ impl Heard {
     ) -> Result<(), NotHeard> {
         self.is_fresh = true;
         self.trouble = None;
-        self.is_away = matches!(answer, Err(NotHeard::Unreachable(_)));
+        self.is_away = matches!(&answer, Err(NotHeard::Unreachable(error)) if !is_refusal(error));
         let order = match answer {
             Ok(order) => order,
             Err(error) => {
@@ -114,16 +115,18 @@ impl Heard {
         Ok(())
     }
 
-    /// The order for which this disk was made blank, or whose write was interrupted, if nobody has said yet what it chooses. The disk notes
-    /// only its id.
-    pub fn missing(&self, holds: &Holds, now: u64) -> Option<OrderId> {
+    /// Whether this disk may have been made blank for an order, or the write because of one was interrupted, and nobody has said yet what it
+    /// chooses. The disk notes only the order's id, the latest first, and not whether the order is done.
+    pub fn missing(&self, holds: &Holds, now: u64) -> bool {
         let Holds::Blank(Some(record)) = holds else {
-            return None;
+            return false;
         };
-        let begun = last_signed(&record.orders)?;
-        let may_count = now < begun.made_at() + LONGEST_LIFE.as_secs();
-        let is_known = self.flash.as_ref().is_some_and(|flash| flash.id >= begun);
-        (self.is_away && may_count && !is_known).then_some(begun)
+        let latest = record.orders.first().and_then(|id| OrderId::parse(id));
+        latest.is_some_and(|noted| {
+            let may_count = now < noted.made_at() + LONGEST_LIFE.as_secs();
+            let is_known = self.flash.as_ref().is_some_and(|flash| flash.id >= noted);
+            self.is_away && may_count && !is_known
+        })
     }
 
     /// Notes that the clock was set.
@@ -230,4 +233,9 @@ impl Heard {
             self.trouble = Some(format!("order {} is not carried out: {why}", chosen.id));
         }
     }
+}
+
+/// A server that refuses has answered: a plain web server may do so where there is no file.
+fn is_refusal(error: &HttpError) -> bool {
+    matches!(error, HttpError::Status(status) if status.is_client_error())
 }

@@ -165,8 +165,8 @@ impl Note {
     }
 
     fn is_good(&self, names: &[String], now: Duration) -> bool {
-        // If it ends later than one that is made now, the clock was ahead when it was made, and it may not have begun yet.
-        let is_of_now = self.end > now + LEFT && self.end <= now + FUTURE + DAY;
+        // One that was made while the clock was far ahead has not begun yet. One that only ends late is good: the clock may be behind now.
+        let is_of_now = self.end > now + LEFT && self.end.saturating_sub(LONGEST) <= now;
         self.is_for(names) && is_of_now
     }
 }
@@ -257,10 +257,10 @@ mod tests {
         assert!(note.is_good(&names, now));
         assert!(note.is_good(&names, now + FUTURE.saturating_sub(LEFT + DAY)));
         assert!(!note.is_good(&names, now + FUTURE.saturating_sub(LEFT)));
-        assert!(
-            !note.is_good(&names, now.saturating_sub(DAY * 2)),
-            "the clock was ahead"
-        );
+        let behind = now.saturating_sub(DAY * 200);
+        assert!(note.is_good(&names, behind), "the clock is behind");
+        let early = end.saturating_sub(LONGEST + DAY);
+        assert!(!note.is_good(&names, early), "the clock was far ahead");
         assert!(!note.is_good(&names[..1], now));
         assert!(!Note::parse("").is_good(&[], now));
     }

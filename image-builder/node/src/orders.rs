@@ -170,7 +170,8 @@ impl Who<'_> {
         }
         let card = FlasherCard::find(self.root)?;
         self.must_be_of_this_site(&card)?;
-        if how.choice != Choice::Current || how.erase {
+        // A flasher that asks for orders reports only what it believes.
+        if card.config.order_url.is_some() || how.choice != Choice::Current || how.erase {
             self.is_believed(heard, &card)?;
         }
         flasher::check(self.root, &card, disk, &how.choice, least_rollback)

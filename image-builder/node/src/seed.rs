@@ -54,7 +54,7 @@ pub struct SeedError(&'static str, PathBuf, io::Error);
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this disk has the identity of the board with the address {seed}, and is in the board with {present}; next: put it back into its own board, or \
-     make it blank by hand: gild-reprovision"
+     make it blank by hand: gild-reprovision. A network adapter that was taken out, or a bond, looks the same"
 )]
 pub struct OtherBoard {
     seed: Mac,

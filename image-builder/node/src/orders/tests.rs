@@ -378,6 +378,13 @@ fn nothing_else_has_a_node_flashed_and_it_says_why() {
             Some(other_key.as_str()),
             "would not believe",
         ),
+        (
+            "the card asks, and believes others",
+            &good,
+            "",
+            Some(other_key.as_str()),
+            "would not believe",
+        ),
         ("a hold", &self::order(Action::Hold), "", Some(""), ""),
     ] {
         let pair = pair();
