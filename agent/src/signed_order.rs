@@ -206,7 +206,7 @@ pub fn hear(
         let missing = |holds| node.heard.missing(holds, clock::seconds());
         holds.is_some_and(missing)
     };
-    // A server that starts again is no fault yet.
+    // A server that starts again is not a fault yet.
     let end = machine.now() + FOR_RESTART;
     while is_missing(node) && machine.now() < FOR_BEGUN {
         if machine.now() >= end {
