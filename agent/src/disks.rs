@@ -170,7 +170,7 @@ fn is_not_text(c: char) -> bool {
 
 /// The list on the card.
 enum List {
-    /// Its lines. There are none if there is no list.
+    /// Its lines. An absent list has none.
     Lines(Vec<String>),
     /// It is there, but nobody knows what it said.
     Damaged,

@@ -235,7 +235,7 @@ impl Heard {
     }
 }
 
-/// A server that refuses has answered: a plain web server may do so where there is no file.
+/// A server that refuses has answered: a plain web server may do so if the file is missing.
 fn is_refusal(error: &HttpError) -> bool {
     matches!(error, HttpError::Status(status) if status.is_client_error())
 }
