@@ -186,6 +186,38 @@ pub fn hear(
     if !node.heard.is_fresh() {
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
+    let is_missing = |node: &Node| {
+        let missing = |holds| node.heard.missing(holds, clock::seconds());
+        holds.is_some_and(missing)
+    };
+    // A server that starts again is not a fault yet.
+    let mut end = None;
+    loop {
+        // An answer after a wait may be a hold, too.
+        wait_while_held(machine, board, config, node, carried_out);
+        if !is_missing(node) {
+            return Ok(());
+        }
+        let now = machine.now();
+        if now >= FOR_BEGUN {
+            warn!("the server of orders does not answer: the disk is written without an order");
+            return Ok(());
+        }
+        if now >= *end.get_or_insert(now + FOR_RESTART) {
+            return Err(NoAnswer);
+        }
+        machine.wait(BETWEEN_QUESTIONS);
+        ask(machine, board, config, node, FOR_ANSWER, carried_out);
+    }
+}
+
+fn wait_while_held(
+    machine: &Machine,
+    board: &Board,
+    config: &Config,
+    node: &mut Node,
+    carried_out: &[String],
+) {
     let mut said = None;
     while let Some(id) = node.heard.hold(clock::seconds()).cloned() {
         let words = format!("order {id} holds this node: nothing is written as long as it counts");
@@ -202,25 +234,6 @@ pub fn hear(
         ask(machine, board, config, node, FOR_ANSWER, carried_out);
     }
     node.held = None;
-    let is_missing = |node: &Node| {
-        let missing = |holds| node.heard.missing(holds, clock::seconds());
-        holds.is_some_and(missing)
-    };
-    // A server that starts again is not a fault yet.
-    let end = machine.now() + FOR_RESTART;
-    while is_missing(node) && machine.now() < FOR_BEGUN {
-        if machine.now() >= end {
-            return Err(NoAnswer);
-        }
-        machine.wait(BETWEEN_QUESTIONS);
-        ask(machine, board, config, node, FOR_ANSWER, carried_out);
-    }
-    if is_missing(node) {
-        warn!(
-            "the server of orders has not answered for {FOR_BEGUN:?}: the disk is written without an order"
-        );
-    }
-    Ok(())
 }
 
 /// Asks, and remembers the answer.

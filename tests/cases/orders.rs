@@ -140,14 +140,24 @@ fn a_signed_order_has_a_proven_disk_written_once_with_the_image_that_it_chooses(
     scene.assert_disk_is_the_image()
 }
 
-/// A node has noted the order and made its disk blank. While the flasher asks, the desk is started again.
+/// A node has noted the order and made its disk blank. While the flasher asks, the desk is started again, and first holds the board.
 #[test]
 fn a_disk_made_blank_for_an_order_waits_for_the_desk_and_gets_the_image_of_the_order() -> Result<()>
 {
     let mut scene = proven("order-away")?;
     scene.arguments = "gild.hold_seconds=3".into();
     let pair = KeyPair::generate_unencrypted_keypair()?;
-    let server = web_server(order(&pair)?);
+    let (hold, flash) = (signed(&pair, Action::Hold)?, order(&pair)?);
+    let is_held = Arc::new(AtomicBool::new(true));
+    let holds = Arc::clone(&is_held);
+    let server = Server::start(move |_| {
+        let order = if holds.load(Ordering::SeqCst) {
+            &hold
+        } else {
+            &flash
+        };
+        Reply::new(200, order.clone())
+    });
     ask(&scene, &server.url_at(HOST), &pair)?;
     let disk = File::options().read(true).write(true).open(scene.nvme())?;
     let mut bytes = vec![0; RECORD_LENGTH];
@@ -161,6 +171,8 @@ fn a_disk_made_blank_for_an_order_waits_for_the_desk_and_gets_the_image_of_the_o
     let mut board = scene.power_on()?;
     board.wait_for("signed orders cannot be asked for", PATIENCE)?;
     server.set_down(false);
+    board.wait_for("holds this node: nothing is written", PATIENCE)?;
+    is_held.store(false, Ordering::SeqCst);
     let receipt = scene.finish(&mut board)?;
     assert_eq!(receipt["outcome"], "flashed", "{receipt}");
     assert_eq!(receipt["order"], ID.as_str());

@@ -172,6 +172,16 @@ fn a_bare_rock5b_gets_its_boot_order_after_the_proof() -> Result<()> {
     a_bare_board_gets_its_boot_order_after_the_proof(Product::Rock5b)
 }
 
+/// Flashes the disk and cuts the power when it starts for the first time. Gives the image's id.
+fn on_trial(scene: &mut Scene) -> Result<String> {
+    let image_id = scene.share.golden.image_id.clone();
+    let mut chain = Chain::power_on(scene, Medium::Card, WATCH)?;
+    chain.restart(Medium::Nvme, |scene, _| {
+        assert_on_trial(scene, &image_id, 1)
+    })?;
+    Ok(image_id)
+}
+
 /// The board loses its card and its power right after the flash. Its disk starts and proves itself without the card. The boot order waits
 /// until a card is back.
 fn without_its_card_a_flashed_board_lacks_only_the_boot_order(product: Product) -> Result<()> {
@@ -180,12 +190,7 @@ fn without_its_card_a_flashed_board_lacks_only_the_boot_order(product: Product) 
         product,
         Start::Proves,
     )?;
-    let image_id = scene.share.golden.image_id.clone();
-    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
-    chain.restart(Medium::Nvme, |scene, _| {
-        assert_on_trial(scene, &image_id, 1)
-    })?;
-    drop(chain);
+    let image_id = on_trial(&mut scene)?;
     let card = scene.hardware.card.take();
 
     let mut chain = Chain::power_on(&mut scene, Medium::Nvme, WATCH)?;
@@ -224,12 +229,7 @@ fn a_rock5b_whose_card_is_pulled_after_the_flash_lacks_only_the_boot_order() -> 
 fn a_power_cut_right_after_the_proof_leaves_the_config_txt_of_an_rpi5_whole() -> Result<()> {
     let product = Product::Rpi5;
     let mut scene = bare("trial-cut-proof", product, Start::Proves)?;
-    let image_id = scene.share.golden.image_id.clone();
-    let mut chain = Chain::power_on(&mut scene, Medium::Card, WATCH)?;
-    chain.restart(Medium::Nvme, |scene, _| {
-        assert_on_trial(scene, &image_id, 1)
-    })?;
-    drop(chain);
+    let image_id = on_trial(&mut scene)?;
     let disk = scene.nvme();
     let config = || firmware::file_in_boot_partition(product, &disk, trial::CONFIG_TXT);
     let before = config()?;
